@@ -1,0 +1,56 @@
+# make demo        draws ice cores, tunes a model on them and finds the layers in new ones, in demo/
+# make test        every check;  make test-fast  those that take seconds;  make lint  no tests
+# make clean       removes demo/ and caches; .venv stays
+# make PYTHON=python3.12 demo    with a Python of your choice, when .venv is first made
+
+VENV ?= .venv
+WORKERS ?= 2
+BIN := $(VENV)/bin
+USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: demo test test-fast lint clean
+.DELETE_ON_ERROR:
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  $(or $(PYTHON),false) -c '$(USABLE)' 2>/dev/null || { \
+	    echo "tfpipe needs Python 3.11, 3.12 or 3.13 with venv, but $(or $(PYTHON),none found here) is not one."; \
+	    echo "Install one (Debian: apt install python3-venv), or name it: make PYTHON=/path/to/python3.12"; \
+	    exit 1; }; \
+	  echo "Making $(VENV) with $$($(PYTHON) --version)."; \
+	  $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing what constraints.txt names: TensorFlow and others, a few minutes the first time."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+RAW := raw/melt-layer
+PLACES := --data demo/data --models demo/saved_models
+
+demo: $(VENV)/.installed
+	test -d demo/data/$(RAW) || $(BIN)/tfpipe sample melt-layer --photos 24 --seed 1 --data demo/data
+	$(BIN)/tfpipe pack melt-layer --data demo/data
+	ls -d demo/saved_models/melt-layer/*/[0-9]* 2>/dev/null || $(BIN)/tfpipe tune melt-layer --quick $(PLACES)
+	test -d demo/new/$(RAW) || $(BIN)/tfpipe sample melt-layer --photos 3 --seed 2 --data demo/new
+	$(BIN)/tfpipe predict melt-layer demo/new/$(RAW)/photos --out demo/layers.csv $(PLACES)
+	@echo
+	@echo "The report, for a browser:  $$(ls -t demo/saved_models/melt-layer/*/[0-9]*/assets.extra/report.html | head -n 1)"
+	@echo "The layers found:           demo/layers.csv"
+	@echo "The same in pictures:       demo/layers/"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: lint
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  echo "There is no chromium here, so the tests that open the report in a browser were skipped."
+
+test-fast: lint
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+clean:
+	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find tfpipe tuning tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

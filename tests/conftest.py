@@ -1,0 +1,36 @@
+"""What every test runs under: processor only, no threads to spare, no network, no windows."""
+
+import os
+import socket
+
+import pytest
+
+THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+os.environ.update(
+    {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_NUM_INTRAOP_THREADS": THREADS,
+        "TF_NUM_INTEROP_THREADS": THREADS,
+        "OMP_NUM_THREADS": THREADS,
+        "KERAS_BACKEND": "tensorflow",
+        "MPLBACKEND": "Agg",
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Refuses connections to other machines, by name or by number."""
+
+    def guarded(connect):
+        def checked(self, address):
+            host = address[0] if isinstance(address, tuple) else "localhost"  # a path is local
+            if host not in ("localhost", "::1") and not host.startswith("127."):
+                raise AssertionError(f"A test tried to connect to {host}; tests use no network.")
+            return connect(self, address)
+
+        return checked
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))

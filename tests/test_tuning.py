@@ -1,0 +1,94 @@
+"""Every search fits the model it tunes, and the seed's winners lie in the seed's space."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import keras_tuner
+import pytest
+
+import tuning
+from tfpipe.models import MODELS
+from tuning import SEARCHES
+
+# Seed 002, appendix A2.
+WINNERS = [
+    (
+        {"conv_layers": 4, "filters": 157},
+        {"learning_rate": 0.0049406530672152634, "optimizer": "sgd"},
+    ),
+    (
+        {"conv_layers": 3, "filters": 251},
+        {"learning_rate": 0.0001377968661129521, "optimizer": "nadam"},
+    ),
+    (
+        {"conv_layers": 3, "filters": 232},
+        {"learning_rate": 0.000228430533572026, "optimizer": "nadam"},
+    ),
+]
+every_search = pytest.mark.parametrize("key", SEARCHES, ids="/".join)
+
+
+def registered(function) -> tuple[dict, keras_tuner.HyperParameters]:
+    """Returns what a space gives at its default values, and the hyperparameters it asked for."""
+    hp = keras_tuner.HyperParameters()
+    return function(hp), hp
+
+
+@every_search
+def test_spaces_give_arguments_of_the_builder(key):
+    arguments = set(inspect.signature(MODELS[key[1]]).parameters) - {"spec"}
+    search = SEARCHES[key]
+    assert set(registered(search.space)[0]) <= arguments
+    assert set(registered(search.quick_space)[0]) <= arguments
+
+
+@every_search
+def test_quick_spaces_ask_for_the_same_names(key):
+    search = SEARCHES[key]
+    _, hp = registered(search.space)
+    _, quick_hp = registered(search.quick_space)
+    assert set(hp.values) == set(quick_hp.values)
+
+
+@every_search
+def test_training_is_an_optimizer_and_a_learning_rate(key):
+    search = SEARCHES[key]
+    training, hp = registered(search.training)
+    assert set(training) == {"optimizer", "learning_rate"}
+    assert training["optimizer"] in ("sgd", "nadam")
+    assert 1e-4 <= training["learning_rate"] <= 1e-2
+    assert not set(hp.values) & set(registered(search.space)[1].values)
+
+
+@every_search
+def test_quick_is_quicker(key):
+    search = SEARCHES[key]
+    assert 1 < search.factor < search.quick_max_epochs < search.max_epochs
+    assert 0 < search.quick_max_trials < search.max_trials
+
+
+@pytest.mark.parametrize(("space", "training"), WINNERS)
+def test_winners_of_the_seed_are_in_its_space(space, training):
+    search = SEARCHES["melt-layer", "enhanced-cnn"]
+    for function, winner in ((search.space, space), (search.training, training)):
+        values, hp = registered(function)
+        assert set(values) == set(winner)
+        for one in hp.space:
+            if isinstance(one, keras_tuner.engine.hyperparameters.Choice):
+                assert winner[one.name] in one.values
+            else:
+                assert one.min_value <= winner[one.name] <= one.max_value
+
+
+def test_tuning_imports_nothing_of_ours_and_no_keras():
+    allowed = {"collections", "dataclasses", "typing", "tuning"}
+    for path in Path(tuning.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                roots = {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                roots = {(node.module or "tuning").split(".")[0]}
+            else:
+                continue
+            assert roots <= allowed, f"{path.name} line {node.lineno} imports {roots}"

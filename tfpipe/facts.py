@@ -1,0 +1,165 @@
+"""What a report is made of, read from files alone: a version's card, predictions and records."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+
+from tfpipe import records, saved
+from tfpipe.errors import UserError
+from tfpipe.tasks import TASKS
+
+# metric -> (what it is called, why it may be nan)
+METRICS = {
+    "average_precision": ("Average precision", "one class is missing"),
+    "roc_auc": ("Area under the ROC curve", "one class is missing"),
+    "precision": ("Precision", "nothing was found"),
+    "recall": ("Recall", "there was nothing to find"),
+    "f1": ("F1", "there was nothing to find"),
+    "balanced_accuracy": ("Balanced accuracy", "one class is missing"),
+    "accuracy": ("Accuracy", "no examples"),
+    "accuracy_of_commoner_class": ("Accuracy of always saying the commoner class", "no examples"),
+    "examples": ("Examples", "not counted"),
+    "positives": ("Positives among them", "not counted"),
+    "layer_f1": ("Layer F1", "no layer in the table, none found"),
+    "layer_precision": ("Layer precision", "no layer was found"),
+    "layer_recall": ("Layer recall", "no layer in the table"),
+    "layer_depth_error_mm": ("Median depth error (mm)", "no layer of the table was found"),
+    "layers_tabled": ("Layers in the table", "not counted"),
+    "layers_found": ("Layers found, right or wrong", "not counted"),
+}
+
+FEWEST_PHOTOS = 5  # fewer cannot tell how far other photos would move a score
+DRAWS = 200  # of photos, for the spread of a score
+
+
+class Judged(NamedTuple):
+    """The labelled pictures of the test split, and what the model said of them.
+
+    Attributes:
+      frame: their rows of predictions.csv.
+      labels: [n] int.
+      probabilities: [n, classes] float.
+      said: [n] int, the class said: by the threshold for two classes, else the likeliest.
+      classes: names in label order.
+    """
+
+    frame: pd.DataFrame
+    labels: np.ndarray
+    probabilities: np.ndarray
+    said: np.ndarray
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a report is made of.
+
+    Attributes:
+      version: the version's folder.
+      records: the records' folder.
+      card: see `saved.publish`.
+      manifest: of the records.
+      frame: predictions.csv.
+      table_name: name of the task's table of sources, or None.
+    """
+
+    version: Path
+    records: Path
+    card: dict[str, Any]
+    manifest: dict[str, Any]
+    frame: pd.DataFrame
+    table_name: str | None
+
+    @property
+    def photo(self) -> str:
+        """The word for what a split keeps whole."""
+        return "photo" if "photo" in self.frame else "group"
+
+    @property
+    def window(self) -> str:
+        """The word for one example."""
+        return "window" if "depth_top_m" in self.frame else "picture"
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which on a two-class model says the positive class."""
+        return self.card["thresholds"]["decision"]
+
+    @cached_property
+    def test(self) -> Judged:
+        """The test split."""
+        classes = tuple(self.card["classes"])
+        frame = self.frame[(self.frame["split"] == "test") & (self.frame["label"] >= 0)]
+        likely = frame[[f"p_{name}" for name in classes]].to_numpy(float)
+        if len(classes) == 2:
+            said = (likely[:, 1] >= self.threshold).astype(int)
+        else:
+            said = likely.argmax(axis=1)
+        labels = frame["label"].to_numpy(int)
+        return Judged(frame.reset_index(drop=True), labels, likely, said, classes)
+
+    @cached_property
+    def spread(self) -> tuple[float, float] | None:
+        """Between what average precision lies in 95 % of draws of as many test photos.
+
+        Whole photos are drawn, with replacement (Efron & Tibshirani 1993, chapter 13), since their
+        windows are not independent. None for more than two classes, or fewer than five photos.
+        """
+        labels, positive = self.test.labels, self.test.probabilities[:, 1]
+        photos, of = np.unique(self.test.frame[self.photo].to_numpy(str), return_inverse=True)
+        if len(self.test.classes) != 2 or len(photos) < FEWEST_PHOTOS:
+            return None
+        rng = np.random.default_rng(0)
+        draws = rng.multinomial(len(photos), np.full(len(photos), 1 / len(photos)), size=DRAWS)
+        drawn = [
+            metrics.average_precision_score(labels, positive, sample_weight=times[of])
+            for times in draws
+            if times[of][labels == 1].any()
+        ]
+        if not drawn:
+            return None
+        low, high = np.percentile(drawn, (2.5, 97.5))
+        return float(low), float(high)
+
+    @cached_property
+    def table(self) -> pd.DataFrame | None:
+        """The task's table of sources, as reading wrote it."""
+        path = self.records / f"{self.table_name}.csv"
+        if self.table_name is None or not path.is_file():
+            return None
+        return pd.read_csv(path, keep_default_na=False)
+
+
+def read(version: Path, folder: Path) -> Facts:
+    """Returns the facts of a version.
+
+    Args:
+      version: holds assets.extra/card.json and predictions.csv.
+      folder: the records that it was trained on.
+
+    Raises:
+      UserError: if one of them is missing or damaged.
+    """
+    card, manifest = saved.read_card(version), records.read_manifest(folder)
+    path = version / "assets.extra" / "predictions.csv"
+    text = {"split", "key", "group"}
+    text |= {name for name, kind in manifest["metadata"].items() if kind == "str"}
+    try:
+        names = pd.read_csv(path, nrows=0).columns
+        frame = pd.read_csv(
+            path,
+            dtype={name: str for name in names if name in text},
+            keep_default_na=False,  # a photo may be called "NA"
+            na_values={name: ["", "nan"] for name in names if name not in text},
+        )
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(
+            f"{path} is missing or no table, so there is nothing to report. Train a new version."
+        ) from error
+    task = TASKS.get(card["task"])
+    return Facts(version, folder, card, manifest, frame, task.table if task else None)

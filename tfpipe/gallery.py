@@ -1,0 +1,173 @@
+"""Where a model was wrong: by what its pictures show, and the pictures themselves."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from tfpipe import page, pictures
+from tfpipe.facts import Facts, Judged
+from tfpipe.page import Html
+
+MOST_KINDS = 40
+WRONG, RIGHT = 12, 6  # pictures of a list
+OF_ONE_PHOTO = 3  # neighbours overlap, and would fill a list
+MOST_PX = 20_000  # of a picture in the page: 36 of them as PNG stay under 3 MB
+
+NOTHING = "nothing in the table"
+
+
+def by_kind(known: Facts) -> Html | None:
+    """Returns a table of a two-class model's mistakes by what the table says is there."""
+    judged = known.test
+    if len(judged.classes) != 2 or "type_of_feature" not in judged.frame:
+        return None
+    kinds = judged.frame["type_of_feature"].replace("", NOTHING)
+    negative, positive = judged.classes
+    rows = []
+    for kind in kinds.unique():
+        is_kind = (kinds == kind).to_numpy()
+        without = is_kind & (judged.labels == 0)
+        holding = is_kind & (judged.labels == 1)
+        false, missed = (
+            int((without & (judged.said == 1)).sum()),
+            int((holding & (judged.said == 0)).sum()),
+        )
+        share = false / without.sum() if without.any() else 0.0
+        said = f"{false:,} of {without.sum():,}" if without.any() else "\N{EM DASH}"
+        lost = f"{missed:,} of {holding.sum():,}" if holding.any() else "\N{EM DASH}"
+        told = page.joined(page.bar(share), f" {100 * share:.1f} %") if without.any() else ""
+        rows.append((false, (kind, said, told, lost)))
+    rows.sort(key=lambda row: -row[0])
+    headings = (
+        "What the depth table says is there",
+        f"{negative}, called {positive}",
+        "share of them",
+        f"{positive}, missed",
+    )
+    return page.table(headings, [row for _, row in rows[:MOST_KINDS]])
+
+
+def gallery(known: Facts) -> Html:
+    """Returns the most wrong pictures of the test split, and the surest right ones beside them."""
+    lists = _lists(known.test)
+    keys = {known.test.frame["key"].iloc[i] for _, _, chosen in lists for i in chosen}
+    found = _pictures(known.records, keys, manifest=known.manifest)
+    parts = []
+    for title, of, chosen in lists:
+        shown = [_figure(known.test, i, of=of, found=found) for i in chosen]
+        none = page.tag("p", "There is none.", class_="soft")
+        parts += [
+            page.tag("h3", title),
+            page.tag("div", *shown, class_="gallery") if shown else none,
+        ]
+    return page.joined(*parts)
+
+
+def _lists(judged: Judged) -> list[tuple[str, int, list[int]]]:
+    """Returns (title, class whose probability is told or -1, row numbers) of each list."""
+    rows = np.arange(len(judged.labels))
+    true = judged.probabilities[rows, judged.labels]
+    wrong = judged.said != judged.labels
+    if len(judged.classes) > 2:
+        return [
+            (
+                "Most wrong: least sure of the true class",
+                -1,
+                _chosen(judged, wrong, true, most=WRONG),
+            ),
+            ("Surest right ones", -1, _chosen(judged, ~wrong, -true, most=RIGHT)),
+        ]
+    positive, name = judged.probabilities[:, 1], judged.classes[1]
+    is_positive = judged.labels == 1
+    return [
+        (
+            f"False positives: called {name} with the highest probability",
+            1,
+            _chosen(judged, wrong & ~is_positive, -positive, most=WRONG),
+        ),
+        (
+            f"False negatives: {name} with the lowest probability",
+            1,
+            _chosen(judged, wrong & is_positive, positive, most=WRONG),
+        ),
+        (
+            f"For comparison: {name}, rightly and most surely found",
+            1,
+            _chosen(judged, ~wrong & is_positive, -positive, most=RIGHT),
+        ),
+    ]
+
+
+def _chosen(judged: Judged, where: np.ndarray, order: np.ndarray, *, most: int) -> list[int]:
+    """Returns row numbers of `where` by rising `order`, at most three of one photo."""
+    photos = judged.frame["photo" if "photo" in judged.frame else "group"].to_numpy()
+    taken: dict[str, int] = {}
+    chosen = []
+    for i in np.argsort(order, kind="stable"):
+        if where[i] and taken.get(photos[i], 0) < OF_ONE_PHOTO and len(chosen) < most:
+            taken[photos[i]] = taken.get(photos[i], 0) + 1
+            chosen.append(int(i))
+    return chosen
+
+
+def _figure(judged: Judged, i: int, *, of: int, found: dict[str, bytes]) -> Html:
+    row = judged.frame.iloc[i]
+    of = judged.said[i] if of < 0 else of
+    lines = [str(row["photo"] if "photo" in row else row["key"])]
+    if "depth_top_m" in row and "depth_bottom_m" in row:
+        lines.append(f"{row['depth_top_m']:.3f} to {row['depth_bottom_m']:.3f} m")
+    lines.append(f"p({judged.classes[of]}) = {judged.probabilities[i, of]:.3f}")
+    if len(judged.classes) > 2:
+        lines.append(f"is {judged.classes[judged.labels[i]]}")
+    if "type_of_feature" in row:
+        lines.append(row["type_of_feature"] or NOTHING)
+    caption = page.tag("figcaption", *_broken(lines))
+    if row["key"] not in found:
+        return page.tag("figure", page.tag("p", "not in the records", class_="soft"), caption)
+    uri = page.data_uri(found[row["key"]], kind="image/png")
+    return page.tag("figure", page.tag("img", src=uri, alt=", ".join(lines)), caption)
+
+
+def _broken(lines: Iterable[str]) -> list[Html]:
+    return [page.joined(line, Html("<br>")) for line in lines]
+
+
+def _pictures(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, bytes]:
+    """Returns key -> PNG of the test split's pictures of those keys."""
+    paths = [str(folder / s["name"]) for s in manifest["shards"] if s["split"] == "test"]
+    names = {name: tf.io.FixedLenFeature((), tf.string) for name in ("key", "image")}
+    found = {}
+    for record in tf.data.TFRecordDataset(paths).as_numpy_iterator():
+        key = (
+            tf.train.Example.FromString(record).features.feature["key"].bytes_list.value[0].decode()
+        )
+        if key in keys:
+            image = tf.io.parse_single_example(record, names)["image"].numpy()
+            found[key] = pictures.encode_png(_shown(_pixels(image, manifest=manifest)))
+    return found
+
+
+def _pixels(encoded: bytes, *, manifest: dict) -> np.ndarray:
+    """Returns a record's image [height, width, channels] in the task's dtype."""
+    shape, dtype = manifest["image_shape"], np.dtype(manifest["image_dtype"])
+    if manifest["image_encoding"] == "bytes":
+        return np.frombuffer(encoded, dtype).reshape(shape)
+    return tf.io.decode_png(encoded, channels=shape[-1], dtype=tf.as_dtype(dtype)).numpy()
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    """Returns a picture fit to be seen, [height, width] or [height, width, 3] uint8, and small."""
+    image = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, 0]
+    if image.dtype.kind == "f":
+        finite = image[np.isfinite(image)]
+        low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0, 1)
+        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+        image = np.nan_to_num(255 * image).astype(np.uint8)
+    image = pictures.to_uint8(np.ascontiguousarray(image))
+    scale = (MOST_PX / (image.shape[0] * image.shape[1])) ** 0.5
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,73 @@
+"""What every model is made of: the Spec it may know, its input, its scaling and its head."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from tfpipe.errors import UserError
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All a model may know of the data.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      classes: names, in label order.
+      image_mean: per channel, of the training split, in raw pixel values.
+      image_std: likewise; never 0.
+      columns: names of the numbers beside the picture.
+      column_mean: per column, of the training split.
+      column_std: likewise; never 0.
+      image_dtype: "uint8", "uint16" or "float32".
+    """
+
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    columns: tuple[str, ...] = ()
+    column_mean: tuple[float, ...] = ()
+    column_std: tuple[float, ...] = ()
+    image_dtype: str = "uint8"
+
+
+def image_input(spec: Spec):
+    """Returns the input `image` (raw pixels) and the same pixels scaled to mean 0, deviation 1.
+
+    Both are [batch, height, width, channels]; the scaled ones are float32 under every precision
+    policy, because bfloat16 has 8 bits of mantissa and uint16 pixels have 16.
+    """
+    image = keras.Input(spec.image_shape, dtype=spec.image_dtype, name="image")
+    variance = [std**2 for std in spec.image_std]
+    scaled = layers.Normalization(
+        axis=-1, mean=list(spec.image_mean), variance=variance, dtype="float32", name="scale"
+    )(image)
+    return image, scaled
+
+
+def head(x, spec: Spec):
+    """Returns `probabilities` [batch, num_classes] float32 of an embedding [batch, n].
+
+    Two classes share one sigmoid unit, as in the seed projects.
+    """
+    if len(spec.classes) == 2:
+        positive = layers.Dense(1, activation="sigmoid", dtype="float32", name="positive")(x)
+        negative = layers.Rescaling(-1.0, offset=1.0, dtype="float32", name="negative")(positive)
+        return layers.Concatenate(dtype="float32", name="probabilities")([negative, positive])
+    return layers.Dense(
+        len(spec.classes), activation="softmax", dtype="float32", name="probabilities"
+    )(x)
+
+
+def check_halvings(spec: Spec, *, conv_layers: int, halvings: int) -> None:
+    """Raises a UserError if halving the picture `halvings` times would leave no pixel."""
+    height, width, _ = spec.image_shape
+    shortest = 2**halvings
+    if min(height, width) < shortest:
+        raise UserError(
+            f"conv_layers={conv_layers} halves the picture {halvings} times and needs at least "
+            f"{shortest} px each way, but pictures are {height} x {width} px. "
+            "Give fewer conv_layers or larger pictures."
+        )

@@ -1,0 +1,210 @@
+"""The stages one after the other: what `tfpipe tune` and `tfpipe train` do."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import tuning
+from tfpipe import evaluation, inputs, naive, records, report, saved, search, training
+from tfpipe.errors import UserError
+from tfpipe.models import MODELS
+from tfpipe.models.parts import Spec
+from tfpipe.task import Task, choose
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a task on one model.
+
+    Attributes:
+      task: the question.
+      model: name of the model.
+      raw: raw folder.
+      folder: packed records.
+      models: saved_models/<task>/<model>.
+      settings: how to train.
+      precision: "auto", "float32" or "mixed_bfloat16".
+      fixed: builder's arguments and training values given by the user.
+      tell: told (stage, facts) as it goes.
+    """
+
+    task: Task
+    model: str
+    raw: Path
+    folder: Path
+    models: Path
+    settings: training.Settings
+    precision: str = "auto"
+    fixed: dict[str, Any] = None
+    tell: Tell = lambda stage, facts: None
+
+
+def told(run: Run, tell: Tell) -> Run:
+    """Returns the run with someone to tell."""
+    return replace(run, tell=tell)
+
+
+def tune(run: Run, *, options, quick: bool, algorithm: str, with_naive: bool) -> dict[str, Any]:
+    """Searches, or goes on searching; trains the winner; publishes it as the next version.
+
+    Returns:
+      {"version", "path", "scores", "best"}.
+    """
+    key = (run.task.name, run.model)
+    known = tuning.SEARCHES[key] if key in tuning.SEARCHES else None
+    if known is None:
+        there = ", ".join(model for task, model in tuning.SEARCHES if task == run.task.name)
+        raise UserError(
+            f"There is no search space for {run.model} on {run.task.name}, only for {there}."
+        )
+    data, spec = opened(run)
+    _policy(run)
+    space = known.quick_space if quick else known.space
+    plan = search.Plan(
+        space=lambda hp: space(hp) | _model_part(run),
+        training=lambda hp: known.training(hp) | _training_part(run),
+        algorithm=algorithm,
+        max_epochs=known.quick_max_epochs if quick else known.max_epochs,
+        factor=known.factor,
+        max_trials=known.quick_max_trials if quick else known.max_trials,
+    )
+    folder = run.models / "search"
+    best = search.tune(
+        lambda arguments: MODELS[run.model](spec, **arguments),
+        data,
+        folder,
+        plan=plan,
+        settings=run.settings,
+        report=lambda told: run.tell("search", told),
+    )
+    settings = replace(run.settings, **best["training"])
+    return _train(run, data, spec, best["model"], settings, options, with_naive, best)
+
+
+def train(run: Run, *, options, with_naive: bool) -> dict[str, Any]:
+    """Trains one model with the values given, else the best a search found, else the published ones."""
+    data, spec = opened(run)
+    _policy(run)
+    best = search.read_best(run.models / "search")
+    arguments = (best["model"] if best else {}) | _model_part(run)
+    values = (best["training"] if best else {}) | _training_part(run)
+    settings = replace(run.settings, **values)
+    return _train(run, data, spec, arguments, settings, options, with_naive, best)
+
+
+def opened(run: Run) -> tuple[training.Data, Spec]:
+    """Returns the records, checked whole, and what a model may know of them."""
+    manifest = records.trusted_manifest(run.folder)
+    stats = records.read_stats(run.folder)
+    spec = Spec(
+        image_shape=tuple(manifest["image_shape"]),
+        image_dtype=manifest["image_dtype"],
+        classes=tuple(manifest["classes"]),
+        columns=tuple(manifest["columns"]),
+        **{name: tuple(values) for name, values in stats.items()},
+    )
+    return training.Data(run.folder, manifest, run.task.objective), spec
+
+
+def _policy(run: Run) -> None:
+    keras.config.set_dtype_policy(training.compute_policy(run.precision))
+
+
+def _training_part(run: Run) -> dict:
+    return {k: v for k, v in (run.fixed or {}).items() if k in ("optimizer", "learning_rate")}
+
+
+def _model_part(run: Run) -> dict:
+    """Returns the user's builder arguments; an unknown one is refused with the nearest name."""
+    names = list(inspect.signature(MODELS[run.model]).parameters)[1:]
+    given = {k: v for k, v in (run.fixed or {}).items() if k not in ("optimizer", "learning_rate")}
+    for name in given:
+        choose(name, [*names, "optimizer", "learning_rate"], noun=f"hyperparameter of {run.model}")
+    return given
+
+
+def _train(run: Run, data, spec, arguments, settings, options, with_naive, best) -> dict[str, Any]:
+    def built() -> keras.Model:
+        model = MODELS[run.model](spec, **arguments)
+        training.prepare(model, optimizer=settings.optimizer, learning_rate=settings.learning_rate)
+        return model
+
+    keras.utils.set_random_seed(settings.seed)
+    model = built()
+    tell = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: run.tell(
+            "train", {"epoch": epoch + 1, "epochs": settings.epochs, **logs}
+        )
+    )
+    history = training.fit(model, data, settings=settings, callbacks=[tell])
+    claimed = None
+    if with_naive:
+        run.tell("naive", {})
+        claimed = naive.random_split_scores(built, data, settings=settings)
+    exported = in_float32(model, lambda: MODELS[run.model](spec, **arguments))
+
+    def classify(images: np.ndarray) -> np.ndarray:
+        return exported.predict_on_batch({"image": images})
+
+    known = evaluation.evaluate(
+        run.task,
+        run.raw,
+        data,
+        _batched(classify),
+        options=options,
+        progress=lambda done, total: run.tell("evaluate", {"done": done, "total": total}),
+    )
+    run.tell("export", {})
+    card = {
+        "task": run.task.name,
+        "model": run.model,
+        "hyperparameters": arguments,
+        "training": asdict(settings) | {"precision": keras.config.dtype_policy().name},
+        "classes": spec.classes,
+        "parameters": model.count_params(),
+        "options": asdict(options),
+        "data": {
+            key: data.manifest[key]
+            for key in ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
+        },
+        "thresholds": known.thresholds,
+        "scores": known.scores,
+        "random_split_scores": claimed,
+        "false_findings": known.false_kinds,
+        "history": history,
+        "search": best,
+    }
+    checked = next(iter(inputs.batches(data.folder, "validation", manifest=data.manifest)))
+    draft = saved.publish(
+        exported, spec, run.models, card=card, pictures_checked=checked[0]["image"].numpy()
+    )
+    known.predictions.to_csv(draft / "assets.extra" / "predictions.csv", index=False)
+    report.write(draft, data.folder)
+    path = saved.number(draft)
+    return {"version": int(path.name), "path": str(path), "scores": known.scores}
+
+
+def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
+    """Returns the same weights in a network that computes in float32, as every export does."""
+    policy = keras.config.dtype_policy().name
+    keras.config.set_dtype_policy("float32")
+    rebuilt = build()
+    rebuilt.set_weights(model.get_weights())
+    keras.config.set_dtype_policy(policy)
+    return rebuilt
+
+
+def _batched(classify: Callable, *, batch_size: int = 128) -> Callable:
+    def run(images: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [classify(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+        )
+
+    return run

@@ -1,0 +1,87 @@
+"""New raw files to tables and overlays."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from tfpipe import pictures, saved, tables
+from tfpipe.errors import UserError
+from tfpipe.task import Task, options_of
+
+
+class Predicted(NamedTuple):
+    """What a prediction run did.
+
+    Attributes:
+      rows: rows written to the table.
+      files: raw files answered.
+      bad: raw file -> why it was not.
+      notes: what else was noticed.
+      overlays: pictures written.
+    """
+
+    rows: int
+    files: int
+    bad: dict[str, str]
+    notes: tuple[str, ...]
+    overlays: list[Path]
+
+
+def predict(
+    task: Task,
+    version: Path,
+    paths: list[Path],
+    *,
+    out: Path,
+    table: Path | None = None,
+    windows: Path | None = None,
+    settings: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predicted:
+    """Answers a task's question for new raw files, one at a time.
+
+    A file that cannot be read is named and the others are answered all the same.
+
+    Args:
+      task: the question.
+      version: folder of a saved version.
+      paths: raw files, or folders of them.
+      out: the table of answers, CSV; overlays go to the folder beside it with the same stem.
+      table: what is known of the files, such as photos.csv.
+      windows: a table of every picture the model was shown, if wanted.
+      settings: task options as name=value, over those that the version was trained with.
+      progress: told (files done, files in all).
+
+    Returns:
+      What was done.
+
+    Raises:
+      UserError: if a path or table is wrong, or not one file could be read.
+    """
+    loaded = saved.Loaded(version)
+    trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
+    options = options_of(task, [*trained, *settings])
+    thresholds = loaded.card["thresholds"]
+    survey = task.survey_new(paths, table, options)
+    rows, shown, bad, overlays = [], [], {}, []
+    for i, source in enumerate(survey.sources):
+        progress(i, len(survey.sources))
+        try:
+            seen = task.look(source, loaded.classify, options)
+        except UserError as error:
+            bad[source.name] = str(error)
+            continue
+        said = task.answer(seen, thresholds)
+        rows += said.rows
+        shown += said.windows if windows else []
+        overlays.append(out.with_suffix("") / f"{Path(source.name).name}.png")
+        pictures.write_png(task.draw(seen, thresholds), overlays[-1])
+    progress(len(survey.sources), len(survey.sources))
+    if len(bad) == len(survey.sources):
+        raise UserError(f"No file could be read: {' '.join(bad.values())}")
+    tables.write_csv(pd.DataFrame(rows, columns=list(task.answer_columns)), out)
+    if windows:
+        tables.write_csv(pd.DataFrame(shown), windows)
+    return Predicted(len(rows), len(survey.sources) - len(bad), bad, survey.notes, overlays)

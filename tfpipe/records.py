@@ -1,0 +1,360 @@
+"""Raw files to records: TFRecord shards, schema, statistics and a manifest that vouches for them."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+
+import tfpipe
+from tfpipe import files, leaks, shards, tables
+from tfpipe.errors import UserError
+from tfpipe.task import SPLITS, Source, Survey, Task, split_of
+
+FRACTIONS = (0.6, 0.2, 0.2)
+SOURCES_A_SHARD = 4
+LAYOUT = 1  # raise when the same raw files would give other records
+
+Progress = Callable[[int, int], None]
+
+
+def pack(
+    task: Task,
+    raw: Path,
+    folder: Path,
+    *,
+    options: Any,
+    split: tuple[tuple[float, float, float], str] = (FRACTIONS, ""),
+    skip_bad: int = 0,
+    progress: Progress = lambda done, total: None,
+) -> dict:
+    """Packs a task's raw files into records; killed at any moment, the same call goes on.
+
+    Shards are gathered in a hidden folder beside `folder`, each renamed when whole, and the folder
+    takes its name last. What it holds depends on raw files, options and split only.
+
+    Args:
+      task: the question.
+      raw: the raw folder.
+      folder: where the records go; replaced if it holds others.
+      options: the task's options.
+      split: fractions of (train, validation, test), and a salt: another word draws another split.
+      skip_bad: how many unreadable sources are left out before the run fails.
+      progress: told (shards done, shards in all).
+
+    Returns:
+      The manifest.
+
+    Raises:
+      UserError: on bad raw data, a class that a split lacks, near-copies across splits, or when
+        another run is packing the same records.
+    """
+    survey = task.survey(raw, options)
+    fingerprint = _fingerprint(task, raw, survey, options=options, split=split)
+    with _lock(folder):
+        _recover(folder)
+        manifest = read_manifest(folder) if (folder / "manifest.json").is_file() else None
+        if manifest and manifest["fingerprint"] == fingerprint and len(manifest["bad"]) <= skip_bad:
+            return manifest
+        parts = _hidden(folder, "partial")
+        _begin(parts, fingerprint=fingerprint)
+        jobs = _jobs(task, survey.sources, split=split)
+        abouts = _run(jobs, parts, task=task, options=options, progress=progress)
+        bad = {name: why for about in abouts for name, why in about["bad"].items()}
+        if len(bad) > skip_bad:
+            raise UserError(
+                f"{len(bad)} of {len(survey.sources)} files cannot be read: {' '.join(bad.values())} "
+                f"Mend or remove them, or pack the others by --skip-bad {len(bad)}."
+            )
+        _check_classes(task, abouts, jobs)
+        _check_leaks(survey, abouts, parts, split=split)
+        manifest = {
+            "task": task.name,
+            "fingerprint": fingerprint,
+            "tfpipe": tfpipe.__version__,
+            "options": dataclasses.asdict(options),
+            "fractions": split[0],
+            "salt": split[1],
+            "classes": task.classes,
+            "image_shape": task.image_shape,
+            "image_dtype": task.image_dtype,
+            "image_encoding": shards.encoding(task),
+            "columns": task.columns,
+            "metadata": task.metadata,
+            "counts": _counts(task, abouts),
+            "groups": {name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
+            "sources": {name: [s.name for s in _of(jobs, name)] for name in SPLITS},
+            "shards": [
+                {key: about[key] for key in ("name", "split", "count", "bytes", "sha256")}
+                for about in abouts
+            ],
+            "bad": bad,
+            "notes": list(survey.notes),
+        }
+        _finish(task, parts, folder, abouts=abouts, manifest=manifest)
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict:
+    """Returns the manifest of packed records.
+
+    Raises:
+      UserError: if there is none, or it is no JSON.
+    """
+    path = folder / "manifest.json"
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no packed records. Run `tfpipe pack` first.") from None
+    except ValueError:
+        raise UserError(
+            f"{path} is damaged. Remove {folder} and run `tfpipe pack` again."
+        ) from None
+
+
+def verify(folder: Path) -> list[str]:
+    """Returns a sentence for each thing wrong with packed records: every shard is read whole."""
+    manifest = read_manifest(folder)
+    found = []
+    for shard in manifest["shards"]:
+        expected = {key: shard[key] for key in ("count", "bytes", "sha256")}
+        found.append(shards.damage(folder / shard["name"], **expected))
+    for name, sha256 in manifest["files"].items():
+        path = folder / name
+        if not path.is_file() or files.sha256(path) != sha256:
+            found.append(f"{name} is missing or has changed since it was written")
+    return [sentence for sentence in found if sentence]
+
+
+def trusted_manifest(folder: Path) -> dict:
+    """Returns the manifest, after checking every shard against it; damaged records are refused."""
+    wrong = verify(folder)
+    if wrong:
+        raise UserError(
+            f"{folder} is damaged: {'; '.join(wrong)}. Remove the folder and run `tfpipe pack` again."
+        )
+    return read_manifest(folder)
+
+
+def read_stats(folder: Path) -> dict:
+    """Returns image_mean, image_std, column_mean, column_std of the training split."""
+    return json.loads((folder / "stats.json").read_bytes())
+
+
+def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
+    """Returns a sha256 over all that the records depend on."""
+    paths = [source.path for source in survey.sources] + list(survey.tables)
+    with ThreadPoolExecutor() as pool:
+        sums = list(pool.map(files.sha256, paths))
+    names = [os.path.relpath(path, raw) for path in paths]
+    told = {
+        "layout": LAYOUT,
+        "task": task.name,
+        "shape": [*task.image_shape, task.image_dtype],
+        "names": [task.classes, task.columns, list(task.metadata.items())],
+        "options": dataclasses.asdict(options),
+        "split": split,
+        "files": sorted(zip(names, sums, strict=True)),
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _hidden(folder: Path, word: str) -> Path:
+    return folder.parent / f".{folder.name}.{word}"
+
+
+@contextlib.contextmanager
+def _lock(folder: Path):
+    """Holds the records for one run; the system frees the lock of a run that died."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        file = _hidden(folder, "lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent} cannot be written: {error.strerror}. Choose another folder by --data."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"Another run is packing {folder}. Wait for it to end.") from None
+        yield
+
+
+def _recover(folder: Path) -> None:
+    """Ends an exchange of old and new records that was cut short."""
+    old = _hidden(folder, "old")
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _begin(parts: Path, *, fingerprint: str) -> None:
+    """Keeps finished shards of the same plan, and nothing else."""
+    plan = parts / "plan"
+    if not plan.is_file() or plan.read_text() != fingerprint:
+        shutil.rmtree(parts, ignore_errors=True)
+        files.replace(plan, fingerprint.encode())
+    for unfinished in [p for p in parts.rglob(".*") if p.is_file()]:
+        unfinished.unlink()
+
+
+def _jobs(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
+    """Returns (split, shard name, sources) of each shard; known before anything is read."""
+    fractions, salt = split
+    jobs = []
+    for name in SPLITS:
+        inside = [s for s in sources if split_of(s.group, fractions=fractions, salt=salt) == name]
+        chunks = [inside[i : i + SOURCES_A_SHARD] for i in range(0, len(inside), SOURCES_A_SHARD)]
+        for i, chunk in enumerate(chunks):
+            stem = f"{task.name.replace('-', '_')}-{name}.tfrecord"
+            jobs.append((name, f"{stem}-{i:05d}-of-{len(chunks):05d}", chunk))
+    return jobs
+
+
+def _of(jobs, split: str) -> list[Source]:
+    return [source for name, _, sources in jobs if name == split for source in sources]
+
+
+def _run(jobs, parts: Path, *, task: Task, options, progress: Progress) -> list[dict]:
+    """Writes every shard; threads, since decoding and scaling leave Python's lock alone."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = [
+            pool.submit(shards.write, parts, name, sources, task=task, options=options)
+            for _, name, sources in jobs
+        ]
+        try:
+            abouts = []
+            for i, future in enumerate(waiting):
+                progress(i, len(jobs))
+                abouts.append(future.result() | {"split": jobs[i][0]})
+            progress(len(jobs), len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return abouts
+
+
+def _counts(task: Task, abouts: list[dict]) -> dict[str, dict[str, int]]:
+    """Returns how many examples each split has of each class."""
+    counts = {}
+    for split in SPLITS:
+        labels = np.sum([a["labels"] for a in abouts if a["split"] == split], axis=0, dtype=int)
+        labels = np.broadcast_to(labels, len(task.classes)).tolist()
+        counts[split] = dict(zip(task.classes, labels, strict=True))
+        unlabelled = sum(a["unlabelled"] for a in abouts if a["split"] == split)
+        if unlabelled:
+            counts[split]["(unlabelled)"] = unlabelled
+    return counts
+
+
+def _check_classes(task: Task, abouts: list[dict], jobs) -> None:
+    counts = _counts(task, abouts)
+    lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
+    if not lacking:
+        return
+    table = "; ".join(
+        f"{split}: {', '.join(f'{n} {c}' for c, n in counts[split].items())}" for split in SPLITS
+    )
+    groups = len({source.group for _, _, sources in jobs for source in sources})
+    raise UserError(
+        f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups in all). "
+        "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
+    )
+
+
+def _check_leaks(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None:
+    fractions, salt = split
+    splits = {s.name: split_of(s.group, fractions=fractions, salt=salt) for s in survey.sources}
+    found = [
+        f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
+        for a, b, why in survey.twins
+        if splits[a] != splits[b]
+    ]
+    hashes, groups = {}, {}
+    for name in SPLITS:
+        inside = [about for about in abouts if about["split"] == name]
+        packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in inside)
+        bits = np.unpackbits(np.frombuffer(packed, np.uint8).reshape(-1, 32), axis=1)
+        hashes[name] = bits[:, : leaks.KEPT**2 - 1].astype(bool)
+        groups[name] = np.array([group for about in inside for group in about["groups"]], object)
+    found += leaks.crossings(hashes, groups)
+    if found:
+        more = f" and {len(found) - 5} more pairs" if len(found) > 5 else ""
+        raise UserError(
+            f"The same thing stands in two splits, so no score could be believed: "
+            f"{'; '.join(found[:5])}{more}. Remove one of each pair, or put both in one group."
+        )
+
+
+def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) -> None:
+    """Writes what describes the shards, and exchanges new records for old ones."""
+    train = [about for about in abouts if about["split"] == "train"]
+    stats = _statistics(train, columns=len(task.columns))
+    files.replace(parts / "stats.json", json.dumps(stats, indent=1).encode())
+    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    infos = [
+        tfds.core.SplitInfo(
+            name=name,
+            shard_lengths=[about["count"] for about in abouts if about["split"] == name],
+            num_bytes=sum(about["bytes"] for about in abouts if about["split"] == name),
+            filename_template=tfds.core.ShardedFileTemplate(
+                dataset_name=task.name.replace("-", "_"),
+                split=name,
+                filetype_suffix="tfrecord",
+                data_dir=parts,
+            ),
+        )
+        for name in SPLITS
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=parts,
+        features=shards.features(task),
+        split_infos=infos,
+        filename_template=template,
+        description=f"{task.title}, packed by tfpipe",
+    )
+    rows = [row for about in abouts for row in about["rows"] if row]
+    if task.table and rows:
+        rows.sort(key=lambda row: str(next(iter(row.values()))))
+        tables.write_csv(pd.DataFrame(rows), parts / f"{task.table}.csv")
+    for about in abouts:
+        (parts / f"{about['name']}.hashes").unlink(missing_ok=True)
+        (parts / f"{about['name']}.json").unlink(missing_ok=True)
+    (parts / "plan").unlink(missing_ok=True)
+    shown = {about["name"] for about in abouts}
+    manifest["files"] = {
+        path.relative_to(parts).as_posix(): files.sha256(path)
+        for path in sorted(parts.rglob("*"))
+        if path.is_file() and path.name not in shown
+    }
+    files.replace(parts / "manifest.json", json.dumps(manifest, indent=1).encode())
+    old = _hidden(folder, "old")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(parts, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _statistics(abouts: list[dict], *, columns: int) -> dict[str, list[float]]:
+    """Returns mean and standard deviation per channel and column, from exact sums."""
+    pixels = sum(about["pixels"] for about in abouts)
+    count = sum(about["count"] for about in abouts)
+    stats = {}
+    for word, n, key in (("image", pixels, "sums"), ("column", count, "column_sums")):
+        total, squares = np.sum([about[key] for about in abouts], axis=0)
+        mean = total / n
+        std = np.sqrt(np.maximum(squares / n - mean**2, 0))
+        stats[f"{word}_mean"] = mean.tolist()
+        stats[f"{word}_std"] = np.where(std > 0, std, 1.0).tolist()
+    return stats

@@ -1,0 +1,252 @@
+"""Numbered versions of a trained model: one SavedModel that takes raw bytes, with its card beside it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpipe import files, pictures
+from tfpipe.errors import UserError
+from tfpipe.models.parts import Spec
+
+TOLERANCE = 1e-5  # the exported model's probabilities may differ from the trained one's by so much
+CHECKED = 64  # pictures the two are compared on
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "opencv-python-headless", "tfpipe")
+
+
+def versions(folder: Path) -> list[int]:
+    """Returns the numbers of a model's published versions, rising; hidden ones are unfinished."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
+def publish(
+    model: keras.Model,
+    spec: Spec,
+    folder: Path,
+    *,
+    card: dict[str, Any],
+    pictures_checked: np.ndarray,
+) -> Path:
+    """Exports a float32 model beside its place, checks it in a fresh process, and leaves it unnumbered.
+
+    Args:
+      model: computes in float32.
+      spec: what it was built from.
+      folder: saved_models/<task>/<model>.
+      card: what the version is; file sums and package versions are added.
+      pictures_checked: [n, height, width, channels], real examples; the exported model's answers to
+        them must equal the trained one's.
+
+    Returns:
+      The hidden folder, for `number` to publish once the report is in it.
+
+    Raises:
+      UserError: if the exported model answers otherwise; nothing is published then.
+    """
+    draft = folder / ".draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        _export(model, spec, draft)
+        extra = draft / "assets.extra"
+        extra.mkdir(exist_ok=True)
+        model.save(extra / "model.keras")
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise UserError(
+            f"{folder} cannot be written: {error.strerror or error}. Free some space or choose "
+            "another folder by --models."
+        ) from error
+    difference = _parity(model, spec, draft, images=pictures_checked[:CHECKED])
+    sums = {
+        path.relative_to(draft).as_posix(): files.sha256(path)
+        for path in sorted(draft.rglob("*"))
+        if path.is_file()
+    }
+    written = card | {
+        "spec": asdict(spec),
+        "parity": {"max_difference": difference, "tolerance": TOLERANCE, "pictures": CHECKED},
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "sha256": sums,
+    }
+    files.replace(extra / "card.json", json.dumps(written, indent=1, default=str).encode())
+    return draft
+
+
+def number(draft: Path) -> Path:
+    """Gives a draft the next version number and returns its folder."""
+    latest = versions(draft.parent)
+    final = draft.parent / str(latest[-1] + 1 if latest else 1)
+    os.replace(draft, final)
+    return final
+
+
+def read_card(version: Path) -> dict[str, Any]:
+    """Returns a version's card."""
+    try:
+        return json.loads((version / "assets.extra" / "card.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{version} has no readable card.json, so it is no tfpipe version."
+        ) from error
+
+
+def find(models: Path, *, task: str, model: str | None, version: int | None) -> Path:
+    """Returns the folder of a version; by default the newest of the model that was written last.
+
+    Raises:
+      UserError: if there is none, naming those there are.
+    """
+    there = {
+        path.name: versions(path) for path in sorted((models / task).glob("*")) if versions(path)
+    }
+    if not there:
+        raise UserError(f"{models / task} holds no version yet. Run `tfpipe tune {task}` first.")
+    if model is None:
+        newest = {
+            name: (models / task / name / str(n[-1])).stat().st_mtime for name, n in there.items()
+        }
+        model = max(newest, key=newest.get)
+    numbers = there.get(model, [])
+    if not numbers or (version is not None and version not in numbers):
+        known = "; ".join(f"{name}: {', '.join(map(str, n))}" for name, n in there.items())
+        raise UserError(f"{task} has no version {version or ''} of {model}. There are {known}.")
+    return models / task / model / str(version or numbers[-1])
+
+
+class Loaded:
+    """A version's SavedModel, ready to classify; it is checked against its card first."""
+
+    def __init__(self, version: Path):
+        self.path, self.card = version, read_card(version)
+        for name, sha256 in self.card["sha256"].items():
+            if not (version / name).is_file() or files.sha256(version / name) != sha256:
+                raise UserError(
+                    f"{version / name} is missing or not what was exported. Export it again."
+                )
+        self._model = tf.saved_model.load(str(version))  # its signatures hold no reference to it
+        self._call = self._model.signatures["predict_tensor"]
+
+    def classify(self, images: np.ndarray, *, batch_size: int = 128) -> np.ndarray:
+        """Returns probabilities [n, classes] float32 of images [n, height, width, channels]."""
+        parts = [
+            self._call(image=tf.constant(images[i : i + batch_size]))["probabilities"].numpy()
+            for i in range(0, len(images), batch_size)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.card["classes"])))
+
+
+def _export(model: keras.Model, spec: Spec, path: Path) -> None:
+    """Writes the SavedModel with its three signatures."""
+    embedder = keras.Model(model.inputs, model.get_layer("embedding").output)
+    classes = tf.constant(spec.classes)
+    columns = {"columns": tf.TensorSpec((None, len(spec.columns)), tf.float32, name="columns")}
+    columns = columns if spec.columns else {}
+    image = tf.TensorSpec((None, *spec.image_shape), spec.image_dtype, name="image")
+
+    def answered(inputs):
+        probabilities = model(inputs, training=False)
+        return {
+            "probabilities": probabilities,
+            "label": tf.argmax(probabilities, axis=-1),
+            "classes": tf.tile(classes[None], [tf.shape(probabilities)[0], 1]),
+        }
+
+    def from_bytes(image_bytes, **rest):
+        decoded = tf.map_fn(
+            lambda encoded: _decoded(encoded, spec),
+            image_bytes,
+            fn_output_signature=tf.TensorSpec(spec.image_shape, spec.image_dtype),
+        )
+        return answered({"image": decoded, **rest})
+
+    def from_tensor(image, **rest):
+        return answered({"image": image, **rest})
+
+    def embed(image, **rest):
+        return {
+            "embedding": tf.cast(embedder({"image": image, **rest}, training=False), tf.float32)
+        }
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(embedder)
+    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    archive.add_endpoint(
+        "serving_default", _named(from_bytes, columns), [encoded, *columns.values()]
+    )
+    archive.add_endpoint("predict_tensor", _named(from_tensor, columns), [image, *columns.values()])
+    archive.add_endpoint("embed", _named(embed, columns), [image, *columns.values()])
+    archive.write_out(str(path), verbose=False)
+
+
+def _named(function, columns: dict):
+    """Returns the function with as many positional arguments as a signature of this task has."""
+    if columns:
+        return lambda image, columns: function(image, columns=columns)
+    return lambda image: function(image)
+
+
+def _decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
+    """Decodes one picture's bytes to the shape and dtype that the model takes, resizing if need be."""
+    height, width, channels = spec.image_shape
+    if spec.image_dtype == "float32":
+        return tf.reshape(tf.io.decode_raw(encoded, tf.float32), spec.image_shape)
+    picture = tf.io.decode_image(
+        encoded, channels=channels, dtype=tf.as_dtype(spec.image_dtype), expand_animations=False
+    )
+    picture = tf.ensure_shape(picture, (None, None, channels))
+    fits = tf.reduce_all(tf.shape(picture)[:2] == [height, width])
+    picture = tf.cond(
+        fits,
+        lambda: picture,
+        lambda: tf.cast(
+            tf.round(tf.image.resize(picture, (height, width), antialias=True)), picture.dtype
+        ),
+    )
+    return tf.ensure_shape(picture, spec.image_shape)
+
+
+def _parity(model: keras.Model, spec: Spec, path: Path, *, images: np.ndarray) -> float:
+    """Returns the largest difference between the trained model and the export in a fresh process."""
+    expected = model({"image": images}, training=False).numpy()
+    extra = path / "assets.extra"
+    encoded = (
+        [pictures.encode_png(image) for image in images] if spec.image_dtype == "uint8" else []
+    )
+    arrays = {"images": images, "expected": expected}
+    arrays |= {f"png{i:03d}": np.frombuffer(one, np.uint8) for i, one in enumerate(encoded)}
+    sample = extra / ".parity.npz"
+    np.savez(sample, **arrays)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tfpipe.parity", str(path), str(sample)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        sample.unlink()
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        shutil.rmtree(path, ignore_errors=True)
+        raise UserError(f"The exported model does not load in a fresh process: {reason}")
+    difference = float(done.stdout.strip().splitlines()[-1])
+    if not difference <= TOLERANCE:
+        shutil.rmtree(path, ignore_errors=True)
+        raise UserError(
+            f"The exported model differs from the trained one by {difference:.2g} in probability, "
+            f"expected at most {TOLERANCE:g}. Nothing was published."
+        )
+    return difference

@@ -1,0 +1,287 @@
+"""Searches hyperparameters by KerasTuner's Hyperband or Bayesian optimisation, losing nothing.
+
+KerasTuner writes the search's state to several files in place: a kill in the middle leaves JSON that
+cannot be read, or a trial that is counted and never run. Here the whole state is one file, replaced at
+once; a trial that was running is given out again.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+from keras_tuner.engine import trial as trials
+from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
+
+from tfpipe import files, training
+from tfpipe.errors import UserError
+
+ALGORITHMS = ("hyperband", "bayesian")
+FAILURES = 3  # trials in a row that may fail before the search is given up
+
+Build = Callable[..., keras.Model]
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One search.
+
+    Attributes:
+      space: hp -> keyword arguments of the builder.
+      training: hp -> optimizer and learning_rate.
+      algorithm: "hyperband" or "bayesian".
+      max_epochs: of a trial.
+      factor: Hyperband's.
+      max_trials: of Bayesian search.
+    """
+
+    space: Callable[[Any], dict]
+    training: Callable[[Any], dict]
+    algorithm: str
+    max_epochs: int
+    factor: int
+    max_trials: int
+
+
+def tune(
+    build: Callable[[dict], keras.Model],
+    data: training.Data,
+    folder: Path,
+    *,
+    plan: Plan,
+    settings: training.Settings,
+    report: Report = lambda told: None,
+) -> dict[str, Any]:
+    """Runs a search to its end, or the rest of it.
+
+    Args:
+      build: builder's keyword arguments -> model.
+      data: the records.
+      folder: where the search is kept.
+      plan: what is searched.
+      settings: how each trial is trained; epochs, optimizer and learning rate are the search's.
+      report: told {"trial", "trials", "best", "epoch", "epochs"} as it goes.
+
+    Returns:
+      {"model": builder's arguments, "training": optimizer and learning rate, "score", "trials": a
+      row each}, also written to best.json.
+
+    Raises:
+      UserError: if the default values do not train, or three trials in a row fail.
+    """
+    tuner = _Tuner(build, data, folder, plan=plan, settings=settings, report=report)
+    _quiet()
+    tuner.resume()
+    try:
+        tuner.search(verbose=0)
+    except RuntimeError as error:
+        last = [t.message for t in tuner.oracle.trials.values() if t.message][-1:]
+        reason = last[0].strip().splitlines()[-1] if last else error
+        raise UserError(
+            f"The search was given up after {FAILURES} failed trials: {reason}"
+        ) from error
+    best = tuner.outcome()
+    files.replace(folder / "best.json", json.dumps(best, indent=1).encode())
+    return best
+
+
+def read_best(folder: Path) -> dict[str, Any] | None:
+    """Returns what the finished search in a folder found, or None."""
+    path = folder / "best.json"
+    return json.loads(path.read_bytes()) if path.is_file() else None
+
+
+class _Kept:
+    """An oracle whose whole state, trials included, is one file that is replaced at once."""
+
+    state_path: Path
+
+    def save(self):
+        state = {
+            "oracle": self.get_state(),
+            "trials": {name: trial.get_state() for name, trial in self.trials.items()},
+        }
+        files.replace(self.state_path, json.dumps(state).encode())
+
+    def reload(self):
+        state = json.loads(self.state_path.read_bytes())
+        self.trials = {
+            name: trials.Trial.from_state(told) for name, told in state["trials"].items()
+        }
+        self.set_state(state["oracle"])
+        self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
+        self.ongoing_trials = {}
+
+    def _save_trial(self, trial):
+        """A trial is part of the state."""
+
+
+class _Hyperband(_Kept, HyperbandOracle):
+    pass
+
+
+class _Bayesian(_Kept, BayesianOptimizationOracle):
+    pass
+
+
+class _Tuner(keras_tuner.Tuner):
+    def __init__(self, build, data, folder: Path, *, plan: Plan, settings, report: Report):
+        objective = keras_tuner.Objective(f"val_{data.objective}", direction="max")
+        rules = {"seed": settings.seed or 1, "max_consecutive_failed_trials": FAILURES}
+        if plan.algorithm == "hyperband":
+            oracle = _Hyperband(objective, max_epochs=plan.max_epochs, factor=plan.factor, **rules)
+        else:
+            oracle = _Bayesian(objective, max_trials=plan.max_trials, **rules)
+        oracle.state_path = folder / "state.json"
+        self.plan, self.data, self.settings, self.report = plan, data, settings, report
+        self.make, self.folder = build, folder
+        super().__init__(
+            oracle=oracle,
+            hypermodel=self._build,
+            directory=str(folder.parent),
+            project_name=folder.name,
+            overwrite=False,
+        )
+
+    def save(self):
+        """The tuner has no state beside its oracle's."""
+
+    def reload(self):
+        """See `resume`."""
+
+    def resume(self):
+        """Goes on with a search that was stopped, if it is the same one."""
+        told = json.dumps(self._identity(), sort_keys=True)
+        path = self.folder / "plan.json"
+        if self.oracle.state_path.is_file() and path.is_file() and path.read_text() == told:
+            try:
+                self.oracle.reload()
+            except (ValueError, KeyError, TypeError):
+                aside = self.oracle.state_path.with_suffix(".damaged.json")
+                self.oracle.state_path.replace(aside)
+                logging.getLogger("tfpipe").warning(
+                    "%s was damaged and is now %s; the search begins anew.",
+                    self.oracle.state_path,
+                    aside.name,
+                )
+        else:
+            self.oracle.state_path.unlink(missing_ok=True)
+            files.replace(path, told.encode())
+
+    def _identity(self) -> dict:
+        space = [hp.get_config() for hp in self.oracle.get_space().space]
+        kept = asdict(replace(self.plan, space=None, training=None))
+        rest = asdict(self.settings)
+        return {
+            "plan": kept,
+            "settings": rest,
+            "space": space,
+            "data": self.data.manifest["fingerprint"],
+        }
+
+    def _build(self, hp) -> keras.Model:
+        model = self.make(self.plan.space(hp))
+        training.prepare(model, **self.plan.training(hp))
+        return model
+
+    def run_trial(self, trial, **_):
+        """Trains one trial; a promoted one goes on with its weights, optimizer state and epoch."""
+        values = trial.hyperparameters.values
+        keras.backend.clear_session(free_memory=True)
+        seed = self.settings.seed + 1 + int(trial.trial_id)
+        keras.utils.set_random_seed(seed)
+        epochs = values.get("tuner/epochs", self.plan.max_epochs)
+        before = values.get("tuner/initial_epoch", 0)
+        if values.get("tuner/trial_id"):
+            model = keras.models.load_model(self._kept(values["tuner/trial_id"]))
+        else:
+            model = self._build(trial.hyperparameters)
+        settings = replace(self.settings, epochs=epochs, seed=seed, patience=epochs)
+        last = _LastEpoch(self._kept(trial.trial_id), told=self._tell(trial, epochs=epochs))
+        history = training.fit(
+            model, self.data, settings=settings, first_epoch=before, callbacks=[last]
+        )
+        best = int(np.argmax(history[self.oracle.objective.name]))
+        return {name: values[best] for name, values in history.items()}
+
+    def _kept(self, trial_id: str) -> Path:
+        return self.folder / f"trial_{trial_id}" / "model.keras"
+
+    def _tell(self, trial, *, epochs: int) -> Callable[[int], None]:
+        def tell(epoch: int) -> None:
+            scores = [t.score for t in self.oracle.trials.values() if t.score is not None]
+            self.report(
+                {
+                    "trial": len(self.oracle.end_order) + 1,
+                    "trials": _number_of_trials(self.oracle, self.plan),
+                    "best": max(scores, default=None),
+                    "epoch": epoch,
+                    "epochs": epochs,
+                }
+            )
+
+        return tell
+
+    def outcome(self) -> dict[str, Any]:
+        best = self.oracle.get_best_trials(1)
+        if not best:
+            raise UserError("No trial of the search gave a score. Widen its space or its budget.")
+        hp = best[0].hyperparameters
+        rows = [
+            {
+                "trial": trial.trial_id,
+                "status": trial.status,
+                "score": trial.score,
+                "epochs": trial.hyperparameters.values.get("tuner/epochs", self.plan.max_epochs),
+                **{k: v for k, v in trial.hyperparameters.values.items() if "/" not in k},
+            }
+            for trial in self.oracle.trials.values()
+        ]
+        return {
+            "model": self.plan.space(hp),
+            "training": self.plan.training(hp),
+            "score": best[0].score,
+            "objective": self.oracle.objective.name,
+            "algorithm": self.plan.algorithm,
+            "trials": rows,
+        }
+
+
+class _LastEpoch(keras.callbacks.Callback):
+    """Keeps the model as the trial's last epoch left it, optimizer included, and tells of epochs."""
+
+    def __init__(self, path: Path, *, told: Callable[[int], None]):
+        super().__init__()
+        self.path, self.told = path, told
+
+    def on_train_begin(self, logs=None):
+        self.told(0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.told(epoch + 1)
+
+    def on_train_end(self, logs=None):
+        beside = self.path.with_name(".model.keras")
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        self.model.save(beside)
+        beside.replace(self.path)
+
+
+def _number_of_trials(oracle, plan: Plan) -> int:
+    """Returns how many trials the search will have (Hyperband: Li et al. 2018, algorithm 1)."""
+    if plan.algorithm == "bayesian":
+        return plan.max_trials
+    brackets = oracle._get_num_brackets()
+    return sum(oracle._get_size(b, r) for b in range(brackets) for r in range(b + 1))
+
+
+def _quiet() -> None:
+    """Keeps TensorFlow and KerasTuner from writing over the progress display."""
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,202 @@
+"""What a task is: a question asked of one kind of picture, as plain values and functions."""
+
+import dataclasses
+import difflib
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfpipe.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+class Example(NamedTuple):
+    """One picture as a reader yields it.
+
+    Attributes:
+      key: unique and stable name, such as "a.png@00120".
+      group: name shared by all near-copies; a group is never cut by a split.
+      image: [height, width, channels] in the task's dtype.
+      label: index into the task's classes, or -1 where nobody has labelled it.
+      columns: [len(task.columns)] float32, what a model may know beside the picture.
+      metadata: what is kept beside the example and never shown to a model, as `Task.metadata` names it.
+    """
+
+    key: str
+    group: str
+    image: np.ndarray
+    label: int
+    columns: np.ndarray
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One raw file, and what the tables say of it: the unit that is read at once.
+
+    Attributes:
+      name: how summaries call it, such as "photos/a.png".
+      group: its examples' group.
+      path: the raw file.
+      about: whatever the task's `read` needs from the tables.
+    """
+
+    name: str
+    group: str
+    path: Path
+    about: Any = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a raw folder holds, found without decoding a picture.
+
+    Attributes:
+      sources: the files to read, in a fixed order.
+      tables: other files that the examples depend on.
+      notes: what is left out and why, one sentence each.
+      twins: (source, source, why) for sources that show the same thing by the tables; a split must
+        not part them.
+    """
+
+    sources: tuple[Source, ...]
+    tables: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    twins: tuple[tuple[str, str, str], ...] = ()
+
+
+class Reading(NamedTuple):
+    """What reading one source gave.
+
+    Attributes:
+      examples: its examples, in a fixed order.
+      row: one row of the task's table of sources (`Task.table`), {} for none.
+      picture: a picture of how it was read, [height, width, 3] uint8 RGB, or None.
+    """
+
+    examples: list[Example]
+    row: dict[str, Any] = {}
+    picture: np.ndarray | None = None
+
+
+class Answer(NamedTuple):
+    """What a model says of one new raw file, in the user's units.
+
+    Attributes:
+      rows: the table's rows.
+      windows: a row for each picture that the model was shown.
+    """
+
+    rows: list[dict[str, Any]]
+    windows: list[dict[str, Any]]
+
+
+Classify = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question asked of one kind of picture.
+
+    Attributes:
+      name: what users type.
+      title: one line for `tfpipe tasks`.
+      expects: the raw files, in a sentence.
+      classes: names, in label order; the last one is the positive class of a two-class task.
+      image_shape: (height, width, channels).
+      columns: names of the numbers a model may see beside the picture.
+      metadata: name -> "str", "int64" or "float64", kept with each example.
+      options: a frozen dataclass of the task's own options, at their defaults.
+      survey: (raw folder, options) -> Survey.
+      read: (source, options) -> Reading; touches the source's own file only.
+      survey_new: (raw files, table or None, options) -> Survey of files without labels, for predict.
+      look: (source, classify, options) -> whatever `answer` needs, the costly part; `classify` takes
+        images [n, *image_shape] and returns probabilities [n, classes].
+      answer: (what look saw, thresholds) -> Answer.
+      draw: likewise -> an overlay, [height, width, 3] uint8 RGB.
+      judge: (source, its row of the task's table, answer) -> counts that add up over sources and
+        have `.scores`, such as layers found and missed; None where the table's row gives no truth.
+      judged_by: the one of these scores that the decision threshold maximises on validation.
+      answer_columns: names of the columns of an answer's rows.
+      models: names worth trying, the default first.
+      table: name of the table of sources that reading writes ("alignment"), or None.
+      objective: the validation score that searches and early stopping maximise.
+      image_dtype: of the examples' images.
+    """
+
+    name: str
+    title: str
+    expects: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    options: Any
+    survey: Callable[[Path, Any], Survey]
+    read: Callable[[Source, Any], Reading]
+    survey_new: Callable[[list[Path], Path | None, Any], Survey]
+    look: Callable[[Source, Classify, Any], Any]
+    answer: Callable[[Any, dict[str, float]], Answer]
+    draw: Callable[[Any, dict[str, float]], np.ndarray]
+    judge: Callable[[Source, dict[str, Any], Answer], Any]
+    judged_by: str
+    answer_columns: tuple[str, ...]
+    models: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    table: str | None = None
+    objective: str = "average_precision"
+    image_dtype: str = "uint8"
+
+
+def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:
+    """Returns the split of a group: a function of its name alone, so new data never moves old examples."""
+    digest = hashlib.sha256(f"{salt}/{group}".encode()).digest()
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    train, validation, _ = fractions
+    return SPLITS[0 if position < train else 1 if position < train + validation else 2]
+
+
+def choose(name: str, table: Iterable[str], *, noun: str) -> str:
+    """Returns `name` if the table has it, else raises a UserError that offers the nearest one."""
+    names = list(table)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UserError(f"No {noun} called {name!r}.{hint} There are: {', '.join(names)}.")
+
+
+def options_of(task: Task, settings: Iterable[str]) -> Any:
+    """Returns the task's options with `name=value` settings in place of defaults.
+
+    Raises:
+      UserError: if a name is unknown or a value is not of the option's kind.
+    """
+    options = task.options
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--option {setting!r} has no '='. Write it as name=value.")
+        option = fields[choose(name.strip().replace("-", "_"), fields, noun=f"{task.name} option")]
+        value = _parsed(text.strip(), kind=type(getattr(options, option.name)), name=option.name)
+        choices = option.metadata.get("choices")
+        if choices and value not in choices:
+            raise UserError(f"Option {option.name} is {text!r}, expected {' or '.join(choices)}.")
+        least = option.metadata.get("least")
+        if least is not None and not value >= least:
+            raise UserError(f"Option {option.name} is {text!r}, expected at least {least:g}.")
+        options = dataclasses.replace(options, **{option.name: value})
+    return options
+
+
+def _parsed(text: str, *, kind: type, name: str):
+    try:
+        return kind(text)
+    except ValueError:
+        noun = {int: "a whole number", float: "a number"}[kind]
+        raise UserError(f"Option {name} is {text!r}, expected {noun}.") from None

@@ -1,0 +1,45 @@
+"""Melt layers in line-scan photos of ice cores (seed 002): where are they, in metres of depth?"""
+
+from tfpipe.task import Task
+from tfpipe.tasks.melt_layer.answer import answer, draw, judge, look
+from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.reading import read
+from tfpipe.tasks.melt_layer.survey import survey, survey_new
+
+TASK = Task(
+    name="melt-layer",
+    title="melt layers in line-scan photos of ice cores, in metres of depth",
+    expects=(
+        "photos/*.{png,jpg,tif} (one core section each), photos.csv (photo, top_m, bottom_m), "
+        "layers.csv (depth from, depth to, type of feature)"
+    ),
+    classes=("no-layer", "melt-layer"),
+    image_shape=(50, 200, 3),
+    metadata={
+        "photo": "str",
+        "depth_top_m": "float64",
+        "depth_bottom_m": "float64",
+        "type_of_feature": "str",
+        "shift_mm": "float64",
+    },
+    options=Options(),
+    survey=survey,
+    read=read,
+    survey_new=survey_new,
+    look=look,
+    answer=answer,
+    draw=draw,
+    judge=judge,
+    judged_by="layer_f1",
+    answer_columns=(
+        "photo",
+        "depth_from_m",
+        "depth_to_m",
+        "thickness_mm",
+        "probability",
+        "uncertain",
+        "from_top_mm",
+    ),
+    models=("simple-cnn", "enhanced-cnn", "resnet34", "vgg16"),
+    table="alignment",
+)

@@ -1,0 +1,136 @@
+"""Finds what a melt-layer folder holds, and says what is left out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfpipe.errors import UserError
+from tfpipe.task import Source, Survey
+from tfpipe.tasks.melt_layer import depths
+from tfpipe.tasks.melt_layer.options import Options
+
+SAME_SHARE = 0.1  # two photos that share more of their depth than this show the same ice
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the tables say of a photo: `Source.about`.
+
+    Attributes:
+      photo: its row of photos.csv, or None for a photo without depths.
+      features: the table's features in its depths.
+    """
+
+    photo: depths.Photo | None
+    features: tuple[depths.Feature, ...] = ()
+
+
+def survey(folder: Path, options: Options) -> Survey:
+    """Reads the two tables and the names of the photos; decodes nothing.
+
+    Args:
+      folder: holds photos/, photos.csv and layers.csv (or .xlsx, .tab).
+      options: unused so far by what is found.
+
+    Returns:
+      The sections by photo name; notes name photos in no table and features in no photo.
+
+    Raises:
+      UserError: naming file and line, if a table is missing or contradicts itself.
+    """
+    photo_folder, photo_table = folder / "photos", folder / "photos.csv"
+    for path, kind in ((photo_folder, "folder of photos"), (photo_table, "table of photos")):
+        if not path.exists():
+            raise UserError(
+                f"{path} is missing: expected a {kind}. `tfpipe tasks` says what goes where."
+            )
+    photos, notes = depths.photos(photo_table, folder=photo_folder)
+    layer_table = depths.layer_table(folder)
+    features, lines = depths.features(layer_table)
+    tabled = {photo.path.name for photo in photos}
+    for path in sorted(photo_folder.iterdir()):
+        if path.suffix.lower() in depths.PHOTO_SUFFIXES and path.name not in tabled:
+            notes.append(f"photos/{path.name} is not in {photo_table.name}, so it is unused.")
+    sources, used = [], set()
+    for photo in sorted(photos, key=lambda photo: photo.name):
+        inside = [
+            i
+            for i, feature in enumerate(features)
+            if photo.top_m <= (feature.depth_from_m + feature.depth_to_m) / 2 < photo.bottom_m
+        ]
+        used.update(inside)
+        section = Section(photo, tuple(features[i] for i in inside))
+        sources.append(Source(photo.name, photo.group, photo.path, section))
+    unused = [str(lines[i]) for i in range(len(features)) if i not in used]
+    if unused:
+        notes.append(
+            f"{layer_table.name}: {len(unused)} features lie in no photo's depths "
+            f"(line {', '.join(unused)}), so they are unused."
+        )
+    return Survey(tuple(sources), (photo_table, layer_table), tuple(notes), _twins(photos))
+
+
+def _twins(photos: list[depths.Photo]) -> tuple[tuple[str, str, str], ...]:
+    """Returns the pairs of photos that show the same depths by more than a tenth of the shorter."""
+    ordered = sorted(photos, key=lambda photo: photo.top_m)
+    pairs = []
+    for i, upper in enumerate(ordered):
+        for lower in ordered[i + 1 :]:
+            if lower.top_m >= upper.bottom_m:
+                break
+            shared_m = min(upper.bottom_m, lower.bottom_m) - lower.top_m
+            shorter_m = min(upper.bottom_m - upper.top_m, lower.bottom_m - lower.top_m)
+            if shared_m > SAME_SHARE * shorter_m:
+                why = (
+                    f"both show {lower.top_m:g} to {lower.top_m + shared_m:g} m by photos.csv; give "
+                    "both the same name in a column 'group' there"
+                )
+                pairs.append((upper.name, lower.name, why))
+    return tuple(pairs)
+
+
+def survey_new(paths: list[Path], table: Path | None, options: Options) -> Survey:
+    """Finds the depths of photos without labels.
+
+    Args:
+      paths: photos, or folders of photos.
+      table: photos.csv; without it the one beside the photos or in the folder above is taken.
+      options: unused so far.
+
+    Returns:
+      The sections; a note for each photo whose depths nobody tells.
+
+    Raises:
+      UserError: if a path does not exist or a folder has no photo.
+    """
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} does not exist. Give photos, or folders of photos.")
+        inside = [path]
+        if path.is_dir():
+            inside = [
+                p for p in sorted(path.iterdir()) if p.suffix.lower() in depths.PHOTO_SUFFIXES
+            ]
+            if not inside:
+                raise UserError(f"{path} holds no photo ({', '.join(depths.PHOTO_SUFFIXES)}).")
+        found += inside
+    known, sources, notes = {}, [], []
+    for path in dict.fromkeys(found):
+        tabled = table or next(
+            (
+                p
+                for p in (path.parent / "photos.csv", path.parent.parent / "photos.csv")
+                if p.is_file()
+            ),
+            None,
+        )
+        if tabled and (tabled, path.parent) not in known:
+            photos, _ = depths.photos(tabled, folder=path.parent)
+            known[tabled, path.parent] = {photo.path.name: photo for photo in photos}
+        photo = known[tabled, path.parent].get(path.name) if tabled else None
+        if photo is None:
+            notes.append(
+                f"{path.name}: its depths are in no photos.csv, so mm from its top are given."
+            )
+        sources.append(Source(path.name, path.name, path, Section(photo)))
+    return Survey(tuple(sources), (table,) if table else (), tuple(notes))

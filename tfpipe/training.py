@@ -1,0 +1,183 @@
+"""Compiles and fits one model."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpipe import inputs, scores
+from tfpipe.errors import UserError
+
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+CHUNK = 256  # pictures scored at once
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is trained, apart from the model.
+
+    Attributes:
+      optimizer: "sgd" (momentum 0.9, Nesterov) or "nadam" (beta 0.9, 0.999), as seed 002 has them.
+      learning_rate: constant.
+      epochs: at most.
+      patience: epochs without a better validation score before stopping.
+      batch_size: examples a step.
+      balance: "weights", "sampling" or "none", see `inputs.training_batches`.
+      seed: of weights, order and augmentation.
+    """
+
+    optimizer: str = "nadam"
+    learning_rate: float = 1e-3
+    epochs: int = 30
+    patience: int = 6
+    batch_size: int = 32
+    balance: str = "sampling"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """A task's records, opened for training.
+
+    Attributes:
+      folder: the records.
+      manifest: theirs, trusted.
+      objective: name of the validation score that training maximises.
+    """
+
+    folder: Path
+    manifest: dict
+    objective: str
+
+
+def compute_policy(precision: str) -> str:
+    """Returns the Keras dtype policy for a `--precision`.
+
+    "auto" takes bfloat16 where the processor computes with it (two times faster on such, eight times
+    slower on one that must emulate it), or a GPU does; else float32.
+    """
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if computes_bfloat16() else "float32"
+
+
+def computes_bfloat16() -> bool:
+    """Returns whether this machine multiplies bfloat16 in hardware."""
+    gpus = [
+        tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")
+    ]
+    if any(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def prepare(model: keras.Model, *, optimizer: str, learning_rate: float) -> None:
+    """Compiles a model; XLA is never asked for on a CPU, where it is 20 to 40 times slower."""
+    makers = {
+        "sgd": lambda: keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True),
+        "nadam": lambda: keras.optimizers.Nadam(learning_rate, beta_1=0.9, beta_2=0.999),
+    }
+    model.compile(
+        optimizer=makers[optimizer](),
+        loss="sparse_categorical_crossentropy",
+        jit_compile=bool(tf.config.list_physical_devices("GPU")) and "auto",
+    )
+
+
+def fit(
+    model: keras.Model, data: Data, *, settings: Settings, first_epoch: int = 0, callbacks=()
+) -> dict[str, list[float]]:
+    """Fits a compiled model and leaves it with the weights of its best epoch.
+
+    Args:
+      model: compiled.
+      data: the records.
+      settings: how.
+      first_epoch: epochs it has seen before.
+      callbacks: more Keras callbacks.
+
+    Returns:
+      Metric to its value per epoch: loss, val_loss, val_<objective>, seconds.
+    """
+    batches, steps = inputs.training_batches(
+        data.folder,
+        manifest=data.manifest,
+        seed=settings.seed + 1000 * first_epoch,
+        batch_size=settings.batch_size,
+        balance=settings.balance,
+    )
+    watched = f"val_{data.objective}"
+    weights = inputs.class_weights(data.manifest) if settings.balance == "weights" else None
+    history = model.fit(
+        batches,
+        steps_per_epoch=steps,
+        epochs=settings.epochs,
+        initial_epoch=first_epoch,
+        class_weight=weights,
+        callbacks=[
+            _Validation(data, batch_size=CHUNK),
+            *callbacks,
+            keras.callbacks.EarlyStopping(
+                monitor=watched,
+                mode="max",
+                patience=settings.patience,
+                restore_best_weights=True,
+            ),
+        ],
+        verbose=0,
+        shuffle=False,
+    )
+    return {name: [float(v) for v in values] for name, values in history.history.items()}
+
+
+def predicted(model: keras.Model, data: Data, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns labels [n] int and probabilities [n, classes] float32 of a whole split, in order."""
+    step = tf.function(lambda x: model(x, training=False), jit_compile=False, reduce_retracing=True)
+    labels, said = [], []
+    for features, label in inputs.batches(
+        data.folder, split, manifest=data.manifest, batch_size=CHUNK
+    ):
+        said.append(step(features).numpy())
+        labels.append(label.numpy())
+    return np.concatenate(labels), np.concatenate(said)
+
+
+class _Validation(keras.callbacks.Callback):
+    """Scores the validation split once an epoch, by the task's own objective."""
+
+    def __init__(self, data: Data, *, batch_size: int):
+        super().__init__()
+        self.data = data
+        self.batches = inputs.batches(
+            data.folder, "validation", manifest=data.manifest, batch_size=batch_size
+        ).cache()
+        self.step = None
+        self.began = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.step is None:
+            self.step = tf.function(
+                lambda x: self.model(x, training=False), jit_compile=False, reduce_retracing=True
+            )
+        parts = [(label.numpy(), self.step(x).numpy()) for x, label in self.batches]
+        labels, said = (np.concatenate(column) for column in zip(*parts, strict=True))
+        if not np.isfinite(said).all():
+            raise UserError(
+                f"Training diverged in epoch {epoch + 1}: the model's answers are not numbers. "
+                "Lower the learning rate by --hp learning_rate=..."
+            )
+        likely = np.clip(said[np.arange(len(labels)), labels], 1e-7, 1)
+        logs["val_loss"] = float(-np.log(likely).mean())
+        score = scores.OBJECTIVES[self.data.objective]
+        logs[f"val_{self.data.objective}"] = score(labels, said)
+        logs["seconds"] = time.perf_counter() - self.began
