@@ -16,7 +16,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	  $(or $(PYTHON),false) -c '$(USABLE)' 2>/dev/null || { \
-	    echo "tfpipe needs Python 3.11, 3.12 or 3.13 with venv, but $(or $(PYTHON),none found here) is not one."; \
+	    echo "tfpipe needs Python 3.11, 3.12 or 3.13 with venv; $(if $(PYTHON),$(PYTHON) is not one,none was found)."; \
 	    echo "Install one (Debian: apt install python3-venv), or name it: make PYTHON=/path/to/python3.12"; \
 	    exit 1; }; \
 	  echo "Making $(VENV) with $$($(PYTHON) --version)."; \
@@ -45,7 +45,8 @@ lint: $(VENV)/.installed
 
 test: lint
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  command -v google-chrome >/dev/null || \
 	  echo "There is no chromium here, so the tests that open the report in a browser were skipped."
 
 test-fast: lint

@@ -10,7 +10,18 @@ ROOT = Path(__file__).parents[1]
 # Each may import those before it. A package is one module: its files may import each other.
 ORDER = (
     *("errors", "files", "rows", "tables", "pictures", "progress", "task", "tasks", "samples"),
-    *("state", "leaks", "shards", "records", "inputs", "models", "scores", "training", "tuning"),
+    *(
+        "state",
+        "leaks",
+        "shards",
+        "manifests",
+        "records",
+        "inputs",
+        "models",
+        "scores",
+        "training",
+        "tuning",
+    ),
     *("search", "parity", "saved", "naive", "predict", "evaluation", "facts", "page", "plots"),
     *("sections", "gallery", "report", "pipeline", "explore", "shallow", "serve", "doctor", "cli"),
     "__main__",

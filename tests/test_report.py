@@ -125,7 +125,7 @@ def packed(folder, *, shape=(12, 40, 3), metadata=None, dtype="uint8"):
 
 def published(folder, at, *, classes=TASK.classes, **changes):
     """Writes a fake version, of a model that is often right; returns its folder."""
-    manifest = records.read_manifest(at)
+    manifest = manifests.read(at)
     rng = np.random.default_rng(0)
     frames, scores = [], {}
     for split in ("validation", "test"):
@@ -292,7 +292,7 @@ def test_the_gallery_shows_the_most_wrong_and_never_four_of_one_photo(text, test
 
 
 def test_the_gallery_shows_the_records_own_pixels(at, text, test_frame):
-    manifest = records.read_manifest(at)
+    manifest = manifests.read(at)
     key = test_frame["key"].iloc[5]
     png = gallery._pictures(at, {key}, manifest=manifest)[key]
     name, _, number = key.rpartition("@")

@@ -116,10 +116,10 @@ def pack(
 def verify(task: TaskName, data: Data = DATA, json: Json = False) -> None:
     """Checks every record of a packed task against its manifest."""
     _quiet()
-    from tfpipe import records
+    from tfpipe import manifests
 
     folder = data / "records" / tasks.find(task).name
-    manifest = records.trusted_manifest(folder)
+    manifest = manifests.trusted(folder)
     shards = manifest["shards"]
     whole = {"shards": len(shards), "records": sum(shard["count"] for shard in shards)}
     _done(json, command="verify", task=task, path=folder, **whole)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from tfpipe import records, saved
+from tfpipe import manifests, saved
 from tfpipe.errors import UserError
 from tfpipe.tasks import TASKS
 
@@ -145,7 +145,7 @@ def read(version: Path, folder: Path) -> Facts:
     Raises:
       UserError: if one of them is missing or damaged.
     """
-    card, manifest = saved.read_card(version), records.read_manifest(folder)
+    card, manifest = saved.read_card(version), manifests.read(folder)
     path = version / "assets.extra" / "predictions.csv"
     text = {"split", "key", "group"}
     text |= {name for name, kind in manifest["metadata"].items() if kind == "str"}

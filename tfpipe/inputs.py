@@ -18,7 +18,7 @@ def batches(folder: Path, split: str, *, manifest: dict, batch_size: int = 64) -
     Args:
       folder: packed records.
       split: "train", "validation" or "test".
-      manifest: the records' (`records.trusted_manifest`).
+      manifest: the records' (`manifests.trusted`).
       batch_size: examples a batch.
 
     Returns:

@@ -43,7 +43,7 @@ figure { margin: 0; min-width: 0 } figure.plot img { width: 100%; max-width: 34r
 figcaption { font-size: .85rem; line-height: 1.4; overflow-wrap: anywhere }
 .gallery { display: grid; gap: 1rem .9rem; margin: .6rem 0 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)) }
-.gallery img { width: 100%; display: block; border-radius: .25rem; background: var(--pale) }
+.gallery img { width: 100%; display: block; margin-bottom: .3rem; border-radius: .25rem; background: var(--pale) }
 .bar { display: inline-block; height: .7rem; background: var(--first); border-radius: 2px;
   min-width: 2px } td.bars { min-width: 8.5rem }
 .blocks { display: grid; gap: 0 2rem; align-items: start;

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import tuning
-from tfpipe import evaluation, inputs, naive, records, report, saved, search, training
+from tfpipe import evaluation, inputs, manifests, naive, report, saved, search, training
 from tfpipe.errors import UserError
 from tfpipe.models import MODELS
 from tfpipe.models.parts import Spec
@@ -58,7 +58,7 @@ def tune(run: Run, *, options, quick: bool, algorithm: str, with_naive: bool) ->
       {"version", "path", "scores", "best"}.
     """
     key = (run.task.name, run.model)
-    known = tuning.SEARCHES[key] if key in tuning.SEARCHES else None
+    known = tuning.SEARCHES.get(key)
     if known is None:
         there = ", ".join(model for task, model in tuning.SEARCHES if task == run.task.name)
         raise UserError(
@@ -101,8 +101,8 @@ def train(run: Run, *, options, with_naive: bool) -> dict[str, Any]:
 
 def opened(run: Run) -> tuple[training.Data, Spec]:
     """Returns the records, checked whole, and what a model may know of them."""
-    manifest = records.trusted_manifest(run.folder)
-    stats = records.read_stats(run.folder)
+    manifest = manifests.trusted(run.folder)
+    stats = manifests.read_stats(run.folder)
     spec = Spec(
         image_shape=tuple(manifest["image_shape"]),
         image_dtype=manifest["image_dtype"],

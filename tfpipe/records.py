@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow_datasets as tfds
 
 import tfpipe
-from tfpipe import files, leaks, shards, tables
+from tfpipe import files, leaks, manifests, shards, tables
 from tfpipe.errors import UserError
 from tfpipe.task import SPLITS, Source, Survey, Task, split_of
 
@@ -63,7 +62,7 @@ def pack(
     fingerprint = _fingerprint(task, raw, survey, options=options, split=split)
     with _lock(folder):
         _recover(folder)
-        manifest = read_manifest(folder) if (folder / "manifest.json").is_file() else None
+        manifest = manifests.read(folder) if (folder / "manifest.json").is_file() else None
         if manifest and manifest["fingerprint"] == fingerprint and len(manifest["bad"]) <= skip_bad:
             return manifest
         parts = _hidden(folder, "partial")
@@ -91,7 +90,7 @@ def pack(
             "image_encoding": shards.encoding(task),
             "columns": task.columns,
             "metadata": task.metadata,
-            "counts": _counts(task, abouts),
+            "counts": manifests.counts(task, abouts),
             "groups": {name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
             "sources": {name: [s.name for s in _of(jobs, name)] for name in SPLITS},
             "shards": [
@@ -103,52 +102,6 @@ def pack(
         }
         _finish(task, parts, folder, abouts=abouts, manifest=manifest)
     return manifest
-
-
-def read_manifest(folder: Path) -> dict:
-    """Returns the manifest of packed records.
-
-    Raises:
-      UserError: if there is none, or it is no JSON.
-    """
-    path = folder / "manifest.json"
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no packed records. Run `tfpipe pack` first.") from None
-    except ValueError:
-        raise UserError(
-            f"{path} is damaged. Remove {folder} and run `tfpipe pack` again."
-        ) from None
-
-
-def verify(folder: Path) -> list[str]:
-    """Returns a sentence for each thing wrong with packed records: every shard is read whole."""
-    manifest = read_manifest(folder)
-    found = []
-    for shard in manifest["shards"]:
-        expected = {key: shard[key] for key in ("count", "bytes", "sha256")}
-        found.append(shards.damage(folder / shard["name"], **expected))
-    for name, sha256 in manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or files.sha256(path) != sha256:
-            found.append(f"{name} is missing or has changed since it was written")
-    return [sentence for sentence in found if sentence]
-
-
-def trusted_manifest(folder: Path) -> dict:
-    """Returns the manifest, after checking every shard against it; damaged records are refused."""
-    wrong = verify(folder)
-    if wrong:
-        raise UserError(
-            f"{folder} is damaged: {'; '.join(wrong)}. Remove the folder and run `tfpipe pack` again."
-        )
-    return read_manifest(folder)
-
-
-def read_stats(folder: Path) -> dict:
-    """Returns image_mean, image_std, column_mean, column_std of the training split."""
-    return json.loads((folder / "stats.json").read_bytes())
 
 
 def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
@@ -245,21 +198,8 @@ def _run(jobs, parts: Path, *, task: Task, options, progress: Progress) -> list[
     return abouts
 
 
-def _counts(task: Task, abouts: list[dict]) -> dict[str, dict[str, int]]:
-    """Returns how many examples each split has of each class."""
-    counts = {}
-    for split in SPLITS:
-        labels = np.sum([a["labels"] for a in abouts if a["split"] == split], axis=0, dtype=int)
-        labels = np.broadcast_to(labels, len(task.classes)).tolist()
-        counts[split] = dict(zip(task.classes, labels, strict=True))
-        unlabelled = sum(a["unlabelled"] for a in abouts if a["split"] == split)
-        if unlabelled:
-            counts[split]["(unlabelled)"] = unlabelled
-    return counts
-
-
 def _check_classes(task: Task, abouts: list[dict], jobs) -> None:
-    counts = _counts(task, abouts)
+    counts = manifests.counts(task, abouts)
     lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
     if not lacking:
         return
@@ -299,31 +239,7 @@ def _check_leaks(survey: Survey, abouts: list[dict], parts: Path, *, split) -> N
 
 def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) -> None:
     """Writes what describes the shards, and exchanges new records for old ones."""
-    train = [about for about in abouts if about["split"] == "train"]
-    stats = _statistics(train, columns=len(task.columns))
-    files.replace(parts / "stats.json", json.dumps(stats, indent=1).encode())
-    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    infos = [
-        tfds.core.SplitInfo(
-            name=name,
-            shard_lengths=[about["count"] for about in abouts if about["split"] == name],
-            num_bytes=sum(about["bytes"] for about in abouts if about["split"] == name),
-            filename_template=tfds.core.ShardedFileTemplate(
-                dataset_name=task.name.replace("-", "_"),
-                split=name,
-                filetype_suffix="tfrecord",
-                data_dir=parts,
-            ),
-        )
-        for name in SPLITS
-    ]
-    tfds.folder_dataset.write_metadata(
-        data_dir=parts,
-        features=shards.features(task),
-        split_infos=infos,
-        filename_template=template,
-        description=f"{task.title}, packed by tfpipe",
-    )
+    manifests.describe(task, parts, abouts=abouts)
     rows = [row for about in abouts for row in about["rows"] if row]
     if task.table and rows:
         rows.sort(key=lambda row: str(next(iter(row.values()))))
@@ -344,17 +260,3 @@ def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) ->
         os.replace(folder, old)
     os.replace(parts, folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _statistics(abouts: list[dict], *, columns: int) -> dict[str, list[float]]:
-    """Returns mean and standard deviation per channel and column, from exact sums."""
-    pixels = sum(about["pixels"] for about in abouts)
-    count = sum(about["count"] for about in abouts)
-    stats = {}
-    for word, n, key in (("image", pixels, "sums"), ("column", count, "column_sums")):
-        total, squares = np.sum([about[key] for about in abouts], axis=0)
-        mean = total / n
-        std = np.sqrt(np.maximum(squares / n - mean**2, 0))
-        stats[f"{word}_mean"] = mean.tolist()
-        stats[f"{word}_std"] = np.where(std > 0, std, 1.0).tolist()
-    return stats

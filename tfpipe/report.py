@@ -43,7 +43,7 @@ def write(version: Path, records: Path) -> Path:
 
 def _headline(known: Facts, *, title: str) -> Html:
     card, scores = known.card, known.card["scores"]["test"]
-    number = f"Version {known.version.name}, " if known.version.name.isdigit() else ""
+    number = f"Version {card['version']}, "
     if "layer_f1" in scores:
         rest = ("layer_f1", "layer_precision", "layer_recall", "layer_depth_error_mm")
     else:
@@ -87,8 +87,8 @@ def _how_sure(known: Facts) -> str:
         return f"The test {known.photo}s cannot tell how far others would move these scores."
     low, high = known.spread
     return (
-        f"With other {known.photo}s, as many and of the same kind, average precision would lie "
-        f"between {low:.2f} and {high:.2f} (95 % of {facts.DRAWS} draws of whole {known.photo}s)."
+        f"With other {known.photo}s, as many and of the same kind, average precision would likely "
+        f"lie between {low:.2f} and {high:.2f} (95 % of {facts.DRAWS} draws of {known.photo}s)."
     )
 
 

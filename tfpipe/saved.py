@@ -75,6 +75,7 @@ def publish(
         if path.is_file()
     }
     written = card | {
+        "version": _next(folder),
         "spec": asdict(spec),
         "parity": {"max_difference": difference, "tolerance": TOLERANCE, "pictures": CHECKED},
         "packages": {name: metadata.version(name) for name in PACKAGES},
@@ -86,10 +87,14 @@ def publish(
 
 def number(draft: Path) -> Path:
     """Gives a draft the next version number and returns its folder."""
-    latest = versions(draft.parent)
-    final = draft.parent / str(latest[-1] + 1 if latest else 1)
+    final = draft.parent / str(_next(draft.parent))
     os.replace(draft, final)
     return final
+
+
+def _next(folder: Path) -> int:
+    latest = versions(folder)
+    return latest[-1] + 1 if latest else 1
 
 
 def read_card(version: Path) -> dict[str, Any]:

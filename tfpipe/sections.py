@@ -34,7 +34,7 @@ def random_split(known: Facts) -> Html:
     )
     key = "average_precision"
     if claimed and claimed[key] > honest[key]:
-        why += f" The gap, {claimed[key] - honest[key]:.3f} in average precision, is not skill."
+        why += f" It would have claimed {claimed[key] - honest[key]:.3f} more average precision."
     headings = ("Test split", f"whole {photo}s, as here", f"{window}s split at random")
     lacking = "The second training, on a random split, was left out, so nothing is claimed."
     return joined(
