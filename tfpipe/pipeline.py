@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ class Run:
       raw: raw folder.
       folder: packed records.
       models: saved_models/<task>/<model>.
+      options: the task's.
       settings: how to train.
       precision: "auto", "float32" or "mixed_bfloat16".
       fixed: builder's arguments and training values given by the user.
+      with_naive: whether to train once more on a random split, for comparison.
       tell: told (stage, facts) as it goes.
     """
 
@@ -40,18 +42,15 @@ class Run:
     raw: Path
     folder: Path
     models: Path
+    options: Any
     settings: training.Settings
     precision: str = "auto"
-    fixed: dict[str, Any] = None
+    fixed: dict[str, Any] = field(default_factory=dict)
+    with_naive: bool = True
     tell: Tell = lambda stage, facts: None
 
 
-def told(run: Run, tell: Tell) -> Run:
-    """Returns the run with someone to tell."""
-    return replace(run, tell=tell)
-
-
-def tune(run: Run, *, options, quick: bool, algorithm: str, with_naive: bool) -> dict[str, Any]:
+def tune(run: Run, *, quick: bool, algorithm: str) -> dict[str, Any]:
     """Searches, or goes on searching; trains the winner; publishes it as the next version.
 
     Returns:
@@ -85,10 +84,10 @@ def tune(run: Run, *, options, quick: bool, algorithm: str, with_naive: bool) ->
         report=lambda told: run.tell("search", told),
     )
     settings = replace(run.settings, **best["training"])
-    return _train(run, data, spec, best["model"], settings, options, with_naive, best)
+    return _train(run, data, spec, best["model"], settings, best)
 
 
-def train(run: Run, *, options, with_naive: bool) -> dict[str, Any]:
+def train(run: Run) -> dict[str, Any]:
     """Trains one model with the values given, else the best a search found, else the published ones."""
     data, spec = opened(run)
     _policy(run)
@@ -96,7 +95,7 @@ def train(run: Run, *, options, with_naive: bool) -> dict[str, Any]:
     arguments = (best["model"] if best else {}) | _model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
     settings = replace(run.settings, **values)
-    return _train(run, data, spec, arguments, settings, options, with_naive, best)
+    return _train(run, data, spec, arguments, settings, best)
 
 
 def opened(run: Run) -> tuple[training.Data, Spec]:
@@ -118,19 +117,19 @@ def _policy(run: Run) -> None:
 
 
 def _training_part(run: Run) -> dict:
-    return {k: v for k, v in (run.fixed or {}).items() if k in ("optimizer", "learning_rate")}
+    return {k: v for k, v in run.fixed.items() if k in ("optimizer", "learning_rate")}
 
 
 def _model_part(run: Run) -> dict:
     """Returns the user's builder arguments; an unknown one is refused with the nearest name."""
     names = list(inspect.signature(MODELS[run.model]).parameters)[1:]
-    given = {k: v for k, v in (run.fixed or {}).items() if k not in ("optimizer", "learning_rate")}
+    given = {k: v for k, v in run.fixed.items() if k not in ("optimizer", "learning_rate")}
     for name in given:
         choose(name, [*names, "optimizer", "learning_rate"], noun=f"hyperparameter of {run.model}")
     return given
 
 
-def _train(run: Run, data, spec, arguments, settings, options, with_naive, best) -> dict[str, Any]:
+def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     def built() -> keras.Model:
         model = MODELS[run.model](spec, **arguments)
         training.prepare(model, optimizer=settings.optimizer, learning_rate=settings.learning_rate)
@@ -145,7 +144,7 @@ def _train(run: Run, data, spec, arguments, settings, options, with_naive, best)
     )
     history = training.fit(model, data, settings=settings, callbacks=[tell])
     claimed = None
-    if with_naive:
+    if run.with_naive:
         run.tell("naive", {})
         claimed = naive.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, lambda: MODELS[run.model](spec, **arguments))
@@ -158,7 +157,7 @@ def _train(run: Run, data, spec, arguments, settings, options, with_naive, best)
         run.raw,
         data,
         _batched(classify),
-        options=options,
+        options=run.options,
         progress=lambda done, total: run.tell("evaluate", {"done": done, "total": total}),
     )
     run.tell("export", {})
@@ -169,7 +168,7 @@ def _train(run: Run, data, spec, arguments, settings, options, with_naive, best)
         "training": asdict(settings) | {"precision": keras.config.dtype_policy().name},
         "classes": spec.classes,
         "parameters": model.count_params(),
-        "options": asdict(options),
+        "options": asdict(run.options),
         "data": {
             key: data.manifest[key]
             for key in ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")

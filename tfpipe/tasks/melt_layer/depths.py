@@ -116,7 +116,7 @@ def _crops(table) -> list[tuple[int, int, int, int] | None]:
             f"{table.path.name} has some but not all of crop_top_px, crop_bottom_px, crop_left_px, "
             "crop_right_px. Give all four, or none so that the core is found."
         )
-    cells = np.stack([table.numbers(column, missing_ok=True) for column in columns], axis=1)
+    cells = np.stack([table.numbers(column, missing_ok=True) for column in columns], axis=1).round()
     crops = []
     for row, values in enumerate(cells):
         if np.isnan(values).all():

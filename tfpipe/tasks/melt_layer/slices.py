@@ -19,6 +19,8 @@ def tops(height_px: int, *, stride_px: int) -> np.ndarray:
 
 def windows(core: np.ndarray, top_px: np.ndarray) -> np.ndarray:
     """Returns the windows [windows, 50, 200, 3] uint8 that begin at `top_px`."""
+    if len(top_px) == 0:
+        return np.zeros((0, HEIGHT_PX, *core.shape[1:]), core.dtype)
     views = np.lib.stride_tricks.sliding_window_view(core, HEIGHT_PX, axis=0)
     return np.ascontiguousarray(np.moveaxis(views[top_px], -1, 1))
 

@@ -1,0 +1,92 @@
+"""The commands about data: tasks, sample, pack, verify."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tfpipe import samples, state, tasks
+from tfpipe.cli import parts
+from tfpipe.progress import Progress
+from tfpipe.task import options_of
+
+
+def list_tasks(
+    data: parts.Data = parts.DATA, models: parts.Models = parts.MODELS, json: parts.Json = False
+) -> None:
+    """Lists the tasks: what raw files each expects, its options, and what state it is in."""
+    told = [state.of(task, data=data, models=models) for task in tasks.TASKS.values()]
+    if json:
+        parts.print_json({"command": "tasks", "tasks": told})
+        return
+    for one in told:
+        table = Table.grid(padding=(0, 2))
+        for name, value in one.items():
+            table.add_row(f"[bold]{name}", value if isinstance(value, str) else "\n".join(value))
+        Console().print(table)
+
+
+def sample(
+    task: parts.TaskName,
+    photos: Annotated[int, typer.Option(help="How many.")] = 24,
+    px_per_m: Annotated[float, typer.Option(help="Resolution of the photos.")] = 2000.0,
+    data: parts.Data = parts.DATA,
+    seed: parts.Seed = 0,
+    json: parts.Json = False,
+) -> None:
+    """Draws a small raw data set in the task's own format, with the truth beside it."""
+    name = tasks.find(task).name
+    folder = data / "raw" / name
+    drawn = samples.find(name)(folder, photos=photos, seed=seed, px_per_m=px_per_m)
+    parts.done(json, command="sample", task=name, path=folder, **drawn)
+
+
+def pack(
+    task: parts.TaskName,
+    option: parts.Option = None,
+    split: parts.Split = parts.SHARES,
+    salt: parts.Salt = "",
+    skip_bad: parts.SkipBad = 0,
+    data: parts.Data = parts.DATA,
+    seed: parts.Seed = 0,
+    json: parts.Json = False,
+) -> None:
+    """Packs raw files into records; stopped at any moment, the same command goes on."""
+    manifest = packed(task, parts.Packing(option, split, salt, skip_bad, data))
+    told = {name: manifest[name] for name in ("counts", "groups", "notes", "bad", "fingerprint")}
+    parts.done(json, command="pack", task=task, path=data / "records" / task, **told)
+
+
+def verify(task: parts.TaskName, data: parts.Data = parts.DATA, json: parts.Json = False) -> None:
+    """Checks every record of a packed task against its manifest."""
+    folder = data / "records" / tasks.find(task).name
+    parts.start_tensorflow()
+    from tfpipe import manifests
+
+    shards = manifests.trusted(folder)["shards"]
+    whole = {"shards": len(shards), "records": sum(shard["count"] for shard in shards)}
+    parts.done(json, command="verify", task=task, path=folder, **whole)
+
+
+def packed(task: str, packing: parts.Packing) -> dict:
+    """Packs if need be, says what was left out, and returns the manifest."""
+    found = tasks.find(task)
+    options = options_of(found, packing.option or ())
+    shares = parts.fractions(packing.split)
+    parts.start_tensorflow()
+    from tfpipe import records
+
+    with Progress(parts.err) as progress:
+        manifest = records.pack(
+            found,
+            packing.data / "raw" / found.name,
+            packing.data / "records" / found.name,
+            options=options,
+            split=(shares, packing.salt),
+            skip_bad=packing.skip_bad,
+            progress=lambda done, total: progress("pack", {"done": done, "total": total}),
+        )
+    for note in [*manifest["notes"], *manifest["bad"].values()]:
+        parts.err.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
+    return manifest

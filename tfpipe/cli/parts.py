@@ -1,0 +1,114 @@
+"""What the commands share: their options, how they end, and how they start TensorFlow."""
+
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+
+from tfpipe.errors import UserError
+
+err = Console(stderr=True)
+
+TaskName = Annotated[str, typer.Argument(help="Name of the task; `tfpipe tasks` lists them.")]
+Data = Annotated[Path, typer.Option(help="Folder that holds raw/TASK and records/TASK.")]
+Models = Annotated[Path, typer.Option(help="Folder of saved versions.")]
+Seed = Annotated[int, typer.Option(help="Of everything random in this run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Option = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", help="A task option, name=value; `tfpipe tasks` lists them."),
+]
+Split = Annotated[str, typer.Option(help="Shares of train/validation/test, in per cent.")]
+Salt = Annotated[str, typer.Option(help="Another word draws another split.")]
+SkipBad = Annotated[int, typer.Option(min=0, help="Files that may be unreadable and left out.")]
+Model = Annotated[str | None, typer.Option(help="Name of the model; the task's first by default.")]
+Version = Annotated[int | None, typer.Option(help="Number; the newest by default.")]
+Hp = Annotated[
+    list[str] | None,
+    typer.Option("--hp", help="A hyperparameter held fixed, name=value, such as filters=32."),
+]
+Epochs = Annotated[int, typer.Option(min=1, help="Of the final training, at most.")]
+Precision = Annotated[str, typer.Option(help="auto, float32 or mixed_bfloat16.")]
+Balance = Annotated[str, typer.Option(help="Against rare classes: sampling, weights or none.")]
+Naive = Annotated[
+    bool, typer.Option(help="Also measure what a random split of the pictures would have claimed.")
+]
+DATA, MODELS, SHARES = Path("data"), Path("saved_models"), "60/20/20"
+
+
+class Packing(NamedTuple):
+    """What the user said of packing."""
+
+    option: list[str] | None
+    split: str
+    salt: str
+    skip_bad: int
+    data: Path
+
+
+def hyperparameter(setting: str) -> tuple[str, Any]:
+    """Returns (name, value) of `name=value`; a value that looks like a number is one."""
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise UserError(f"--hp {setting!r} has no '='. Write it as name=value.")
+    for kind in (int, float):
+        try:
+            return name, kind(text)
+        except ValueError:
+            continue
+    return name, text
+
+
+def fractions(text: str) -> tuple[float, float, float]:
+    """Returns the shares of `60/20/20` as fractions."""
+    try:
+        shares = [float(part) for part in text.split("/")]
+    except ValueError:
+        shares = []
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 100) > 1e-6:
+        raise UserError(f"--split is {text!r}, expected three shares above 0 that add up to 100.")
+    return tuple(share / 100 for share in shares)
+
+
+def done(as_json: bool, *, command: str, task: str, path: Path, **rest) -> None:
+    """Prints what a command did: one JSON object, or a line for each thing worth knowing."""
+    summary = {"command": command, "task": task, "model": None, "version": None}
+    summary |= {"path": str(path), **rest}
+    if as_json:
+        print_json(summary)
+        return
+    out = Console(highlight=False)
+    for name, value in summary.items():
+        if value not in (None, {}, [], ()) and name not in ("command", "task", "scores"):
+            out.print(f"{name}: {value}", markup=False, soft_wrap=True)
+    for split, metrics in rest.get("scores", {}).items():
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        out.print(f"{split}: {shown}", markup=False, soft_wrap=True)
+
+
+def print_json(summary: dict) -> None:
+    """Prints one JSON object on stdout."""
+    print(json.dumps(summary, default=str))
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow without its start-up lines, which it writes past Python to stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    from absl import logging as absl_logging
+
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning, module="keras")
