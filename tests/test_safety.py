@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("tfpipe/**/*.py"), *ROOT.glob("tuning/**/*.py")])
-MAY_PRINT = ("tfpipe/cli.py",)
+MAY_PRINT = "tfpipe/cli/"
 
 UNPICKLE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 RUNS_TEXT = {"eval", "exec", "read_pickle", "to_pickle"}
@@ -31,7 +31,7 @@ def findings(source: str, *, may_print: bool = False) -> list[str]:
     for node in ast.walk(tree):
         wrong = _wrong(node)
         if wrong is None and _called(node) == "print":
-            wrong = None if may_print or node in printed_by_main else "print outside cli.py"
+            wrong = None if may_print or node in printed_by_main else "print outside cli/"
         if wrong:
             found.append(f"line {node.lineno}: {wrong}")
     return found
@@ -107,7 +107,7 @@ def _nothing(statement: ast.stmt) -> bool:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_unsafe(path):
-    may_print = path.relative_to(ROOT).as_posix() in MAY_PRINT
+    may_print = path.relative_to(ROOT).as_posix().startswith(MAY_PRINT)
     assert findings(path.read_text(), may_print=may_print) == []
 
 

@@ -15,17 +15,18 @@ def read(folder: Path) -> dict:
     """Returns the manifest of packed records.
 
     Raises:
-      UserError: if there is none, or it is no JSON.
+      UserError: if there is none, or it is no manifest.
     """
     path = folder / "manifest.json"
     try:
-        return json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{folder} holds no packed records. Run `tfpipe pack` first.") from None
     except ValueError:
-        raise UserError(
-            f"{path} is damaged. Remove {folder} and run `tfpipe pack` again."
-        ) from None
+        manifest = None
+    if not isinstance(manifest, dict) or not {"fingerprint", "shards", "files"} <= set(manifest):
+        raise UserError(f"{path} is damaged. Remove {folder} and run `tfpipe pack` again.")
+    return manifest
 
 
 def verify(folder: Path) -> list[str]:

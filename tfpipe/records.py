@@ -64,6 +64,7 @@ def pack(
         _recover(folder)
         manifest = manifests.read(folder) if (folder / "manifest.json").is_file() else None
         if manifest and manifest["fingerprint"] == fingerprint and len(manifest["bad"]) <= skip_bad:
+            _tidy(folder)
             return manifest
         parts = _hidden(folder, "partial")
         _begin(parts, fingerprint=fingerprint)
@@ -100,7 +101,13 @@ def pack(
             "bad": bad,
             "notes": list(survey.notes),
         }
-        _finish(task, parts, folder, abouts=abouts, manifest=manifest)
+        try:
+            _finish(task, parts, folder, abouts=abouts, manifest=manifest)
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be written: {error.strerror or error}. "
+                "Free some space or choose another folder."
+            ) from error
     return manifest
 
 
@@ -244,19 +251,23 @@ def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) ->
     if task.table and rows:
         rows.sort(key=lambda row: str(next(iter(row.values()))))
         tables.write_csv(pd.DataFrame(rows), parts / f"{task.table}.csv")
-    for about in abouts:
-        (parts / f"{about['name']}.hashes").unlink(missing_ok=True)
-        (parts / f"{about['name']}.json").unlink(missing_ok=True)
-    (parts / "plan").unlink(missing_ok=True)
-    shown = {about["name"] for about in abouts}
+    work = ("", ".json", ".hashes")
+    left_out = {"plan", "manifest.json"} | {f"{a['name']}{end}" for a in abouts for end in work}
     manifest["files"] = {
         path.relative_to(parts).as_posix(): files.sha256(path)
         for path in sorted(parts.rglob("*"))
-        if path.is_file() and path.name not in shown
+        if path.is_file() and path.name not in left_out
     }
     files.replace(parts / "manifest.json", json.dumps(manifest, indent=1).encode())
     old = _hidden(folder, "old")
     if folder.exists():
         os.replace(folder, old)
     os.replace(parts, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what only a stopped run would need: last, so that it loses no finished shard."""
+    shutil.rmtree(_hidden(folder, "old"), ignore_errors=True)
+    for path in [*folder.glob("*.tfrecord-*.json"), *folder.glob("*.hashes"), folder / "plan"]:
+        path.unlink(missing_ok=True)

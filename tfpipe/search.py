@@ -17,10 +17,12 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine import trial as trials
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
+from keras_tuner.src import config
 
 from tfpipe import files, training
 from tfpipe.errors import UserError
 
+LOG = logging.getLogger("tfpipe")
 ALGORITHMS = ("hyperband", "bayesian")
 FAILURES = 3  # trials in a row that may fail before the search is given up
 
@@ -115,7 +117,9 @@ class _Kept:
             name: trials.Trial.from_state(told) for name, told in state["trials"].items()
         }
         self.set_state(state["oracle"])
-        self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
+        # KerasTuner saves a trial's end before it takes the trial off the list of running ones.
+        running = [trial.trial_id for trial in self.ongoing_trials.values()]
+        self._retry_queue += [name for name in running if name not in self.end_order]
         self.ongoing_trials = {}
 
     def _save_trial(self, trial):
@@ -165,7 +169,7 @@ class _Tuner(keras_tuner.Tuner):
             except (ValueError, KeyError, TypeError):
                 aside = self.oracle.state_path.with_suffix(".damaged.json")
                 self.oracle.state_path.replace(aside)
-                logging.getLogger("tfpipe").warning(
+                LOG.warning(
                     "%s was damaged and is now %s; the search begins anew.",
                     self.oracle.state_path,
                     aside.name,
@@ -209,6 +213,13 @@ class _Tuner(keras_tuner.Tuner):
         )
         best = int(np.argmax(history[self.oracle.objective.name]))
         return {name: values[best] for name, values in history.items()}
+
+    def on_trial_end(self, trial):
+        """Says why a trial failed; the search goes on."""
+        if trial.message:
+            reason = trial.message.strip().splitlines()[-1]
+            LOG.warning("Trial %s failed and is left out: %s", trial.trial_id, reason)
+        super().on_trial_end(trial)
 
     def _kept(self, trial_id: str) -> Path:
         return self.folder / f"trial_{trial_id}" / "model.keras"
@@ -282,6 +293,5 @@ def _number_of_trials(oracle, plan: Plan) -> int:
 
 
 def _quiet() -> None:
-    """Keeps TensorFlow and KerasTuner from writing over the progress display."""
-    for name in ("tensorflow", "absl"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    """Keeps KerasTuner from printing the traceback of a failed trial; `on_trial_end` tells of it."""
+    config.DEBUG = False

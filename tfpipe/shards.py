@@ -87,9 +87,9 @@ def write(folder: Path, name: str, sources: list[Source], *, task: Task, options
                     # The order of a protocol buffer's map is free unless asked for.
                     writer.write(record.SerializeToString(deterministic=True))
                 tally.add(source, reading)
-                if reading.picture is not None:
+                if task.table and reading.picture is not None:
                     files.replace(
-                        folder / task.table / f"{Path(source.name).name}.png",
+                        folder / task.table / f"{source.name}.png",
                         pictures.encode_png(reading.picture),
                     )
         with temporary.open("rb") as file:
@@ -98,12 +98,14 @@ def write(folder: Path, name: str, sources: list[Source], *, task: Task, options
         files.replace(folder / f"{name}.hashes", tally.hashes())
         os.replace(temporary, folder / name)
     except (OSError, tf.errors.OpError) as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(
             f"{folder / name} cannot be written: {getattr(error, 'strerror', None) or error}. "
             "Free some space or choose another folder."
         ) from error
-    files.replace(done, json.dumps(about, sort_keys=True).encode())
+    finally:
+        temporary.unlink(missing_ok=True)
+    # Keys stay in their order: it is that of the table's columns.
+    files.replace(done, json.dumps(about).encode())
     return about
 
 

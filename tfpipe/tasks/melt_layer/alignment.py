@@ -85,7 +85,7 @@ def align(
     Returns:
       The shift, its confidence and the cost curve.
     """
-    most = max(2, round(max_shift_mm / 1000 * px_per_m))
+    most = max(2, round(min(max_shift_mm / 1000 * px_per_m, len(core))))
     shifts_px = np.arange(-most, most + 1)
     sure = [f for f in features if not f.is_uncertain]
     if not sure:

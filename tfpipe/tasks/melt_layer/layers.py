@@ -61,16 +61,22 @@ def merge(likely: np.ndarray, *, brightness: np.ndarray, threshold: float) -> li
         peak = likely[low:high].max()
         for top, bottom in _dark_runs(brightness, low, high):
             highest = float(likely[top:bottom].max())
-            if highest >= SHARE * peak:
+            is_new = not found or top >= found[-1].bottom_px
+            if is_new and highest >= SHARE * peak:
                 found.append(Layer(top, bottom, highest))
     return found
 
 
 def _dark_runs(brightness: np.ndarray, low: int, high: int) -> list[tuple[int, int]]:
-    """Returns the runs of rows in [low, high) at least half as dark as the darkest among them."""
-    zone = brightness[low:high]
-    dark = zone <= zone.min() * HALF if zone.min() < 0 else zone == zone.min()
-    return [(low + start, low + end) for start, end in _runs(dark)]
+    """Returns the runs of rows at least half as dark as the darkest in [low, high), whole.
+
+    A thick layer's run goes on beyond its zone, whose ends few windows call a layer.
+    """
+    darkest = low + int(brightness[low:high].argmin())
+    if brightness[darkest] >= 0:
+        return [(darkest, darkest + 1)]
+    runs = _runs(brightness <= brightness[darkest] * HALF)
+    return [(top, bottom) for top, bottom in runs if top < high and bottom > low]
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:

@@ -1,0 +1,218 @@
+"""Records to batches: all once where it is judged, shuffled and changed where it is learnt."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from packed import WINDOWS, draw_small, make_task, names_in, pack_small, spread
+
+from tfpipe import inputs, manifests
+from tfpipe.errors import UserError
+
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
+
+DTYPES = ("uint8", "uint16", "float32")
+
+
+@pytest.fixture(scope="module", params=DTYPES)
+def packed(request, tmp_path_factory):
+    """Records and their manifest: 2 training pictures of one class, 5 of both."""
+    names = spread() + names_in("train", 2, word="plain")
+    folder = tmp_path_factory.mktemp(request.param)
+    pack_small(
+        draw_small(folder / "raw", names),
+        folder / "records",
+        task=make_task(image_dtype=request.param),
+    )
+    return folder / "records", manifests.trusted(folder / "records")
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The same in uint8, for what no dtype changes."""
+    folder = tmp_path_factory.mktemp("one")
+    names = spread() + names_in("train", 2, word="plain")
+    pack_small(draw_small(folder / "raw", names), folder / "records")
+    return folder / "records", manifests.trusted(folder / "records")
+
+
+def learnt(packed, *, seed=1, take=None, **settings):
+    """Returns images, columns and labels of some training batches, an epoch's by default."""
+    folder, manifest = packed
+    settings = {"batch_size": 8} | settings
+    dataset, steps = inputs.training_batches(folder, manifest=manifest, seed=seed, **settings)
+    batches = list(dataset.take(take or steps).as_numpy_iterator())
+    return (
+        np.concatenate([batch["image"] for batch, _ in batches]),
+        np.concatenate([batch["columns"] for batch, _ in batches]),
+        np.concatenate([label for _, label in batches]),
+    )
+
+
+def judged(packed, split, **settings):
+    folder, manifest = packed
+    batches = list(inputs.batches(folder, split, manifest=manifest, **settings))
+    return (
+        np.concatenate([batch["image"] for batch, _ in batches]),
+        np.concatenate([batch["columns"] for batch, _ in batches]),
+        np.concatenate([label for _, label in batches]),
+    )
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# What is judged.
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_every_example_is_judged_once_and_in_order(one, split):
+    folder, manifest = one
+    count = sum(manifest["counts"][split].values())
+    sizes = [
+        len(label) for _, label in inputs.batches(folder, split, manifest=manifest, batch_size=4)
+    ]
+    assert sizes == [4] * (count // 4) + [count % 4] and count % 4
+    images, columns, _ = judged(one, split, batch_size=4)
+    assert columns[:, 0].tolist() == list(range(WINDOWS)) * (count // WINDOWS)
+    np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), columns[:, 1], rtol=1e-5)
+    assert len({image.tobytes() for image in images}) == count
+    assert same(judged(one, split, batch_size=4), judged(one, split, batch_size=64))
+
+
+def test_a_split_without_records_is_refused(one):
+    folder, manifest = one
+    with pytest.raises(UserError, match="no test records.*tfpipe pack"):
+        inputs.batches(folder, "test", manifest=manifest | {"shards": manifest["shards"][:1]})
+
+
+def test_batches_are_as_the_manifest_says(packed):
+    folder, manifest = packed
+    batch, label = next(iter(inputs.batches(folder, "train", manifest=manifest, batch_size=3)))
+    assert batch["image"].shape == (3, *manifest["image_shape"])
+    assert batch["image"].dtype == manifest["image_dtype"]
+    assert (batch["columns"].shape, batch["columns"].dtype) == ((3, 2), tf.float32)
+    assert (label.shape, label.dtype) == ((3,), tf.int64)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_records_give_the_pictures_that_raw_ones_give(tmp_path, dtype, channels):
+    big = (150, 250, 3) if channels == 3 else (450, 250, 1)
+    raw = draw_small(tmp_path / "raw", spread(1, 1, 1), image_shape=(150, 250, 3))
+    given = []
+    for name, shape in (("png", big), ("raw", (150, 10, channels))):
+        # The same bytes of a file, cut in windows of another shape.
+        task = make_task(image_shape=shape, image_dtype=dtype, table=None)
+        manifest = pack_small(raw, tmp_path / name, task=task)
+        assert manifest["image_encoding"] == ("png" if name == "png" else "bytes")
+        given.append(judged((tmp_path / name, manifests.trusted(tmp_path / name)), "train")[0])
+    assert given[0].dtype == given[1].dtype == dtype and len(given[0]) == WINDOWS
+    assert given[0].tobytes() == given[1].tobytes()
+
+
+# What is learnt from.
+
+
+@pytest.mark.parametrize("balance", inputs.BALANCES)
+def test_the_same_seed_gives_the_same_batches_and_another_others(one, balance):
+    first = learnt(one, balance=balance)
+    assert same(first, learnt(one, balance=balance))
+    assert not same(first, learnt(one, seed=2, balance=balance))
+    # Order too, not pictures alone.
+    assert not np.array_equal(first[1], learnt(one, seed=2, balance=balance)[1])
+
+
+def test_an_epoch_shows_every_training_example_once_in_an_order_of_its_own(one):
+    images, columns, labels = judged(one, "train")
+    folder, manifest = one
+    _, steps = inputs.training_batches(folder, manifest=manifest, seed=1, batch_size=7)
+    assert steps == len(labels) // 7 and len(labels) % 7 == 0
+    shown = learnt(one, batch_size=7, take=2 * steps, augment=False)
+    wanted = sorted(image.tobytes() for image in images)
+    epochs = [shown[0][: len(images)], shown[0][len(images) :]]
+    for epoch in epochs:
+        assert sorted(image.tobytes() for image in epoch) == wanted
+        assert not np.array_equal(epoch, images)
+    assert not np.array_equal(*epochs)
+
+
+def test_augmentation_changes_pictures_only_and_keeps_their_kind(packed):
+    plain, changed = learnt(packed, augment=False, take=12), learnt(packed, take=12)
+    assert same(plain[1:], changed[1:])  # the same examples in the same order
+    assert changed[0].dtype == plain[0].dtype and changed[0].shape == plain[0].shape
+    assert (changed[0] != plain[0]).any(axis=(1, 2, 3)).mean() > 0.95
+    top = plain[0].max() * (1 + inputs.BRIGHTNESS)
+    if plain[0].dtype.kind == "u":
+        top = min(top, np.iinfo(plain[0].dtype).max)
+    assert changed[0].min() >= 0 and changed[0].max() <= top + 1e-6
+    assert np.isfinite(changed[0].astype(float)).all()
+
+
+def test_every_change_is_a_flip_a_shift_of_rows_and_a_gain_within_bounds(one):
+    before, after = (learnt(one, augment=augment, take=25)[0] for augment in (False, True))
+    most = max(1, int(before.shape[1] * inputs.SHIFT_ROWS))
+    seen, gains = [], []
+    for old, new in zip(before.astype(float), after.astype(float), strict=True):
+        fits = {}
+        for upside in (False, True):
+            for mirrored in (False, True):
+                turned = old[:: -1 if upside else 1, :: -1 if mirrored else 1]
+                for shift in range(-most, most + 1):
+                    moved = turned[np.clip(np.arange(len(old)) + shift, 0, len(old) - 1)]
+                    dark = moved < 255 / (1 + inputs.BRIGHTNESS) - 1  # brightening cuts off no more
+                    gain = (new[dark] @ moved[dark]) / (moved[dark] @ moved[dark])
+                    miss = np.abs(new[dark] - gain * moved[dark]).max()
+                    fits[upside, mirrored, shift] = miss, gain
+        best = min(fits, key=lambda how: fits[how][0])
+        assert fits[best][0] < 1
+        seen.append(best)
+        gains.append(fits[best][1])
+    shares = np.mean(seen, axis=0)
+    assert 0.35 < shares[0] < 0.65 and 0.35 < shares[1] < 0.65
+    assert {shift for *_, shift in seen} == set(range(-most, most + 1))
+    assert 0.85 - 1e-2 < min(gains) < 0.9 and 1.1 < max(gains) < 1.15 + 1e-2
+
+
+def test_sampling_draws_every_class_equally_often(one):
+    _, manifest = one
+    assert manifest["counts"]["train"] == {"plain": 27, "spotted": 15}
+    plain = learnt(one, balance="none", take=100, augment=False)[2]
+    drawn = learnt(one, balance="sampling", take=100, augment=False)[2]
+    assert abs(plain.mean() - 15 / 42) < 0.02
+    # Of 800 draws: five standard deviations are 0.09.
+    assert abs(drawn.mean() - 0.5) < 0.09
+    assert drawn.mean() > plain.mean() + 0.05
+
+
+def test_sampling_shows_every_example_of_every_class(one):
+    images = judged(one, "train")[0]
+    shown = learnt(one, balance="sampling", take=20, augment=False)[0]
+    assert {image.tobytes() for image in shown} == {image.tobytes() for image in images}
+
+
+@pytest.mark.parametrize(
+    ("counts", "steps"),
+    [
+        ((27, 15), 6),  # no more than all examples fill
+        ((10_000, 400), 100),  # twice the rare class
+        ((10_000, 10), 32),  # but not an epoch of nothing
+    ],
+)
+def test_steps_of_a_sampled_epoch_follow_the_rare_class(one, counts, steps):
+    folder, manifest = one
+    manifest = manifest | {
+        "counts": {"train": dict(zip(("plain", "spotted"), counts, strict=True))}
+    }
+    given = {"manifest": manifest, "seed": 0, "batch_size": 8}
+    assert inputs.training_batches(folder, balance="sampling", **given)[1] == steps
+    assert inputs.training_batches(folder, **given)[1] == -(-sum(counts) // 8)
+
+
+def test_class_weights_make_classes_weigh_the_same(one):
+    _, manifest = one
+    weights = inputs.class_weights(manifest)
+    assert weights == {0: 42 / (2 * 27), 1: 42 / (2 * 15)}
+    assert weights[0] * 27 == pytest.approx(weights[1] * 15) == pytest.approx(42 / 2)
+    even = {"classes": ["a", "b", "c"], "counts": {"train": {"a": 5, "b": 5, "c": 5}}}
+    assert inputs.class_weights(even) == {0: 1, 1: 1, 2: 1}

@@ -1,0 +1,194 @@
+"""Near-copies across splits are found and named; pictures that merely look alike are not."""
+
+import dataclasses
+import shutil
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from packed import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
+
+from tfpipe import leaks, manifests
+from tfpipe.errors import UserError
+from tfpipe.samples import melt_layer
+from tfpipe.task import split_of
+from tfpipe.tasks.melt_layer import TASK
+
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
+
+
+def jpeg(picture):
+    """Returns a picture as JPEG of quality 85 keeps it."""
+    return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], -1)
+
+
+COPIES = {
+    "same": lambda picture: picture,
+    "jpeg": jpeg,
+    "brighter": lambda picture: cv2.convertScaleAbs(picture, alpha=1.2),
+    "mirrored": lambda picture: picture[:, ::-1].copy(),
+    "upside down": lambda picture: picture[::-1].copy(),
+    "turned": lambda picture: picture[::-1, ::-1].copy(),
+    "smaller": lambda picture: cv2.resize(picture, None, fx=0.5, fy=0.5),
+}
+
+
+def ice(count=1, *, seed=0):
+    """Returns pictures of soft noise, [count, 50, 200, 3] uint8."""
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((count, 50, 200, 3))
+    soft = [cv2.GaussianBlur(one, (0, 0), 4) for one in noise]
+    return np.stack([np.clip(110 + 400 * one, 0, 200) for one in soft]).astype(np.uint8)
+
+
+def crossings(train, test):
+    """Returns what is said of two splits of pictures, each a group of its own."""
+    hashes, groups = {}, {}
+    for split, images in (("train", train), ("test", test)):
+        bits = [leaks.fingerprints(image[None]) for image in images]
+        hashes[split] = np.concatenate([one[shows] for one, shows in bits])
+        groups[split] = np.array(
+            [f"{split}{i}" for i, (_, shows) in enumerate(bits) if shows[0]], object
+        )
+    return leaks.crossings(hashes, groups)
+
+
+@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_changed_copy_is_found(kind, channels):
+    train, test = ice(12)[..., :channels], ice(12, seed=1)[..., :channels]
+    assert crossings(train, test) == []
+    copied = COPIES[kind](train[4])
+    said = crossings(train, [*test, copied[..., None] if copied.ndim == 2 else copied])
+    assert said == ["train4 (train) and test12 (test): 1 near-copies"]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_copies_are_found_in_other_kinds_of_pixels(dtype):
+    train = ice(4).astype(dtype) * (257 if dtype == "uint16" else 1)
+    assert len(crossings(train, train[2:3])) == 1
+
+
+def test_flat_pictures_are_not_compared():
+    flat = np.full((3, 50, 200, 3), 90, np.uint8)
+    flat[1] += np.random.default_rng(0).integers(0, 2, flat[1].shape, np.uint8)
+    assert not leaks.fingerprints(flat)[1].any()
+    assert leaks.fingerprints(ice(3))[1].all()
+    assert crossings(flat, flat) == []
+
+
+def test_copies_inside_one_split_are_nobodys_concern():
+    one = ice(1)
+    assert crossings(np.concatenate([one, one]), ice(2, seed=1)) == []
+
+
+def test_pairs_of_groups_come_with_their_number_of_copies_most_first():
+    bits, _ = leaks.fingerprints(ice(5))
+    hashes = {"train": bits, "validation": bits[:1], "test": bits[1:]}
+    groups = {
+        "train": np.array(["a", "b", "b", "b", "c"], object),
+        "validation": np.array(["x"], object),
+        "test": np.array(["y"] * 4, object),
+    }
+    assert leaks.crossings(hashes, groups) == [
+        "b (train) and y (test): 3 near-copies",
+        "a (train) and x (validation): 1 near-copies",
+        "c (train) and y (test): 1 near-copies",
+    ]
+
+
+def test_more_pictures_than_a_block_are_compared_and_empty_splits_are_none(monkeypatch):
+    monkeypatch.setattr(leaks, "BLOCK", 5)
+    train = ice(12)
+    assert len(crossings(train, train[[0, 5, 11]])) == 3
+    nothing = {"train": np.zeros((0, 255), bool), "test": leaks.fingerprints(train)[0]}
+    assert leaks.crossings(nothing, {"train": [], "test": ["a"] * 12}) == []
+
+
+def distances(one, other):
+    """Returns how many bits differ, at least, between each of two lists of pictures [n, m] int."""
+    best = None
+    for turned in (one, one[:, ::-1], one[:, :, ::-1], one[:, ::-1, ::-1]):
+        a, b = leaks.fingerprints(turned)[0], leaks.fingerprints(other)[0]
+        bits = (a.shape[1] - np.where(a, 1.0, -1) @ np.where(b, 1.0, -1).T) / 2
+        best = bits if best is None else np.minimum(best, bits)
+    return best
+
+
+def test_distances_are_those_of_the_pictures_turned_over():
+    # `_near` turns hashes over, this test the pictures: both must tell the same pairs.
+    one, other = ice(30), ice(30, seed=1)
+    other[:4] = [COPIES[kind](one[0]) for kind in ("same", "mirrored", "upside down", "turned")]
+    found = leaks._near(*(leaks.fingerprints(images)[0] for images in (one, other)))
+    wanted = np.argwhere(distances(one, other) <= leaks.NEAR_BITS)
+    assert found == [tuple(pair) for pair in wanted.tolist()] == [(0, 0), (0, 1), (0, 2), (0, 3)]
+
+
+@pytest.mark.slow
+def test_drawn_photos_are_far_from_being_copies_of_each_other(tmp_path):
+    melt_layer.draw(tmp_path / "raw", photos=24, seed=0, px_per_m=600)
+    options = dataclasses.replace(MELT_OPTIONS, stride_px=20, unaligned="use")
+    sources = TASK.survey(tmp_path / "raw", options).sources
+    images = [np.stack([e.image for e in TASK.read(s, options).examples]) for s in sources]
+    least = min(distances(one, other).min() for one, other in combinations(images, 2))
+    print(f"at least {least} of 255 bits differ")
+    assert least > 1.5 * leaks.NEAR_BITS
+
+
+# From photos to the refusal.
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    return draw_melt(tmp_path_factory.mktemp("melt") / "raw")
+
+
+def add_photo(raw, like, picture, *, word, top_m, group=""):
+    """Adds a photo at a depth, under a name in another split than that of `like`."""
+    fractions, salt = MELT_SPLIT
+    home = split_of(group or like, fractions=fractions, salt=salt)
+    names = (f"{word}_{i}.png" for i in range(99))
+    name = next(n for n in names if split_of(n, fractions=fractions, salt=salt) != home)
+    cv2.imwrite(str(raw / "photos" / name), picture)
+    table = pd.read_csv(raw / "photos.csv")
+    row = {"photo": name, "top_m": top_m, "bottom_m": top_m + 1.645, "group": group}
+    pd.concat([table, pd.DataFrame([row])]).to_csv(raw / "photos.csv", index=False)
+    return name
+
+
+@pytest.mark.slow
+def test_planted_copies_fail_the_run_and_both_photos_are_named(raw, tmp_path):
+    raw = shutil.copytree(raw, tmp_path / "raw")
+    pairs = []
+    kinds = ("same", "jpeg", "brighter", "mirrored")
+    for i, (kind, like) in enumerate(zip(kinds, (2, 4, 6, 11), strict=True)):
+        like = f"core_{like:03d}.png"
+        picture = COPIES[kind](cv2.imread(str(raw / "photos" / like)))
+        pairs.append((like, add_photo(raw, like, picture, word=kind, top_m=200 + 2 * i)))
+    with pytest.raises(UserError, match="could be believed") as error:
+        pack_melt(raw, tmp_path / "records")
+    said = str(error.value).split("believed: ")[1].split(". Remove")[0].split("; ")
+    assert len(said) == len(pairs)
+    for like, name in pairs:
+        assert any(f"{like} (" in one and f"{name} (" in one for one in said), (like, name, said)
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.slow
+def test_two_photos_of_the_same_depths_need_one_group(raw, tmp_path):
+    raw = shutil.copytree(raw, tmp_path / "raw")
+    melt_layer.draw(tmp_path / "other", photos=1, seed=9, px_per_m=600)
+    picture = cv2.imread(str(tmp_path / "other/photos/core_001.png"))
+    like, top_m = "core_005.png", pd.read_csv(raw / "photos.csv")["top_m"][4]
+    name = add_photo(raw, like, picture, word="twin", top_m=top_m + 0.01)
+    with pytest.raises(UserError, match="'group'") as error:
+        pack_melt(raw, tmp_path / "records")
+    assert f"{like} (test) and {name} (" in str(error.value)
+
+    table = pd.read_csv(raw / "photos.csv").astype({"group": object})
+    table.loc[table["photo"].isin([like, name]), "group"] = like
+    table.to_csv(raw / "photos.csv", index=False)
+    assert {like, name} <= set(pack_melt(raw, tmp_path / "records")["sources"]["test"])
+    assert manifests.verify(tmp_path / "records") == []
