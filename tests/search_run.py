@@ -1,4 +1,4 @@
-"""Run as a process that the tests kill: a search of the tiny task; prints a line per trial begun."""
+"""Run as a process that the tests kill: a search of the tiny task; prints a line an epoch."""
 
 import sys
 from pathlib import Path

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe import gallery, page, plots, records, report
+from tfpipe import gallery, manifests, page, plots, records, report
 from tfpipe.errors import UserError
 from tfpipe.scores import of_two_classes
 from tfpipe.task import Example, Reading, Source, Survey

@@ -9,7 +9,7 @@ from scipy import fft
 SIDE = 32  # pictures are compared at this size
 KEPT = 16  # by the signs of their lowest 16 x 16 cosine coefficients
 NEAR_BITS = 40  # of 255 that may differ; unrelated pictures differ in 128 +- 8
-FLAT = 1.0  # standard deviation in grey levels, at that size, under which a picture shows nothing to compare
+FLAT = 1.0  # grey levels of deviation, at that size, under which a picture shows nothing
 BLOCK = 4096
 
 

@@ -1,4 +1,4 @@
-"""The manifest of packed records: what describes them, and whether they are still what was packed."""
+"""The manifest of packed records: what they are, and whether they still are."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def trusted(folder: Path) -> dict:
     wrong = verify(folder)
     if wrong:
         raise UserError(
-            f"{folder} is damaged: {'; '.join(wrong)}. Remove the folder and run `tfpipe pack` again."
+            f"{folder} is damaged: {'; '.join(wrong)}. Remove the folder and run `tfpipe pack`."
         )
     return read(folder)
 

@@ -1,8 +1,8 @@
 """What a random split of the pictures would have claimed: the mistake that this package refuses.
 
 Every seed project split pictures of one photo, cube or run at random; neighbours then stand on both
-sides. The same model is trained once more on such a split, so that a report can show the two numbers
-side by side.
+sides. The same model is trained once more on such a split, so that a report can show the two
+numbers side by side.
 """
 
 import tempfile
@@ -43,7 +43,7 @@ def random_split_scores(
 
 
 def _mixed(data: training.Data, folder: Path, *, seed: int) -> training.Data:
-    """Writes the same records anew, each picture in a split of its own draw; same shares as before."""
+    """Writes the same records anew, each picture in a split of its own draw."""
     manifest = data.manifest
     total = sum(shard["count"] for shard in manifest["shards"])
     bounds = np.cumsum(manifest["fractions"])

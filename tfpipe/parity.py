@@ -1,7 +1,7 @@
 """Run in a fresh process: how far an exported model's answers are from those expected.
 
-`python -m tfpipe.parity VERSION SAMPLE.npz` prints the largest difference in probability, by tensors
-and, where the sample has encoded pictures, by bytes.
+`python -m tfpipe.parity VERSION SAMPLE.npz` prints the largest difference in probability, by
+tensors and, where the sample has encoded pictures, by bytes.
 """
 
 import sys
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 def difference(version: str, sample: str) -> float:
-    """Returns the largest difference between a SavedModel's probabilities and those in the sample."""
+    """Returns the largest difference between a SavedModel's probabilities and the sample's."""
     arrays = np.load(sample, allow_pickle=False)
     model = tf.saved_model.load(version)
     said = [model.signatures["predict_tensor"](image=tf.constant(arrays["images"]))]

@@ -88,7 +88,7 @@ def tune(run: Run, *, quick: bool, algorithm: str) -> dict[str, Any]:
 
 
 def train(run: Run) -> dict[str, Any]:
-    """Trains one model with the values given, else the best a search found, else the published ones."""
+    """Trains one model with the values given, else a search's best, else the published ones."""
     data, spec = opened(run)
     _policy(run)
     best = search.read_best(run.models / "search")

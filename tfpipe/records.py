@@ -1,4 +1,4 @@
-"""Raw files to records: TFRecord shards, schema, statistics and a manifest that vouches for them."""
+"""Raw files to records: TFRecord shards, and a manifest that vouches for them."""
 
 import contextlib
 import dataclasses
@@ -72,9 +72,10 @@ def pack(
         abouts = _run(jobs, parts, task=task, options=options, progress=progress)
         bad = {name: why for about in abouts for name, why in about["bad"].items()}
         if len(bad) > skip_bad:
+            reasons = " ".join(bad.values())
             raise UserError(
-                f"{len(bad)} of {len(survey.sources)} files cannot be read: {' '.join(bad.values())} "
-                f"Mend or remove them, or pack the others by --skip-bad {len(bad)}."
+                f"{len(bad)} of {len(survey.sources)} files cannot be read: {reasons} Mend or "
+                f"remove them, or pack the others by --skip-bad {len(bad)}."
             )
         _check_classes(task, abouts, jobs)
         _check_leaks(survey, abouts, parts, split=split)
@@ -215,7 +216,7 @@ def _check_classes(task: Task, abouts: list[dict], jobs) -> None:
     )
     groups = len({source.group for _, _, sources in jobs for source in sources})
     raise UserError(
-        f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups in all). "
+        f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups). "
         "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
     )
 

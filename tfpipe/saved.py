@@ -1,4 +1,4 @@
-"""Numbered versions of a trained model: one SavedModel that takes raw bytes, with its card beside it."""
+"""Numbered versions of a trained model: a SavedModel that takes raw bytes, and its card."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def publish(
     card: dict[str, Any],
     pictures_checked: np.ndarray,
 ) -> Path:
-    """Exports a float32 model beside its place, checks it in a fresh process, and leaves it unnumbered.
+    """Exports a float32 model beside its place and checks it in a fresh process.
 
     Args:
       model: computes in float32.
@@ -204,7 +204,7 @@ def _named(function, columns: dict):
 
 
 def _decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
-    """Decodes one picture's bytes to the shape and dtype that the model takes, resizing if need be."""
+    """Decodes one picture's bytes to the shape and dtype that the model takes."""
     height, width, channels = spec.image_shape
     if spec.image_dtype == "float32":
         return tf.reshape(tf.io.decode_raw(encoded, tf.float32), spec.image_shape)
@@ -224,7 +224,7 @@ def _decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
 
 
 def _parity(model: keras.Model, spec: Spec, path: Path, *, images: np.ndarray) -> float:
-    """Returns the largest difference between the trained model and the export in a fresh process."""
+    """Returns how far the export, in a fresh process, is from the trained model."""
     expected = model({"image": images}, training=False).numpy()
     extra = path / "assets.extra"
     encoded = (

@@ -1,8 +1,8 @@
 """Searches hyperparameters by KerasTuner's Hyperband or Bayesian optimisation, losing nothing.
 
-KerasTuner writes the search's state to several files in place: a kill in the middle leaves JSON that
-cannot be read, or a trial that is counted and never run. Here the whole state is one file, replaced at
-once; a trial that was running is given out again.
+KerasTuner writes the search's state to several files in place: a kill in the middle leaves JSON
+that cannot be read, or a trial that is counted and never run. Here the whole state is one file,
+replaced at once; a trial that was running is given out again.
 """
 
 import json
@@ -265,7 +265,7 @@ class _Tuner(keras_tuner.Tuner):
 
 
 class _LastEpoch(keras.callbacks.Callback):
-    """Keeps the model as the trial's last epoch left it, optimizer included, and tells of epochs."""
+    """Keeps the model as its last epoch left it, optimizer included, and tells of epochs."""
 
     def __init__(self, path: Path, *, told: Callable[[int], None]):
         super().__init__()
@@ -293,5 +293,5 @@ def _number_of_trials(oracle, plan: Plan) -> int:
 
 
 def _quiet() -> None:
-    """Keeps KerasTuner from printing the traceback of a failed trial; `on_trial_end` tells of it."""
+    """Keeps KerasTuner from printing a failed trial's traceback; `on_trial_end` tells of it."""
     config.DEBUG = False

@@ -64,7 +64,8 @@ def write(folder: Path, name: str, sources: list[Source], *, task: Task, options
 
     Returns:
       What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
-      counts, sums of pixels, bad sources, rows of the task's table. Perceptual hashes go to .hashes.
+      counts, sums of pixels, bad sources, rows of the task's table. Perceptual hashes go to
+      .hashes.
     """
     done = folder / f"{name}.json"
     if done.is_file():
@@ -130,7 +131,7 @@ def _fields(example) -> dict:
 
 
 class _Tally:
-    """What is counted while a shard is written. Sums of whole pixels are exact, so order is nothing."""
+    """What is counted while a shard is written; sums of whole pixels are exact."""
 
     def __init__(self, task: Task):
         self.classes = len(task.classes)
@@ -177,7 +178,7 @@ class _Tally:
 
 
 def _sums(images: np.ndarray) -> np.ndarray:
-    """Returns sum and sum of squares of each channel, [2, channels] float64; exact for whole pixels."""
+    """Returns sum and sum of squares of each channel, [2, channels] float64."""
     sums = np.zeros((2, images.shape[-1]))
     for channel in range(images.shape[-1]):
         values = images[..., channel].ravel()

@@ -24,7 +24,7 @@ class Example(NamedTuple):
       image: [height, width, channels] in the task's dtype.
       label: index into the task's classes, or -1 where nobody has labelled it.
       columns: [len(task.columns)] float32, what a model may know beside the picture.
-      metadata: what is kept beside the example and never shown to a model, as `Task.metadata` names it.
+      metadata: what is kept beside it and never shown to a model, as `Task.metadata` names it.
     """
 
     key: str
@@ -114,9 +114,9 @@ class Task:
       options: a frozen dataclass of the task's own options, at their defaults.
       survey: (raw folder, options) -> Survey.
       read: (source, options) -> Reading; touches the source's own file only.
-      survey_new: (raw files, table or None, options) -> Survey of files without labels, for predict.
-      look: (source, classify, options) -> whatever `answer` needs, the costly part; `classify` takes
-        images [n, *image_shape] and returns probabilities [n, classes].
+      survey_new: (raw files, table or None, options) -> Survey of unlabelled files.
+      look: (source, classify, options) -> whatever `answer` needs, the costly part; `classify`
+        takes images [n, *image_shape] and returns probabilities [n, classes].
       answer: (what look saw, thresholds) -> Answer.
       draw: likewise -> an overlay, [height, width, 3] uint8 RGB.
       judge: (source, its row of the task's table, answer) -> counts that add up over sources and
@@ -153,7 +153,7 @@ class Task:
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:
-    """Returns the split of a group: a function of its name alone, so new data never moves old examples."""
+    """Returns the split of a group, by its name alone, so that new data never moves old."""
     digest = hashlib.sha256(f"{salt}/{group}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     train, validation, _ = fractions

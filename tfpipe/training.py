@@ -56,8 +56,8 @@ class Data:
 def compute_policy(precision: str) -> str:
     """Returns the Keras dtype policy for a `--precision`.
 
-    "auto" takes bfloat16 where the processor computes with it (two times faster on such, eight times
-    slower on one that must emulate it), or a GPU does; else float32.
+    "auto" takes bfloat16 where the processor computes with it (two times faster on such, eight
+    times slower on one that must emulate it), or a GPU does; else float32.
     """
     if precision != "auto":
         return precision

@@ -2,8 +2,8 @@
 
 The deck: labels do not align with the photo; the offset is the same for all layers of a photo and
 differs between photos; try shifts and keep the one with the lowest
-`cost = sum over layers of mean(intensity[layer])` ("Preprocessing II"). A melt layer is dark because
-bubble-free ice scatters no light.
+`cost = sum over layers of mean(intensity[layer])` ("Preprocessing II"). A melt layer is dark
+because bubble-free ice scatters no light.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Alignment:
 
     Attributes:
       shift_px: rows of the scaled core by which labels move; positive is deeper. 0 if unknown.
-      confidence: margin of the lowest cost against the next best, in robust deviations of the curve.
+      confidence: margin of the lowest cost against the next best, in the curve's robust deviations.
       status: "aligned", "no layers" (nothing to align, nothing to doubt) or "not identifiable".
       why: the reason, for the last.
       shifts_px: [shifts] int, the shifts tried.
@@ -60,7 +60,7 @@ def profile(core: np.ndarray, *, px_per_m: float) -> np.ndarray:
 def rows_of(
     features: list[Feature], *, top_m: float, px_per_m: float, shift_px: int = 0
 ) -> np.ndarray:
-    """Returns first and one-past-last row [features, 2] int of each feature, at least one row high."""
+    """Returns first and one-past-last row [features, 2] int of each feature; one row at least."""
     edges_m = np.array([(f.depth_from_m, f.depth_to_m) for f in features]).reshape(-1, 2)
     thin = edges_m[:, 1] - edges_m[:, 0] < THIN_MM / 1000
     middle = edges_m[thin].mean(axis=1, keepdims=True)

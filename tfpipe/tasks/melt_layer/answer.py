@@ -70,8 +70,8 @@ def answer(seen: Seen, thresholds: dict[str, float]) -> Answer:
         are marked uncertain.
 
     Returns:
-      A row for each layer: depths in m (empty where the photo's are unknown), mm from the core's top,
-      thickness in mm; and a row for each window.
+      A row for each layer: depths in m (empty where the photo's are unknown), mm from the core's
+      top, thickness in mm; and a row for each window.
     """
     name, known = seen.source.name, seen.source.about.photo is not None
     rows = [
@@ -98,7 +98,7 @@ def answer(seen: Seen, thresholds: dict[str, float]) -> Answer:
 
 
 def draw(seen: Seen, thresholds: dict[str, float]) -> np.ndarray:
-    """Returns the overlay of a core, [height, width, 3] uint8: probability by depth, layers found."""
+    """Returns the overlay of a core, [height, width, 3] uint8: probabilities, layers found."""
     spans = [
         (
             layer.top_px,

@@ -40,7 +40,7 @@ class Core(NamedTuple):
 
 
 def upright(photo: np.ndarray, *, top_is: str) -> np.ndarray:
-    """Turns a photo [height, width, ...] so that the core's top is up; `top_is` says where it is."""
+    """Turns a photo [height, width, ...] so that the core's top is up."""
     turns = {"up": 0, "right": 1, "down": 2, "left": 3}
     return np.ascontiguousarray(np.rot90(photo, turns[top_is]))
 

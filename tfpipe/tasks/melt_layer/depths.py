@@ -143,7 +143,7 @@ def layer_table(folder: Path) -> Path:
 
 
 def features(path: Path) -> tuple[list[Feature], np.ndarray]:
-    """Reads the table of features (seed 002, "Preprocessing": bag, depth from, depth to, age, type).
+    """Reads the table of features (seed 002, "Preprocessing": bag, depths, ages, type).
 
     Args:
       path: CSV, XLSX or PANGAEA .tab.

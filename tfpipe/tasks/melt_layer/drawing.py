@@ -98,7 +98,8 @@ def overlay(
         _band(marked, top * zoom, bottom * zoom, colour)
         y = max(int((top + bottom) / 2 * zoom) + 4, lowest + 15)
         lowest = y
-        said = f"{top_m + top / px_per_m:.4f} m  {1000 * (bottom - top) / px_per_m:.1f} mm  {likely:.2f}"
+        thickness_mm = 1000 * (bottom - top) / px_per_m
+        said = f"{top_m + top / px_per_m:.4f} m  {thickness_mm:.1f} mm  {likely:.2f}"
         _write(labels, said + (" ?" if uncertain else ""), (6, y), colour)
     core_panel = _core_panel(core, title="core", top_m=top_m, px_per_m=px_per_m)
     panels = [

@@ -142,7 +142,7 @@ def match(
     """Compares the layers found in a core with the table's aligned features.
 
     A tabled layer is found if a found one shares a row with it. Several found ones on one tabled
-    layer count once. One that lies on a doubtful feature counts neither way; one on a lens is false.
+    layer count once. One on a doubtful feature counts neither way; one on a lens is false.
 
     Args:
       found: layers found.

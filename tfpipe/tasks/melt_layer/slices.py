@@ -9,7 +9,7 @@ NO_LAYER, LAYER, NEITHER = 0, 1, -1
 
 
 def tops(height_px: int, *, stride_px: int) -> np.ndarray:
-    """Returns the first row [windows] int of each window; the last one ends on the core's last row."""
+    """Returns the first row [windows] int of each window; the last ends on the core's last row."""
     last = height_px - HEIGHT_PX
     if last < 0:
         return np.zeros(0, int)

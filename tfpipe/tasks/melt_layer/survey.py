@@ -81,8 +81,8 @@ def _twins(photos: list[depths.Photo]) -> tuple[tuple[str, str, str], ...]:
             shorter_m = min(upper.bottom_m - upper.top_m, lower.bottom_m - lower.top_m)
             if shared_m > SAME_SHARE * shorter_m:
                 why = (
-                    f"both show {lower.top_m:g} to {lower.top_m + shared_m:g} m by photos.csv; give "
-                    "both the same name in a column 'group' there"
+                    f"both show {lower.top_m:g} to {lower.top_m + shared_m:g} m by photos.csv; "
+                    "give both the same name in a column 'group' there"
                 )
                 pairs.append((upper.name, lower.name, why))
     return tuple(pairs)
