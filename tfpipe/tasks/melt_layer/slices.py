@@ -13,7 +13,7 @@ def tops(height_px: int, *, stride_px: int) -> np.ndarray:
     last = height_px - HEIGHT_PX
     if last < 0:
         return np.zeros(0, int)
-    rows = np.arange(0, last + 1, stride_px)
+    rows = np.arange(0, last + 1, min(stride_px, last + 1))
     return rows if rows[-1] == last else np.append(rows, last)
 
 
