@@ -328,13 +328,14 @@ def test_a_wrong_word_is_refused_and_the_right_one_offered(refused, kind, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"data"}
 
 
-@pytest.mark.xfail(reason="checked only when everything is packed")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("tune", "--algorithm", "hyper"), "No search algorithm called 'hyper'. Did you mean "),
         (("train", "--balance", "sample"), "No balance called 'sample'. Did you mean 'sampling'?"),
         (("train", "--precision", "float23"), "No precision called 'float23'. Did you mean "),
+        (("train", "--hp", "filtrs=3"), "No hyperparameter of simple-cnn called 'filtrs'. Did "),
+        (("train", "--split", "nan/20/20"), "--split is 'nan/20/20', expected three shares"),
     ],
 )
 def test_a_wrong_word_is_refused_before_anything_is_packed(refused, words, sentence):

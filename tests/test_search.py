@@ -87,10 +87,11 @@ def test_the_same_seed_proposes_the_same(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_plan_begins_anew(data, tmp_path):
-    tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1)
+def test_another_plan_begins_anew_and_the_earlier_search_is_kept(data, tmp_path):
+    first = tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1)
     best = tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1, max_trials=2)
     assert len(best["trials"]) == 2
+    assert search.read_best(tmp_path / "search-1") == first
 
 
 @pytest.mark.slow
@@ -101,7 +102,7 @@ def test_a_damaged_state_is_set_aside_and_said(data, tmp_path, caplog):
     (folder / "state.json").write_bytes(whole[: len(whole) // 2])
     best = tuned(data, folder, algorithm="bayesian", max_epochs=1)
     assert len(best["trials"]) == 3
-    assert (folder / "state.damaged.json").read_bytes() == whole[: len(whole) // 2]
+    assert (folder / "state-1.json").read_bytes() == whole[: len(whole) // 2]
     assert "was damaged" in caplog.text
 
 
@@ -122,10 +123,10 @@ def test_a_trial_that_diverges_is_marked_and_the_search_goes_on(data, tmp_path, 
 
 def test_answers_that_are_no_numbers_stop_a_training(data):
     model = tiny.build(tiny.spec_of(data))
-    training.prepare(model, optimizer="sgd", learning_rate=1e-2)
+    settings = training.Settings(epochs=1, batch_size=16)
+    training.prepare(model, data, settings=settings)
     weights = [np.full_like(weight, np.nan) for weight in model.get_weights()]
     model.set_weights(weights)
-    settings = training.Settings(epochs=1, batch_size=16)
     with pytest.raises(UserError, match="diverged in epoch 1.*learning rate"):
         training.fit(model, data, settings=settings)
 

@@ -64,7 +64,8 @@ def test_training_is_an_optimizer_and_a_learning_rate(key):
 @every_search
 def test_quick_is_quicker(key):
     search = SEARCHES[key]
-    assert 1 < search.factor < search.quick_max_epochs < search.max_epochs
+    assert 0 < search.quick_epochs < search.epochs
+    assert 1 < search.factor <= search.quick_max_epochs < search.max_epochs
     assert 0 < search.quick_max_trials < search.max_trials
 
 

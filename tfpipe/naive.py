@@ -27,7 +27,7 @@ def random_split_scores(
     """Returns the test scores that a model gets when pictures are split at random.
 
     Args:
-      build: returns the compiled, untrained model.
+      build: returns the untrained model.
       data: the honest records.
       settings: as the honest model was trained.
     """
@@ -35,6 +35,7 @@ def random_split_scores(
         mixed = _mixed(data, Path(folder), seed=settings.seed)
         keras.utils.set_random_seed(settings.seed)
         model = build()
+        training.prepare(model, mixed, settings=settings)
         training.fit(model, mixed, settings=settings)
         labels, said = training.predicted(model, mixed, "validation")
         threshold = scores.best_threshold(labels, said[:, 1])

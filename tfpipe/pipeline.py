@@ -50,8 +50,14 @@ class Run:
     tell: Tell = lambda stage, facts: None
 
 
-def tune(run: Run, *, quick: bool, algorithm: str) -> dict[str, Any]:
+def tune(run: Run, *, quick: bool, algorithm: str, epochs: int | None) -> dict[str, Any]:
     """Searches, or goes on searching; trains the winner; publishes it as the next version.
+
+    Args:
+      run: the run.
+      quick: smaller models and budget.
+      algorithm: "hyperband" or "bayesian".
+      epochs: of the winner's training; None for the search's own.
 
     Returns:
       {"version", "path", "scores", "best"}.
@@ -67,12 +73,13 @@ def tune(run: Run, *, quick: bool, algorithm: str) -> dict[str, Any]:
     _policy(run)
     space = known.quick_space if quick else known.space
     plan = search.Plan(
-        space=lambda hp: space(hp) | _model_part(run),
+        space=lambda hp: space(hp) | model_part(run),
         training=lambda hp: known.training(hp) | _training_part(run),
         algorithm=algorithm,
         max_epochs=known.quick_max_epochs if quick else known.max_epochs,
         factor=known.factor,
         max_trials=known.quick_max_trials if quick else known.max_trials,
+        fixed=run.fixed,
     )
     folder = run.models / "search"
     best = search.tune(
@@ -83,7 +90,8 @@ def tune(run: Run, *, quick: bool, algorithm: str) -> dict[str, Any]:
         settings=run.settings,
         report=lambda told: run.tell("search", told),
     )
-    settings = replace(run.settings, **best["training"])
+    epochs = epochs or (known.quick_epochs if quick else known.epochs)
+    settings = replace(run.settings, **best["training"], epochs=epochs)
     return _train(run, data, spec, best["model"], settings, best)
 
 
@@ -92,7 +100,7 @@ def train(run: Run) -> dict[str, Any]:
     data, spec = opened(run)
     _policy(run)
     best = search.read_best(run.models / "search")
-    arguments = (best["model"] if best else {}) | _model_part(run)
+    arguments = (best["model"] if best else {}) | model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
     settings = replace(run.settings, **values)
     return _train(run, data, spec, arguments, settings, best)
@@ -120,7 +128,7 @@ def _training_part(run: Run) -> dict:
     return {k: v for k, v in run.fixed.items() if k in ("optimizer", "learning_rate")}
 
 
-def _model_part(run: Run) -> dict:
+def model_part(run: Run) -> dict:
     """Returns the user's builder arguments; an unknown one is refused with the nearest name."""
     names = list(inspect.signature(MODELS[run.model]).parameters)[1:]
     given = {k: v for k, v in run.fixed.items() if k not in ("optimizer", "learning_rate")}
@@ -131,12 +139,12 @@ def _model_part(run: Run) -> dict:
 
 def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     def built() -> keras.Model:
-        model = MODELS[run.model](spec, **arguments)
-        training.prepare(model, optimizer=settings.optimizer, learning_rate=settings.learning_rate)
-        return model
+        return MODELS[run.model](spec, **arguments)
 
+    settings = replace(settings, decay=True)
     keras.utils.set_random_seed(settings.seed)
     model = built()
+    training.prepare(model, data, settings=settings)
     tell = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: run.tell(
             "train", {"epoch": epoch + 1, "epochs": settings.epochs, **logs}
@@ -147,7 +155,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     if run.with_naive:
         run.tell("naive", {})
         claimed = naive.random_split_scores(built, data, settings=settings)
-    exported = in_float32(model, lambda: MODELS[run.model](spec, **arguments))
+    exported = in_float32(model, built)
 
     def classify(images: np.ndarray) -> np.ndarray:
         return exported.predict_on_batch({"image": images})

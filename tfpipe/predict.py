@@ -1,5 +1,6 @@
 """New raw files to tables and overlays."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +66,10 @@ def predict(
     options = options_of(task, [*trained, *settings])
     thresholds = loaded.card["thresholds"]
     survey = task.survey_new(paths, table, options)
+    names = Counter(source.name for source in survey.sources)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise UserError(f"Two files are called {twice[0]}. Predict them one run after the other.")
     rows, shown, bad, overlays = [], [], {}, []
     for i, source in enumerate(survey.sources):
         progress(i, len(survey.sources))

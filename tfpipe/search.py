@@ -5,10 +5,11 @@ that cannot be read, or a trial that is counted and never run. Here the whole st
 replaced at once; a trial that was running is given out again.
 """
 
+import itertools
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Plan:
       max_epochs: of a trial.
       factor: Hyperband's.
       max_trials: of Bayesian search.
+      fixed: hyperparameters that the user holds fixed; part of what makes two searches the same.
     """
 
     space: Callable[[Any], dict]
@@ -49,6 +51,7 @@ class Plan:
     max_epochs: int
     factor: int
     max_trials: int
+    fixed: dict[str, Any] = field(default_factory=dict)
 
 
 def tune(
@@ -160,38 +163,37 @@ class _Tuner(keras_tuner.Tuner):
         """See `resume`."""
 
     def resume(self):
-        """Goes on with a search that was stopped, if it is the same one."""
+        """Goes on with a search that was stopped; another search is moved aside first."""
         told = json.dumps(self._identity(), sort_keys=True)
-        path = self.folder / "plan.json"
-        if self.oracle.state_path.is_file() and path.is_file() and path.read_text() == told:
-            try:
-                self.oracle.reload()
-            except (ValueError, KeyError, TypeError):
-                aside = self.oracle.state_path.with_suffix(".damaged.json")
-                self.oracle.state_path.replace(aside)
-                LOG.warning(
-                    "%s was damaged and is now %s; the search begins anew.",
-                    self.oracle.state_path,
-                    aside.name,
-                )
-        else:
-            self.oracle.state_path.unlink(missing_ok=True)
-            files.replace(path, told.encode())
+        plan, state = self.folder / "plan.json", self.oracle.state_path
+        if plan.is_file() and plan.read_text() != told:
+            aside = _free(self.folder)
+            self.folder.replace(aside)
+            LOG.warning("An earlier search with another plan is now %s.", aside)
+        files.replace(plan, told.encode())
+        if not state.is_file():
+            return
+        try:
+            self.oracle.reload()
+        except (ValueError, KeyError, TypeError):
+            aside = _free(state)
+            state.replace(aside)
+            LOG.warning("%s was damaged and is now %s; the search begins anew.", state, aside.name)
 
     def _identity(self) -> dict:
-        space = [hp.get_config() for hp in self.oracle.get_space().space]
-        kept = asdict(replace(self.plan, space=None, training=None))
-        rest = asdict(self.settings)
+        """Returns what makes two searches the same; how the winner is trained is no part of it."""
+        settings = asdict(self.settings)
         return {
-            "plan": kept,
-            "settings": rest,
-            "space": space,
+            "space": [hp.get_config() for hp in self.oracle.get_space().space],
+            "plan": asdict(replace(self.plan, space=None, training=None)),
+            "settings": {name: settings[name] for name in ("batch_size", "balance", "seed")},
             "data": self.data.manifest["fingerprint"],
         }
 
     def _build(self, hp) -> keras.Model:
         model = self.make(self.plan.space(hp))
-        training.prepare(model, **self.plan.training(hp))
+        settings = replace(self.settings, **self.plan.training(hp))
+        training.prepare(model, self.data, settings=settings)
         return model
 
     def run_trial(self, trial, **_):
@@ -282,6 +284,15 @@ class _LastEpoch(keras.callbacks.Callback):
         beside.parent.mkdir(parents=True, exist_ok=True)
         self.model.save(beside)
         beside.replace(self.path)
+
+
+def _free(path: Path) -> Path:
+    """Returns the first of path-1, path-2, ... that does not exist yet."""
+    return next(
+        aside
+        for n in itertools.count(1)
+        if not (aside := path.with_name(f"{path.stem}-{n}{path.suffix}")).exists()
+    )
 
 
 def _number_of_trials(oracle, plan: Plan) -> int:

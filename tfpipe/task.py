@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,7 +189,7 @@ def options_of(task: Task, settings: Iterable[str]) -> Any:
         if choices and value not in choices:
             raise UserError(f"Option {option.name} is {text!r}, expected {' or '.join(choices)}.")
         least = option.metadata.get("least")
-        if least is not None and not value >= least:
+        if least is not None and not least <= value < math.inf:
             raise UserError(f"Option {option.name} is {text!r}, expected at least {least:g}.")
         options = dataclasses.replace(options, **{option.name: value})
     return options

@@ -24,16 +24,20 @@ class Search:
       factor: Hyperband keeps one trial of this many after each round.
       max_trials: of a Bayesian search.
       quick_max_trials: likewise, with `quick_space`.
+      epochs: of the winner's own training.
+      quick_epochs: likewise, with `quick_space`.
     """
 
     space: Callable[[Any], dict]
     training: Callable[[Any], dict]
     quick_space: Callable[[Any], dict]
     max_epochs: int = 30
-    quick_max_epochs: int = 6
+    quick_max_epochs: int = 3
     factor: int = 3
     max_trials: int = 40
     quick_max_trials: int = 8
+    epochs: int = 30
+    quick_epochs: int = 14
 
 
 SEARCHES: dict[tuple[str, str], Search] = {

@@ -49,10 +49,11 @@ def enhanced_cnn_quick(hp) -> dict:
 
 
 def simple_cnn(hp) -> dict:
-    """Half to twice the published widths, and its one tuned value, the dropout."""
+    """Half to twice the published widths, and its one tuned value, one dropout for all."""
     return {
         "filters": hp.Int("filters", min_value=16, max_value=64, step=16),
         "dropout": _dropout(hp),
+        "dense_dropout": _dropout(hp),
         "dense_units": hp.Choice("dense_units", [64, 128, 256]),
     }
 
@@ -61,6 +62,7 @@ def simple_cnn_quick(hp) -> dict:
     return {
         "filters": hp.Int("filters", min_value=8, max_value=16, step=4),
         "dropout": _dropout(hp),
+        "dense_dropout": _dropout(hp),
         "dense_units": hp.Choice("dense_units", [32, 64]),
     }
 

@@ -22,7 +22,7 @@ def tune(
     algorithm: Annotated[str, typer.Option(help="hyperband or bayesian.")] = "hyperband",
     quick: Annotated[bool, typer.Option("--quick", help="Smaller models and budget.")] = False,
     hp: parts.Hp = None,
-    epochs: parts.Epochs = 30,
+    epochs: parts.Epochs = None,
     precision: parts.Precision = "auto",
     balance: parts.Balance = "sampling",
     naive_split: parts.Naive = True,
@@ -37,18 +37,14 @@ def tune(
 ) -> None:
     """Searches hyperparameters, trains the winner, exports it as the next version."""
     packing = parts.Packing(option, split, salt, skip_bad, data)
-    run = _run(task, packing, model=model, models=models, hp=hp, precision=precision)
-    from tfpipe import inputs, pipeline, search
-
-    choose(algorithm, search.ALGORITHMS, noun="search algorithm")
-    choose(balance, inputs.BALANCES, noun="balance")
-    settings = replace(run.settings, epochs=epochs, balance=balance, seed=seed)
+    choose(algorithm, ("hyperband", "bayesian"), noun="search algorithm")
+    settings = {"balance": balance, "seed": seed}
+    run = _run(task, packing, model, models, hp, precision, settings)
     with Progress(parts.err) as progress:
-        made = pipeline.tune(
-            replace(run, settings=settings, tell=progress, with_naive=naive_split),
-            quick=quick,
-            algorithm=algorithm,
-        )
+        from tfpipe import pipeline
+
+        run = replace(run, tell=progress, with_naive=naive_split)
+        made = pipeline.tune(run, quick=quick, algorithm=algorithm, epochs=epochs)
     parts.done(json, command="tune", task=task, **{"model": run.model, **made})
 
 
@@ -71,14 +67,12 @@ def train(
 ) -> None:
     """Trains one model, by the hyperparameters given or the best known, and exports it."""
     packing = parts.Packing(option, split, salt, skip_bad, data)
-    run = _run(task, packing, model=model, models=models, hp=hp, precision=precision)
-    from tfpipe import inputs, pipeline
-
-    choose(balance, inputs.BALANCES, noun="balance")
-    settings = replace(run.settings, epochs=epochs, balance=balance, seed=seed)
+    settings = {"balance": balance, "seed": seed, "epochs": epochs}
+    run = _run(task, packing, model, models, hp, precision, settings)
     with Progress(parts.err) as progress:
-        told = replace(run, settings=settings, tell=progress, with_naive=naive_split)
-        made = pipeline.train(told)
+        from tfpipe import pipeline
+
+        made = pipeline.train(replace(run, tell=progress, with_naive=naive_split))
     parts.done(json, command="train", task=task, **{"model": run.model, **made})
 
 
@@ -164,27 +158,32 @@ def doctor(json: parts.Json = False) -> None:
 def _run(
     task: str,
     packing: parts.Packing,
-    *,
     model: str | None,
     models: Path,
     hp: list[str] | None,
     precision: str,
+    settings: dict,
 ):
-    """Packs if need be and returns what the pipeline needs to know."""
+    """Checks every word of the user's, packs if need be, and returns what the pipeline takes."""
     found = tasks.find(task)
     name = choose(model or found.models[0], found.models, noun=f"model for {found.name}")
     fixed = dict(parts.hyperparameter(setting) for setting in hp or ())
-    packed(task, packing)
-    from tfpipe import pipeline, training
+    options = options_of(found, packing.option or ())
+    parts.start_tensorflow()
+    from tfpipe import inputs, pipeline, training
 
-    return pipeline.Run(
+    choose(settings["balance"], inputs.BALANCES, noun="balance")
+    run = pipeline.Run(
         task=found,
         model=name,
         raw=packing.data / "raw" / found.name,
         folder=packing.data / "records" / found.name,
         models=models / found.name / name,
-        options=options_of(found, packing.option or ()),
-        settings=training.Settings(),
+        options=options,
+        settings=training.Settings(**settings),
         precision=choose(precision, training.PRECISIONS, noun="precision"),
         fixed=fixed,
     )
+    pipeline.model_part(run)
+    packed(task, packing)
+    return run

@@ -32,7 +32,7 @@ Hp = Annotated[
     list[str] | None,
     typer.Option("--hp", help="A hyperparameter held fixed, name=value, such as filters=32."),
 ]
-Epochs = Annotated[int, typer.Option(min=1, help="Of the final training, at most.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Of the final training, at most.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or mixed_bfloat16.")]
 Balance = Annotated[str, typer.Option(help="Against rare classes: sampling, weights or none.")]
 Naive = Annotated[
@@ -70,7 +70,7 @@ def fractions(text: str) -> tuple[float, float, float]:
         shares = [float(part) for part in text.split("/")]
     except ValueError:
         shares = []
-    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 100) > 1e-6:
+    if len(shares) != 3 or not (min(shares) > 0 and abs(sum(shares) - 100) < 1e-6):
         raise UserError(f"--split is {text!r}, expected three shares above 0 that add up to 100.")
     return tuple(share / 100 for share in shares)
 

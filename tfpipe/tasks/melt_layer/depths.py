@@ -50,8 +50,8 @@ class Feature:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether its author was not sure: "... uncertain", "indication of ..."."""
-        return "uncertain" in self.kind.lower() or "indication" in self.kind.lower()
+        """Whether its author was not sure: "uncertain", "indication of bubble free ...", "?"."""
+        return any(word in self.kind.lower() for word in ("uncertain", "indication", "bubble", "?"))
 
     @property
     def is_layer(self) -> bool:

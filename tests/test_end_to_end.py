@@ -1,0 +1,120 @@
+"""The commands one after the other, as a user types them."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import tensorflow_datasets as tfds
+from packed import MELT_OPTIONS
+
+from tfpipe.tasks.melt_layer import TASK
+
+pytestmark = pytest.mark.slow
+
+SHARES = ("--split", "50/25/25", "--salt", "a")
+STRIDE = ("-o", f"stride_px={MELT_OPTIONS.stride_px}")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    run(folder, "sample", "melt-layer", "--photos", "12", "--px-per-m", "600", "--seed", "4")
+    return folder
+
+
+def run(folder, *words, code: int = 0) -> dict:
+    """Runs a command in a folder and returns the JSON object it prints."""
+    command = [sys.executable, "-m", "tfpipe", *words, "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = done.stdout.splitlines()
+    return json.loads(line)
+
+
+@pytest.fixture(scope="module")
+def trained(home):
+    quick = ("--hp", "filters=2", "--hp", "dense_units=8", "--epochs", "2")
+    return run(home, "train", "melt-layer", *quick, *SHARES, *STRIDE)
+
+
+def test_train_packs_first_and_publishes_version_one(home, trained):
+    assert trained["command"] == "train"
+    assert (trained["task"], trained["model"], trained["version"]) == (
+        "melt-layer",
+        "simple-cnn",
+        1,
+    )
+    assert set(trained["scores"]) == {"validation", "test"}
+    assert {"average_precision", "layer_f1", "accuracy"} <= set(trained["scores"]["test"])
+    version = home / trained["path"]
+    assert {path.name for path in (version / "assets.extra").iterdir()} == {
+        "model.keras",
+        "card.json",
+        "predictions.csv",
+        "report.html",
+    }
+    card = json.loads((version / "assets.extra" / "card.json").read_text())
+    assert card["hyperparameters"] == {"filters": 2, "dense_units": 8}
+    assert 0 <= card["random_split_scores"]["accuracy"] <= 1
+
+
+def test_records_open_with_tensorflow_datasets(home, trained):
+    builder = tfds.builder_from_directory(home / "data" / "records" / "melt-layer")
+    manifest = json.loads((home / "data" / "records" / "melt-layer" / "manifest.json").read_text())
+    for split, info in builder.info.splits.items():
+        assert info.num_examples == sum(manifest["counts"][split].values())
+
+
+def test_saved_model_cli_shows_the_three_signatures(home, trained):
+    command = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "show", "--all"]
+    done = subprocess.run(
+        [*command, "--dir", trained["path"]], cwd=home, capture_output=True, text=True, check=True
+    )
+    for name in ("serving_default", "predict_tensor", "embed"):
+        assert f"signature_def['{name}']" in done.stdout
+
+
+def test_predict_writes_the_table_the_windows_and_the_overlays(home, trained):
+    photos = home / "data" / "raw" / "melt-layer" / "photos"
+    two = [str(path) for path in sorted(photos.iterdir())[:2]]
+    words = ("--out", "found/layers.csv", "--windows", "found/windows.csv")
+    told = run(home, "predict", "melt-layer", *two, *words)
+    assert (told["files"], told["bad"], told["notes"]) == (2, {}, [])
+    table = pd.read_csv(home / "found" / "layers.csv")
+    assert tuple(table.columns) == TASK.answer_columns
+    windows = pd.read_csv(home / "found" / "windows.csv")
+    assert set(windows["photo"]) == {path.rpartition("/")[2] for path in two}
+    assert windows["probability"].between(0, 1).all()
+    overlays = {path.name for path in (home / "found" / "layers").iterdir()}
+    assert overlays == {f"{path.rpartition('/')[2]}.png" for path in two}
+
+
+def test_one_bad_photo_does_not_stop_the_others(home, trained, tmp_path):
+    photos = home / "data" / "raw" / "melt-layer" / "photos"
+    good = sorted(photos.iterdir())[0]
+    (tmp_path / good.name).write_bytes(good.read_bytes())
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:2000])
+    told = run(home, "predict", "melt-layer", str(tmp_path), "--out", "some.csv", code=2)
+    assert told["files"] == 1
+    assert list(told["bad"]) == ["cut.png"]
+    assert (home / "some.csv").is_file()
+
+
+def test_a_second_training_is_version_two_and_report_can_be_written_anew(home, trained):
+    quick = ("--hp", "filters=2", "--hp", "dense_units=8", "--epochs", "1", "--no-naive-split")
+    told = run(home, "train", "melt-layer", *quick, *SHARES, *STRIDE)
+    assert told["version"] == 2
+    page = home / told["path"] / "assets.extra" / "report.html"
+    whole = page.read_bytes()
+    page.unlink()
+    assert run(home, "report", "melt-layer")["version"] == 2
+    assert page.read_bytes() == whole
+
+
+def test_verify_and_tasks_know_what_there_is(home, trained):
+    assert run(home, "verify", "melt-layer")["records"] > 0
+    (task,) = run(home, "tasks")["tasks"]
+    assert task["versions"][0].startswith("simple-cnn: 1")
