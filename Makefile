@@ -30,7 +30,7 @@ RAW := raw/melt-layer
 PLACES := --data demo/data --models demo/saved_models
 
 demo: $(VENV)/.installed
-	test -d demo/data/$(RAW) || $(BIN)/tfpipe sample melt-layer --photos 24 --seed 1 --data demo/data
+	test -d demo/data/$(RAW) || $(BIN)/tfpipe sample melt-layer --photos 32 --seed 1 --data demo/data
 	$(BIN)/tfpipe pack melt-layer --data demo/data
 	ls -d demo/saved_models/melt-layer/*/[0-9]* 2>/dev/null || $(BIN)/tfpipe tune melt-layer --quick $(PLACES)
 	test -d demo/new/$(RAW) || $(BIN)/tfpipe sample melt-layer --photos 3 --seed 2 --data demo/new

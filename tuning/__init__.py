@@ -37,7 +37,7 @@ class Search:
     max_trials: int = 40
     quick_max_trials: int = 8
     epochs: int = 30
-    quick_epochs: int = 14
+    quick_epochs: int = 10
 
 
 SEARCHES: dict[tuple[str, str], Search] = {

@@ -60,7 +60,7 @@ def simple_cnn(hp) -> dict:
 
 def simple_cnn_quick(hp) -> dict:
     return {
-        "filters": hp.Int("filters", min_value=8, max_value=16, step=4),
+        "filters": hp.Int("filters", min_value=8, max_value=12, step=4),
         "dropout": _dropout(hp),
         "dense_dropout": _dropout(hp),
         "dense_units": hp.Choice("dense_units", [32, 64]),
