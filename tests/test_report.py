@@ -157,6 +157,7 @@ def published(folder, at, *, classes=TASK.classes, **changes):
         scores["test"] |= layered
     kept = ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
     card = {
+        "version": 7,
         "task": "melt-layer",
         "model": "simple-cnn",
         "hyperparameters": {"filters": 16, "dropout": 0.25},

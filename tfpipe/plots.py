@@ -59,12 +59,12 @@ def losses(history: dict[str, list[float]]) -> str:
     return _drawn(draw)
 
 
-def objective(values: Sequence[float], *, name: str, best: int) -> str:
-    """Draws the validation score by epoch; `best` (from 0) is the epoch whose weights were kept."""
+def objective(values: Sequence[float], *, name: str, kept: int) -> str:
+    """Draws the validation score by epoch; `kept` (from 0) is the epoch whose weights are."""
 
     def draw(axes: Axes) -> None:
         axes.plot(range(1, len(values) + 1), values, marker=".", color=COLOURS[1])
-        axes.plot(best + 1, values[best], "o", mfc="none", ms=11, mew=1.6, color=INK, label="kept")
+        axes.plot(kept + 1, values[kept], "o", mfc="none", ms=11, mew=1.6, color=INK, label="kept")
         axes.legend()
         _titles(axes, f"Validation {name}", x="epoch", y=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -99,9 +99,9 @@ def training(known: Facts) -> Html | None:
     watched = next((n for n in history if n.startswith("val_") and n != "val_loss"), None)
     if watched:
         values, name = history[watched], watched.removeprefix("val_").replace("_", " ")
-        best = int(np.argmax(values))
-        says = f"Validation {name}: {values[best]:.3f} after epoch {best + 1}, which was kept."
-        drawn.append(page.plot(plots.objective(values, name=name, best=best), says=says))
+        kept = len(values) - 1
+        says = f"Validation {name}: {values[kept]:.3f} after the last epoch, which is kept."
+        drawn.append(page.plot(plots.objective(values, name=name, kept=kept), says=says))
     took = f", {sum(seconds):,.0f} s in all, {np.median(seconds):.1f} s an epoch" if seconds else ""
     return joined(
         tag("p", f"{epochs} epoch{'s' * (epochs > 1)}{took}."), tag("div", *drawn, class_="plots")

@@ -108,6 +108,9 @@ def fit(
 ) -> dict[str, list[float]]:
     """Fits a compiled model and leaves it with the weights of its best epoch.
 
+    With a decaying rate that is the last one, whatever its score: the schedule ends there, and on
+    few validation pictures a higher score before is luck.
+
     Args:
       model: compiled.
       data: the records.
@@ -125,24 +128,24 @@ def fit(
         batch_size=settings.batch_size,
         balance=settings.balance,
     )
-    watched = f"val_{data.objective}"
     weights = inputs.class_weights(data.manifest) if settings.balance == "weights" else None
+    watches = [_Validation(data, batch_size=CHUNK), *callbacks]
+    if not settings.decay:
+        watches.append(
+            keras.callbacks.EarlyStopping(
+                monitor=f"val_{data.objective}",
+                mode="max",
+                patience=settings.patience,
+                restore_best_weights=True,
+            )
+        )
     history = model.fit(
         batches,
         steps_per_epoch=steps,
         epochs=settings.epochs,
         initial_epoch=first_epoch,
         class_weight=weights,
-        callbacks=[
-            _Validation(data, batch_size=CHUNK),
-            *callbacks,
-            keras.callbacks.EarlyStopping(
-                monitor=watched,
-                mode="max",
-                patience=settings.patience,
-                restore_best_weights=True,
-            ),
-        ],
+        callbacks=watches,
         verbose=0,
         shuffle=False,
     )
