@@ -195,6 +195,16 @@ def test_sampling_draws_classes_by_the_fourth_root_of_their_counts(one):
     assert drawn.mean() > plain.mean() + 0.05
 
 
+def test_hard_examples_are_a_quarter_of_what_is_drawn(one):
+    images, _, labels = judged(one, "train")
+    place = int(np.flatnonzero(labels == 1)[0])
+    hard = np.arange(len(labels)) == place
+    shown = learnt(one, balance="sampling", take=100, augment=False, hard=hard)[0]
+    share = np.mean([(image == images[place]).all() for image in shown])
+    # A quarter, and what plain sampling draws of it; of 800 draws five deviations are 0.08.
+    assert abs(share - (0.25 + 0.75 * 0.463 / 15)) < 0.08
+
+
 def test_sampling_shows_every_example_of_every_class(one):
     images = judged(one, "train")[0]
     shown = learnt(one, balance="sampling", take=20, augment=False)[0]

@@ -256,11 +256,12 @@ def test_nothing_is_found_where_nothing_is_likely():
     assert layers.merge(np.zeros(90), brightness=np.zeros(90), threshold=0.5) == []
 
 
-def test_a_likely_zone_without_anything_dark_still_gives_one_place():
-    likely = np.zeros(90)
-    likely[40:60] = 0.9
-    brightness = np.linspace(1, 2, 90)
-    assert layers.merge(likely, brightness=brightness, threshold=0.5) == [Layer(40, 41, 0.9)]
+def test_where_no_row_is_dark_over_the_whole_width_there_is_no_layer():
+    likely = np.r_[np.zeros(40), np.full(10, 0.9), np.zeros(40)]
+    faint, dark = np.zeros(90), np.zeros(90)
+    faint[45], dark[45] = -1.9, -2.1
+    assert layers.merge(likely, brightness=faint, threshold=0.5) == []
+    assert layers.merge(likely, brightness=dark, threshold=0.5) == [Layer(45, 46, 0.9)]
 
 
 def test_a_row_at_the_threshold_belongs_to_a_layer():

@@ -58,6 +58,33 @@ def test_a_decaying_rate_ends_at_zero(data):
     assert np.isclose(float(model.optimizer.learning_rate), 0.0, atol=1e-9)
 
 
+def test_hardest_are_the_worst_tenth_of_each_class():
+    labels = np.array([0] * 30 + [1] * 5)
+    positive = np.r_[np.linspace(0, 0.9, 30), [0.1, 0.5, 0.6, 0.7, 0.8]]
+    hard = training.hardest(labels, np.stack([1 - positive, positive], axis=1))
+    assert np.flatnonzero(hard).tolist() == [27, 28, 29, 30]
+
+
+@pytest.mark.slow
+def test_hard_examples_are_drawn_after_a_third_of_the_epochs(data, monkeypatch):
+    fit, told = training.fit, []
+
+    def spied(model, *arguments, **options):
+        hard = options.get("hard")
+        told.append((options.get("first_epoch", 0), None if hard is None else int(hard.sum())))
+        return fit(model, *arguments, **options)
+
+    monkeypatch.setattr(training, "fit", spied)
+    settings = training.Settings(epochs=3, batch_size=16, decay=True)
+    model = tiny.build(tiny.spec_of(data))
+    training.prepare(model, data, settings=settings)
+    history = training.fit_to_end(model, data, settings=settings)
+    counts = data.manifest["counts"]["train"].values()
+    assert told == [(0, None), (1, sum(max(1, count // 10) for count in counts))]
+    assert len(history["loss"]) == 3
+    assert np.isclose(float(model.optimizer.learning_rate), 0.0, atol=1e-9)
+
+
 def test_predicted_covers_a_split_in_order(known, data):
     labels, said = training.predicted(known[0], data, "test")
     assert len(labels) == sum(data.manifest["counts"]["test"].values())

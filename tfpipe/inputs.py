@@ -11,6 +11,7 @@ from tfpipe.errors import UserError
 BALANCES = ("weights", "sampling", "none")
 BRIGHTNESS = 0.15  # a training picture is made up to this share brighter or darker
 LEAST_STEPS = 64  # batches an epoch, so that a score is not taken after every few examples
+HARD_SHARE = 0.25
 SHIFT_ROWS = 0.06  # and moved along its rows by up to this share of its height (3 of 50 rows)
 
 
@@ -39,6 +40,7 @@ def training_batches(
     seed: int,
     batch_size: int = 64,
     balance: str = "weights",
+    hard: np.ndarray | None = None,
     augment: bool = True,
 ) -> tuple[tf.data.Dataset, int]:
     """Returns the training split for ever, shuffled and augmented, and its batches an epoch.
@@ -53,6 +55,8 @@ def training_batches(
       batch_size: examples a batch.
       balance: "sampling" draws rare classes more often (`shares`); "weights" and "none" take
         examples as they come.
+      hard: [training examples] bool, in the records' order, of examples that "sampling" draws
+        besides: `HARD_SHARE` of every batch, on average.
       augment: flips, brightness and small shifts along the rows.
 
     Returns:
@@ -67,8 +71,15 @@ def training_batches(
         for label, count in enumerate(counts):
             own = tf.data.TFRecordDataset(paths).filter(_has_label(label)).cache()
             drawn.append(own.shuffle(int(min(count, 10_000)), seed=seed + label).repeat())
+        weights = shares(counts).tolist()
+        if hard is not None and hard.any():
+            chosen = tf.constant(hard)
+            numbered = tf.data.TFRecordDataset(paths).enumerate()
+            own = numbered.filter(lambda i, record: chosen[i]).map(lambda i, record: record)
+            drawn.append(own.cache().shuffle(int(min(hard.sum(), 10_000)), seed=seed).repeat())
+            weights = [share * (1 - HARD_SHARE) for share in weights] + [HARD_SHARE]
         dataset = tf.data.Dataset.sample_from_datasets(
-            drawn, weights=shares(counts).tolist(), seed=seed, rerandomize_each_iteration=True
+            drawn, weights=weights, seed=seed, rerandomize_each_iteration=True
         )
     else:
         records = tf.data.TFRecordDataset(paths).cache()

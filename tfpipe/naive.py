@@ -36,7 +36,7 @@ def random_split_scores(
         keras.utils.set_random_seed(settings.seed)
         model = build()
         training.prepare(model, mixed, settings=settings)
-        training.fit(model, mixed, settings=settings)
+        training.fit_to_end(model, mixed, settings=settings)
         labels, said = training.predicted(model, mixed, "validation")
         threshold = scores.best_threshold(labels, said[:, 1])
         labels, said = training.predicted(model, mixed, "test")

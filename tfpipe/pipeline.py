@@ -150,7 +150,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
             "train", {"epoch": epoch + 1, "epochs": settings.epochs, **logs}
         )
     )
-    history = training.fit(model, data, settings=settings, callbacks=[tell])
+    history = training.fit_to_end(model, data, settings=settings, callbacks=[tell])
     claimed = None
     if run.with_naive:
         run.tell("naive", {})

@@ -8,6 +8,7 @@ from tfpipe.tasks.melt_layer import slices
 from tfpipe.tasks.melt_layer.depths import Feature
 
 HALF = 0.5  # a layer ends where its darkness has fallen to half of its deepest
+LEAST_DARKNESS = 2.0  # of a layer's darkest row, in robust deviations under the rows around it
 SHARE = 0.8  # of a zone's highest probability, below which its dark rows are something else
 
 
@@ -70,11 +71,12 @@ def merge(likely: np.ndarray, *, brightness: np.ndarray, threshold: float) -> li
 def _dark_runs(brightness: np.ndarray, low: int, high: int) -> list[tuple[int, int]]:
     """Returns the runs of rows at least half as dark as the darkest in [low, high), whole.
 
-    A thick layer's run goes on beyond its zone, whose ends few windows call a layer.
+    A thick layer's run goes on beyond its zone, whose ends few windows call a layer. Where no row
+    is dark over the core's width there is no run: a bright or an oblique crack.
     """
     darkest = low + int(brightness[low:high].argmin())
-    if brightness[darkest] >= 0:
-        return [(darkest, darkest + 1)]
+    if brightness[darkest] > -LEAST_DARKNESS:
+        return []
     runs = _runs(brightness <= brightness[darkest] * HALF)
     return [(top, bottom) for top, bottom in runs if top < high and bottom > low]
 
