@@ -1,5 +1,6 @@
 """One list of models, and every promise the rest of the package relies on, over all of it."""
 
+import dataclasses
 import inspect
 
 import keras
@@ -183,6 +184,18 @@ def test_pixels_are_scaled_by_the_statistics_of_the_training_split():
     images = make_images(spec)
     expected = (images - np.array([10, 200])) / np.array([2, 50])
     np.testing.assert_allclose(np.asarray(model(images)), expected, rtol=1e-5)
+
+
+def test_even_exposure_makes_answers_the_same_whatever_the_camera_did():
+    spec = dataclasses.replace(make_spec(), even_exposure=True)
+    model = make_small("simple-cnn", spec)
+    dark = np.random.default_rng(0).integers(20, 60, (4, 50, 64, 3)).astype(np.uint8)
+    said, brighter = (model({"image": one}).numpy() for one in (dark, 4 * dark + 10))
+    np.testing.assert_allclose(said, brighter, atol=0.01)
+    plain = make_small("simple-cnn", make_spec())
+    assert model.count_params() == plain.count_params()
+    flat = np.full((1, 50, 64, 3), 7, np.uint8)
+    assert np.isfinite(model({"image": flat}).numpy()).all()
 
 
 def test_vgg16_sees_the_pixels_it_was_trained_on():

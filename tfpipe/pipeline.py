@@ -115,6 +115,7 @@ def opened(run: Run) -> tuple[training.Data, Spec]:
         image_dtype=manifest["image_dtype"],
         classes=tuple(manifest["classes"]),
         columns=tuple(manifest["columns"]),
+        even_exposure=run.task.even_exposure,
         **{name: tuple(values) for name, values in stats.items()},
     )
     return training.Data(run.folder, manifest, run.task.objective), spec

@@ -128,6 +128,7 @@ class Task:
       table: name of the table of sources that reading writes ("alignment"), or None.
       objective: the validation score that searches and early stopping maximise.
       image_dtype: of the examples' images.
+      even_exposure: whether camera settings vary, so that only contrast in a picture counts.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Task:
     table: str | None = None
     objective: str = "average_precision"
     image_dtype: str = "uint8"
+    even_exposure: bool = False
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:

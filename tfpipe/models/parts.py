@@ -7,6 +7,8 @@ from keras import layers
 
 from tfpipe.errors import UserError
 
+LEAST_VARIANCE = 0.001  # of a picture against the training split's, under which it is not amplified
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -21,6 +23,8 @@ class Spec:
       column_mean: per column, of the training split.
       column_std: likewise; never 0.
       image_dtype: "uint8", "uint16" or "float32".
+      even_exposure: whether each picture is also scaled by its own mean and deviation, for cameras
+        whose settings vary; not where brightness itself is the answer.
     """
 
     image_shape: tuple[int, int, int]
@@ -31,6 +35,7 @@ class Spec:
     column_mean: tuple[float, ...] = ()
     column_std: tuple[float, ...] = ()
     image_dtype: str = "uint8"
+    even_exposure: bool = False
 
 
 def image_input(spec: Spec):
@@ -44,6 +49,15 @@ def image_input(spec: Spec):
     scaled = layers.Normalization(
         axis=-1, mean=list(spec.image_mean), variance=variance, dtype="float32", name="scale"
     )(image)
+    if spec.even_exposure:
+        scaled = layers.LayerNormalization(
+            axis=[1, 2, 3],
+            epsilon=LEAST_VARIANCE,
+            center=False,
+            scale=False,
+            dtype="float32",
+            name="exposure",
+        )(scaled)
     return image, scaled
 
 

@@ -42,4 +42,5 @@ TASK = Task(
     ),
     models=("simple-cnn", "enhanced-cnn", "resnet34", "vgg16"),
     table="alignment",
+    even_exposure=True,  # seed 002: "not all with the same camera settings"
 )
