@@ -15,7 +15,7 @@ from tfpipe.tasks.melt_layer.depths import Feature
 THIN_MM = 2.0  # taken for the thickness of a feature that has none in the table
 TREND_MM = 150.0  # slower changes of brightness are illumination
 LEAST_DEPTH = 4.0  # of the minimum under the curve's median, in robust standard deviations
-LEAST_MARGIN = 2.0  # of the minimum under the next best one, likewise
+LEAST_MARGIN = 3.0  # of the minimum under the next best one, likewise
 
 
 @dataclass(frozen=True)
