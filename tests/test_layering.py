@@ -10,21 +10,10 @@ ROOT = Path(__file__).parents[1]
 # Each may import those before it. A package is one module: its files may import each other.
 ORDER = (
     *("errors", "files", "rows", "tables", "pictures", "progress", "task", "tasks", "samples"),
-    *(
-        "state",
-        "leaks",
-        "shards",
-        "manifests",
-        "records",
-        "inputs",
-        "models",
-        "scores",
-        "training",
-        "tuning",
-    ),
-    *("search", "parity", "saved", "naive", "predict", "evaluation", "facts", "page", "plots"),
-    *("sections", "gallery", "report", "pipeline", "explore", "shallow", "serve", "doctor", "cli"),
-    "__main__",
+    *("state", "leaks", "shards", "manifests", "checks", "records", "inputs", "models", "scores"),
+    *("training", "tuning", "oracles", "search", "parity", "export", "saved", "naive", "predict"),
+    *("evaluation", "facts", "page", "plots", "sections", "gallery", "report", "pipeline"),
+    *("explore", "shallow", "serve", "doctor", "cli", "__main__"),
 )
 LIGHT = ("task", "tasks", "samples", "state", "progress")  # `tfpipe tasks` and `sample` need these
 HEAVY = {"tensorflow", "tensorflow_datasets", "keras", "keras_tuner", "tensorboard"}

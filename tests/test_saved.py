@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfpipe import pipeline, saved
+from tfpipe import export, pipeline, saved
 from tfpipe.errors import UserError
 from tfpipe.models import simple_cnn
 from tfpipe.models.parts import Spec
@@ -128,14 +128,14 @@ def test_a_changed_file_is_refused(version):
 
 @pytest.mark.slow
 def test_an_export_that_answers_otherwise_is_not_published(tmp_path, images, model, monkeypatch):
-    export = saved._export
+    write = export.write
 
     def wrong(model, spec, path):
         other = keras.models.clone_model(model)
         other.set_weights([weight * 1.05 for weight in model.get_weights()])
-        export(other, spec, path)
+        write(other, spec, path)
 
-    monkeypatch.setattr(saved, "_export", wrong)
+    monkeypatch.setattr(export, "write", wrong)
     folder = tmp_path / "simple-cnn"
     with pytest.raises(UserError, match="differs from the trained one.*Nothing was published"):
         saved.publish(model, SPEC, folder, card={}, pictures_checked=images)

@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import tfpipe
-from tfpipe import files, leaks, manifests, shards, tables
+from tfpipe import checks, files, manifests, shards, tables
 from tfpipe.errors import UserError
 from tfpipe.task import SPLITS, Source, Survey, Task, split_of
 
@@ -77,8 +76,8 @@ def pack(
                 f"{len(bad)} of {len(survey.sources)} files cannot be read: {reasons} Mend or "
                 f"remove them, or pack the others by --skip-bad {len(bad)}."
             )
-        _check_classes(task, abouts, jobs)
-        _check_leaks(survey, abouts, parts, split=split)
+        checks.classes(task, abouts, jobs)
+        checks.crossings(survey, abouts, parts, split=split)
         manifest = {
             "task": task.name,
             "fingerprint": fingerprint,
@@ -204,45 +203,6 @@ def _run(jobs, parts: Path, *, task: Task, options, progress: Progress) -> list[
             pool.shutdown(cancel_futures=True)
             raise
     return abouts
-
-
-def _check_classes(task: Task, abouts: list[dict], jobs) -> None:
-    counts = manifests.counts(task, abouts)
-    lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
-    if not lacking:
-        return
-    table = "; ".join(
-        f"{split}: {', '.join(f'{n} {c}' for c, n in counts[split].items())}" for split in SPLITS
-    )
-    groups = len({source.group for _, _, sources in jobs for source in sources})
-    raise UserError(
-        f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups). "
-        "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
-    )
-
-
-def _check_leaks(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None:
-    fractions, salt = split
-    splits = {s.name: split_of(s.group, fractions=fractions, salt=salt) for s in survey.sources}
-    found = [
-        f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
-        for a, b, why in survey.twins
-        if splits[a] != splits[b]
-    ]
-    hashes, groups = {}, {}
-    for name in SPLITS:
-        inside = [about for about in abouts if about["split"] == name]
-        packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in inside)
-        bits = np.unpackbits(np.frombuffer(packed, np.uint8).reshape(-1, 32), axis=1)
-        hashes[name] = bits[:, : leaks.KEPT**2 - 1].astype(bool)
-        groups[name] = np.array([group for about in inside for group in about["groups"]], object)
-    found += leaks.crossings(hashes, groups)
-    if found:
-        more = f" and {len(found) - 5} more pairs" if len(found) > 5 else ""
-        raise UserError(
-            f"The same thing stands in two splits, so no score could be believed: "
-            f"{'; '.join(found[:5])}{more}. Remove one of each pair, or put both in one group."
-        )
 
 
 def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) -> None:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpipe import files, pictures
+from tfpipe import export, files, pictures
 from tfpipe.errors import UserError
 from tfpipe.models.parts import Spec
 
@@ -58,7 +58,7 @@ def publish(
     shutil.rmtree(draft, ignore_errors=True)
     try:
         draft.parent.mkdir(parents=True, exist_ok=True)
-        _export(model, spec, draft)
+        export.write(model, spec, draft)
         extra = draft / "assets.extra"
         extra.mkdir(exist_ok=True)
         model.save(extra / "model.keras")
@@ -150,77 +150,6 @@ class Loaded:
             for i in range(0, len(images), batch_size)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.card["classes"])))
-
-
-def _export(model: keras.Model, spec: Spec, path: Path) -> None:
-    """Writes the SavedModel with its three signatures."""
-    embedder = keras.Model(model.inputs, model.get_layer("embedding").output)
-    classes = tf.constant(spec.classes)
-    columns = {"columns": tf.TensorSpec((None, len(spec.columns)), tf.float32, name="columns")}
-    columns = columns if spec.columns else {}
-    image = tf.TensorSpec((None, *spec.image_shape), spec.image_dtype, name="image")
-
-    def answered(inputs):
-        probabilities = model(inputs, training=False)
-        return {
-            "probabilities": probabilities,
-            "label": tf.argmax(probabilities, axis=-1),
-            "classes": tf.tile(classes[None], [tf.shape(probabilities)[0], 1]),
-        }
-
-    def from_bytes(image_bytes, **rest):
-        decoded = tf.map_fn(
-            lambda encoded: _decoded(encoded, spec),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec(spec.image_shape, spec.image_dtype),
-        )
-        return answered({"image": decoded, **rest})
-
-    def from_tensor(image, **rest):
-        return answered({"image": image, **rest})
-
-    def embed(image, **rest):
-        return {
-            "embedding": tf.cast(embedder({"image": image, **rest}, training=False), tf.float32)
-        }
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.track(embedder)
-    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    archive.add_endpoint(
-        "serving_default", _named(from_bytes, columns), [encoded, *columns.values()]
-    )
-    archive.add_endpoint("predict_tensor", _named(from_tensor, columns), [image, *columns.values()])
-    archive.add_endpoint("embed", _named(embed, columns), [image, *columns.values()])
-    archive.write_out(str(path), verbose=False)
-
-
-def _named(function, columns: dict):
-    """Returns the function with as many positional arguments as a signature of this task has."""
-    if columns:
-        return lambda image, columns: function(image, columns=columns)
-    return lambda image: function(image)
-
-
-def _decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
-    """Decodes one picture's bytes to the shape and dtype that the model takes."""
-    height, width, channels = spec.image_shape
-    if spec.image_dtype == "float32":
-        return tf.reshape(tf.io.decode_raw(encoded, tf.float32), spec.image_shape)
-    picture = tf.io.decode_image(
-        encoded, channels=channels, dtype=tf.as_dtype(spec.image_dtype), expand_animations=False
-    )
-    picture = tf.ensure_shape(picture, (None, None, channels))
-    fits = tf.reduce_all(tf.shape(picture)[:2] == [height, width])
-    picture = tf.cond(
-        fits,
-        lambda: picture,
-        lambda: tf.cast(
-            tf.round(tf.image.resize(picture, (height, width), antialias=True)), picture.dtype
-        ),
-    )
-    return tf.ensure_shape(picture, spec.image_shape)
 
 
 def _parity(model: keras.Model, spec: Spec, path: Path, *, images: np.ndarray) -> float:

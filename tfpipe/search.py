@@ -1,11 +1,5 @@
-"""Searches hyperparameters by KerasTuner's Hyperband or Bayesian optimisation, losing nothing.
+"""Searches hyperparameters by KerasTuner's Hyperband or Bayesian optimisation, losing nothing."""
 
-KerasTuner writes the search's state to several files in place: a kill in the middle leaves JSON
-that cannot be read, or a trial that is counted and never run. Here the whole state is one file,
-replaced at once; a trial that was running is given out again.
-"""
-
-import itertools
 import json
 import logging
 from collections.abc import Callable
@@ -16,11 +10,9 @@ from typing import Any
 import keras
 import keras_tuner
 import numpy as np
-from keras_tuner.engine import trial as trials
-from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 from keras_tuner.src import config
 
-from tfpipe import files, training
+from tfpipe import files, oracles, training
 from tfpipe.errors import UserError
 
 LOG = logging.getLogger("tfpipe")
@@ -102,49 +94,16 @@ def read_best(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
-class _Kept:
-    """An oracle whose whole state, trials included, is one file that is replaced at once."""
-
-    state_path: Path
-
-    def save(self):
-        state = {
-            "oracle": self.get_state(),
-            "trials": {name: trial.get_state() for name, trial in self.trials.items()},
-        }
-        files.replace(self.state_path, json.dumps(state).encode())
-
-    def reload(self):
-        state = json.loads(self.state_path.read_bytes())
-        self.trials = {
-            name: trials.Trial.from_state(told) for name, told in state["trials"].items()
-        }
-        self.set_state(state["oracle"])
-        # KerasTuner saves a trial's end before it takes the trial off the list of running ones.
-        running = [trial.trial_id for trial in self.ongoing_trials.values()]
-        self._retry_queue += [name for name in running if name not in self.end_order]
-        self.ongoing_trials = {}
-
-    def _save_trial(self, trial):
-        """A trial is part of the state."""
-
-
-class _Hyperband(_Kept, HyperbandOracle):
-    pass
-
-
-class _Bayesian(_Kept, BayesianOptimizationOracle):
-    pass
-
-
 class _Tuner(keras_tuner.Tuner):
     def __init__(self, build, data, folder: Path, *, plan: Plan, settings, report: Report):
         objective = keras_tuner.Objective(f"val_{data.objective}", direction="max")
         rules = {"seed": settings.seed or 1, "max_consecutive_failed_trials": FAILURES}
         if plan.algorithm == "hyperband":
-            oracle = _Hyperband(objective, max_epochs=plan.max_epochs, factor=plan.factor, **rules)
+            oracle = oracles.Hyperband(
+                objective, max_epochs=plan.max_epochs, factor=plan.factor, **rules
+            )
         else:
-            oracle = _Bayesian(objective, max_trials=plan.max_trials, **rules)
+            oracle = oracles.Bayesian(objective, max_trials=plan.max_trials, **rules)
         oracle.state_path = folder / "state.json"
         self.plan, self.data, self.settings, self.report = plan, data, settings, report
         self.make, self.folder = build, folder
@@ -167,7 +126,7 @@ class _Tuner(keras_tuner.Tuner):
         told = json.dumps(self._identity(), sort_keys=True)
         plan, state = self.folder / "plan.json", self.oracle.state_path
         if plan.is_file() and plan.read_text() != told:
-            aside = _free(self.folder)
+            aside = files.free(self.folder)
             self.folder.replace(aside)
             LOG.warning("An earlier search with another plan is now %s.", aside)
         files.replace(plan, told.encode())
@@ -176,7 +135,7 @@ class _Tuner(keras_tuner.Tuner):
         try:
             self.oracle.reload()
         except (ValueError, KeyError, TypeError):
-            aside = _free(state)
+            aside = files.free(state)
             state.replace(aside)
             LOG.warning("%s was damaged and is now %s; the search begins anew.", state, aside.name)
 
@@ -232,7 +191,7 @@ class _Tuner(keras_tuner.Tuner):
             self.report(
                 {
                     "trial": len(self.oracle.end_order) + 1,
-                    "trials": _number_of_trials(self.oracle, self.plan),
+                    "trials": oracles.number_of_trials(self.oracle),
                     "best": max(scores, default=None),
                     "epoch": epoch,
                     "epochs": epochs,
@@ -284,23 +243,6 @@ class _LastEpoch(keras.callbacks.Callback):
         beside.parent.mkdir(parents=True, exist_ok=True)
         self.model.save(beside)
         beside.replace(self.path)
-
-
-def _free(path: Path) -> Path:
-    """Returns the first of path-1, path-2, ... that does not exist yet."""
-    return next(
-        aside
-        for n in itertools.count(1)
-        if not (aside := path.with_name(f"{path.stem}-{n}{path.suffix}")).exists()
-    )
-
-
-def _number_of_trials(oracle, plan: Plan) -> int:
-    """Returns how many trials the search will have (Hyperband: Li et al. 2018, algorithm 1)."""
-    if plan.algorithm == "bayesian":
-        return plan.max_trials
-    brackets = oracle._get_num_brackets()
-    return sum(oracle._get_size(b, r) for b in range(brackets) for r in range(b + 1))
 
 
 def _quiet() -> None:

@@ -1,0 +1,57 @@
+"""What packed records must pass before they get their name."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tfpipe import leaks, manifests
+from tfpipe.errors import UserError
+from tfpipe.task import SPLITS, Survey, Task, split_of
+
+
+def classes(task: Task, abouts: list[dict], jobs) -> None:
+    """Raises a UserError with the counts if a split lacks a class; it says which options help."""
+    counts = manifests.counts(task, abouts)
+    lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
+    if not lacking:
+        return
+    table = "; ".join(
+        f"{split}: {', '.join(f'{n} {c}' for c, n in counts[split].items())}" for split in SPLITS
+    )
+    groups = len({source.group for _, _, sources in jobs for source in sources})
+    raise UserError(
+        f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups). "
+        "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
+    )
+
+
+def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None:
+    """Raises a UserError that names the pairs if the same thing stands in two splits.
+
+    Args:
+      survey: its twins show the same thing by the tables.
+      abouts: what each shard holds, and its split.
+      parts: the folder of the shards' perceptual hashes.
+      split: fractions and salt.
+    """
+    fractions, salt = split
+    splits = {s.name: split_of(s.group, fractions=fractions, salt=salt) for s in survey.sources}
+    found = [
+        f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
+        for a, b, why in survey.twins
+        if splits[a] != splits[b]
+    ]
+    hashes, groups = {}, {}
+    for name in SPLITS:
+        inside = [about for about in abouts if about["split"] == name]
+        packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in inside)
+        bits = np.unpackbits(np.frombuffer(packed, np.uint8).reshape(-1, 32), axis=1)
+        hashes[name] = bits[:, : leaks.KEPT**2 - 1].astype(bool)
+        groups[name] = np.array([group for about in inside for group in about["groups"]], object)
+    found += leaks.crossings(hashes, groups)
+    if found:
+        more = f" and {len(found) - 5} more pairs" if len(found) > 5 else ""
+        raise UserError(
+            f"The same thing stands in two splits, so no score could be believed: "
+            f"{'; '.join(found[:5])}{more}. Remove one of each pair, or put both in one group."
+        )
