@@ -229,8 +229,8 @@ BAD_PHOTOS = {
         " Put the file there and give its name from there.",
     ),
     "absolute": (
-        PHOTOS + "/elsewhere/c.png,123.3,124.9\n",
-        "photos.csv line 4: '/elsewhere/c.png' is absolute, expected the name of a file under photos. "
+        PHOTOS + "/some/c.png,123.3,124.9\n",
+        "photos.csv line 4: '/some/c.png' is absolute, expected the name of a file under photos. "
         "Put the file there and give its name from there.",
     ),
     "upside down": (
