@@ -124,9 +124,13 @@ def _problem(root: Path, name: str) -> str | None:
         return "is absolute"
     if ".." in parts:
         return "has '..' in it"
+    path = root / name
     try:
-        leaves = not (root / name).resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # pathlib raises RuntimeError for links that go in circles
+        # Strictly, since from Python 3.13 on only that notices links that go in circles.
+        leaves = not path.resolve(strict=True).is_relative_to(root.resolve())
+    except FileNotFoundError:
+        leaves = not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
         return "cannot be followed"
     return "leads outside the folder through a link" if leaves else None
 
