@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from packed import WINDOWS, draw_small, make_task, names_in, pack_small, spread
 
-from tfpipe import inputs, manifests
+from tfpipe import augmentation, balance, inputs, manifests
 from tfpipe.errors import UserError
+from tfpipe.inputs import Part
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
 
@@ -37,11 +38,13 @@ def one(tmp_path_factory):
     return folder / "records", manifests.trusted(folder / "records")
 
 
-def learnt(packed, *, seed=1, take=None, **settings):
+def learnt(packed, *, seed=1, take=None, skip=0, **settings):
     """Returns images, columns and labels of some training batches, an epoch's by default."""
     folder, manifest = packed
-    settings = {"batch_size": 8} | settings
-    dataset, steps = inputs.training_batches(folder, manifest=manifest, seed=seed, **settings)
+    drawing = balance.Drawing(seed, **{"batch_size": 8} | settings)
+    dataset = inputs.training_batches(folder, drawing, manifest=manifest, skip=skip)
+    counts = inputs.class_counts(folder, inputs.TRAIN, manifest=manifest)
+    steps = balance.steps_per_epoch(counts, drawing)
     batches = list(dataset.take(take or steps).as_numpy_iterator())
     return (
         np.concatenate([batch["image"] for batch, _ in batches]),
@@ -52,7 +55,7 @@ def learnt(packed, *, seed=1, take=None, **settings):
 
 def judged(packed, split, **settings):
     folder, manifest = packed
-    batches = list(inputs.batches(folder, split, manifest=manifest, **settings))
+    batches = list(inputs.batches(folder, Part((split,)), manifest=manifest, **settings))
     return (
         np.concatenate([batch["image"] for batch, _ in batches]),
         np.concatenate([batch["columns"] for batch, _ in batches]),
@@ -72,7 +75,8 @@ def test_every_example_is_judged_once_and_in_order(one, split):
     folder, manifest = one
     count = sum(manifest["counts"][split].values())
     sizes = [
-        len(label) for _, label in inputs.batches(folder, split, manifest=manifest, batch_size=4)
+        len(label)
+        for _, label in inputs.batches(folder, Part((split,)), manifest=manifest, batch_size=4)
     ]
     assert sizes == [4] * (count // 4) + [count % 4] and count % 4
     images, columns, _ = judged(one, split, batch_size=4)
@@ -85,12 +89,12 @@ def test_every_example_is_judged_once_and_in_order(one, split):
 def test_a_split_without_records_is_refused(one):
     folder, manifest = one
     with pytest.raises(UserError, match="no test records.*tfpipe pack"):
-        inputs.batches(folder, "test", manifest=manifest | {"shards": manifest["shards"][:1]})
+        inputs.batches(folder, inputs.TEST, manifest=manifest | {"shards": manifest["shards"][:1]})
 
 
 def test_batches_are_as_the_manifest_says(packed):
     folder, manifest = packed
-    batch, label = next(iter(inputs.batches(folder, "train", manifest=manifest, batch_size=3)))
+    batch, label = next(iter(inputs.batches(folder, inputs.TRAIN, manifest=manifest, batch_size=3)))
     assert batch["image"].shape == (3, *manifest["image_shape"])
     assert batch["image"].dtype == manifest["image_dtype"]
     assert (batch["columns"].shape, batch["columns"].dtype) == ((3, 2), tf.float32)
@@ -116,7 +120,7 @@ def test_png_records_give_the_pictures_that_raw_ones_give(tmp_path, dtype, chann
 # What is learnt from.
 
 
-@pytest.mark.parametrize("balance", inputs.BALANCES)
+@pytest.mark.parametrize("balance", balance.BALANCES)
 def test_the_same_seed_gives_the_same_batches_and_another_others(one, balance):
     first = learnt(one, balance=balance)
     assert same(first, learnt(one, balance=balance))
@@ -127,8 +131,7 @@ def test_the_same_seed_gives_the_same_batches_and_another_others(one, balance):
 
 def test_an_epoch_shows_every_training_example_once_in_an_order_of_its_own(one):
     images, columns, labels = judged(one, "train")
-    folder, manifest = one
-    _, steps = inputs.training_batches(folder, manifest=manifest, seed=1, batch_size=7)
+    steps = balance.steps_per_epoch(np.bincount(labels), balance.Drawing(1, batch_size=7))
     assert steps == len(labels) // 7 and len(labels) % 7 == 0
     shown = learnt(one, batch_size=7, take=2 * steps, augment=False)
     wanted = sorted(image.tobytes() for image in images)
@@ -144,7 +147,7 @@ def test_augmentation_changes_pictures_only_and_keeps_their_kind(packed):
     assert same(plain[1:], changed[1:])  # the same examples in the same order
     assert changed[0].dtype == plain[0].dtype and changed[0].shape == plain[0].shape
     assert (changed[0] != plain[0]).any(axis=(1, 2, 3)).mean() > 0.95
-    top = plain[0].max() * (1 + inputs.BRIGHTNESS)
+    top = plain[0].max() * (1 + augmentation.BRIGHTNESS)
     if plain[0].dtype.kind == "u":
         top = min(top, np.iinfo(plain[0].dtype).max)
     assert changed[0].min() >= 0 and changed[0].max() <= top + 1e-6
@@ -159,14 +162,14 @@ def moved(image, *, upside, mirrored, rows):
 
 def gain_of(old, new):
     """Returns the gain from one picture to another, and by how much none fits, in grey levels."""
-    dark = old < 255 / (1 + inputs.BRIGHTNESS) - 1  # nothing of it is cut off at 255
+    dark = old < 255 / (1 + augmentation.BRIGHTNESS) - 1  # nothing of it is cut off at 255
     gain = (new[dark] @ old[dark]) / (old[dark] @ old[dark])
     return gain, np.abs(new - np.minimum(gain * old, 255)).max()
 
 
 def test_every_change_is_a_flip_a_shift_of_rows_and_a_gain_within_bounds(one):
     before, after = (learnt(one, augment=augment, take=25)[0] for augment in (False, True))
-    most = max(1, int(before.shape[1] * inputs.SHIFT_ROWS))
+    most = max(1, int(before.shape[1] * augmentation.SHIFT_ROWS))
     ways = list(product((False, True), (False, True), range(-most, most + 1)))
     seen, gains = [], []
     for old, new in zip(before.astype(float), after.astype(float), strict=True):
@@ -219,20 +222,38 @@ def test_sampling_shows_every_example_of_every_class(one):
         ((10_000, 10), 64),  # but not an epoch of nothing
     ],
 )
-def test_steps_of_a_sampled_epoch_follow_the_rare_class(one, counts, steps):
-    folder, manifest = one
-    manifest = manifest | {
-        "counts": {"train": dict(zip(("plain", "spotted"), counts, strict=True))}
-    }
-    given = {"manifest": manifest, "seed": 0, "batch_size": 8}
-    assert inputs.training_batches(folder, balance="sampling", **given)[1] == steps
-    assert inputs.training_batches(folder, **given)[1] == -(-sum(counts) // 8)
+def test_steps_of_a_sampled_epoch_follow_the_rare_class(counts, steps):
+    drawn, plain = (balance.Drawing(0, batch_size=8, balance=b) for b in ("sampling", "none"))
+    assert balance.steps_per_epoch(np.array(counts), drawn) == steps
+    assert balance.steps_per_epoch(np.array(counts), plain) == -(-sum(counts) // 8)
 
 
-def test_class_weights_make_classes_weigh_the_same(one):
-    _, manifest = one
-    weights = inputs.class_weights(manifest)
-    assert weights == {0: 42 / (2 * 27), 1: 42 / (2 * 15)}
+def test_class_weights_make_classes_weigh_the_same():
+    weights = balance.class_weights(np.array([27, 15]))
+    np.testing.assert_allclose(weights, [42 / (2 * 27), 42 / (2 * 15)], rtol=1e-6)
     assert weights[0] * 27 == pytest.approx(weights[1] * 15) == pytest.approx(42 / 2)
-    even = {"classes": ["a", "b", "c"], "counts": {"train": {"a": 5, "b": 5, "c": 5}}}
-    assert inputs.class_weights(even) == {0: 1, 1: 1, 2: 1}
+    assert balance.class_weights(np.array([5, 5, 5])).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", balance.BALANCES)
+def test_skipped_batches_are_left_out_and_the_others_are_as_they_were(one, kind):
+    whole = learnt(one, balance=kind, take=9)
+    rest = learnt(one, balance=kind, skip=4, take=5)
+    assert same([part[4 * 8 :] for part in whole], rest)
+
+
+@pytest.mark.parametrize("kind", balance.BALANCES)
+def test_a_part_gives_its_own_examples_only(one, kind):
+    folder, manifest = one
+    _, columns, labels = judged(one, "train")
+    chosen = np.arange(len(labels)) % 3 == 0
+    part = Part(("train",), chosen)
+    assert inputs.class_counts(folder, part, manifest=manifest).tolist() == [
+        np.sum(labels[chosen] == label) for label in (0, 1)
+    ]
+    found = list(inputs.batches(folder, part, manifest=manifest, batch_size=5))
+    np.testing.assert_array_equal(np.concatenate([x["columns"] for x, _ in found]), columns[chosen])
+    drawing = balance.Drawing(1, batch_size=8, balance=kind, augment=False)
+    drawn = inputs.training_batches(folder, drawing, manifest=manifest, part=part).take(12)
+    shown = {row.tobytes() for x, _ in drawn for row in x["columns"].numpy()}
+    assert shown == {row.tobytes() for row in columns[chosen]}

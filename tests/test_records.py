@@ -98,7 +98,9 @@ def test_records_hold_what_the_reader_gave_and_tfds_reads_the_same(raw, whole):
             for example in task.read(sources[name], task.options).examples
         ]
         told = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=in_order)))
-        batched = list(inputs.batches(whole, split, manifest=manifest, batch_size=7))
+        batched = list(
+            inputs.batches(whole, inputs.Part((split,)), manifest=manifest, batch_size=7)
+        )
         images = np.concatenate([batch["image"] for batch, _ in batched])
         columns = np.concatenate([batch["columns"] for batch, _ in batched])
         labels = np.concatenate([label for _, label in batched])
@@ -136,7 +138,7 @@ def test_packing_twice_gives_the_same_bytes_whatever_the_threads(raw, whole, tmp
 
 def test_statistics_are_numpys_over_the_training_split_alone(whole):
     manifest = manifests.read(whole)
-    batches = list(inputs.batches(whole, "train", manifest=manifest))
+    batches = list(inputs.batches(whole, inputs.TRAIN, manifest=manifest))
     images = np.concatenate([batch["image"] for batch, _ in batches]).astype(np.float64)
     columns = np.concatenate([batch["columns"] for batch, _ in batches]).astype(np.float64)
     stats = manifests.read_stats(whole)

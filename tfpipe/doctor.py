@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfpipe import training
+from tfpipe import precision
 
 PACKAGES = ("tfpipe", "tensorflow", "keras", "keras-tuner", "tensorflow-datasets", "numpy")
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -29,7 +29,7 @@ def examine() -> dict[str, str]:
         )
         or "none"
     )
-    told["precision"] = f"{training.compute_policy('auto')} (by --precision auto)"
+    told["precision"] = f"{precision.compute_policy('auto')} (by --precision auto)"
     return told
 
 

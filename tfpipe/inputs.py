@@ -1,132 +1,164 @@
 """Records to batches: ({"image", "columns"}, label), shuffled and augmented for training only."""
 
-import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tfpipe import augmentation
+from tfpipe.balance import HARD_SHARE, Drawing, shares
 from tfpipe.errors import UserError
 
-BALANCES = ("weights", "sampling", "none")
-BRIGHTNESS = 0.15  # a training picture is made up to this share brighter or darker
-LEAST_STEPS = 64  # batches an epoch, so that a score is not taken after every few examples
-HARD_SHARE = 0.25
-SHIFT_ROWS = 0.06  # and moved along its rows by up to this share of its height (3 of 50 rows)
+
+class Part(NamedTuple):
+    """Which of the packed examples.
+
+    Attributes:
+      splits: "train", "validation" or "test", one or more.
+      chosen: [examples of these splits, in order] bool; None for all.
+    """
+
+    splits: tuple[str, ...]
+    chosen: np.ndarray | None = None
 
 
-def batches(folder: Path, split: str, *, manifest: dict, batch_size: int = 64) -> tf.data.Dataset:
-    """Returns a split's examples once, in order, the last partial batch included.
+TRAIN, VALIDATION, TEST = Part(("train",)), Part(("validation",)), Part(("test",))
+
+
+def batches(
+    folder: Path, part: Part, *, manifest: dict, batch_size: int = 64, labelled: bool = False
+) -> tf.data.Dataset:
+    """Returns examples once, in order, the last partial batch included.
 
     Args:
       folder: packed records.
-      split: "train", "validation" or "test".
+      part: which examples.
       manifest: the records' (`manifests.trusted`).
       batch_size: examples a batch.
+      labelled: whether examples without a label are left out.
 
     Returns:
       Batches of ({"image": [batch, height, width, channels], "columns": [batch, columns]},
       label [batch] int64); "columns" only where the task has some.
     """
+    dataset = _records(folder, part, manifest=manifest)
+    if labelled and not all_labelled(manifest, part.splits):
+        dataset = dataset.filter(lambda record: _label(record) >= 0)
     parse = _parser(manifest)
-    dataset = tf.data.TFRecordDataset(_paths(folder, split, manifest=manifest))
     return dataset.batch(batch_size).map(parse, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def training_batches(
-    folder: Path,
-    *,
-    manifest: dict,
-    seed: int,
-    batch_size: int = 64,
-    balance: str = "weights",
-    hard: np.ndarray | None = None,
-    augment: bool = True,
-) -> tuple[tf.data.Dataset, int]:
-    """Returns the training split for ever, shuffled and augmented, and its batches an epoch.
+    folder: Path, drawing: Drawing, *, manifest: dict, part: Part = TRAIN, skip: int = 0
+) -> tf.data.Dataset:
+    """Returns training examples for ever, shuffled and augmented.
 
     Serialized records are what is cached and shuffled: a small picture's record is its raw bytes.
     They are parsed a batch at a time, seven times faster than one by one.
 
     Args:
       folder: packed records.
+      drawing: how they are drawn.
       manifest: the records'.
-      seed: of order and augmentation; the same seed gives the same batches.
-      batch_size: examples a batch.
-      balance: "sampling" draws rare classes more often (`shares`); "weights" and "none" take
-        examples as they come.
-      hard: [training examples] bool, in the records' order, of examples that "sampling" draws
-        besides: `HARD_SHARE` of every batch, on average.
-      augment: flips, brightness and small shifts along the rows.
+      part: which are learnt from.
+      skip: batches left out at the beginning; those after are what they would have been.
 
     Returns:
-      Endless batches as `batches` gives them, and steps per epoch.
+      Endless batches as `batches` gives them.
     """
-    counts = np.array([manifest["counts"]["train"][name] for name in manifest["classes"]])
-    paths = _paths(folder, "train", manifest=manifest)
+    counts = class_counts(folder, part, manifest=manifest)
+    if drawing.samples:
+        dataset = _sampled(folder, part, drawing, counts=counts, manifest=manifest)
+    else:
+        dataset = _records(folder, part, manifest=manifest)
+        if not drawing.unlabelled and not all_labelled(manifest, part.splits):
+            dataset = dataset.filter(lambda record: _label(record) >= 0)
+        most = min(size(part, manifest=manifest), 20_000)
+        dataset = dataset.cache().shuffle(most, seed=drawing.seed).repeat()
+    dataset = dataset.batch(drawing.batch_size).skip(skip)
+    dataset = dataset.map(_parser(manifest), tf.data.AUTOTUNE)
+    if drawing.augment:
+        dataset = dataset.enumerate(skip).map(augmentation.changed(drawing.seed), tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
-    if balance == "sampling":
-        drawn = []
-        for label, count in enumerate(counts):
-            own = tf.data.TFRecordDataset(paths).filter(_has_label(label)).cache()
-            drawn.append(own.shuffle(int(min(count, 10_000)), seed=seed + label).repeat())
-        weights = shares(counts).tolist()
-        if hard is not None and hard.any():
-            chosen = tf.constant(hard)
-            numbered = tf.data.TFRecordDataset(paths).enumerate()
-            own = numbered.filter(lambda i, record: chosen[i]).map(lambda i, record: record)
-            drawn.append(own.cache().shuffle(int(min(hard.sum(), 10_000)), seed=seed).repeat())
-            weights = [share * (1 - HARD_SHARE) for share in weights] + [HARD_SHARE]
-        dataset = tf.data.Dataset.sample_from_datasets(
-            drawn, weights=weights, seed=seed, rerandomize_each_iteration=True
-        )
-    else:
-        records = tf.data.TFRecordDataset(paths).cache()
-        dataset = records.shuffle(int(min(counts.sum(), 20_000)), seed=seed).repeat()
-    dataset = dataset.batch(batch_size).map(_parser(manifest), tf.data.AUTOTUNE)
-    if augment:
-        dataset = dataset.enumerate().map(_augmenter(seed), tf.data.AUTOTUNE)
-    steps = steps_per_epoch(manifest, batch_size=batch_size, balance=balance)
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE), steps
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def steps_per_epoch(manifest: dict, *, batch_size: int, balance: str) -> int:
-    """Returns the batches of a training epoch: all examples once.
+def _sampled(folder, part, drawing, *, counts: np.ndarray, manifest: dict) -> tf.data.Dataset:
+    """Returns records for ever, each class as often as `shares` says, hard ones besides."""
 
-    With "sampling", so many that the rarest class is seen once, but at least `LEAST_STEPS`.
-    """
-    counts = np.array([manifest["counts"]["train"][name] for name in manifest["classes"]])
-    all_once = math.ceil(counts.sum() / batch_size)
-    if balance != "sampling":
-        return all_once
-    rarest = counts.argmin()
-    rare_once = math.ceil(counts[rarest] / shares(counts)[rarest] / batch_size)
-    return min(max(rare_once, LEAST_STEPS), all_once)
+    def drawn(records, count: int, seed: int) -> tf.data.Dataset:
+        return records.cache().shuffle(int(min(count, 10_000)), seed=seed).repeat()
 
-
-def shares(counts: np.ndarray) -> np.ndarray:
-    """Returns how often "sampling" draws each class, [classes] float that add up to 1.
-
-    By the fourth root of its count, between equally often (which sees too few of the many kinds of
-    nothing: cracks, lenses, breaks) and as it comes; Mahajan et al. (2018), arXiv:1805.00932,
-    section 2.2, take the square root.
-    """
-    roots = counts**0.25
-    return roots / roots.sum()
+    records = _records(folder, part, manifest=manifest)
+    present = np.flatnonzero(counts)
+    kinds = [
+        drawn(records.filter(_has_label(label)), counts[label], drawing.seed + int(label))
+        for label in present
+    ]
+    weights = shares(counts[present])
+    if drawing.hard is not None and drawing.hard.any():
+        own = _where(records, drawing.hard)
+        kinds.append(drawn(own, drawing.hard.sum(), drawing.seed))
+        weights = np.append(weights * (1 - HARD_SHARE), HARD_SHARE)
+    return tf.data.Dataset.sample_from_datasets(
+        kinds, weights=weights.tolist(), seed=drawing.seed, rerandomize_each_iteration=True
+    )
 
 
-def class_weights(manifest: dict) -> dict[int, float]:
-    """Returns n / (classes * n_class) for each class of the training split (King & Zeng 2001)."""
-    counts = [manifest["counts"]["train"][name] for name in manifest["classes"]]
-    return {label: sum(counts) / (len(counts) * count) for label, count in enumerate(counts)}
+def class_counts(folder: Path, part: Part, *, manifest: dict) -> np.ndarray:
+    """Returns how many examples there are of each class, [classes] int."""
+    if part.chosen is None:
+        kept = [manifest["counts"][split] for split in part.splits]
+        return np.array([sum(one[name] for one in kept) for name in manifest["classes"]])
+    labels = labels_of(folder, part.splits, manifest=manifest)[part.chosen]
+    return np.bincount(labels[labels >= 0], minlength=len(manifest["classes"]))
 
 
-def _paths(folder: Path, split: str, *, manifest: dict) -> list[str]:
-    paths = [str(folder / s["name"]) for s in manifest["shards"] if s["split"] == split]
-    if not paths:
-        raise UserError(f"{folder} holds no {split} records. Run `tfpipe pack` again.")
-    return paths
+def labels_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+    """Returns the labels [n] int of some splits' examples, in order; -1 where there is none."""
+    return _field(folder, splits, "label", tf.int64, manifest=manifest)
+
+
+def groups_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+    """Returns the groups [n] bytes of some splits' examples, in order."""
+    return _field(folder, splits, "group", tf.string, manifest=manifest)
+
+
+def all_labelled(manifest: dict, splits: tuple[str, ...]) -> bool:
+    """Returns whether every example of some splits has a label."""
+    return not any(manifest["counts"][split].get("(unlabelled)") for split in splits)
+
+
+def _field(folder, splits, name: str, dtype, *, manifest: dict) -> np.ndarray:
+    wanted = {name: tf.io.FixedLenFeature((), dtype)}
+    dataset = _records(folder, Part(splits), manifest=manifest).batch(1024)
+    values = dataset.map(lambda records: tf.io.parse_example(records, wanted)[name])
+    return np.concatenate([*values.as_numpy_iterator()])
+
+
+def size(part: Part, *, manifest: dict) -> int:
+    """Returns how many examples a part has, labelled or not."""
+    if part.chosen is not None:
+        return int(part.chosen.sum())
+    return sum(shard["count"] for shard in manifest["shards"] if shard["split"] in part.splits)
+
+
+def _records(folder: Path, part: Part, *, manifest: dict) -> tf.data.Dataset:
+    """Returns a part's serialized examples, in order."""
+    shards = [s for split in part.splits for s in manifest["shards"] if s["split"] == split]
+    for split in part.splits:
+        if not any(shard["split"] == split for shard in shards):
+            raise UserError(f"{folder} holds no {split} records. Run `tfpipe pack` again.")
+    dataset = tf.data.TFRecordDataset([str(folder / shard["name"]) for shard in shards])
+    return dataset if part.chosen is None else _where(dataset, part.chosen)
+
+
+def _where(dataset: tf.data.Dataset, chosen: np.ndarray) -> tf.data.Dataset:
+    """Returns the elements of a dataset that are chosen, [elements] bool."""
+    kept = tf.constant(chosen)
+    return dataset.enumerate().filter(lambda i, _: kept[i]).map(lambda _, record: record)
 
 
 def _parser(manifest: dict):
@@ -157,35 +189,10 @@ def _parser(manifest: dict):
     return parse
 
 
-def _has_label(label: int):
+def _label(record):
     wanted = {"label": tf.io.FixedLenFeature((), tf.int64)}
-    return lambda record: tf.io.parse_single_example(record, wanted)["label"] == label
+    return tf.io.parse_single_example(record, wanted)["label"]
 
 
-def _augmenter(seed: int):
-    """Returns a function from (batch number, batch) to the batch with its pictures changed.
-
-    The change is a function of seed and batch number alone (seed 002: flips and brightness; a
-    shift along the rows is what another stride would have cut).
-    """
-
-    def augment(number, batch):
-        inputs, label = batch
-        image = inputs["image"]
-        count, height = tf.shape(image)[0], image.shape[1]
-        draws = tf.random.stateless_uniform(
-            (4, count), seed=tf.stack([seed, tf.cast(number, tf.int32)])
-        )
-        each = [tf.reshape(draw, (-1, 1, 1, 1)) for draw in tf.unstack(draws)]
-        image = tf.where(each[0] < 0.5, tf.reverse(image, [1]), image)
-        image = tf.where(each[1] < 0.5, tf.reverse(image, [2]), image)
-        most = max(1, int(height * SHIFT_ROWS))
-        rows = tf.range(height) + tf.cast(tf.round((draws[2][:, None] * 2 - 1) * most), tf.int32)
-        rows = tf.clip_by_value(rows, 0, height - 1)
-        image = tf.gather(image, rows, axis=1, batch_dims=1)
-        gain = 1 + BRIGHTNESS * (each[3] * 2 - 1)
-        bright = tf.cast(image, tf.float32) * gain
-        bright = tf.round(tf.minimum(bright, image.dtype.max)) if image.dtype.is_integer else bright
-        return {**inputs, "image": tf.cast(bright, image.dtype)}, label
-
-    return augment
+def _has_label(label: int):
+    return lambda record: _label(record) == label

@@ -1,106 +1,51 @@
-"""Compiles and fits one model."""
+"""One fit for every model: trained, scored once an epoch, resumed inside an epoch.
+
+A loop of our own round Keras' training step, because `Model.fit` cannot go on in the middle of an
+epoch: the state it would need (the running loss, the patience left, the place in the data, random
+numbers) is spread over callbacks and iterators. Here it is one `Course`, kept with the weights.
+"""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpipe import inputs, scores
-from tfpipe.errors import UserError
-from tfpipe.task import choose
+from tfpipe import checkpoints, inputs, schedules
+from tfpipe.compiling import drawing_of, prepare, stages_open, steps_of, targets_of
+from tfpipe.scoring import hardest, predicted, scorer
+from tfpipe.settings import Data, Settings, direction
 
-PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-CHUNK = 256  # pictures scored at once
+KEEP_EVERY_S = 30.0
+KEEP_SHARE = 0.05  # and writing states takes no more than this share of the time
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How a model is trained, apart from the model.
-
-    Attributes:
-      optimizer: "sgd" (momentum 0.9, Nesterov) or "nadam" (beta 0.9, 0.999), as seed 002 has them.
-      learning_rate: constant, or where it begins.
-      decay: whether it falls to 0 over the epochs by half a cosine (Loshchilov & Hutter 2017,
-        arXiv:1608.03983, eq. 5, without restarts). Trials of a search do without: one that is
-        promoted goes on.
-      epochs: at most.
-      patience: epochs without a better validation score before stopping.
-      batch_size: examples a step.
-      balance: "weights", "sampling" or "none", see `inputs.training_batches`.
-      seed: of weights, order and augmentation.
-    """
-
-    optimizer: str = "nadam"
-    learning_rate: float = 1e-3
-    decay: bool = False
-    epochs: int = 30
-    patience: int = 10
-    batch_size: int = 32
-    balance: str = "sampling"
-    seed: int = 0
+Told = Callable[[int, dict[str, float]], None]
 
 
-@dataclass(frozen=True)
-class Data:
-    """A task's records, opened for training.
+@dataclass
+class Course:
+    """Where a training stands.
 
     Attributes:
-      folder: the records.
-      manifest: theirs, trusted.
-      objective: name of the validation score that training maximises.
+      epoch: in work, from 0.
+      step: batches of it done.
+      begun: the epoch with which the stream of batches began: 0, or when hard examples came in.
+      history: metric to its value per epoch.
+      best: validation score of the best epoch.
+      waited: epochs since then.
+      over: whether it has ended, by patience or by its number of epochs.
     """
 
-    folder: Path
-    manifest: dict
-    objective: str
-
-
-def compute_policy(precision: str) -> str:
-    """Returns the Keras dtype policy for a `--precision`.
-
-    "auto" takes bfloat16 where the processor computes with it (two times faster on such, eight
-    times slower on one that must emulate it), or a GPU does; else float32.
-    """
-    if precision != "auto":
-        return precision
-    return "mixed_bfloat16" if computes_bfloat16() else "float32"
-
-
-def computes_bfloat16() -> bool:
-    """Returns whether this machine multiplies bfloat16 in hardware."""
-    gpus = [
-        tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")
-    ]
-    if any(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus):
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def prepare(model: keras.Model, data: Data, *, settings: Settings) -> None:
-    """Compiles a model; XLA is never asked for on a CPU, where it is 20 to 40 times slower."""
-    rate = settings.learning_rate
-    if settings.decay:
-        steps = inputs.steps_per_epoch(
-            data.manifest, batch_size=settings.batch_size, balance=settings.balance
-        )
-        rate = keras.optimizers.schedules.CosineDecay(rate, settings.epochs * steps)
-    makers = {
-        "sgd": lambda: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
-        "nadam": lambda: keras.optimizers.Nadam(rate, beta_1=0.9, beta_2=0.999),
-    }
-    choose(settings.optimizer, makers, noun="optimizer")
-    model.compile(
-        optimizer=makers[settings.optimizer](),
-        loss="sparse_categorical_crossentropy",
-        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
-    )
+    epoch: int = 0
+    step: int = 0
+    begun: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    best: float | None = None
+    waited: int = 0
+    over: bool = False
 
 
 def fit(
@@ -108,130 +53,151 @@ def fit(
     data: Data,
     *,
     settings: Settings,
-    first_epoch: int = 0,
-    callbacks=(),
-    hard: np.ndarray | None = None,
+    until: int | None = None,
+    kept: Path | None = None,
+    told: Sequence[Told] = (),
 ) -> dict[str, list[float]]:
-    """Fits a compiled model and leaves it with the weights of its best epoch.
+    """Fits a prepared model.
 
-    With a decaying rate that is the last one, whatever its score: the schedule ends there, and on
-    few validation pictures a higher score before is luck.
+    A training that ends by a rate which does not fall to zero leaves the model with the weights of
+    its best epoch. With one that does, they are the last epoch's: on few validation pictures a
+    higher score before is luck.
 
     Args:
-      model: compiled.
+      model: prepared.
       data: the records.
       settings: how.
-      first_epoch: epochs it has seen before.
-      callbacks: more Keras callbacks.
-      hard: training examples to be drawn more often, see `inputs.training_batches`.
+      until: epochs after which to stop for now; all of them by default.
+      kept: folder of its state. A training whose state is there goes on with it, be it that it
+        was killed (then to the same weights, bit by bit, as long as machine and settings are the
+        same) or that it was to stop before.
+      told: called with (epochs done, metrics) after each epoch.
 
     Returns:
-      Metric to its value per epoch: loss, val_loss, val_<objective>, seconds.
+      Metric to its value per epoch, those before included: loss, val_loss, val_<objective>,
+      seconds.
+
+    Raises:
+      UserError: the model's answers are no numbers, or no kept state can be read.
     """
-    batches, steps = inputs.training_batches(
-        data.folder,
-        manifest=data.manifest,
-        seed=settings.seed + 1000 * first_epoch,
-        batch_size=settings.batch_size,
-        balance=settings.balance,
-        hard=hard,
-    )
-    weights = inputs.class_weights(data.manifest) if settings.balance == "weights" else None
-    watches = [_Validation(data, batch_size=CHUNK), *callbacks]
-    if not settings.decay:
-        watches.append(
-            keras.callbacks.EarlyStopping(
-                monitor=f"val_{data.objective}",
-                mode="max",
-                patience=settings.patience,
-                restore_best_weights=True,
-            )
+    run = _Run(model, data, settings, kept)
+    last = settings.epochs if until is None else min(until, settings.epochs)
+    while run.course.epoch < last and not run.course.over:
+        logs = run.epoch(last=last)
+        for tell in told:
+            tell(run.course.epoch, logs)
+    if run.course.over and run.best is not None:
+        model.set_weights(run.best)
+    return run.course.history
+
+
+class _Run:
+    """One call of `fit`."""
+
+    def __init__(self, model, data: Data, settings: Settings, kept: Path | None):
+        self.model, self.data, self.settings, self.kept = model, data, settings, kept
+        self.course = Course()
+        self.hard: np.ndarray | None = None
+        self.best: list[np.ndarray] | None = None
+        self.keeps_best = not schedules.ends_at_zero(settings.schedule)
+        self.steps = steps_of(model, data, settings)
+        self.batches = None
+        model.reset_metrics()
+        self._resume()
+        self.scored = scorer(model, data)
+        self.saved_at, self.save_took = time.monotonic(), 0.0
+
+    def epoch(self, *, last: int) -> dict[str, float]:
+        """Trains an epoch, or what is left of it, scores it, and returns its metrics."""
+        course, began = self.course, time.monotonic()
+        if course.step == 0:
+            self._change()
+        if self.batches is None:
+            self.batches = self._stream()
+        self.model.make_train_function()
+        while course.step < self.steps:
+            self.model.train_function(self.batches)
+            course.step += 1
+            self._keep()
+        logs = {"loss": float(self.model.get_metrics_result()["loss"])}
+        logs |= self.scored(course.epoch + 1)
+        logs["seconds"] = time.monotonic() - began
+        for name, value in logs.items():
+            course.history.setdefault(name, []).append(value)
+        course.epoch, course.step = course.epoch + 1, 0
+        self._judge(logs[f"val_{self.data.objective}"])
+        self.model.reset_metrics()
+        self._keep(now=course.over or course.epoch == last)
+        return logs
+
+    def _change(self) -> None:
+        """Does what falls due at the beginning of an epoch."""
+        model, settings, epoch = self.model, self.settings, self.course.epoch
+        opened = stages_open(model, settings, epoch)
+        if epoch and opened != stages_open(model, settings, epoch - 1):
+            self._open(epoch)
+        samples = drawing_of(model, settings).samples
+        if settings.mining and samples and 0 < epoch == settings.epochs // 3:
+            self.hard = hardest(*predicted(model, self.data, self.data.train))
+            self.course.begun, self.batches = epoch, None
+
+    def _open(self, epoch: int) -> None:
+        """Opens the stages of a pretrained body that are due, which takes a new optimizer."""
+        with self.model.distribute_strategy.scope():
+            prepare(self.model, self.data, settings=self.settings, begun=epoch)
+
+    def _stream(self):
+        """Returns an iterator over the batches that come next."""
+        data, course = self.data, self.course
+        drawing = drawing_of(self.model, self.settings)
+        batches = inputs.training_batches(
+            data.folder,
+            replace(drawing, seed=drawing.seed + 1000 * course.begun, hard=self.hard),
+            manifest=data.manifest,
+            part=data.train,
+            skip=(course.epoch - course.begun) * self.steps + course.step,
         )
-    history = model.fit(
-        batches,
-        steps_per_epoch=steps,
-        epochs=settings.epochs,
-        initial_epoch=first_epoch,
-        class_weight=weights,
-        callbacks=watches,
-        verbose=0,
-        shuffle=False,
-    )
-    return {name: [float(v) for v in values] for name, values in history.history.items()}
+        batches = batches.map(targets_of(self.model, data, self.settings), tf.data.AUTOTUNE)
+        batches = batches.prefetch(tf.data.AUTOTUNE)
+        return iter(self.model.distribute_strategy.experimental_distribute_dataset(batches))
 
+    def _judge(self, score: float) -> None:
+        """Notes whether an epoch was the best so far, and whether there is to be another."""
+        course, sign = self.course, 1 if direction(self.data) == "max" else -1
+        course.waited += 1
+        if course.best is None or sign * score > sign * course.best:
+            course.best, course.waited = score, 0
+            self.best = self.model.get_weights() if self.keeps_best else None
+        impatient = self.keeps_best and course.waited >= self.settings.patience
+        course.over = impatient or course.epoch >= self.settings.epochs
 
-def fit_to_end(
-    model: keras.Model, data: Data, *, settings: Settings, callbacks=()
-) -> dict[str, list[float]]:
-    """Fits a compiled model by `fit`; after a third of the epochs it draws what it finds hard.
+    def _keep(self, *, now: bool = False) -> None:
+        """Keeps the state: at the end, and whenever some time has gone by."""
+        waited = time.monotonic() - self.saved_at
+        due = waited > max(KEEP_EVERY_S, self.save_took / KEEP_SHARE)
+        if self.kept is None or not (now or due):
+            return
+        began = time.monotonic()
+        arrays = {f"best{i}": array for i, array in enumerate(self.best or [])}
+        if self.hard is not None:
+            arrays["hard"] = self.hard
+        number = self.course.epoch * self.steps + self.course.step
+        where = asdict(self.course)
+        checkpoints.add(self.kept, self.model, number=number, where=where, arrays=arrays)
+        self.saved_at = time.monotonic()
+        self.save_took = self.saved_at - began
 
-    Of thousands of pictures without a layer a handful show a crack or a break, and these are what
-    a model mistakes (seed 002, "False Positives"): drawn at random, each is seen too seldom. With
-    "sampling" the hardest tenth of each class is drawn besides from then on (bootstrapping: Sung
-    & Poggio 1998, doi:10.1109/34.655648).
-    """
-    first = settings.epochs // 3 if settings.balance == "sampling" else 0
-    told: dict[str, list[float]] = {}
-    hard = None
-    if first:
-        begun = replace(settings, epochs=first)
-        told = fit(model, data, settings=begun, callbacks=callbacks)
-        hard = hardest(*predicted(model, data, "train"))
-    rest = fit(model, data, settings=settings, first_epoch=first, callbacks=callbacks, hard=hard)
-    return {name: told.get(name, []) + values for name, values in rest.items()}
-
-
-def hardest(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns which examples [n] bool are among the tenth of their class with the highest loss."""
-    likely = probabilities[np.arange(len(labels)), labels]
-    found = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        found[own[np.argsort(likely[own], kind="stable")[: max(1, len(own) // 10)]]] = True
-    return found
-
-
-def predicted(model: keras.Model, data: Data, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels [n] int and probabilities [n, classes] float32 of a whole split, in order."""
-    step = tf.function(lambda x: model(x, training=False), jit_compile=False, reduce_retracing=True)
-    labels, said = [], []
-    for features, label in inputs.batches(
-        data.folder, split, manifest=data.manifest, batch_size=CHUNK
-    ):
-        said.append(step(features).numpy())
-        labels.append(label.numpy())
-    return np.concatenate(labels), np.concatenate(said)
-
-
-class _Validation(keras.callbacks.Callback):
-    """Scores the validation split once an epoch, by the task's own objective."""
-
-    def __init__(self, data: Data, *, batch_size: int):
-        super().__init__()
-        self.data = data
-        self.batches = inputs.batches(
-            data.folder, "validation", manifest=data.manifest, batch_size=batch_size
-        ).cache()
-        self.step = None
-        self.began = 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.began = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self.step is None:
-            self.step = tf.function(
-                lambda x: self.model(x, training=False), jit_compile=False, reduce_retracing=True
-            )
-        parts = [(label.numpy(), self.step(x).numpy()) for x, label in self.batches]
-        labels, said = (np.concatenate(column) for column in zip(*parts, strict=True))
-        if not np.isfinite(said).all():
-            raise UserError(
-                f"Training diverged in epoch {epoch + 1}: the model's answers are not numbers. "
-                "Lower the learning rate by --hp learning_rate=..."
-            )
-        likely = np.clip(said[np.arange(len(labels)), labels], 1e-7, 1)
-        logs["val_loss"] = float(-np.log(likely).mean())
-        score = scores.OBJECTIVES[self.data.objective]
-        logs[f"val_{self.data.objective}"] = score(labels, said)
-        logs["seconds"] = time.perf_counter() - self.began
+    def _resume(self) -> None:
+        """Goes on from the newest kept state, if there is one."""
+        state = checkpoints.newest(self.kept) if self.kept else None
+        if state is None:
+            return
+        course = Course(**state.where)
+        # A state from the end of an epoch has the stages of that epoch, not of the one to come.
+        epoch = course.epoch if course.step else max(course.epoch - 1, 0)
+        if stages_open(self.model, self.settings, epoch):
+            self._open(epoch)
+        checkpoints.put(state, self.model)
+        arrays = dict(state.arrays)
+        self.course, self.hard = course, arrays.pop("hard", None)
+        self.best = [arrays[f"best{i}"] for i in range(len(arrays))] or None
