@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from dataclasses import fields
 from pathlib import Path
 
 import keras_tuner
@@ -9,6 +10,10 @@ import pytest
 
 import tuning
 from tfpipe.models import MODELS
+from tfpipe.models.parts import Spec
+from tfpipe.schedules import SCHEDULES
+from tfpipe.settings import SEARCHED, Settings
+from tfpipe.tasks import TASKS
 from tuning import SEARCHES
 
 # Seed 002, appendix A2.
@@ -26,6 +31,8 @@ WINNERS = [
         {"learning_rate": 0.000228430533572026, "optimizer": "nadam"},
     ),
 ]
+TRANSFER = ("resnet50", "resnet101", "resnet152", "vgg16")
+LARGE = ("resnet34", "resnet50")
 every_search = pytest.mark.parametrize("key", SEARCHES, ids="/".join)
 
 
@@ -52,13 +59,52 @@ def test_quick_spaces_ask_for_the_same_names(key):
 
 
 @every_search
-def test_training_is_an_optimizer_and_a_learning_rate(key):
+def test_training_is_what_models_can_be_trained_by(key):
     search = SEARCHES[key]
     training, hp = registered(search.training)
-    assert set(training) == {"optimizer", "learning_rate"}
-    assert training["optimizer"] in ("sgd", "nadam")
+    assert {"optimizer", "learning_rate"} <= set(training) <= set(SEARCHED)
+    assert training["optimizer"] in ("sgd", "adam", "nadam")
+    assert training.get("schedule", "constant") in SCHEDULES
     assert 1e-4 <= training["learning_rate"] <= 1e-2
+    assert set(training) - {one.name for one in fields(Settings)} == set()
     assert not set(hp.values) & set(registered(search.space)[1].values)
+
+
+@pytest.mark.parametrize("model", ["resnet9", "resnet18", "resnet34"])
+def test_residual_networks_learn_as_in_seed_004_by_default(model):
+    training, _ = registered(SEARCHES["melt-layer", model].training)
+    # Its slide: epochs = 80, max_lr = 0.0007, grad_clip = 0.1, weight_decay = 1e-4, Adam.
+    assert training == {
+        "optimizer": "adam",
+        "schedule": "one-cycle",
+        "learning_rate": 7e-4,
+        "weight_decay": 1e-4,
+        "clip": 0.1,
+    }
+
+
+def test_every_image_model_is_tuned_on_melt_layer():
+    tuned = {model for task, model in SEARCHES if task == "melt-layer"}
+    assert tuned == set(MODELS) - {"columns-mlp", "image-and-columns"}
+    assert tuned == set(TASKS["melt-layer"].models)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(key, marks=pytest.mark.slow) if key[1] in LARGE else key
+        for key in SEARCHES
+        if key[1] not in ("resnet101", "resnet152")  # one search with resnet50
+    ],
+    ids="/".join,
+)
+def test_quick_models_are_small(key):
+    arguments, _ = registered(SEARCHES[key].quick_space)
+    task, given = TASKS[key[0]], {"weights": "none"} if key[1] in TRANSFER else {}
+    spec = Spec(task.image_shape, task.classes, (120.0,) * 3, (60.0,) * 3)
+    model = MODELS[key[1]](spec, **arguments, **given)
+    bodies = [layer.count_params() for layer in model.layers if layer.name == "own_body"]
+    assert model.count_params() - sum(bodies) < 2_000_000
 
 
 @every_search

@@ -4,11 +4,42 @@ from collections.abc import Callable
 
 import keras
 
-from tfpipe.models import enhanced_cnn, resnet, simple_cnn, transfer
+from tfpipe.models import (
+    autoencoder,
+    code_cnn,
+    columns_mlp,
+    dense_baseline,
+    enhanced_cnn,
+    image_and_columns,
+    resnet,
+    simple_cnn,
+    simple_cnn_2,
+    transfer,
+    vae,
+)
 
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "simple-cnn": simple_cnn.build,
+    "simple-cnn-2": simple_cnn_2.build,
     "enhanced-cnn": enhanced_cnn.build,
+    "resnet9": resnet.build_resnet9,
+    "resnet18": resnet.build_resnet18,
     "resnet34": resnet.build_resnet34,
+    "resnet50": transfer.resnet_builder("ResNet50"),
+    "resnet101": transfer.resnet_builder("ResNet101"),
+    "resnet152": transfer.resnet_builder("ResNet152"),
     "vgg16": transfer.build_vgg16,
+    "columns-mlp": columns_mlp.build,
+    "image-and-columns": image_and_columns.build,
+    "conv-autoencoder": autoencoder.build,
+    "conv-vae": vae.build,
+    "code-cnn": code_cnn.build,
+    "dense-baseline": dense_baseline.build,
 }
+
+AUTOENCODERS = ("conv-autoencoder", "conv-vae")  # those of them that give pictures back
+
+
+def reconstructs(model: keras.Model) -> bool:
+    """Returns whether a model is an autoencoder, by the name of its output."""
+    return model.output_names == ["reconstruction"]

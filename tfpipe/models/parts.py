@@ -61,6 +61,45 @@ def image_input(spec: Spec):
     return image, scaled
 
 
+def columns_input(spec: Spec):
+    """Returns the input `columns` and the same numbers scaled to mean 0, deviation 1.
+
+    Both are [batch, columns] float32.
+    """
+    if not spec.columns:
+        raise UserError(
+            "This model reads the numbers beside the pictures, but the data has no columns. Give "
+            "another model, or a task that has some."
+        )
+    columns = keras.Input((len(spec.columns),), dtype="float32", name="columns")
+    scaled = layers.Normalization(
+        axis=-1,
+        mean=list(spec.column_mean),
+        variance=[std**2 for std in spec.column_std],
+        dtype="float32",
+        name="scale_columns",
+    )(columns)
+    return columns, scaled
+
+
+def dense_norm(x, *, units: int, dropout: float, name: str):
+    """Returns dense layer, batch norm, rectifier and dropout, as seed 000 has them.
+
+    Args:
+      x: [batch, n].
+      units: of the dense layer.
+      dropout: rate.
+      name: of the rectifier, and prefix of the other layers' names.
+
+    Returns:
+      [batch, units].
+    """
+    x = layers.Dense(units, name=f"{name}_dense")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+    x = layers.ReLU(name=name)(x)
+    return layers.Dropout(dropout, name=f"{name}_dropout")(x)
+
+
 def head(x, spec: Spec):
     """Returns `probabilities` [batch, num_classes] float32 of an embedding [batch, n].
 

@@ -40,7 +40,11 @@ TASK = Task(
         "uncertain",
         "from_top_mm",
     ),
-    models=("simple-cnn", "enhanced-cnn", "resnet34", "vgg16"),
+    models=(
+        *("simple-cnn", "enhanced-cnn", "simple-cnn-2", "resnet9", "resnet18", "resnet34"),
+        *("resnet50", "resnet101", "resnet152", "vgg16", "code-cnn", "dense-baseline"),
+        *("conv-autoencoder", "conv-vae"),
+    ),
     table="alignment",
     even_exposure=True,  # seed 002: "not all with the same camera settings"
 )

@@ -1,0 +1,25 @@
+"""One hidden layer on all pixels: what convolutions have to beat (seed 003, section 3.1.1)."""
+
+import keras
+from keras import layers
+
+from tfpipe.models.parts import Spec, head, image_input
+
+
+def build(spec: Spec, *, dense_units: int = 350, dropout: float = 0.0) -> keras.Model:
+    """Builds the 2500 - 350 - 17 network of seed 003 (881,317 parameters at 50x50x1, 17 classes).
+
+    Args:
+      spec: what the model must know about the data.
+      dense_units: of the hidden layer, the embedding.
+      dropout: rate after it; the seed has none.
+
+    Returns:
+      A model from {"image": [batch, height, width, channels]} to probabilities
+      [batch, num_classes].
+    """
+    image, x = image_input(spec)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(dense_units, activation="relu", name="embedding")(x)
+    x = layers.Dropout(dropout, name="embedding_dropout")(x)
+    return keras.Model(inputs={"image": image}, outputs=head(x, spec), name="dense_baseline")

@@ -1,0 +1,47 @@
+"""A ResNet-18 on the picture joined with dense layers on the columns: seed 000's CNN_BOTH."""
+
+import keras
+from keras import layers
+
+from tfpipe.models import columns_mlp, resnet
+from tfpipe.models.parts import Spec, columns_input, dense_norm, head, image_input
+
+
+def build(
+    spec: Spec,
+    *,
+    filters: int = 64,
+    dense_units: int = 64,
+    branch_units: int = 32,
+    embedding_units: int = 40,
+    dropout: float = 0.2,
+) -> keras.Model:
+    """Builds the joined network of seed 000: 64 of the picture, 32 of the columns -> 40 -> 7.
+
+    The seed starts its ResNet-18 with weights of ImageNet; this one starts at random.
+
+    Args:
+      spec: what the model must know about the data; it must have columns.
+      filters: channels of the stem and the first stage; each later stage doubles them.
+      dense_units: what the picture is brought to; the columns' first layer has twice as many.
+      branch_units: what the columns are brought to.
+      embedding_units: length of the embedding.
+      dropout: rate after each rectifier of the dense layers.
+
+    Returns:
+      A model from {"image": [batch, height, width, channels], "columns": [batch, columns]} to
+      probabilities [batch, num_classes].
+    """
+    image, x = image_input(spec)
+    columns, y = columns_input(spec)
+    x = resnet.body(x, blocks=resnet.BLOCKS_18, filters=filters)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = dense_norm(x, units=dense_units, dropout=dropout, name="dense")
+    y = columns_mlp.branch(y, units=2 * dense_units, branch_units=branch_units, dropout=dropout)
+    x = layers.Concatenate(name="joined")([x, y])
+    x = dense_norm(x, units=embedding_units, dropout=dropout, name="embedding")
+    return keras.Model(
+        inputs={"image": image, "columns": columns},
+        outputs=head(x, spec),
+        name="image_and_columns",
+    )
