@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe import gallery, manifests, page, plots, records, report
+from tfpipe import gallery, manifests, page, plots, records, report, tables
 from tfpipe.errors import UserError
-from tfpipe.scores import of_two_classes
+from tfpipe.scores import by_class, of_classes
 from tfpipe.task import Example, Reading, Source, Survey
 from tfpipe.tasks.melt_layer import TASK
 
@@ -107,7 +107,7 @@ def packed(folder, *, shape=(12, 40, 3), metadata=None, dtype="uint8"):
     sources = []
     for i in range(PHOTOS):
         (raw / f"{i}.png").write_bytes(bytes([i]))
-        name = f"{EVIL}{i}.png" if i % 2 else f"NA{i}.png"
+        name = f"{EVIL}{i}.png" if i % 2 else f"{'=' * (i % 4 == 2)}NA{i}.png"
         sources.append(Source(name, name, raw / f"{i}.png", i))
     survey = Survey(tuple(sources), notes=(f"photos/{EVIL} is unused.",))
     task = dataclasses.replace(
@@ -127,7 +127,7 @@ def published(folder, at, *, classes=TASK.classes, **changes):
     """Writes a fake version, of a model that is often right; returns its folder."""
     manifest = manifests.read(at)
     rng = np.random.default_rng(0)
-    frames, scores = [], {}
+    frames, scores, each = [], {}, {}
     for split in ("validation", "test"):
         names = [name for name in manifest["sources"][split] for _ in range(WINDOWS)]
         i = np.arange(len(names))
@@ -148,9 +148,8 @@ def published(folder, at, *, classes=TASK.classes, **changes):
         frame["label"] = label
         frame[[f"p_{name}" for name in classes]] = said
         frames.append(frame)
-        scores[split] = {"average_precision": 0.7}
-        if len(classes) == 2:
-            scores[split] = of_two_classes(label, said, threshold=0.5)
+        scores[split] = of_classes(label, said, thresholds={"decision": 0.5})
+        each[split] = by_class(label, said.argmax(axis=1), classes=classes)
     layered = {"layer_precision": 0.75, "layer_recall": 0.6, "layer_f1": 2 / 3}
     layered |= {"layer_depth_error_mm": float("nan"), "layers_tabled": 10, "layers_found": 8}
     if len(classes) == 2 and manifest["metadata"]:
@@ -168,6 +167,7 @@ def published(folder, at, *, classes=TASK.classes, **changes):
         "data": {key: manifest[key] for key in kept},
         "thresholds": {"decision": 0.5, "confident": 0.9},
         "scores": scores,
+        "by_class": each,
         "random_split_scores": {"average_precision": 0.987, "f1": 0.95, "accuracy": 0.99},
         "false_findings": {EVIL: 2, "meltLens": 1},
         "history": HISTORY,
@@ -186,13 +186,13 @@ def published(folder, at, *, classes=TASK.classes, **changes):
     (version / "assets.extra").mkdir(parents=True)
     (version / "assets.extra" / "card.json").write_text(json.dumps(card | changes))
     table = pd.concat(frames, ignore_index=True)
-    table.to_csv(version / "assets.extra" / "predictions.csv", index=False)
+    tables.write_csv(table, version / "assets.extra" / "predictions.csv")
     return version
 
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory):
-    """Records of thirty photos, half of them called like a script."""
+    """Records of thirty photos, half of them called like a script, others like a formula."""
     return packed(tmp_path_factory.mktemp("packed"))
 
 
@@ -326,7 +326,7 @@ def test_a_task_of_many_classes_and_no_metadata(tmp_path):
     assert re.search(
         r"On \d+ groups it had never seen, it named \d+ of \d+ pictures right", told.text
     )
-    assert "Most wrong: least sure of the true class" in told.text
+    assert "Surest mistakes" in told.text
     assert "Alignment" not in told.text and "whole layers" not in told.text
     assert "b" not in told.tags[told.tags.index("main") :]
     shown = told.of_kind("png")
@@ -335,9 +335,9 @@ def test_a_task_of_many_classes_and_no_metadata(tmp_path):
 
 def test_large_and_deep_pictures_become_small_ones():
     deep = np.random.default_rng(0).integers(0, 4096, (900, 1200, 3)).astype(np.uint16)
-    seen = gallery._shown(deep)
+    seen = gallery.shown(deep)
     assert seen.dtype == np.uint8 and seen.shape[0] * seen.shape[1] <= gallery.MOST_PX * 1.02
-    grey = gallery._shown(np.full((5, 6, 1), np.nan, np.float32))
+    grey = gallery.shown(np.full((5, 6, 1), np.nan, np.float32))
     assert grey.shape == (5, 6)
 
 

@@ -32,7 +32,7 @@ def model():
 def draft(model, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved") / "melt-layer" / "simple-cnn"
     card = {"task": "melt-layer", "model": "simple-cnn", "classes": CLASSES, "scores": {}}
-    return saved.publish(model, SPEC, folder, card=card, pictures_checked=images)
+    return saved.publish(model, SPEC, folder, card=card, checked={"image": images})
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_an_export_that_answers_otherwise_is_not_published(tmp_path, images, mod
     monkeypatch.setattr(export, "write", wrong)
     folder = tmp_path / "simple-cnn"
     with pytest.raises(UserError, match="differs from the trained one.*Nothing was published"):
-        saved.publish(model, SPEC, folder, card={}, pictures_checked=images)
+        saved.publish(model, SPEC, folder, card={}, checked={"image": images})
     assert saved.versions(folder) == []
     assert not list(folder.iterdir())
 

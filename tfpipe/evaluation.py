@@ -1,5 +1,6 @@
 """Thresholds from the validation split, scores from the test split, each looked at once."""
 
+import logging
 import operator
 from collections import Counter
 from collections.abc import Callable
@@ -7,14 +8,18 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tfpipe import inputs, scores, training
+from tfpipe import export, inputs, reconstructions, saved, scores
 from tfpipe.errors import UserError
-from tfpipe.task import Classify, Task
+from tfpipe.models import reconstructs
+from tfpipe.settings import Data
+from tfpipe.task import SPLITS, Classify, Task
 
+LOG = logging.getLogger("tfpipe")
 SURE = 0.95  # findings at or above the "confident" threshold are right this often
 
 
@@ -22,15 +27,17 @@ class Evaluation(NamedTuple):
     """What is known of a trained model.
 
     Attributes:
-      thresholds: "decision" and "confident", chosen on validation files.
+      thresholds: of two classes "decision" and "confident", chosen on the validation split.
       scores: split -> metric -> value.
-      predictions: a row for each validation and test example: split, key, group, metadata, label,
-        p_<class>.
+      by_class: split -> class -> metric -> value.
+      predictions: a row for each example of these splits: split, key, group, metadata, label, and
+        p_<class>, or an autoencoder's error and error_of_mean_picture.
       false_kinds: what the false findings on the test files lie on, and how many.
     """
 
     thresholds: dict[str, float]
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, Any]]
+    by_class: dict[str, dict[str, dict[str, Any]]]
     predictions: pd.DataFrame
     false_kinds: dict[str, int]
 
@@ -38,75 +45,134 @@ class Evaluation(NamedTuple):
 def evaluate(
     task: Task,
     raw: Path,
-    data: training.Data,
-    classify: Classify,
+    data: Data,
+    model: keras.Model,
     *,
     options: Any,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Evaluates a two-class model on examples, and on whole raw files as a user would predict them.
+    """Evaluates a model on examples; a classifier on whole raw files, too, if its task judges them.
 
     Args:
       task: the question.
       raw: the raw folder that was packed.
       data: its records.
-      classify: images -> probabilities [n, classes].
+      model: a classifier or an autoencoder.
       options: the task's.
       progress: told (files done, files in all).
 
     Returns:
-      Thresholds, scores and predictions.
+      Thresholds, scores and predictions; examples without a label are predicted and not scored by
+      class.
     """
+    if reconstructs(model):
+        return _of_autoencoder(data, model)
+    classify = _classifier(model)
     seen = _seen(task, raw, data, classify, options=options, progress=progress)
-    thresholds = _thresholds(task, seen["validation"])
-    frames, told = [], {}
+    thresholds, told, by_class, frames, found = {}, {}, {}, [], None
     for split in ("validation", "test"):
-        labels, said = _said(data, split, classify)
+        labels, likely = _said(data, split, classify)
+        known = labels >= 0
+        if split == "validation":
+            thresholds = _thresholds(task, seen[split], labels[known], likely[known])
+        said = scores.said(likely, thresholds=thresholds)
+        told[split] = scores.of_classes(labels[known], likely[known], thresholds=thresholds)
+        by_class[split] = scores.by_class(labels[known], said[known], classes=task.classes)
         found = _judged(task, seen[split], thresholds)
-        told[split] = scores.of_two_classes(labels, said, threshold=thresholds["decision"])
-        told[split] |= found.scores
-        frame = _described(data, split)
-        frame.insert(0, "split", split)
-        frame["label"] = labels
-        frame[[f"p_{name}" for name in task.classes]] = said
+        told[split] |= found.scores if found else {}
+        frame = _described(data, split, labels)
+        frame[[f"p_{name}" for name in task.classes]] = likely
         frames.append(frame)
-    kinds = dict(Counter(found.false_kinds))
-    return Evaluation(thresholds, told, pd.concat(frames, ignore_index=True), kinds)
+    kinds = dict(Counter(found.false_kinds)) if found else {}
+    return Evaluation(thresholds, told, by_class, pd.concat(frames, ignore_index=True), kinds)
+
+
+def _of_autoencoder(data: Data, model: keras.Model) -> Evaluation:
+    classes = tuple(data.manifest["classes"])
+    found = reconstructions.errors(model, data)
+    frames = []
+    for split in SPLITS:
+        frame = _described(data, split, found[split].labels)
+        frame["error"] = found[split].of_model
+        frame["error_of_mean_picture"] = found[split].of_mean
+        frames.append(frame)
+    return Evaluation(
+        thresholds={},
+        scores={s: reconstructions.scores(found[s]) for s in SPLITS},
+        by_class={s: reconstructions.by_class(found[s], classes=classes) for s in SPLITS},
+        predictions=pd.concat(frames, ignore_index=True),
+        false_kinds={},
+    )
+
+
+def _classifier(model: keras.Model) -> Classify:
+    """Returns the function from images, and columns where there are some, to probabilities."""
+
+    def classify(images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        features = {"image": images, "columns": columns}
+        return saved.batched(model.predict_on_batch, features, names=export.inputs_of(model))
+
+    return classify
 
 
 def _seen(task, raw: Path, data, classify, *, options, progress) -> dict[str, list]:
     """Returns (source, its row of the task's table, what was seen) of every file, by split."""
-    sources = {source.name: source for source in task.survey(raw, options).sources}
-    table = pd.read_csv(data.folder / f"{task.table}.csv", keep_default_na=False)
-    rows = {row[table.columns[0]]: row for row in table.to_dict("records")}
-    names = [(s, name) for s in ("validation", "test") for name in data.manifest["sources"][s]]
     seen: dict[str, list] = {"validation": [], "test": []}
+    if task.judge is None:
+        return seen
+    sources = {source.name: source for source in task.survey(raw, options).sources}
+    rows = _rows(task, data)
+    names = [(s, name) for s in seen for name in data.manifest["sources"][s]]
     for i, (split, name) in enumerate(names):
         progress(i, len(names))
         if name not in data.manifest["bad"]:
             looked = task.look(sources[name], classify, options)
-            seen[split].append((sources[name], rows[name], looked))
+            seen[split].append((sources[name], rows.get(name, {}), looked))
     progress(len(names), len(names))
     return seen
 
 
+def _rows(task: Task, data: Data) -> dict[str, dict[str, Any]]:
+    """Returns source -> its row of the task's table of sources, where it has one."""
+    if task.table is None:
+        return {}
+    table = pd.read_csv(data.folder / f"{task.table}.csv", keep_default_na=False)
+    return {row[table.columns[0]]: row for row in table.to_dict("records")}
+
+
 def _judged(task: Task, seen: list, thresholds: dict[str, float]):
-    """Returns the sum of what is found and missed in some files."""
+    """Returns the sum of what is found and missed in some files; None where no truth is known."""
     counts = [
         task.judge(source, row, task.answer(looked, thresholds)) for source, row, looked in seen
     ]
-    return reduce(operator.add, [count for count in counts if count is not None])
+    counts = [count for count in counts if count is not None]
+    return reduce(operator.add, counts) if counts else None
 
 
-def _thresholds(task: Task, seen: list) -> dict[str, float]:
-    """Returns the decision threshold that serves users best, and the one of sure findings.
+def _thresholds(task: Task, seen: list, labels: np.ndarray, likely: np.ndarray) -> dict[str, float]:
+    """Returns two classes' decision threshold that serves users best, and that of sure findings.
 
     What counts is what is found in whole files, so that is what the decision is chosen by; of
     equally good thresholds the middle one. Findings at or above "confident" were right at least 95
     times of 100 on the validation files, and more likely than not; it is 1 where too few were.
+    Where no file can be judged, the decision is by the F1 of labelled examples.
+
+    Args:
+      task: the question.
+      seen: the validation files, see `_seen`.
+      labels: [n] int, of the validation split's labelled examples.
+      likely: [n, classes] float, their probabilities.
     """
+    if len(task.classes) != 2:
+        return {}
     grid = np.round(np.linspace(0.05, 0.95, 19), 3)
     found = [_judged(task, seen, {"decision": t, "confident": 1.0}) for t in grid]
+    if found[0] is None:
+        if task.judge:
+            LOG.warning(
+                "No validation file has a known truth, so single examples choose the threshold."
+            )
+        return scores.thresholds(labels, likely) | {"confident": 1.0}
     values = np.nan_to_num([one.scores[task.judged_by] for one in found], nan=-1.0)
     best = np.flatnonzero(values >= values.max() - 1e-9)
     decision = float(grid[best[len(best) // 2]])
@@ -117,21 +183,22 @@ def _thresholds(task: Task, seen: list) -> dict[str, float]:
     return {"decision": decision, "confident": float(sure[0]) if sure else 1.0}
 
 
-def _said(data: training.Data, split: str, classify: Classify) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels [n] and probabilities [n, classes] of a split's labelled examples."""
+def _said(data: Data, split: str, classify: Classify) -> tuple[np.ndarray, np.ndarray]:
+    """Returns labels [n] and probabilities [n, classes] of a split's examples, in order."""
     labels, said = [], []
+    part = inputs.Part((split,))
     for features, label in inputs.batches(
-        data.folder, split, manifest=data.manifest, batch_size=256
+        data.folder, part, manifest=data.manifest, batch_size=256
     ):
         labels.append(label.numpy())
-        said.append(classify(features["image"].numpy()))
+        said.append(classify(*(features[name].numpy() for name in features)))
     if not labels:
         raise UserError(f"The {split} split is empty. Add data, or pack with another --split.")
     return np.concatenate(labels), np.concatenate(said)
 
 
-def _described(data: training.Data, split: str) -> pd.DataFrame:
-    """Returns key, group and metadata of a split's examples, in order."""
+def _described(data: Data, split: str, labels: np.ndarray) -> pd.DataFrame:
+    """Returns split, key, group, metadata and label of a split's examples, in order."""
     kinds = data.manifest["metadata"]
     text = {name for name, kind in kinds.items() if kind != "int64"} | {"key", "group"}
     wanted = {
@@ -150,4 +217,6 @@ def _described(data: training.Data, split: str) -> pd.DataFrame:
     for name in text & set(frame):
         if kinds.get(name) != "float64":
             frame[name] = [value.decode() for value in frame[name]]
+    frame.insert(0, "split", split)
+    frame["label"] = labels
     return frame

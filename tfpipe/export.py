@@ -1,66 +1,114 @@
-"""A trained model as a SavedModel: raw bytes or pixels in, probabilities or embeddings out."""
+"""A trained model as a SavedModel: raw bytes or numbers in, answers or embeddings out.
 
+What a model takes and answers is told by the names of its inputs and of its output alone.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from tfpipe.models import reconstructs
 from tfpipe.models.parts import Spec
+
+Features = dict[str, tf.Tensor]
+Answer = Callable[[Features], dict[str, tf.Tensor]]
 
 
 def write(model: keras.Model, spec: Spec, path: Path) -> None:
-    """Writes the SavedModel with its three signatures."""
-    embedder = keras.Model(model.inputs, model.get_layer("embedding").output)
-    classes = tf.constant(spec.classes)
-    columns = {"columns": tf.TensorSpec((None, len(spec.columns)), tf.float32, name="columns")}
-    columns = columns if spec.columns else {}
-    image = tf.TensorSpec((None, *spec.image_shape), spec.image_dtype, name="image")
+    """Writes the SavedModel with its three signatures.
 
-    def answered(inputs):
-        probabilities = model(inputs, training=False)
+    serving_default takes `image_bytes` (encoded pictures) and `columns`, predict_tensor and embed
+    take `image` and `columns`; each only where the model does.
+    """
+    answer = _reconstructed(model) if reconstructs(model) else _classified(model, spec)
+    embedder = keras.Model(model.input, model.get_layer("embedding").output)
+
+    def embed(features: Features) -> dict[str, tf.Tensor]:
+        embedding = embedder(features, training=False)
+        return {"embedding": tf.cast(embedding, tf.float32)}
+
+    def from_bytes(features: Features) -> dict[str, tf.Tensor]:
+        if "image" in features:
+            features = {**features, "image": _decoded(features["image"], spec)}
+        return answer(features)
+
+    names = inputs_of(model)
+    kinds = {
+        "image": tf.TensorSpec((None, *spec.image_shape), spec.image_dtype, name="image"),
+        "columns": tf.TensorSpec((None, len(spec.columns)), tf.float32, name="columns"),
+    }
+    encoded = kinds | {"image": tf.TensorSpec((None,), tf.string, name="image_bytes")}
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(embedder)
+    for signature, function, taken in (
+        ("serving_default", from_bytes, encoded),
+        ("predict_tensor", answer, kinds),
+        ("embed", embed, kinds),
+    ):
+        archive.add_endpoint(signature, _of_tensors(function, names), [taken[n] for n in names])
+    archive.write_out(str(path), verbose=False)
+
+
+def inputs_of(model: keras.Model) -> list[str]:
+    """Returns the names of a model's inputs: "image", "columns" or both, in this order."""
+    return [name for name in ("image", "columns") if name in model.input]
+
+
+def with_target(model: keras.Model) -> keras.Model:
+    """Returns an autoencoder that answers (what it was to give back, what it gives back).
+
+    Both are [batch, height, width, channels] float32 in 0..1.
+    """
+    return keras.Model(model.input, [model.get_layer("unit_scale").output, model.output])
+
+
+def squared_errors(target: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
+    """Returns each picture's mean squared error [batch], of pixels [batch, h, w, c] in 0..1."""
+    return tf.reduce_mean(tf.square(target - given), axis=[1, 2, 3])
+
+
+def _classified(model: keras.Model, spec: Spec) -> Answer:
+    classes = tf.constant(spec.classes)
+
+    def answer(features: Features) -> dict[str, tf.Tensor]:
+        probabilities = model(features, training=False)
         return {
             "probabilities": probabilities,
             "label": tf.argmax(probabilities, axis=-1),
             "classes": tf.tile(classes[None], [tf.shape(probabilities)[0], 1]),
         }
 
-    def from_bytes(image_bytes, **rest):
-        decoded = tf.map_fn(
-            lambda encoded: _decoded(encoded, spec),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec(spec.image_shape, spec.image_dtype),
-        )
-        return answered({"image": decoded, **rest})
-
-    def from_tensor(image, **rest):
-        return answered({"image": image, **rest})
-
-    def embed(image, **rest):
-        return {
-            "embedding": tf.cast(embedder({"image": image, **rest}, training=False), tf.float32)
-        }
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.track(embedder)
-    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    archive.add_endpoint(
-        "serving_default", _named(from_bytes, columns), [encoded, *columns.values()]
-    )
-    archive.add_endpoint("predict_tensor", _named(from_tensor, columns), [image, *columns.values()])
-    archive.add_endpoint("embed", _named(embed, columns), [image, *columns.values()])
-    archive.write_out(str(path), verbose=False)
+    return answer
 
 
-def _named(function, columns: dict):
-    """Returns the function with as many positional arguments as a signature of this task has."""
-    if columns:
-        return lambda image, columns: function(image, columns=columns)
-    return lambda image: function(image)
+def _reconstructed(model: keras.Model) -> Answer:
+    both = with_target(model)
+
+    def answer(features: Features) -> dict[str, tf.Tensor]:
+        target, given = both(features, training=False)
+        return {"reconstruction": given, "error": squared_errors(target, given)}
+
+    return answer
+
+
+def _of_tensors(function: Answer, names: list[str]) -> Callable:
+    """Returns the function of a signature's tensors in order, as an archive wants it."""
+    return lambda *tensors: function(dict(zip(names, tensors, strict=True)))
 
 
 def _decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
-    """Decodes one picture's bytes to the shape and dtype that the model takes."""
+    """Decodes pictures' bytes [batch] to the shape and dtype that the model takes."""
+    return tf.map_fn(
+        lambda one: _picture(one, spec),
+        encoded,
+        fn_output_signature=tf.TensorSpec(spec.image_shape, spec.image_dtype),
+    )
+
+
+def _picture(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
     height, width, channels = spec.image_shape
     if spec.image_dtype == "float32":
         return tf.reshape(tf.io.decode_raw(encoded, tf.float32), spec.image_shape)

@@ -1,5 +1,6 @@
 """What a report is made of, read from files alone: a version's card, predictions and records."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from tfpipe import manifests, saved
+from tfpipe import manifests, saved, scores
 from tfpipe.errors import UserError
 from tfpipe.tasks import TASKS
 
@@ -23,6 +24,15 @@ METRICS = {
     "balanced_accuracy": ("Balanced accuracy", "one class is missing"),
     "accuracy": ("Accuracy", "no examples"),
     "accuracy_of_commoner_class": ("Accuracy of always saying the commoner class", "no examples"),
+    "accuracy_of_commonest_class": ("Accuracy of always saying the commonest class", "no examples"),
+    "macro_f1": ("F1, mean of the classes", "no examples"),
+    "macro_average_precision": ("Average precision, mean of the classes", "no examples"),
+    "macro_roc_auc": ("Area under the ROC curve, mean of the classes", "there is only one class"),
+    "log_loss": ("Log loss (nats)", "no examples"),
+    "classes_that_occur": ("Classes among them", "not counted"),
+    "mean_squared_error": ("Mean squared error", "no examples"),
+    "error_of_mean_picture": ("Variance (error of the mean picture)", "no examples"),
+    "variance_explained": ("Variance explained", "all pictures are alike"),
     "examples": ("Examples", "not counted"),
     "positives": ("Positives among them", "not counted"),
     "layer_f1": ("Layer F1", "no layer in the table, none found"),
@@ -33,8 +43,16 @@ METRICS = {
     "layers_found": ("Layers found, right or wrong", "not counted"),
 }
 
+GUARDED = re.compile(r"^'(?=[=+\-@\t\r])")  # see tables.write_csv
 FEWEST_PHOTOS = 5  # fewer cannot tell how far other photos would move a score
 DRAWS = 200  # of photos, for the spread of a score
+
+
+def title_of(metric: str) -> str:
+    """Returns what a metric is called; one of a task's own is called by its name."""
+    if metric in METRICS:
+        return METRICS[metric][0]
+    return metric.replace("_", " ").capitalize()
 
 
 class Judged(NamedTuple):
@@ -86,45 +104,71 @@ class Facts:
         return "window" if "depth_top_m" in self.frame else "picture"
 
     @property
+    def is_autoencoder(self) -> bool:
+        """Whether the model gives pictures back; else it names classes."""
+        return self.card["kind"] == "autoencoder"
+
+    @property
     def threshold(self) -> float:
         """The probability from which on a two-class model says the positive class."""
         return self.card["thresholds"]["decision"]
 
+    @property
+    def first_metric(self) -> str:
+        """The score that `spread` is of."""
+        if self.is_autoencoder:
+            return "mean_squared_error"
+        return "average_precision" if len(self.card["classes"]) == 2 else "accuracy"
+
+    @cached_property
+    def scored(self) -> pd.DataFrame:
+        """The rows of predictions.csv that the test scores are of; a classifier's are labelled."""
+        frame = self.of_split("test")
+        return frame if self.is_autoencoder else frame[frame["label"] >= 0].reset_index(drop=True)
+
     @cached_property
     def test(self) -> Judged:
-        """The test split."""
-        classes = tuple(self.card["classes"])
-        frame = self.frame[(self.frame["split"] == "test") & (self.frame["label"] >= 0)]
+        """The test split, of a classifier."""
+        classes, frame = tuple(self.card["classes"]), self.scored
         likely = frame[[f"p_{name}" for name in classes]].to_numpy(float)
-        if len(classes) == 2:
-            said = (likely[:, 1] >= self.threshold).astype(int)
-        else:
-            said = likely.argmax(axis=1)
+        said = scores.said(likely, thresholds=self.card["thresholds"])
         labels = frame["label"].to_numpy(int)
-        return Judged(frame.reset_index(drop=True), labels, likely, said, classes)
+        return Judged(frame, labels, likely, said, classes)
 
     @cached_property
     def spread(self) -> tuple[float, float] | None:
-        """Between what average precision lies in 95 % of draws of as many test photos.
+        """Between what the first metric lies in 95 % of draws of as many test photos.
 
         Whole photos are drawn, with replacement (Efron & Tibshirani 1993, chapter 13), since their
-        windows are not independent. None for more than two classes, or fewer than five photos.
+        windows are not independent. None for fewer than five photos.
         """
-        labels, positive = self.test.labels, self.test.probabilities[:, 1]
-        photos, of = np.unique(self.test.frame[self.photo].to_numpy(str), return_inverse=True)
-        if len(self.test.classes) != 2 or len(photos) < FEWEST_PHOTOS:
+        photos, of = np.unique(self.scored[self.photo].to_numpy(str), return_inverse=True)
+        if len(photos) < FEWEST_PHOTOS:
             return None
         rng = np.random.default_rng(0)
         draws = rng.multinomial(len(photos), np.full(len(photos), 1 / len(photos)), size=DRAWS)
-        drawn = [
-            metrics.average_precision_score(labels, positive, sample_weight=times[of])
-            for times in draws
-            if times[of][labels == 1].any()
-        ]
+        drawn = [self._first_score(times[of]) for times in draws]
+        drawn = [score for score in drawn if score is not None]
         if not drawn:
             return None
         low, high = np.percentile(drawn, (2.5, 97.5))
         return float(low), float(high)
+
+    def of_split(self, split: str) -> pd.DataFrame:
+        """Returns the rows of predictions.csv of a split."""
+        return self.frame[self.frame["split"] == split].reset_index(drop=True)
+
+    def _first_score(self, times: np.ndarray) -> float | None:
+        """Returns the first metric with each test picture counted so many times, [n] int."""
+        if self.is_autoencoder:
+            return float(np.average(self.scored["error"], weights=times))
+        labels = self.test.labels
+        if len(self.test.classes) != 2:
+            return float(np.average(self.test.said == labels, weights=times))
+        if not times[labels == 1].any():
+            return None
+        positive = self.test.probabilities[:, 1]
+        return float(metrics.average_precision_score(labels, positive, sample_weight=times))
 
     @cached_property
     def table(self) -> pd.DataFrame | None:
@@ -161,5 +205,7 @@ def read(version: Path, folder: Path) -> Facts:
         raise UserError(
             f"{path} is missing or no table, so there is nothing to report. Train a new version."
         ) from error
+    for name in text & set(names):
+        frame[name] = frame[name].str.replace(GUARDED, "", regex=True)
     task = TASKS.get(card["task"])
     return Facts(version, folder, card, manifest, frame, task.table if task else None)

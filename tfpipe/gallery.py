@@ -1,10 +1,10 @@
 """Where a model was wrong: by what its pictures show, and the pictures themselves."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from tfpipe import page, pictures
@@ -52,33 +52,88 @@ def by_kind(known: Facts) -> Html | None:
 
 def gallery(known: Facts) -> Html:
     """Returns the most wrong pictures of the test split, and the surest right ones beside them."""
-    lists = _lists(known.test)
-    keys = {known.test.frame["key"].iloc[i] for _, _, chosen in lists for i in chosen}
+    judged, lists = known.test, _lists(known.test)
+    keys = {judged.frame["key"].iloc[i] for _, _, rows in lists for i in rows}
     found = _pictures(known.records, keys, manifest=known.manifest)
-    parts = []
-    for title, of, chosen in lists:
-        shown = [_figure(known.test, i, of=of, found=found) for i in chosen]
-        none = page.tag("p", "There is none.", class_="soft")
-        parts += [
-            page.tag("h3", title),
-            page.tag("div", *shown, class_="gallery") if shown else none,
-        ]
-    return page.joined(*parts)
+    return page.joined(
+        *(
+            titled(title, [_figure(judged, i, of=of, found=found) for i in rows])
+            for title, of, rows in lists
+        )
+    )
+
+
+def titled(title: str, figures: list[Html]) -> Html:
+    """Returns figures in rows under a title."""
+    none = page.tag("p", "There is none.", class_="soft")
+    shown = page.tag("div", *figures, class_="gallery") if figures else none
+    return page.joined(page.tag("h3", title), shown)
+
+
+def chosen(frame: pd.DataFrame, order: np.ndarray, *, most: int) -> list[int]:
+    """Returns row numbers by rising `order` [rows] float, at most three of one photo.
+
+    Rows whose order is inf are left out.
+    """
+    photos = frame["photo" if "photo" in frame else "group"].to_numpy()
+    taken: dict[str, int] = {}
+    rows = []
+    for i in np.argsort(order, kind="stable"):
+        if np.isfinite(order[i]) and taken.get(photos[i], 0) < OF_ONE_PHOTO and len(rows) < most:
+            taken[photos[i]] = taken.get(photos[i], 0) + 1
+            rows.append(int(i))
+    return rows
+
+
+def figure(row: pd.Series, told: list[str], *, png: bytes | None) -> Html:
+    """Returns a picture of an example with what is told of it.
+
+    Args:
+      row: of predictions.csv.
+      told: lines beside the picture's name and depth.
+      png: the picture; None where it is not in the records.
+    """
+    lines = [str(row["photo"] if "photo" in row else row["key"])]
+    if "depth_top_m" in row and "depth_bottom_m" in row:
+        lines.append(f"{row['depth_top_m']:.3f} to {row['depth_bottom_m']:.3f} m")
+    lines += told
+    if "type_of_feature" in row:
+        lines.append(row["type_of_feature"] or NOTHING)
+    caption = page.tag("figcaption", *(page.joined(line, Html("<br>")) for line in lines))
+    if png is None:
+        return page.tag("figure", page.tag("p", "not in the records", class_="soft"), caption)
+    uri = page.data_uri(png, kind="image/png")
+    return page.tag("figure", page.tag("img", src=uri, alt=", ".join(lines)), caption)
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    """Returns a picture fit to be seen, [height, width] or [height, width, 3] uint8, and small."""
+    image = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, 0]
+    if image.dtype.kind == "f":
+        finite = image[np.isfinite(image)]
+        low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0, 1)
+        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+        image = np.nan_to_num(255 * image).astype(np.uint8)
+    image = pictures.to_uint8(np.ascontiguousarray(image))
+    scale = (MOST_PX / (image.shape[0] * image.shape[1])) ** 0.5
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _lists(judged: Judged) -> list[tuple[str, int, list[int]]]:
     """Returns (title, class whose probability is told or -1, row numbers) of each list."""
+
+    def first(where: np.ndarray, order: np.ndarray, *, most: int) -> list[int]:
+        return chosen(judged.frame, np.where(where, order, np.inf), most=most)
+
     rows = np.arange(len(judged.labels))
-    true = judged.probabilities[rows, judged.labels]
     wrong = judged.said != judged.labels
     if len(judged.classes) > 2:
+        sure = -judged.probabilities[rows, judged.said]
         return [
-            (
-                "Most wrong: least sure of the true class",
-                -1,
-                _chosen(judged, wrong, true, most=WRONG),
-            ),
-            ("Surest right ones", -1, _chosen(judged, ~wrong, -true, most=RIGHT)),
+            ("Surest mistakes", -1, first(wrong, sure, most=WRONG)),
+            ("Surest right ones", -1, first(~wrong, sure, most=RIGHT)),
         ]
     positive, name = judged.probabilities[:, 1], judged.classes[1]
     is_positive = judged.labels == 1
@@ -86,53 +141,28 @@ def _lists(judged: Judged) -> list[tuple[str, int, list[int]]]:
         (
             f"False positives: called {name} with the highest probability",
             1,
-            _chosen(judged, wrong & ~is_positive, -positive, most=WRONG),
+            first(wrong & ~is_positive, -positive, most=WRONG),
         ),
         (
             f"False negatives: {name} with the lowest probability",
             1,
-            _chosen(judged, wrong & is_positive, positive, most=WRONG),
+            first(wrong & is_positive, positive, most=WRONG),
         ),
         (
             f"For comparison: {name}, rightly and most surely found",
             1,
-            _chosen(judged, ~wrong & is_positive, -positive, most=RIGHT),
+            first(~wrong & is_positive, -positive, most=RIGHT),
         ),
     ]
-
-
-def _chosen(judged: Judged, where: np.ndarray, order: np.ndarray, *, most: int) -> list[int]:
-    """Returns row numbers of `where` by rising `order`, at most three of one photo."""
-    photos = judged.frame["photo" if "photo" in judged.frame else "group"].to_numpy()
-    taken: dict[str, int] = {}
-    chosen = []
-    for i in np.argsort(order, kind="stable"):
-        if where[i] and taken.get(photos[i], 0) < OF_ONE_PHOTO and len(chosen) < most:
-            taken[photos[i]] = taken.get(photos[i], 0) + 1
-            chosen.append(int(i))
-    return chosen
 
 
 def _figure(judged: Judged, i: int, *, of: int, found: dict[str, bytes]) -> Html:
     row = judged.frame.iloc[i]
     of = judged.said[i] if of < 0 else of
-    lines = [str(row["photo"] if "photo" in row else row["key"])]
-    if "depth_top_m" in row and "depth_bottom_m" in row:
-        lines.append(f"{row['depth_top_m']:.3f} to {row['depth_bottom_m']:.3f} m")
-    lines.append(f"p({judged.classes[of]}) = {judged.probabilities[i, of]:.3f}")
+    told = [f"p({judged.classes[of]}) = {judged.probabilities[i, of]:.3f}"]
     if len(judged.classes) > 2:
-        lines.append(f"is {judged.classes[judged.labels[i]]}")
-    if "type_of_feature" in row:
-        lines.append(row["type_of_feature"] or NOTHING)
-    caption = page.tag("figcaption", *_broken(lines))
-    if row["key"] not in found:
-        return page.tag("figure", page.tag("p", "not in the records", class_="soft"), caption)
-    uri = page.data_uri(found[row["key"]], kind="image/png")
-    return page.tag("figure", page.tag("img", src=uri, alt=", ".join(lines)), caption)
-
-
-def _broken(lines: Iterable[str]) -> list[Html]:
-    return [page.joined(line, Html("<br>")) for line in lines]
+        told.append(f"is {judged.classes[judged.labels[i]]}")
+    return figure(row, told, png=found.get(row["key"]))
 
 
 def _pictures(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, bytes]:
@@ -146,7 +176,7 @@ def _pictures(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, byte
         )
         if key in keys:
             image = tf.io.parse_single_example(record, names)["image"].numpy()
-            found[key] = pictures.encode_png(_shown(_pixels(image, manifest=manifest)))
+            found[key] = pictures.encode_png(shown(_pixels(image, manifest=manifest)))
     return found
 
 
@@ -156,18 +186,3 @@ def _pixels(encoded: bytes, *, manifest: dict) -> np.ndarray:
     if manifest["image_encoding"] == "bytes":
         return np.frombuffer(encoded, dtype).reshape(shape)
     return tf.io.decode_png(encoded, channels=shape[-1], dtype=tf.as_dtype(dtype)).numpy()
-
-
-def _shown(image: np.ndarray) -> np.ndarray:
-    """Returns a picture fit to be seen, [height, width] or [height, width, 3] uint8, and small."""
-    image = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, 0]
-    if image.dtype.kind == "f":
-        finite = image[np.isfinite(image)]
-        low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0, 1)
-        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
-        image = np.nan_to_num(255 * image).astype(np.uint8)
-    image = pictures.to_uint8(np.ascontiguousarray(image))
-    scale = (MOST_PX / (image.shape[0] * image.shape[1])) ** 0.5
-    if scale >= 1:
-        return image
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -5,45 +5,75 @@ sides. The same model is trained once more on such a split, so that a report can
 numbers side by side.
 """
 
+import logging
 import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpipe import scores, training
+from tfpipe import compiling, inputs, reconstructions, scores, scoring, training
+from tfpipe.models import reconstructs
+from tfpipe.reconstructions import UNLABELLED
+from tfpipe.settings import Data, Settings
 from tfpipe.task import SPLITS
 
+LOG = logging.getLogger("tfpipe")
 MOST = 20_000  # pictures used at most
 
 
 def random_split_scores(
-    build: Callable[[], keras.Model], data: training.Data, *, settings: training.Settings
-) -> dict[str, float]:
+    build: Callable[[], keras.Model], data: Data, *, settings: Settings
+) -> dict[str, Any] | None:
     """Returns the test scores that a model gets when pictures are split at random.
 
     Args:
       build: returns the untrained model.
       data: the honest records.
       settings: as the honest model was trained.
+
+    Returns:
+      Metric to value; None, with a warning, where pictures are too few to fill three splits.
     """
     with tempfile.TemporaryDirectory() as folder:
         mixed = _mixed(data, Path(folder), seed=settings.seed)
         keras.utils.set_random_seed(settings.seed)
         model = build()
-        training.prepare(model, mixed, settings=settings)
-        training.fit_to_end(model, mixed, settings=settings)
-        labels, said = training.predicted(model, mixed, "validation")
-        threshold = scores.best_threshold(labels, said[:, 1])
-        labels, said = training.predicted(model, mixed, "test")
-        return scores.of_two_classes(labels, said, threshold=threshold)
+        rebuilds = reconstructs(model)
+        if not all(_usable(mixed, split, unlabelled=rebuilds) for split in SPLITS):
+            LOG.warning(
+                "There are too few pictures to split them at random, so nothing is claimed."
+            )
+            return None
+        compiling.prepare(model, mixed, settings=settings)
+        training.fit(model, mixed, settings=settings)
+        if rebuilds:
+            return reconstructions.scores(reconstructions.errors(model, mixed)["test"])
+        thresholds = scores.thresholds(*_labelled(model, mixed, inputs.VALIDATION))
+        return scores.of_classes(*_labelled(model, mixed, inputs.TEST), thresholds=thresholds)
 
 
-def _mixed(data: training.Data, folder: Path, *, seed: int) -> training.Data:
+def _usable(data: Data, split: str, *, unlabelled: bool) -> bool:
+    """Returns whether a split has pictures to learn from: labelled, and of more than one class."""
+    counts = dict(data.manifest["counts"][split])
+    loose = counts.pop(UNLABELLED, 0)
+    if unlabelled:
+        return sum(counts.values()) + loose > 0
+    return sum(count > 0 for count in counts.values()) > 1
+
+
+def _labelled(model: keras.Model, data: Data, part: inputs.Part):
+    """Returns labels [n] and probabilities [n, classes] of a part's labelled examples."""
+    labels, said = scoring.predicted(model, data, part)
+    return labels[labels >= 0], said[labels >= 0]
+
+
+def _mixed(data: Data, folder: Path, *, seed: int) -> Data:
     """Writes the same records anew, each picture in a split of its own draw."""
     manifest = data.manifest
     total = sum(shard["count"] for shard in manifest["shards"])
@@ -55,13 +85,16 @@ def _mixed(data: training.Data, folder: Path, *, seed: int) -> training.Data:
     for i, record in enumerate(tf.data.TFRecordDataset(paths).as_numpy_iterator()):
         label = int(tf.io.parse_single_example(record, wanted)["label"])
         draw = zlib.crc32(f"{seed} {i}".encode()) / 2**32
-        if label < 0 or draw * total > MOST:
+        if draw * total > MOST:
             continue
         place = draw * max(total / MOST, 1)
         split = SPLITS[min(int(np.searchsorted(bounds, place, side="right")), 2)]
         writers[split].write(record)
-        counts[split][manifest["classes"][label]] += 1
+        name = manifest["classes"][label] if label >= 0 else UNLABELLED
+        counts[split][name] = counts[split].get(name, 0) + 1
     for writer in writers.values():
         writer.close()
     shards = [{"name": s, "split": s, "count": sum(counts[s].values())} for s in SPLITS]
-    return replace(data, folder=folder, manifest=manifest | {"counts": counts, "shards": shards})
+    manifest = manifest | {"counts": counts, "shards": shards}
+    parts = {"train": inputs.TRAIN, "validation": inputs.VALIDATION}
+    return replace(data, folder=folder, manifest=manifest, **parts)

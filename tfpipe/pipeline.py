@@ -1,21 +1,38 @@
 """The stages one after the other: what `tfpipe tune` and `tfpipe train` do."""
 
-import inspect
+import json
+import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-import tuning
-from tfpipe import evaluation, inputs, manifests, naive, report, saved, search, training
-from tfpipe.errors import UserError
+from tfpipe import (
+    compiling,
+    evaluation,
+    files,
+    inputs,
+    jobs,
+    logs,
+    naive,
+    report,
+    saved,
+    search,
+    searching,
+    tables,
+    training,
+)
+from tfpipe.jobs import Job
 from tfpipe.models import MODELS
 from tfpipe.models.parts import Spec
-from tfpipe.task import Task, choose
+from tfpipe.precision import compute_policy
+from tfpipe.searching import Team
+from tfpipe.task import Task
 
+LOG = logging.getLogger("tfpipe")
 Tell = Callable[[str, dict[str, Any]], None]
 
 
@@ -34,6 +51,8 @@ class Run:
       precision: "auto", "float32" or "mixed_bfloat16".
       fixed: builder's arguments and training values given by the user.
       with_naive: whether to train once more on a random split, for comparison.
+      tensorboard: folder of event files, or None.
+      mlflow: tracking URI, or None.
       tell: told (stage, facts) as it goes.
     """
 
@@ -47,52 +66,41 @@ class Run:
     precision: str = "auto"
     fixed: dict[str, Any] = field(default_factory=dict)
     with_naive: bool = True
+    tensorboard: Path | None = None
+    mlflow: str | None = None
     tell: Tell = lambda stage, facts: None
 
 
-def tune(run: Run, *, quick: bool, algorithm: str, epochs: int | None) -> dict[str, Any]:
+def tune(run: Run, job: Job, *, team: Team, epochs: int | None) -> dict[str, Any]:
     """Searches, or goes on searching; trains the winner; publishes it as the next version.
 
     Args:
       run: the run.
-      quick: smaller models and budget.
-      algorithm: "hyperband" or "bayesian".
+      job: what is searched.
+      team: who runs the trials.
       epochs: of the winner's training; None for the search's own.
 
     Returns:
-      {"version", "path", "scores", "best"}.
+      {"version", "path", "scores"}.
     """
-    key = (run.task.name, run.model)
-    known = tuning.SEARCHES.get(key)
-    if known is None:
-        there = ", ".join(model for task, model in tuning.SEARCHES if task == run.task.name)
-        raise UserError(
-            f"There is no search space for {run.model} on {run.task.name}, only for {there}."
-        )
     data, spec = opened(run)
     _policy(run)
-    space = known.quick_space if quick else known.space
-    plan = search.Plan(
-        space=lambda hp: space(hp) | model_part(run),
-        training=lambda hp: known.training(hp) | _training_part(run),
-        algorithm=algorithm,
-        max_epochs=known.quick_max_epochs if quick else known.max_epochs,
-        factor=known.factor,
-        max_trials=known.quick_max_trials if quick else known.max_trials,
-        fixed=run.fixed,
-    )
-    folder = run.models / "search"
-    best = search.tune(
-        lambda arguments: MODELS[run.model](spec, **arguments),
-        data,
-        folder,
-        plan=plan,
-        settings=run.settings,
+    best = searching.tune(
+        job,
+        run.models / "search",
+        records=(data, spec),
+        team=team,
         report=lambda told: run.tell("search", told),
     )
-    epochs = epochs or (known.quick_epochs if quick else known.epochs)
-    settings = replace(run.settings, **best["training"], epochs=epochs)
+    epochs = epochs or jobs.plan_of(job).epochs
+    settings = _to_the_end(replace(run.settings, epochs=epochs), best["training"])
     return _train(run, data, spec, best["model"], settings, best)
+
+
+def work(run: Run, job: Job, *, team: Team) -> None:
+    """Runs trials for the search of a chief elsewhere, until that is over."""
+    opened(run)
+    searching.work(job, run.models / "search", team=team)
 
 
 def train(run: Run) -> dict[str, Any]:
@@ -102,70 +110,57 @@ def train(run: Run) -> dict[str, Any]:
     best = search.read_best(run.models / "search")
     arguments = (best["model"] if best else {}) | model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
-    settings = replace(run.settings, **values)
-    return _train(run, data, spec, arguments, settings, best)
+    return _train(run, data, spec, arguments, _to_the_end(run.settings, values), best)
+
+
+def _to_the_end(settings: training.Settings, values: dict) -> training.Settings:
+    """Returns how a winner is trained: by a rate that falls to 0, and hard examples drawn more."""
+    return replace(settings, **{"schedule": "cosine", "mining": True} | values)
 
 
 def opened(run: Run) -> tuple[training.Data, Spec]:
     """Returns the records, checked whole, and what a model may know of them."""
-    manifest = manifests.trusted(run.folder)
-    stats = manifests.read_stats(run.folder)
-    spec = Spec(
-        image_shape=tuple(manifest["image_shape"]),
-        image_dtype=manifest["image_dtype"],
-        classes=tuple(manifest["classes"]),
-        columns=tuple(manifest["columns"]),
-        even_exposure=run.task.even_exposure,
-        **{name: tuple(values) for name, values in stats.items()},
-    )
-    return training.Data(run.folder, manifest, run.task.objective), spec
+    return jobs.opened(run.task, run.folder, model=run.model, is_checked=False)
 
 
 def _policy(run: Run) -> None:
-    keras.config.set_dtype_policy(training.compute_policy(run.precision))
+    keras.config.set_dtype_policy(compute_policy(run.precision))
 
 
 def _training_part(run: Run) -> dict:
-    return {k: v for k, v in run.fixed.items() if k in ("optimizer", "learning_rate")}
+    return jobs.fixed_parts(run.fixed, model=run.model)[1]
 
 
 def model_part(run: Run) -> dict:
     """Returns the user's builder arguments; an unknown one is refused with the nearest name."""
-    names = list(inspect.signature(MODELS[run.model]).parameters)[1:]
-    given = {k: v for k, v in run.fixed.items() if k not in ("optimizer", "learning_rate")}
-    for name in given:
-        choose(name, [*names, "optimizer", "learning_rate"], noun=f"hyperparameter of {run.model}")
-    return given
+    return jobs.fixed_parts(run.fixed, model=run.model)[0]
 
 
 def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     def built() -> keras.Model:
         return MODELS[run.model](spec, **arguments)
 
-    settings = replace(settings, decay=True)
     keras.utils.set_random_seed(settings.seed)
-    model = built()
-    training.prepare(model, data, settings=settings)
-    tell = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: run.tell(
-            "train", {"epoch": epoch + 1, "epochs": settings.epochs, **logs}
-        )
-    )
-    history = training.fit_to_end(model, data, settings=settings, callbacks=[tell])
+    with compiling.strategy().scope():
+        model = built()
+        training.prepare(model, data, settings=settings)
+    kept = _kept(run, data, arguments, settings)
+    tellers = [
+        lambda epoch, told: run.tell("train", {"epoch": epoch, "epochs": settings.epochs, **told}),
+        logs.history_csv(kept / "history.csv"),
+        *_logs(run, arguments, settings),
+    ]
+    history = training.fit(model, data, settings=settings, kept=kept, told=tellers)
     claimed = None
     if run.with_naive:
         run.tell("naive", {})
         claimed = naive.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, built)
-
-    def classify(images: np.ndarray) -> np.ndarray:
-        return exported.predict_on_batch({"image": images})
-
     known = evaluation.evaluate(
         run.task,
         run.raw,
         data,
-        _batched(classify),
+        exported,
         options=run.options,
         progress=lambda done, total: run.tell("evaluate", {"done": done, "total": total}),
     )
@@ -184,19 +179,45 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         },
         "thresholds": known.thresholds,
         "scores": known.scores,
+        "by_class": known.by_class,
         "random_split_scores": claimed,
         "false_findings": known.false_kinds,
         "history": history,
         "search": best,
     }
-    checked = next(iter(inputs.batches(data.folder, "validation", manifest=data.manifest)))
-    draft = saved.publish(
-        exported, spec, run.models, card=card, pictures_checked=checked[0]["image"].numpy()
-    )
-    known.predictions.to_csv(draft / "assets.extra" / "predictions.csv", index=False)
+    batches = inputs.batches(data.folder, inputs.VALIDATION, manifest=data.manifest)
+    checked = next(batches.as_numpy_iterator())[0]
+    draft = saved.publish(exported, spec, run.models, card=card, checked=checked)
+    tables.write_csv(known.predictions, draft / "assets.extra" / "predictions.csv")
     report.write(draft, data.folder)
+    (draft / "assets.extra" / "history.csv").write_bytes((kept / "history.csv").read_bytes())
     path = saved.number(draft)
+    shutil.rmtree(kept)
     return {"version": int(path.name), "path": str(path), "scores": known.scores}
+
+
+def _kept(run: Run, data: training.Data, arguments: dict, settings: training.Settings) -> Path:
+    """Returns the folder of a training's state; another training's is moved aside first."""
+    folder = run.models / "training"
+    told = {"model": arguments, "settings": asdict(settings), "data": data.manifest["fingerprint"]}
+    told["precision"] = keras.config.dtype_policy().name
+    text, plan = json.dumps(told, sort_keys=True, default=str), folder / "plan.json"
+    if plan.is_file() and plan.read_text() != text:
+        aside = files.free(folder)
+        folder.replace(aside)
+        LOG.warning("An earlier training that was not finished is now %s.", aside)
+    files.replace(plan, text.encode())
+    return folder
+
+
+def _logs(run: Run, arguments: dict, settings: training.Settings) -> list[training.Told]:
+    found = []
+    if run.tensorboard:
+        found.append(logs.to_tensorboard(run.tensorboard))
+    if run.mlflow:
+        values = {"model": run.model, **arguments, **asdict(settings)}
+        found.append(logs.to_mlflow(run.mlflow, experiment=run.task.name, values=values))
+    return found
 
 
 def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
@@ -207,12 +228,3 @@ def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Mo
     rebuilt.set_weights(model.get_weights())
     keras.config.set_dtype_policy(policy)
     return rebuilt
-
-
-def _batched(classify: Callable, *, batch_size: int = 128) -> Callable:
-    def run(images: np.ndarray) -> np.ndarray:
-        return np.concatenate(
-            [classify(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-        )
-
-    return run

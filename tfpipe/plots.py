@@ -1,7 +1,8 @@
 """Figures of a report: each function draws one and returns it as the address of an SVG."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -43,8 +44,8 @@ STYLE = {
 }
 
 
-def losses(history: dict[str, list[float]]) -> str:
-    """Draws training and validation loss by epoch."""
+def losses(history: dict[str, list[float]], *, unit: str) -> str:
+    """Draws training and validation loss by epoch; `unit` is what a loss is here."""
 
     def draw(axes: Axes) -> None:
         for name, said, colour in zip(
@@ -53,7 +54,7 @@ def losses(history: dict[str, list[float]]) -> str:
             values = history.get(name, [])
             axes.plot(range(1, len(values) + 1), values, marker=".", color=colour, label=said)
         axes.legend()
-        _titles(axes, "Loss", x="epoch", y="cross-entropy (nats)")
+        _titles(axes, "Loss", x="epoch", y=unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
     return _drawn(draw)
@@ -156,41 +157,41 @@ def roc(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
     return _drawn(draw)
 
 
-def probabilities(
-    labels: np.ndarray, positive: np.ndarray, *, classes: Sequence[str], threshold: float
+def histograms(
+    named: Mapping[str, np.ndarray],
+    *,
+    title: str,
+    x: str,
+    high: float = 1.0,
+    threshold: float | None = None,
 ) -> str:
-    """Draws the histogram of the positive class's probability [n], for each true class."""
+    """Draws how often values [n] from 0 to `high` are met, for each name; where a threshold is."""
 
     def draw(axes: Axes) -> None:
-        edges = np.linspace(0, 1, BINS + 1)
-        for label, name in enumerate(classes):
-            counts = np.histogram(positive[labels == label], edges)[0]
-            colour = COLOURS[label]
+        edges = np.linspace(0, high, BINS + 1)
+        for (name, values), colour in zip(named.items(), cycle(COLOURS), strict=False):
+            counts = np.histogram(values, edges)[0]
             axes.stairs(counts, edges, color=colour, fill=True, alpha=0.25)
             axes.stairs(counts, edges, color=colour, lw=1.5, label=name)
-        axes.axvline(threshold, color=INK, lw=1.2, ls="--", label=f"threshold {threshold:.3f}")
+        if threshold is not None:
+            axes.axvline(threshold, color=INK, lw=1.2, ls="--", label=f"threshold {threshold:.3f}")
         axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 10 * axes.get_ylim()[1])  # a decade for the legend
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.legend()
-        _titles(
-            axes,
-            "Probabilities by true class",
-            x=f"probability of {classes[1]}",
-            y="count (log scale)",
-        )
+        axes.legend(loc="upper right", ncols=2)
+        _titles(axes, title, x=x, y="count (log scale)")
 
     return _drawn(draw)
 
 
-def search(trials: Sequence[dict[str, Any]], *, name: str) -> str:
-    """Draws the score of each trial, coloured by its epochs, and the best so far."""
+def search(trials: Sequence[dict[str, Any]], *, name: str, lowest: bool = False) -> str:
+    """Draws the score of each trial, coloured by its epochs, and the best (or lowest) so far."""
     scores = np.array([np.nan if t["score"] is None else t["score"] for t in trials], float)
     epochs = np.array([t.get("epochs", 0) for t in trials])
     order = np.arange(1, len(trials) + 1)
 
     def draw(axes: Axes) -> None:
-        best = np.fmax.accumulate(scores)
+        best = (np.fmin if lowest else np.fmax).accumulate(scores)
         axes.step(order, best, where="post", color=INK, lw=1.2, label="best so far")
         groups = np.array_split(np.unique(epochs), min(len(np.unique(epochs)), len(COLOURS)))
         for colour, few in zip(COLOURS, groups, strict=False):

@@ -59,8 +59,10 @@ def predict(
       What was done.
 
     Raises:
-      UserError: if a path or table is wrong, or not one file could be read.
+      UserError: if a path or table is wrong, not one file could be read, or the version is of an
+        autoencoder.
     """
+    _check_kind(version)
     loaded = saved.Loaded(version)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
     options = options_of(task, [*trained, *settings])
@@ -90,3 +92,20 @@ def predict(
     if windows:
         tables.write_csv(pd.DataFrame(shown), windows)
     return Predicted(len(rows), len(survey.sources) - len(bad), bad, survey.notes, overlays)
+
+
+def _check_kind(version: Path) -> None:
+    """Raises a UserError that names the classifiers there are if a version is of another kind."""
+    if saved.read_card(version)["kind"] == "classifier":
+        return
+    classifiers = [
+        path.name
+        for path in sorted(version.parent.parent.iterdir())
+        if (numbers := saved.versions(path))
+        and saved.read_card(path / str(numbers[-1]))["kind"] == "classifier"
+    ]
+    there = f"predict with --model {' or '.join(classifiers)}"
+    raise UserError(
+        f"Version {version.name} of {version.parent.name} is an autoencoder, which gives pictures "
+        f"back and names no classes: {there if classifiers else 'train a classifier first'}."
+    )

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -16,10 +17,11 @@ import tensorflow as tf
 
 from tfpipe import export, files, pictures
 from tfpipe.errors import UserError
+from tfpipe.models import reconstructs
 from tfpipe.models.parts import Spec
 
-TOLERANCE = 1e-5  # the exported model's probabilities may differ from the trained one's by so much
-CHECKED = 64  # pictures the two are compared on
+TOLERANCE = 1e-5  # the exported model's answers (0..1) may differ from the trained one's by so much
+CHECKED = 64  # examples the two are compared on
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "opencv-python-headless", "tfpipe")
 
 
@@ -36,7 +38,7 @@ def publish(
     folder: Path,
     *,
     card: dict[str, Any],
-    pictures_checked: np.ndarray,
+    checked: dict[str, np.ndarray],
 ) -> Path:
     """Exports a float32 model beside its place and checks it in a fresh process.
 
@@ -44,9 +46,9 @@ def publish(
       model: computes in float32.
       spec: what it was built from.
       folder: saved_models/<task>/<model>.
-      card: what the version is; file sums and package versions are added.
-      pictures_checked: [n, height, width, channels], real examples; the exported model's answers to
-        them must equal the trained one's.
+      card: what the version is; its kind, inputs, file sums and package versions are added.
+      checked: real examples, "image" [n, height, width, channels] and "columns" [n, columns] where
+        the task has some; the exported model's answers to them must equal the trained one's.
 
     Returns:
       The hidden folder, for `number` to publish once the report is in it.
@@ -68,7 +70,8 @@ def publish(
             f"{folder} cannot be written: {error.strerror or error}. Free some space or choose "
             "another folder by --models."
         ) from error
-    difference = _parity(model, spec, draft, images=pictures_checked[:CHECKED])
+    count = min(CHECKED, len(next(iter(checked.values()))))
+    difference = _parity(model, spec, draft, checked=checked)
     sums = {
         path.relative_to(draft).as_posix(): files.sha256(path)
         for path in sorted(draft.rglob("*"))
@@ -76,8 +79,10 @@ def publish(
     }
     written = card | {
         "version": _next(folder),
+        "kind": "autoencoder" if reconstructs(model) else "classifier",
+        "inputs": export.inputs_of(model),
         "spec": asdict(spec),
-        "parity": {"max_difference": difference, "tolerance": TOLERANCE, "pictures": CHECKED},
+        "parity": {"max_difference": difference, "tolerance": TOLERANCE, "pictures": count},
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "sha256": sums,
     }
@@ -98,13 +103,18 @@ def _next(folder: Path) -> int:
 
 
 def read_card(version: Path) -> dict[str, Any]:
-    """Returns a version's card."""
+    """Returns a version's card.
+
+    Raises:
+      UserError: if there is none that can be read.
+    """
     try:
-        return json.loads((version / "assets.extra" / "card.json").read_bytes())
+        card = json.loads((version / "assets.extra" / "card.json").read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(
             f"{version} has no readable card.json, so it is no tfpipe version."
         ) from error
+    return {"kind": "classifier", "inputs": ["image"]} | card  # the first versions were all such
 
 
 def find(models: Path, *, task: str, model: str | None, version: int | None) -> Path:
@@ -130,38 +140,80 @@ def find(models: Path, *, task: str, model: str | None, version: int | None) -> 
     return models / task / model / str(version or numbers[-1])
 
 
+def read_model(version: Path) -> keras.Model:
+    """Returns a version's model.keras, which can be looked into; checked against the card first."""
+    name = "assets.extra/model.keras"
+    _check(version, [name], read_card(version))
+    return keras.models.load_model(version / name)
+
+
 class Loaded:
     """A version's SavedModel, ready to classify; it is checked against its card first."""
 
     def __init__(self, version: Path):
         self.path, self.card = version, read_card(version)
-        for name, sha256 in self.card["sha256"].items():
-            if not (version / name).is_file() or files.sha256(version / name) != sha256:
-                raise UserError(
-                    f"{version / name} is missing or not what was exported. Export it again."
-                )
+        _check(version, self.card["sha256"], self.card)
         self._model = tf.saved_model.load(str(version))  # its signatures hold no reference to it
         self._call = self._model.signatures["predict_tensor"]
 
-    def classify(self, images: np.ndarray, *, batch_size: int = 128) -> np.ndarray:
-        """Returns probabilities [n, classes] float32 of images [n, height, width, channels]."""
-        parts = [
-            self._call(image=tf.constant(images[i : i + batch_size]))["probabilities"].numpy()
-            for i in range(0, len(images), batch_size)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.card["classes"])))
+    def classify(
+        self, images: np.ndarray, columns: np.ndarray | None = None, *, batch_size: int = 128
+    ) -> np.ndarray:
+        """Returns probabilities [n, classes] float32.
+
+        Args:
+          images: [n, height, width, channels]; left aside by a model of columns only.
+          columns: [n, columns] float32, where the task has some; likewise.
+          batch_size: examples shown at once.
+        """
+        return batched(
+            lambda features: self._call(**features)["probabilities"].numpy(),
+            {"image": images, "columns": columns},
+            names=self.card["inputs"],
+            batch_size=batch_size,
+        )
 
 
-def _parity(model: keras.Model, spec: Spec, path: Path, *, images: np.ndarray) -> float:
+def batched(
+    answer: Callable[[dict[str, tf.Tensor]], np.ndarray],
+    features: dict[str, np.ndarray | None],
+    *,
+    names: list[str],
+    batch_size: int = 128,
+) -> np.ndarray:
+    """Returns a model's answers [n, ...] to any number of examples, none included.
+
+    Args:
+      answer: some examples' features -> their answers.
+      features: "image" and "columns", [n, ...] each.
+      names: those the model takes.
+      batch_size: examples shown at once.
+    """
+    taken = {name: features[name] for name in names}
+    count = len(taken[names[0]])
+    parts = [
+        answer({name: tf.constant(array[i : i + batch_size]) for name, array in taken.items()})
+        for i in range(0, max(count, 1), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def _check(version: Path, names: Iterable[str], card: dict[str, Any]) -> None:
+    """Raises a UserError if a file of a version is not the one that the card vouches for."""
+    for name in names:
+        if not (version / name).is_file() or files.sha256(version / name) != card["sha256"][name]:
+            raise UserError(
+                f"{version / name} is missing or not what was exported. Export it again."
+            )
+
+
+def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np.ndarray]) -> float:
     """Returns how far the export, in a fresh process, is from the trained model."""
-    expected = model({"image": images}, training=False).numpy()
-    extra = path / "assets.extra"
-    encoded = (
-        [pictures.encode_png(image) for image in images] if spec.image_dtype == "uint8" else []
-    )
-    arrays = {"images": images, "expected": expected}
-    arrays |= {f"png{i:03d}": np.frombuffer(one, np.uint8) for i, one in enumerate(encoded)}
-    sample = extra / ".parity.npz"
+    taken = {name: checked[name][:CHECKED] for name in export.inputs_of(model)}
+    arrays = taken | {"expected": model(taken, training=False).numpy()}
+    for i, image in enumerate(taken.get("image", ())):
+        arrays[f"encoded{i:03d}"] = np.frombuffer(_encoded(image), np.uint8)
+    sample = path / "assets.extra" / ".parity.npz"
     np.savez(sample, **arrays)
     try:
         done = subprocess.run(
@@ -180,7 +232,14 @@ def _parity(model: keras.Model, spec: Spec, path: Path, *, images: np.ndarray) -
     if not difference <= TOLERANCE:
         shutil.rmtree(path, ignore_errors=True)
         raise UserError(
-            f"The exported model differs from the trained one by {difference:.2g} in probability, "
+            f"The exported model differs from the trained one by {difference:.2g} in its answers, "
             f"expected at most {TOLERANCE:g}. Nothing was published."
         )
     return difference
+
+
+def _encoded(image: np.ndarray) -> bytes:
+    """Returns a picture as the bytes that serving_default takes: a PNG, or floats as they are."""
+    if image.dtype == np.float32:
+        return image.tobytes()
+    return pictures.encode_png(image[:, :, 0] if image.shape[2] == 1 else image)

@@ -1,40 +1,65 @@
-"""The sections of a report: each function returns one, or None where there is nothing to tell."""
+"""The sections of any report: each function returns one, or None where there is nothing to tell."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from sklearn import metrics
 
-from tfpipe import page, plots
-from tfpipe.facts import METRICS, Facts
+from tfpipe import page, plots, schedules
+from tfpipe.facts import METRICS, Facts, title_of
 from tfpipe.page import Html, joined, tag
+from tfpipe.searches import ABOUT
 from tfpipe.task import SPLITS
 
 MOST_ROWS = 40  # of a table; the files have the rest
+ERRORS = ("mean_squared_error", "error_of_mean_picture")  # small, and the smaller the better
+COMPARED = (  # with those of a random split; the first that a model has is the one that counts
+    *("average_precision", "macro_average_precision", "mean_squared_error"),
+    *("f1", "macro_f1", "accuracy", "accuracy_of_commoner_class", "accuracy_of_commonest_class"),
+    "error_of_mean_picture",
+)
 
 
 def score(metric: str, scores: dict[str, Any] | None) -> Html:
     """Returns a metric's value as text, or a dash and why it has none."""
     there = metric in (scores or {})
     why = METRICS.get(metric, ("", "not defined here"))[1] if there else "not measured"
-    digits = 1 if metric.endswith("_mm") else 3
+    digits = 1 if metric.endswith("_mm") else 5 if metric in ERRORS else 3
     return page.number(scores[metric] if there else None, digits=digits, why=why)
+
+
+def by_split(known: Facts, names: Iterable[str]) -> Html:
+    """Returns a table of metrics, a column for each split."""
+    scores = known.card["scores"]
+    splits = [split for split in SPLITS if split in scores]
+    rows = [(title_of(n), *(score(n, scores[s]) for s in splits)) for n in names]
+    return page.table(("", *splits), rows)
+
+
+def listed(headings, rows: list, *, rest: str) -> Html | None:
+    """Returns a table of the first rows, and where the others are; None for no rows."""
+    if not rows:
+        return None
+    more = f"{len(rows) - MOST_ROWS:,} more are in {rest}."
+    return joined(
+        page.table(headings, rows[:MOST_ROWS]),
+        tag("p", more, class_="soft") if len(rows) > MOST_ROWS else None,
+    )
 
 
 def random_split(known: Facts) -> Html:
     """What the seed projects' way of splitting would have told of the same model."""
     claimed, honest = known.card["random_split_scores"], known.card["scores"]["test"]
-    wanted = ("average_precision", "f1", "accuracy", "accuracy_of_commoner_class")
-    rows = [(METRICS[name][0], score(name, honest), score(name, claimed)) for name in wanted]
+    wanted = [name for name in COMPARED if name in honest]
+    rows = [(title_of(name), score(name, honest), score(name, claimed)) for name in wanted]
     photo, window = known.photo, known.window
     why = (
         f"The {window}s of one {photo} are near-copies: they overlap, or share light and focus. "
         f"Split at random, they stand on both sides: a model is tested on what it learnt by heart. "
         f"A new {photo} will get what the first column says."
     )
-    key = "average_precision"
-    if claimed and claimed[key] > honest[key]:
-        why += f" It would have claimed {claimed[key] - honest[key]:.3f} more average precision."
+    if claimed:
+        why += _flattery(wanted[0], honest=honest[wanted[0]], claimed=claimed.get(wanted[0]))
     headings = ("Test split", f"whole {photo}s, as here", f"{window}s split at random")
     lacking = "The second training, on a random split, was left out, so nothing is claimed."
     return joined(
@@ -42,6 +67,18 @@ def random_split(known: Facts) -> Html:
         page.table(headings, rows),
         None if claimed else tag("p", lacking, class_="soft"),
     )
+
+
+def _flattery(metric: str, *, honest: float | None, claimed: float | None) -> str:
+    """Says how much better a random split makes a model look; "" where it does not."""
+    if _lacks(honest) or _lacks(claimed):
+        return ""
+    less = metric in ERRORS
+    gain = honest - claimed if less else claimed - honest
+    if gain <= 0:
+        return ""
+    amount = f"{gain:.5f} less" if less else f"{gain:.3f} more"
+    return f" It would have claimed {amount} {title_of(metric).lower()}."
 
 
 def data(known: Facts) -> Html:
@@ -60,7 +97,7 @@ def data(known: Facts) -> Html:
         page.table(("split", f"{known.photo}s", *classes, f"{known.window}s"), rows),
         tag("p", f"The {known.photo}s were shared out {shares} %{salt}.", class_="soft"),
         joined(tag("h3", "Left out"), tag("ul", *notes)) if notes else None,
-        _listed(("unreadable file", "why"), list(about["bad"].items()), rest="manifest.json"),
+        listed(("unreadable file", "why"), list(about["bad"].items()), rest="manifest.json"),
     )
 
 
@@ -84,7 +121,7 @@ def alignment(known: Facts) -> Html | None:
     set_aside = list(zip(aside.iloc[:, 0], aside["why"], strict=True))
     tables = joined(
         page.table(("alignment", "why", "photos"), rows),
-        _listed(("photo set aside", "why"), set_aside, rest=f"{known.table_name}.csv"),
+        listed(("photo set aside", "why"), set_aside, rest=f"{known.table_name}.csv"),
     )
     return tag("div", tag("div", tables), drawn or "", class_="plots")
 
@@ -95,71 +132,19 @@ def training(known: Facts) -> Html | None:
     if not history.get("loss"):
         return None
     epochs, seconds = len(history["loss"]), history.get("seconds")
-    drawn = [page.plot(plots.losses(history), says="Loss after each epoch.")]
+    unit = "loss" if known.is_autoencoder else "cross-entropy (nats)"
+    drawn = [page.plot(plots.losses(history, unit=unit), says="Loss after each epoch.")]
     watched = next((n for n in history if n.startswith("val_") and n != "val_loss"), None)
     if watched:
         values, name = history[watched], watched.removeprefix("val_").replace("_", " ")
-        kept = len(values) - 1
-        says = f"Validation {name}: {values[kept]:.3f} after the last epoch, which is kept."
+        is_last = schedules.ends_at_zero(known.card["training"].get("schedule", "cosine"))
+        kept = len(values) - 1 if is_last else int(np.argmax(values))
+        after = "the last epoch" if is_last else f"epoch {kept + 1}, the best"
+        says = f"Validation {name}: {values[kept]:.3f} after {after}, which is kept."
         drawn.append(page.plot(plots.objective(values, name=name, kept=kept), says=says))
     took = f", {sum(seconds):,.0f} s in all, {np.median(seconds):.1f} s an epoch" if seconds else ""
     return joined(
         tag("p", f"{epochs} epoch{'s' * (epochs > 1)}{took}."), tag("div", *drawn, class_="plots")
-    )
-
-
-def curves(known: Facts) -> Html | None:
-    """What the model says of single examples of the test split."""
-    labels, said, classes = known.test.labels, known.test.said, known.test.classes
-    counts = metrics.confusion_matrix(labels, said, labels=range(len(classes)))
-    right = int(np.trace(counts))
-    says = f"{right:,} of {len(labels):,} test {known.window}s are named rightly"
-    if len(classes) != 2 or len(set(labels)) < 2:
-        title = "Confusion matrix"
-        return page.plot(plots.confusion(counts, classes, title=title), says=f"{says}.")
-    at, positive = known.threshold, known.test.probabilities[:, 1]
-    title = f"Confusion matrix at {at:.3f}"
-    drawn = [
-        page.plot(
-            plots.confusion(counts, classes, title=title),
-            says=f"{says}, at the threshold chosen on validation.",
-        ),
-        page.plot(
-            plots.precision_recall(labels, positive, threshold=at),
-            says="Precision against recall, for every threshold; the dot is the one chosen.",
-        ),
-        page.plot(
-            plots.roc(labels, positive, threshold=at),
-            says=f"With {100 * np.mean(labels):.1f} % positives this curve flatters.",
-        ),
-        page.plot(
-            plots.probabilities(labels, positive, classes=classes, threshold=at),
-            says=f"How sure the model is, by what the {known.window} truly shows.",
-        ),
-    ]
-    names = ("average_precision", "roc_auc", "precision", "recall", "f1", "balanced_accuracy")
-    names += ("accuracy", "accuracy_of_commoner_class", "examples", "positives")
-    return joined(_by_split(known, names), tag("div", *drawn, class_="plots"))
-
-
-def layers(known: Facts) -> Html | None:
-    """What the model finds in whole photos, as a user would run it."""
-    names = [name for name in METRICS if name.startswith("layer")]
-    if not any(name in scores for scores in known.card["scores"].values() for name in names):
-        return None
-    kinds = sorted(known.card["false_findings"].items(), key=lambda item: -item[1])
-    total = sum(count for _, count in kinds)
-    rows = [(kind, count, page.bar(count / total)) for kind, count in kinds[:MOST_ROWS]]
-    false = tag("p", "There is no false finding in the test photos.")
-    if rows:
-        false = page.table(("False findings in test photos lie on", "how many", ""), rows)
-    text = (
-        "A layer of the table counts as found if one that the model reports overlaps it in depth. "
-        "Photos whose shift is not identifiable are not judged."
-    )
-    return joined(
-        tag("p", text),
-        tag("div", _by_split(known, names), tag("div", false), class_="plots"),
     )
 
 
@@ -169,23 +154,22 @@ def search(known: Facts) -> Html | None:
     if not best or not best.get("trials"):
         return None
     name = str(best.get("objective", "score")).removeprefix("val_").replace("_", " ")
-    trials = best["trials"]
-    ranked = sorted(
-        trials, key=lambda t: -np.inf if _lacks(t["score"]) else t["score"], reverse=True
-    )
-    varied = [key for key in trials[0] if key not in ("trial", "status", "score", "epochs")]
+    trials, lowest = best["trials"], best.get("direction") == "min"
+    sign = 1 if lowest else -1
+    ranked = sorted(trials, key=lambda t: np.inf if _lacks(t["score"]) else sign * t["score"])
+    told = ["epochs", *(["spread"] if any("spread" in t for t in trials) else [])]
+    told += dict.fromkeys(key for t in trials for key in t if key not in ABOUT)
     rows = [
-        (t["trial"], _score_or_status(t), t["epochs"], *(_plain(t.get(key, "")) for key in varied))
-        for t in ranked
+        (t["trial"], _score_or_status(t), *(_plain(t.get(key, "")) for key in told)) for t in ranked
     ]
     chosen = {**best["model"], **best["training"]}
     values = ", ".join(f"{key} {_plain(value)}" for key, value in chosen.items())
     says = f"{len(trials)} trials by {best.get('algorithm', 'search')}; each dot is one."
-    headings = ("trial", f"validation {name}", "epochs", *(key.replace("_", " ") for key in varied))
+    headings = ("trial", f"validation {name}", *(key.replace("_", " ") for key in told))
     return joined(
         tag("p", f"Best: {values}, with a validation {name} of {best['score']:.4f}."),
-        page.plot(plots.search(trials, name=f"validation {name}"), says=says),
-        _listed(headings, rows, rest="card.json"),
+        page.plot(plots.search(trials, name=f"validation {name}", lowest=lowest), says=says),
+        listed(headings, rows, rest="card.json"),
     )
 
 
@@ -207,29 +191,11 @@ def card(known: Facts) -> Html:
     ]
     checked = (
         f"The exported model, loaded in a fresh process, differs from the trained one by at most "
-        f"{parity['max_difference']:.1e} in probability on {parity['pictures']} {known.window}s "
+        f"{parity['max_difference']:.1e} in its answers to {parity['pictures']} {known.window}s "
         f"(allowed: {parity['tolerance']:.0e})."
     )
     mark = joined("Fingerprint of the data: ", tag("code", about["data"]["fingerprint"]))
     return joined(tag("div", *blocks, class_="blocks"), tag("p", checked), tag("p", mark))
-
-
-def _by_split(known: Facts, names) -> Html:
-    scores = known.card["scores"]
-    splits = [split for split in SPLITS if split in scores]
-    rows = [(METRICS[n][0], *(score(n, scores[s]) for s in splits)) for n in names]
-    return page.table(("", *splits), rows)
-
-
-def _listed(headings, rows: list, *, rest: str) -> Html | None:
-    """Returns a table of the first rows, and where the others are; None for no rows."""
-    if not rows:
-        return None
-    more = f"{len(rows) - MOST_ROWS:,} more are in {rest}."
-    return joined(
-        page.table(headings, rows[:MOST_ROWS]),
-        tag("p", more, class_="soft") if len(rows) > MOST_ROWS else None,
-    )
 
 
 def _lacks(value: float | None) -> bool:

@@ -97,7 +97,7 @@ class Answer(NamedTuple):
     windows: list[dict[str, Any]]
 
 
-Classify = Callable[[np.ndarray], np.ndarray]
+Classify = Callable[..., np.ndarray]  # (images), or (images, columns) where the task has columns
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,18 @@ class Task:
       read: (source, options) -> Reading; touches the source's own file only.
       survey_new: (raw files, table or None, options) -> Survey of unlabelled files.
       look: (source, classify, options) -> whatever `answer` needs, the costly part; `classify`
-        takes images [n, *image_shape] and returns probabilities [n, classes].
-      answer: (what look saw, thresholds) -> Answer.
+        takes images [n, *image_shape], then columns [n, columns] where the task has some, and
+        returns probabilities [n, classes].
+      answer: (what look saw, thresholds) -> Answer; thresholds has "decision" where there are two
+        classes, and "confident" besides where files are judged.
       draw: likewise -> an overlay, [height, width, 3] uint8 RGB.
-      judge: (source, its row of the task's table, answer) -> counts that add up over sources and
-        have `.scores`, such as layers found and missed; None where the table's row gives no truth.
-      judged_by: the one of these scores that the decision threshold maximises on validation.
       answer_columns: names of the columns of an answer's rows.
       models: names worth trying, the default first.
+      judge: (source, its row of the task's table, answer) -> counts that add up over sources and
+        have `.scores`, such as layers found and missed; None where the table's row gives no truth.
+        Without it only single examples are scored.
+      judged_by: the one of these scores that two classes' decision threshold maximises on
+        validation; without `judge` that is the F1 of single examples.
       table: name of the table of sources that reading writes ("alignment"), or None.
       objective: the validation score that searches and early stopping maximise.
       image_dtype: of the examples' images.
@@ -143,10 +147,10 @@ class Task:
     look: Callable[[Source, Classify, Any], Any]
     answer: Callable[[Any, dict[str, float]], Answer]
     draw: Callable[[Any, dict[str, float]], np.ndarray]
-    judge: Callable[[Source, dict[str, Any], Answer], Any]
-    judged_by: str
     answer_columns: tuple[str, ...]
     models: tuple[str, ...]
+    judge: Callable[[Source, dict[str, Any], Answer], Any] | None = None
+    judged_by: str = ""
     columns: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
     table: str | None = None
