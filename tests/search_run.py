@@ -1,31 +1,94 @@
-"""Run as a process that the tests kill: a search of the tiny task; prints a line an epoch."""
+"""A search of the tiny task: in the process that asks for it, or in one that the tests kill."""
 
+import json
+import os
+import random
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import tiny
 
-from tfpipe import manifests, search, training
-
-PLAN = search.Plan(tiny.space, tiny.rate, "hyperband", max_epochs=2, factor=2, max_trials=3)
-SETTINGS = training.Settings(seed=3, batch_size=16)
+from tfpipe import jobs, manifests, oracles, search, searching, training
+from tfpipe.trials import Tuner
 
 
-def run(folder: Path) -> dict:
-    """Runs or resumes the search kept in `folder`/search on the records beside it."""
-    records = folder / "records"
-    data = training.Data(records, manifests.read(records), tiny.TASK.objective)
-    spec = tiny.spec_of(data)
-    return search.tune(
-        lambda arguments: tiny.build(spec, **arguments),
-        data,
-        folder / "search",
-        plan=PLAN,
-        settings=SETTINGS,
-        report=lambda told: print(told["trial"], told["epoch"], flush=True),
+def in_this_process(data: training.Data, folder: Path, **changes) -> dict:
+    """Runs a search without chief and workers; returns what `search.read` tells of it."""
+    job = tiny.job(data, **changes)
+    plan = jobs.plan_of(job)
+    oracle = oracles.made(job, plan, data)
+    oracle.keep_in(folder, chief="here")
+    parts = jobs.parts_of(job, data, tiny.spec_of(data))
+    Tuner(job, plan, parts, folder=folder, oracle=oracle).search()
+    return search.read(folder)
+
+
+def by_workers(data: training.Data, folder: Path, *, team: searching.Team, **changes) -> dict:
+    """Runs a search by a chief in this process and workers in their own."""
+    records = (data, tiny.spec_of(data))
+    return searching.tune(tiny.job(data, **changes), folder, records=records, team=team)
+
+
+def killed(
+    data: training.Data, folder: Path, *, workers: int, kills: int, trials: int, seed: int
+) -> int:
+    """Runs a search in processes of which one after the other is killed, the chief or a worker.
+
+    Each is killed a moment after the search has got on since the last, at random.
+
+    Returns:
+      How many processes of the search were chiefs.
+    """
+    rng, chiefs = random.Random(seed), 1
+    chief = _started(data, folder, workers, trials)
+    for _ in range(kills):
+        wanted = _written(folder) + rng.randint(1, 2)
+        while _written(folder) < wanted:
+            assert chief.poll() is None, "The search ended before all kills were done."
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.2))
+        victims = [chief.pid, *(child.pid for child in psutil.Process(chief.pid).children())]
+        victim = rng.choice(victims)
+        os.kill(victim, signal.SIGKILL)
+        if victim == chief.pid:
+            chief.wait()
+            gone, alive = psutil.wait_procs([_process(pid) for pid in victims[1:]], timeout=60)
+            assert not alive, "Workers have outlived their chief."
+            chief, chiefs = _started(data, folder, workers, trials), chiefs + 1
+    assert chief.wait() == 0
+    return chiefs
+
+
+def _process(pid: int) -> psutil.Process:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return psutil.Process()  # ended already
+
+
+def _started(data: training.Data, folder: Path, *numbers: int) -> subprocess.Popen:
+    here = Path(__file__)
+    return subprocess.Popen(
+        [sys.executable, str(here), str(data.folder), str(folder), *map(str, numbers)],
+        env=os.environ | {"PYTHONPATH": f"{here.parent}:{here.parents[1]}"},
+        stderr=subprocess.DEVNULL,
     )
 
 
+def _written(folder: Path) -> int:
+    try:
+        return json.loads((folder / "state.json").read_bytes())["written"]
+    except FileNotFoundError:
+        return 0
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
-    print("done", flush=True)
+    records, folder = map(Path, sys.argv[1:3])
+    workers, trials = map(int, sys.argv[3:])
+    oracles.LOSSES = 99  # ten kills may by chance hit one trial five times
+    found = training.Data(records, manifests.read(records), tiny.TASK.objective)
+    by_workers(found, folder, team=searching.Team(workers), trials=trials)

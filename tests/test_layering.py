@@ -9,10 +9,14 @@ ROOT = Path(__file__).parents[1]
 
 # Each may import those before it. A package is one module: its files may import each other.
 ORDER = (
-    *("errors", "files", "rows", "tables", "pictures", "progress", "task", "tasks", "samples"),
-    *("state", "leaks", "shards", "manifests", "checks", "records", "inputs", "models", "scores"),
-    *("training", "tuning", "oracles", "search", "parity", "export", "saved", "naive", "predict"),
-    *("evaluation", "facts", "page", "plots", "sections", "gallery", "report", "pipeline"),
+    *("errors", "files", "rows", "tables", "pictures", "progress", "task", "python_file", "tasks"),
+    *("samples", "state", "leaks", "shards", "manifests", "checks", "records", "balance"),
+    *("augmentation", "inputs", "models", "precision", "scores", "schedules", "settings"),
+    *("compiling", "scoring", "checkpoints", "training", "logs", "tuning", "folds", "jobs"),
+    *("search", "oracle_state", "oracles", "trials", "wire", "chief", "crew", "workers"),
+    *("searching", "searches", "importance", "parity", "export", "saved", "reconstructions"),
+    *("naive", "predict", "evaluation", "facts", "page", "plots", "parallel", "search_page"),
+    *("sections", "gallery", "classifier_sections", "autoencoder_sections", "report", "pipeline"),
     *("explore", "shallow", "serve", "doctor", "cli", "__main__"),
 )
 LIGHT = ("task", "tasks", "samples", "state", "progress")  # `tfpipe tasks` and `sample` need these

@@ -9,7 +9,10 @@ import typer
 from tfpipe.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", ROOT / "saved_models" / "README.md"]
+PAGES = [
+    *(ROOT / "README.md", ROOT / "docs" / "searching.md"),
+    *(ROOT / "data" / "README.md", ROOT / "saved_models" / "README.md"),
+]
 COMMANDS = typer.main.get_command(app).commands
 
 

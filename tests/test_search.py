@@ -1,21 +1,17 @@
-"""A search loses nothing: killed, damaged or failing, the same call goes on."""
+"""A search: what it asks for, what a trial is, and what is refused before the first."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import search_run
 import tiny
+from search_run import in_this_process
 
-from tfpipe import search, training
+from tfpipe import checkpoints, jobs, oracles, search, searching, tasks, training
 from tfpipe.errors import UserError
+
+HYPERBAND = {"algorithm": "hyperband", "trial_epochs": 3}
 
 
 @pytest.fixture(scope="module")
@@ -23,87 +19,99 @@ def data(tmp_path_factory) -> training.Data:
     return tiny.packed(tmp_path_factory.mktemp("tiny"))
 
 
-def tuned(data, folder: Path, *, build=tiny.build, **changes) -> dict:
-    plan = replace(search_run.PLAN, **changes)
-    spec = tiny.spec_of(data)
-    return search.tune(
-        lambda arguments: build(spec, **arguments),
-        data,
-        folder,
-        plan=plan,
-        settings=search_run.SETTINGS,
-    )
+def values(row: dict) -> dict:
+    return {name: row[name] for name in ("filters", "optimizer", "learning_rate")}
 
 
-def state(folder: Path) -> dict:
-    return json.loads((folder / "state.json").read_text())
-
-
-@pytest.mark.slow
-def test_hyperband_runs_every_trial_that_its_formula_asks_for(data, tmp_path):
-    best = tuned(data, tmp_path / "search")
-    # By hand, for at most 2 epochs and a factor of 2: a bracket that halves, of 2 trials for an
-    # epoch and 1 for two, and a bracket of 2 trials for two epochs.
-    assert [trial["epochs"] for trial in best["trials"]] == [1, 1, 2, 2, 2]
-    assert {trial["status"] for trial in best["trials"]} == {"COMPLETED"}
-    assert best["score"] == max(trial["score"] for trial in best["trials"])
-    assert set(best["model"]) == {"filters"}
-    assert set(best["training"]) == {"optimizer", "learning_rate"}
-
-
-def test_bayesian_runs_as_many_trials_as_asked(data, tmp_path):
-    best = tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1)
-    assert len(best["trials"]) == 3
-
-
-@pytest.mark.slow
-def test_a_promoted_trial_goes_on_with_its_optimizer(data, tmp_path, monkeypatch):
-    begun = []
+@pytest.fixture(scope="module")
+def hyperband(data, tmp_path_factory):
+    """A whole search, its folder, and each training: (epochs before, steps before, history)."""
+    folder, begun = tmp_path_factory.mktemp("hyperband"), []
     fit = training.fit
 
     def spied(model, *arguments, **options):
-        begun.append((options["first_epoch"], int(model.optimizer.iterations.numpy())))
-        return fit(model, *arguments, **options)
+        state = options["kept"] and checkpoints.newest(options["kept"])
+        before = state.where["epoch"] if state else 0
+        history = fit(model, *arguments, **options)
+        begun.append((before, int(model.optimizer.iterations.numpy()), history))
+        return history
 
-    monkeypatch.setattr(training, "fit", spied)
-    tuned(data, tmp_path / "search")
-    promoted = [steps for epoch, steps in begun if epoch]
-    fresh = [steps for epoch, steps in begun if not epoch]
-    assert promoted and min(promoted) > 0
-    assert set(fresh) == {0}
-
-
-def test_a_finished_search_is_not_run_again(data, tmp_path, monkeypatch):
-    first = tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1)
-    monkeypatch.setattr(training, "fit", None)
-    assert tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1) == first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit", spied)
+        return in_this_process(data, folder, **HYPERBAND), folder, begun
 
 
 @pytest.mark.slow
-def test_the_same_seed_proposes_the_same(data, tmp_path):
-    one = tuned(data, tmp_path / "one", algorithm="bayesian", max_epochs=1)
-    two = tuned(data, tmp_path / "two", algorithm="bayesian", max_epochs=1)
+def test_hyperband_runs_every_trial_that_its_formula_asks_for(hyperband):
+    told, _, _ = hyperband
+    # By hand, for at most 3 epochs and a factor of 3: a bracket of 3 trials for an epoch, of which
+    # 1 goes on to three, and a bracket of 2 trials for three epochs.
+    assert [row["epochs"] for row in told["trials"]] == [1, 1, 1, 3, 3, 3]
+    assert {row["status"] for row in told["trials"]} == {"COMPLETED"}
+    assert told["asked"] == 6
+    assert told["best"]["score"] == max(row["score"] for row in told["trials"])
+
+
+@pytest.mark.slow
+def test_a_promoted_trial_goes_on_with_its_optimizer_schedule_and_data(data, hyperband):
+    told, _, begun = hyperband
+    (place,) = [place for place, (before, *_) in enumerate(begun) if before]
+    before, steps, history = begun[place]
+    promoted = told["trials"][place]
+    (past,) = [r for r in told["trials"][:3] if values(r) == values(promoted)]
+    # As if that trial had been trained for three epochs from the beginning.
+    settings = training.Settings(
+        seed=3 + 1 + int(past["trial"]),
+        epochs=3,
+        patience=3,
+        optimizer=promoted["optimizer"],
+        learning_rate=promoted["learning_rate"],
+    )
+    training.keras.utils.set_random_seed(settings.seed)
+    model = tiny.build(tiny.spec_of(data), filters=promoted["filters"])
+    training.prepare(model, data, settings=settings)
+    straight = training.fit(model, data, settings=settings)
+    assert before == 1 and steps == int(model.optimizer.iterations.numpy())
+    assert history["val_loss"] == pytest.approx(straight["val_loss"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_score_is_that_of_the_best_epoch(hyperband):
+    told, _, begun = hyperband
+    best = [max(history["val_average_precision"]) for *_, history in begun]
+    assert [row["score"] for row in told["trials"]] == pytest.approx(best)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["bayesian", "random"])
+def test_the_same_seed_proposes_and_scores_the_same(algorithm, data, tmp_path):
+    one = in_this_process(data, tmp_path / "one", algorithm=algorithm, trials=2)
+    two = in_this_process(data, tmp_path / "two", algorithm=algorithm, trials=2)
+    for row in one["trials"] + two["trials"]:
+        row.pop("seconds")
     assert one["trials"] == two["trials"]
+    assert len(one["trials"]) == 2
 
 
 @pytest.mark.slow
-def test_another_plan_begins_anew_and_the_earlier_search_is_kept(data, tmp_path):
-    first = tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1)
-    best = tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1, max_trials=2)
-    assert len(best["trials"]) == 2
-    assert search.read_best(tmp_path / "search-1") == first
+def test_with_folds_a_trial_has_their_mean_and_spread(data, tmp_path):
+    told = in_this_process(data, tmp_path, trials=1, trial_epochs=2, folds=2)
+    (row,) = told["trials"]
+    assert len(row["fold_scores"]) == 2
+    assert row["score"] == pytest.approx(np.mean(row["fold_scores"]))
+    assert row["spread"] == pytest.approx(np.std(row["fold_scores"]))
+    assert {path.name for path in (tmp_path / "trial_0").iterdir()} == {
+        *("fold_0", "fold_1", "trial.json")
+    }
 
 
 @pytest.mark.slow
-def test_a_damaged_state_is_set_aside_and_said(data, tmp_path, caplog):
-    folder = tmp_path / "search"
-    tuned(data, folder, algorithm="bayesian", max_epochs=1)
-    whole = (folder / "state.json").read_bytes()
-    (folder / "state.json").write_bytes(whole[: len(whole) // 2])
-    best = tuned(data, folder, algorithm="bayesian", max_epochs=1)
-    assert len(best["trials"]) == 3
-    assert (folder / "state-1.json").read_bytes() == whole[: len(whole) // 2]
-    assert "was damaged" in caplog.text
+def test_an_autoencoder_is_judged_by_its_loss(data, tmp_path):
+    job = tiny.job(data)
+    records, spec = jobs.opened(tiny.TASK, data.folder, model="conv-vae", is_checked=True)
+    assert records.objective == "loss"
+    oracle = oracles.made(job, jobs.plan_of(job), records)
+    assert (oracle.objective.name, oracle.objective.direction) == ("val_loss", "min")
 
 
 @pytest.mark.slow
@@ -117,69 +125,148 @@ def test_a_trial_that_diverges_is_marked_and_the_search_goes_on(data, tmp_path, 
         return fit(model, *arguments, **options)
 
     monkeypatch.setattr(training, "fit", sometimes)
-    best = tuned(data, tmp_path / "search", algorithm="bayesian", max_epochs=1)
-    assert sorted(trial["status"] for trial in best["trials"]) == ["COMPLETED"] * 2 + ["FAILED"]
+    told = in_this_process(data, tmp_path)
+    assert [row["status"] for row in told["trials"]] == ["COMPLETED", "FAILED", "COMPLETED"]
+    assert told["trials"][1]["message"] == "Training diverged in epoch 1."
 
 
-def test_answers_that_are_no_numbers_stop_a_training(data):
-    model = tiny.build(tiny.spec_of(data))
-    settings = training.Settings(epochs=1, batch_size=16)
-    training.prepare(model, data, settings=settings)
-    weights = [np.full_like(weight, np.nan) for weight in model.get_weights()]
-    model.set_weights(weights)
-    with pytest.raises(UserError, match="diverged in epoch 1.*learning rate"):
-        training.fit(model, data, settings=settings)
+def test_a_finished_search_is_told_and_not_run_again(data, tmp_path):
+    folder = tmp_path / "search"
+    first = {"model": {"filters": 2}, "score": 0.5}
+    job = tiny.job(data)
+    oracles.made(job, jobs.plan_of(job), data).keep_in(folder, chief="here")
+    (folder / "best.json").write_text(json.dumps(first))
+    nobody = searching.Team(workers=0)
+    records = (data, tiny.spec_of(data))
+    assert searching.tune(job, folder, records=records, team=nobody) == first
+    assert search.read(folder)["finished"]
 
 
-def test_three_failures_in_a_row_give_the_reason_in_a_sentence(data, tmp_path, monkeypatch):
-    def broken(*arguments, **options):
-        raise ValueError("no such thing")
-
-    monkeypatch.setattr(training, "fit", broken)
-    with pytest.raises(UserError, match="given up after 3 failed trials: .*no such thing"):
-        tuned(data, tmp_path / "search")
-
-
-@pytest.mark.slow
-def test_killed_five_times_it_ends_as_if_undisturbed(data, tmp_path):
-    undisturbed = tuned(data, tmp_path / "undisturbed")
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    (folder / "records").symlink_to(data.folder)
-    rng = random.Random(5)
-    told: list[str] = []
-    for _ in range(5):
-        told += lines_until_killed(folder, after=rng.randint(1, 4), late_s=rng.uniform(0, 0.5))
-        known = state(folder / "search")
-        assert len(known["trials"]) == len(set(known["oracle"]["start_order"]))
-    best = search_run.run(folder)
-    assert len(best["trials"]) == len(undisturbed["trials"])
-    assert {trial["status"] for trial in best["trials"]} == {"COMPLETED"}
-    chosen = ("trial", "filters", "optimizer", "learning_rate", "epochs")
-    first_round = [{name: trial[name] for name in chosen} for trial in best["trials"][:2]]
-    expected = [{name: trial[name] for name in chosen} for trial in undisturbed["trials"][:2]]
-    assert first_round == expected
+@pytest.mark.parametrize("damaged", [(), ("plan.json",), ("state.json",)])
+def test_another_plan_begins_anew_and_the_earlier_search_is_kept(damaged, data, tmp_path):
+    folder = tmp_path / "search"
+    job = tiny.job(data)
+    oracle = oracles.made(job, jobs.plan_of(job), data)
+    oracle.keep_in(folder, chief="here")
+    (folder / "plan.json").write_text(json.dumps(oracle.plan))
+    for name in damaged:
+        (folder / name).write_bytes(b"{")
+    searching._make_room(folder, oracle.plan)
+    assert (folder / "plan.json").is_file()
+    other = replace(job, trials=2)
+    searching._make_room(folder, oracles.made(other, jobs.plan_of(other), data).plan)
+    assert not folder.exists() and (tmp_path / "search-1" / "plan.json").is_file()
 
 
-def lines_until_killed(folder: Path, *, after: int, late_s: float) -> list[str]:
-    """Starts the search as a process, kills it some lines and a moment later, returns the lines."""
-    here = Path(__file__).parent
-    process = subprocess.Popen(
-        [sys.executable, str(here / "search_run.py"), str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"PYTHONPATH": f"{here}:{here.parent}"},
+def test_two_chiefs_cannot_keep_one_search(tmp_path):
+    with (
+        searching._alone(tmp_path / "search"),
+        pytest.raises(UserError, match="Another search is running in .*search"),
+        searching._alone(tmp_path / "search"),
+    ):
+        pass
+
+
+def test_a_search_that_was_never_begun_is_not_read(tmp_path):
+    assert search.read_best(tmp_path) is None
+    with pytest.raises(UserError, match="holds no search whose state can be read"):
+        search.read(tmp_path)
+
+
+# What is refused before the first trial.
+
+
+def space_file(folder, text: str) -> str:
+    path = folder / "my_space.py"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_space_that_names_an_unknown_argument_is_told_the_builders(data, tmp_path):
+    mine = space_file(tmp_path, "def space(hp):\n    return {'filter': hp.Int('f', 1, 3)}")
+    with pytest.raises(UserError) as refused:
+        jobs.plan_of(tiny.job(data, space=mine))
+    assert str(refused.value) == (
+        "No argument of simple-cnn called 'filter'. Did you mean 'filters'? There are: filters, "
+        "conv_layers, dropout, dense_units, dense_dropout."
     )
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if len(lines) >= after:
-            break
-    try:
-        process.wait(timeout=late_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    return lines
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def space(hp):\n  return {", "my_space.py line 2: SyntaxError: .* Mend the file."),
+        ("import nothing_of_this_name", "my_space.py line 1: ModuleNotFoundError: No module"),
+        (
+            "def space(hp):\n  a = 1\n  return {'filters': no}",
+            "my_space.py line 3: NameError: .*'no'",
+        ),
+        ("spaces = 1", "has no function space"),
+        ("def space(hp):\n  return [1]", "space\\(hp\\) in my_space.py returned a list"),
+        (
+            "def space(hp):\n  return {}\ndef training(hp):\n  return {'rate': 1}",
+            "'rate'.*learning",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_space_is_said_with_its_line(text, says, data, tmp_path):
+    with pytest.raises(UserError, match=says):
+        jobs.plan_of(tiny.job(data, space=space_file(tmp_path, text)))
+
+
+def test_a_task_without_a_space_needs_one(data):
+    with pytest.raises(UserError, match="no search space for simple-cnn on tiny, .* --space"):
+        jobs.plan_of(tiny.job(data, space=None))
+
+
+def test_a_space_without_training_leaves_it_to_the_settings(data, tmp_path):
+    mine = space_file(tmp_path, "def space(hp):\n    return {'filters': hp.Int('f', 1, 3)}")
+    plan = jobs.plan_of(tiny.job(data, space=mine, fixed={"learning_rate": 0.1, "dropout": 0.2}))
+    assert plan.space(jobs.hyperparameters({"f": 3})) == {"filters": 3, "dropout": 0.2}
+    assert plan.training(jobs.hyperparameters({})) == {"learning_rate": 0.1}
+
+
+def test_trials_are_none_of_hyperbands(data):
+    with pytest.raises(UserError, match="--trials is of a Bayesian or random search"):
+        jobs.plan_of(replace(tiny.job(data), algorithm="hyperband", trials=3))
+
+
+def test_more_folds_than_groups_are_refused_before_anything_is_kept(data, tmp_path):
+    records, nobody = (data, tiny.spec_of(data)), searching.Team(workers=0)
+    with pytest.raises(UserError, match="--folds is 40, but there are"):
+        searching.tune(tiny.job(data, folds=40), tmp_path / "s", records=records, team=nobody)
+    assert not (tmp_path / "s").exists()
+
+
+def test_hyperparameters_behind_conditions_are_known_from_the_beginning(data, tmp_path):
+    mine = space_file(
+        tmp_path,
+        "def space(hp):\n"
+        "    deep = hp.Boolean('deep')\n"
+        "    with hp.conditional_scope('deep', [True]):\n"
+        "        units = hp.Int('units', 1, 9)\n"
+        "    return {'dense_units': units if deep else 3}\n",
+    )
+    job = tiny.job(data, space=mine)
+    known = oracles.made(job, jobs.plan_of(job), data).plan["space"]
+    assert [one["name"] for one in known] == ["deep", "units"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("TASK = 3", "defines no TASK"),
+        ("1 / 0", "my_task.py line 1: ZeroDivisionError: division by zero. Mend the file."),
+        (None, "my_task.py does not exist, expected a Python file with a TASK in it"),
+    ],
+)
+def test_what_is_wrong_with_a_task_file_is_said(text, says, tmp_path):
+    path = tmp_path / "my_task.py"
+    if text:
+        path.write_text(text)
+    with pytest.raises(UserError, match=says):
+        tasks.find(str(path))
+
+
+def test_a_task_is_found_in_a_python_file():
+    assert tasks.find(tiny.__file__).name == "tiny"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpipe import manifests, records, training
+from tfpipe.jobs import Job
 from tfpipe.models import simple_cnn
 from tfpipe.models.parts import Spec
 from tfpipe.task import Answer, Example, Reading, Source, Survey, Task
@@ -109,14 +110,11 @@ def build(spec: Spec, *, filters: int = 4, dropout: float = 0.0):
     )
 
 
-def space(hp) -> dict:
-    """Four values of one hyperparameter."""
-    return {"filters": hp.Choice("filters", [1, 2, 3, 4])}
-
-
-def rate(hp) -> dict:
-    """Two optimizers, one range of learning rates."""
-    return {
-        "optimizer": hp.Choice("optimizer", ["sgd", "nadam"]),
-        "learning_rate": hp.Float("learning_rate", 1e-4, 1e-2, sampling="log"),
-    }
+def job(data: training.Data, **changes) -> Job:
+    """Returns a search of the tiny task by `tiny_space.py`, small unless changed."""
+    here = Path(__file__)
+    given = {"space": str(here.with_name("tiny_space.py")), "settings": {"seed": 3}}
+    given |= {"algorithm": "random", "trials": 3, "trial_epochs": 1} | changes
+    if given["algorithm"] == "hyperband":
+        given["trials"] = None
+    return Job(str(here), "simple-cnn", str(data.folder), **given)

@@ -1,6 +1,6 @@
 """The commands about models: tune, train, predict, report, doctor."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +19,25 @@ from tfpipe.task import choose, options_of
 def tune(
     task: parts.TaskName,
     model: parts.Model = None,
-    algorithm: Annotated[str, typer.Option(help="hyperband or bayesian.")] = "hyperband",
+    algorithm: Annotated[str, typer.Option(help="hyperband, bayesian or random.")] = "hyperband",
     quick: Annotated[bool, typer.Option("--quick", help="Smaller models and budget.")] = False,
+    space: parts.Space = None,
+    trials: parts.Trials = None,
+    trial_epochs: parts.TrialEpochs = None,
+    trial_limit: parts.TrialLimit = None,
+    folds: parts.Folds = 0,
+    workers: parts.Workers = 1,
+    chief: parts.Chief = None,
+    worker: parts.Worker = False,
+    wait: parts.Wait = 60.0,
     hp: parts.Hp = None,
+    weights: parts.Weights = None,
     epochs: parts.Epochs = None,
     precision: parts.Precision = "auto",
     balance: parts.Balance = "sampling",
     naive_split: parts.Naive = True,
+    tensorboard: parts.Tensorboard = None,
+    mlflow: parts.Mlflow = None,
     option: parts.Option = None,
     split: parts.Split = parts.SHARES,
     salt: parts.Salt = "",
@@ -37,25 +49,56 @@ def tune(
 ) -> None:
     """Searches hyperparameters, trains the winner, exports it as the next version."""
     packing = parts.Packing(option, split, salt, skip_bad, data)
-    choose(algorithm, ("hyperband", "bayesian"), noun="search algorithm")
+    if worker and not chief:
+        raise UserError("--worker needs --chief HOST:PORT, the address of the search's chief.")
+    if not workers and (worker or not chief):
+        raise UserError("--workers is 0, so nobody would work. Give 1 or more.")
     settings = {"balance": balance, "seed": seed}
+    hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]
+    logs = {"tensorboard": tensorboard, "mlflow": mlflow}
     run = _run(task, packing, model, models, hp, precision, settings)
-    with Progress(parts.err) as progress:
-        from tfpipe import pipeline
+    from tfpipe import jobs, pipeline, searching
 
-        run = replace(run, tell=progress, with_naive=naive_split)
-        made = pipeline.tune(run, quick=quick, algorithm=algorithm, epochs=epochs)
-    parts.done(json, command="tune", task=task, **{"model": run.model, **made})
+    job = jobs.Job(
+        task=str(Path(task).resolve()) if task.endswith(".py") else task,
+        model=run.model,
+        records=str(run.folder.resolve()),
+        algorithm=algorithm,
+        quick=quick,
+        space=str(space.resolve()) if space else None,
+        trials=trials,
+        trial_epochs=trial_epochs,
+        folds=folds,
+        fixed=run.fixed,
+        settings=asdict(run.settings),
+        precision=precision,
+    )
+    jobs.plan_of(job)
+    limit_s = trial_limit and 60 * trial_limit
+    team = searching.Team(workers, chief or searching.HERE, limit_s, wait)
+    if worker:
+        pipeline.work(run, job, team=team)
+        folder = run.models / "search"
+        parts.done(json, command="tune", task=run.task.name, path=folder, model=run.model)
+        return
+    packed(task, packing)
+    with Progress(parts.err) as progress:
+        run = replace(run, tell=progress, with_naive=naive_split, **logs)
+        made = pipeline.tune(run, job, team=team, epochs=epochs)
+    parts.done(json, command="tune", task=run.task.name, **{"model": run.model, **made})
 
 
 def train(
     task: parts.TaskName,
     model: parts.Model = None,
     hp: parts.Hp = None,
+    weights: parts.Weights = None,
     epochs: parts.Epochs = 30,
     precision: parts.Precision = "auto",
     balance: parts.Balance = "sampling",
     naive_split: parts.Naive = True,
+    tensorboard: parts.Tensorboard = None,
+    mlflow: parts.Mlflow = None,
     option: parts.Option = None,
     split: parts.Split = parts.SHARES,
     salt: parts.Salt = "",
@@ -68,11 +111,15 @@ def train(
     """Trains one model, by the hyperparameters given or the best known, and exports it."""
     packing = parts.Packing(option, split, salt, skip_bad, data)
     settings = {"balance": balance, "seed": seed, "epochs": epochs}
+    hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]
+    logs = {"tensorboard": tensorboard, "mlflow": mlflow}
     run = _run(task, packing, model, models, hp, precision, settings)
+    packed(task, packing)
     with Progress(parts.err) as progress:
         from tfpipe import pipeline
 
-        made = pipeline.train(replace(run, tell=progress, with_naive=naive_split))
+        run = replace(run, tell=progress, with_naive=naive_split, **logs)
+        made = pipeline.train(run)
     parts.done(json, command="train", task=task, **{"model": run.model, **made})
 
 
@@ -164,15 +211,17 @@ def _run(
     precision: str,
     settings: dict,
 ):
-    """Checks every word of the user's, packs if need be, and returns what the pipeline takes."""
+    """Checks every word of the user's, and returns what the pipeline takes."""
     found = tasks.find(task)
     name = choose(model or found.models[0], found.models, noun=f"model for {found.name}")
     fixed = dict(parts.hyperparameter(setting) for setting in hp or ())
     options = options_of(found, packing.option or ())
     parts.start_tensorflow()
-    from tfpipe import inputs, pipeline, training
+    from tfpipe import pipeline, training
+    from tfpipe.balance import BALANCES
+    from tfpipe.precision import PRECISIONS
 
-    choose(settings["balance"], inputs.BALANCES, noun="balance")
+    choose(settings["balance"], BALANCES, noun="balance")
     run = pipeline.Run(
         task=found,
         model=name,
@@ -181,9 +230,8 @@ def _run(
         models=models / found.name / name,
         options=options,
         settings=training.Settings(**settings),
-        precision=choose(precision, training.PRECISIONS, noun="precision"),
+        precision=choose(precision, PRECISIONS, noun="precision"),
         fixed=fixed,
     )
     pipeline.model_part(run)
-    packed(task, packing)
     return run

@@ -38,6 +38,34 @@ Balance = Annotated[str, typer.Option(help="Against rare classes: sampling, weig
 Naive = Annotated[
     bool, typer.Option(help="Also measure what a random split of the pictures would have claimed.")
 ]
+Space = Annotated[
+    Path | None, typer.Option(help="Python file with space(hp), and training(hp) if you like.")
+]
+Trials = Annotated[int | None, typer.Option(min=1, help="Of a Bayesian or random search.")]
+TrialEpochs = Annotated[int | None, typer.Option(min=1, help="Of a trial, at most.")]
+TrialLimit = Annotated[
+    float | None, typer.Option(min=0.01, help="Minutes after which a trial is given up.")
+]
+Folds = Annotated[
+    int, typer.Option(min=0, help="Train each trial on so many grouped folds; 0 for one split.")
+]
+Workers = Annotated[int, typer.Option(min=0, help="Processes on this machine that run trials.")]
+Chief = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where the search takes in workers of other machines."),
+]
+Worker = Annotated[
+    bool, typer.Option("--worker", help="Only run trials, for the search that --chief names.")
+]
+Wait = Annotated[float, typer.Option(min=1, help="Seconds that workers try to reach the chief.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Of a pretrained body: imagenet, the path of a .h5 file, or none."),
+]
+Tensorboard = Annotated[Path | None, typer.Option(help="Also write event files to this folder.")]
+Mlflow = Annotated[
+    str | None, typer.Option(metavar="URI", help="Also log the training to this MLflow server.")
+]
 DATA, MODELS, SHARES = Path("data"), Path("saved_models"), "60/20/20"
 
 
@@ -87,7 +115,8 @@ def done(as_json: bool, *, command: str, task: str, path: Path, **rest) -> None:
         if value not in (None, {}, [], ()) and name not in ("command", "task", "scores"):
             out.print(f"{name}: {value}", markup=False, soft_wrap=True)
     for split, metrics in rest.get("scores", {}).items():
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        known = {name: value for name, value in metrics.items() if value is not None}
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
         out.print(f"{split}: {shown}", markup=False, soft_wrap=True)
 
 
