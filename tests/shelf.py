@@ -20,7 +20,7 @@ SMALL = {
     "columns-mlp": {"units": 8, "branch_units": 4},
     "image-and-columns": {"filters": 4, "dense_units": 8},
     "conv-autoencoder": {},
-    "conv-vae": {"filters": 4, "latent": 3, "dense_units": 8},
+    "conv-vae": {"filters": 4, "latent": 8, "dense_units": 16},
     "code-cnn": {},
     "dense-baseline": {"dense_units": 8},
 }

@@ -284,7 +284,7 @@ BAD_WORDS = {
     "model": (
         ("train", "melt-layer", "--model", "enhanced-cn"),
         "No model for melt-layer called 'enhanced-cn'. Did you mean 'enhanced-cnn'? There are: "
-        "simple-cnn, enhanced-cnn, resnet34, vgg16.",
+        "simple-cnn, enhanced-cnn, simple-cnn-2, resnet9, ",
     ),
     "option": (
         ("pack", "melt-layer", "-o", "strid=5"),
@@ -373,7 +373,7 @@ def test_records_that_cannot_be_written_are_refused(data, refused):
 class Dark:
     """Stands in for a saved version: every window shows a layer."""
 
-    card = {"options": {}, "thresholds": {"decision": 0.5, "confident": 0.7}}
+    card = {"kind": "classifier", "options": {}, "thresholds": {"decision": 0.5, "confident": 0.7}}
 
     def __init__(self, version):
         pass
@@ -385,6 +385,7 @@ class Dark:
 @pytest.fixture
 def version(monkeypatch, tmp_path):
     monkeypatch.setattr(saved, "Loaded", Dark)
+    monkeypatch.setattr(saved, "read_card", lambda version: Dark.card)
     monkeypatch.setattr(saved, "find", lambda *args, **kwargs: tmp_path / "simple-cnn" / "1")
 
 

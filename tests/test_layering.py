@@ -19,7 +19,8 @@ ORDER = (
     *("sections", "gallery", "classifier_sections", "autoencoder_sections", "report", "pipeline"),
     *("explore", "shallow", "serve", "doctor", "cli", "__main__"),
 )
-LIGHT = ("task", "tasks", "samples", "state", "progress")  # `tfpipe tasks` and `sample` need these
+# What `tfpipe tasks`, `sample` and `search` need.
+LIGHT = ("task", "tasks", "samples", "state", "progress", "search")
 HEAVY = {"tensorflow", "tensorflow_datasets", "keras", "keras_tuner", "tensorboard"}
 FILES = sorted([*ROOT.glob("tfpipe/**/*.py"), *ROOT.glob("tuning/**/*.py")])
 

@@ -14,7 +14,7 @@ from tfpipe.settings import Data
 
 ALGORITHMS = {
     "hyperband": {"algorithm": "hyperband", "trial_epochs": 3},
-    "bayesian": {"algorithm": "bayesian", "trials": 10},  # of which 9 are random
+    "bayesian": {"algorithm": "bayesian", "trials": 6},
     "random": {"algorithm": "random", "trials": 6},
 }
 
@@ -81,7 +81,7 @@ def is_whole(folder, *, asked: int) -> None:
 
 # By hand, Hyperband of 3 epochs by a factor of 3: 3 trials for an epoch, 1 of them for three, and
 # 2 for three at once.
-ASKED = {"hyperband": 6, "bayesian": 10, "random": 6}
+ASKED = {"hyperband": 6, "bayesian": 6, "random": 6}
 
 
 @pytest.mark.slow
@@ -192,6 +192,27 @@ def test_what_was_a_promoted_trial_is_one_again_though_its_file_is_lost(tmp_path
     again = begun(folder, "hyperband").trials[promoted].hyperparameters.values
     chosen = ("tuner/epochs", "tuner/initial_epoch", "tuner/trial_id", "filters", "learning_rate")
     assert {name: again.get(name) for name in chosen} == {name: values[name] for name in chosen}
+
+
+@pytest.mark.slow
+def test_a_bayesian_search_that_was_stopped_proposes_what_it_would_have(tmp_path):
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "stopped"
+    more = {"trials": 11}  # of which the first 9 are random
+    finished(begun(undisturbed, "bayesian", **more))
+    oracle = begun(folder, "bayesian", **more)
+    for _ in range(10):
+        end(oracle, "here-1", oracle.create_trial("here-1"))
+    finished(begun(folder, "bayesian", **more))
+    assert outcome(folder) == outcome(undisturbed)
+
+
+def test_a_trial_that_is_given_out_again_has_nothing_of_the_first_time(tmp_path):
+    oracle = begun(tmp_path)
+    trial = oracle.create_trial("here-1")
+    oracle.update_trial(trial.trial_id, {"val_accuracy": 0.9})
+    oracle.lose("here-1")
+    end(oracle, "here-1", oracle.create_trial("here-1"), metrics={"val_accuracy": 0.1})
+    assert search.read(tmp_path)["trials"][0]["score"] == 0.1
 
 
 def test_a_trial_is_given_out_again_when_its_worker_is_lost(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import tiny
 from search_run import in_this_process
 
-from tfpipe import checkpoints, jobs, oracles, search, searching, tasks, training
+from tfpipe import checkpoints, jobs, oracles, search, searching, tasks, training, trials
 from tfpipe.errors import UserError
 
 HYPERBAND = {"algorithm": "hyperband", "trial_epochs": 3}
@@ -75,11 +75,18 @@ def test_a_promoted_trial_goes_on_with_its_optimizer_schedule_and_data(data, hyp
     assert history["val_loss"] == pytest.approx(straight["val_loss"], rel=1e-5)
 
 
-@pytest.mark.slow
-def test_a_score_is_that_of_the_best_epoch(hyperband):
-    told, _, begun = hyperband
-    best = [max(history["val_average_precision"]) for *_, history in begun]
-    assert [row["score"] for row in told["trials"]] == pytest.approx(best)
+def test_a_score_is_that_of_the_epoch_that_is_best_in_the_mean(data):
+    one = {"val_average_precision": [0.1, 0.5, 0.9, 0.2], "val_loss": [4.0, 3.0, 2.0, 1.0]}
+    two = {"val_average_precision": [0.1, 0.7, 0.2, 0.2], "val_loss": [4.0, 3.0, 1.0, 6.0]}
+    assert trials._summary([one, two], data) == pytest.approx(
+        {"val_average_precision": 0.6, "val_loss": 3.0, "fold 1": 0.5, "fold 2": 0.7}
+    )
+    assert trials._summary([two], replace(data, objective="loss")) == {
+        "val_average_precision": 0.2,
+        "val_loss": 1.0,
+    }
+    with pytest.raises(UserError, match="Its score is not a number"):
+        trials._summary([{"val_average_precision": [np.nan, np.inf]}], data)
 
 
 @pytest.mark.slow

@@ -172,6 +172,7 @@ def test_stages_are_opened_from_the_top(given):
         for _ in range(2):  # twice is as once
             transfer.open_stages(model, count)
             assert open_layers(model) == opened
+            assert bool(model.get_layer("body").trainable_weights) == bool(opened)
     assert count_trainable(model) == closed
     transfer.open_stages(model, 9)
     assert count_trainable(model) == closed + 14_714_688

@@ -48,7 +48,8 @@ class Pretender:
         return self.client.create_trial(self.name)
 
     def end(self, trial, *, score: float = 0.5, message: str | None = None) -> None:
-        self.client.update_trial(trial.trial_id, {"val_accuracy": score})
+        if not message:
+            self.client.update_trial(trial.trial_id, {"val_accuracy": score})
         trial.status, trial.message = FAILED if message else COMPLETED, message
         self.client.end_trial(trial)
 
@@ -108,6 +109,7 @@ def test_a_silent_workers_trial_is_given_out_again_and_its_result_comes_too_late
     assert chief.running == {trial.trial_id: {"worker": silent.name, "epoch": 3, "epochs": 5}}
     chief.leases[silent.name].heard -= chiefs.SILENT_S + 1
     chief.expire()
+    assert silent.take().status == trials.TrialStatus.IDLE
     told = other.line.call("watch", crew="there", workers=[silent.name, other.name])
     assert told == {"over": False, "dismissed": [silent.name], "trials": {}}
     assert other.take().trial_id == trial.trial_id
@@ -162,6 +164,21 @@ def test_a_worker_that_would_run_another_search_is_refused(part, changed, says, 
     assert chief.error is None
 
 
+def test_three_failures_in_a_row_end_a_search_with_the_reason(data, tmp_path):
+    address = free_address()
+
+    def fail() -> None:
+        worker = Pretender(address, "there-1")
+        for _ in range(oracles.FAILURES):
+            worker.end(worker.take(), message="No such thing.")
+
+    failing = threading.Thread(target=fail)
+    failing.start()
+    with pytest.raises(UserError, match="given up after 3 failed trials: No such thing."):
+        search_run.by_workers(data, tmp_path, team=Team(workers=0, chief=address), trials=9)
+    failing.join()
+
+
 def test_a_chief_that_cannot_write_ends_the_search_with_the_reason(served, monkeypatch):
     chief, address = served()
 
@@ -169,12 +186,14 @@ def test_a_chief_that_cannot_write_ends_the_search_with_the_reason(served, monke
         raise UserError("state.json cannot be written: No space left on device.")
 
     monkeypatch.setattr(files, "replace", full)
-    with pytest.raises(Exception, match="No space left on device"):
-        Pretender(address, "there-1").take()
+    worker = Pretender(address, "there-1")
+    with pytest.raises(UserError, match="No space left on device"), worker.line.sentences():
+        worker.take()
     assert chief.over and "No space left" in str(chief.error)
 
 
-def test_workers_wait_for_a_chief_that_comes_later(served):
+def test_workers_wait_for_a_chief_that_comes_later(served, monkeypatch):
+    monkeypatch.setattr(wire, "_CLIENT", [("grpc.enable_http_proxy", 0)])  # no call is repeated
     address = free_address()
     told = []
     line = wire.Line(address, wait_s=WAIT_S)

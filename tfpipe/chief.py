@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import grpc
+from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from tfpipe.errors import UserError
@@ -54,9 +57,18 @@ class Chief(OracleServicer):
         self.methods["join"] = self.join
 
     def CreateTrial(self, request, context):
-        answer = self._ends_the_search(super().CreateTrial)(request, context)
-        if request.tuner_id in self.oracle.ongoing_trials:
-            self.leases.setdefault(request.tuner_id, _Lease())
+        """Gives a trial to a worker; one that was given up gets none, until its crew ends it."""
+        worker = request.tuner_id
+        with self.oracle.lock:
+            if worker in self.dismissed:
+                idle = Trial(self.oracle.get_space(), "", TrialStatus.IDLE)
+                return protos.get_service().CreateTrialResponse(trial=idle.to_proto())
+            try:
+                answer = self._ends_the_search(super().CreateTrial)(request, context)
+            except UserError as error:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            if worker in self.oracle.ongoing_trials:
+                self.leases.setdefault(worker, _Lease())
         return answer
 
     def join(self, *, plan: dict[str, Any]) -> dict:
@@ -93,8 +105,8 @@ class Chief(OracleServicer):
         """Tells a crew whether the search is over, which workers to end, and who has what trial."""
         over = self.over
         self.crews[crew] = (time.monotonic(), over)
-        with self.oracle.lock:
-            ongoing = {name: trial.trial_id for name, trial in self.oracle.ongoing_trials.items()}
+        # Without the lock, which a proposal of Bayesian search may hold for long; so in `running`.
+        ongoing = {name: trial.trial_id for name, trial in [*self.oracle.ongoing_trials.items()]}
         return {
             "over": over,
             "dismissed": [name for name in workers if name in self.dismissed],
@@ -104,6 +116,7 @@ class Chief(OracleServicer):
     def died(self, *, worker: str, reason: str | None) -> dict:
         """Hears that a worker ended; without a reason its trial is given out again."""
         with self.oracle.lock:
+            self.dismissed.add(worker)
             self.leases.pop(worker, None)
             trial = self.oracle.ongoing_trials.get(worker)
             if trial and reason:
@@ -120,9 +133,8 @@ class Chief(OracleServicer):
     @property
     def running(self) -> dict[str, dict[str, Any]]:
         """Returns trial -> {"worker", "epoch", "epochs"}, the one begun first in front."""
-        with self.oracle.lock:
-            ongoing = dict(self.oracle.ongoing_trials)
-        leases = sorted(self.leases.items(), key=lambda item: item[1].began)
+        ongoing = dict([*self.oracle.ongoing_trials.items()])
+        leases = sorted([*self.leases.items()], key=lambda item: item[1].began)
         return {
             ongoing[name].trial_id: {"worker": name, "epoch": one.epoch, "epochs": one.epochs}
             for name, one in leases
@@ -138,7 +150,6 @@ class Chief(OracleServicer):
                 reason = f"It took longer than {self.limit_s / 60:g} minutes."
             elif now - lease.heard <= SILENT_S:
                 continue
-            self.dismissed.add(name)
             self.died(worker=name, reason=reason)
 
     def tidy(self, *, everything: bool = False) -> None:

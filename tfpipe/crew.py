@@ -91,6 +91,8 @@ class Crew:
         told = self.call("watch", crew=self.name, workers=[worker.name for worker in self.workers])
         if told["over"]:
             return True
+        if told["trials"]:
+            self.vain = 0
         for place, worker in enumerate(self.workers):
             if worker.trial != told["trials"].get(worker.name):
                 worker.trial, worker.kills = told["trials"].get(worker.name), memory_kills()
@@ -144,12 +146,13 @@ class Crew:
         code = worker.process.returncode
         reason = _reason(worker, code)
         had = self.call("died", worker=worker.name, reason=reason)["trial"]
-        self.vain = 0 if had else self.vain + 1
         if had:
             LOG.info("Worker %s ended with trial %s: %s", worker.name, had, reason or "killed")
-        elif code == TOLD:
+            return
+        if code == TOLD:
             raise UserError(_last_line(worker.log).removeprefix("tfpipe: "))
-        elif self.vain == VAIN:
+        self.vain += 1
+        if self.vain == VAIN:
             raise UserError(
                 f"{VAIN} workers in a row ended before they had a trial. "
                 f"{reason or 'They were killed.'}"

@@ -104,7 +104,7 @@ class Kept:
         for name in [n for n, t in self.ongoing_trials.items() if t.trial_id in self.end_order]:
             del self.ongoing_trials[name]
         # Workers elsewhere may still be at it; the chief's own ended with it.
-        for name in [name for name in self.ongoing_trials if name.startswith(chief)]:
+        for name in [name for name in self.ongoing_trials if name.startswith(f"{chief}-")]:
             self._retry_queue.append(self.ongoing_trials.pop(name).trial_id)
         if state["given_up"]:
             self._again()
@@ -114,6 +114,7 @@ class Kept:
         while self.end_order and self.trials[self.end_order[-1]].status == FAILED:
             trial = self.trials[self.end_order.pop()]
             trial.status, trial.message = RUNNING, None
+            self.note(trial.trial_id, losses=0)
             self._retry_queue.append(trial.trial_id)
 
     def _recover(self, paths: list[Path]) -> None:

@@ -112,7 +112,7 @@ class _Shared(Kept):
             trial = self.ongoing_trials[tuner_id]
             losses = self.notes.get(trial.trial_id, {}).get("losses", 0) + 1
             self.note(trial.trial_id, losses=losses)
-            if losses == LOSSES:
+            if losses >= LOSSES:
                 self.end(tuner_id, status=FAILED, message=f"Its worker was killed {losses} times.")
                 return
             del self.ongoing_trials[tuner_id]

@@ -20,6 +20,8 @@ from tfpipe.settings import Data
 
 LOG = logging.getLogger("tfpipe")
 LOOK_S = 0.2  # between looks after the workers
+FAR_LOOK_S = 1.0  # likewise, where each asks a chief elsewhere
+NEAR_WAIT_S = 3600.0  # that our own workers wait for an answer: they end with us anyway
 HERE = "127.0.0.1:0"
 
 Report = Callable[[dict[str, Any]], None]
@@ -33,7 +35,7 @@ class Team:
       workers: processes on this machine.
       chief: "host:port" where the chief serves; port 0 is any free one.
       limit_s: how long a trial may take, or None.
-      wait_s: how long workers try to reach the chief.
+      wait_s: how long workers of a chief elsewhere try to reach it.
     """
 
     workers: int = 1
@@ -97,7 +99,7 @@ def work(job: Job, folder: Path, *, team: Team) -> None:
     crew = Crew(job, folder, chief=team.chief, size=team.workers, wait_s=team.wait_s, call=call)
     with contextlib.closing(crew):
         while not crew.watch():
-            time.sleep(LOOK_S)
+            time.sleep(FAR_LOOK_S)
 
 
 def _run(chief: Chief, job: Job, *, team: Team, report: Report) -> None:
@@ -109,7 +111,7 @@ def _run(chief: Chief, job: Job, *, team: Team, report: Report) -> None:
         folder,
         chief=address,
         size=team.workers,
-        wait_s=team.wait_s,
+        wait_s=NEAR_WAIT_S,
         call=lambda name, **facts: chief.methods[name](**facts),
     )
     running, ended = None, None

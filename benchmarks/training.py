@@ -1,0 +1,172 @@
+"""Pictures a second in training: `training.fit` against plain Keras and PyTorch, and their scores.
+
+    python benchmarks/training.py --model simple-cnn
+    python benchmarks/training.py --model resnet18
+
+Trains the same network on the same drawn pictures of 50 x 200 x 3 (is there a band across?), by the
+same optimizer, for a few epochs, from as many seeds as there are rounds. Ours reads records,
+changes pictures at random, and computes as `--precision auto` has it; plain Keras learns in float32
+from arrays in memory; PyTorch, eager, likewise, in float32 and, where the processor computes in it,
+bfloat16. The sides take turns, each in a process of its own.
+
+Pictures a second are the training pictures over the time of an epoch, scoring included: the median
+of all epochs but the first, in which things are compiled. Scores are average precision on the
+validation pictures after the last epoch. PyTorch's sides need torch, and are left out without it.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import drawn
+import machine
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+from tfpipe.cli import parts
+
+SHAPE, BATCH, RATE = (50, 200, 3), 32, 1e-3
+
+
+def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float], float]:
+    """Trains as `tfpipe train` does."""
+    parts.start_tensorflow()
+    import keras
+
+    from tfpipe import manifests, precision, training
+    from tfpipe.models import MODELS
+    from tfpipe.models.parts import Spec
+
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy(precision.compute_policy("auto"))
+    keras.utils.set_random_seed(seed)
+    manifest = manifests.read(folder / "records")
+    data = training.Data(folder / "records", manifest, "average_precision")
+    stats = manifests.read_stats(data.folder)
+    spec = Spec(SHAPE, drawn.CLASSES, stats["image_mean"], stats["image_std"])
+    settings = training.Settings(
+        optimizer="adam",
+        learning_rate=RATE,
+        epochs=epochs,
+        patience=epochs,
+        batch_size=BATCH,
+        balance="none",
+        seed=seed,
+    )
+    model = MODELS[name](spec)
+    training.prepare(model, data, settings=settings)
+    history = training.fit(model, data, settings=settings)
+    return history["seconds"], history["val_average_precision"][-1]
+
+
+def plain_keras(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float], float]:
+    """`model.fit` on arrays."""
+    import time
+
+    import keras
+    import plain_keras as plain
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    (images, labels), (asked, truth) = arrays(folder)
+    model = plain.MODELS[name](SHAPE)
+    model.compile(
+        optimizer=keras.optimizers.Adam(RATE),
+        loss="binary_crossentropy",
+    )
+    ends = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: ends.append(time.perf_counter()),
+        on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()),
+    )
+    model.fit(
+        images,
+        labels,
+        batch_size=BATCH,
+        epochs=epochs,
+        validation_data=(asked, truth),
+        validation_batch_size=256,
+        callbacks=[note],
+        verbose=0,
+    )
+    said = model.predict(asked, batch_size=256, verbose=0)[:, 0]
+    return np.diff(ends).tolist(), average_precision_score(truth, said)
+
+
+def plain_torch(name: str, folder: Path, *, epochs: int, seed: int, bfloat16: bool):
+    """The eager loop."""
+    import plain_torch as plain
+    import torch
+
+    torch.manual_seed(seed)
+    train, validation = arrays(folder)
+    seconds, said = plain.fit(
+        plain.MODELS[name](SHAPE),
+        train,
+        validation,
+        epochs=epochs,
+        batch=BATCH,
+        rate=RATE,
+        bfloat16=bfloat16,
+    )
+    return seconds, average_precision_score(validation[1], said)
+
+
+SIDES: dict[str, Callable] = {
+    "tfpipe": ours,
+    "keras float32": plain_keras,
+    "torch float32": lambda *given, **how: plain_torch(*given, bfloat16=False, **how),
+    "torch bfloat16": lambda *given, **how: plain_torch(*given, bfloat16=True, **how),
+}
+
+
+def arrays(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns (images, labels) of the training and of the validation pictures."""
+    from tfpipe import manifests
+
+    manifest = manifests.read(folder / "records")
+    return [drawn.arrays(manifest, split)[:2] for split in ("train", "validation")]
+
+
+def measured(given: argparse.Namespace, *, seed: int) -> dict:
+    """Trains one side once."""
+    seconds, score = SIDES[given.side](given.model, given.folder, epochs=given.epochs, seed=seed)
+    rate = given.pictures / np.median(seconds[1:])
+    return {"pictures_s": float(rate), "first_epoch_s": seconds[0], "score": float(score)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", choices=("simple-cnn", "resnet18"), default="simple-cnn")
+    parser.add_argument("--pictures", type=int, default=650, help="for training; a multiple of 25")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.side:
+        machine.measure_when_told(lambda one: measured(given, seed=one))
+        return
+    told = machine.about()
+    has = {"torch": machine.installed("torch"), "bfloat16": told["bfloat16"]}
+    sides = [s for s in SIDES if all(there for word, there in has.items() if word in s)]
+    words = [f"--{n}={getattr(given, n)}" for n in ("model", "pictures", "epochs", "rounds")]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "drawn"
+        drawn.packed(folder, pictures=given.pictures, shape=SHAPE)
+        found = machine.take_turns(sides, rounds=given.rounds, words=[*words, f"--folder={folder}"])
+    told |= {"pictures": given.pictures, "epochs": given.epochs}
+    for what in ("pictures_s", "score", "first_epoch_s"):
+        told[what] = {side: machine.spread([one[what] for one in found[side]]) for side in sides}
+    rates = {side: [one["pictures_s"] for one in found[side]] for side in sides}
+    told["times_as_fast"] = {
+        f"tfpipe / {side}": machine.ratio(rates["tfpipe"], rates[side]) for side in sides[1:]
+    }
+    told["left_out"] = [side for side in SIDES if side not in sides]
+    print(json.dumps(told, indent=1))
+
+
+if __name__ == "__main__":
+    main()
