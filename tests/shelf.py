@@ -88,3 +88,8 @@ def predict(model: keras.Model, features) -> np.ndarray:
 
 def count_trainable(model: keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def layer_counts(model: keras.Model) -> list[int]:
+    """Returns the number of parameters of each layer that has some."""
+    return [n for n in (layer.count_params() for layer in model.layers) if n]

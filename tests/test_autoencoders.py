@@ -6,7 +6,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from shelf import COLUMNS, count_trainable, embed, make_features, make_small, make_spec, predict
+from shelf import (
+    COLUMNS,
+    count_trainable,
+    embed,
+    layer_counts,
+    make_features,
+    make_small,
+    make_spec,
+    predict,
+)
 
 from tfpipe.errors import UserError
 from tfpipe.models import MODELS, weights
@@ -15,10 +24,6 @@ from tfpipe.models.unit_pictures import pad_to, reconstruction
 from tfpipe.models.vae import Sample
 
 REALDATA = os.environ.get("TFPIPE_REALDATA")
-
-
-def layer_counts(model: keras.Model) -> list[int]:
-    return [n for n in (layer.count_params() for layer in model.layers) if n]
 
 
 def output_of(model: keras.Model, layer: str, features) -> np.ndarray:

@@ -55,6 +55,7 @@ def test_train_packs_first_and_publishes_version_one(home, trained):
         "card.json",
         "predictions.csv",
         "report.html",
+        "history.csv",
     }
     card = json.loads((version / "assets.extra" / "card.json").read_text())
     assert card["hyperparameters"] == {"filters": 2, "dense_units": 8}

@@ -14,6 +14,7 @@ from shelf import (
     TAKE_COLUMNS,
     count_trainable,
     embed,
+    layer_counts,
     make_features,
     make_images,
     make_small,
@@ -49,10 +50,6 @@ def float32_again():
     before = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(before)
-
-
-def layer_counts(model: keras.Model) -> list[int]:
-    return [n for n in (layer.count_params() for layer in model.layers) if n]
 
 
 # Published numbers.

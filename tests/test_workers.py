@@ -266,19 +266,22 @@ def statuses(told: dict) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_search_of_two_workers_survives_ten_kills(data, tmp_path):
-    chiefs = search_run.killed(data, tmp_path, workers=2, kills=10, trials=16, seed=6)
+    # With this seed two of the victims are chiefs, which costs the most time.
+    chiefs = search_run.killed(data, tmp_path, workers=2, kills=10, trials=14, seed=6)
     assert chiefs > 1
     told = search.read(tmp_path)
-    assert statuses(told) == {f"{i:02d}": COMPLETED for i in range(16)}
+    assert statuses(told) == {f"{i:02d}": COMPLETED for i in range(14)}
     state = json.loads((tmp_path / "state.json").read_bytes())
-    assert sorted(state["oracle"]["end_order"]) == [f"{i:02d}" for i in range(16)]
+    assert sorted(state["oracle"]["end_order"]) == [f"{i:02d}" for i in range(14)]
     assert told["finished"] and not [*tmp_path.glob("trial_*/fold_*")]
 
 
 @pytest.mark.slow
 def test_a_killed_search_of_one_worker_ends_as_if_undisturbed(data, tmp_path):
-    undisturbed = search_run.in_this_process(data, tmp_path / "undisturbed", trials=4)
-    search_run.killed(data, tmp_path / "killed", workers=1, kills=3, trials=4, seed=4)
+    undisturbed = search_run.in_this_process(data, tmp_path / "undisturbed", trials=3)
+    # With this seed first the worker, then the chief.
+    chiefs = search_run.killed(data, tmp_path / "killed", workers=1, kills=2, trials=3, seed=4)
+    assert chiefs == 2
     told = search.read(tmp_path / "killed")
     for row in undisturbed["trials"] + told["trials"]:
         del row["worker"], row["seconds"]

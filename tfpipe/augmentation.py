@@ -20,14 +20,18 @@ def changed(seed: int):
         draws = tf.random.stateless_uniform(
             (4, count), seed=tf.stack([seed, tf.cast(number, tf.int32)])
         )
-        each = [tf.reshape(draw, (-1, 1, 1, 1)) for draw in tf.unstack(draws)]
-        image = tf.where(each[0] < 0.5, tf.reverse(image, [1]), image)
-        image = tf.where(each[1] < 0.5, tf.reverse(image, [2]), image)
         most = max(1, int(height * SHIFT_ROWS))
         rows = tf.range(height) + tf.cast(tf.round((draws[2][:, None] * 2 - 1) * most), tf.int32)
         rows = tf.clip_by_value(rows, 0, height - 1)
-        image = tf.gather(image, rows, axis=1, batch_dims=1)
-        gain = 1 + BRIGHTNESS * (each[3] * 2 - 1)
+        rows = tf.where(draws[0][:, None] < 0.5, height - 1 - rows, rows)
+        # One gather of rows, of the pictures or of their mirror images, is twice as fast as
+        # choosing between whole pictures.
+        both = tf.concat([image, tf.reverse(image, [2])], axis=0)
+        chosen = tf.range(count) + tf.where(draws[1] < 0.5, count, 0)
+        lines = tf.reshape(both, (2 * count * height, -1))
+        picked = tf.gather(lines, chosen[:, None] * height + rows)
+        image = tf.ensure_shape(tf.reshape(picked, tf.shape(image)), image.shape)
+        gain = 1 + BRIGHTNESS * (tf.reshape(draws[3], (-1, 1, 1, 1)) * 2 - 1)
         bright = tf.cast(image, tf.float32) * gain
         bright = tf.round(tf.minimum(bright, image.dtype.max)) if image.dtype.is_integer else bright
         return {**inputs, "image": tf.cast(bright, image.dtype)}, label

@@ -46,7 +46,8 @@ def batches(
     if labelled and not all_labelled(manifest, part.splits):
         dataset = dataset.filter(lambda record: _label(record) >= 0)
     parse = _parser(manifest)
-    return dataset.batch(batch_size).map(parse, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.batch(batch_size).map(parse, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return dataset.with_options(_options())
 
 
 def training_batches(
@@ -80,9 +81,7 @@ def training_batches(
     dataset = dataset.map(_parser(manifest), tf.data.AUTOTUNE)
     if drawing.augment:
         dataset = dataset.enumerate(skip).map(augmentation.changed(drawing.seed), tf.data.AUTOTUNE)
-    options = tf.data.Options()
-    options.deterministic = True
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
 def _sampled(folder, part, drawing, *, counts: np.ndarray, manifest: dict) -> tf.data.Dataset:
@@ -153,6 +152,18 @@ def _records(folder: Path, part: Part, *, manifest: dict) -> tf.data.Dataset:
             raise UserError(f"{folder} holds no {split} records. Run `tfpipe pack` again.")
     dataset = tf.data.TFRecordDataset([str(folder / shard["name"]) for shard in shards])
     return dataset if part.chosen is None else _where(dataset, part.chosen)
+
+
+def _options() -> tf.data.Options:
+    """Returns options: in order, and with as many threads as cores.
+
+    TensorFlow's own tuning of the number of threads takes a thread itself: without it batches come
+    up to twice as fast on two cores, and iterators end at once instead of seconds later.
+    """
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False
+    return options
 
 
 def _where(dataset: tf.data.Dataset, chosen: np.ndarray) -> tf.data.Dataset:

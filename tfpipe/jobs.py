@@ -11,13 +11,12 @@ import keras_tuner
 import tuning
 from tfpipe import files, folds, manifests, python_file, tasks
 from tfpipe.errors import UserError
-from tfpipe.models import MODELS
+from tfpipe.models import AUTOENCODERS, MODELS
 from tfpipe.models.parts import Spec
 from tfpipe.settings import SEARCHED, Data, Settings
 from tfpipe.task import Task, choose
 
 ALGORITHMS = ("hyperband", "bayesian", "random")
-AUTOENCODERS = ("conv-autoencoder", "conv-vae")  # judged by their loss, whatever the task's score
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def read(folder: Path) -> dict[str, Any]:
       UserError: there is no search, or its state is damaged.
     """
     state = _parsed(folder / "state.json")
-    if state is None:
+    if state is None or "plan" not in state:
         raise UserError(
             f"{files.shown(folder)} holds no search whose state can be read. `tfpipe tune` begins "
             "one, and mends a damaged one."
