@@ -4,8 +4,8 @@
 # make PYTHON=python3.12 demo    with a Python of your choice, when .venv is first made
 
 VENV ?= .venv
-# One to a core; 0 is no workers.
-WORKERS ?= 2
+# Many tests wait for processes of their own, so one more than cores; 0 is no workers.
+WORKERS ?= 3
 BIN := $(VENV)/bin
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \

@@ -55,18 +55,20 @@ def pack(
     """Packs raw files into records; stopped at any moment, the same command goes on."""
     manifest = packed(task, parts.Packing(option, split, salt, skip_bad, data))
     told = {name: manifest[name] for name in ("counts", "groups", "notes", "bad", "fingerprint")}
-    parts.done(json, command="pack", task=task, path=data / "records" / task, **told)
+    name = tasks.find(task).name
+    parts.done(json, command="pack", task=name, path=data / "records" / name, **told)
 
 
 def verify(task: parts.TaskName, data: parts.Data = parts.DATA, json: parts.Json = False) -> None:
     """Checks every record of a packed task against its manifest."""
-    folder = data / "records" / tasks.find(task).name
+    name = tasks.find(task).name
+    folder = data / "records" / name
     parts.start_tensorflow()
     from tfpipe import manifests
 
     shards = manifests.trusted(folder)["shards"]
     whole = {"shards": len(shards), "records": sum(shard["count"] for shard in shards)}
-    parts.done(json, command="verify", task=task, path=folder, **whole)
+    parts.done(json, command="verify", task=name, path=folder, **whole)
 
 
 def packed(task: str, packing: parts.Packing) -> dict:

@@ -120,7 +120,7 @@ def train(
 
         run = replace(run, tell=progress, with_naive=naive_split, **logs)
         made = pipeline.train(run)
-    parts.done(json, command="train", task=task, **{"model": run.model, **made})
+    parts.done(json, command="train", task=run.task.name, **{"model": run.model, **made})
 
 
 def predict(
@@ -157,7 +157,7 @@ def predict(
         )
     place = {"model": folder.parent.name, "version": int(folder.name), "path": out}
     told = {"files": made.files, "rows": made.rows, "bad": made.bad, "notes": made.notes}
-    parts.done(json, command="predict", task=task, **place, **told)
+    parts.done(json, command="predict", task=found.name, **place, **told)
     if made.bad:
         reasons = " ".join(made.bad.values())
         raise UserError(
@@ -184,7 +184,7 @@ def report(
     page = reporting.write(folder, data / "records" / found.name)
     place = {"model": folder.parent.name, "version": int(folder.name), "path": page}
     scores = saved.read_card(folder)["scores"]
-    parts.done(json, command="report", task=task, **place, scores=scores)
+    parts.done(json, command="report", task=found.name, **place, scores=scores)
 
 
 def doctor(json: parts.Json = False) -> None:
