@@ -157,7 +157,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         claimed = naive.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, built)
     known = evaluation.evaluate(
-        run.task,
+        replace(run.task, classes=spec.classes),
         run.raw,
         data,
         exported,

@@ -58,6 +58,7 @@ def pack(
         another run is packing the same records.
     """
     survey = task.survey(raw, options)
+    task = dataclasses.replace(task, classes=survey.classes or task.classes)
     fingerprint = _fingerprint(task, raw, survey, options=options, split=split)
     with _lock(folder):
         _recover(folder)
@@ -113,7 +114,8 @@ def pack(
 
 def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
     """Returns a sha256 over all that the records depend on."""
-    paths = [source.path for source in survey.sources] + list(survey.tables)
+    paths = [path for source in survey.sources for path in (source.path, *source.also)]
+    paths += survey.tables
     with ThreadPoolExecutor() as pool:
         sums = list(pool.map(files.sha256, paths))
     names = [os.path.relpath(path, raw) for path in paths]

@@ -23,7 +23,7 @@ def of(task: Task, *, data: Path, models: Path) -> dict[str, Any]:
     return {
         "task": task.name,
         "title": task.title,
-        "classes": ", ".join(task.classes),
+        "classes": ", ".join(task.classes) or "those of the raw folder",
         "models": ", ".join(task.models),
         "expects": f"{raw}/: {task.expects}",
         "raw": "there" if raw.is_dir() and any(raw.iterdir()) else "none",

@@ -45,12 +45,14 @@ class Source:
       group: its examples' group.
       path: the raw file.
       about: whatever the task's `read` needs from the tables.
+      also: raw files read along with it, such as the rest of a hundred small pictures.
     """
 
     name: str
     group: str
     path: Path
     about: Any = None
+    also: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Survey:
       notes: what is left out and why, one sentence each.
       twins: (source, source, why) for sources that show the same thing by the tables; a split must
         not part them.
+      classes: those found in the folder, in label order, for a task that has none of its own.
     """
 
     sources: tuple[Source, ...]
     tables: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     twins: tuple[tuple[str, str, str], ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 class Reading(NamedTuple):
@@ -108,7 +112,8 @@ class Task:
       name: what users type.
       title: one line for `tfpipe tasks`.
       expects: the raw files, in a sentence.
-      classes: names, in label order; the last one is the positive class of a two-class task.
+      classes: names, in label order; the last one is the positive class of a two-class task. ()
+        for those that a survey finds in the raw folder.
       image_shape: (height, width, channels).
       columns: names of the numbers a model may see beside the picture.
       metadata: name -> "str", "int64" or "float64", kept with each example.
@@ -116,14 +121,15 @@ class Task:
       survey: (raw folder, options) -> Survey.
       read: (source, options) -> Reading; touches the source's own file only.
       survey_new: (raw files, table or None, options) -> Survey of unlabelled files.
+      models: names worth trying, the default first.
       look: (source, classify, options) -> whatever `answer` needs, the costly part; `classify`
         takes images [n, *image_shape], then columns [n, columns] where the task has some, and
-        returns probabilities [n, classes].
+        returns probabilities [n, classes]. None where each picture is answered for itself; then
+        neither `answer` nor `draw` is needed.
       answer: (what look saw, thresholds) -> Answer; thresholds has "decision" where there are two
         classes, and "confident" besides where files are judged.
       draw: likewise -> an overlay, [height, width, 3] uint8 RGB.
       answer_columns: names of the columns of an answer's rows.
-      models: names worth trying, the default first.
       judge: (source, its row of the task's table, answer) -> counts that add up over sources and
         have `.scores`, such as layers found and missed; None where the table's row gives no truth.
         Without it only single examples are scored.
@@ -144,11 +150,11 @@ class Task:
     survey: Callable[[Path, Any], Survey]
     read: Callable[[Source, Any], Reading]
     survey_new: Callable[[list[Path], Path | None, Any], Survey]
-    look: Callable[[Source, Classify, Any], Any]
-    answer: Callable[[Any, dict[str, float]], Answer]
-    draw: Callable[[Any, dict[str, float]], np.ndarray]
-    answer_columns: tuple[str, ...]
     models: tuple[str, ...]
+    look: Callable[[Source, Classify, Any], Any] | None = None
+    answer: Callable[[Any, dict[str, float]], Answer] | None = None
+    draw: Callable[[Any, dict[str, float]], np.ndarray] | None = None
+    answer_columns: tuple[str, ...] = ()
     judge: Callable[[Source, dict[str, Any], Answer], Any] | None = None
     judged_by: str = ""
     columns: tuple[str, ...] = ()
