@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 UNSURE = -1
+MIN_PRECISION = 0.9  # asked for where nobody says otherwise
 SURE = 0.8  # of the lower bound that a threshold is chosen by
 LEVEL = 0.95  # of intervals that are shown
 
