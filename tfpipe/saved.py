@@ -191,9 +191,12 @@ def batched(
     """
     taken = {name: features[name] for name in names}
     count = len(taken[names[0]])
+    if not count:  # of no example at all, oneDNN's fused convolutions mistake the shape
+        one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in taken.items()}
+        return batched(answer, one, names=names)[:0]
     parts = [
         answer({name: tf.constant(array[i : i + batch_size]) for name, array in taken.items()})
-        for i in range(0, max(count, 1), batch_size)
+        for i in range(0, count, batch_size)
     ]
     return np.concatenate(parts)
 
