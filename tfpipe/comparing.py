@@ -34,7 +34,7 @@ from tfpipe import (
     training,
 )
 from tfpipe.errors import UserError
-from tfpipe.models import AUTOENCODERS, MODELS
+from tfpipe.models import AUTOENCODERS, build
 from tfpipe.models.parts import Spec
 from tfpipe.precision import compute_policy
 from tfpipe.settings import Data, Settings
@@ -136,7 +136,7 @@ def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Se
     keras.backend.clear_session()
     keras.config.set_dtype_policy(compute_policy("auto"))
     keras.utils.set_random_seed(settings.seed)
-    model = MODELS[name](spec, **arguments)
+    model = build(name, spec, arguments)
     compiling.prepare(model, data, settings=settings)
     training.fit(model, data, settings=settings)
     labels, likely = scoring.predicted(model, data, data.validation)

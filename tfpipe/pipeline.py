@@ -26,7 +26,7 @@ from tfpipe import (
     training,
 )
 from tfpipe.jobs import Job
-from tfpipe.models import MODELS, reconstructs
+from tfpipe.models import build, reconstructs
 from tfpipe.models.parts import Spec
 from tfpipe.precision import compute_policy
 from tfpipe.searching import Team
@@ -138,7 +138,7 @@ def model_part(run: Run) -> dict:
 
 def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     def built() -> keras.Model:
-        return MODELS[run.model](spec, **arguments)
+        return build(run.model, spec, arguments)
 
     keras.utils.set_random_seed(settings.seed)
     with compiling.strategy().scope():
