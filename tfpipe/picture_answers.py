@@ -13,7 +13,7 @@ from tfpipe import abstention, answering, facts, prevalence, table_files, tables
 from tfpipe.contact_sheets import Sheets
 from tfpipe.errors import UserError
 from tfpipe.predict import Predicted, check_kind
-from tfpipe.task import Reading, Source, Survey, Task, options_of
+from tfpipe.task import Reading, Source, Task, options_of
 
 MOST_ROWS = 2048  # of a piece of the table
 
@@ -33,6 +33,9 @@ class Wanted(NamedTuple):
     conformal: float = 0.0
 
 
+WANTED = Wanted()
+
+
 def predict(
     task: Task,
     version: Path,
@@ -40,7 +43,7 @@ def predict(
     *,
     out: Path,
     table: Path | None = None,
-    wanted: Wanted = Wanted(),
+    wanted: Wanted = WANTED,
     settings: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predicted:
@@ -72,12 +75,13 @@ def predict(
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
     options = options_of(task, [*trained, *settings])
     survey = task.survey_new(paths, table, options)
-    order = _order(columns, survey, needed="columns" in loaded.card["inputs"])
+    found = survey.columns or task.columns
+    order = _order(columns, found, needed="columns" in loaded.card["inputs"])
     known = facts.predictions(version, {})
     judge = _Judge(known, classes, wanted)
-    task = replace(task, classes=classes, columns=survey.columns or task.columns)
-    sheets, bad, counts = Sheets(classes), {}, np.zeros(len(classes), int)
-    rows = unsure = 0
+    task = replace(task, classes=classes, columns=found)
+    sheets, bad = Sheets(classes), {}
+    named, said = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
     with table_files.writing(out) as write:
         for i, (source, reading) in enumerate(_read_ahead(task, survey.sources, options)):
             progress(i, len(survey.sources))
@@ -94,24 +98,19 @@ def predict(
                     told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
                 write(told)
                 sheets.add([example.key for example in examples], images, likely)
-                counts += np.bincount(likely.argmax(axis=1), minlength=len(classes))
-                rows += len(told)
-                unsure += int(told["unsure"].sum())
+                named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
+                said += prevalence.told(judge.said(likely), classes=len(classes))
         progress(len(survey.sources), len(survey.sources))
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
     beside = out.with_suffix("")
-    counted = judge.counted(counts)
+    counted = judge.counted(named, said)
     tables.write_csv(counted, beside / "counts.csv")
-    more = {
-        "unsure": unsure,
-        "counts": {
-            row["class"]: f"{row['named']:,} named, {row['low']:,.0f} to {row['high']:,.0f} likely"
-            for row in counted.to_dict("records")
-        },
-    }
+    more = {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
     shown = sheets.write(beside)
-    return Predicted(rows, len(survey.sources) - len(bad), bad, survey.notes, shown, more)
+    return Predicted(
+        int(said.sum()), len(survey.sources) - len(bad), bad, survey.notes, shown, more
+    )
 
 
 class _Judge:
@@ -123,51 +122,58 @@ class _Judge:
         self._seen = {
             split: labelled[labelled["split"] == split] for split in ("validation", "test")
         }
-        labels, likely = self._of("validation")
+        labels = self._seen["validation"]["label"].to_numpy(int)
+        likely = self._likely(self._seen["validation"])
         self._thresholds = abstention.thresholds(labels, likely, min_precision=wanted.min_precision)
         if wanted.conformal:
             self._widest = abstention.conformal_threshold(labels, likely, alpha=wanted.conformal)
+
+    def said(self, likely: np.ndarray) -> np.ndarray:
+        """Returns the class [n] int of probabilities [n, classes], -1 where it is unsure."""
+        return abstention.said(likely, self._thresholds)
 
     def told(self, likely: np.ndarray) -> pd.DataFrame:
         """Returns label, unsure, p_<class> and perhaps classes of probabilities [n, classes]."""
         names = np.array(self.classes, object)
         frame = pd.DataFrame({"label": names[likely.argmax(axis=1)]})
-        frame["unsure"] = abstention.said(likely, self._thresholds) < 0
+        frame["unsure"] = self.said(likely) < 0
         frame[[f"p_{name}" for name in self.classes]] = likely
         if self.wanted.conformal:
             sets = abstention.sets(likely, self._widest)
             frame["classes"] = ["; ".join(names[one]) for one in sets]
         return frame
 
-    def counted(self, counts: np.ndarray) -> pd.DataFrame:
-        """Returns a row for each class: how often it was named, and how many there may be."""
-        seen = pd.concat(self._seen.values())
-        likely = seen[[f"p_{name}" for name in self.classes]].to_numpy(float)
-        found = prevalence.estimated(
-            counts,
+    def counted(self, named: np.ndarray, said: np.ndarray) -> pd.DataFrame:
+        """Returns a row for each class: how often it was named, and how many there may be.
+
+        Args:
+          named: [classes] int, unsure ones included.
+          said: [classes + 1] int, unsure ones last.
+        """
+        seen, classes = pd.concat(self._seen.values()), len(self.classes)
+        confusions = prevalence.confusions(
             seen["label"].to_numpy(int),
-            likely.argmax(axis=1),
-            groups=seen["group"].to_numpy(str),
+            self.said(self._likely(seen)),
+            seen["group"].to_numpy(str),
+            classes=classes,
         )
-        frame = pd.DataFrame({"class": self.classes, "named": counts})
-        frame["estimated"], frame["low"], frame["high"] = found.estimate, found.low, found.high
-        return frame
+        found = prevalence.estimate(said, confusions)
+        told = {"class": self.classes, "named": named, "sure": said[:-1]}
+        return pd.DataFrame(told | {n: values.round(1) for n, values in found._asdict().items()})
 
-    def _of(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        frame = self._seen[split]
-        likely = frame[[f"p_{name}" for name in self.classes]].to_numpy(float)
-        return frame["label"].to_numpy(int), likely
+    def _likely(self, frame: pd.DataFrame) -> np.ndarray:
+        return frame[[f"p_{name}" for name in self.classes]].to_numpy(float)
 
 
-def _order(columns: tuple[str, ...], survey: Survey, *, needed: bool) -> list[int]:
+def _order(columns: tuple[str, ...], found: tuple[str, ...], *, needed: bool) -> list[int]:
     """Returns where the model's columns stand among those that were found."""
-    lacking = [name for name in columns if name not in survey.columns]
+    lacking = [name for name in columns if name not in found]
     if lacking and needed:
         raise UserError(
             f"The model reads the columns {', '.join(lacking)}, which the new files do not have. "
             "Export them again with these, or predict with a model of pictures only."
         )
-    return [survey.columns.index(name) for name in columns if name in survey.columns]
+    return [found.index(name) for name in columns if name in found]
 
 
 def _read_ahead(

@@ -61,7 +61,7 @@ def _csv(path: Path) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def _parquet(path: Path) -> Iterator[Write]:
-    with contextlib.ExitStack() as stack, path.open("wb") as file:
+    with path.open("wb") as file, contextlib.ExitStack() as stack:
         writers = []
 
         def write(frame: pd.DataFrame) -> None:
