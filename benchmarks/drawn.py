@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from tfpipe.task import Example, Reading, Source, Survey, Task
@@ -18,7 +19,7 @@ class Options:
 
 
 def draw(count: int, *, shape: tuple[int, int, int], seed: int) -> tuple[np.ndarray, ...]:
-    """Draws noise over a slow change of brightness, and in every second picture a faint band.
+    """Draws noise over slow changes of brightness, and in every second picture a band.
 
     The others have a spot as dark, so that darkness alone is no answer.
 
@@ -31,12 +32,12 @@ def draw(count: int, *, shape: tuple[int, int, int], seed: int) -> tuple[np.ndar
     labels = np.arange(count) % 2
     images = np.empty((count, *shape), np.uint8)
     for image, label in zip(images, labels, strict=True):
-        shade = 120 + rng.normal(0, 20) * np.sin(3 * row / height + rng.uniform(0, 6))
+        shade = cv2.resize(rng.normal(120, 15, (6, 12)), (width, height))
         middle = rng.uniform(0.2, 0.8) * height + rng.uniform(-0.2, 0.2) * height * column / width
         dark = np.abs(row - middle) < max(2, height / 20)
         if label == 0:
             dark = dark & (np.abs(column - rng.uniform(0, width)) < width / 6)
-        grey = shade - 20 * dark
+        grey = shade - 40 * dark
         image[:] = np.clip(grey[..., None] + rng.normal(0, 8, shape), 0, 255)
     return images, labels, rng.normal(size=(count, len(COLUMNS))).astype(np.float32)
 

@@ -13,6 +13,7 @@ os.environ.update(
         "TF_NUM_INTRAOP_THREADS": THREADS,
         "TF_NUM_INTEROP_THREADS": THREADS,
         "OMP_NUM_THREADS": THREADS,
+        "TF_ENABLE_ONEDNN_OPTS": "1",  # as the commands have it
         "KERAS_BACKEND": "tensorflow",
         "MPLBACKEND": "Agg",
     }

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from tfpipe import export, jobs, models, parity, pictures, pipeline, predict, saved
+from tfpipe import answering, export, jobs, models, parity, pictures, pipeline, predict, saved
 from tfpipe.errors import UserError
 from tfpipe.models.parts import Spec
 from tfpipe.settings import Settings
@@ -136,13 +136,13 @@ def test_a_version_of_any_kind_is_published_and_said_to_be_one(
     assert card["parity"]["max_difference"] <= 1e-5
     assert card["parity"]["pictures"] == 9
     assert not (draft / "assets.extra" / ".parity.npz").exists()
-    read = saved.read_model(draft)
+    read = answering.read_model(draft)
     taken = {key: given[key] for key in card["inputs"]}
     np.testing.assert_allclose(read(taken), model(taken), atol=1e-6)
     if card["kind"] == "classifier":
-        said = saved.Loaded(draft).classify(given["image"], given["columns"], batch_size=4)
+        said = answering.Loaded(draft).classify(given["image"], given["columns"], batch_size=4)
         np.testing.assert_allclose(said, model(taken), atol=1e-6)
-        none = saved.Loaded(draft).classify(given["image"][:0], given["columns"][:0])
+        none = answering.Loaded(draft).classify(given["image"][:0], given["columns"][:0])
         assert none.shape == (0, 4)
 
 
@@ -185,7 +185,7 @@ def test_a_changed_keras_file_is_refused_before_it_is_read(tmp_path, in_this_pro
     path = draft / "assets.extra" / "model.keras"
     path.write_bytes(path.read_bytes() + b"0")
     with pytest.raises(UserError, match="model.keras is missing or not what was exported"):
-        saved.read_model(draft)
+        answering.read_model(draft)
 
 
 def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path):

@@ -79,6 +79,22 @@ def test_flat_pictures_are_not_compared():
     assert crossings(flat, flat) == []
 
 
+def padded(picture, *, side=128):
+    """Returns a picture in the middle of an even square."""
+    square = np.full((side, side, 3), 150, np.uint8)
+    top, left = (side - picture.shape[0]) // 2, (side - picture.shape[1]) // 2
+    square[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return square
+
+
+def test_small_pictures_in_even_squares_are_compared_by_themselves():
+    blobs = [
+        np.stack([padded(one[10:40, 80:110] // 2) for one in ice(20, seed=seed)]) for seed in (0, 1)
+    ]
+    assert crossings(*blobs) == []
+    assert len(crossings(blobs[0], blobs[0][3:4, :, ::-1])) == 1
+
+
 def test_copies_inside_one_split_are_nobodys_concern():
     one = ice(1)
     assert crossings(np.concatenate([one, one]), ice(2, seed=1)) == []

@@ -25,7 +25,7 @@ from shelf import (
 )
 
 from tfpipe.errors import UserError
-from tfpipe.models import AUTOENCODERS, MODELS, reconstructs
+from tfpipe.models import AUTOENCODERS, MODELS, build, reconstructs
 from tfpipe.models.parts import Spec, image_input
 
 DEEPER = ("resnet34", "resnet101", "resnet152")  # as resnet18 and resnet50: one test each
@@ -353,3 +353,13 @@ def test_tiny_pictures_are_taken_or_refused_in_a_sentence(name):
         assert "Give fewer conv_layers" in str(error)
     else:
         assert np.isfinite(predict(model, make_features(model, spec))).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"filters": 0}, {"filters": -3}, {"dropout": 7.0}, {"filters": "many"}]
+)
+def test_values_that_no_model_can_have_are_named(wrong):
+    spec = Spec((32, 32, 1), ("a", "b"), (0.0,), (1.0,))
+    (name, value) = next(iter(wrong.items()))
+    with pytest.raises(UserError, match=f"simple-cnn cannot be built with {name}={value}: .+--hp"):
+        build("simple-cnn", spec, wrong)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe import gallery, manifests, page, plots, records, report, tables
+from tfpipe import gallery, manifests, page, plots, records, report, tables, visible
 from tfpipe.errors import UserError
 from tfpipe.scores import by_class, of_classes
 from tfpipe.task import Example, Reading, Source, Survey
@@ -335,9 +335,9 @@ def test_a_task_of_many_classes_and_no_metadata(tmp_path):
 
 def test_large_and_deep_pictures_become_small_ones():
     deep = np.random.default_rng(0).integers(0, 4096, (900, 1200, 3)).astype(np.uint16)
-    seen = gallery.shown(deep)
-    assert seen.dtype == np.uint8 and seen.shape[0] * seen.shape[1] <= gallery.MOST_PX * 1.02
-    grey = gallery.shown(np.full((5, 6, 1), np.nan, np.float32))
+    seen = visible.shown(deep)
+    assert seen.dtype == np.uint8 and seen.shape[0] * seen.shape[1] <= visible.MOST_PX * 1.02
+    grey = visible.shown(np.full((5, 6, 1), np.nan, np.float32))
     assert grey.shape == (5, 6)
 
 

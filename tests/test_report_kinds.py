@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from test_report import Page
 
-from tfpipe import evaluation, facts, files, gallery, plots, report, saved, tables
+from tfpipe import evaluation, facts, files, plots, report, saved, tables, visible
 from tfpipe.autoencoder_sections import _beside
 from tfpipe.errors import UserError
 
@@ -276,4 +276,4 @@ def test_wide_pictures_stand_one_above_the_other():
     assert (png[0].max(), png[10].min(), png[11].max()) == (0, 255, 128)
     large = np.zeros((800, 500, 1), np.float32)
     shape = cv2.imdecode(np.frombuffer(_beside(large, large), np.uint8), -1).shape
-    assert shape[0] * shape[1] < 3 * gallery.MOST_PX
+    assert shape[0] * shape[1] < 3 * visible.MOST_PX

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfpipe import export, pipeline, saved
+from tfpipe import answering, export, pipeline, saved
 from tfpipe.errors import UserError
 from tfpipe.models import simple_cnn
 from tfpipe.models.parts import Spec
@@ -109,7 +109,7 @@ def test_the_keras_file_beside_it_answers_the_same(version, model, images):
 
 
 def test_loaded_classifies_any_number(version, model, images):
-    loaded = saved.Loaded(version)
+    loaded = answering.Loaded(version)
     expected = model({"image": images}, training=False).numpy()
     np.testing.assert_allclose(loaded.classify(images, batch_size=7), expected, atol=1e-6)
     assert loaded.classify(images[:0]).shape == (0, 2)
@@ -121,7 +121,7 @@ def test_a_changed_file_is_refused(version):
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
         with pytest.raises(UserError, match="not what was exported"):
-            saved.Loaded(version)
+            answering.Loaded(version)
     finally:
         path.write_bytes(whole)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tfpipe import export, gallery, inputs, page, pictures, plots, saved, sections
+from tfpipe import answering, export, gallery, inputs, page, pictures, plots, sections, visible
 from tfpipe.facts import Facts, title_of
 from tfpipe.page import Html, joined, tag
 from tfpipe.reconstructions import UNLABELLED
@@ -122,7 +122,7 @@ def _pairs(known: Facts, rows: list[int]) -> dict[int, bytes]:
     """Returns row number -> PNG of the original and the reconstruction, of test examples."""
     wanted = np.zeros(len(known.of_split("test")), bool)
     wanted[rows] = True
-    model = saved.read_model(known.version)
+    model = answering.read_model(known.version)
     both = export.with_target(model)
     pngs = []
     for features, _ in inputs.batches(
@@ -136,7 +136,7 @@ def _pairs(known: Facts, rows: list[int]) -> dict[int, bytes]:
 def _beside(target: np.ndarray, given: np.ndarray) -> bytes:
     """Returns the PNG of two pictures [height, width, channels] float32 in 0..1."""
     one, other = (
-        gallery.shown(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8))
+        visible.shown(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8))
         for image in (target, given)
     )
     axis = 0 if one.shape[1] > WIDE * one.shape[0] else 1

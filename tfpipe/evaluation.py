@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tfpipe import export, inputs, reconstructions, saved, scores
+from tfpipe import abstention, answering, calibration, export, inputs, reconstructions, scores
 from tfpipe.errors import UserError
 from tfpipe.models import reconstructs
+from tfpipe.models.parts import soften
 from tfpipe.settings import Data
 from tfpipe.task import SPLITS, Classify, Task
 
@@ -33,6 +34,9 @@ class Evaluation(NamedTuple):
       predictions: a row for each example of these splits: split, key, group, metadata, label, and
         p_<class>, or an autoencoder's error and error_of_mean_picture.
       false_kinds: what the false findings on the test files lie on, and how many.
+      calibration: of a classifier, split -> its calibration error.
+      abstention: of a classifier, the least precision asked for, the probability that each class
+        needs for it (chosen on the validation split), and what that gave on the test split.
     """
 
     thresholds: dict[str, float]
@@ -40,6 +44,17 @@ class Evaluation(NamedTuple):
     by_class: dict[str, dict[str, dict[str, Any]]]
     predictions: pd.DataFrame
     false_kinds: dict[str, int]
+    calibration: dict[str, float] | None = None
+    abstention: dict[str, Any] | None = None
+
+
+def calibrate(data: Data, model: keras.Model) -> calibration.Fit:
+    """Makes a classifier's probabilities right as often as they say, by the validation split."""
+    labels, likely = _said(data, "validation", _classifier(model))
+    known = labels >= 0
+    fitted = calibration.fit(labels[known], likely[known])
+    soften(model, fitted.temperature)
+    return fitted
 
 
 def evaluate(
@@ -70,11 +85,20 @@ def evaluate(
     classify = _classifier(model)
     seen = _seen(task, raw, data, classify, options=options, progress=progress)
     thresholds, told, by_class, frames, found = {}, {}, {}, [], None
+    errors, needed, abstained = {}, None, {}
     for split in ("validation", "test"):
         labels, likely = _said(data, split, classify)
         known = labels >= 0
         if split == "validation":
             thresholds = _thresholds(task, seen[split], labels[known], likely[known])
+            needed = abstention.thresholds(
+                labels[known], likely[known], min_precision=abstention.MIN_PRECISION
+            )
+            abstained = {
+                "min_precision": abstention.MIN_PRECISION,
+                "thresholds": abstention.as_card(needed, classes=task.classes),
+            }
+        errors[split] = calibration.calibration_error(labels[known], likely[known])
         said = scores.said(likely, thresholds=thresholds)
         told[split] = scores.of_classes(labels[known], likely[known], thresholds=thresholds)
         by_class[split] = scores.by_class(labels[known], said[known], classes=task.classes)
@@ -83,8 +107,13 @@ def evaluate(
         frame = _described(data, split, labels)
         frame[[f"p_{name}" for name in task.classes]] = likely
         frames.append(frame)
+    realised = abstention.realised(labels[known], likely[known], needed)
+    abstained["test"] = {
+        name: one._asdict() for name, one in zip(task.classes, realised, strict=True)
+    }
     kinds = dict(Counter(found.false_kinds)) if found else {}
-    return Evaluation(thresholds, told, by_class, pd.concat(frames, ignore_index=True), kinds)
+    predictions = pd.concat(frames, ignore_index=True)
+    return Evaluation(thresholds, told, by_class, predictions, kinds, errors, abstained)
 
 
 def _of_autoencoder(data: Data, model: keras.Model) -> Evaluation:
@@ -110,7 +139,7 @@ def _classifier(model: keras.Model) -> Classify:
 
     def classify(images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         features = {"image": images, "columns": columns}
-        return saved.batched(model.predict_on_batch, features, names=export.inputs_of(model))
+        return answering.batched(model.predict_on_batch, features, names=export.inputs_of(model))
 
     return classify
 

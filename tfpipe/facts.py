@@ -190,9 +190,23 @@ def read(version: Path, folder: Path) -> Facts:
       UserError: if one of them is missing or damaged.
     """
     card, manifest = saved.read_card(version), manifests.read(folder)
+    frame = predictions(version, manifest["metadata"])
+    task = TASKS.get(card["task"])
+    return Facts(version, folder, card, manifest, frame, task.table if task else None)
+
+
+def predictions(version: Path, metadata: dict[str, str]) -> pd.DataFrame:
+    """Returns a version's predictions.csv, text as it was before it was made safe to open.
+
+    Args:
+      version: holds assets.extra/predictions.csv.
+      metadata: name -> kind, the records'.
+
+    Raises:
+      UserError: if it is missing or no table.
+    """
     path = version / "assets.extra" / "predictions.csv"
-    text = {"split", "key", "group"}
-    text |= {name for name, kind in manifest["metadata"].items() if kind == "str"}
+    text = {"split", "key", "group"} | {n for n, kind in metadata.items() if kind == "str"}
     try:
         names = pd.read_csv(path, nrows=0).columns
         frame = pd.read_csv(
@@ -207,5 +221,4 @@ def read(version: Path, folder: Path) -> Facts:
         ) from error
     for name in text & set(names):
         frame[name] = frame[name].str.replace(GUARDED, "", regex=True)
-    task = TASKS.get(card["task"])
-    return Facts(version, folder, card, manifest, frame, task.table if task else None)
+    return frame

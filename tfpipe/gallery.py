@@ -2,19 +2,17 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tfpipe import page, pictures
+from tfpipe import page, pictures, visible
 from tfpipe.facts import Facts, Judged
 from tfpipe.page import Html
 
 MOST_KINDS = 40
 WRONG, RIGHT = 12, 6  # pictures of a list
 OF_ONE_PHOTO = 3  # neighbours overlap, and would fill a list
-MOST_PX = 20_000  # of a picture in the page: 36 of them as PNG stay under 3 MB
 
 NOTHING = "nothing in the table"
 
@@ -106,21 +104,6 @@ def figure(row: pd.Series, told: list[str], *, png: bytes | None) -> Html:
     return page.tag("figure", page.tag("img", src=uri, alt=", ".join(lines)), caption)
 
 
-def shown(image: np.ndarray) -> np.ndarray:
-    """Returns a picture fit to be seen, [height, width] or [height, width, 3] uint8, and small."""
-    image = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, 0]
-    if image.dtype.kind == "f":
-        finite = image[np.isfinite(image)]
-        low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0, 1)
-        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
-        image = np.nan_to_num(255 * image).astype(np.uint8)
-    image = pictures.to_uint8(np.ascontiguousarray(image))
-    scale = (MOST_PX / (image.shape[0] * image.shape[1])) ** 0.5
-    if scale >= 1:
-        return image
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
 def _lists(judged: Judged) -> list[tuple[str, int, list[int]]]:
     """Returns (title, class whose probability is told or -1, row numbers) of each list."""
 
@@ -176,7 +159,7 @@ def _pictures(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, byte
         )
         if key in keys:
             image = tf.io.parse_single_example(record, names)["image"].numpy()
-            found[key] = pictures.encode_png(shown(_pixels(image, manifest=manifest)))
+            found[key] = pictures.encode_png(visible.shown(_pixels(image, manifest=manifest)))
     return found
 
 

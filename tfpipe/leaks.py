@@ -25,10 +25,23 @@ def fingerprints(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     small = np.zeros((len(images), SIDE, SIDE), np.float32)
     for i, image in enumerate(images):
-        scaled = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        scaled = cv2.resize(_unpadded(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         small[i] = scaled if scaled.ndim == 2 else scaled.mean(axis=-1)
     low = fft.dctn(small, axes=(1, 2), norm="ortho")[:, :KEPT, :KEPT]
     return low.reshape(len(images), -1)[:, 1:] > 0, small.std(axis=(1, 2)) >= FLAT
+
+
+def _unpadded(image: np.ndarray) -> np.ndarray:
+    """Returns a picture without the even border that a reader may have put around it.
+
+    Small particles in the middle of wide even squares are all alike at 32 x 32; they themselves are
+    not.
+    """
+    differs = (image != image[:1, :1]).reshape(*image.shape[:2], -1).any(axis=-1)
+    rows, columns = (np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return image
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def crossings(hashes: dict[str, np.ndarray], groups: dict[str, np.ndarray]) -> list[str]:

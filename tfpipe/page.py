@@ -150,8 +150,17 @@ def plot(uri: str, *, says: str) -> Html:
     return tag("figure", tag("img", src=uri, alt=says), tag("figcaption", says), class_="plot")
 
 
-def document(title: str, lead: Html, sections: Sequence[tuple[str, Html]]) -> str:
-    """Returns the whole page: a lead, a list of the sections, and the sections."""
+def document(
+    title: str, lead: Html, sections: Sequence[tuple[str, Html]], *, policy: str = POLICY
+) -> str:
+    """Returns the whole page: a lead, a list of the sections, and the sections.
+
+    Args:
+      title: of the page.
+      lead: what stands above all sections.
+      sections: (heading, content) of each.
+      policy: what the page may load and run, as a Content-Security-Policy.
+    """
     anchors = [f"part-{i}" for i in range(1, len(sections) + 1)]
     links = [
         tag("a", name, href=f"#{anchor}")
@@ -164,7 +173,7 @@ def document(title: str, lead: Html, sections: Sequence[tuple[str, Html]]) -> st
     head = Html(
         '<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"{tag('title', title)}<style>{LOOKS}</style></head>\n"
     )
     body = tag("body", tag("header", lead, tag("nav", *links)), tag("main", *parts))

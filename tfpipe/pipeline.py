@@ -26,7 +26,7 @@ from tfpipe import (
     training,
 )
 from tfpipe.jobs import Job
-from tfpipe.models import MODELS
+from tfpipe.models import build, reconstructs
 from tfpipe.models.parts import Spec
 from tfpipe.precision import compute_policy
 from tfpipe.searching import Team
@@ -138,7 +138,7 @@ def model_part(run: Run) -> dict:
 
 def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     def built() -> keras.Model:
-        return MODELS[run.model](spec, **arguments)
+        return build(run.model, spec, arguments)
 
     keras.utils.set_random_seed(settings.seed)
     with compiling.strategy().scope():
@@ -156,6 +156,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         run.tell("naive", {})
         claimed = naive.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, built)
+    fitted = None if reconstructs(exported) else evaluation.calibrate(data, exported)
     known = evaluation.evaluate(
         replace(run.task, classes=spec.classes),
         run.raw,
@@ -180,6 +181,8 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         "thresholds": known.thresholds,
         "scores": known.scores,
         "by_class": known.by_class,
+        "calibration": fitted and fitted._asdict() | {"error": known.calibration},
+        "abstention": known.abstention,
         "random_split_scores": claimed,
         "false_findings": known.false_kinds,
         "history": history,

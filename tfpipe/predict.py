@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tfpipe import pictures, saved, tables
+from tfpipe import answering, pictures, saved, tables
 from tfpipe.errors import UserError
 from tfpipe.task import Task, options_of
 
@@ -21,6 +21,7 @@ class Predicted(NamedTuple):
       bad: raw file -> why it was not.
       notes: what else was noticed.
       overlays: pictures written.
+      more: what else the user is told.
     """
 
     rows: int
@@ -28,6 +29,7 @@ class Predicted(NamedTuple):
     bad: dict[str, str]
     notes: tuple[str, ...]
     overlays: list[Path]
+    more: dict[str, Any] = {}
 
 
 def predict(
@@ -62,8 +64,8 @@ def predict(
       UserError: if a path or table is wrong, not one file could be read, or the version is of an
         autoencoder.
     """
-    _check_kind(version)
-    loaded = saved.Loaded(version)
+    check_kind(version)
+    loaded = answering.Loaded(version)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
     options = options_of(task, [*trained, *settings])
     thresholds = loaded.card["thresholds"]
@@ -94,7 +96,7 @@ def predict(
     return Predicted(len(rows), len(survey.sources) - len(bad), bad, survey.notes, overlays)
 
 
-def _check_kind(version: Path) -> None:
+def check_kind(version: Path) -> None:
     """Raises a UserError that names the classifiers there are if a version is of another kind."""
     if saved.read_card(version)["kind"] == "classifier":
         return

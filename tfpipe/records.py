@@ -58,7 +58,11 @@ def pack(
         another run is packing the same records.
     """
     survey = task.survey(raw, options)
-    task = dataclasses.replace(task, classes=survey.classes or task.classes)
+    settled = {
+        name: getattr(survey, name) or getattr(task, name)
+        for name in ("classes", "columns", "image_shape")
+    }
+    task = dataclasses.replace(task, **settled)
     fingerprint = _fingerprint(task, raw, survey, options=options, split=split)
     with _lock(folder):
         _recover(folder)

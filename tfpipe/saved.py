@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfpipe import export, files, pictures
 from tfpipe.errors import UserError
@@ -140,65 +139,7 @@ def find(models: Path, *, task: str, model: str | None, version: int | None) -> 
     return models / task / model / str(version or numbers[-1])
 
 
-def read_model(version: Path) -> keras.Model:
-    """Returns a version's model.keras, which can be looked into; checked against the card first."""
-    name = "assets.extra/model.keras"
-    _check(version, [name], read_card(version))
-    return keras.models.load_model(version / name)
-
-
-class Loaded:
-    """A version's SavedModel, ready to classify; it is checked against its card first."""
-
-    def __init__(self, version: Path):
-        self.path, self.card = version, read_card(version)
-        _check(version, self.card["sha256"], self.card)
-        self._model = tf.saved_model.load(str(version))  # its signatures hold no reference to it
-        self._call = self._model.signatures["predict_tensor"]
-
-    def classify(
-        self, images: np.ndarray, columns: np.ndarray | None = None, *, batch_size: int = 128
-    ) -> np.ndarray:
-        """Returns probabilities [n, classes] float32.
-
-        Args:
-          images: [n, height, width, channels]; left aside by a model of columns only.
-          columns: [n, columns] float32, where the task has some; likewise.
-          batch_size: examples shown at once.
-        """
-        return batched(
-            lambda features: self._call(**features)["probabilities"].numpy(),
-            {"image": images, "columns": columns},
-            names=self.card["inputs"],
-            batch_size=batch_size,
-        )
-
-
-def batched(
-    answer: Callable[[dict[str, tf.Tensor]], np.ndarray],
-    features: dict[str, np.ndarray | None],
-    *,
-    names: list[str],
-    batch_size: int = 128,
-) -> np.ndarray:
-    """Returns a model's answers [n, ...] to any number of examples, none included.
-
-    Args:
-      answer: some examples' features -> their answers.
-      features: "image" and "columns", [n, ...] each.
-      names: those the model takes.
-      batch_size: examples shown at once.
-    """
-    taken = {name: features[name] for name in names}
-    count = len(taken[names[0]])
-    parts = [
-        answer({name: tf.constant(array[i : i + batch_size]) for name, array in taken.items()})
-        for i in range(0, max(count, 1), batch_size)
-    ]
-    return np.concatenate(parts)
-
-
-def _check(version: Path, names: Iterable[str], card: dict[str, Any]) -> None:
+def check(version: Path, names: Iterable[str], card: dict[str, Any]) -> None:
     """Raises a UserError if a file of a version is not the one that the card vouches for."""
     for name in names:
         if not (version / name).is_file() or files.sha256(version / name) != card["sha256"][name]:

@@ -43,8 +43,8 @@ def write(path: Path, known: Known, mattered: Importance, *, task: str) -> Path:
     )
     title = f"{task}: search of {known.model}"
     parts = [(name, content) for name, content in named if content is not None]
-    text = page.document(title, _headline(known, title=title), parts)
-    text = text.replace(page.POLICY, _policy(scripts), 1)
+    lead = _headline(known, title=title)
+    text = page.document(title, lead, parts, policy=_policy(scripts))
     files.replace(path, text.encode("utf-8", "replace"))
     return path
 

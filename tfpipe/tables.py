@@ -149,14 +149,18 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     Raises:
       UserError: the folder cannot be written to or is full; an older file is then as it was.
     """
+    files.replace(path, csv_of(frame).encode("utf-8"))
+
+
+def csv_of(frame: pd.DataFrame, *, headings: bool = True) -> str:
+    """Returns the text of a frame as `write_csv` writes it, with or without its headings."""
     columns = [
         column.astype(object).map(_harmless) if column.dtype.kind in "OU" else column
         for _, column in frame.items()
     ]
     safe = pd.concat(columns, axis=1) if columns else frame
-    header = [_harmless(str(name)) for name in frame.columns]
-    text = safe.to_csv(index=False, header=header, lineterminator="\n")
-    files.replace(path, text.encode("utf-8"))
+    header = [_harmless(str(name)) for name in frame.columns] if headings else False
+    return safe.to_csv(index=False, header=header, lineterminator="\n")
 
 
 def _assemble(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> Table:

@@ -66,6 +66,8 @@ class Survey:
       twins: (source, source, why) for sources that show the same thing by the tables; a split must
         not part them.
       classes: those found in the folder, in label order, for a task that has none of its own.
+      columns: names of the numbers found beside the pictures, for a task that has none of its own.
+      image_shape: (height, width, channels), for a task whose options set them; () for the task's.
     """
 
     sources: tuple[Source, ...]
@@ -73,6 +75,8 @@ class Survey:
     notes: tuple[str, ...] = ()
     twins: tuple[tuple[str, str, str], ...] = ()
     classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] = ()
 
 
 class Reading(NamedTuple):
@@ -115,7 +119,8 @@ class Task:
       classes: names, in label order; the last one is the positive class of a two-class task. ()
         for those that a survey finds in the raw folder.
       image_shape: (height, width, channels).
-      columns: names of the numbers a model may see beside the picture.
+      columns: names of the numbers a model may see beside the picture. () for none, or for those
+        that a survey finds in the raw folder.
       metadata: name -> "str", "int64" or "float64", kept with each example.
       options: a frozen dataclass of the task's own options, at their defaults.
       survey: (raw folder, options) -> Survey.

@@ -14,7 +14,7 @@ from keras_tuner.src import config
 from tfpipe import checkpoints, compiling, files, jobs, training
 from tfpipe.errors import UserError
 from tfpipe.jobs import Job, Plan
-from tfpipe.models import MODELS
+from tfpipe.models import build
 from tfpipe.models.parts import Spec
 from tfpipe.search import FOLD
 from tfpipe.settings import Data, Settings, direction
@@ -89,7 +89,7 @@ class Tuner(keras_tuner.Tuner):
         keras.backend.clear_session(free_memory=True)
         keras.utils.set_random_seed(seed)
         with compiling.strategy().scope():
-            model = MODELS[self.job.model](spec, **self.plan.space(hp))
+            model = build(self.job.model, spec, self.plan.space(hp))
             training.prepare(model, data, settings=settings)
         return training.fit(
             model, data, settings=settings, until=epochs, kept=kept, told=[self._tell]

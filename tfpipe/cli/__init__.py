@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import tfpipe
-from tfpipe.cli import data, models, parts, searches
+from tfpipe.cli import data, models, parts, predicting, searches
 from tfpipe.errors import UserError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
 app.command("tasks")(data.list_tasks)
 for command in (data.sample, data.pack, data.verify):
     app.command()(command)
-for command in (models.tune, models.train, models.predict, models.report, models.doctor):
+for command in (models.tune, models.train, predicting.predict, models.report, models.doctor):
     app.command()(command)
 app.command()(searches.search)
 

@@ -1,4 +1,4 @@
-"""The commands about models: tune, train, predict, report, doctor."""
+"""The commands about models: tune, train, report, doctor."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -121,48 +121,6 @@ def train(
         run = replace(run, tell=progress, with_naive=naive_split, **logs)
         made = pipeline.train(run)
     parts.done(json, command="train", task=run.task.name, **{"model": run.model, **made})
-
-
-def predict(
-    task: parts.TaskName,
-    files: Annotated[list[Path], typer.Argument(help="Raw files, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Table of answers; overlays go beside it.")],
-    model: parts.Model = None,
-    version: parts.Version = None,
-    photos_table: Annotated[Path | None, typer.Option(help="What is known of the files.")] = None,
-    windows: Annotated[Path | None, typer.Option(help="Also write every window here.")] = None,
-    option: parts.Option = None,
-    data: parts.Data = parts.DATA,
-    models: parts.Models = parts.MODELS,
-    seed: parts.Seed = 0,
-    json: parts.Json = False,
-) -> None:
-    """Answers the task's question for new raw files."""
-    found = tasks.find(task)
-    parts.start_tensorflow()
-    from tfpipe import predict as prediction
-    from tfpipe import saved
-
-    folder = saved.find(models, task=found.name, model=model, version=version)
-    with Progress(parts.err) as progress:
-        made = prediction.predict(
-            found,
-            folder,
-            files,
-            out=out,
-            table=photos_table,
-            windows=windows,
-            settings=tuple(option or ()),
-            progress=lambda done, total: progress("predict", {"done": done, "total": total}),
-        )
-    place = {"model": folder.parent.name, "version": int(folder.name), "path": out}
-    told = {"files": made.files, "rows": made.rows, "bad": made.bad, "notes": made.notes}
-    parts.done(json, command="predict", task=found.name, **place, **told)
-    if made.bad:
-        reasons = " ".join(made.bad.values())
-        raise UserError(
-            f"{len(made.bad)} files could not be read; the others are in {out}. {reasons}"
-        )
 
 
 def report(

@@ -128,6 +128,9 @@ def print_json(summary: dict) -> None:
 def start_tensorflow() -> None:
     """Imports TensorFlow without its start-up lines, which it writes past Python to stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow leaves oneDNN off on processors without AVX512-VNNI, where it still is 1.4 to 2.6
+    # times as fast in training.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

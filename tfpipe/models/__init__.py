@@ -1,9 +1,11 @@
 """Every model there is: a name that users type, and the function that builds it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
+from tfpipe.errors import UserError
 from tfpipe.models import (
     autoencoder,
     code_cnn,
@@ -17,6 +19,7 @@ from tfpipe.models import (
     transfer,
     vae,
 )
+from tfpipe.models.parts import Spec
 
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "simple-cnn": simple_cnn.build,
@@ -43,3 +46,20 @@ AUTOENCODERS = ("conv-autoencoder", "conv-vae")  # those of them that give pictu
 def reconstructs(model: keras.Model) -> bool:
     """Returns whether a model is an autoencoder, by the name of its output."""
     return model.output_names == ["reconstruction"]
+
+
+def build(name: str, spec: Spec, arguments: dict[str, Any]) -> keras.Model:
+    """Returns the model of that name.
+
+    Raises:
+      UserError: values that no such model can have, such as filters=0.
+    """
+    try:
+        return MODELS[name](spec, **arguments)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        values = ", ".join(f"{argument}={value}" for argument, value in arguments.items())
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(
+            f"{name} cannot be built with {values or 'its defaults'}: {reason}. Give other values "
+            "by --hp, or other pictures."
+        ) from error

@@ -114,6 +114,17 @@ def head(x, spec: Spec):
     )(x)
 
 
+def soften(model: keras.Model, temperature: float) -> None:
+    """Divides what a classifier's softmax or sigmoid is of by a temperature, in its weights.
+
+    So that whatever the model is saved as gives calibrated probabilities, at no cost (Guo et al.
+    2017, arXiv:1706.04599, section 4.2). Which class is likeliest stays as it is.
+    """
+    names = {layer.name for layer in model.layers}
+    last = model.get_layer("positive" if "positive" in names else "probabilities")
+    last.set_weights([weight / temperature for weight in last.get_weights()])
+
+
 def check_halvings(spec: Spec, *, conv_layers: int, halvings: int) -> None:
     """Raises a UserError if halving the picture `halvings` times would leave no pixel."""
     height, width, _ = spec.image_shape

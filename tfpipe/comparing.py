@@ -1,0 +1,170 @@
+"""Models of one task side by side, on the same grouped folds: by columns, by pictures, by both.
+
+Seed 000 compares boosted trees on the columns with networks on pictures, with and without columns,
+each on one random split. Here every model learns from the same groups and is judged on the same
+others, as often as there are folds, so that a difference can be held against its spread. Nothing
+is chosen on the groups that judge: networks train for a fixed number of epochs, by a rate that
+falls to 0.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from tfpipe import (
+    compiling,
+    files,
+    folds,
+    inputs,
+    jobs,
+    plots,
+    scores,
+    scoring,
+    search,
+    shallow,
+    tables,
+    training,
+)
+from tfpipe.errors import UserError
+from tfpipe.models import AUTOENCODERS, build
+from tfpipe.models.parts import Spec
+from tfpipe.precision import compute_policy
+from tfpipe.settings import Data, Settings
+from tfpipe.task import Task
+
+LOG = logging.getLogger("tfpipe")
+TREES = "xgboost"
+METRICS = ("accuracy", "balanced_accuracy", "log_loss")
+
+
+def contestants(task: Task, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the models that are compared by default: of columns, of pictures, of both."""
+    networks = [name for name in task.models if name not in AUTOENCODERS]
+    pictures = [name for name in networks if "columns" not in name][:1]
+    with_columns = [name for name in networks if "columns" in name]
+    return (*((TREES,) if columns else ()), *(with_columns if columns else ()), *pictures)
+
+
+def compare(
+    task: Task,
+    records: Path,
+    *,
+    names: tuple[str, ...],
+    count: int,
+    settings: Settings,
+    models: Path,
+    tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
+) -> pd.DataFrame:
+    """Trains and judges each model on each fold; stopped at any moment, the same call goes on.
+
+    Args:
+      task: the question.
+      records: its packed records; the test split stays unseen.
+      names: models, `TREES` among them where there are columns.
+      count: folds.
+      settings: how networks are trained; their rate falls to 0 over the epochs.
+      models: saved_models/<task>; best hyperparameters found by searches are used, the published
+        ones otherwise. Results gather in its comparison/.
+      tell: told ("compare", what is being done).
+
+    Returns:
+      A row for each model and fold: model, fold, examples, accuracy, balanced_accuracy, log_loss,
+      seconds of training, megabytes of weights.
+    """
+    data, spec = jobs.opened(task, records, model=names[0], is_checked=False)
+    if not spec.columns and TREES in names:
+        raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
+    parts = folds.of(data, spec, count)
+    kept = _Kept(models / "comparison" / "results.jsonl")
+    rows = []
+    for name in names:
+        best = (search.read_best(models / name / "search") or {}) if name != TREES else {}
+        arguments = best.get("model", {})
+        for number, (own, known) in enumerate(parts, start=1):
+            told = {
+                **{"model": name, "fold": number, "folds": count, "arguments": arguments},
+                **{"data": data.manifest["fingerprint"], "settings": asdict(settings)},
+            }
+            row = kept.find(told)
+            if row is None:
+                tell("compare", {"model": name, "fold": number, "folds": count})
+                row = _judged(name, own, known, arguments=arguments, settings=settings)
+                kept.add(told, row)
+            rows.append({"model": name, "fold": number, **row})
+    frame = pd.DataFrame(rows)
+    tables.write_csv(frame, models / "comparison" / "comparison.csv")
+    files.replace(models / "comparison" / "comparison.svg", plots.compared(frame))
+    return frame
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row for each model: each metric's mean and deviation over folds, time and size."""
+    rows = []
+    for name, own in frame.groupby("model", sort=False):
+        row: dict[str, Any] = {"model": name, "folds": len(own)}
+        for metric in METRICS:
+            row |= {metric: own[metric].mean(), f"{metric}_sd": own[metric].std(ddof=1)}
+        row |= {"seconds": own["seconds"].mean(), "megabytes": own["megabytes"].mean()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> dict:
+    """Trains one model on a fold's groups and judges it on the others."""
+    began = time.perf_counter()
+    judging = _trees if name == TREES else _network
+    labels, likely, megabytes = judging(name, data, spec, arguments=arguments, settings=settings)
+    seconds = time.perf_counter() - began
+    known = labels >= 0
+    told = scores.of_classes(labels[known], likely[known], thresholds={"decision": 0.5})
+    every = np.arange(len(spec.classes))
+    likely = np.clip(likely[known], 1e-7, 1)
+    told["log_loss"] = scores.log_loss(labels[known], likely, classes=every)
+    kept = {metric: told[metric] for metric in METRICS}
+    return {"examples": int(known.sum()), **kept, "seconds": seconds, "megabytes": megabytes}
+
+
+def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy(compute_policy("auto"))
+    keras.utils.set_random_seed(settings.seed)
+    model = build(name, spec, arguments)
+    compiling.prepare(model, data, settings=settings)
+    training.fit(model, data, settings=settings)
+    labels, likely = scoring.predicted(model, data, data.validation)
+    return labels, likely, 4 * model.count_params() / 2**20
+
+
+def _trees(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
+    raise NotImplementedError
+
+
+class _Kept:
+    """What has been judged before, a JSON object a line; a line cut short by a kill is dropped."""
+
+    def __init__(self, path: Path):
+        self.path, self.rows = path, []
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                try:
+                    self.rows.append(json.loads(line))
+                except ValueError:
+                    LOG.warning("%s ended in half a line, which is judged again.", path)
+
+    def find(self, told: dict) -> dict | None:
+        """Returns the row of a model and fold judged under the same conditions, or None."""
+        same = json.loads(json.dumps(told))
+        return next((one["row"] for one in self.rows if one["told"] == same), None)
+
+    def add(self, told: dict, row: dict) -> None:
+        self.rows.append({"told": told, "row": row})
+        lines = "".join(json.dumps(one) + "\n" for one in self.rows)
+        files.replace(self.path, lines.encode())

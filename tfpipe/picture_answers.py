@@ -1,0 +1,212 @@
+"""New pictures to a table, each answered for itself; memory does not grow with their number."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tfpipe import abstention, answering, facts, prevalence, table_files, tables
+from tfpipe.contact_sheets import Sheets
+from tfpipe.errors import UserError
+from tfpipe.predict import Predicted, check_kind
+from tfpipe.task import Reading, Source, Task, options_of
+
+MOST_ROWS = 2048  # of a piece of the table
+
+
+class Wanted(NamedTuple):
+    """What is to be told of each picture.
+
+    Attributes:
+      min_precision: a class is named only where it was right so often on validation; else the
+        picture is "unsure".
+      embedding: whether the network's embedding is told, too.
+      conformal: share of pictures whose set of classes may lack the true one; 0 for no sets.
+    """
+
+    min_precision: float = abstention.MIN_PRECISION
+    embedding: bool = False
+    conformal: float = 0.0
+
+
+WANTED = Wanted()
+
+
+def predict(
+    task: Task,
+    version: Path,
+    paths: list[Path],
+    *,
+    out: Path,
+    table: Path | None = None,
+    wanted: Wanted = WANTED,
+    settings: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predicted:
+    """Names each new picture's class, counts the classes, and shows some of each.
+
+    A source that cannot be read is named, and the others are answered all the same.
+
+    Args:
+      task: the question; its pictures are answered one by one.
+      version: folder of a saved version.
+      paths: raw files, or folders of them.
+      out: the table, .csv or .parquet; counts.csv and contact sheets go to the folder beside it
+        with the same stem.
+      table: what is known of the files, where the task reads such a table.
+      wanted: what is told of each picture.
+      settings: task options as name=value, over those that the version was trained with.
+      progress: told (sources done, sources in all).
+
+    Returns:
+      What was done.
+
+    Raises:
+      UserError: if a path is wrong, a column that the model needs is missing, not one source could
+        be read, or the version is of an autoencoder.
+    """
+    check_kind(version)
+    loaded = answering.Loaded(version)
+    classes, columns = (tuple(loaded.card["spec"][name]) for name in ("classes", "columns"))
+    trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
+    options = options_of(task, [*trained, *settings])
+    survey = task.survey_new(paths, table, options)
+    found = survey.columns or task.columns
+    order = _order(columns, found, needed="columns" in loaded.card["inputs"])
+    known = facts.predictions(version, {})
+    judge = _Judge(known, classes, wanted)
+    task = replace(task, classes=classes, columns=found)
+    sheets, bad = Sheets(classes), {}
+    named, said = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
+    with table_files.writing(out) as write:
+        for i, (source, reading) in enumerate(_read_ahead(task, survey.sources, options)):
+            progress(i, len(survey.sources))
+            if isinstance(reading, UserError):
+                bad[source.name] = str(reading)
+                continue
+            for examples in _pieces(reading):
+                images = np.stack([example.image for example in examples])
+                numbers = np.stack([example.columns for example in examples])[:, order]
+                likely = loaded.classify(images, numbers)
+                told = pd.DataFrame([_about(example) for example in examples])
+                told = pd.concat([told, judge.told(likely)], axis=1)
+                if wanted.embedding:
+                    told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
+                write(told)
+                sheets.add([example.key for example in examples], images, likely)
+                named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
+                said += prevalence.told(judge.said(likely), classes=len(classes))
+        progress(len(survey.sources), len(survey.sources))
+        if len(bad) == len(survey.sources):
+            raise UserError(f"No file could be read: {' '.join(bad.values())}")
+    beside = out.with_suffix("")
+    counted = judge.counted(named, said)
+    tables.write_csv(counted, beside / "counts.csv")
+    more = {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
+    shown = sheets.write(beside)
+    return Predicted(
+        int(said.sum()), len(survey.sources) - len(bad), bad, survey.notes, shown, more
+    )
+
+
+class _Judge:
+    """What a version's own predictions teach: when it is to be believed."""
+
+    def __init__(self, known: pd.DataFrame, classes: tuple[str, ...], wanted: Wanted):
+        self.classes, self.wanted = classes, wanted
+        labelled = known[known["label"] >= 0]
+        self._seen = {
+            split: labelled[labelled["split"] == split] for split in ("validation", "test")
+        }
+        labels = self._seen["validation"]["label"].to_numpy(int)
+        likely = self._likely(self._seen["validation"])
+        self._thresholds = abstention.thresholds(labels, likely, min_precision=wanted.min_precision)
+        if wanted.conformal:
+            self._widest = abstention.conformal_threshold(labels, likely, alpha=wanted.conformal)
+
+    def said(self, likely: np.ndarray) -> np.ndarray:
+        """Returns the class [n] int of probabilities [n, classes], -1 where it is unsure."""
+        return abstention.said(likely, self._thresholds)
+
+    def told(self, likely: np.ndarray) -> pd.DataFrame:
+        """Returns label, unsure, p_<class> and perhaps classes of probabilities [n, classes]."""
+        names = np.array(self.classes, object)
+        frame = pd.DataFrame({"label": names[likely.argmax(axis=1)]})
+        frame["unsure"] = self.said(likely) < 0
+        frame[[f"p_{name}" for name in self.classes]] = likely
+        if self.wanted.conformal:
+            sets = abstention.sets(likely, self._widest)
+            frame["classes"] = ["; ".join(names[one]) for one in sets]
+        return frame
+
+    def counted(self, named: np.ndarray, said: np.ndarray) -> pd.DataFrame:
+        """Returns a row for each class: how often it was named, and how many there may be.
+
+        Args:
+          named: [classes] int, unsure ones included.
+          said: [classes + 1] int, unsure ones last.
+        """
+        seen, classes = pd.concat(self._seen.values()), len(self.classes)
+        confusions = prevalence.confusions(
+            seen["label"].to_numpy(int),
+            self.said(self._likely(seen)),
+            seen["group"].to_numpy(str),
+            classes=classes,
+        )
+        found = prevalence.estimate(said, confusions)
+        told = {"class": self.classes, "named": named, "sure": said[:-1]}
+        return pd.DataFrame(told | {n: values.round(1) for n, values in found._asdict().items()})
+
+    def _likely(self, frame: pd.DataFrame) -> np.ndarray:
+        return frame[[f"p_{name}" for name in self.classes]].to_numpy(float)
+
+
+def _order(columns: tuple[str, ...], found: tuple[str, ...], *, needed: bool) -> list[int]:
+    """Returns where the model's columns stand among those that were found."""
+    lacking = [name for name in columns if name not in found]
+    if lacking and needed:
+        raise UserError(
+            f"The model reads the columns {', '.join(lacking)}, which the new files do not have. "
+            "Export them again with these, or predict with a model of pictures only."
+        )
+    return [found.index(name) for name in columns if name in found]
+
+
+def _read_ahead(
+    task: Task, sources: tuple[Source, ...], options
+) -> Iterator[tuple[Source, Reading | UserError]]:
+    """Gives each source and what reading it gave, while the next one is being read."""
+
+    def read(source: Source) -> Reading | UserError:
+        try:
+            return task.read(source, options)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for source in sources:
+            ahead = (source, pool.submit(read, source))
+            if waiting:
+                yield waiting[0], waiting[1].result()
+            waiting = ahead
+        if waiting:
+            yield waiting[0], waiting[1].result()
+
+
+def _pieces(reading: Reading):
+    for begin in range(0, len(reading.examples), MOST_ROWS):
+        yield reading.examples[begin : begin + MOST_ROWS]
+
+
+def _about(example) -> dict:
+    return {"key": example.key, "group": example.group, **example.metadata}
+
+
+def _embedded(loaded: answering.Loaded, images: np.ndarray, numbers: np.ndarray) -> pd.DataFrame:
+    embedding = loaded.embed(images, numbers)
+    return pd.DataFrame(embedding, columns=[f"embedding_{i}" for i in range(embedding.shape[1])])

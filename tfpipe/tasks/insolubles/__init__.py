@@ -1,0 +1,29 @@
+"""Insoluble particles from ice cores, as a FlowCam sees them (seed 000): what is each of them?"""
+
+from tfpipe.task import Task
+from tfpipe.tasks.insolubles.options import Options
+from tfpipe.tasks.insolubles.reading import METADATA, read
+from tfpipe.tasks.insolubles.survey import survey, survey_new
+
+TASK = Task(
+    name="insolubles",
+    title="insoluble particles in ice cores, by FlowCam pictures and what was measured of them",
+    expects=(
+        "a folder for each run as VisualSpreadsheet leaves it (.lst or exported .csv, collages, "
+        ".cla if sorted), or of pictures with a .csv (imgpaths, columns, label) or ecotaxa*.tsv"
+    ),
+    classes=(),
+    image_shape=(128, 128, 3),
+    metadata=METADATA,
+    options=Options(),
+    survey=survey,
+    read=read,
+    survey_new=survey_new,
+    models=(
+        *("resnet18", "image-and-columns", "columns-mlp", "simple-cnn", "resnet9", "resnet34"),
+        *("conv-autoencoder", "conv-vae", "resnet50", "vgg16"),
+    ),
+    objective="balanced_accuracy",
+    # Off: scaled by its own deviation, a speck on an even ground would look as dark as a boulder.
+    even_exposure=False,
+)

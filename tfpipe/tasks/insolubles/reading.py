@@ -1,0 +1,72 @@
+"""Reads the particles of one collage, or of one batch of pictures."""
+
+import numpy as np
+
+from tfpipe import files, pictures
+from tfpipe.errors import UserError
+from tfpipe.task import Example, Reading, Source
+from tfpipe.tasks.insolubles import framing
+from tfpipe.tasks.insolubles.options import Options
+
+METADATA = {
+    **{"run": "str", "file": "str", "particle": "str", "um_per_px": "float64"},
+    **{"x": "int64", "y": "int64", "width": "int64", "height": "int64", "status": "str"},
+}
+
+
+def read(source: Source, options: Options) -> Reading:
+    """Reads a source's pictures.
+
+    The group is the run: its particles share light, focus, dilution and operator, so a split must
+    not part them. Where there is one run only, `survey` gives the collage instead and says so.
+
+    Args:
+      source: as `survey` found it.
+      options: the user's.
+
+    Returns:
+      One example a particle, [side, side, 3] uint8. Its metadata has the box in px of the file and
+      the µm per px of the example's own picture, which is more than the file's if it was shrunk.
+
+    Raises:
+      UserError: a file cannot be decoded, or a particle lies outside its collage.
+    """
+    batch = source.about
+    paths = iter((source.path, *source.also))
+    collage = pictures.read(next(paths)) if (batch.rows["width"] > 0).any() else None
+    examples = []
+    for i, row in enumerate(batch.rows.itertuples(index=False)):
+        if collage is None:
+            image = pictures.read(source.path if i == 0 else next(paths))
+            height, width = image.shape[:2]
+        else:
+            image, height, width = _cut(collage, row, source, table=batch.table), *_size(row)
+        image, scale = framing.framed(image, side=options.side)
+        metadata = {
+            "run": row.run,
+            "file": row.file,
+            "particle": row.particle,
+            "um_per_px": float(row.um_per_px) / scale,
+            **{"x": int(row.x), "y": int(row.y), "width": int(width), "height": int(height)},
+            "status": row.status,
+        }
+        examples.append(
+            Example(row.key, source.group, image, int(batch.labels[i]), batch.columns[i], metadata)
+        )
+    return Reading(examples)
+
+
+def _size(row) -> tuple[int, int]:
+    return row.height, row.width
+
+
+def _cut(collage: np.ndarray, row, source: Source, *, table: str) -> np.ndarray:
+    height, width = collage.shape[:2]
+    if row.x + row.width > width or row.y + row.height > height:
+        raise UserError(
+            f"{table} line {row.line}: particle {row.particle} reaches to x {row.x + row.width}, "
+            f"y {row.y + row.height}, outside its collage {files.shown(source.path.name)} of "
+            f"{width} x {height} px. Copy list and collages again: they belong to different runs, "
+            "or one was cut."
+        )
+    return collage[row.y : row.y + row.height, row.x : row.x + row.width]
