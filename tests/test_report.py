@@ -310,7 +310,7 @@ def test_the_same_files_give_the_same_bytes(version, at, text):
 
 
 def test_without_search_or_second_training_it_says_so_or_is_silent(at, tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "_drawn", lambda draw, **_: "data:image/png;base64,")
+    monkeypatch.setattr(plots, "drawn", lambda draw, **_: "data:image/png;base64,")
     made = published(tmp_path, at, search=None, random_split_scores=None, history={})
     told = Page(report.write(made, at).read_text())
     assert "— (not measured)" in told.text

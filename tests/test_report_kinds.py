@@ -80,7 +80,7 @@ def published(folder, data, build, *, claimed=None):
 @pytest.fixture
 def changed(data, many, tmp_path, monkeypatch):
     """Returns a function from changes of the card of many classes to the report's text."""
-    monkeypatch.setattr(plots, "_drawn", lambda draw, **_: "data:image/png;base64,")
+    monkeypatch.setattr(plots, "drawn", lambda draw, **_: "data:image/png;base64,")
 
     def write(**changes):
         shutil.copytree(many, tmp_path / "3")

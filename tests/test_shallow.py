@@ -229,6 +229,24 @@ def test_more_folds_than_groups_are_refused():
         boosting_search.folds(drawn(), Plan(folds=13))
 
 
+def test_crossed_answers_come_from_trees_that_never_saw_the_group(monkeypatch):
+    known, plan = drawn(), Plan(folds=4)
+    taught, fit = [], boosting.fit
+
+    def watched(learnt, **rest):
+        taught.append({*learnt.groups})
+        return fit(learnt, **rest)
+
+    monkeypatch.setattr(boosting, "fit", watched)
+    likely = boosting_search.crossed(known, classes=3, arguments=SMALL, plan=plan)
+    parts = boosting_search.folds(known, plan)
+    assert all(
+        not groups & {*known.groups[j]} for groups, (_, j) in zip(taught, parts, strict=True)
+    )
+    np.testing.assert_allclose(likely.sum(axis=1), 1, rtol=1e-5)
+    assert (likely.argmax(axis=1) == known.labels).mean() > 0.7
+
+
 def test_a_search_that_was_killed_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     whole = searched(tmp_path / "whole", plan=FEW._replace(trials=3))
 
@@ -284,7 +302,10 @@ def test_nothing_is_chosen_by_the_test_split():
     parts = {"validation": drawn(seed=1), "test": drawn(seed=2)}
     trees = boosting.fit(drawn(), classes=3, arguments=SMALL)
     wrong = parts | {"test": parts["test"]._replace(labels=(parts["test"].labels + 1) % 3)}
-    one, other = (shallow.judged(trees, p, classes=tuple("abc")).told for p in (parts, wrong))
+    unseen = drawn(seed=3).labels, boosting.classify(trees, drawn(seed=3).columns)
+    one, other = (
+        shallow.judged(trees, p, unseen, classes=tuple("abc")).told for p in (parts, wrong)
+    )
     assert one["calibration"]["temperature"] == other["calibration"]["temperature"]
     assert one["abstention"]["thresholds"] == other["abstention"]["thresholds"]
     assert one["scores"]["validation"] == other["scores"]["validation"]
@@ -294,7 +315,8 @@ def test_nothing_is_chosen_by_the_test_split():
 def test_two_classes_have_a_decision():
     parts = {name: drawn(classes=2, seed=i) for i, name in enumerate(("validation", "test"))}
     trees = boosting.fit(drawn(classes=2), classes=2, arguments=SMALL)
-    told = shallow.judged(trees, parts, classes=("no", "yes")).told
+    none = np.zeros(0, int), np.zeros((0, 2), np.float32)
+    told = shallow.judged(trees, parts, none, classes=("no", "yes")).told
     assert 0 < told["thresholds"]["decision"] < 1 and told["scores"]["test"]["f1"] > 0.7
 
 

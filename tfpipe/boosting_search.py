@@ -94,6 +94,20 @@ def search(
     return found
 
 
+def crossed(learnt: Measured, *, classes: int, arguments: dict[str, Any], plan: Plan) -> np.ndarray:
+    """Returns probabilities [n, classes] float32 of each example, by trees of other folds.
+
+    They are what a model says of groups it never saw, for as many groups as there are in training,
+    so temperature and thresholds need not rest on the few of the validation split alone.
+    """
+    likely = np.zeros((len(learnt.labels), classes), np.float32)
+    told = {"classes": classes, "arguments": arguments, "balanced": plan.balance}
+    for own, others in folds(learnt, plan):
+        trees = boosting.fit(learnt.only(own), **told, seed=plan.seed)
+        likely[others] = boosting.classify(trees, learnt.columns[others])
+    return likely
+
+
 def candidate(number: int, *, seed: int) -> dict[str, Any]:
     """Returns a candidate's arguments; the first is seed 000's published winner."""
     if number == 0:

@@ -29,10 +29,10 @@ def reliability(
     before = calibration.apply(probabilities, 1 / temperature)
     errors = [calibration.calibration_error(labels, each) for each in (before, probabilities)]
     text = (
-        f"Fitted on the validation split, a temperature of {temperature:.3f} divides the logits: "
-        f"the model was too {'sure' if temperature > 1 else 'modest'}. The calibration error, by "
-        f"how much sureness and share right differ (mean over {calibration.BINS} bins of equally "
-        f"many examples), went from {errors[0]:.4f} to {errors[1]:.4f} on the test split. "
+        f"Fitted on examples kept from the training, a temperature of {temperature:.3f} divides "
+        f"the logits: there the model was too {'sure' if temperature > 1 else 'modest'}. The "
+        f"calibration error, by how much sureness and share right differ (mean over "
+        f"{calibration.BINS} bins of equally many examples), went from {errors[0]:.4f} to {errors[1]:.4f} on the test split. "
         "Which class is named stays the same."
     )
     drawn = confidence_plots.reliability(labels, before, probabilities)
@@ -76,8 +76,8 @@ def thresholds(
     named = sum(one.times for one in told)
     text = (
         f"To be right {100 * asked:g} times of 100, a class is said only from this probability "
-        f"on, chosen on the validation split with a margin; else the answer is unsure. On the "
-        f"test split {named:,} of {len(labels):,} are named so."
+        f"on, chosen with a margin on examples kept from the training; else the answer is unsure. "
+        f"On the test split {named:,} of {len(labels):,} are named so."
     )
     headings = ("class", "said from", "likeliest", "said", "precision", "95 % interval")
     return joined(tag("p", text), page.table(headings, rows))
@@ -107,5 +107,4 @@ def _of_facts_unsaid(known: Facts) -> Html | None:
         abstention.of_card(told["thresholds"], classes=judged.classes),
         **{"classes": judged.classes, "asked": told["min_precision"]},
     )
-    curve = risk_coverage(judged.labels, judged.probabilities)
-    return tag("div", tag("div", table), curve, class_="plots")
+    return joined(table, risk_coverage(judged.labels, judged.probabilities))

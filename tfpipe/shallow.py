@@ -71,22 +71,19 @@ def train(
     parts = {split: measured.read(records, (split,), manifest=manifest) for split in SPLITS}
     names = tuple(manifest["classes"])
     measured.check(parts, classes=names)
+    learnt = parts["train"].labelled
     best = boosting_search.search(
-        parts["train"].labelled,
+        learnt,
         folder / "search",
         classes=len(names),
         plan=plan,
         fingerprint=manifest["fingerprint"],
         tell=lambda done, loss: tell("shallow", {"done": done, "total": plan.trials, "loss": loss}),
     )
-    trees = boosting.fit(
-        parts["train"].labelled,
-        classes=len(names),
-        arguments=best["arguments"],
-        balanced=plan.balance,
-        seed=plan.seed,
-    )
-    known = judged(trees, parts, classes=names, min_precision=min_precision)
+    told = {"classes": len(names), "arguments": best["arguments"]}
+    trees = boosting.fit(learnt, **told, balanced=plan.balance, seed=plan.seed)
+    unseen = learnt.labels, boosting_search.crossed(learnt, **told, plan=plan)
+    known = judged(trees, parts, unseen, classes=names, min_precision=min_precision)
     tell("export", {})
     card = {
         "task": task.name,
@@ -121,34 +118,40 @@ def train(
 def judged(
     trees: xgboost.Booster,
     parts: dict[str, Measured],
+    unseen: tuple[np.ndarray, np.ndarray],
     *,
     classes: tuple[str, ...],
     min_precision: float = abstention.MIN_PRECISION,
 ) -> Judgement:
     """Returns what is known of trees that saw the training split only.
 
-    Temperature and thresholds are chosen on the validation split; the test split is looked at
-    once. Examples without a label are predicted and not scored.
+    Temperature and thresholds are chosen on the validation split, and on what cross-validation
+    said of the training split: a few validation groups alone may be easier or harder than others.
+    The test split is looked at once. Examples without a label are predicted and not scored.
 
     Args:
       trees: as trained.
       parts: "validation" and "test" -> its examples.
+      unseen: labels [n] int and probabilities [n, classes] of training examples, by other trees
+        that saw none of their groups.
       classes: names in label order.
       min_precision: see `abstention.thresholds`.
     """
     known = parts["validation"].labelled
-    fitted = calibration.fit(known.labels, boosting.classify(trees, known.columns))
+    labels = np.concatenate([unseen[0], known.labels])
+    raw = np.concatenate([unseen[1], boosting.classify(trees, known.columns)])
+    fitted = calibration.fit(labels, raw)
     if fitted.note:
         LOG.warning("%s", fitted.note)
+    likely = calibration.apply(raw, fitted.temperature)
+    decision = scores.thresholds(labels, likely)
+    sure = abstention.thresholds(labels, likely, min_precision=min_precision)
     told, by_class, frames = {}, {}, []
     errors = {"error_before": {}, "error": {}}
     for split in ("validation", "test"):
         own = parts[split].labels >= 0
         raw, labels = boosting.classify(trees, parts[split].columns), parts[split].labels[own]
         likely = calibration.apply(raw, fitted.temperature)
-        if split == "validation":
-            decision = scores.thresholds(labels, likely[own])
-            sure = abstention.thresholds(labels, likely[own], min_precision=min_precision)
         said = scores.said(likely[own], thresholds=decision)
         told[split] = scores.of_classes(labels, likely[own], thresholds=decision)
         by_class[split] = scores.by_class(labels, said, classes=classes)
