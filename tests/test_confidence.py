@@ -95,6 +95,12 @@ def test_calibration_error_by_hand():
     assert error == pytest.approx(0.1)
 
 
+def test_bins_hold_equally_many():
+    labels, probabilities = drawn(32)
+    curve = calibration.reliability(labels, probabilities, bins=3)
+    assert curve.counts.tolist() == [11, 11, 10] and (np.diff(curve.sure) > 0).all()
+
+
 @fast
 @given(some.permutations(range(30)), some.integers(1, 40))
 def test_calibration_error_knows_no_order_even_among_ties(order, bins):

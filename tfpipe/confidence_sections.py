@@ -32,8 +32,8 @@ def reliability(
         f"Fitted on examples kept from the training, a temperature of {temperature:.3f} divides "
         f"the logits: there the model was too {'sure' if temperature > 1 else 'modest'}. The "
         f"calibration error, by how much sureness and share right differ (mean over "
-        f"{calibration.BINS} bins of equally many examples), went from {errors[0]:.4f} to {errors[1]:.4f} on the test split. "
-        "Which class is named stays the same."
+        f"{calibration.BINS} bins of equally many examples), went from {errors[0]:.4f} to "
+        f"{errors[1]:.4f} on the test split. Which class is named stays the same."
     )
     drawn = confidence_plots.reliability(labels, before, probabilities)
     return joined(
