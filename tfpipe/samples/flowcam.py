@@ -111,9 +111,7 @@ def capture(rng: np.random.Generator, kind: str, *, run: Run, part: float) -> tu
             return particle, captured
 
 
-def take(
-    rng: np.random.Generator, particle: Particle, *, run: Run, part: float
-) -> Captured | None:
+def take(rng: np.random.Generator, particle: Particle, *, run: Run, part: float) -> Captured | None:
     """Returns what the instrument keeps of a particle, None if that is too small or too faint."""
     light = particles.draw(
         particle.kind,
