@@ -20,12 +20,11 @@ import numpy as np
 import pandas as pd
 
 from tfpipe import (
+    comparison_plot,
     compiling,
     files,
     folds,
-    inputs,
     jobs,
-    plots,
     scores,
     scoring,
     search,
@@ -101,7 +100,7 @@ def compare(
             rows.append({"model": name, "fold": number, **row})
     frame = pd.DataFrame(rows)
     tables.write_csv(frame, models / "comparison" / "comparison.csv")
-    files.replace(models / "comparison" / "comparison.svg", plots.compared(frame))
+    files.replace(models / "comparison" / "comparison.png", comparison_plot.compared(frame))
     return frame
 
 

@@ -16,6 +16,7 @@ TITLES = {
     "evaluate": "predicting whole files",
     "export": "exporting and checking",
     "predict": "predicting",
+    "compare": "comparing",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import tfpipe
-from tfpipe.cli import data, models, parts, predicting, searches
+from tfpipe.cli import comparing, data, models, parts, predicting, searches
 from tfpipe.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ for command in (data.sample, data.pack, data.verify):
 for command in (models.tune, models.train, predicting.predict, models.report, models.doctor):
     app.command()(command)
 app.command()(searches.search)
+app.command()(comparing.compare)
 
 
 @app.callback(invoke_without_command=True)
