@@ -11,14 +11,16 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     *("errors", "files", "rows", "tables", "table_files", "pictures", "visible", "progress"),
     *("task", "python_file", "tasks", "samples", "state", "leaks", "shards", "manifests", "checks"),
-    *("records", "balance", "augmentation", "inputs", "models", "precision", "scores", "schedules"),
-    *("settings", "compiling", "scoring", "checkpoints", "training", "logs", "tuning", "folds"),
-    *("jobs", "search", "oracle_state", "oracles", "trials", "wire", "chief", "crew", "workers"),
-    *("searching", "searches", "importance", "parity", "export", "saved", "answering"),
-    *("reconstructions", "naive", "predict", "evaluation", "facts", "contact_sheets"),
-    *("picture_answers", "page", "plots", "parallel", "search_page", "sections", "gallery"),
-    *("classifier_sections", "autoencoder_sections", "report", "pipeline", "explore", "shallow"),
-    *("serve", "doctor", "cli", "__main__"),
+    *("records", "balance", "augmentation", "inputs", "models", "precision", "scores"),
+    *("calibration", "abstention", "prevalence", "schedules", "settings", "compiling", "scoring"),
+    *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),
+    *("oracles", "trials", "wire", "chief", "crew", "workers", "searching", "searches"),
+    *("importance", "parity", "export", "saved", "answering", "reconstructions", "naive"),
+    *("predict", "evaluation", "facts", "contact_sheets", "picture_answers", "measured"),
+    *("boosting", "boosting_search", "page", "plots", "confidence_plots", "shap_plots"),
+    *("parallel", "search_page", "sections", "gallery", "confidence_sections"),
+    *("classifier_sections", "autoencoder_sections", "shallow_sections", "report", "pipeline"),
+    *("shallow_versions", "shallow", "comparing", "explore", "serve", "doctor", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
 LIGHT = ("task", "tasks", "samples", "state", "progress", "search")

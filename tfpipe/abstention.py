@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-MIN_PRECISION = 0.9  # asked for where nobody says otherwise
 UNSURE = -1
+MIN_PRECISION = 0.9  # asked for where nobody says otherwise
 SURE = 0.8  # of the lower bound that a threshold is chosen by
 LEVEL = 0.95  # of intervals that are shown
 
@@ -177,5 +177,5 @@ def conformal_threshold(labels: np.ndarray, probabilities: np.ndarray, *, alpha:
 
 
 def sets(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """Returns which classes are in each example's conformal set, [n, classes] bool; it may be {}."""
+    """Returns which classes are in each example's conformal set, [n, classes] bool; maybe none."""
     return probabilities >= threshold

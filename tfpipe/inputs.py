@@ -125,13 +125,24 @@ def groups_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.nd
     return _field(folder, splits, "group", tf.string, manifest=manifest)
 
 
+def keys_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+    """Returns the keys [n] bytes of some splits' examples, in order."""
+    return _field(folder, splits, "key", tf.string, manifest=manifest)
+
+
+def columns_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+    """Returns the columns [n, columns] float32 of some splits' examples, in order."""
+    shape = (len(manifest["columns"]),)
+    return _field(folder, splits, "columns", tf.float32, manifest=manifest, shape=shape)
+
+
 def all_labelled(manifest: dict, splits: tuple[str, ...]) -> bool:
     """Returns whether every example of some splits has a label."""
     return not any(manifest["counts"][split].get("(unlabelled)") for split in splits)
 
 
-def _field(folder, splits, name: str, dtype, *, manifest: dict) -> np.ndarray:
-    wanted = {name: tf.io.FixedLenFeature((), dtype)}
+def _field(folder, splits, name: str, dtype, *, manifest: dict, shape=()) -> np.ndarray:
+    wanted = {name: tf.io.FixedLenFeature(shape, dtype)}
     dataset = _records(folder, Part(splits), manifest=manifest).batch(1024)
     values = dataset.map(lambda records: tf.io.parse_example(records, wanted)[name])
     return np.concatenate([*values.as_numpy_iterator()])

@@ -54,10 +54,10 @@ def losses(history: dict[str, list[float]], *, unit: str) -> str:
             values = history.get(name, [])
             axes.plot(range(1, len(values) + 1), values, marker=".", color=colour, label=said)
         axes.legend()
-        _titles(axes, "Loss", x="epoch", y=unit)
+        titles(axes, "Loss", x="epoch", y=unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
 def objective(values: Sequence[float], *, name: str, kept: int) -> str:
@@ -67,10 +67,10 @@ def objective(values: Sequence[float], *, name: str, kept: int) -> str:
         axes.plot(range(1, len(values) + 1), values, marker=".", color=COLOURS[1])
         axes.plot(kept + 1, values[kept], "o", mfc="none", ms=11, mew=1.6, color=INK, label="kept")
         axes.legend()
-        _titles(axes, f"Validation {name}", x="epoch", y=name)
+        titles(axes, f"Validation {name}", x="epoch", y=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
 def shifts(shift_mm: np.ndarray) -> str:
@@ -82,9 +82,9 @@ def shifts(shift_mm: np.ndarray) -> str:
         )
         axes.axvline(0, color=INK, lw=1)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        _titles(axes, "Shift of the labels", x="shift (mm)", y="photos")
+        titles(axes, "Shift of the labels", x="shift (mm)", y="photos")
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> str:
@@ -106,9 +106,9 @@ def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> str:
         axes.grid(False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        _titles(axes, title, x="what the model said", y="what it is")
+        titles(axes, title, x="what the model said", y="what it is")
 
-    return _drawn(draw, size=(max(WIDTH_IN, side * 1.15), side))
+    return drawn(draw, size=(max(WIDTH_IN, side * 1.15), side))
 
 
 def precision_recall(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
@@ -129,9 +129,9 @@ def precision_recall(labels: np.ndarray, positive: np.ndarray, *, threshold: flo
         axes.plot(*chosen, "o", color=COLOURS[1], ms=8, label=f"threshold {threshold:.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
         axes.legend(loc="best")
-        _titles(axes, "Precision and recall", x="recall", y="precision")
+        titles(axes, "Precision and recall", x="recall", y="precision")
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
 def roc(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
@@ -147,14 +147,14 @@ def roc(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
         axes.plot(*chosen, "o", color=COLOURS[1], ms=8, label=f"threshold {threshold:.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
         axes.legend(loc="lower right")
-        _titles(
+        titles(
             axes,
             "Receiver operating characteristic",
             x="false positive rate",
             y="true positive rate",
         )
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
 def histograms(
@@ -179,9 +179,9 @@ def histograms(
         axes.set_ylim(0, 10 * axes.get_ylim()[1])  # a decade for the legend
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.legend(loc="upper right", ncols=2)
-        _titles(axes, title, x=x, y="count (log scale)")
+        titles(axes, title, x=x, y="count (log scale)")
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
 def search(trials: Sequence[dict[str, Any]], *, name: str, lowest: bool = False) -> str:
@@ -202,18 +202,18 @@ def search(trials: Sequence[dict[str, Any]], *, name: str, lowest: bool = False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(0, len(trials) + 1)
         axes.legend(ncols=2)
-        _titles(axes, "Search", x="trial", y=name)
+        titles(axes, "Search", x="trial", y=name)
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
-def _titles(axes: Axes, title: str, *, x: str, y: str) -> None:
+def titles(axes: Axes, title: str, *, x: str, y: str) -> None:
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
 
-def _drawn(
+def drawn(
     draw: Callable[[Axes], None], *, size: tuple[float, float] = (WIDTH_IN, HEIGHT_IN)
 ) -> str:
     """Returns the address of an SVG of what `draw` puts on axes; size: width, height in inches."""

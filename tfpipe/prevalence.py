@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-DRAWS = 1000
+DRAWS = 500
 LEVEL = 0.95
-UNSEEN = 1.0  # examples of a row of the confusion matrix that may be called anything
+UNSEEN = 1.0  # examples in each row of the confusion matrix that may be called anything
 STEPS = 500  # of the solution
 
 
