@@ -25,6 +25,20 @@ def classes(task: Task, abouts: list[dict], jobs) -> None:
     )
 
 
+def classifiable(manifest: dict) -> None:
+    """Raises a UserError if packed records have nothing that a classifier could tell apart."""
+    if len(manifest["classes"]) > 1:
+        return
+    counts = [sum(split.values()) for split in manifest["counts"].values()]
+    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest["counts"].values())
+    there = ", ".join(manifest["classes"]) or "none"
+    raise UserError(
+        f"A classifier needs two classes or more, but the records have {there}: {unlabelled} of "
+        f"{sum(counts)} examples are unlabelled. Label more of them and pack again, or train an "
+        "autoencoder, which needs no labels."
+    )
+
+
 def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None:
     """Raises a UserError that names the pairs if the same thing stands in two splits.
 
