@@ -10,9 +10,13 @@ from tfpipe.task import SPLITS, Survey, Task, split_of
 
 
 def classes(task: Task, abouts: list[dict], jobs) -> None:
-    """Raises a UserError with the counts if a split lacks a class; it says which options help."""
+    """Raises a UserError with the counts if a split lacks a class, or has nothing at all.
+
+    It says which options help.
+    """
     counts = manifests.counts(task, abouts)
     lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
+    lacking = lacking or [f"{s} has no example" for s in SPLITS if not sum(counts[s].values())]
     if not lacking:
         return
     table = "; ".join(
@@ -22,6 +26,20 @@ def classes(task: Task, abouts: list[dict], jobs) -> None:
     raise UserError(
         f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups). "
         "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
+    )
+
+
+def classifiable(manifest: dict) -> None:
+    """Raises a UserError if packed records have nothing that a classifier could tell apart."""
+    if len(manifest["classes"]) > 1:
+        return
+    counts = [sum(split.values()) for split in manifest["counts"].values()]
+    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest["counts"].values())
+    there = ", ".join(manifest["classes"]) or "none"
+    raise UserError(
+        f"A classifier needs two classes or more, but the records have {there}: {unlabelled} of "
+        f"{sum(counts)} examples are unlabelled. Label more of them and pack again, or train an "
+        "autoencoder, which needs no labels."
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras_tuner
 
 import tuning
-from tfpipe import files, folds, manifests, python_file, tasks
+from tfpipe import checks, files, folds, manifests, python_file, tasks
 from tfpipe.errors import UserError
 from tfpipe.models import AUTOENCODERS, MODELS
 from tfpipe.models.parts import Spec
@@ -134,6 +134,8 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
       is_checked: whether somebody has read every byte of them before; else it is done now.
     """
     manifest = manifests.read(records) if is_checked else manifests.trusted(records)
+    if model not in AUTOENCODERS:
+        checks.classifiable(manifest)
     stats = manifests.read_stats(records)
     spec = Spec(
         image_shape=tuple(manifest["image_shape"]),
