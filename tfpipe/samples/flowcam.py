@@ -13,6 +13,8 @@ PX_UM = 0.5517  # at a magnification of 10
 BORDER_PX = 5
 DARKER, LIGHTER = 15.0, 20.0
 LEAST_UM = 3.0
+CUT = 0.3  # part of the particles that may lie across the edge of the frame
+STRAY = 0.15  # light that reaches the camera through anything
 CLOSING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
@@ -74,7 +76,7 @@ def prepare(rng: np.random.Generator) -> Run:
     """Returns one run's light, focus and calibration."""
     return Run(
         px_um=round(PX_UM * rng.uniform(0.94, 1.06), 4),
-        level=rng.uniform(130, 180),
+        level=rng.uniform(140, 172),
         cast=rng.uniform((0.97, 0.96, 0.97), (1.04, 1.0, 1.04)),
         slope=rng.uniform(-0.08, 0.08, size=2),
         falloff=rng.uniform(0.04, 0.14),
@@ -87,7 +89,9 @@ def prepare(rng: np.random.Generator) -> Run:
     )
 
 
-def capture(rng: np.random.Generator, kind: str, *, run: Run, part: float) -> tuple:
+def capture(
+    rng: np.random.Generator, kind: str, *, run: Run, part: float
+) -> tuple[Particle, Captured]:
     """Lets particles drift by until the instrument takes one.
 
     Args:
@@ -97,10 +101,10 @@ def capture(rng: np.random.Generator, kind: str, *, run: Run, part: float) -> tu
       part: of the run that has passed, 0..1.
 
     Returns:
-      (Particle, Captured).
+      The particle, and what the instrument keeps of it.
     """
+    of = particles.KINDS[kind]
     while True:
-        of = particles.KINDS[kind]
         particle = Particle(
             kind=kind,
             size_um=float(np.clip(of.size_um * np.exp(of.spread * rng.standard_normal()), 5, 110)),
@@ -111,9 +115,7 @@ def capture(rng: np.random.Generator, kind: str, *, run: Run, part: float) -> tu
             return particle, captured
 
 
-def take(
-    rng: np.random.Generator, particle: Particle, *, run: Run, part: float
-) -> Captured | None:
+def take(rng: np.random.Generator, particle: Particle, *, run: Run, part: float) -> Captured | None:
     """Returns what the instrument keeps of a particle, None if that is too small or too faint."""
     light = particles.draw(
         particle.kind,
@@ -123,7 +125,9 @@ def take(
         px_per_um=1 / run.px_um,
     )
     side = len(light)
-    centre = rng.uniform(0, (FRAME[1], FRAME[0]))
+    # Some lie across the frame's edge, the others all inside.
+    reach = 0 if rng.random() < CUT else min(side / 2, FRAME[0] / 2)
+    centre = rng.uniform(reach, (FRAME[1] - reach, FRAME[0] - reach))
     left, top = np.rint(centre - side / 2).astype(int)
     rows = slice(max(0, -top), min(side, FRAME[0] - top))
     columns = slice(max(0, -left), min(side, FRAME[1] - left))
@@ -156,7 +160,7 @@ def expose(
     colours = []
     for channel, extra in enumerate((run.fringe, 0, -0.4 * run.fringe)):
         sharp = cv2.GaussianBlur(light, (0, 0), blur_px * (1 + extra))
-        passed = np.maximum(sharp + np.float32(run.halo) * (sharp - wide), 0.02)
+        passed = np.maximum(sharp + np.float32(run.halo) * (sharp - wide), STRAY)
         colours.append(cv2.pow(passed, float(tint[channel])) * np.float32(run.cast[channel]))
     return np.stack(colours, axis=-1)
 
