@@ -24,14 +24,14 @@ class Run(NamedTuple):
     Attributes:
       px_um: the calibration constant, µm a pixel.
       level: grey of the empty frame's middle.
-      cast: [3] of its red, green and blue to that.
+      cast: [3] ratio of its blue, green and red to that.
       slope: [2] part by which light changes from middle to right and to bottom.
       falloff: part by which light is less in the corners.
       drift: part by which light changes until the run's end.
       noise: standard deviation of a pixel, grey levels.
       focus_um: blur of a particle in the middle of the flow cell.
       depth_um: spread of the blur over the flow cell.
-      halo: strength of the refraction, negative below the focal plane.
+      halo: strength of the refraction, negative on the other side of the focal plane.
       fringe: by how much blue is less sharp than red.
     """
 
@@ -135,7 +135,7 @@ def take(rng: np.random.Generator, particle: Particle, *, run: Run, part: float)
     empty = run.background(x, y)
     picture = expose(rng, light, particle=particle, run=run)[rows, columns]
     picture *= empty[..., None] * np.float32(1 + run.drift * part)
-    picture += grain(rng, picture.shape, size=run.noise)
+    picture += camera_noise(rng, picture.shape, size=run.noise)
     pixels = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     mask = segment(grey, empty)
@@ -165,8 +165,8 @@ def expose(
     return np.stack(colours, axis=-1)
 
 
-def grain(rng: np.random.Generator, shape: tuple[int, ...], *, size: float) -> np.ndarray:
-    """Returns the camera's noise, which interpolating its colours has spread over neighbours."""
+def camera_noise(rng: np.random.Generator, shape: tuple[int, ...], *, size: float) -> np.ndarray:
+    """Returns noise of this standard deviation, spread over neighbours as in a colour camera."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     return cv2.GaussianBlur(noise, (0, 0), 0.7) * np.float32(2.4 * size)
 
