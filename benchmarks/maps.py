@@ -49,7 +49,9 @@ def main() -> None:
     }
     print(json.dumps(told, indent=1))
     if seconds > LIMIT_S:
-        raise SystemExit(f"The parametric map took {seconds:.0f} s, expected at most {LIMIT_S:.0f}.")
+        raise SystemExit(
+            f"The parametric map took {seconds:.0f} s, expected at most {LIMIT_S:.0f}."
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What of a picture is light, crop or place: measured, so that it can be told from what is there."""
+"""What of a picture is light, crop or place, so that it can be told from what is there."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 HALF = 0.5  # of the way from background to the particle's depth, where its outline is
 # Metadata that say where a particle lay, and in which minute of the run.
-PLACES = ("image_x", "image_y", "src_x", "src_y", "x", "y", "elapsed_time", "timestamp")
+PLACES = ("image_x", "image_y", "src_x", "src_y", "elapsed_time", "timestamp")
 
 
 class Nuisances(NamedTuple):
@@ -51,7 +51,7 @@ def all_of(measures: np.ndarray, frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def _of_one(image: np.ndarray) -> Nuisances:
     crop = _crop(image)
-    grey = np.nan_to_num(crop.astype(np.float64)).mean(axis=2)
+    grey = np.nan_to_num(crop.astype(np.float32)).mean(axis=2)
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
     background = float(np.median(border))
     away = np.abs(grey - background)

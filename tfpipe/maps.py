@@ -1,5 +1,7 @@
 """Maps of embeddings: UMAP fitted on the training split, how far to trust it, and its clusters."""
 
+import warnings
+
 import numpy as np
 from sklearn.cluster import HDBSCAN
 from sklearn.manifold import trustworthiness
@@ -27,7 +29,10 @@ def fit(embedding: np.ndarray, *, seed: int):
         random_state=seed,
         n_jobs=1,
     )
-    return mapper.fit(embedding[few])
+    with warnings.catch_warnings():
+        # Clusters far apart are what a map is to show.
+        warnings.filterwarnings("ignore", "Graph is not fully connected", UserWarning)
+        return mapper.fit(embedding[few])
 
 
 def placed(mapper, embedding: np.ndarray) -> np.ndarray:
@@ -74,4 +79,3 @@ def chosen(count: int, *, most: int, seed: int) -> np.ndarray:
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-
