@@ -15,9 +15,21 @@ ORDER = (
     *("compiling", "scoring", "checkpoints", "training", "logs", "tuning", "folds", "jobs"),
     *("search", "oracle_state", "oracles", "trials", "wire", "chief", "crew", "workers"),
     *("searching", "searches", "importance", "parity", "export", "saved", "reconstructions"),
-    *("naive", "predict", "evaluation", "facts", "page", "plots", "parallel", "search_page"),
-    *("sections", "gallery", "classifier_sections", "autoencoder_sections", "report", "pipeline"),
-    *("explore", "shallow", "serve", "doctor", "cli", "__main__"),
+    *("naive", "predict", "evaluation", "facts", "page", "plots", "parallel", "scripted"),
+    *("search_page", "sections", "gallery", "classifier_sections", "autoencoder_sections"),
+    *("report", "pipeline", "appearance", "nuisance", "novelty", "candidates", "maps"),
+    *("parametric_map", "observations", "subjects", "leave_out", "findings", "map_plots"),
+    *(
+        "explore_map",
+        "explore_page",
+        "explore_files",
+        "explore",
+        "shallow",
+        "serve",
+        "doctor",
+        "cli",
+        "__main__",
+    ),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
 LIGHT = ("task", "tasks", "samples", "state", "progress", "search")

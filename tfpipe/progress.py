@@ -16,6 +16,10 @@ TITLES = {
     "evaluate": "predicting whole files",
     "export": "exporting and checking",
     "predict": "predicting",
+    "look": "looking at every picture",
+    "map": "mapping",
+    "leave-out": "training without a class",
+    "write": "writing tables and the page",
 }
 
 
