@@ -90,16 +90,15 @@ def mahalanobis(embedding: np.ndarray, known: np.ndarray, *, labels: np.ndarray)
       known: [n] bool, those that means and covariance are of.
       labels: [n] int; -1 counts as a class of its own.
     """
-    own, classes = embedding[known].astype(np.float64), labels[known]
-    means = np.stack([own[classes == c].mean(axis=0) for c in np.unique(classes)])
-    centred = own - means[np.searchsorted(np.unique(classes), classes)]
-    # Numbers that never vary leave the shrunk covariance singular only if all of them do.
-    precision = LedoitWolf(assume_centered=True).fit(centred + 0.0).get_precision()
-    distances = [
-        np.einsum("nd,de,ne->n", away, precision, away)
-        for away in (embedding.astype(np.float64) - mean for mean in means)
-    ]
-    return np.min(distances, axis=0)
+    classes, places = np.unique(labels[known], return_inverse=True)
+    points = embedding.astype(np.float64)
+    own = points[known]
+    means = np.stack([own[places == i].mean(axis=0) for i in range(len(classes))])
+    # Shrinking is towards equal variances, so each number is first brought to its own deviation.
+    scale = (own - means[places]).std(axis=0)
+    scale[scale == 0] = 1
+    estimate = LedoitWolf(assume_centered=True).fit((own - means[places]) / scale)
+    return np.min([estimate.mahalanobis((points - mean) / scale) for mean in means], axis=0)
 
 
 def neighbour_distance(points: np.ndarray, known: np.ndarray) -> np.ndarray:
