@@ -130,7 +130,9 @@ def load(path: Path) -> xgboost.Booster:
     try:
         trees.load_model(path)
     except xgboost.core.XGBoostError as error:
-        raise UserError(f"{path} holds no trees that XGBoost can read. Train them again.") from error
+        raise UserError(
+            f"{path} holds no trees that XGBoost can read. Train them again."
+        ) from error
     return trees
 
 

@@ -17,6 +17,10 @@ TITLES = {
     "export": "exporting and checking",
     "predict": "predicting",
     "compare": "comparing",
+    "look": "looking at every picture",
+    "map": "mapping",
+    "leave-out": "training without a class",
+    "write": "writing tables and the page",
 }
 
 

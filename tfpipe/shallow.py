@@ -1,11 +1,11 @@
 """Boosted trees on a task's columns: searched, calibrated, judged, explained and kept as a version.
 
-    N/model.ubj                        the trees, as UBJSON
-    N/assets.extra/card.json           what they are, their temperature and thresholds among it
-    N/assets.extra/predictions.csv     every validation and test example
-    N/assets.extra/contributions.npz   what each column added, for the report
-    N/assets.extra/shap.csv            its mean size for each column and class
-    N/assets.extra/report.html
+N/model.ubj                        the trees, as UBJSON
+N/assets.extra/card.json           what they are, their temperature and thresholds among it
+N/assets.extra/predictions.csv     every validation and test example
+N/assets.extra/contributions.npz   what each column added, for the report
+N/assets.extra/shap.csv            its mean size for each column and class
+N/assets.extra/report.html
 """
 
 import json
