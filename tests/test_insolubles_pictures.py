@@ -198,6 +198,15 @@ def test_framing_keeps_the_aspect_and_pads_with_the_ground(height, width, side):
         assert framed[0, 0].tolist() == framed[-1, -1].tolist() == [77] * 3
 
 
+def test_a_long_particle_is_not_stretched_and_lies_on_the_ground_around_it():
+    image = np.full((20, 80), 77, np.uint8)
+    image[4:16, 4:76] = 200  # most of the picture, and nothing of its border
+    framed, _ = framing.framed(image, side=40)
+    rows, columns = np.nonzero(framed[..., 0] == 200)
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (6, 36)
+    assert set(framed[:15].ravel()) == set(framed[25:].ravel()) == {77}
+
+
 def test_a_big_particle_is_shrunk_by_areas_not_by_dropping_pixels():
     image = np.zeros((64, 64), np.uint8)
     image[::2] = 200  # stripes of one row: areas give 100, nearest pixels 0 or 200

@@ -1,9 +1,9 @@
 """What VisualSpreadsheet computes and a .lst does not store.
 
-The definitions are those of the FlowCam manual (Fluid Imaging Technologies), "Particle
-properties", pages 117-119, and for the geodesic and fiber ones those of the VisualSpreadsheet user
-guide, which models a particle as a rectangle: area = length x thickness, perimeter = 2 (length +
-thickness).
+The definitions are those of the FlowCam manual (Fluid Imaging Technologies), pages 118-119, and for
+circularity, convexity, aspect ratio, biovolumes, geodesic and fiber columns those of the
+VisualSpreadsheet user guide, which models a particle as a rectangle: area = length x thickness,
+perimeter = 2 (length + thickness).
 
 The diameters and lengths in µm that a .lst stores are smaller than its raw ones in px: the
 instrument takes the fringe of diffraction off each, or half of it where that is less, before it
