@@ -94,7 +94,7 @@ def compare(
             }
             row = kept.find(told)
             if row is None:
-                tell("compare", {"model": name, "fold": number, "folds": count})
+                tell("compare", {"done": len(rows), "total": count * len(names)})
                 row = _judged(name, own, known, arguments=arguments, settings=settings)
                 kept.add(told, row)
             rows.append({"model": name, "fold": number, **row})
