@@ -133,10 +133,10 @@ def test_equal_pictures_collapse_and_others_do_not():
     images[7] = images[2]
     images[9] = np.clip(images[2].astype(int) + 3, 0, 255)  # a little brighter
     images[10:] = 90  # nothing to tell by
-    hashes, shows = leaks.fingerprints(images)
+    prints, shows = leaks.fingerprints(images)
     embedding = np.random.default_rng(0).normal(size=(12, 3))
     embedding[[7, 9]] = embedding[2]
-    found = candidates.near_copies(embedding, hashes, shows=shows)
+    found = candidates.near_copies(embedding, prints.bits, shows=shows)
     assert {tuple(pair) for pair in found.tolist()} == {(2, 7), (2, 9), (7, 9)}
     score = np.arange(12.0)
     queue = candidates.queue(score, np.ones(12, bool), copies=found, beside=np.zeros((12, 1), int))
@@ -146,11 +146,11 @@ def test_equal_pictures_collapse_and_others_do_not():
 
 def test_alike_pictures_far_apart_in_the_embedding_stay():
     images = np.concatenate([drawn(0, 1)] * 2 + [drawn(1, 30)])
-    hashes, shows = leaks.fingerprints(images)
+    prints, shows = leaks.fingerprints(images)
     angles = np.linspace(0, np.pi, 32)
     angles[1] = np.pi + 1
     embedding = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    assert len(candidates.near_copies(embedding, hashes, shows=shows)) == 0
+    assert len(candidates.near_copies(embedding, prints.bits, shows=shows)) == 0
 
 
 @settings(max_examples=60)

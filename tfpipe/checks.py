@@ -59,14 +59,14 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None
         for a, b, why in survey.twins
         if splits[a] != splits[b]
     ]
-    hashes, groups = {}, {}
+    prints, groups = {}, {}
     for name in SPLITS:
         inside = [about for about in abouts if about["split"] == name]
         packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in inside)
-        bits = np.unpackbits(np.frombuffer(packed, np.uint8).reshape(-1, 32), axis=1)
-        hashes[name] = bits[:, : leaks.KEPT**2 - 1].astype(bool)
+        rows = np.frombuffer(packed, np.uint8).reshape(-1, leaks.PACKED)
+        prints[name] = leaks.unpacked(rows)
         groups[name] = np.array([group for about in inside for group in about["groups"]], object)
-    found += leaks.crossings(hashes, groups)
+    found += leaks.crossings(prints, groups)
     if found:
         more = f" and {len(found) - 5} more pairs" if len(found) > 5 else ""
         raise UserError(

@@ -76,7 +76,8 @@ def looks(data: Data, *, progress: Progress = lambda done, total: None) -> Looks
     parts = []
     for features in _features(data, splits_of(data), progress=progress):
         images = features["image"].numpy()
-        parts.append(Looks(appearance.measured(images), *leaks.fingerprints(images)))
+        prints, shows = leaks.fingerprints(images)
+        parts.append(Looks(appearance.measured(images), prints.bits, shows))
     return Looks(*map(np.concatenate, zip(*parts, strict=True)))
 
 
