@@ -21,8 +21,8 @@ from sklearn import metrics
 from sklearn.model_selection import StratifiedGroupKFold
 
 from tfpipe import boosting, files, scores
-from tfpipe.boosting import Particles
 from tfpipe.errors import UserError
+from tfpipe.measured import Measured
 from tuning import columns as tuned
 
 LOG = logging.getLogger("tfpipe")
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
 
 def search(
-    particles: Particles,
+    learnt: Measured,
     folder: Path,
     *,
     classes: int,
@@ -61,7 +61,7 @@ def search(
     and so many are the winner's. Accuracies (seed 000 tells merror, 1 - accuracy) stand beside.
 
     Args:
-      particles: the labelled ones of the training split.
+      learnt: the labelled examples of the training split.
       folder: where candidates scored are kept.
       classes: how many there are.
       plan: what is searched.
@@ -74,12 +74,12 @@ def search(
     Raises:
       UserError: there are fewer groups than folds.
     """
-    parts = folds(particles, plan)
+    parts = folds(learnt, plan)
     rows = _scored_before(folder, _identity(plan, fingerprint))
     for number in range(len(rows), plan.trials):
         tell(number, min((row["log_loss"] for row in rows), default=None))
         arguments = candidate(number, seed=plan.seed)
-        told = _judged(particles, parts, arguments, classes=classes, plan=plan)
+        told = _judged(learnt, parts, arguments, classes=classes, plan=plan)
         rows.append({"candidate": number, **told})
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         files.replace(folder / "trials.jsonl", lines.encode())
@@ -105,13 +105,13 @@ def candidate(number: int, *, seed: int) -> dict[str, Any]:
     return tuned.space(drawn)
 
 
-def folds(particles: Particles, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
+def folds(learnt: Measured, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns (row numbers to learn from, to be judged by) of each fold; no group is in both.
 
     Raises:
       UserError: there are fewer groups than folds.
     """
-    groups = len(set(particles.groups.tolist()))
+    groups = len(set(learnt.groups.tolist()))
     if not 2 <= plan.folds <= groups:
         raise UserError(
             f"--folds is {plan.folds}, but there are {groups} groups with labels to train on. "
@@ -121,24 +121,25 @@ def folds(particles: Particles, plan: Plan) -> list[tuple[np.ndarray, np.ndarray
     with warnings.catch_warnings():
         # It warns of classes with fewer examples than folds, which are told of below.
         warnings.simplefilter("ignore", UserWarning)
-        return list(cutter.split(particles.columns, particles.labels, particles.groups))
+        return list(cutter.split(learnt.columns, learnt.labels, learnt.groups))
 
 
-def _judged(particles: Particles, parts, arguments, *, classes: int, plan: Plan) -> dict[str, Any]:
+def _judged(learnt: Measured, parts, arguments, *, classes: int, plan: Plan) -> dict[str, Any]:
     """Returns a candidate's scores, and its number of trees."""
     grown = [
         boosting.fit(
-            particles.only(learnt),
+            learnt.only(own),
             **{"classes": classes, "arguments": arguments},
             **{"balanced": plan.balance, "seed": plan.seed},
-            watched=particles.only(judged),
+            watched=learnt.only(judged),
         )
-        for learnt, judged in parts
+        for own, judged in parts
     ]
     trees = int(np.median([one.best_iteration + 1 for one in grown]))
-    labels, likely = particles.labels, np.zeros((len(particles.labels), classes))
+    labels, likely = learnt.labels, np.zeros((len(learnt.labels), classes))
     for one, (_, judged) in zip(grown, parts, strict=True):
-        likely[judged] = boosting.classify(one, particles.columns[judged], first=trees)
+        likely[judged] = boosting.classify(one, learnt.columns[judged], first=trees)
+    likely /= likely.sum(axis=1, keepdims=True)  # XGBoost's float32 adds up to 1 but roughly
     every = np.arange(classes)
     losses = [metrics.log_loss(labels[own], likely[own], labels=every) for _, own in parts]
     return {

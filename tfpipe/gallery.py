@@ -117,6 +117,7 @@ def _lists(judged: Judged) -> list[tuple[str, int, list[int]]]:
         return [
             ("Surest mistakes", -1, first(wrong, sure, most=WRONG)),
             ("Surest right ones", -1, first(~wrong, sure, most=RIGHT)),
+            ("Least sure", -1, first(rows >= 0, -sure, most=RIGHT)),
         ]
     positive, name = judged.probabilities[:, 1], judged.classes[1]
     is_positive = judged.labels == 1

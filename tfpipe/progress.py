@@ -12,6 +12,7 @@ TITLES = {
     "pack": "packing",
     "search": "searching",
     "train": "training the winner",
+    "shallow": "scoring candidates",
     "naive": "training on a random split, for comparison",
     "evaluate": "predicting whole files",
     "export": "exporting and checking",

@@ -3,9 +3,23 @@
 from pathlib import Path
 from types import ModuleType
 
-from tfpipe import autoencoder_sections, classifier_sections, facts, files, page, sections
+from tfpipe import (
+    autoencoder_sections,
+    classifier_sections,
+    facts,
+    files,
+    page,
+    sections,
+    shallow_sections,
+)
 from tfpipe.facts import Facts
 from tfpipe.page import Html, joined, tag
+
+KINDS = {
+    "autoencoder": autoencoder_sections,
+    "classifier": classifier_sections,
+    "shallow": shallow_sections,
+}
 
 
 def write(version: Path, records: Path) -> Path:
@@ -22,7 +36,7 @@ def write(version: Path, records: Path) -> Path:
       UserError: if a file it is made of is missing, or the folder cannot be written.
     """
     known = facts.read(version, records)
-    own = autoencoder_sections if known.is_autoencoder else classifier_sections
+    own = KINDS[known.card["kind"]]
     named = (
         ("What a random split would have claimed", sections.random_split),
         ("Data", sections.data),

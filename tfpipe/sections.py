@@ -189,8 +189,9 @@ def card(known: Facts) -> Html:
         for title, values in told.items()
         if values
     ]
+    loaded = parity.get("loaded", "in a fresh process")
     checked = (
-        f"The exported model, loaded in a fresh process, differs from the trained one by at most "
+        f"The exported model, loaded {loaded}, differs from the trained one by at most "
         f"{parity['max_difference']:.1e} in its answers to {parity['pictures']} {known.window}s "
         f"(allowed: {parity['tolerance']:.0e})."
     )

@@ -1,47 +1,45 @@
-"""Boosted trees on a task's columns: searched, calibrated, judged, explained and kept as a version.
+"""Boosted trees on a task's columns: searched, trained, calibrated, judged and published."""
 
-N/model.ubj                        the trees, as UBJSON
-N/assets.extra/card.json           what they are, their temperature and thresholds among it
-N/assets.extra/predictions.csv     every validation and test example
-N/assets.extra/contributions.npz   what each column added, for the report
-N/assets.extra/shap.csv            its mean size for each column and class
-N/assets.extra/report.html
-"""
-
-import json
 import logging
-import shutil
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import xgboost
 
 from tfpipe import (
     abstention,
     boosting,
     boosting_search,
     calibration,
-    files,
-    inputs,
     manifests,
+    measured,
     report,
     saved,
     scores,
-    tables,
+    shallow_versions,
 )
-from tfpipe.boosting import Particles
 from tfpipe.boosting_search import Plan
-from tfpipe.errors import UserError
+from tfpipe.measured import Measured
 from tfpipe.task import SPLITS, Task
 
 LOG = logging.getLogger("tfpipe")
-MODEL = "xgboost"
-KIND = "shallow"
-EXPLAINED = 1000  # test examples at most whose contributions are kept
-PACKAGES = ("xgboost", "scikit-learn", "numpy", "tfpipe")
+EXPLAINED = 1000  # test examples at most: deep trees take a tenth of a second each
+
+
+class Judgement(NamedTuple):
+    """What is known of trained trees.
+
+    Attributes:
+      told: what a card holds of it: scores, by_class, thresholds, calibration, abstention.
+      predictions: a row for each validation and test example: split, key, group, label and
+        p_<class>, calibrated.
+    """
+
+    told: dict[str, Any]
+    predictions: pd.DataFrame
 
 
 def train(
@@ -54,9 +52,6 @@ def train(
     tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
 ) -> dict[str, Any]:
     """Searches, trains the winner on the training split, and publishes it as the next version.
-
-    Temperature and thresholds are of the validation split, which no tree has seen; the test split
-    is predicted once, at the end.
 
     Args:
       task: the question.
@@ -73,34 +68,31 @@ def train(
       UserError: the records have no columns, or too few examples have labels.
     """
     manifest = manifests.trusted(records)
-    parts = {split: read(records, split, manifest=manifest) for split in SPLITS}
-    check(task, parts, classes=tuple(manifest["classes"]))
-    classes = len(manifest["classes"])
-
-    def told(scored: int, best: float | None) -> None:
-        tell("shallow", {"done": scored, "total": plan.trials, "best": best})
-
-    learnt = parts["train"].labelled
+    parts = {split: measured.read(records, (split,), manifest=manifest) for split in SPLITS}
+    names = tuple(manifest["classes"])
+    measured.check(parts, classes=names)
     best = boosting_search.search(
-        learnt,
+        parts["train"].labelled,
         folder / "search",
-        **{"classes": classes, "plan": plan},
-        **{"fingerprint": manifest["fingerprint"], "tell": told},
+        classes=len(names),
+        plan=plan,
+        fingerprint=manifest["fingerprint"],
+        tell=lambda done, loss: tell("shallow", {"done": done, "total": plan.trials, "loss": loss}),
     )
     trees = boosting.fit(
-        learnt,
-        **{"classes": classes, "arguments": best["arguments"]},
-        **{"balanced": plan.balance, "seed": plan.seed},
+        parts["train"].labelled,
+        classes=len(names),
+        arguments=best["arguments"],
+        balanced=plan.balance,
+        seed=plan.seed,
     )
-    known = judge(trees, parts, min_precision=min_precision, names=tuple(manifest["classes"]))
+    known = judged(trees, parts, classes=names, min_precision=min_precision)
+    tell("export", {})
     card = {
         "task": task.name,
-        "model": MODEL,
-        "kind": KIND,
-        "inputs": ["columns"],
         "hyperparameters": best["arguments"],
         "training": {"balance": plan.balance, "seed": plan.seed},
-        "classes": manifest["classes"],
+        "classes": names,
         "columns": manifest["columns"],
         "parameters": boosting.leaves(trees),
         "options": manifest["options"],
@@ -108,128 +100,87 @@ def train(
             key: manifest[key]
             for key in ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
         },
-        **known,
+        **known.told,
         "random_split_scores": None,
         "history": {},
         "search": best,
-        "packages": {name: metadata.version(name) for name in PACKAGES},
     }
-    draft = _draft(trees, parts["validation"].columns, folder)
-    predictions = card.pop("predictions")
-    path = _publish(draft, trees, parts["test"], card=card, predictions=predictions, data=records)
-    return {"version": int(path.name), "path": str(path), "scores": known["scores"]}
+    draft = shallow_versions.draft(
+        trees,
+        folder,
+        card=card,
+        predictions=known.predictions,
+        explained=_some(parts["test"].labelled.columns, seed=plan.seed),
+        checked=parts["validation"].columns,
+    )
+    report.write(draft, records)
+    path = saved.number(draft)
+    return {"version": int(path.name), "path": str(path), "scores": known.told["scores"]}
 
 
-def read(records: Path, split: str, *, manifest: dict) -> Particles:
-    """Returns a split's examples by their columns.
+def judged(
+    trees: xgboost.Booster,
+    parts: dict[str, Measured],
+    *,
+    classes: tuple[str, ...],
+    min_precision: float = abstention.MIN_PRECISION,
+) -> Judgement:
+    """Returns what is known of trees that saw the training split only.
 
-    Raises:
-      UserError: the records have no columns, or one of them is infinite.
-    """
-    if not manifest["columns"]:
-        name = manifest["task"]
-        raise UserError(
-            f"The records of {name} have no columns for trees to learn from, only pictures. Train "
-            f"a model of these: `tfpipe train {name}`."
-        )
-    fields = (inputs.columns_of, inputs.labels_of, inputs.groups_of, inputs.keys_of)
-    found = Particles(*(field(records, (split,), manifest=manifest) for field in fields))
-    endless = np.isinf(found.columns)
-    if endless.any():
-        row, column = np.argwhere(endless)[0]
-        raise UserError(
-            f"{found.keys[row].decode()}: column {manifest['columns'][column]!r} is infinite, "
-            "expected a number, or nothing where none was measured. Correct the table."
-        )
-    return found
-
-
-def check(task: Task, parts: dict[str, Particles], *, classes: tuple[str, ...]) -> None:
-    """Raises a UserError where too few examples have labels; warns of classes in one group only."""
-    for split, particles in parts.items():
-        if not (particles.labels >= 0).any():
-            raise UserError(
-                f"No {split} example of {task.name} has a label, so trees can be neither taught "
-                "nor judged. Label some of more groups, or pack with another --split or --salt."
-            )
-    learnt = parts["train"].labelled
-    labels = np.unique(learnt.labels)
-    if len(labels) < 2:
-        only = classes[labels[0]]
-        raise UserError(
-            f"All training examples with a label are {only!r}, expected two classes at least. "
-            "Label others, or pack with another --split or --salt."
-        )
-    lone = [c for c in labels if len(set(learnt.groups[learnt.labels == c].tolist())) == 1]
-    if lone:
-        names = ", ".join(classes[c] for c in lone)
-        LOG.warning("In one training group only, so cross-validation cannot judge it: %s.", names)
-
-
-def judge(
-    trees, parts: dict[str, Particles], *, min_precision: float, names: tuple[str, ...]
-) -> dict[str, Any]:
-    """Returns what a card tells of trained trees, and "predictions", a row an example.
+    Temperature and thresholds are chosen on the validation split; the test split is looked at
+    once. Examples without a label are predicted and not scored.
 
     Args:
       trees: as trained.
-      parts: split -> its examples.
+      parts: "validation" and "test" -> its examples.
+      classes: names in label order.
       min_precision: see `abstention.thresholds`.
-      names: of the classes.
     """
     known = parts["validation"].labelled
     fitted = calibration.fit(known.labels, boosting.classify(trees, known.columns))
     if fitted.note:
         LOG.warning("%s", fitted.note)
-    told: dict[str, Any] = {"scores": {}, "by_class": {}}
-    frames, errors, before = [], {}, {}
+    told, by_class, frames = {}, {}, []
+    errors = {"error_before": {}, "error": {}}
     for split in ("validation", "test"):
-        raw = boosting.classify(trees, parts[split].columns)
-        likely, labels = calibration.apply(raw, fitted.temperature), parts[split].labels
-        own = labels >= 0
+        own = parts[split].labels >= 0
+        raw, labels = boosting.classify(trees, parts[split].columns), parts[split].labels[own]
+        likely = calibration.apply(raw, fitted.temperature)
         if split == "validation":
-            decision = scores.thresholds(labels[own], likely[own])
-            sure = abstention.thresholds(labels[own], likely[own], min_precision=min_precision)
+            decision = scores.thresholds(labels, likely[own])
+            sure = abstention.thresholds(labels, likely[own], min_precision=min_precision)
         said = scores.said(likely[own], thresholds=decision)
-        told["scores"][split] = scores.of_classes(labels[own], likely[own], thresholds=decision)
-        told["by_class"][split] = scores.by_class(labels[own], said, classes=names)
-        errors[split] = calibration.calibration_error(labels[own], likely[own])
-        before[split] = calibration.calibration_error(labels[own], raw[own])
-        frames.append(_frame(split, parts[split], likely, names))
-    realised = abstention.realised(labels[own], likely[own], sure)
-    return told | {
+        told[split] = scores.of_classes(labels, likely[own], thresholds=decision)
+        by_class[split] = scores.by_class(labels, said, classes=classes)
+        errors["error_before"][split] = calibration.calibration_error(labels, raw[own])
+        errors["error"][split] = calibration.calibration_error(labels, likely[own])
+        frames.append(_frame(split, parts[split], likely, classes))
+    realised = abstention.realised(labels, likely[own], sure)
+    card = {
+        "scores": told,
+        "by_class": by_class,
         "thresholds": decision,
-        "calibration": fitted._asdict() | {"error": errors, "error_before": before},
+        "calibration": fitted._asdict() | errors,
         "abstention": {
             "min_precision": min_precision,
-            "thresholds": abstention.as_card(sure, classes=names),
-            "test": {n: one._asdict() for n, one in zip(names, realised, strict=True)},
+            "thresholds": abstention.as_card(sure, classes=classes),
+            "test": {n: one._asdict() for n, one in zip(classes, realised, strict=True)},
         },
-        "predictions": pd.concat(frames, ignore_index=True),
     }
+    return Judgement(card, pd.concat(frames, ignore_index=True))
 
 
-class Loaded:
-    """A version's trees, ready to classify; they are checked against their card first."""
-
-    def __init__(self, version: Path):
-        self.path, self.card = version, saved.read_card(version)
-        saved.check(version, self.card["sha256"], self.card)
-        self._trees = boosting.load(version / "model.ubj")
-
-    def classify(self, columns: np.ndarray) -> np.ndarray:
-        """Returns calibrated probabilities [n, classes] float64.
-
-        Args:
-          columns: [n, columns] float32 in the card's order; nan where nothing was measured.
-        """
-        raw = boosting.classify(self._trees, np.asarray(columns, np.float32))
-        return calibration.apply(raw, self.card["calibration"]["temperature"])
-
-
-def _frame(split: str, particles: Particles, likely: np.ndarray, names) -> pd.DataFrame:
-    frame = pd.DataFrame({"split": split, "key": [key.decode() for key in particles.keys]})
-    frame["group"] = [group.decode() for group in particles.groups]
-    frame["label"] = particles.labels
-    frame[[f"p_{name}" for name in names]] = likely
+def _frame(split: str, examples: Measured, likely: np.ndarray, classes) -> pd.DataFrame:
+    frame = pd.DataFrame({"split": split, "key": [key.decode() for key in examples.keys]})
+    frame["group"] = [group.decode() for group in examples.groups]
+    frame["label"] = examples.labels
+    frame[[f"p_{name}" for name in classes]] = likely
     return frame
+
+
+def _some(columns: np.ndarray, *, seed: int) -> np.ndarray:
+    """Returns as many rows as are explained, drawn where there are more."""
+    if len(columns) <= EXPLAINED:
+        return columns
+    rows = np.random.default_rng(seed).choice(len(columns), EXPLAINED, replace=False)
+    return columns[np.sort(rows)]

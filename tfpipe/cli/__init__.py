@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import tfpipe
-from tfpipe.cli import comparing, data, exploring, models, parts, predicting, searches
+from tfpipe.cli import comparing, data, exploring, models, parts, predicting, searches, shallow
 from tfpipe.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for command in (models.tune, models.train, predicting.predict, models.report, mo
 app.command()(exploring.explore)
 app.command()(searches.search)
 app.command()(comparing.compare)
+app.command()(shallow.shallow)
 
 
 @app.callback(invoke_without_command=True)
