@@ -184,7 +184,7 @@ def _mapped(
     mapper = maps.fit(embedding[train], seed=run.seed)
     each, model = {"UMAP": (maps.placed(mapper, embedding), np.nan)}, None
     if run.map_kind == "parametric":
-        fitted = parametric_map.fit(embedding[train], seed=run.seed)
+        fitted = parametric_map.fit(embedding[train], seed=run.seed, steps=parametric_map.STEPS)
         model = fitted.model
         each = {"parametric UMAP": (parametric_map.placed(model, embedding), fitted.steps)} | each
     rows = [
