@@ -18,17 +18,19 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from sklearn import metrics
 
+import tuning.columns
 from tfpipe import (
+    boosting,
     comparison_plot,
     compiling,
     files,
     folds,
     jobs,
+    measured,
     scores,
     scoring,
-    search,
-    shallow,
     tables,
     training,
 )
@@ -60,6 +62,7 @@ def compare(
     count: int,
     settings: Settings,
     models: Path,
+    quick: bool = False,
     tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
 ) -> pd.DataFrame:
     """Trains and judges each model on each fold; stopped at any moment, the same call goes on.
@@ -70,8 +73,9 @@ def compare(
       names: models, `TREES` among them where there are columns.
       count: folds.
       settings: how networks are trained; their rate falls to 0 over the epochs.
-      models: saved_models/<task>; best hyperparameters found by searches are used, the published
-        ones otherwise. Results gather in its comparison/.
+      models: saved_models/<task>; results gather in its comparison/.
+      quick: whether networks are as small as quick searches have them, else as published. What
+        searches found is not used: they looked at some of the groups that judge here.
       tell: told ("compare", what is being done).
 
     Returns:
@@ -85,8 +89,7 @@ def compare(
     kept = _Kept(models / "comparison" / "results.jsonl")
     rows = []
     for name in names:
-        best = (search.read_best(models / name / "search") or {}) if name != TREES else {}
-        arguments = best.get("model", {})
+        arguments = _arguments(task, name, quick=quick)
         for number, (own, known) in enumerate(parts, start=1):
             told = {
                 **{"model": name, "fold": number, "folds": count, "arguments": arguments},
@@ -116,6 +119,14 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _arguments(task: Task, name: str, *, quick: bool) -> dict[str, Any]:
+    """Returns a builder's arguments, {} for the published ones."""
+    if name == TREES:
+        return tuning.columns.PUBLISHED
+    known = tuning.SEARCHES.get((task.name, name))
+    return known.quick_space(jobs.hyperparameters({})) if quick and known else {}
+
+
 def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> dict:
     """Trains one model on a fold's groups and judges it on the others."""
     began = time.perf_counter()
@@ -123,12 +134,15 @@ def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Set
     labels, likely, megabytes = judging(name, data, spec, arguments=arguments, settings=settings)
     seconds = time.perf_counter() - began
     known = labels >= 0
-    told = scores.of_classes(labels[known], likely[known], thresholds={"decision": 0.5})
-    every = np.arange(len(spec.classes))
-    likely = np.clip(likely[known], 1e-7, 1)
-    told["log_loss"] = scores.log_loss(labels[known], likely, classes=every)
-    kept = {metric: told[metric] for metric in METRICS}
-    return {"examples": int(known.sum()), **kept, "seconds": seconds, "megabytes": megabytes}
+    labels, likely = labels[known], likely[known].astype(float)
+    return {
+        "examples": len(labels),
+        "accuracy": float((likely.argmax(axis=1) == labels).mean()),
+        "balanced_accuracy": scores.balanced_accuracy(labels, likely),
+        "log_loss": float(metrics.log_loss(labels, likely, labels=np.arange(likely.shape[1]))),
+        "seconds": seconds,
+        "megabytes": megabytes,
+    }
 
 
 def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
@@ -143,7 +157,16 @@ def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Se
 
 
 def _trees(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
-    raise NotImplementedError
+    every = measured.read(data.folder, data.train.splits, manifest=data.manifest)
+    asked = every.only(data.validation.chosen)
+    trees = boosting.fit(
+        every.only(data.train.chosen).labelled,
+        classes=len(spec.classes),
+        arguments=arguments,
+        seed=settings.seed,
+    )
+    size = len(trees.save_raw("ubj"))
+    return asked.labels, boosting.classify(trees, asked.columns), size / 2**20
 
 
 class _Kept:

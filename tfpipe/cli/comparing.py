@@ -23,6 +23,7 @@ def compare(
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Grouped folds; each judges once.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 20,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller networks.")] = False,
     balance: parts.Balance = "sampling",
     option: parts.Option = None,
     split: parts.Split = parts.SHARES,
@@ -55,6 +56,7 @@ def compare(
             count=folds,
             settings=settings,
             models=models / found.name,
+            quick=quick,
             tell=progress,
         )
     rows = comparing.summary(frame).to_dict("records")
