@@ -135,6 +135,7 @@ def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Set
     seconds = time.perf_counter() - began
     known = labels >= 0
     labels, likely = labels[known], likely[known].astype(float)
+    likely /= likely.sum(axis=1, keepdims=True)
     return {
         "examples": len(labels),
         "accuracy": float((likely.argmax(axis=1) == labels).mean()),
