@@ -180,6 +180,18 @@ def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_p
 
 
 @pytest.mark.slow
+def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_path):
+    task = dataclasses.replace(TASK, writers={".tsv": lambda frame, path: frame.to_csv(path)})
+    made = picture_answers.predict(task, version, [new], out=tmp_path / "t.tsv")
+    table = pd.read_csv(tmp_path / "t.tsv")
+    assert len(table) == made.rows and table["label"].isna().sum() == made.more["unsure"]
+    source = TASK.survey(new, TASK.options).sources[0]
+    first = TASK.read(source, TASK.options).examples[0].image
+    written = cv2.imread(str(tmp_path / table["picture"][0]), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(written, first[..., 0])
+
+
+@pytest.mark.slow
 def test_a_higher_precision_leaves_more_unsure(version, new, tmp_path):
     shares = [
         asked(version, new, tmp_path / f"{i}.csv", min_precision=p).more["unsure"]

@@ -56,8 +56,8 @@ def predict(
       task: the question; its pictures are answered one by one.
       version: folder of a saved version.
       paths: raw files, or folders of them.
-      out: the table, .csv, .parquet or of the task's `writers`; counts.csv and contact sheets go to the folder beside it
-        with the same stem.
+      out: the table, .csv, .parquet or of the task's `writers`; counts.csv and contact sheets go to
+        the folder beside it with the same stem.
       table: what is known of the files, where the task reads such a table.
       wanted: what is told of each picture.
       settings: task options as name=value, over those that the version was trained with.
