@@ -63,6 +63,7 @@ def compare(
     settings: Settings,
     models: Path,
     quick: bool = False,
+    fixed: dict[str, Any] | None = None,
     tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
 ) -> pd.DataFrame:
     """Trains and judges each model on each fold; stopped at any moment, the same call goes on.
@@ -76,6 +77,7 @@ def compare(
       models: saved_models/<task>; results gather in its comparison/.
       quick: whether networks are as small as quick searches have them, else as published. What
         searches found is not used: they looked at some of the groups that judge here.
+      fixed: values that hold in every network that has such an argument.
       tell: told ("compare", what is being done).
 
     Returns:
@@ -89,7 +91,7 @@ def compare(
     kept = _Kept(models / "comparison" / "results.jsonl")
     rows = []
     for name in names:
-        arguments = _arguments(task, name, quick=quick)
+        arguments = _arguments(task, name, quick=quick, fixed=fixed or {})
         for number, (own, known) in enumerate(parts, start=1):
             told = {
                 **{"model": name, "fold": number, "folds": count, "arguments": arguments},
@@ -119,12 +121,14 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _arguments(task: Task, name: str, *, quick: bool) -> dict[str, Any]:
+def _arguments(task: Task, name: str, *, quick: bool, fixed: dict[str, Any]) -> dict[str, Any]:
     """Returns a builder's arguments, {} for the published ones."""
     if name == TREES:
         return tuning.columns.PUBLISHED
     known = tuning.SEARCHES.get((task.name, name))
-    return known.quick_space(jobs.hyperparameters({})) if quick and known else {}
+    arguments = known.quick_space(jobs.hyperparameters({})) if quick and known else {}
+    taken = jobs.arguments_of(name)
+    return arguments | {key: value for key, value in fixed.items() if key in taken}
 
 
 def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> dict:

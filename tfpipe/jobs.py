@@ -119,7 +119,7 @@ def fixed_parts(fixed: dict[str, Any], *, model: str) -> tuple[dict, dict]:
       UserError: a name is neither, and which is nearest.
     """
     for name in fixed:
-        choose(name, [*_arguments(model), *SEARCHED], noun=f"hyperparameter of {model}")
+        choose(name, [*arguments_of(model), *SEARCHED], noun=f"hyperparameter of {model}")
     values = {name: value for name, value in fixed.items() if name in SEARCHED}
     return {name: fixed[name] for name in fixed if name not in values}, values
 
@@ -212,13 +212,13 @@ def _own(path: Path, known: tuning.Search | None) -> tuning.Search:
 def _check(plan: Plan, job: Job) -> None:
     """Refuses a space that names what the builder or the training does not take."""
     for function, known, noun in (
-        (plan.space, _arguments(job.model), f"argument of {job.model}"),
+        (plan.space, arguments_of(job.model), f"argument of {job.model}"),
         (plan.training, SEARCHED, "training value"),
     ):
         for name in function(hyperparameters({})):
             choose(name, known, noun=noun)
 
 
-def _arguments(model: str) -> list[str]:
+def arguments_of(model: str) -> list[str]:
     """Returns the names of a builder's keyword arguments."""
     return list(inspect.signature(MODELS[model]).parameters)[1:]

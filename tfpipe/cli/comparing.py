@@ -24,6 +24,8 @@ def compare(
     folds: Annotated[int, typer.Option(min=2, help="Grouped folds; each judges once.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 20,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller networks.")] = False,
+    hp: parts.Hp = None,
+    learning_rate: Annotated[float, typer.Option(help="Of networks, the highest.")] = 1e-3,
     balance: parts.Balance = "sampling",
     option: parts.Option = None,
     split: parts.Split = parts.SHARES,
@@ -38,7 +40,7 @@ def compare(
     found = tasks.find(task)
     manifest = packed(task, parts.Packing(option, split, salt, skip_bad, data))
     parts.start_tensorflow()
-    from tfpipe import comparing
+    from tfpipe import comparing, jobs
     from tfpipe.settings import Settings
 
     known = (comparing.TREES, *found.models)
@@ -46,8 +48,17 @@ def compare(
     for name in names:
         choose(name, known, noun=f"model for {found.name}")
     settings = Settings(
-        epochs=epochs, schedule="cosine", mining=True, balance=balance, seed=seed, patience=epochs
+        epochs=epochs,
+        learning_rate=learning_rate,
+        schedule="cosine",
+        mining=True,
+        balance=balance,
+        seed=seed,
     )
+    fixed = dict(parts.hyperparameter(setting) for setting in hp or ())
+    taken = {a for name in names if name != comparing.TREES for a in jobs.arguments_of(name)}
+    for name in fixed:
+        choose(name, taken, noun="hyperparameter of the models compared")
     with Progress(parts.err) as progress:
         frame = comparing.compare(
             found,
@@ -57,6 +68,7 @@ def compare(
             settings=settings,
             models=models / found.name,
             quick=quick,
+            fixed=fixed,
             tell=progress,
         )
     rows = comparing.summary(frame).to_dict("records")
