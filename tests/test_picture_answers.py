@@ -1,7 +1,6 @@
 """Pictures answered one by one: the table is the model's word, however long it is."""
 
 import dataclasses
-import json
 
 import cv2
 import keras
@@ -12,15 +11,20 @@ import pytest
 
 from tfpipe import (
     answering,
+    calibration,
     contact_sheets,
     evaluation,
     picture_answers,
     saved,
+    scoring,
     table_files,
     tables,
     training,
 )
 from tfpipe.errors import UserError
+from tfpipe.inputs import TEST
+from tfpipe.models import simple_cnn
+from tfpipe.models.parts import Spec, soften
 from tfpipe.settings import Settings
 
 TASK = dataclasses.replace(kinds.TASK, look=None, answer=None, draw=None)
@@ -106,7 +110,7 @@ def version(data, tmp_path_factory):
     keras.utils.set_random_seed(1)
     spec = kinds.spec_of(data)
     model = kinds.of_both(spec)
-    settings = Settings(epochs=4, learning_rate=0.02, schedule="cosine")
+    settings = Settings(epochs=12, learning_rate=0.03, schedule="cosine")
     training.prepare(model, data, settings=settings)
     training.fit(model, data, settings=settings)
     evaluation.calibrate(data, model)
@@ -176,6 +180,18 @@ def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_p
 
 
 @pytest.mark.slow
+def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_path):
+    task = dataclasses.replace(TASK, writers={".tsv": lambda frame, path: frame.to_csv(path)})
+    made = picture_answers.predict(task, version, [new], out=tmp_path / "t.tsv")
+    table = pd.read_csv(tmp_path / "t.tsv")
+    assert len(table) == made.rows and table["label"].isna().sum() == made.more["unsure"]
+    source = TASK.survey(new, TASK.options).sources[0]
+    first = TASK.read(source, TASK.options).examples[0].image
+    written = cv2.imread(str(tmp_path / table["picture"][0]), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(written, first[..., 0])
+
+
+@pytest.mark.slow
 def test_a_higher_precision_leaves_more_unsure(version, new, tmp_path):
     shares = [
         asked(version, new, tmp_path / f"{i}.csv", min_precision=p).more["unsure"]
@@ -202,12 +218,23 @@ def test_bad_sources_are_named_and_the_others_answered(version, new, tmp_path):
     assert not (tmp_path / "n.csv").exists()
 
 
-@pytest.mark.slow
-def test_the_published_head_holds_the_temperature(version, data):
-    card = json.loads((version / "assets.extra" / "card.json").read_text())
-    assert card["inputs"] == ["image", "columns"]
-    frame = pd.read_csv(version / "assets.extra" / "predictions.csv")
-    known = frame[(frame["split"] == "validation") & (frame["label"] >= 0)]
-    likely = known[[f"p_{name}" for name in kinds.CLASSES]].to_numpy(float)
-    again = evaluation.calibration.fit(known["label"].to_numpy(int), likely)
-    assert again.temperature == pytest.approx(1, abs=0.02)
+def test_calibrating_divides_the_logits_of_the_head(data):
+    model = kinds.of_both(kinds.spec_of(data))
+    soften(model, 0.25)  # too sure
+    _, before = scoring.predicted(model, data, TEST)
+    fitted = evaluation.calibrate(data, model)
+    assert fitted.temperature > 1.2
+    _, after = scoring.predicted(model, data, TEST)
+    np.testing.assert_allclose(after, calibration.apply(before, fitted.temperature), atol=1e-4)
+
+
+def test_a_sigmoid_is_softened_as_a_softmax_is():
+    model = simple_cnn.build(
+        Spec((8, 8, 1), ("a", "b"), (90.0,), (40.0,)), filters=2, conv_layers=1, dense_units=4
+    )
+    images = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1), dtype=np.uint8)
+    before = model({"image": images}).numpy()
+    soften(model, 0.25)
+    after = model({"image": images}).numpy()
+    np.testing.assert_allclose(after, calibration.apply(before, 0.25), atol=1e-5)
+    assert np.abs(after - before).max() > 0.01

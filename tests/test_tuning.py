@@ -83,10 +83,12 @@ def test_residual_networks_learn_as_in_seed_004_by_default(model):
     }
 
 
-def test_every_image_model_is_tuned_on_melt_layer():
+def test_every_model_of_a_task_is_tuned():
     tuned = {model for task, model in SEARCHES if task == "melt-layer"}
     assert tuned == set(MODELS) - {"columns-mlp", "image-and-columns"}
     assert tuned == set(TASKS["melt-layer"].models)
+    own = {model for task, model in SEARCHES if task == "insolubles"}
+    assert own == set(TASKS["insolubles"].models)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +97,22 @@ def test_every_image_model_is_tuned_on_melt_layer():
         pytest.param(key, marks=pytest.mark.slow) if key[1] in LARGE else key
         for key in SEARCHES
         if key[1] not in ("resnet101", "resnet152")  # one search with resnet50
+        and (key[0] == "melt-layer" or ("melt-layer", key[1]) not in SEARCHES)  # likewise
     ],
     ids="/".join,
 )
 def test_quick_models_are_small(key):
     arguments, _ = registered(SEARCHES[key].quick_space)
     task, given = TASKS[key[0]], {"weights": "none"} if key[1] in TRANSFER else {}
-    spec = Spec(task.image_shape, task.classes, (120.0,) * 3, (60.0,) * 3)
+    spec = Spec(
+        task.image_shape,
+        task.classes or tuple("abcdefg"),
+        (120.0,) * 3,
+        (60.0,) * 3,
+        columns=tuple(f"c{i}" for i in range(34)),
+        column_mean=(0.0,) * 34,
+        column_std=(1.0,) * 34,
+    )
     model = MODELS[key[1]](spec, **arguments, **given)
     bodies = [layer.count_params() for layer in model.layers if layer.name == "own_body"]
     assert model.count_params() - sum(bodies) < 2_000_000

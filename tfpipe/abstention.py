@@ -39,6 +39,8 @@ def thresholds(
       [classes] float; inf for a class that cannot reach it, which then is always unsure.
     """
     called, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    if min_precision <= 0:
+        return np.zeros(classes)
     found = np.full(classes, np.inf)
     for c in range(classes):
         own = called == c

@@ -10,9 +10,13 @@ from tfpipe.task import SPLITS, Survey, Task, split_of
 
 
 def classes(task: Task, abouts: list[dict], jobs) -> None:
-    """Raises a UserError with the counts if a split lacks a class; it says which options help."""
+    """Raises a UserError with the counts if a split lacks a class, or has nothing at all.
+
+    It says which options help.
+    """
     counts = manifests.counts(task, abouts)
     lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
+    lacking = lacking or [f"{s} has no example" for s in SPLITS if not sum(counts[s].values())]
     if not lacking:
         return
     table = "; ".join(
@@ -22,6 +26,20 @@ def classes(task: Task, abouts: list[dict], jobs) -> None:
     raise UserError(
         f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups). "
         "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
+    )
+
+
+def classifiable(manifest: dict) -> None:
+    """Raises a UserError if packed records have nothing that a classifier could tell apart."""
+    if len(manifest["classes"]) > 1:
+        return
+    counts = [sum(split.values()) for split in manifest["counts"].values()]
+    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest["counts"].values())
+    there = ", ".join(manifest["classes"]) or "none"
+    raise UserError(
+        f"A classifier needs two classes or more, but the records have {there}: {unlabelled} of "
+        f"{sum(counts)} examples are unlabelled. Label more of them and pack again, or train an "
+        "autoencoder, which needs no labels."
     )
 
 
@@ -41,14 +59,14 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None
         for a, b, why in survey.twins
         if splits[a] != splits[b]
     ]
-    hashes, groups = {}, {}
+    prints, groups = {}, {}
     for name in SPLITS:
         inside = [about for about in abouts if about["split"] == name]
         packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in inside)
-        bits = np.unpackbits(np.frombuffer(packed, np.uint8).reshape(-1, 32), axis=1)
-        hashes[name] = bits[:, : leaks.KEPT**2 - 1].astype(bool)
+        rows = np.frombuffer(packed, np.uint8).reshape(-1, leaks.PACKED)
+        prints[name] = leaks.unpacked(rows)
         groups[name] = np.array([group for about in inside for group in about["groups"]], object)
-    found += leaks.crossings(hashes, groups)
+    found += leaks.crossings(prints, groups)
     if found:
         more = f" and {len(found) - 5} more pairs" if len(found) > 5 else ""
         raise UserError(

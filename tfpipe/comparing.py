@@ -18,18 +18,19 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from sklearn import metrics
 
+import tuning.columns
 from tfpipe import (
+    boosting,
+    comparison_plot,
     compiling,
     files,
     folds,
-    inputs,
     jobs,
-    plots,
+    measured,
     scores,
     scoring,
-    search,
-    shallow,
     tables,
     training,
 )
@@ -61,6 +62,8 @@ def compare(
     count: int,
     settings: Settings,
     models: Path,
+    quick: bool = False,
+    fixed: dict[str, Any] | None = None,
     tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
 ) -> pd.DataFrame:
     """Trains and judges each model on each fold; stopped at any moment, the same call goes on.
@@ -71,8 +74,10 @@ def compare(
       names: models, `TREES` among them where there are columns.
       count: folds.
       settings: how networks are trained; their rate falls to 0 over the epochs.
-      models: saved_models/<task>; best hyperparameters found by searches are used, the published
-        ones otherwise. Results gather in its comparison/.
+      models: saved_models/<task>; results gather in its comparison/.
+      quick: whether networks are as small as quick searches have them, else as published. What
+        searches found is not used: they looked at some of the groups that judge here.
+      fixed: values that hold in every network that has such an argument.
       tell: told ("compare", what is being done).
 
     Returns:
@@ -86,8 +91,7 @@ def compare(
     kept = _Kept(models / "comparison" / "results.jsonl")
     rows = []
     for name in names:
-        best = (search.read_best(models / name / "search") or {}) if name != TREES else {}
-        arguments = best.get("model", {})
+        arguments = _arguments(task, name, quick=quick, fixed=fixed or {})
         for number, (own, known) in enumerate(parts, start=1):
             told = {
                 **{"model": name, "fold": number, "folds": count, "arguments": arguments},
@@ -95,13 +99,13 @@ def compare(
             }
             row = kept.find(told)
             if row is None:
-                tell("compare", {"model": name, "fold": number, "folds": count})
+                tell("compare", {"done": len(rows), "total": count * len(names)})
                 row = _judged(name, own, known, arguments=arguments, settings=settings)
                 kept.add(told, row)
             rows.append({"model": name, "fold": number, **row})
     frame = pd.DataFrame(rows)
     tables.write_csv(frame, models / "comparison" / "comparison.csv")
-    files.replace(models / "comparison" / "comparison.svg", plots.compared(frame))
+    files.replace(models / "comparison" / "comparison.png", comparison_plot.compared(frame))
     return frame
 
 
@@ -117,6 +121,16 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _arguments(task: Task, name: str, *, quick: bool, fixed: dict[str, Any]) -> dict[str, Any]:
+    """Returns a builder's arguments, {} for the published ones."""
+    if name == TREES:
+        return tuning.columns.PUBLISHED
+    known = tuning.SEARCHES.get((task.name, name))
+    arguments = known.quick_space(jobs.hyperparameters({})) if quick and known else {}
+    taken = jobs.arguments_of(name)
+    return arguments | {key: value for key, value in fixed.items() if key in taken}
+
+
 def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> dict:
     """Trains one model on a fold's groups and judges it on the others."""
     began = time.perf_counter()
@@ -124,12 +138,16 @@ def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Set
     labels, likely, megabytes = judging(name, data, spec, arguments=arguments, settings=settings)
     seconds = time.perf_counter() - began
     known = labels >= 0
-    told = scores.of_classes(labels[known], likely[known], thresholds={"decision": 0.5})
-    every = np.arange(len(spec.classes))
-    likely = np.clip(likely[known], 1e-7, 1)
-    told["log_loss"] = scores.log_loss(labels[known], likely, classes=every)
-    kept = {metric: told[metric] for metric in METRICS}
-    return {"examples": int(known.sum()), **kept, "seconds": seconds, "megabytes": megabytes}
+    labels, likely = labels[known], likely[known].astype(float)
+    likely /= likely.sum(axis=1, keepdims=True)
+    return {
+        "examples": len(labels),
+        "accuracy": float((likely.argmax(axis=1) == labels).mean()),
+        "balanced_accuracy": scores.balanced_accuracy(labels, likely),
+        "log_loss": float(metrics.log_loss(labels, likely, labels=np.arange(likely.shape[1]))),
+        "seconds": seconds,
+        "megabytes": megabytes,
+    }
 
 
 def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
@@ -144,7 +162,16 @@ def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Se
 
 
 def _trees(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
-    raise NotImplementedError
+    every = measured.read(data.folder, data.train.splits, manifest=data.manifest)
+    asked = every.only(data.validation.chosen)
+    trees = boosting.fit(
+        every.only(data.train.chosen).labelled,
+        classes=len(spec.classes),
+        arguments=arguments,
+        seed=settings.seed,
+    )
+    size = len(trees.save_raw("ubj"))
+    return asked.labels, boosting.classify(trees, asked.columns), size / 2**20
 
 
 class _Kept:

@@ -104,7 +104,7 @@ def evaluate(
         by_class[split] = scores.by_class(labels[known], said[known], classes=task.classes)
         found = _judged(task, seen[split], thresholds)
         told[split] |= found.scores if found else {}
-        frame = _described(data, split, labels)
+        frame = described(data, split, labels)
         frame[[f"p_{name}" for name in task.classes]] = likely
         frames.append(frame)
     realised = abstention.realised(labels[known], likely[known], needed)
@@ -121,7 +121,7 @@ def _of_autoencoder(data: Data, model: keras.Model) -> Evaluation:
     found = reconstructions.errors(model, data)
     frames = []
     for split in SPLITS:
-        frame = _described(data, split, found[split].labels)
+        frame = described(data, split, found[split].labels)
         frame["error"] = found[split].of_model
         frame["error_of_mean_picture"] = found[split].of_mean
         frames.append(frame)
@@ -226,7 +226,7 @@ def _said(data: Data, split: str, classify: Classify) -> tuple[np.ndarray, np.nd
     return np.concatenate(labels), np.concatenate(said)
 
 
-def _described(data: Data, split: str, labels: np.ndarray) -> pd.DataFrame:
+def described(data: Data, split: str, labels: np.ndarray) -> pd.DataFrame:
     """Returns split, key, group, metadata and label of a split's examples, in order."""
     kinds = data.manifest["metadata"]
     text = {name for name, kind in kinds.items() if kind != "int64"} | {"key", "group"}

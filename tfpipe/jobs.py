@@ -9,7 +9,7 @@ from typing import Any
 import keras_tuner
 
 import tuning
-from tfpipe import files, folds, manifests, python_file, tasks
+from tfpipe import checks, files, folds, manifests, python_file, tasks
 from tfpipe.errors import UserError
 from tfpipe.models import AUTOENCODERS, MODELS
 from tfpipe.models.parts import Spec
@@ -119,7 +119,7 @@ def fixed_parts(fixed: dict[str, Any], *, model: str) -> tuple[dict, dict]:
       UserError: a name is neither, and which is nearest.
     """
     for name in fixed:
-        choose(name, [*_arguments(model), *SEARCHED], noun=f"hyperparameter of {model}")
+        choose(name, [*arguments_of(model), *SEARCHED], noun=f"hyperparameter of {model}")
     values = {name: value for name, value in fixed.items() if name in SEARCHED}
     return {name: fixed[name] for name in fixed if name not in values}, values
 
@@ -134,6 +134,8 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
       is_checked: whether somebody has read every byte of them before; else it is done now.
     """
     manifest = manifests.read(records) if is_checked else manifests.trusted(records)
+    if model not in AUTOENCODERS:
+        checks.classifiable(manifest)
     stats = manifests.read_stats(records)
     spec = Spec(
         image_shape=tuple(manifest["image_shape"]),
@@ -210,13 +212,13 @@ def _own(path: Path, known: tuning.Search | None) -> tuning.Search:
 def _check(plan: Plan, job: Job) -> None:
     """Refuses a space that names what the builder or the training does not take."""
     for function, known, noun in (
-        (plan.space, _arguments(job.model), f"argument of {job.model}"),
+        (plan.space, arguments_of(job.model), f"argument of {job.model}"),
         (plan.training, SEARCHED, "training value"),
     ):
         for name in function(hyperparameters({})):
             choose(name, known, noun=noun)
 
 
-def _arguments(model: str) -> list[str]:
+def arguments_of(model: str) -> list[str]:
     """Returns the names of a builder's keyword arguments."""
     return list(inspect.signature(MODELS[model]).parameters)[1:]

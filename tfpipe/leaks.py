@@ -1,6 +1,7 @@
 """Finds near-copies that a split parts: the same picture, re-encoded, brightened or turned over."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,25 +11,71 @@ SIDE = 32  # pictures are compared at this size
 KEPT = 16  # by the signs of their lowest 16 x 16 cosine coefficients
 NEAR_BITS = 40  # of 255 that may differ; unrelated pictures differ in 128 +- 8
 FLAT = 1.0  # grey levels of deviation, at that size, under which a picture shows nothing
+LIKE = 0.8  # least correlation of the other coefficients, those of fine detail
+EXTENT = 1.05  # times that one may be as long as the other, in its square
+WHOLE = 65535
 BLOCK = 4096
 
+_ROWS, _COLUMNS = np.divmod(np.arange(SIDE * SIDE), SIDE)
+_LOW = (_ROWS < KEPT) & (_COLUMNS < KEPT)
+_COARSE, _FINE = np.flatnonzero(_LOW)[1:], np.flatnonzero(~_LOW)  # without the constant one
 
-def fingerprints(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a perceptual hash of each picture (pHash: Zauner 2010, section 3.2).
+
+class Prints(NamedTuple):
+    """What pictures are told apart by.
+
+    Attributes:
+      bits: signs of the low cosine coefficients, the constant one left out, [n, 255] bool: a
+        perceptual hash (pHash: Zauner 2010, section 3.2).
+      fine: the higher coefficients, over their root mean square, [n, 768] int8 in 32nds.
+      extents: height and width without an even border, shares of the whole in 65535ths, [n, 2]
+        uint16.
+    """
+
+    bits: np.ndarray
+    fine: np.ndarray
+    extents: np.ndarray
+
+    def packed(self) -> np.ndarray:
+        """Returns a row of bytes for each picture, [n, 804] uint8."""
+        extents = np.ascontiguousarray(self.extents.astype("<u2")).view(np.uint8)
+        return np.hstack([np.packbits(self.bits, axis=1), self.fine.view(np.uint8), extents])
+
+    def of(self, rows: np.ndarray) -> "Prints":
+        """Returns those of some pictures."""
+        return Prints(self.bits[rows], self.fine[rows], self.extents[rows])
+
+
+PACKED = (len(_COARSE) + 7) // 8 + len(_FINE) + 4  # bytes a picture
+
+
+def unpacked(rows: np.ndarray) -> Prints:
+    """Returns the prints that `Prints.packed` gave, [n, 804] uint8."""
+    coarse = (len(_COARSE) + 7) // 8
+    bits = np.unpackbits(rows[:, :coarse], axis=1)[:, : len(_COARSE)].astype(bool)
+    fine = np.ascontiguousarray(rows[:, coarse:-4]).view(np.int8)
+    return Prints(bits, fine, np.ascontiguousarray(rows[:, -4:]).view("<u2"))
+
+
+def fingerprints(images: np.ndarray) -> tuple[Prints, np.ndarray]:
+    """Returns what tells each picture, and whether it shows anything that could be told, [n] bool.
 
     Args:
       images: [n, height, width, channels], any real dtype.
-
-    Returns:
-      Signs of the low cosine coefficients, the constant one left out, [n, 255] bool; and whether a
-      picture shows anything that could be told from another, [n] bool.
     """
     small = np.zeros((len(images), SIDE, SIDE), np.float32)
+    extents = np.zeros((len(images), 2), np.uint16)
     for i, image in enumerate(images):
-        scaled = cv2.resize(_unpadded(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        own = _unpadded(image)
+        scaled = cv2.resize(own, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         small[i] = scaled if scaled.ndim == 2 else scaled.mean(axis=-1)
-    low = fft.dctn(small, axes=(1, 2), norm="ortho")[:, :KEPT, :KEPT]
-    return low.reshape(len(images), -1)[:, 1:] > 0, small.std(axis=(1, 2)) >= FLAT
+        extents[i] = np.divide(own.shape[:2], image.shape[:2]) * WHOLE
+    waves = fft.dctn(small, axes=(1, 2), norm="ortho").reshape(len(images), -1)
+    fine = waves[:, _FINE]
+    size = np.sqrt((fine**2).mean(axis=1, keepdims=True))
+    fine = np.clip(np.rint(32 * fine / np.maximum(size, 1e-12)), -127, 127).astype(np.int8)
+    prints = Prints(waves[:, _COARSE] > 0, fine, extents)
+    return prints, small.std(axis=(1, 2)) >= FLAT
 
 
 def _unpadded(image: np.ndarray) -> np.ndarray:
@@ -44,20 +91,20 @@ def _unpadded(image: np.ndarray) -> np.ndarray:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def crossings(hashes: dict[str, np.ndarray], groups: dict[str, np.ndarray]) -> list[str]:
+def crossings(prints: dict[str, Prints], groups: dict[str, np.ndarray]) -> list[str]:
     """Finds pairs of groups in different splits that share near-copies.
 
     Args:
-      hashes: split -> [n, 255] bool.
+      prints: split -> prints of n pictures.
       groups: split -> [n] str, the group of each.
 
     Returns:
       A sentence for each pair of groups, most near-copies first.
     """
-    splits, pairs = list(hashes), Counter()
+    splits, pairs = list(prints), Counter()
     for i, one in enumerate(splits):
         for other in splits[i + 1 :]:
-            for a, b in _near(hashes[one], hashes[other]):
+            for a, b in near(prints[one], prints[other]):
                 pairs[(groups[one][a], one, groups[other][b], other)] += 1
     return [
         f"{a} ({one}) and {b} ({other}): {count} near-copies"
@@ -65,16 +112,31 @@ def crossings(hashes: dict[str, np.ndarray], groups: dict[str, np.ndarray]) -> l
     ]
 
 
-def _near(one: np.ndarray, other: np.ndarray) -> list[tuple[int, int]]:
-    """Returns the pairs (row of one, row of other) that differ in few bits, turned over or not."""
+def near(one: Prints, other: Prints) -> list[tuple[int, int]]:
+    """Returns the pairs (row of one, row of other) of near-copies, turned over or not.
+
+    Of a hundred thousand particles of seven kinds many look alike at a glance, to the hash as to
+    us. Copies are alike in fine detail as well, and as large.
+    """
     found = set()
-    rows, columns = np.divmod(np.arange(1, KEPT * KEPT), KEPT)
-    for odd in (np.zeros(KEPT * KEPT - 1, int), rows, columns, rows + columns):
+    for odd in (np.zeros_like(_ROWS), _ROWS, _COLUMNS, _ROWS + _COLUMNS):
         # Turning a picture over changes the signs of the coefficients that are odd along that side.
         signs = np.where(odd % 2, -1, 1).astype(np.float32)
-        left, right = np.where(one, signs, -signs), np.where(other, 1, -1).astype(np.float32)
+        coarse = signs[_COARSE]
+        left, right = np.where(one.bits, coarse, -coarse), np.where(other.bits, 1, -1)
+        right = right.astype(np.float32)
         for start in range(0, len(left), BLOCK):
             agreement = left[start : start + BLOCK] @ right.T
             a, b = np.nonzero(agreement >= left.shape[1] - 2 * NEAR_BITS)
-            found.update(zip((a + start).tolist(), b.tolist(), strict=True))
+            kept = _confirmed(one.of(a + start), other.of(b), signs[_FINE])
+            found.update(zip((a[kept] + start).tolist(), b[kept].tolist(), strict=True))
     return sorted(found)
+
+
+def _confirmed(one: Prints, other: Prints, signs: np.ndarray) -> np.ndarray:
+    """Returns which pairs [n] bool are as large, and alike in fine detail under these signs."""
+    left, right = one.fine * signs, other.fine.astype(np.float32)
+    sizes = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    alike = (left * right).sum(axis=1) >= LIKE * np.maximum(sizes, 1e-12)
+    lengths = one.extents / np.maximum(other.extents, 1)
+    return alike & (np.maximum(lengths, 1 / np.maximum(lengths, 1e-6)) <= EXTENT).all(axis=1)

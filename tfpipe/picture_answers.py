@@ -1,5 +1,6 @@
 """New pictures to a table, each answered for itself; memory does not grow with their number."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfpipe import abstention, answering, facts, prevalence, table_files, tables
+from tfpipe import abstention, answering, exchange, facts, prevalence, table_files, tables
 from tfpipe.contact_sheets import Sheets
 from tfpipe.errors import UserError
 from tfpipe.predict import Predicted, check_kind
@@ -55,8 +56,8 @@ def predict(
       task: the question; its pictures are answered one by one.
       version: folder of a saved version.
       paths: raw files, or folders of them.
-      out: the table, .csv or .parquet; counts.csv and contact sheets go to the folder beside it
-        with the same stem.
+      out: the table, .csv, .parquet or of the task's `writers`; counts.csv and contact sheets go to
+        the folder beside it with the same stem.
       table: what is known of the files, where the task reads such a table.
       wanted: what is told of each picture.
       settings: task options as name=value, over those that the version was trained with.
@@ -82,7 +83,7 @@ def predict(
     task = replace(task, classes=classes, columns=found)
     sheets, bad = Sheets(classes), {}
     named, said = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
-    with table_files.writing(out) as write:
+    with _writing(task, out) as write:
         for i, (source, reading) in enumerate(_read_ahead(task, survey.sources, options)):
             progress(i, len(survey.sources))
             if isinstance(reading, UserError):
@@ -96,7 +97,7 @@ def predict(
                 told = pd.concat([told, judge.told(likely)], axis=1)
                 if wanted.embedding:
                     told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
-                write(told)
+                write(told, images)
                 sheets.add([example.key for example in examples], images, likely)
                 named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
                 said += prevalence.told(judge.said(likely), classes=len(classes))
@@ -163,6 +164,18 @@ class _Judge:
 
     def _likely(self, frame: pd.DataFrame) -> np.ndarray:
         return frame[[f"p_{name}" for name in self.classes]].to_numpy(float)
+
+
+@contextlib.contextmanager
+def _writing(task: Task, out: Path) -> Iterator[exchange.Write]:
+    """Gives a function that takes rows and their pictures, for whatever kind of table."""
+    foreign = task.writers.get(out.suffix.lower())
+    if foreign:
+        with exchange.writing(out, foreign) as write:
+            yield write
+    else:
+        with table_files.writing(out) as write:
+            yield lambda frame, images: write(frame)
 
 
 def _order(columns: tuple[str, ...], found: tuple[str, ...], *, needed: bool) -> list[int]:

@@ -17,6 +17,11 @@ TITLES = {
     "evaluate": "predicting whole files",
     "export": "exporting and checking",
     "predict": "predicting",
+    "compare": "comparing",
+    "look": "looking at every picture",
+    "map": "mapping",
+    "leave-out": "training without a class",
+    "write": "writing tables and the page",
 }
 
 

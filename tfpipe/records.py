@@ -21,7 +21,7 @@ from tfpipe.task import SPLITS, Source, Survey, Task, split_of
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
-LAYOUT = 1  # raise when the same raw files would give other records
+LAYOUT = 2  # raise when the same raw files would give other records
 
 Progress = Callable[[int, int], None]
 

@@ -1,18 +1,19 @@
 """A search as one page of HTML: trials side by side, the best so far, what mattered, a table."""
 
-import base64
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
-from tfpipe import files, page, parallel
+from tfpipe import files, page, parallel, scripted
 from tfpipe.importance import Importance
 from tfpipe.page import Html, joined, tag
 from tfpipe.searches import Known, shown
 
+DRAW = """
+for (const [name, figure] of Object.entries(told)) {
+  Plotly.newPlot('figure-' + name, figure.data, figure.layout,
+                 {responsive: true, displayModeBar: false});
+}
+"""
 LEAST_PX = 110  # of a page's width for an axis, so that names side by side stay readable
 
 
@@ -34,7 +35,7 @@ def write(path: Path, known: Known, mattered: Importance, *, task: str) -> Path:
     figures = {}
     if known.completed:
         figures = {"trials": parallel.coordinates(known), "best": parallel.best_so_far(known)}
-    scripts = _scripts(figures) if figures else []
+    scripts = scripted.scripts(figures, DRAW) if figures else []
     named = (
         ("Trials side by side", _side_by_side(known, figures)),
         ("Best so far", _chart("best") if figures else None),
@@ -44,7 +45,9 @@ def write(path: Path, known: Known, mattered: Importance, *, task: str) -> Path:
     title = f"{task}: search of {known.model}"
     parts = [(name, content) for name, content in named if content is not None]
     lead = _headline(known, title=title)
-    text = page.document(title, lead, parts, policy=_policy(scripts))
+    # It may compile: plotly.js makes the shaders' callers of its parallel coordinates from text.
+    policy = scripted.policy(scripts, may_compile=True)
+    text = page.document(title, lead, parts, policy=policy)
     files.replace(path, text.encode("utf-8", "replace"))
     return path
 
@@ -108,25 +111,3 @@ def _cell(row: dict[str, Any], name: str) -> Any:
 
 def _chart(name: str, *, style: str | None = None) -> Html:
     return tag("div", id=f"figure-{name}", style=style)
-
-
-def _scripts(figures: dict[str, Any]) -> list[Html]:
-    """Returns plotly.js, and what draws each figure in the element of its name."""
-    told = json.dumps(figures).replace("<", "\\u003c")  # no text can end the script
-    draw = (
-        f"for (const [name, figure] of Object.entries({told})) Plotly.newPlot('figure-' + name, "
-        "figure.data, figure.layout, {responsive: true, displayModeBar: false});"
-    )
-    return [Html(get_plotlyjs()), Html(draw)]
-
-
-def _policy(scripts: list[Html]) -> str:
-    """Returns the page's policy: nothing is fetched, and only these scripts run.
-
-    They may compile: plotly.js makes the shaders' callers of its parallel coordinates from text.
-    """
-    if not scripts:
-        return page.POLICY
-    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
-    sources = " ".join([*(f"'sha256-{digest}'" for digest in digests), "'unsafe-eval'"])
-    return f"{page.POLICY}; script-src {sources}"

@@ -139,7 +139,7 @@ class _Tally:
         self.pixels = 0
         self.sums = np.zeros((2, task.image_shape[-1]))
         self.column_sums = np.zeros((2, len(task.columns)))
-        self.rows, self.bad, self.bits, self.groups = [], {}, [], []
+        self.rows, self.bad, self.prints, self.groups = [], {}, [], []
 
     def add(self, source: Source, reading) -> None:
         self.rows.append(reading.row)
@@ -153,8 +153,8 @@ class _Tally:
         self.pixels += images[..., 0].size
         self.sums += _sums(images)
         self.column_sums += [columns.sum(axis=0), (columns**2).sum(axis=0)]
-        bits, shows = leaks.fingerprints(images)
-        self.bits.append(np.packbits(bits[shows], axis=1))
+        prints, shows = leaks.fingerprints(images)
+        self.prints.append(prints.of(shows).packed())
         self.groups += [
             example.group for example, one in zip(reading.examples, shows, strict=True) if one
         ]
@@ -173,8 +173,8 @@ class _Tally:
         }
 
     def hashes(self) -> bytes:
-        bits = np.concatenate(self.bits) if self.bits else np.zeros((0, 32), np.uint8)
-        return bits.tobytes()
+        rows = [*self.prints, np.zeros((0, leaks.PACKED), np.uint8)]
+        return np.concatenate(rows).tobytes()
 
 
 def _sums(images: np.ndarray) -> np.ndarray:

@@ -142,6 +142,8 @@ class Task:
         validation; without `judge` that is the F1 of single examples.
       table: name of the table of sources that reading writes ("alignment"), or None.
       objective: the validation score that searches and early stopping maximise.
+      writers: ending of a table of answers -> (frame, path) -> None, for tables that another
+        program imports; see `exchange.writing`.
       image_dtype: of the examples' images.
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
     """
@@ -166,6 +168,7 @@ class Task:
     metadata: dict[str, str] = field(default_factory=dict)
     table: str | None = None
     objective: str = "average_precision"
+    writers: dict[str, Callable[[Any, Path], None]] = field(default_factory=dict)
     image_dtype: str = "uint8"
     even_exposure: bool = False
 

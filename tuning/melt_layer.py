@@ -17,11 +17,11 @@ CNN 2.00 0.980 ("overfitting"), ResNet-34 0.779, frozen VGG-16 0.527 (always ans
 architectures. Our winners: not searched yet.
 
 The quick spaces are the same questions asked of models that a laptop trains in seconds. Spaces that
-do not depend on the task are in `tuning.transfer` and `tuning.codes`.
+do not depend on the task are in `tuning.residual`, `tuning.transfer` and `tuning.codes`.
 """
 
-from tuning import codes, transfer
-from tuning.learning import dropout, one_cycle, sgd_or_nadam
+from tuning import codes, residual, transfer
+from tuning.learning import dropout, sgd_or_nadam
 from tuning.search import Search
 
 
@@ -78,17 +78,6 @@ def simple_cnn_2_quick(hp) -> dict:
     }
 
 
-def resnet(hp) -> dict:
-    """The published width and half of it: 932 slices are few for millions of parameters."""
-    return {"filters": hp.Choice("filters", [32, 64]), "dropout": dropout(hp)}
-
-
-def resnet_quick(hp) -> dict:
-    return {"filters": hp.Choice("filters", [8, 16]), "dropout": dropout(hp)}
-
-
-RESNET = Search(space=resnet, training=one_cycle, quick_space=resnet_quick)
-
 SEARCHES = {
     "simple-cnn": Search(space=simple_cnn, training=sgd_or_nadam, quick_space=simple_cnn_quick),
     "simple-cnn-2": Search(
@@ -97,9 +86,9 @@ SEARCHES = {
     "enhanced-cnn": Search(
         space=enhanced_cnn, training=sgd_or_nadam, quick_space=enhanced_cnn_quick
     ),
-    "resnet9": RESNET,
-    "resnet18": RESNET,
-    "resnet34": RESNET,
+    "resnet9": residual.RESNET,
+    "resnet18": residual.RESNET,
+    "resnet34": residual.RESNET,
     "resnet50": transfer.RESNET,
     "resnet101": transfer.RESNET,
     "resnet152": transfer.RESNET,

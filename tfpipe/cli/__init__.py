@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import tfpipe
-from tfpipe.cli import data, models, parts, predicting, searches, shallow
+from tfpipe.cli import comparing, data, exploring, models, parts, predicting, searches, shallow
 from tfpipe.errors import UserError
 
 app = typer.Typer(
@@ -20,7 +20,9 @@ for command in (data.sample, data.pack, data.verify):
     app.command()(command)
 for command in (models.tune, models.train, predicting.predict, models.report, models.doctor):
     app.command()(command)
+app.command()(exploring.explore)
 app.command()(searches.search)
+app.command()(comparing.compare)
 app.command()(shallow.shallow)
 
 

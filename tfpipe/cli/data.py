@@ -1,5 +1,6 @@
 """The commands about data: tasks, sample, pack, verify."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -10,6 +11,9 @@ from tfpipe import samples, state, tasks
 from tfpipe.cli import parts
 from tfpipe.progress import Progress
 from tfpipe.task import options_of
+
+of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
+of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
 
 
 def list_tasks(
@@ -29,17 +33,23 @@ def list_tasks(
 
 def sample(
     task: parts.TaskName,
-    photos: Annotated[int, typer.Option(help="How many.")] = 24,
-    px_per_m: Annotated[float, typer.Option(help="Resolution of the photos.")] = 2000.0,
+    photos: Annotated[int | None, of_melt_layer(help="Core sections, 24 by default.")] = None,
+    px_per_m: Annotated[float | None, of_melt_layer(help="Resolution, 2000 by default.")] = None,
+    runs: Annotated[int | None, of_insolubles(help="Labelled runs, 12 by default.")] = None,
+    field_runs: Annotated[int | None, of_insolubles(help="Unlabelled runs, 2 by default.")] = None,
+    particles: Annotated[
+        int | None, of_insolubles(help="In a labelled run, 300 by default.")
+    ] = None,
     data: parts.Data = parts.DATA,
     seed: parts.Seed = 0,
     json: parts.Json = False,
 ) -> None:
     """Draws a small raw data set in the task's own format, with the truth beside it."""
-    name = tasks.find(task).name
-    folder = data / "raw" / name
-    drawn = samples.find(name)(folder, photos=photos, seed=seed, px_per_m=px_per_m)
-    parts.done(json, command="sample", task=name, path=folder, **drawn)
+    wanted = {"photos": photos, "px_per_m": px_per_m}
+    wanted |= {"runs": runs, "field_runs": field_runs, "particles": particles}
+    folder = data / "raw" / task
+    drawn = samples.draw(task, folder, seed=seed, **wanted)
+    parts.done(json, command="sample", task=task, path=folder, **drawn)
 
 
 def pack(

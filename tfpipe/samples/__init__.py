@@ -1,13 +1,44 @@
 """Small raw data sets in each task's real format, with the truth beside them."""
 
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 
-from tfpipe.samples import melt_layer
+from tfpipe.errors import UserError
+from tfpipe.samples import insolubles, melt_layer
 from tfpipe.task import choose
 
-SAMPLES: dict[str, Callable[..., dict]] = {"melt-layer": melt_layer.draw}
+SAMPLES: dict[str, Callable[..., dict]] = {
+    "melt-layer": melt_layer.draw,
+    "insolubles": insolubles.draw,
+}
 
 
-def find(task: str) -> Callable[..., dict]:
-    """Returns the function that draws a task's sample."""
-    return SAMPLES[choose(task, SAMPLES, noun="sample")]
+def draw(task: str, folder: Path, *, seed: int, **wanted: float | None) -> dict:
+    """Draws a task's sample into a folder.
+
+    Args:
+      task: name of the task.
+      folder: to be made; must not hold anything yet.
+      seed: of everything random.
+      **wanted: numbers that some sample takes, such as how many photos; None for its default.
+
+    Returns:
+      How many of what there are, and the path of the truth.
+
+    Raises:
+      UserError: no such sample, or it takes no such number; and whatever it says itself.
+    """
+    drawer = SAMPLES[choose(task, SAMPLES, noun="sample")]
+    given = {name: value for name, value in wanted.items() if value is not None}
+    taken = [name for name in inspect.signature(drawer).parameters if name != "folder"]
+    for name in given:
+        if name not in taken:
+            offered = ", ".join(map(option_of, taken))
+            raise UserError(f"{task} has no {option_of(name)} to draw. It has {offered}.")
+    return drawer(folder, seed=seed, **given)
+
+
+def option_of(name: str) -> str:
+    """Returns what users type for a keyword argument."""
+    return f"--{name.replace('_', '-')}"

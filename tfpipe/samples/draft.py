@@ -15,7 +15,6 @@ def whole(folder: Path) -> Iterator[Path]:
     Raises:
       UserError: `folder` holds something already.
     """
-    folder = folder.resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder} already holds something; give a new folder, or empty this one.")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,8 @@ PX_UM = 0.5517  # at a magnification of 10
 BORDER_PX = 5
 DARKER, LIGHTER = 15.0, 20.0
 LEAST_UM = 3.0
+CUT = 0.3  # part of the particles that may lie across the edge of the frame
+STRAY = 0.15  # light that reaches the camera through anything
 CLOSING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
@@ -22,14 +24,14 @@ class Run(NamedTuple):
     Attributes:
       px_um: the calibration constant, µm a pixel.
       level: grey of the empty frame's middle.
-      cast: [3] of its red, green and blue to that.
+      cast: [3] ratio of its blue, green and red to that.
       slope: [2] part by which light changes from middle to right and to bottom.
       falloff: part by which light is less in the corners.
       drift: part by which light changes until the run's end.
       noise: standard deviation of a pixel, grey levels.
       focus_um: blur of a particle in the middle of the flow cell.
       depth_um: spread of the blur over the flow cell.
-      halo: strength of the refraction, negative below the focal plane.
+      halo: strength of the refraction, negative on the other side of the focal plane.
       fringe: by how much blue is less sharp than red.
     """
 
@@ -74,7 +76,7 @@ def prepare(rng: np.random.Generator) -> Run:
     """Returns one run's light, focus and calibration."""
     return Run(
         px_um=round(PX_UM * rng.uniform(0.94, 1.06), 4),
-        level=rng.uniform(130, 180),
+        level=rng.uniform(140, 172),
         cast=rng.uniform((0.97, 0.96, 0.97), (1.04, 1.0, 1.04)),
         slope=rng.uniform(-0.08, 0.08, size=2),
         falloff=rng.uniform(0.04, 0.14),
@@ -87,7 +89,9 @@ def prepare(rng: np.random.Generator) -> Run:
     )
 
 
-def capture(rng: np.random.Generator, kind: str, *, run: Run, part: float) -> tuple:
+def capture(
+    rng: np.random.Generator, kind: str, *, run: Run, part: float
+) -> tuple[Particle, Captured]:
     """Lets particles drift by until the instrument takes one.
 
     Args:
@@ -97,10 +101,10 @@ def capture(rng: np.random.Generator, kind: str, *, run: Run, part: float) -> tu
       part: of the run that has passed, 0..1.
 
     Returns:
-      (Particle, Captured).
+      The particle, and what the instrument keeps of it.
     """
+    of = particles.KINDS[kind]
     while True:
-        of = particles.KINDS[kind]
         particle = Particle(
             kind=kind,
             size_um=float(np.clip(of.size_um * np.exp(of.spread * rng.standard_normal()), 5, 110)),
@@ -111,9 +115,7 @@ def capture(rng: np.random.Generator, kind: str, *, run: Run, part: float) -> tu
             return particle, captured
 
 
-def take(
-    rng: np.random.Generator, particle: Particle, *, run: Run, part: float
-) -> Captured | None:
+def take(rng: np.random.Generator, particle: Particle, *, run: Run, part: float) -> Captured | None:
     """Returns what the instrument keeps of a particle, None if that is too small or too faint."""
     light = particles.draw(
         particle.kind,
@@ -123,7 +125,9 @@ def take(
         px_per_um=1 / run.px_um,
     )
     side = len(light)
-    centre = rng.uniform(0, (FRAME[1], FRAME[0]))
+    # Some lie across the frame's edge, the others all inside.
+    reach = 0 if rng.random() < CUT else min(side / 2, FRAME[0] / 2)
+    centre = rng.uniform(reach, (FRAME[1] - reach, FRAME[0] - reach))
     left, top = np.rint(centre - side / 2).astype(int)
     rows = slice(max(0, -top), min(side, FRAME[0] - top))
     columns = slice(max(0, -left), min(side, FRAME[1] - left))
@@ -131,7 +135,7 @@ def take(
     empty = run.background(x, y)
     picture = expose(rng, light, particle=particle, run=run)[rows, columns]
     picture *= empty[..., None] * np.float32(1 + run.drift * part)
-    picture += grain(rng, picture.shape, size=run.noise)
+    picture += camera_noise(rng, picture.shape, size=run.noise)
     pixels = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     mask = segment(grey, empty)
@@ -156,13 +160,13 @@ def expose(
     colours = []
     for channel, extra in enumerate((run.fringe, 0, -0.4 * run.fringe)):
         sharp = cv2.GaussianBlur(light, (0, 0), blur_px * (1 + extra))
-        passed = np.maximum(sharp + np.float32(run.halo) * (sharp - wide), 0.02)
+        passed = np.maximum(sharp + np.float32(run.halo) * (sharp - wide), STRAY)
         colours.append(cv2.pow(passed, float(tint[channel])) * np.float32(run.cast[channel]))
     return np.stack(colours, axis=-1)
 
 
-def grain(rng: np.random.Generator, shape: tuple[int, ...], *, size: float) -> np.ndarray:
-    """Returns the camera's noise, which interpolating its colours has spread over neighbours."""
+def camera_noise(rng: np.random.Generator, shape: tuple[int, ...], *, size: float) -> np.ndarray:
+    """Returns noise of this standard deviation, spread over neighbours as in a colour camera."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     return cv2.GaussianBlur(noise, (0, 0), 0.7) * np.float32(2.4 * size)
 

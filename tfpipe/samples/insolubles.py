@@ -12,12 +12,13 @@ import pandas as pd
 
 from tfpipe import tables
 from tfpipe.errors import UserError
-from tfpipe.samples import draft, flowcam, visual_spreadsheet
+from tfpipe.samples import flowcam, visual_spreadsheet
+from tfpipe.samples.draft import whole
 from tfpipe.samples.measures import FRINGE_PX
 from tfpipe.samples.particles import KINDS
 
 CLASSES = tuple(kind for kind in KINDS if kind != "Diatom")
-FIRST_DAY = datetime(2021, 11, 2, 8, 30)
+FIRST_RUN = {"stock": datetime(2021, 11, 2, 8, 30), "peru": datetime(2022, 3, 2, 8, 30)}
 RUNS_A_DAY = 3
 FRAMES_PER_S = 20.0
 
@@ -46,7 +47,7 @@ def draw(
       runs: labelled runs, called stock_*.
       field_runs: unlabelled runs, called peru_*, each of three times as many particles.
       particles: in a labelled run.
-      seed: particle k of run i is a function of `seed`, i, k, `runs` and `particles` alone.
+      seed: a site's run i is a function of `seed`, i and `particles` alone.
 
     Returns:
       {"runs": how many of both, "particles": in all, "labelled": how many, "truth": path}.
@@ -61,12 +62,13 @@ def draw(
         )
     if not 1 <= particles <= 5000:
         raise UserError(f"Expected particles between 1 and 5000, got {particles}.")
-    folder = Path(folder)
-    with draft.whole(folder) as beside:
+    folder = Path(folder).resolve()
+    with whole(folder) as draft:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            one = partial(draw_run, beside, runs=runs, particles=particles, seed=seed)
-            truth = pd.concat(list(pool.map(one, range(runs + field_runs))))
-        tables.write_csv(truth, beside / "truth.csv")
+            sites = ["stock"] * runs + ["peru"] * field_runs
+            one = partial(draw_run, draft, particles=particles, seed=seed)
+            truth = pd.concat(list(pool.map(one, sites, [*range(runs), *range(field_runs)])))
+        tables.write_csv(truth, draft / "truth.csv")
     return {
         "runs": runs + field_runs,
         "particles": len(truth),
@@ -75,15 +77,12 @@ def draw(
     }
 
 
-def draw_run(folder: Path, index: int, *, runs: int, particles: int, seed: int) -> pd.DataFrame:
-    """Writes one run; returns its rows of truth.csv."""
-    field = index >= runs
-    day, number = divmod(index - runs if field else index, RUNS_A_DAY)
-    start = FIRST_DAY + timedelta(days=day + 120 * field, hours=2 * number)
-    name = f"{'peru' if field else 'stock'}_{start:%d%b}_{number + 1}_fc80_10x".lower()
+def draw_run(folder: Path, site: str, index: int, *, particles: int, seed: int) -> pd.DataFrame:
+    """Writes a site's run of this index; returns its rows of truth.csv."""
+    name, start = begun(index, site=site)
+    field = site == "peru"
     particles *= FIELD_TIMES if field else 1
-
-    rng = np.random.default_rng([seed, index])
+    rng = np.random.default_rng([seed, int(field), index])
     run = flowcam.prepare(rng)
     kinds = counted(FIELD if field else stock(index), particles=particles)
     rng.shuffle(kinds)
@@ -94,7 +93,7 @@ def draw_run(folder: Path, index: int, *, runs: int, particles: int, seed: int) 
 
     crops, rows, truth = [], [], []
     for at, kind in enumerate(kinds):
-        own = np.random.default_rng([seed, index, at])
+        own = np.random.default_rng([seed, int(field), index, at])
         particle, captured = flowcam.capture(own, kind, run=run, part=at / particles)
         # Particles of one frame were taken at the same moment.
         after_s = frames[at] / FRAMES_PER_S
@@ -128,6 +127,16 @@ def draw_run(folder: Path, index: int, *, runs: int, particles: int, seed: int) 
         settings=settings_of(run, start=start, took_s=elapsed[-1]),
     )
     return pd.DataFrame(truth)
+
+
+def begun(index: int, *, site: str) -> tuple[str, datetime]:
+    """Returns what a site's run is called, and when it starts.
+
+    With these names a split of 60/20/20 by run has all three parts from six stock runs on.
+    """
+    day, number = divmod(index, RUNS_A_DAY)
+    start = FIRST_RUN[site] + timedelta(days=day, hours=2 * number)
+    return f"{site}_{start:%d%b}_{number + 1}_fc80_10x".lower(), start
 
 
 def stock(index: int) -> dict[str, float]:

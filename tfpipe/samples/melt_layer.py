@@ -2,7 +2,6 @@
 
 import csv
 import os
-import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 
 from tfpipe.errors import UserError
 from tfpipe.samples import ice
+from tfpipe.samples.draft import whole
 
 FIRST_TOP_M = 120.0
 PITCH_M = 1.65
@@ -76,17 +76,13 @@ def draw(folder: Path, *, photos: int = 24, seed: int = 0, px_per_m: float = 200
     Raises:
       UserError: a folder that holds something, or a number out of range.
     """
-    folder = Path(folder).resolve()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} already holds something; give a new folder, or empty this one.")
     if photos < 1 or seed < 0:
         raise UserError(f"Expected photos >= 1 and seed >= 0, got {photos} and {seed}.")
     if not 500 <= px_per_m <= 20000:
         raise UserError(f"Expected px_per_m between 500 and 20000, got {px_per_m}.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
-        draft = Path(beside) / folder.name
-        (draft / "photos").mkdir(parents=True)
+    folder = Path(folder).resolve()
+    with whole(folder) as draft:
+        (draft / "photos").mkdir()
         # A photo in the making takes 5 GB at 20000 px/m, so large ones are drawn one by one.
         with ThreadPoolExecutor(min(os.cpu_count() or 1, max(1, int(8000 / px_per_m)))) as pool:
             one = partial(draw_photo, draft / "photos", seed=seed, px_per_m=px_per_m)
@@ -96,9 +92,6 @@ def draw(folder: Path, *, photos: int = 24, seed: int = 0, px_per_m: float = 200
         write_table(draft / "photos.csv", sections, headings=PHOTO_HEADINGS)
         write_table(draft / "layers.csv", layers, headings=LAYER_HEADINGS)
         write_table(draft / "truth.csv", truth, headings=TRUTH_HEADINGS)
-        if folder.exists():
-            folder.rmdir()
-        draft.rename(folder)
     return {"photos": photos, "layers": len(layers), "truth": str(folder / "truth.csv")}
 
 

@@ -64,7 +64,7 @@ def grimsvotn(rng: np.random.Generator, canvas: Canvas, radius_um: float) -> np.
     else:
         points = shard(rng, corners=int(rng.integers(5, 9)), hollow=(-0.25, 0.25))
     cover = canvas.fill(points * radius_um * np.array([1, rng.uniform(0.6, 1)]))
-    dark = rng.uniform(0.3, 0.7) + 0.14 * canvas.mottle(rng, scale_um=rng.uniform(2, 5))
+    dark = rng.uniform(0.5, 0.8) + 0.14 * canvas.mottle(rng, scale_um=rng.uniform(2, 5))
     for _ in range(rng.integers(0, 3)):
         centre = rng.uniform(-0.6, 0.6, 2) * radius_um
         facet = shard(rng, corners=int(rng.integers(3, 6)), hollow=(-0.2, 0.2))
@@ -85,7 +85,7 @@ def corylus(rng: np.random.Generator, canvas: Canvas, radius_um: float) -> np.nd
     radius *= radius_um * rough(rng, amount=0.03, falling=1)
     cover = canvas.fill(outline(radius, squash=squash))
     depth = canvas.depth(cover)
-    dark = rng.uniform(0.2, 0.5) + 0.07 * canvas.mottle(rng, scale_um=2)
+    dark = rng.uniform(0.2, 0.45) + 0.07 * canvas.mottle(rng, scale_um=2)
     dark += rng.uniform(0.3, 0.5) * band(depth, width_um=1.1)
     dark += 0.12 * band(depth - 2.4, width_um=0.8)
     for turn in THIRDS:
@@ -108,7 +108,7 @@ def quercus(
     cover = canvas.fill(outline(radius, squash=squash))
     depth = canvas.depth(cover)
     warts = canvas.mottle(rng, scale_um=wart_um * rng.uniform(0.85, 1.15))
-    dark = rng.uniform(0.4, 0.62) + rng.uniform(0.06, 0.12) * warts
+    dark = rng.uniform(0.45, 0.65) + rng.uniform(0.06, 0.12) * warts
     dark += 0.2 * band(depth, width_um=0.7) - 0.12 * band(depth - 1.5, width_um=0.6)
     if polar:
         cap = np.array([0.85 * radius_um, 0])
@@ -170,8 +170,10 @@ def speck(rng: np.random.Generator, canvas: Canvas, radius_um: float) -> np.ndar
 
 def contamination(rng: np.random.Generator, canvas: Canvas, radius_um: float) -> np.ndarray:
     """Draws what came with the laboratory: a fibre, a flake, a bubble, or a speck."""
-    which = rng.choice(4, p=(0.3, 0.25, 0.2, 0.25))
-    return (fibre, flake, bubble, speck)[which](rng, canvas, radius_um * (1, 0.8, 0.55, 0.5)[which])
+    which = rng.choice(4, p=(0.44, 0.18, 0.28, 0.1))
+    return (fibre, flake, bubble, speck)[which](
+        rng, canvas, radius_um * (1.1, 0.9, 0.55, 0.6)[which]
+    )
 
 
 def diatom(rng: np.random.Generator, canvas: Canvas, radius_um: float) -> np.ndarray:
@@ -196,12 +198,12 @@ class Kind(NamedTuple):
 
 # The first seven are the classes of seed 000; nobody has a label for the eighth.
 KINDS = {
-    "Campanian": Kind(campanian, 25.0, 0.38),
-    "Corylus": Kind(corylus, 25.0, 0.07),
-    "Dust": Kind(dust, 10.0, 0.45),
-    "Grimsvotn": Kind(grimsvotn, 20.0, 0.4),
-    "Qrobur": Kind(partial(quercus, wart_um=2.0, cleft=0.08), 29.0, 0.08),
-    "Qsuber": Kind(partial(quercus, wart_um=1.2, cleft=0.03), 26.5, 0.08),
+    "Campanian": Kind(campanian, 30.0, 0.32),
+    "Corylus": Kind(corylus, 24.0, 0.06),
+    "Dust": Kind(dust, 7.5, 0.33),
+    "Grimsvotn": Kind(grimsvotn, 20.0, 0.26),
+    "Qrobur": Kind(partial(quercus, wart_um=2.0, cleft=0.08), 31.5, 0.06),
+    "Qsuber": Kind(partial(quercus, wart_um=1.2, cleft=0.03), 26.5, 0.06),
     "Contamination": Kind(contamination, 22.0, 0.5),
     "Diatom": Kind(diatom, 38.0, 0.3),
 }

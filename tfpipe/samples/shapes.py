@@ -68,7 +68,7 @@ def outline(radius_um: np.ndarray, *, squash: float) -> np.ndarray:
 
 
 def rough(rng: np.random.Generator, *, amount: float, falling: float) -> np.ndarray:
-    """Returns a random radius [120] around 1 whose harmonic n has the size `amount / n**falling`."""
+    """Returns a random radius [120] around 1; harmonic n has the size `amount / n**falling`."""
     n = np.arange(2, 16)
     waves = np.cos(n * TURN[:, None] + rng.uniform(0, 2 * np.pi, n.size))
     return np.clip(1 + waves @ (rng.standard_normal(n.size) * amount / n**falling), 0.35, 1.3)

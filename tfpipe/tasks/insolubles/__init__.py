@@ -1,6 +1,7 @@
 """Insoluble particles from ice cores, as a FlowCam sees them (seed 000): what is each of them?"""
 
 from tfpipe.task import Task
+from tfpipe.tasks.insolubles import ecotaxa
 from tfpipe.tasks.insolubles.options import Options
 from tfpipe.tasks.insolubles.reading import METADATA, read
 from tfpipe.tasks.insolubles.survey import survey, survey_new
@@ -24,6 +25,7 @@ TASK = Task(
         *("conv-autoencoder", "conv-vae", "resnet50", "vgg16"),
     ),
     objective="balanced_accuracy",
+    writers={".tsv": ecotaxa.write},
     # Off: scaled by its own deviation, a speck on an even ground would look as dark as a boulder.
     even_exposure=False,
 )

@@ -44,17 +44,24 @@ def settle(
     values = np.concatenate(tables)
     with np.errstate(invalid="ignore"):
         is_finite = np.abs(values) <= _LARGEST
-    medians = pd.DataFrame(np.where(is_finite, values, np.nan)).groupby(runs.to_numpy())
-    medians = medians.transform("median").to_numpy()
-    is_known = np.isfinite(medians).all(axis=0) & (len(values) > 0)
+    gaps = np.flatnonzero(~is_finite.all(axis=0))
+    values[:, gaps] = _with_medians(values[:, gaps], is_finite[:, gaps], runs)
+    is_known = np.isfinite(values).all(axis=0)
     notes += _note("columns without any number in a run, so unused", _picked(named, ~is_known))
-    values = np.where(is_finite, values, medians).astype(np.float32)
+    values = values.astype(np.float32)
     varies = (values != values[:1]).any(axis=0)
     notes += _note("constant columns, so unused", _picked(named, is_known & ~varies & (not is_new)))
     kept = is_known & (varies | is_new)
     notes += _filled(found, named, is_finite | ~kept)
     ends = np.cumsum([len(table) for table in tables])[:-1]
     return tuple(_picked(named, kept)), np.split(values[:, kept], ends), notes
+
+
+def _with_medians(values: np.ndarray, is_finite: np.ndarray, runs: pd.Series) -> np.ndarray:
+    """Returns values [n, columns] with the median of its run for each that is not finite."""
+    finite = pd.DataFrame(np.where(is_finite, values, np.nan))
+    medians = finite.groupby(runs.to_numpy()).transform("median").to_numpy()
+    return np.where(is_finite, values, medians)
 
 
 def _ordered(names: set[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from tfpipe import files
 from tfpipe.errors import UserError
 from tfpipe.tasks.insolubles import (
@@ -130,8 +132,6 @@ def _of_file(folder: Path, table: Path, options: Options) -> Particles:
 
 def _loose(folder: Path, paths: list[str]) -> Particles:
     """Returns particles of which there is nothing but a picture each."""
-    import pandas as pd
-
     rows = particles.rows(
         len(paths), run=folder.name, particle=[Path(path).stem for path in paths], file=paths
     )

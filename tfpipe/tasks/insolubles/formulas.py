@@ -1,13 +1,14 @@
 """What VisualSpreadsheet computes and a .lst does not store.
 
-The definitions are those of the FlowCam manual (Fluid Imaging Technologies), "Particle
-properties", pages 117-119, and for the geodesic and fiber ones those of the VisualSpreadsheet user
-guide, which models a particle as a rectangle: area = length x thickness, perimeter = 2 (length +
-thickness).
+The definitions are those of the FlowCam manual (Fluid Imaging Technologies), pages 118-119, and for
+circularity, convexity, aspect ratio, biovolumes, geodesic and fiber columns those of the
+VisualSpreadsheet user guide, which models a particle as a rectangle: area = length x thickness,
+perimeter = 2 (length + thickness).
 
 The diameters and lengths in µm that a .lst stores are smaller than its raw ones in px: the
-instrument takes the fringe of diffraction off each before it multiplies by µm per px. Perimeter,
-compactness and elongation are of the raw particle, and so are the rectangle's sides.
+instrument takes the fringe of diffraction off each, or half of it where that is less, before it
+multiplies by µm per px. Perimeter, compactness and elongation are of the raw particle, and so are
+the rectangle's sides.
 """
 
 from collections.abc import Callable
@@ -40,7 +41,8 @@ def _sphere(diameter_um: np.ndarray) -> np.ndarray:
 
 def _spheroid(major_px, minor_px, fringe_px, um_per_px) -> np.ndarray:
     """Returns the volume, µm³, of the Legendre ellipse turned about its long axis."""
-    return np.pi / 6 * (major_px - fringe_px) * (minor_px - fringe_px) ** 2 * um_per_px**3
+    major_px, minor_px = (np.maximum(d - fringe_px, d / 2) for d in (major_px, minor_px))
+    return np.pi / 6 * major_px * minor_px**2 * um_per_px**3
 
 
 def _length(perimeter_px, area_px2, um_per_px) -> np.ndarray:

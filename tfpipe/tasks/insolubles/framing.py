@@ -25,7 +25,8 @@ def framed(image: np.ndarray, *, side: int) -> tuple[np.ndarray, float]:
     if scale < 1:
         height, width = (max(1, round(length * scale)) for length in (height, width))
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    square = np.full((side, side, 3), background)
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = background
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = image
     return square, scale

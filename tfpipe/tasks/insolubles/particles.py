@@ -29,7 +29,7 @@ class Particles:
       table: the table that lists them.
       rows: [particles, ...]; run, particle (its id), file, x, y, width, height in px of the file
         (width 0 where the file is a picture of this particle alone), um_per_px, label (its class,
-        "" where nobody knows), status ("validated", "predicted", "dubious" or ""), line.
+        "" where nobody knows), status (EcoTaxa's: validated, predicted, dubious or ""), line.
       numbers: [particles, columns] float64 under the names of headings.py.
       tables: all tables that were read.
       notes: what is left out and why.

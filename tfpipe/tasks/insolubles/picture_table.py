@@ -50,7 +50,6 @@ def read(folder: Path, table: Path, options: Options) -> Particles:
         file=paths,
         um_per_px=numbers.get("calibration_factor_um", np.nan),
         label=labels,
-        status=np.where(labels != "", "validated", ""),
         line=found.lines,
     )
     used = delimited.Table(table, found.cells.drop(columns=list(columns)), found.lines, found.known)

@@ -32,32 +32,28 @@ def read(source: Source, options: Options) -> Reading:
       UserError: a file cannot be decoded, or a particle lies outside its collage.
     """
     batch = source.about
-    paths = iter((source.path, *source.also))
-    collage = pictures.read(next(paths)) if (batch.rows["width"] > 0).any() else None
+    rows = list(batch.rows.itertuples(index=False))
+    if rows[0].width:
+        collage = pictures.to_uint8(pictures.read(source.path))
+        images = (_cut(collage, row, source, table=batch.table) for row in rows)
+    else:
+        images = map(pictures.read, (source.path, *source.also))
     examples = []
-    for i, row in enumerate(batch.rows.itertuples(index=False)):
-        if collage is None:
-            image = pictures.read(source.path if i == 0 else next(paths))
-            height, width = image.shape[:2]
-        else:
-            image, height, width = _cut(collage, row, source, table=batch.table), *_size(row)
+    for i, (row, image) in enumerate(zip(rows, images, strict=True)):
+        height, width = image.shape[:2]
         image, scale = framing.framed(image, side=options.side)
         metadata = {
             "run": row.run,
             "file": row.file,
             "particle": row.particle,
             "um_per_px": float(row.um_per_px) / scale,
-            **{"x": int(row.x), "y": int(row.y), "width": int(width), "height": int(height)},
+            **{"x": int(row.x), "y": int(row.y), "width": width, "height": height},
             "status": row.status,
         }
         examples.append(
             Example(row.key, source.group, image, int(batch.labels[i]), batch.columns[i], metadata)
         )
     return Reading(examples)
-
-
-def _size(row) -> tuple[int, int]:
-    return row.height, row.width
 
 
 def _cut(collage: np.ndarray, row, source: Source, *, table: str) -> np.ndarray:

@@ -54,7 +54,6 @@ def read(
         **place,
         um_per_px=numbers.get("calibration_factor_um", np.nan),
         label=labels,
-        status=np.where(labels != "", "validated", ""),
         line=found.lines,
     )
     tables = tuple(path for path in (table, classes, exported) if path)

@@ -1,0 +1,86 @@
+"""The command that sets models side by side: compare."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tfpipe import tasks
+from tfpipe.cli import parts
+from tfpipe.cli.data import packed
+from tfpipe.progress import Progress
+from tfpipe.task import choose
+
+METRICS = ("accuracy", "balanced_accuracy", "log_loss")
+
+
+def compare(
+    task: parts.TaskName,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="One of those compared; again for each. xgboost is trees on columns."),
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Grouped folds; each judges once.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 20,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller networks.")] = False,
+    hp: parts.Hp = None,
+    learning_rate: Annotated[float, typer.Option(help="Of networks, the highest.")] = 1e-3,
+    balance: parts.Balance = "sampling",
+    option: parts.Option = None,
+    split: parts.Split = parts.SHARES,
+    salt: parts.Salt = "",
+    skip_bad: parts.SkipBad = 0,
+    data: parts.Data = parts.DATA,
+    models: parts.Models = parts.MODELS,
+    seed: parts.Seed = 0,
+    json: parts.Json = False,
+) -> None:
+    """Trains models on the same grouped folds and sets their scores, time and size side by side."""
+    found = tasks.find(task)
+    manifest = packed(task, parts.Packing(option, split, salt, skip_bad, data))
+    parts.start_tensorflow()
+    from tfpipe import comparing, jobs
+    from tfpipe.settings import Settings
+
+    known = (comparing.TREES, *found.models)
+    names = model or comparing.contestants(found, tuple(manifest["columns"]))
+    for name in names:
+        choose(name, known, noun=f"model for {found.name}")
+    settings = Settings(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        schedule="cosine",
+        mining=True,
+        balance=balance,
+        seed=seed,
+    )
+    fixed = dict(parts.hyperparameter(setting) for setting in hp or ())
+    taken = {a for name in names if name != comparing.TREES for a in jobs.arguments_of(name)}
+    for name in fixed:
+        choose(name, taken, noun="hyperparameter of the models compared")
+    with Progress(parts.err) as progress:
+        frame = comparing.compare(
+            found,
+            data / "records" / found.name,
+            names=tuple(names),
+            count=folds,
+            settings=settings,
+            models=models / found.name,
+            quick=quick,
+            fixed=fixed,
+            tell=progress,
+        )
+    rows = comparing.summary(frame).to_dict("records")
+    path = models / found.name / "comparison"
+    if json:
+        parts.done(json, command="compare", task=found.name, path=path, compared=rows)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("model", *(m.replace("_", " ") for m in METRICS), "s a training", "MB"):
+        table.add_column(heading)
+    for row in rows:
+        scores = [f"{row[m]:.3f} ± {row[f'{m}_sd']:.3f}" for m in METRICS]
+        table.add_row(row["model"], *scores, f"{row['seconds']:.1f}", f"{row['megabytes']:.1f}")
+    Console(highlight=False).print(table)
+    Console(highlight=False).print(f"table and figure: {path}", markup=False, soft_wrap=True)

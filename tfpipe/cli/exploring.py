@@ -1,0 +1,51 @@
+"""The command about what nobody has named: explore."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfpipe import tasks
+from tfpipe.cli import parts
+from tfpipe.progress import Progress
+
+
+def explore(
+    task: parts.TaskName,
+    model: parts.Model = None,
+    version: parts.Version = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS", help="Train without it, or without each, to rank scores."),
+    ] = None,
+    map: Annotated[str, typer.Option(help="umap, or parametric for one that is saved.")] = "umap",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; explore-N beside version N by default.")
+    ] = None,
+    data: parts.Data = parts.DATA,
+    models: parts.Models = parts.MODELS,
+    seed: parts.Seed = 0,
+    json: parts.Json = False,
+) -> None:
+    """Maps all packed pictures, labelled or not, and ranks those that show something new."""
+    found = tasks.find(task)
+    parts.start_tensorflow()
+    from tfpipe import explore as exploring
+    from tfpipe import saved
+
+    folder = saved.find(models, task=found.name, model=model, version=version)
+    with Progress(parts.err) as progress:
+        made = exploring.explore(
+            exploring.Exploration(
+                task=found,
+                version=folder,
+                records=data / "records" / found.name,
+                out=out or folder.with_name(f"explore-{folder.name}"),
+                leave_out=leave_out,
+                map_kind=map,
+                seed=seed,
+                tell=progress,
+            )
+        )
+    place = {"model": folder.parent.name, "version": int(folder.name)}
+    parts.done(json, command="explore", task=found.name, **place, **made)

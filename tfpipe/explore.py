@@ -1,0 +1,242 @@
+"""What is in the pictures that nobody has named: map, clusters, scores of novelty, and a queue."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from tfpipe import (
+    appearance,
+    candidates,
+    evaluation,
+    explore_files,
+    inputs,
+    leave_out,
+    maps,
+    novelty,
+    nuisance,
+    observations,
+    parametric_map,
+    scores,
+    subjects,
+)
+from tfpipe.errors import UserError
+from tfpipe.findings import Findings
+from tfpipe.novelty import Seen
+from tfpipe.settings import Data
+from tfpipe.subjects import Subject
+from tfpipe.task import Task, choose
+
+MAPS = ("umap", "parametric")
+DEFAULT = "mean_rank"  # ranks the queue where no class was left out: no score is best everywhere
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What to explore, and how.
+
+    Attributes:
+      task: the question.
+      version: folder of a saved version, a classifier's or an autoencoder's. The newest of the
+        other kind is looked through as well, if there is one of the same records.
+      records: folder of the packed records.
+      out: folder of what is written.
+      leave_out: a class, or "each", to measure by which score is best; None for what was measured
+        before.
+      map_kind: "umap", or "parametric" for one that is saved and maps new pictures.
+      seed: of everything random.
+      tell: told (stage, facts) as it goes.
+    """
+
+    task: Task
+    version: Path
+    records: Path
+    out: Path
+    leave_out: str | None = None
+    map_kind: str = "umap"
+    seed: int = 0
+    tell: Tell = lambda stage, facts: None
+
+
+def explore(run: Exploration) -> dict[str, Any]:
+    """Explores all packed pictures of a task, and writes what it finds.
+
+    Args:
+      run: what, and how.
+
+    Returns:
+      {"path", "files", "pictures", "clusters", "queue", "ranked_by", "explained", "notes"}.
+
+    Raises:
+      UserError: the version was made of other records, too few pictures are known, or no class can
+        be left out.
+    """
+    choose(run.map_kind, MAPS, noun="map")
+    found, notes = subjects.opened(run.task, run.version, run.records)
+    known, mapped = _findings(run, found, notes)
+    run.tell("write", {})
+    written = explore_files.write(run.out, known, mapped=mapped, found=found, seed=run.seed)
+    tested = [*known.of_clusters.itertuples(), *known.of_scores.itertuples()]
+    return {
+        "path": str(run.out / "explore.html"),
+        "files": [path.name for path in written],
+        "pictures": len(known.frame),
+        "clusters": int(known.frame["cluster"].max()) + 1,
+        "queue": len(known.queue),
+        "ranked_by": known.ranked_by,
+        "explained": sorted({row.what for row in tested if row.explained}),
+        "notes": list(known.notes),
+    }
+
+
+def _findings(
+    run: Exploration, found: list[Subject], notes: list[str]
+) -> tuple[Findings, keras.Model | None]:
+    """Returns what there is to find, and the parametric map if that was asked for."""
+    data = found[0].data
+    seen = _seen(run, found)
+    looks = observations.looks(data, progress=_told(run, "look"))
+    frame, label = _described(data)
+    train = (frame["split"] == "train").to_numpy()
+    known = train & (label >= 0)
+    if known.sum() < novelty.LEAST_KNOWN:
+        notes.append(
+            f"{known.sum()} training pictures are labelled, so all of the training split is what "
+            "others are new against."
+        )
+        known = train
+    if known.sum() < novelty.LEAST_KNOWN:
+        raise UserError(
+            f"{run.records} holds {known.sum()} training pictures, expected at least "
+            f"{novelty.LEAST_KNOWN} to say of others that they are new. Add data and pack it."
+        )
+    run.tell("map", {})
+    places, trust, mapped = _mapped(run, seen.embedding, train)
+    told = novelty.scores(seen, known, labels=label, places=places)
+    measures = appearance.all_of(looks.nuisances, frame)
+    clusters = maps.clusters(places)
+    classes = data.manifest["classes"]
+    frame = frame[["key", "split", "group"]].assign(
+        label=[classes[i] if i >= 0 else "" for i in label],
+        predicted=_predicted(found, seen),
+        cluster=clusters,
+        x=places[:, 0].astype(float),
+        y=places[:, 1].astype(float),
+        **told,
+        **{name: values for name, values in measures.items() if name != "group"},
+    )
+    benchmark, ranked_by, reason = _ranking(run, found)
+    asked = label < 0
+    if not asked.any():
+        notes.append("Every picture is labelled, so the queue is of those of held-out groups.")
+        asked = ~train
+    _, beside = novelty.neighbours(
+        novelty.unit(seen.embedding), known, count=candidates.KNOWN_BESIDE
+    )
+    copies = candidates.near_copies(seen.embedding, looks.hashes, shows=looks.shows)
+    return Findings(
+        title=f"{run.task.name}: exploration by {run.version.parent.name} {run.version.name}",
+        frame=frame,
+        scores=tuple(told),
+        nuisances=tuple(measures),
+        queue=candidates.queue(frame[ranked_by].to_numpy(), asked, copies=copies, beside=beside),
+        ranked_by=ranked_by,
+        reason=reason,
+        benchmark=benchmark,
+        trust=trust,
+        of_clusters=nuisance.of_clusters(clusters, measures, seed=run.seed),
+        of_scores=nuisance.of_scores(told, measures),
+        notes=tuple(notes),
+    ), mapped
+
+
+def _seen(run: Exploration, found: list[Subject]) -> Seen:
+    """Returns what the first subject and, beside it, the one of the other kind make of all."""
+    each = [observations.seen(one.model, one.data, progress=_told(run, "look")) for one in found]
+    return Seen(
+        each[0].embedding,
+        next((one.logits for one in each if one.logits is not None), None),
+        next((one.error for one in each if one.error is not None), None),
+    )
+
+
+def _described(data: Data) -> tuple[pd.DataFrame, np.ndarray]:
+    """Returns split, key, group and metadata of all examples, and their labels [n] int."""
+    frames = []
+    for split in observations.splits_of(data):
+        labels = inputs.labels_of(data.folder, (split,), manifest=data.manifest)
+        frames.append(evaluation.described(data, split, labels))
+    frame = pd.concat(frames, ignore_index=True)
+    return frame, frame["label"].to_numpy()
+
+
+def _mapped(
+    run: Exploration, embedding: np.ndarray, train: np.ndarray
+) -> tuple[np.ndarray, pd.DataFrame, keras.Model | None]:
+    """Returns places [n, 2], the trustworthiness of each map made, and the parametric one."""
+    mapper = maps.fit(embedding[train], seed=run.seed)
+    each, model = {"UMAP": (maps.placed(mapper, embedding), np.nan)}, None
+    if run.map_kind == "parametric":
+        fitted = parametric_map.fit(embedding[train], seed=run.seed, steps=parametric_map.STEPS)
+        model = fitted.model
+        each = {"parametric UMAP": (parametric_map.placed(model, embedding), fitted.steps)} | each
+    rows = [
+        {
+            "map": name,
+            "training": maps.trust(embedding[train], places[train], seed=run.seed),
+            "new": maps.trust(embedding[~train], places[~train], seed=run.seed),
+            "steps": float(steps),
+        }
+        for name, (places, steps) in each.items()
+    ]
+    return next(iter(each.values()))[0], pd.DataFrame(rows), model
+
+
+def _predicted(found: list[Subject], seen: Seen) -> list[str]:
+    """Returns the class that the classifier says of each picture; "" without one."""
+    if seen.logits is None:
+        return [""] * len(seen.embedding)
+    card = next(one.card for one in found if one.kind == "classifier")
+    said = scores.said(softmax(seen.logits, axis=1), thresholds=card["thresholds"])
+    return [card["classes"][i] for i in said]
+
+
+def _ranking(run: Exploration, found: list[Subject]) -> tuple[pd.DataFrame, str, str]:
+    """Returns the table of classes left out, the score that ranks the queue, and why."""
+    folder = run.out / "leave-out"
+    learnt = [(one.card, one.data, one.spec) for one in found]
+    if run.leave_out:
+        table = leave_out.benchmark(learnt, run.leave_out, folder, seed=run.seed, tell=run.tell)
+    else:
+        table = leave_out.kept(learnt, folder, seed=run.seed)
+    best = leave_out.winner(table)
+    if best is None:
+        return (
+            table,
+            DEFAULT,
+            (
+                "The queue is ranked by the mean of all scores' ranks, as no class was left out to "
+                "measure which score finds new kinds best."
+            ),
+        )
+    auroc = table.set_index(["class", "score"]).loc[(leave_out.MEAN, best), "auroc"]
+    count = table["class"].nunique() - 1
+    return (
+        table,
+        best,
+        (
+            f"The queue is ranked by {best.replace('_', ' ')}, which found classes left out of "
+            f"training best: AUROC {auroc:.3f}, the mean of {count}."
+        ),
+    )
+
+
+def _told(run: Exploration, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: run.tell(stage, {"done": done, "total": total})

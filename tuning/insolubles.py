@@ -1,0 +1,65 @@
+"""Spaces of the insolubles models, and what is known of them.
+
+    tfpipe tune insolubles --model resnet18
+
+Seed 000 ("Insoluble particles", FlowCam) chose its networks by hand: a ResNet-18 for pictures,
+34 -> 128 -> 64 -> 32 for columns, both joined at 40; Adam, "experimenting with learning rate".
+On a random split of 147,960 particles of seven classes: columns by boosted trees 0.86 to 0.87,
+pictures with or without columns 0.95 to 0.96. It published no space for networks; those below are
+half to twice its widths. Its boosted trees were searched, see `tuning.columns`. Our winners: not
+searched yet.
+"""
+
+from tuning import codes, melt_layer, residual, transfer
+from tuning.learning import adam, dropout, one_cycle
+from tuning.search import Search
+
+
+def columns_mlp(hp) -> dict:
+    """Half to twice the seed's widths."""
+    return {
+        "units": hp.Choice("units", [64, 128, 256], default=128),
+        "branch_units": hp.Choice("branch_units", [16, 32, 64], default=32),
+        "dropout": dropout(hp),
+    }
+
+
+def columns_mlp_quick(hp) -> dict:
+    return {
+        "units": hp.Choice("units", [64, 128]),
+        "branch_units": hp.Choice("branch_units", [16, 32]),
+        "dropout": dropout(hp),
+    }
+
+
+def image_and_columns(hp) -> dict:
+    """The seed's widths and half of them."""
+    return {
+        "filters": hp.Choice("filters", [32, 64], default=64),
+        "dense_units": hp.Choice("dense_units", [32, 64, 128], default=64),
+        "dropout": dropout(hp),
+    }
+
+
+def image_and_columns_quick(hp) -> dict:
+    return {
+        "filters": hp.Choice("filters", [8, 16]),
+        "dense_units": hp.Choice("dense_units", [32, 64]),
+        "dropout": dropout(hp),
+    }
+
+
+SEARCHES = {
+    "resnet9": residual.RESNET,
+    "resnet18": residual.RESNET,
+    "resnet34": residual.RESNET,
+    "image-and-columns": Search(
+        space=image_and_columns, training=one_cycle, quick_space=image_and_columns_quick
+    ),
+    "columns-mlp": Search(space=columns_mlp, training=adam, quick_space=columns_mlp_quick),
+    "simple-cnn": melt_layer.SEARCHES["simple-cnn"],
+    "resnet50": transfer.RESNET,
+    "vgg16": transfer.VGG16,
+    "conv-autoencoder": codes.CONV_AUTOENCODER,
+    "conv-vae": codes.CONV_VAE,
+}
