@@ -1,6 +1,7 @@
 """An exploration from end to end, small; maps; and what a class left out tells of the scores."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import cv2
@@ -260,6 +261,28 @@ def test_a_class_that_was_left_out_is_not_trained_without_again(explored, monkey
     with pytest.raises(AssertionError, match="trained again"):
         leave_out.benchmark(learnt, "ring", run.out / "leave-out", epochs=1)
     assert leave_out.winner(leave_out.kept(learnt, run.out / "leave-out")) == best
+
+
+@pytest.mark.slow
+def test_pictures_that_nobody_labelled_are_explored_by_an_autoencoder_alone(models, tmp_path):
+    def read_bare(source, options):
+        return Reading([one._replace(label=-1) for one in read(source, options).examples])
+
+    task = replace(TASK, name="bare", classes=(), read=read_bare)
+    data = kinds.packed(tmp_path, files=16, task=task)
+    version = tmp_path / "models" / "bare" / "conv-autoencoder" / "1"
+    shutil.copytree(models / TASK.name / "conv-autoencoder" / "1", version)
+    card = saved.read_card(version) | {"classes": ()}
+    card["spec"] |= {"classes": ()}
+    card["data"] = {"fingerprint": "another"}
+    (version / "assets.extra" / "card.json").write_text(json.dumps(card))
+    told = explore.explore(explore.Exploration(task, version, data.folder, tmp_path / "out"))
+    frame = pd.read_csv(tmp_path / "out" / "map.csv", keep_default_na=False)
+    assert set(frame["label"]) == set(frame["predicted"]) == {""}
+    assert {"autoencoder_loss", "neighbours"} <= set(frame) and "energy" not in frame
+    queue = pd.read_csv(tmp_path / "out" / "queue.csv")
+    assert len(queue) + queue["near_copies"].sum() == len(frame) == 16 * 24
+    assert told["ranked_by"] == explore.DEFAULT and len(told["notes"]) == 2
 
 
 def test_a_class_that_is_left_out_is_never_learnt_from(data, spec):

@@ -27,7 +27,7 @@ class Looks(NamedTuple):
 
     Attributes:
       nuisances: [n, 5] float, by `appearance.measured`.
-      hashes: [n, 255] bool, by `leaks.fingerprints`.
+      hashes: [n, 255] bool, by `leaks.fingerprints`, without the padding.
       shows: [n] bool, whether a picture shows anything that a hash can tell.
     """
 
@@ -76,7 +76,9 @@ def looks(data: Data, *, progress: Progress = lambda done, total: None) -> Looks
     parts = []
     for features in _features(data, splits_of(data), progress=progress):
         images = features["image"].numpy()
-        parts.append(Looks(appearance.measured(images), *leaks.fingerprints(images)))
+        # Of the crop: most of a padded picture is the same bare ground in all of them.
+        hashed = [leaks.fingerprints(appearance.cropped(image)[None]) for image in images]
+        parts.append((appearance.measured(images), *map(np.concatenate, zip(*hashed, strict=True))))
     return Looks(*map(np.concatenate, zip(*parts, strict=True)))
 
 
