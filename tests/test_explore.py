@@ -320,6 +320,9 @@ def test_both_maps_part_what_is_apart_and_place_new_points_there():
     assert [set(found[kind == one]) - {-1} for one in range(3)].count(set()) == 0
     assert len({tuple(sorted(set(found[kind == one]) - {-1})) for one in range(3)}) == 3
     assert np.array_equal(maps.fit(points[:180], seed=0).embedding_, mapper.embedding_)
+    head, tail, weight = parametric_map.graph(points[:180], seed=0)
+    assert np.allclose(mapper.graph_.toarray()[head, tail], weight, atol=0.01)  # float32
+    assert mapper.graph_.nnz == len(weight)
 
 
 def test_clusters_are_numbered_by_size_and_few_points_have_none():
