@@ -1,6 +1,7 @@
 """An exploration from end to end, small; maps; and what a class left out tells of the scores."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import cv2
@@ -262,6 +263,28 @@ def test_a_class_that_was_left_out_is_not_trained_without_again(explored, monkey
     assert leave_out.winner(leave_out.kept(learnt, run.out / "leave-out")) == best
 
 
+@pytest.mark.slow
+def test_pictures_that_nobody_labelled_are_explored_by_an_autoencoder_alone(models, tmp_path):
+    def read_bare(source, options):
+        return Reading([one._replace(label=-1) for one in read(source, options).examples])
+
+    task = replace(TASK, name="bare", classes=(), read=read_bare)
+    data = kinds.packed(tmp_path, files=16, task=task)
+    version = tmp_path / "models" / "bare" / "conv-autoencoder" / "1"
+    shutil.copytree(models / TASK.name / "conv-autoencoder" / "1", version)
+    card = saved.read_card(version) | {"classes": ()}
+    card["spec"] |= {"classes": ()}
+    card["data"] = {"fingerprint": "another"}
+    (version / "assets.extra" / "card.json").write_text(json.dumps(card))
+    told = explore.explore(explore.Exploration(task, version, data.folder, tmp_path / "out"))
+    frame = pd.read_csv(tmp_path / "out" / "map.csv", keep_default_na=False)
+    assert set(frame["label"]) == set(frame["predicted"]) == {""}
+    assert {"autoencoder_loss", "neighbours"} <= set(frame) and "energy" not in frame
+    queue = pd.read_csv(tmp_path / "out" / "queue.csv")
+    assert len(queue) + queue["near_copies"].sum() == len(frame) == 16 * 24
+    assert told["ranked_by"] == explore.DEFAULT and len(told["notes"]) == 2
+
+
 def test_a_class_that_is_left_out_is_never_learnt_from(data, spec):
     for part in (data.train, data.validation):
         kept = leave_out._without(data, part, 2)
@@ -297,6 +320,9 @@ def test_both_maps_part_what_is_apart_and_place_new_points_there():
     assert [set(found[kind == one]) - {-1} for one in range(3)].count(set()) == 0
     assert len({tuple(sorted(set(found[kind == one]) - {-1})) for one in range(3)}) == 3
     assert np.array_equal(maps.fit(points[:180], seed=0).embedding_, mapper.embedding_)
+    head, tail, weight = parametric_map.graph(points[:180], seed=0)
+    assert np.allclose(mapper.graph_.toarray()[head, tail], weight, atol=0.01)  # float32
+    assert mapper.graph_.nnz == len(weight)
 
 
 def test_clusters_are_numbered_by_size_and_few_points_have_none():

@@ -49,8 +49,17 @@ def all_of(measures: np.ndarray, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     return found | {"group": frame["group"].to_numpy(str)}
 
 
+def cropped(image: np.ndarray) -> np.ndarray:
+    """Returns a picture without the rows and columns around it that are of its corner's colour."""
+    differs = (image != image[0, 0]).any(axis=2)
+    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    if not len(rows):
+        return image
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
 def _of_one(image: np.ndarray) -> Nuisances:
-    crop = _crop(image)
+    crop = cropped(image)
     grey = np.nan_to_num(crop.astype(np.float32)).mean(axis=2)
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
     background = float(np.median(border))
@@ -66,12 +75,3 @@ def _of_one(image: np.ndarray) -> Nuisances:
         padding=1 - grey.size / (image.shape[0] * image.shape[1]),
         border_contact=float(np.concatenate(sides).mean()),
     )
-
-
-def _crop(image: np.ndarray) -> np.ndarray:
-    """Returns a picture without the rows and columns around it that are of its corner's colour."""
-    differs = (image != image[0, 0]).any(axis=2)
-    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
-    if not len(rows):
-        return image
-    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -40,7 +40,7 @@ function draw() {
   const field = told.fields[menu.selectedIndex];
   told.layout.showlegend = field.kinds !== null;
   Plotly.react(plot, traces(field), told.layout,
-    {responsive: true, displaylogo: false, scrollZoom: true});
+    {responsive: true, displayModeBar: false, scrollZoom: true});
 }
 draw();
 menu.addEventListener('change', draw);

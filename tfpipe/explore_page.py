@@ -114,7 +114,7 @@ def _entry(
         f"{known.clusters[entry.row]}, {known.ranked_by.replace('_', ' ')} "
         f"{row[known.ranked_by]:.3g}"
     ]
-    lines += [f"{len(entry.copies)} near-copies left out"] if entry.copies else []
+    lines += [f"near-copies left out: {len(entry.copies)}"] if entry.copies else []
     lines.append(f"nearest known: {', '.join(labels[i] for i in entry.beside)}")
     caption = tag("figcaption", *(joined(line, Html("<br>")) for line in lines))
     flow = "display: flex; gap: 2%; align-items: flex-start"

@@ -27,7 +27,7 @@ class Looks(NamedTuple):
 
     Attributes:
       nuisances: [n, 5] float, by `appearance.measured`.
-      hashes: [n, 255] bool, by `leaks.fingerprints`.
+      hashes: [n, 255] bool, by `leaks.fingerprints`, without the padding.
       shows: [n] bool, whether a picture shows anything that a hash can tell.
     """
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
+from sklearn.neighbors import NearestNeighbors
 
 from tfpipe import files, maps
 
@@ -112,11 +113,17 @@ def graph(points: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.
     """
     from umap.umap_ import fuzzy_simplicial_set  # seconds, for it compiles
 
+    # Each its own first neighbour, as umap-learn has it; exact, for its own search takes a minute
+    # to compile.
+    count = min(maps.NEIGHBOURS, len(points))
+    distances, near = NearestNeighbors(n_neighbors=count).fit(points).kneighbors(points)
     found, _, _ = fuzzy_simplicial_set(
         points,
-        n_neighbors=min(maps.NEIGHBOURS, len(points) - 1),
+        n_neighbors=count,
         random_state=np.random.RandomState(seed),
         metric="euclidean",
+        knn_indices=near.astype(np.int32),
+        knn_dists=distances.astype(np.float32),
     )
     edges = found.tocoo()
     return edges.row.astype(np.int64), edges.col.astype(np.int64), edges.data.astype(np.float64)
