@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn import metrics
 
-from tfpipe import gallery, page, plots
+from tfpipe import confidence_sections, gallery, page, plots
 from tfpipe.facts import METRICS, Facts, title_of
 from tfpipe.page import Html, joined, tag
 from tfpipe.sections import MOST_ROWS, by_split, score
@@ -14,6 +14,7 @@ def titled(known: Facts):
     return (
         (f"Scores of single {known.window}s", curves),
         ("Scores of each class", classes),
+        *confidence_sections.titled(known),
         ("Scores of whole layers", layers),
         (f"Mistakes by what the {known.window} shows", gallery.by_kind),
         (f"The most wrong {known.window}s", gallery.gallery),

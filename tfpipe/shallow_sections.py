@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tfpipe import classifier_sections, confidence_sections, page, shap_plots
+from tfpipe import classifier_sections, page, shap_plots
 from tfpipe.classifier_sections import in_words as in_words
 from tfpipe.classifier_sections import tiles as tiles
 from tfpipe.facts import Facts
@@ -19,7 +19,6 @@ def titled(known: Facts):
     """Returns (title, function of the facts) of each section."""
     return (
         *classifier_sections.titled(known),
-        *confidence_sections.titled(known),
         ("What the columns say", columns),
         ("Candidates", candidates),
     )
