@@ -16,14 +16,14 @@ ORDER = (
     *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),
     *("oracles", "trials", "wire", "chief", "crew", "workers", "searching", "searches"),
     *("importance", "parity", "export", "saved", "answering", "reconstructions", "naive"),
-    *("predict", "evaluation", "facts", "contact_sheets", "exchange", "picture_answers"),
-    *("measured", "boosting", "boosting_search", "page", "plots", "comparison_plot"),
-    *("confidence_plots", "shap_plots", "parallel", "scripted", "search_page", "sections"),
-    *("gallery", "confidence_sections", "classifier_sections", "autoencoder_sections"),
+    *("predict", "evaluation", "facts", "measured", "boosting", "boosting_search", "page", "plots"),
+    *("comparison_plot", "confidence_plots", "shap_plots", "parallel", "scripted", "search_page"),
+    *("sections", "gallery", "confidence_sections", "classifier_sections", "autoencoder_sections"),
     *("shallow_sections", "report", "pipeline", "appearance", "nuisance", "novelty", "candidates"),
     *("maps", "parametric_map", "observations", "subjects", "leave_out", "findings", "map_plots"),
-    *("explore_map", "explore_page", "explore_files", "explore", "shallow_versions", "shallow"),
-    *("comparing", "serve", "doctor", "cli", "__main__"),
+    *("explore_map", "explore_page", "explore_files", "explore", "shallow_versions"),
+    *("contact_sheets", "exchange", "certainty", "picture_answers", "shallow", "comparing"),
+    *("serve", "doctor", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
 LIGHT = ("task", "tasks", "samples", "state", "progress", "search")

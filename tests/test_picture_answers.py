@@ -21,6 +21,7 @@ from tfpipe import (
     tables,
     training,
 )
+from tfpipe.certainty import Wanted
 from tfpipe.errors import UserError
 from tfpipe.inputs import TEST
 from tfpipe.models import simple_cnn
@@ -28,7 +29,7 @@ from tfpipe.models.parts import Spec, soften
 from tfpipe.settings import Settings
 
 TASK = dataclasses.replace(kinds.TASK, look=None, answer=None, draw=None)
-WANTED = picture_answers.Wanted()
+WANTED = Wanted()
 
 
 def frames(count):
@@ -115,7 +116,7 @@ def version(data, tmp_path_factory):
     training.fit(model, data, settings=settings)
     evaluation.calibrate(data, model)
     known = evaluation.evaluate(TASK, data.folder, data, model, options=TASK.options)
-    card = {"task": "kinds", "model": "both", "options": {}, "thresholds": {}}
+    card = {"task": "kinds", "model": "both", "options": {}, "classes": kinds.CLASSES}
     images = np.zeros((2, 16, 16, 1), np.uint8)
     draft = saved.publish(
         model,
@@ -138,9 +139,7 @@ def new(tmp_path_factory):
 
 
 def asked(version, new, out, **wanted):
-    return picture_answers.predict(
-        TASK, version, [new], out=out, wanted=picture_answers.Wanted(**wanted)
-    )
+    return picture_answers.predict(TASK, version, [new], out=out, wanted=Wanted(**wanted))
 
 
 @pytest.mark.slow

@@ -34,9 +34,9 @@ class Evaluation(NamedTuple):
       predictions: a row for each example of these splits: split, key, group, metadata, label, and
         p_<class>, or an autoencoder's error and error_of_mean_picture.
       false_kinds: what the false findings on the test files lie on, and how many.
-      calibration: of a classifier, split -> its calibration error.
-      abstention: of a classifier, the least precision asked for, the probability that each class
-        needs for it (chosen on the validation split), and what that gave on the test split.
+      calibration: a classifier's, split -> error.
+      abstention: of a classifier, the least precision asked for, what each class needs for it
+        (chosen on the validation split), and what that gave on the test split.
     """
 
     thresholds: dict[str, float]
@@ -84,20 +84,17 @@ def evaluate(
         return _of_autoencoder(data, model)
     classify = _classifier(model)
     seen = _seen(task, raw, data, classify, options=options, progress=progress)
-    thresholds, told, by_class, frames, found = {}, {}, {}, [], None
-    errors, needed, abstained = {}, None, {}
+    thresholds, told, by_class, errors, abstained = {}, {}, {}, {}, {}
+    frames, found, needed = [], None, None
     for split in ("validation", "test"):
         labels, likely = _said(data, split, classify)
         known = labels >= 0
         if split == "validation":
             thresholds = _thresholds(task, seen[split], labels[known], likely[known])
-            needed = abstention.thresholds(
-                labels[known], likely[known], min_precision=abstention.MIN_PRECISION
-            )
-            abstained = {
-                "min_precision": abstention.MIN_PRECISION,
-                "thresholds": abstention.as_card(needed, classes=task.classes),
-            }
+            least = abstention.MIN_PRECISION
+            needed = abstention.thresholds(labels[known], likely[known], min_precision=least)
+            needed_told = abstention.as_card(needed, classes=task.classes)
+            abstained = {"min_precision": least, "thresholds": needed_told}
         errors[split] = calibration.calibration_error(labels[known], likely[known])
         said = scores.said(likely, thresholds=thresholds)
         told[split] = scores.of_classes(labels[known], likely[known], thresholds=thresholds)
@@ -112,8 +109,8 @@ def evaluate(
         name: one._asdict() for name, one in zip(task.classes, realised, strict=True)
     }
     kinds = dict(Counter(found.false_kinds)) if found else {}
-    predictions = pd.concat(frames, ignore_index=True)
-    return Evaluation(thresholds, told, by_class, predictions, kinds, errors, abstained)
+    every = pd.concat(frames, ignore_index=True)
+    return Evaluation(thresholds, told, by_class, every, kinds, errors, abstained)
 
 
 def _of_autoencoder(data: Data, model: keras.Model) -> Evaluation:

@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from tfpipe import abstention, answering, exchange, facts, prevalence, table_files, tables
+from tfpipe import (
+    answering,
+    exchange,
+    facts,
+    prevalence,
+    saved,
+    shallow_versions,
+    table_files,
+    tables,
+)
+from tfpipe.certainty import Certainty, Wanted
 from tfpipe.contact_sheets import Sheets
 from tfpipe.errors import UserError
 from tfpipe.predict import Predicted, check_kind
@@ -19,22 +28,8 @@ from tfpipe.task import Reading, Source, Task, options_of
 MOST_ROWS = 2048  # of a piece of the table
 
 
-class Wanted(NamedTuple):
-    """What is to be told of each picture.
-
-    Attributes:
-      min_precision: a class is named only where it was right so often on validation; else the
-        picture is "unsure".
-      embedding: whether the network's embedding is told, too.
-      conformal: share of pictures whose set of classes may lack the true one; 0 for no sets.
-    """
-
-    min_precision: float = abstention.MIN_PRECISION
-    embedding: bool = False
-    conformal: float = 0.0
-
-
 WANTED = Wanted()
+KINDS = ("classifier", shallow_versions.KIND)
 
 
 def predict(
@@ -70,16 +65,16 @@ def predict(
       UserError: if a path is wrong, a column that the model needs is missing, not one source could
         be read, or the version is of an autoencoder.
     """
-    check_kind(version)
-    loaded = answering.Loaded(version)
-    classes, columns = (tuple(loaded.card["spec"][name]) for name in ("classes", "columns"))
+    check_kind(version, kinds=KINDS)
+    loaded = _loaded(version, wanted)
+    classes, columns = tuple(loaded.card["classes"]), _columns(loaded.card)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
     options = options_of(task, [*trained, *settings])
     survey = task.survey_new(paths, table, options)
     found = survey.columns or task.columns
     order = _order(columns, found, needed="columns" in loaded.card["inputs"])
     known = facts.predictions(version, {})
-    judge = _Judge(known, classes, wanted)
+    judge = Certainty(known, classes, wanted)
     task = replace(task, classes=classes, columns=found)
     sheets, bad = Sheets(classes), {}
     named, said = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
@@ -114,58 +109,6 @@ def predict(
     )
 
 
-class _Judge:
-    """What a version's own predictions teach: when it is to be believed."""
-
-    def __init__(self, known: pd.DataFrame, classes: tuple[str, ...], wanted: Wanted):
-        self.classes, self.wanted = classes, wanted
-        labelled = known[known["label"] >= 0]
-        self._seen = {
-            split: labelled[labelled["split"] == split] for split in ("validation", "test")
-        }
-        labels = self._seen["validation"]["label"].to_numpy(int)
-        likely = self._likely(self._seen["validation"])
-        self._thresholds = abstention.thresholds(labels, likely, min_precision=wanted.min_precision)
-        if wanted.conformal:
-            self._widest = abstention.conformal_threshold(labels, likely, alpha=wanted.conformal)
-
-    def said(self, likely: np.ndarray) -> np.ndarray:
-        """Returns the class [n] int of probabilities [n, classes], -1 where it is unsure."""
-        return abstention.said(likely, self._thresholds)
-
-    def told(self, likely: np.ndarray) -> pd.DataFrame:
-        """Returns label, unsure, p_<class> and perhaps classes of probabilities [n, classes]."""
-        names = np.array(self.classes, object)
-        frame = pd.DataFrame({"label": names[likely.argmax(axis=1)]})
-        frame["unsure"] = self.said(likely) < 0
-        frame[[f"p_{name}" for name in self.classes]] = likely
-        if self.wanted.conformal:
-            sets = abstention.sets(likely, self._widest)
-            frame["classes"] = ["; ".join(names[one]) for one in sets]
-        return frame
-
-    def counted(self, named: np.ndarray, said: np.ndarray) -> pd.DataFrame:
-        """Returns a row for each class: how often it was named, and how many there may be.
-
-        Args:
-          named: [classes] int, unsure ones included.
-          said: [classes + 1] int, unsure ones last.
-        """
-        seen, classes = pd.concat(self._seen.values()), len(self.classes)
-        confusions = prevalence.confusions(
-            seen["label"].to_numpy(int),
-            self.said(self._likely(seen)),
-            seen["group"].to_numpy(str),
-            classes=classes,
-        )
-        found = prevalence.estimate(said, confusions)
-        told = {"class": self.classes, "named": named, "sure": said[:-1]}
-        return pd.DataFrame(told | {n: values.round(1) for n, values in found._asdict().items()})
-
-    def _likely(self, frame: pd.DataFrame) -> np.ndarray:
-        return frame[[f"p_{name}" for name in self.classes]].to_numpy(float)
-
-
 @contextlib.contextmanager
 def _writing(task: Task, out: Path) -> Iterator[exchange.Write]:
     """Gives a function that takes rows and their pictures, for whatever kind of table."""
@@ -176,6 +119,32 @@ def _writing(task: Task, out: Path) -> Iterator[exchange.Write]:
     else:
         with table_files.writing(out) as write:
             yield lambda frame, images: write(frame)
+
+
+class _Trees:
+    """Boosted trees, asked as a network is."""
+
+    def __init__(self, version: Path):
+        self._trees = shallow_versions.Loaded(version)
+        self.card = self._trees.card
+
+    def classify(self, images: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Returns probabilities [n, classes] of columns [n, columns]; pictures are left aside."""
+        return self._trees.classify(columns)
+
+
+def _loaded(version: Path, wanted: Wanted):
+    if saved.read_card(version)["kind"] != shallow_versions.KIND:
+        return answering.Loaded(version)
+    if wanted.embedding:
+        raise UserError(f"{version} is of trees, which have no embedding. Leave out --embedding.")
+    return _Trees(version)
+
+
+def _columns(card: dict) -> tuple[str, ...]:
+    return tuple(
+        card["columns"] if card["kind"] == shallow_versions.KIND else card["spec"]["columns"]
+    )
 
 
 def _order(columns: tuple[str, ...], found: tuple[str, ...], *, needed: bool) -> list[int]:
@@ -220,6 +189,6 @@ def _about(example) -> dict:
     return {"key": example.key, "group": example.group, **example.metadata}
 
 
-def _embedded(loaded: answering.Loaded, images: np.ndarray, numbers: np.ndarray) -> pd.DataFrame:
+def _embedded(loaded, images: np.ndarray, numbers: np.ndarray) -> pd.DataFrame:
     embedding = loaded.embed(images, numbers)
     return pd.DataFrame(embedding, columns=[f"embedding_{i}" for i in range(embedding.shape[1])])

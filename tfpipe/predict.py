@@ -96,18 +96,22 @@ def predict(
     return Predicted(len(rows), len(survey.sources) - len(bad), bad, survey.notes, overlays)
 
 
-def check_kind(version: Path) -> None:
+def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> None:
     """Raises a UserError that names the classifiers there are if a version is of another kind."""
-    if saved.read_card(version)["kind"] == "classifier":
+    kind = saved.read_card(version)["kind"]
+    if kind in kinds:
         return
     classifiers = [
         path.name
         for path in sorted(version.parent.parent.iterdir())
         if (numbers := saved.versions(path))
-        and saved.read_card(path / str(numbers[-1]))["kind"] == "classifier"
+        and saved.read_card(path / str(numbers[-1]))["kind"] in kinds
     ]
     there = f"predict with --model {' or '.join(classifiers)}"
+    what = "of trees on columns, and files are looked at by their pictures"
+    if kind == "autoencoder":
+        what = "an autoencoder, which gives pictures back and names no classes"
     raise UserError(
-        f"Version {version.name} of {version.parent.name} is an autoencoder, which gives pictures "
-        f"back and names no classes: {there if classifiers else 'train a classifier first'}."
+        f"Version {version.name} of {version.parent.name} is {what}: "
+        f"{there if classifiers else 'train a classifier first'}."
     )

@@ -116,8 +116,22 @@ def read_card(version: Path) -> dict[str, Any]:
     return {"kind": "classifier", "inputs": ["image"]} | card  # the first versions were all such
 
 
-def find(models: Path, *, task: str, model: str | None, version: int | None) -> Path:
+def find(
+    models: Path,
+    *,
+    task: str,
+    model: str | None,
+    version: int | None,
+    kinds: tuple[str, ...] = (),
+) -> Path:
     """Returns the folder of a version; by default the newest of the model that was written last.
+
+    Args:
+      models: saved_models/.
+      task: name.
+      model: name, or None for the one written last.
+      version: number, or None for the newest.
+      kinds: of model that are looked for first where none is named.
 
     Raises:
       UserError: if there is none, naming those there are.
@@ -128,10 +142,9 @@ def find(models: Path, *, task: str, model: str | None, version: int | None) -> 
     if not there:
         raise UserError(f"{models / task} holds no version yet. Run `tfpipe tune {task}` first.")
     if model is None:
-        newest = {
-            name: (models / task / name / str(n[-1])).stat().st_mtime for name, n in there.items()
-        }
-        model = max(newest, key=newest.get)
+        newest = {name: models / task / name / str(n[-1]) for name, n in there.items()}
+        wanted = [name for name, path in newest.items() if read_card(path)["kind"] in kinds]
+        model = max(wanted or newest, key=lambda name: newest[name].stat().st_mtime)
     numbers = there.get(model, [])
     if not numbers or (version is not None and version not in numbers):
         known = "; ".join(f"{name}: {', '.join(map(str, n))}" for name, n in there.items())

@@ -64,7 +64,8 @@ def opened(task: Task, version: Path, records: Path) -> tuple[list[Subject], lis
         )
     for other in _others(version):
         card = saved.read_card(other)
-        if card["kind"] != first.kind and card["data"]["fingerprint"] == fingerprint:
+        pair = {card["kind"], first.kind} == {"classifier", "autoencoder"}
+        if pair and card["data"]["fingerprint"] == fingerprint:
             notes.append(
                 f"{other.parent.name} version {other.name}, the newest {card['kind']} of the same "
                 "records, was looked through as well."
@@ -75,6 +76,11 @@ def opened(task: Task, version: Path, records: Path) -> tuple[list[Subject], lis
 
 def _opened(task: Task, version: Path, records: Path, *, is_checked: bool) -> Subject:
     card = saved.read_card(version)
+    if card["kind"] not in ("classifier", "autoencoder"):
+        raise UserError(
+            f"{version} is of trees, which have no embedding to look through. Explore a network: "
+            f"--model {' or --model '.join(task.models[:3])}."
+        )
     data, spec = jobs.opened(task, records, model=card["model"], is_checked=is_checked)
     return Subject(version, card, data, spec, answering.read_model(version))
 

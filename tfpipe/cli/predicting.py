@@ -37,8 +37,10 @@ def predict(
     parts.start_tensorflow()
     from tfpipe import picture_answers, saved
     from tfpipe import predict as prediction
+    from tfpipe.certainty import Wanted
 
-    folder = saved.find(models, task=found.name, model=model, version=version)
+    kinds = ("classifier",) if found.look else picture_answers.KINDS
+    folder = saved.find(models, task=found.name, model=model, version=version, kinds=kinds)
     with Progress(parts.err) as progress:
         told = {
             "out": out,
@@ -50,7 +52,7 @@ def predict(
                 found, folder, files, table=photos_table, windows=windows, **told
             )
         else:
-            wanted = picture_answers.Wanted(min_precision, embedding, conformal)
+            wanted = Wanted(min_precision, embedding, conformal)
             made = picture_answers.predict(
                 found, folder, files, table=photos_table, wanted=wanted, **told
             )
