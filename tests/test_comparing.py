@@ -11,6 +11,7 @@ import pytest
 from tfpipe import comparing
 from tfpipe.errors import UserError
 from tfpipe.settings import Settings
+from tfpipe.task import Reading
 from tfpipe.tasks import TASKS
 
 TASK = dataclasses.replace(kinds.TASK, models=("simple-cnn", "columns-mlp"))
@@ -84,14 +85,10 @@ def test_columns_pictures_and_both_are_compared_where_there_are_columns():
 
 
 def test_trees_without_columns_are_refused(tmp_path):
-    read = (
-        lambda source, options: kinds.read(source, options)._replace(  # noqa: E731
-            examples=[
-                e._replace(columns=e.columns[:0]) for e in kinds.read(source, options).examples
-            ]
-        )
-    )
-    task = dataclasses.replace(TASK, columns=(), read=read)
-    bare = kinds.packed(tmp_path, task=task)
+    def read(source, options):
+        examples = kinds.read(source, options).examples
+        return Reading([example._replace(columns=example.columns[:0]) for example in examples])
+
+    bare = kinds.packed(tmp_path, task=dataclasses.replace(TASK, columns=(), read=read))
     with pytest.raises(UserError, match="xgboost reads columns, but the records of kinds have"):
         compared(bare, tmp_path, names=("xgboost",))
