@@ -12,7 +12,7 @@ import pytest
 import tensorflow  # noqa: F401  its own warnings belong here, not to the first test
 from PIL import Image
 
-from tfpipe import cli, saved
+from tfpipe import answering, cli, saved
 from tfpipe.samples.melt_layer import draw
 
 # core_002 for validation, core_003 for test, the others for training; few windows, to be quick
@@ -279,7 +279,7 @@ def test_one_class_alone_is_too_few(raw, refused):
 BAD_WORDS = {
     "task": (
         ("pack", "melt-layr"),
-        "No task called 'melt-layr'. Did you mean 'melt-layer'? There are: melt-layer.",
+        "No task called 'melt-layr'. Did you mean 'melt-layer'? There are: melt-layer, insolubles.",
     ),
     "model": (
         ("train", "melt-layer", "--model", "enhanced-cn"),
@@ -384,7 +384,7 @@ class Dark:
 
 @pytest.fixture
 def version(monkeypatch, tmp_path):
-    monkeypatch.setattr(saved, "Loaded", Dark)
+    monkeypatch.setattr(answering, "Loaded", Dark)
     monkeypatch.setattr(saved, "read_card", lambda version: Dark.card)
     monkeypatch.setattr(saved, "find", lambda *args, **kwargs: tmp_path / "simple-cnn" / "1")
 

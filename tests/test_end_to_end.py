@@ -117,5 +117,5 @@ def test_a_second_training_is_version_two_and_report_can_be_written_anew(home, t
 
 def test_verify_and_tasks_know_what_there_is(home, trained):
     assert run(home, "verify", "melt-layer")["records"] > 0
-    (task,) = run(home, "tasks")["tasks"]
+    task = {one["task"]: one for one in run(home, "tasks")["tasks"]}["melt-layer"]
     assert task["versions"][0].startswith("simple-cnn: 1")

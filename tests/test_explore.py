@@ -13,6 +13,7 @@ import pytest
 import tiny
 
 from tfpipe import (
+    answering,
     compiling,
     evaluation,
     explore,
@@ -233,7 +234,7 @@ def test_the_parametric_map_is_saved_and_maps_as_it_did(explored, data):
     run, _ = explored
     frame = pd.read_csv(run.out / "map.csv")
     model = parametric_map.load(run.out / "map.keras")
-    seen = observations.seen(saved.read_model(run.version), data)
+    seen = observations.seen(answering.read_model(run.version), data)
     places = parametric_map.placed(model, seen.embedding)
     assert np.allclose(places, frame[["x", "y"]], atol=1e-4)
     trust = pd.read_csv(run.out / "trustworthiness.csv")

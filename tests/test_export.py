@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import cv2
 import keras
 import kinds
 import numpy as np
@@ -15,6 +16,7 @@ from tfpipe import answering, export, jobs, models, parity, pictures, pipeline, 
 from tfpipe.errors import UserError
 from tfpipe.models.parts import Spec
 from tfpipe.settings import Settings
+from tfpipe.tasks.insolubles import framing
 
 MODELS = {"columns": kinds.of_columns, "both": kinds.of_both, "autoencoder": kinds.autoencoder}
 CLASSIFIED = {"probabilities", "label", "classes"}
@@ -239,3 +241,19 @@ def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
     splits = card["scores"]
     assert len(keys) == sum(sum(data.manifest["counts"][split].values()) for split in splits)
     assert "<h2>Card</h2>" in (extra / "report.html").read_text()
+
+
+@pytest.mark.parametrize("shape", [(20, 31), (33, 32), (7, 90), (100, 41), (64, 64), (1, 1)])
+def test_a_picture_of_another_size_is_framed_as_the_reader_frames_it(shape):
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 255, (*shape, 3), np.uint8), (0, 0), 1.5)
+    image = image.reshape(*shape, 3)
+    spec = Spec((32, 32, 3), ("a", "b"), (0.0,) * 3, (1.0,) * 3, pads=True)
+    png = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+    served = export._decoded(tf.constant([png]), spec)[0].numpy().astype(int)
+    read, scale = framing.framed(image, side=32)
+    if scale == 1:
+        np.testing.assert_array_equal(served, read)
+    else:  # by another library's mean over areas
+        assert np.abs(served - read).mean() < 1 and np.abs(served - read).max() < 12
+    np.testing.assert_array_equal(served[0, 0], read[0, 0])

@@ -67,7 +67,7 @@ def test_pictures_are_grouped_by_the_run_in_their_names(pictures):
 def test_pictures_are_read_with_their_scale(pictures):
     source = next(s for s in surveyed(pictures).sources if s.group == RUNS[1])
     examples = TASK.read(source, Options(side=16)).examples
-    assert [example.metadata["height"] for example in examples] == [20, 21, 22]
+    assert [example.metadata["image_h"] for example in examples] == [20, 21, 22]
     assert all(e.metadata["um_per_px"] == pytest.approx(0.25 * 30 / 16) for e in examples)
     assert [int(e.image[0, 0, 0]) for e in examples] == [90, 91, 92]
     assert (examples[0].image[..., 0] == examples[0].image[..., 2]).all()

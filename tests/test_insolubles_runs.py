@@ -222,7 +222,7 @@ def test_examples_have_their_place_and_scale(raw):
     assert first.image.shape == (16, 16, 3) and first.label == -1
     assert first.metadata == {
         **{"run": "a", "file": "run_000002.tif", "particle": "7", "um_per_px": 0.5 * 20 / 16},
-        **{"x": 0, "y": 0, "width": 20, "height": 20, "status": ""},
+        **{"image_x": 0, "image_y": 0, "image_w": 20, "image_h": 20, "status": ""},
     }
 
 

@@ -117,11 +117,33 @@ def _picture(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
     )
     picture = tf.ensure_shape(picture, (None, None, channels))
     fits = tf.reduce_all(tf.shape(picture)[:2] == [height, width])
-    picture = tf.cond(
-        fits,
-        lambda: picture,
-        lambda: tf.cast(
-            tf.round(tf.image.resize(picture, (height, width), antialias=True)), picture.dtype
-        ),
-    )
+    brought = _framed if spec.pads else _stretched
+    picture = tf.cond(fits, lambda: picture, lambda: brought(picture, (height, width)))
     return tf.ensure_shape(picture, spec.image_shape)
+
+
+def _stretched(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    resized = tf.image.resize(picture, size, antialias=True)
+    return tf.cast(tf.round(resized), picture.dtype)
+
+
+def _framed(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Returns a picture in the middle of its own background, made smaller where it does not fit.
+
+    As the readers of such tasks do it: `tasks.insolubles.framing.framed`.
+    """
+    whole = tf.cast(picture, tf.float32)
+    border = tf.concat([whole[0], whole[-1], whole[:, 0], whole[:, -1]], axis=0)
+    ordered, last = tf.sort(border, axis=0), tf.shape(border)[0] - 1
+    background = tf.round((ordered[last // 2] + ordered[(last + 1) // 2]) / 2)
+    lengths = tf.cast(tf.shape(picture)[:2], tf.float64)
+    scale = tf.minimum(tf.reduce_min(tf.constant(size, tf.float64) / lengths), 1.0)
+    own = tf.cast(tf.maximum(tf.round(lengths * scale), 1.0), tf.int32)
+    resized = tf.round(tf.image.resize(whole, own, method="area"))
+    whole = tf.cond(scale < 1, lambda: resized, lambda: whole)
+    before = (tf.constant(size) - own) // 2
+    after = tf.constant(size) - own - before
+    sides = tf.stack([before, after], axis=1)
+    edges = tf.concat([sides, [[0, 0]]], axis=0)
+    # Padding is with 0, so what is padded is how far each pixel is from the background.
+    return tf.cast(tf.pad(whole - background, edges) + background, picture.dtype)

@@ -143,6 +143,7 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
         classes=tuple(manifest["classes"]),
         columns=tuple(manifest["columns"]),
         even_exposure=task.even_exposure,
+        pads=task.pads,
         **{name: tuple(values) for name, values in stats.items()},
     )
     objective = "loss" if model in AUTOENCODERS else task.objective

@@ -7,6 +7,7 @@ in the model's answers, where it is never right in training and is taken out bef
 import hashlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from tfpipe import files, inputs, maps, novelty, observations, pipeline, training
+from tfpipe import compiling, files, inputs, maps, novelty, observations, pipeline, training
 from tfpipe.errors import UserError
 from tfpipe.inputs import Part
 from tfpipe.models import MODELS
@@ -27,7 +28,8 @@ from tfpipe.settings import Data, Settings
 from tfpipe.task import choose
 
 LOG = logging.getLogger("tfpipe")
-EPOCHS = 8  # of a model without a class, at most
+EPOCHS = 8  # of a model without a class, unless that is less than so many gradient steps:
+LEAST_STEPS = 500
 LEAST_NOVEL = 5  # pictures of a class in held-out groups, for its AUROC to say anything
 MEAN = "(mean)"
 
@@ -52,7 +54,8 @@ def benchmark(
       wanted: a class, or "each".
       folder: where results are kept, one file a class, and the state of a training that was
         stopped.
-      epochs: of each training, at most.
+      epochs: of each training, or as many as `LEAST_STEPS` gradient steps take; never more than the
+        version's own.
       seed: of each training and of the maps.
       tell: told ("leave-out", facts) as it goes.
 
@@ -160,11 +163,11 @@ def _trained(
       data: the records.
       spec: what it may know of them.
       label: of the class that is left out.
-      told: "epochs" at most, and "seed".
+      told: "epochs" and "seed".
       state: folder of its state, with which a stopped training goes on.
     """
     values = {name: value for name, value in card["training"].items() if name != "precision"}
-    settings = Settings(**values | told | {"epochs": min(told["epochs"], values["epochs"])})
+    settings = Settings(**values | {"seed": told["seed"]})
     train, validation = (_without(data, part, label) for part in (data.train, data.validation))
     without = replace(data, train=train, validation=validation)
 
@@ -176,7 +179,10 @@ def _trained(
     try:
         keras.utils.set_random_seed(settings.seed)
         model = built()
-        training.prepare(model, without, settings=settings)
+        enough = math.ceil(LEAST_STEPS / compiling.steps_of(model, without, settings))
+        epochs = min(max(told["epochs"], enough), settings.epochs)
+        settings = replace(settings, epochs=epochs)
+        compiling.prepare(model, without, settings=settings)
         training.fit(model, without, settings=settings, kept=state)
         return observations.seen(pipeline.in_float32(model, built), data)
     finally:

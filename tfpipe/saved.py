@@ -143,7 +143,7 @@ def find(
         raise UserError(f"{models / task} holds no version yet. Run `tfpipe tune {task}` first.")
     if model is None:
         newest = {name: models / task / name / str(n[-1]) for name, n in there.items()}
-        wanted = [name for name, path in newest.items() if read_card(path)["kind"] in kinds]
+        wanted = [n for n, path in newest.items() if kinds and read_card(path)["kind"] in kinds]
         model = max(wanted or newest, key=lambda name: newest[name].stat().st_mtime)
     numbers = there.get(model, [])
     if not numbers or (version is not None and version not in numbers):

@@ -146,6 +146,7 @@ class Task:
         program imports; see `exchange.writing`.
       image_dtype: of the examples' images.
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
+      pads: whether pictures of other sizes are padded with their background, not stretched.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Task:
     writers: dict[str, Callable[[Any, Path], None]] = field(default_factory=dict)
     image_dtype: str = "uint8"
     even_exposure: bool = False
+    pads: bool = False
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:

@@ -23,6 +23,8 @@ class Spec:
       column_mean: per column, of the training split.
       column_std: likewise; never 0.
       image_dtype: "uint8", "uint16" or "float32".
+      pads: whether an encoded picture of another size is padded with its background when served, as
+        the task's reader does; else it is stretched.
       even_exposure: whether each picture is also scaled by its own mean and deviation, for cameras
         whose settings vary; not where brightness itself is the answer.
     """
@@ -36,6 +38,7 @@ class Spec:
     column_std: tuple[float, ...] = ()
     image_dtype: str = "uint8"
     even_exposure: bool = False
+    pads: bool = False
 
 
 def image_input(spec: Spec):

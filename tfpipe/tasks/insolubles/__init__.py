@@ -28,4 +28,5 @@ TASK = Task(
     writers={".tsv": ecotaxa.write},
     # Off: scaled by its own deviation, a speck on an even ground would look as dark as a boulder.
     even_exposure=False,
+    pads=True,
 )

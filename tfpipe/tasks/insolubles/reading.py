@@ -10,7 +10,8 @@ from tfpipe.tasks.insolubles.options import Options
 
 METADATA = {
     **{"run": "str", "file": "str", "particle": "str", "um_per_px": "float64"},
-    **{"x": "int64", "y": "int64", "width": "int64", "height": "int64", "status": "str"},
+    **{"image_x": "int64", "image_y": "int64", "image_w": "int64", "image_h": "int64"},
+    "status": "str",
 }
 
 
@@ -47,7 +48,8 @@ def read(source: Source, options: Options) -> Reading:
             "file": row.file,
             "particle": row.particle,
             "um_per_px": float(row.um_per_px) / scale,
-            **{"x": int(row.x), "y": int(row.y), "width": width, "height": height},
+            **{"image_x": int(row.x), "image_y": int(row.y)},
+            **{"image_w": width, "image_h": height},
             "status": row.status,
         }
         examples.append(
