@@ -29,14 +29,14 @@ READY = 16  # batches that may lie ready from before a measurement, and are not 
 TARGETS = {"keras image_dataset_from_directory": 3.0, "tf.data from_generator and cv2": 5.0}
 
 
-def ours(folder: Path, *, augment: bool) -> Iterator:
+def ours(folder: Path, *, augmentation: str) -> Iterator:
     """Records, shuffled as for training; each class as often as it comes."""
     parts.start_tensorflow()
     from tfpipe import inputs, manifests
     from tfpipe.balance import Drawing
 
     records = folder / "records"
-    drawing = Drawing(seed=0, batch_size=BATCH, balance="none", augment=augment)
+    drawing = Drawing(seed=0, batch_size=BATCH, balance="none", augmentation=augmentation)
     manifest = manifests.read(records)
     return iter(inputs.training_batches(records, drawing, manifest=manifest))
 
@@ -99,8 +99,8 @@ def torch_loader(folder: Path) -> Iterator:
 
 
 SIDES: dict[str, Callable[[Path], Iterator]] = {
-    "tfpipe": lambda folder: ours(folder, augment=False),
-    "tfpipe, pictures changed at random": lambda folder: ours(folder, augment=True),
+    "tfpipe": lambda folder: ours(folder, augmentation="none"),
+    "tfpipe, pictures changed at random": lambda folder: ours(folder, augmentation="slices"),
     "keras image_dataset_from_directory": keras_directory,
     "tf.data from_generator and cv2": generator_and_cv2,
     "torch DataLoader, two workers": torch_loader,

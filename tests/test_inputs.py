@@ -133,7 +133,7 @@ def test_an_epoch_shows_every_training_example_once_in_an_order_of_its_own(one):
     images, columns, labels = judged(one, "train")
     steps = balance.steps_per_epoch(np.bincount(labels), balance.Drawing(1, batch_size=7))
     assert steps == len(labels) // 7 and len(labels) % 7 == 0
-    shown = learnt(one, batch_size=7, take=2 * steps, augment=False)
+    shown = learnt(one, batch_size=7, take=2 * steps, augmentation="none")
     wanted = sorted(image.tobytes() for image in images)
     epochs = [shown[0][: len(images)], shown[0][len(images) :]]
     for epoch in epochs:
@@ -143,7 +143,7 @@ def test_an_epoch_shows_every_training_example_once_in_an_order_of_its_own(one):
 
 
 def test_augmentation_changes_pictures_only_and_keeps_their_kind(packed):
-    plain, changed = learnt(packed, augment=False, take=12), learnt(packed, take=12)
+    plain, changed = learnt(packed, augmentation="none", take=12), learnt(packed, take=12)
     assert same(plain[1:], changed[1:])  # the same examples in the same order
     assert changed[0].dtype == plain[0].dtype and changed[0].shape == plain[0].shape
     assert (changed[0] != plain[0]).any(axis=(1, 2, 3)).mean() > 0.95
@@ -168,7 +168,8 @@ def gain_of(old, new):
 
 
 def test_every_change_is_a_flip_a_shift_of_rows_and_a_gain_within_bounds(one):
-    before, after = (learnt(one, augment=augment, take=25)[0] for augment in (False, True))
+    kinds = ("none", "slices")
+    before, after = (learnt(one, augmentation=kind, take=25)[0] for kind in kinds)
     most = max(1, int(before.shape[1] * augmentation.SHIFT_ROWS))
     ways = list(product((False, True), (False, True), range(-most, most + 1)))
     seen, gains = [], []
@@ -190,8 +191,8 @@ def test_every_change_is_a_flip_a_shift_of_rows_and_a_gain_within_bounds(one):
 def test_sampling_draws_classes_by_the_fourth_root_of_their_counts(one):
     _, manifest = one
     assert manifest["counts"]["train"] == {"plain": 27, "spotted": 15}
-    plain = learnt(one, balance="none", take=100, augment=False)[2]
-    drawn = learnt(one, balance="sampling", take=100, augment=False)[2]
+    plain = learnt(one, balance="none", take=100, augmentation="none")[2]
+    drawn = learnt(one, balance="sampling", take=100, augmentation="none")[2]
     assert abs(plain.mean() - 15 / 42) < 0.02
     # 15 ** 0.25 / (15 ** 0.25 + 27 ** 0.25); of 800 draws five standard deviations are 0.09.
     assert abs(drawn.mean() - 0.463) < 0.09
@@ -202,7 +203,7 @@ def test_hard_examples_are_a_quarter_of_what_is_drawn(one):
     images, _, labels = judged(one, "train")
     place = int(np.flatnonzero(labels == 1)[0])
     hard = np.arange(len(labels)) == place
-    shown = learnt(one, balance="sampling", take=100, augment=False, hard=hard)[0]
+    shown = learnt(one, balance="sampling", take=100, augmentation="none", hard=hard)[0]
     share = np.mean([(image == images[place]).all() for image in shown])
     # A quarter, and what plain sampling draws of it; of 800 draws five deviations are 0.08.
     assert abs(share - (0.25 + 0.75 * 0.463 / 15)) < 0.08
@@ -210,7 +211,7 @@ def test_hard_examples_are_a_quarter_of_what_is_drawn(one):
 
 def test_sampling_shows_every_example_of_every_class(one):
     images = judged(one, "train")[0]
-    shown = learnt(one, balance="sampling", take=20, augment=False)[0]
+    shown = learnt(one, balance="sampling", take=20, augmentation="none")[0]
     assert {image.tobytes() for image in shown} == {image.tobytes() for image in images}
 
 
@@ -253,7 +254,7 @@ def test_a_part_gives_its_own_examples_only(one, kind):
     ]
     found = list(inputs.batches(folder, part, manifest=manifest, batch_size=5))
     np.testing.assert_array_equal(np.concatenate([x["columns"] for x, _ in found]), columns[chosen])
-    drawing = balance.Drawing(1, batch_size=8, balance=kind, augment=False)
+    drawing = balance.Drawing(1, batch_size=8, balance=kind, augmentation="none")
     drawn = inputs.training_batches(folder, drawing, manifest=manifest, part=part).take(12)
     shown = {row.tobytes() for x, _ in drawn for row in x["columns"].numpy()}
     assert shown == {row.tobytes() for row in columns[chosen]}

@@ -1,4 +1,4 @@
-"""Random changes to training pictures: flips, brightness, small shifts along the rows."""
+"""Random changes to training pictures, as each kind of picture bears them."""
 
 import tensorflow as tf
 
@@ -6,11 +6,12 @@ BRIGHTNESS = 0.15  # a training picture is made up to this share brighter or dar
 SHIFT_ROWS = 0.06  # and moved along its rows by up to this share of its height (3 of 50 rows)
 
 
-def changed(seed: int):
+def of_slices(seed: int):
     """Returns a function from (batch number, batch) to the batch with its pictures changed.
 
-    The change is a function of seed and batch number alone (seed 002: flips and brightness; a
-    shift along the rows is what another stride would have cut).
+    Flips, brightness, and small shifts along the rows. The change is a function of seed and batch
+    number alone (seed 002: flips and brightness; a shift along the rows is what another stride
+    would have cut).
     """
 
     def augment(number, batch):
@@ -37,3 +38,6 @@ def changed(seed: int):
         return {**inputs, "image": tf.cast(bright, image.dtype)}, label
 
     return augment
+
+
+KINDS = {"slices": of_slices}  # by the name that a task gives (`Task.augmentation`)

@@ -23,7 +23,7 @@ class Drawing:
         then classes do not count, and examples are taken as they come.
       hard: [training examples] bool, in the records' order, of examples that "sampling" draws
         besides: `HARD_SHARE` of every batch, on average.
-      augment: flips, brightness and small shifts along the rows.
+      augmentation: one of `augmentation.KINDS`, or "none".
     """
 
     seed: int
@@ -31,7 +31,7 @@ class Drawing:
     balance: str = "weights"
     unlabelled: bool = False
     hard: np.ndarray | None = None
-    augment: bool = True
+    augmentation: str = "slices"
 
     @property
     def samples(self) -> bool:

@@ -68,6 +68,7 @@ def drawing_of(model: keras.Model, settings: Settings) -> balance.Drawing:
         batch_size=settings.batch_size,
         balance=settings.balance,
         unlabelled=reconstructs(model),
+        augmentation=settings.augmentation,
     )
 
 

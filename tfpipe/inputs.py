@@ -79,8 +79,9 @@ def training_batches(
         dataset = dataset.cache().shuffle(most, seed=drawing.seed).repeat()
     dataset = dataset.batch(drawing.batch_size).skip(skip)
     dataset = dataset.map(_parser(manifest), tf.data.AUTOTUNE)
-    if drawing.augment:
-        dataset = dataset.enumerate(skip).map(augmentation.changed(drawing.seed), tf.data.AUTOTUNE)
+    if drawing.augmentation != "none":
+        change = augmentation.KINDS[drawing.augmentation](drawing.seed)
+        dataset = dataset.enumerate(skip).map(change, tf.data.AUTOTUNE)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 

@@ -34,6 +34,7 @@ class Settings:
       mining: whether after a third of the epochs the hardest tenth of each class is drawn more
         often, with "sampling".
       unfreeze: stages of a pretrained body that are opened one after the other, from the top.
+      augmentation: how training pictures are changed at random: the task's, or "none".
       seed: of weights, order and augmentation.
     """
 
@@ -51,6 +52,7 @@ class Settings:
     balance: str = "sampling"
     mining: bool = False
     unfreeze: int = 2
+    augmentation: str = "slices"
     seed: int = 0
 
 

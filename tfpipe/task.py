@@ -146,6 +146,7 @@ class Task:
         program imports; see `exchange.writing`.
       image_dtype: of the examples' images.
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
+      augmentation: how training pictures are changed at random, one of `augmentation.KINDS`.
       pads: whether pictures of other sizes are padded with their background, not stretched.
     """
 
@@ -172,6 +173,7 @@ class Task:
     writers: dict[str, Callable[[Any, Path], None]] = field(default_factory=dict)
     image_dtype: str = "uint8"
     even_exposure: bool = False
+    augmentation: str = "slices"
     pads: bool = False
 
 

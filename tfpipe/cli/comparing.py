@@ -25,6 +25,7 @@ def compare(
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 20,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller networks.")] = False,
     hp: parts.Hp = None,
+    weights: parts.Weights = None,
     learning_rate: Annotated[float, typer.Option(help="Of networks, the highest.")] = 1e-3,
     balance: parts.Balance = "sampling",
     option: parts.Option = None,
@@ -53,9 +54,11 @@ def compare(
         schedule="cosine",
         mining=True,
         balance=balance,
+        augmentation=found.augmentation,
         seed=seed,
     )
-    fixed = dict(parts.hyperparameter(setting) for setting in hp or ())
+    hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]
+    fixed = dict(parts.hyperparameter(setting) for setting in hp)
     taken = {a for name in names if name != comparing.TREES for a in jobs.arguments_of(name)}
     for name in fixed:
         choose(name, taken, noun="hyperparameter of the models compared")

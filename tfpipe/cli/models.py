@@ -187,7 +187,7 @@ def _run(
         folder=packing.data / "records" / found.name,
         models=models / found.name / name,
         options=options,
-        settings=training.Settings(**settings),
+        settings=training.Settings(**settings, augmentation=found.augmentation),
         precision=choose(precision, PRECISIONS, noun="precision"),
         fixed=fixed,
     )
