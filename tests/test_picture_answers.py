@@ -22,6 +22,7 @@ from tfpipe import (
     training,
 )
 from tfpipe.certainty import Wanted
+from tfpipe.cli import parts
 from tfpipe.errors import UserError
 from tfpipe.inputs import TEST
 from tfpipe.models import simple_cnn
@@ -237,3 +238,15 @@ def test_a_sigmoid_is_softened_as_a_softmax_is():
     after = model({"image": images}).numpy()
     np.testing.assert_allclose(after, calibration.apply(before, 0.25), atol=1e-5)
     assert np.abs(after - before).max() > 0.01
+
+
+def test_rows_are_shown_as_a_table_with_every_number(tmp_path, capsys):
+    rows = [{"class": "[a]", "named": 12, "low": 3.14159}, {"class": "b", "named": 7, "low": 2.0}]
+    parts.done(False, command="predict", task="t", path=tmp_path, counts=rows, notes=())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-4:] == [
+        ["counts:"],
+        ["class", "named", "low"],
+        ["[a]", "12", "3.142"],
+        ["b", "7", "2"],
+    ]

@@ -9,6 +9,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from tfpipe.errors import UserError
 
@@ -112,12 +114,30 @@ def done(as_json: bool, *, command: str, task: str, path: Path, **rest) -> None:
         return
     out = Console(highlight=False)
     for name, value in summary.items():
-        if value not in (None, {}, [], ()) and name not in ("command", "task", "scores"):
+        if value in (None, {}, [], ()) or name in ("command", "task", "scores"):
+            continue
+        if isinstance(value, list) and isinstance(value[0], dict):
+            out.print(f"{name}:")
+            out.print(rows_shown(value))
+        else:
             out.print(f"{name}: {value}", markup=False, soft_wrap=True)
     for split, metrics in rest.get("scores", {}).items():
         known = {name: value for name, value in metrics.items() if value is not None}
         shown = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
         out.print(f"{split}: {shown}", markup=False, soft_wrap=True)
+
+
+def rows_shown(rows: list[dict[str, Any]]) -> Table:
+    """Returns rows of the same names as a table for the screen, numbers to four digits."""
+    table = Table(box=None, padding=(0, 2, 0, 2), header_style="bold")
+    for name in rows[0]:
+        is_number = isinstance(rows[0][name], int | float)
+        table.add_column(name, justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(
+            *(f"{v:.4g}" if isinstance(v, float) else escape(str(v)) for v in row.values())
+        )
+    return table
 
 
 def print_json(summary: dict) -> None:

@@ -1,4 +1,4 @@
-"""A residual network on the picture joined with dense layers on the columns: seed 000's CNN_BOTH."""
+"""A network on the picture joined with dense layers on the columns: seed 000's CNN_BOTH."""
 
 import keras
 from keras import layers
