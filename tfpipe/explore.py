@@ -33,7 +33,9 @@ from tfpipe.subjects import Subject
 from tfpipe.task import Task, choose
 
 MAPS = ("umap", "parametric")
-DEFAULT = "mean_rank"  # ranks the queue where no class was left out: no score is best everywhere
+# Ranks the queue where no class was left out. It found left-out classes best in the drawn particles
+# (mean AUROC 0.78, the mean of all ranks 0.71) and in a real FlowCam run.
+DEFAULT = "mahalanobis"
 
 Tell = Callable[[str, dict[str, Any]], None]
 
@@ -222,8 +224,8 @@ def _ranking(run: Exploration, found: list[Subject]) -> tuple[pd.DataFrame, str,
             table,
             DEFAULT,
             (
-                "The queue is ranked by the mean of all scores' ranks, as no class was left out to "
-                "measure which score finds new kinds best."
+                f"The queue is ranked by {DEFAULT}, as no class was left out to measure which "
+                "score finds new kinds best here; --leave-out each does."
             ),
         )
     auroc = table.set_index(["class", "score"]).loc[(leave_out.MEAN, best), "auroc"]
