@@ -19,12 +19,13 @@ SMALL = {
     "vgg16": {"weights": "none", "dense_units": 8, "image_size": 32},
     "columns-mlp": {"units": 8, "branch_units": 4},
     "image-and-columns": {"filters": 4, "dense_units": 8},
+    "resnet50-and-columns": {"weights": "none", "image_size": 32, "dense_units": 8},
     "conv-autoencoder": {},
     "conv-vae": {"filters": 4, "latent": 8, "dense_units": 16},
     "code-cnn": {},
     "dense-baseline": {"dense_units": 8},
 }
-NEED_COLUMNS = ("columns-mlp", "image-and-columns")
+NEED_COLUMNS = ("columns-mlp", "image-and-columns", "resnet50-and-columns")
 TAKE_COLUMNS = (*NEED_COLUMNS, "conv-vae")
 COLUMNS = ("area", "length", "width")
 

@@ -179,6 +179,7 @@ def test_pictures_are_those_of_their_rows(data):
     assert sorted(found) == [3, 200]
 
 
+@pytest.mark.slow
 def test_versions_of_other_records_are_refused(run, data, tmp_path):
     other = replace(TASK, classes=("disc", "bar", "hole"))
     held = kinds.packed(tmp_path / "other", files=16, task=other)

@@ -28,7 +28,8 @@ from tfpipe.errors import UserError
 from tfpipe.models import AUTOENCODERS, MODELS, build, reconstructs
 from tfpipe.models.parts import Spec, image_input
 
-DEEPER = ("resnet34", "resnet101", "resnet152")  # as resnet18 and resnet50: one test each
+# As resnet18, resnet50 and image-and-columns: one test each.
+DEEPER = ("resnet34", "resnet101", "resnet152", "resnet50-and-columns")
 HEAVY = ("resnet9", "resnet18", "resnet50", "vgg16", "image-and-columns")
 QUICK = ("simple-cnn", "columns-mlp", "conv-autoencoder", "conv-vae", "dense-baseline")
 EVERY_MODEL = [name for name in SMALL if name not in DEEPER]
@@ -166,7 +167,8 @@ def test_builders_take_the_spec_and_keywords_with_defaults(name):
 def test_names_shapes_and_ranges(name):
     spec = spec_for(name, classes=7)
     model = make_small(name, spec)
-    expected = {"columns-mlp": ["columns"], "image-and-columns": ["image", "columns"]}
+    both = ["image", "columns"]
+    expected = {"columns-mlp": ["columns"], "image-and-columns": both}
     assert list(model.input) == expected.get(name, ["image"])
     for key, dtype in (("image", spec.image_dtype), ("columns", "float32")):
         assert key not in model.input or model.input[key].dtype == dtype

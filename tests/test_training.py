@@ -152,6 +152,7 @@ def test_models_are_not_compiled_by_xla_on_a_processor(known):
 # Going on.
 
 
+@pytest.mark.slow
 def test_a_training_stopped_between_epochs_goes_on_as_if_it_had_not_been(falling, data, tmp_path):
     first, history = fitted(data, FALLING, kept=tmp_path, until=2)
     assert len(history["loss"]) == 2 and not same_weights(first, falling[0])
@@ -160,6 +161,7 @@ def test_a_training_stopped_between_epochs_goes_on_as_if_it_had_not_been(falling
     assert history["loss"] == falling[1]["loss"] and history["val_loss"] == falling[1]["val_loss"]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_remembered_over_a_stop(known, data, tmp_path):
     fitted(data, kept=tmp_path, until=2)
     model, history = fitted(data, kept=tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras_tuner
 import pytest
+from shelf import NEED_COLUMNS
 
 import tuning
 from tfpipe.models import MODELS
@@ -85,7 +86,7 @@ def test_residual_networks_learn_as_in_seed_004_by_default(model):
 
 def test_every_model_of_a_task_is_tuned():
     tuned = {model for task, model in SEARCHES if task == "melt-layer"}
-    assert tuned == set(MODELS) - {"columns-mlp", "image-and-columns"}
+    assert tuned == set(MODELS) - set(NEED_COLUMNS)
     assert tuned == set(TASKS["melt-layer"].models)
     own = {model for task, model in SEARCHES if task == "insolubles"}
     assert own == set(TASKS["insolubles"].models)

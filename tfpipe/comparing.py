@@ -47,8 +47,12 @@ METRICS = ("accuracy", "balanced_accuracy", "log_loss")
 
 
 def contestants(task: Task, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the models that are compared by default: of columns, of pictures, of both."""
-    networks = [name for name in task.models if name not in AUTOENCODERS]
+    """Returns the models that are compared by default: of columns, of pictures, of both.
+
+    Bodies that begin with given weights are compared when they are asked for.
+    """
+    own = [name for name in task.models if "weights" not in jobs.arguments_of(name)]
+    networks = [name for name in own if name not in AUTOENCODERS]
     pictures = [name for name in networks if "columns" not in name][:1]
     with_columns = [name for name in networks if "columns" in name]
     return (*((TREES,) if columns else ()), *(with_columns if columns else ()), *pictures)

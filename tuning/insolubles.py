@@ -11,7 +11,7 @@ searched yet.
 """
 
 from tuning import codes, melt_layer, residual, transfer
-from tuning.learning import adam, dropout, one_cycle
+from tuning.learning import adam, by_stages, dropout, one_cycle
 from tuning.search import Search
 
 
@@ -49,12 +49,27 @@ def image_and_columns_quick(hp) -> dict:
     }
 
 
+def resnet50_and_columns(hp) -> dict:
+    """As ResNet-50 on its own, and the seed's widths around what joins it."""
+    return {**transfer.resnet(hp), "dense_units": hp.Choice("dense_units", [32, 64, 128])}
+
+
+def resnet50_and_columns_quick(hp) -> dict:
+    return {**transfer.resnet_quick(hp), "dense_units": hp.Choice("dense_units", [32, 64])}
+
+
 SEARCHES = {
     "resnet9": residual.RESNET,
     "resnet18": residual.RESNET,
     "resnet34": residual.RESNET,
     "image-and-columns": Search(
         space=image_and_columns, training=one_cycle, quick_space=image_and_columns_quick
+    ),
+    "resnet50-and-columns": Search(
+        space=resnet50_and_columns,
+        training=by_stages,
+        quick_space=resnet50_and_columns_quick,
+        **transfer.BUDGET,
     ),
     "columns-mlp": Search(space=columns_mlp, training=adam, quick_space=columns_mlp_quick),
     "simple-cnn": melt_layer.SEARCHES["simple-cnn"],

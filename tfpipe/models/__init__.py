@@ -34,6 +34,7 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "vgg16": transfer.build_vgg16,
     "columns-mlp": columns_mlp.build,
     "image-and-columns": image_and_columns.build,
+    "resnet50-and-columns": image_and_columns.build_resnet50,
     "conv-autoencoder": autoencoder.build,
     "conv-vae": vae.build,
     "code-cnn": code_cnn.build,

@@ -3,23 +3,15 @@
 import keras
 from keras import layers
 
-from tfpipe.errors import UserError
-from tfpipe.models import bodies, columns_mlp, resnet
+from tfpipe.models import columns_mlp, resnet
+from tfpipe.models.bodies import through_body
 from tfpipe.models.parts import Spec, columns_input, dense_norm, head, image_input
-from tfpipe.task import choose
-
-OWN_BODY = "resnet18"
-BODIES = {"resnet50": "ResNet50", "vgg16": "VGG16"}  # by their names in keras.applications
 
 
 def build(
     spec: Spec,
     *,
-    body: str = OWN_BODY,
     filters: int = 64,
-    weights: str = "none",
-    preprocessing: str = "caffe",
-    image_size: int = 128,
     dense_units: int = 64,
     branch_units: int = 32,
     embedding_units: int = 40,
@@ -27,16 +19,12 @@ def build(
 ) -> keras.Model:
     """Builds the joined network of seed 000: 64 of the picture, 32 of the columns -> 40 -> 7.
 
-    The seed starts its ResNet-18 with weights of ImageNet. Keras has none for a ResNet-18, so with
-    given weights the picture goes through a ResNet-50 or a VGG-16.
+    The seed starts its ResNet-18 with weights of ImageNet; this one starts at random, as Keras has
+    no such weights. `build_resnet50` has a body that does.
 
     Args:
       spec: what the model must know about the data; it must have columns.
-      body: "resnet18", begun at random; "resnet50" or "vgg16", begun with `weights`.
-      filters: of "resnet18", channels of its first stage; each later stage doubles them.
-      weights: of the other two, as `transfer.build_vgg16` takes them.
-      preprocessing: what the weights were trained on, see `bodies.PREPROCESSING`.
-      image_size: of the other two, height and width that pictures are resized to, in pixels.
+      filters: channels of the stem and the first stage; each later stage doubles them.
       dense_units: what the picture is brought to; the columns' first layer has twice as many.
       branch_units: what the columns are brought to.
       embedding_units: length of the embedding.
@@ -46,19 +34,48 @@ def build(
       A model from {"image": [batch, height, width, channels], "columns": [batch, columns]} to
       probabilities [batch, num_classes].
     """
-    choose(body, (OWN_BODY, *BODIES), noun="body")
-    if body != OWN_BODY:
-        image, x = bodies.through_body(
-            BODIES[body], spec, weights=weights, preprocessing=preprocessing, image_size=image_size
-        )
-    elif weights == "none":
-        image, x = image_input(spec)
-        x = resnet.body(x, blocks=resnet.BLOCKS_18, filters=filters)
-    else:
-        raise UserError(
-            f"The body {OWN_BODY} begins at random, but weights are {weights!r}. Give "
-            f"--hp body=resnet50 (or {', '.join(list(BODIES)[1:])}) with them."
-        )
+    image, x = image_input(spec)
+    x = resnet.body(x, blocks=resnet.BLOCKS_18, filters=filters)
+    sizes = {"dense_units": dense_units, "branch_units": branch_units}
+    return _joined(image, x, spec, embedding_units=embedding_units, dropout=dropout, **sizes)
+
+
+def build_resnet50(
+    spec: Spec,
+    *,
+    weights: str = "imagenet",
+    preprocessing: str = "caffe",
+    image_size: int = 224,
+    dense_units: int = 64,
+    embedding_units: int = 40,
+    dropout: float = 0.2,
+) -> keras.Model:
+    """Builds the joined network of seed 000 on a ResNet-50 that knows ImageNet.
+
+    Args:
+      spec: what the model must know about the data; it must have columns.
+      weights: as those of "resnet50", see `transfer.resnet_builder`.
+      preprocessing: what the weights were trained on, see `bodies.PREPROCESSING`.
+      image_size: height and width that pictures are resized to, in pixels, at least 32.
+      dense_units: what the picture is brought to; the columns are brought to half as many.
+      embedding_units: length of the embedding.
+      dropout: rate after each rectifier of the dense layers.
+
+    Returns:
+      A model from {"image": [batch, height, width, channels], "columns": [batch, columns]} to
+      probabilities [batch, num_classes].
+    """
+    image, x = through_body(
+        "ResNet50", spec, weights=weights, preprocessing=preprocessing, image_size=image_size
+    )
+    sizes = {"dense_units": dense_units, "branch_units": dense_units // 2}
+    return _joined(image, x, spec, embedding_units=embedding_units, dropout=dropout, **sizes)
+
+
+def _joined(
+    image, x, spec: Spec, *, dense_units: int, branch_units: int, embedding_units: int, dropout
+) -> keras.Model:
+    """Returns the network over a body's last map x [batch, height, width, n] of `image`."""
     columns, y = columns_input(spec)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = dense_norm(x, units=dense_units, dropout=dropout, name="dense")

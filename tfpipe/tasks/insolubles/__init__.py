@@ -22,7 +22,7 @@ TASK = Task(
     survey_new=survey_new,
     models=(
         *("resnet18", "image-and-columns", "columns-mlp", "simple-cnn", "resnet9", "resnet34"),
-        *("conv-autoencoder", "conv-vae", "resnet50", "vgg16"),
+        *("conv-autoencoder", "conv-vae", "resnet50", "resnet50-and-columns", "vgg16"),
     ),
     objective="balanced_accuracy",
     writers={".tsv": ecotaxa.write},
