@@ -200,9 +200,10 @@ def test_two_classes_share_one_unit(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEEPER)
 def test_the_deeper_ones_answer(name):
-    spec = make_spec(classes=7)
+    spec = spec_for(name, classes=7)
     model = make_small(name, spec)
-    assert (list(model.input), model.output_names) == (["image"], ["probabilities"])
+    takes = ["image", "columns"] if name in NEED_COLUMNS else ["image"]
+    assert (list(model.input), model.output_names) == (takes, ["probabilities"])
     features = make_features(model, spec)
     np.testing.assert_allclose(predict(model, features).sum(axis=1), 1, atol=1e-6)
     assert len(embed(model, features)) == 3
