@@ -52,7 +52,7 @@ def listed(folder: Path) -> tuple[list[Cluster], list[str]]:
         return [Cluster(path, name) for name, path in paths.items()], []
     table = tables.read(folder / TABLE)
     names, labels = table.frame[table.need("id")], table.frame[table.need("label")]
-    energy = table.column("energy_adu", "energy")
+    energy = table.column("energy adu", "energy")
     energies = table.numbers(energy, missing_ok=True) if energy else np.full(len(names), np.nan)
     known = {}
     for row, name in enumerate(names):
