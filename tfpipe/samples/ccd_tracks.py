@@ -122,14 +122,21 @@ def _track(rng: np.random.Generator, kind: str) -> Drawn:
         charge, made = charges.KINDS[kind](rng)
         return Drawn(kind, charge, made)
     pair = [charges.KINDS[str(one)](rng) for one in rng.choice(["muon", "electron"], 2)]
-    shape = np.max([charge.shape for charge, _ in pair], axis=0)
+    middles = np.array([_middle(charge) for charge, _ in pair])
+    before = middles.max(axis=0) - middles  # rows and columns, so that the middles are in one place
+    shape = np.max([charge.shape for charge, _ in pair] + before, axis=0)
     both = np.zeros(shape)
-    for charge, _ in pair:
-        # Both have their middles in one place, where straight ones are: so they cross there.
-        top, left = (shape - charge.shape) // 2
+    for (charge, _), (top, left) in zip(pair, before, strict=True):
         both[top : top + charge.shape[0], left : left + charge.shape[1]] += charge
     energy = sum(made.energy_kev for _, made in pair)
     return Drawn(kind, both, charges.Made(energy, float("nan")))
+
+
+def _middle(charge: np.ndarray) -> np.ndarray:
+    """Returns (row, column) of the pixel of a track's core that is nearest to its box's middle."""
+    core = np.argwhere(charge > charge.max() / 3)
+    away = np.linalg.norm(core - np.array(charge.shape) / 2, axis=1)
+    return core[away.argmin()]
 
 
 def _place(rng: np.random.Generator, taken: np.ndarray, shape) -> tuple[slice, slice] | None:
