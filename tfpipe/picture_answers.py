@@ -103,6 +103,10 @@ def predict(
         progress(len(survey.sources), len(survey.sources))
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
+        if not named.any():  # the headings all the same
+            nothing = pd.DataFrame(columns=["key", "group", *task.metadata])
+            none = judge.told(np.zeros((0, len(classes)), np.float32))
+            write(pd.concat([nothing, none], axis=1), np.zeros((0, *task.image_shape)))
     beside = out.with_suffix("")
     counted = judge.counted(named, said)
     tables.write_csv(counted, beside / "counts.csv")
