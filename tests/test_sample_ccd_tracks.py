@@ -39,7 +39,7 @@ def test_the_header_says_what_the_pixels_are(drawn):
     pixels, header = fits.getdata(path, header=True)
     assert pixels.dtype == np.uint16 and header["BUNIT"] == "adu"
     assert header["EXPTIME"] == 1800 and header["DATE-OBS"].startswith("2022-03-01T21")
-    # Between tracks: bias, and 8 electrons of dark current with their own noise and read noise of 4.
+    # Between tracks: bias, 8 electrons of dark current with their noise, and 4 of read noise.
     wanted = (2000 + 80, 10 * np.hypot(np.sqrt(8), 4))
     assert np.median(pixels) == pytest.approx(wanted[0], abs=5)
     quiet = pixels[pixels < 2400]
