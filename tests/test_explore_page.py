@@ -86,6 +86,7 @@ def known():
         trust=trust,
         of_clusters=tested,
         of_scores=tested.assign(what="energy").head(1),
+        of_direction=tested.head(1).assign(nuisance="direction", shown="as they are"),
         notes=("One thing.",),
     )
 

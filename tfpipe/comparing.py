@@ -29,6 +29,7 @@ from tfpipe import (
     folds,
     jobs,
     measured,
+    naive,
     scores,
     scoring,
     tables,
@@ -111,6 +112,31 @@ def compare(
     tables.write_csv(frame, models / "comparison" / "comparison.csv")
     files.replace(models / "comparison" / "comparison.png", comparison_plot.compared(frame))
     return frame
+
+
+def claimed(
+    task: Task, records: Path, name: str, *, settings: Settings, quick: bool, fixed: dict[str, Any]
+) -> float | None:
+    """Returns the accuracy that a network gets when pictures are split at random, copies and all.
+
+    Args:
+      task: the question.
+      records: its packed records.
+      name: of the network.
+      settings: as the honest ones are trained.
+      quick: as in `compare`.
+      fixed: likewise.
+
+    Returns:
+      The accuracy, see `naive`; None for trees, or where pictures are too few.
+    """
+    if name == TREES:
+        return None
+    data, spec = jobs.opened(task, records, model=name, is_checked=True)
+    arguments = _arguments(task, name, quick=quick, fixed=fixed)
+    keras.config.set_dtype_policy(compute_policy("auto"))
+    made = naive.random_split_scores(lambda: build(name, spec, arguments), data, settings=settings)
+    return made and made["accuracy"]
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

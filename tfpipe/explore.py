@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from tfpipe import (
     appearance,
+    blindness,
     candidates,
     evaluation,
     explore_files,
@@ -53,6 +54,7 @@ class Exploration:
       leave_out: a class, or "each", to measure by which score is best; None for what was measured
         before.
       map_kind: "umap", or "parametric" for one that is saved and maps new pictures.
+      blind: whether models are shown every picture lying the same way, see `blindness`.
       seed: of everything random.
       tell: told (stage, facts) as it goes.
     """
@@ -63,6 +65,7 @@ class Exploration:
     out: Path
     leave_out: str | None = None
     map_kind: str = "umap"
+    blind: bool = False
     seed: int = 0
     tell: Tell = lambda stage, facts: None
 
@@ -155,13 +158,19 @@ def _findings(
         trust=trust,
         of_clusters=nuisance.of_clusters(clusters, measures, seed=run.seed),
         of_scores=nuisance.of_scores(told, measures),
+        of_direction=blindness.told(
+            clusters, looks.axes, found[0] if run.blind else None, train=train, seed=run.seed
+        ),
         notes=tuple(notes),
     ), mapped
 
 
 def _seen(run: Exploration, found: list[Subject]) -> Seen:
     """Returns what the first subject and, beside it, the one of the other kind make of all."""
-    each = [observations.seen(one.model, one.data, progress=_told(run, "look")) for one in found]
+    each = [
+        observations.seen(one.model, one.data, blind=run.blind, progress=_told(run, "look"))
+        for one in found
+    ]
     return Seen(
         each[0].embedding,
         next((one.logits for one in each if one.logits is not None), None),

@@ -29,7 +29,7 @@ def write(
     Raises:
       UserError: if the folder cannot be written.
     """
-    tested = pd.concat([known.of_clusters, known.of_scores], ignore_index=True)
+    tested = pd.concat([known.of_clusters, known.of_scores, known.of_direction], ignore_index=True)
     named = {"map.csv": known.frame, "queue.csv": known.queue_table(), "explained.csv": tested}
     named["trustworthiness.csv"] = known.trust
     if len(known.benchmark):

@@ -169,6 +169,26 @@ def _clusters(known: Findings) -> Html:
         "well that number alone tells the cluster's pictures from the others."
     )
     headings = ("cluster", "pictures", "commonest classes", "explained by")
+    return joined(tag("p", says), page.table(headings, rows), _direction(known.of_direction))
+
+
+def _direction(table: pd.DataFrame) -> Html:
+    rows = [
+        (
+            f"{row.what}, pictures {row.shown}",
+            row.measure,
+            row.value,
+            "yes" if row.explained else "no",
+        )
+        for row in table.itertuples()
+    ]
+    says = (
+        "How much of each cluster is the direction alone in which a thing lies, with twice the "
+        "angle, as half a turn changes nothing. AUROC: 0.5 is chance. "
+    )
+    if table["shown"].nunique() < 2:
+        says += "With --blind-to-direction models are shown every picture lying the same way."
+    headings = ("clusters", "measure", "value", "explained")
     return joined(tag("p", says), page.table(headings, rows))
 
 

@@ -29,6 +29,7 @@ class Findings:
         umap-learn's own); the first is the one shown.
       of_clusters: `nuisance.of_clusters`' table.
       of_scores: `nuisance.of_scores`' table.
+      of_direction: `directions.explained`'s table, and "shown": how the models were shown pictures.
       notes: what else a reader must know, one sentence each.
     """
 
@@ -43,6 +44,7 @@ class Findings:
     trust: pd.DataFrame
     of_clusters: pd.DataFrame
     of_scores: pd.DataFrame
+    of_direction: pd.DataFrame
     notes: tuple[str, ...]
 
     @property

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpipe import appearance, export, inputs, leaks, visible
+from tfpipe import appearance, augmentation, directions, export, inputs, leaks, visible
 from tfpipe.inputs import Part
 from tfpipe.models import reconstructs
 from tfpipe.novelty import Seen
@@ -29,11 +29,13 @@ class Looks(NamedTuple):
       nuisances: [n, 5] float, by `appearance.measured`.
       hashes: [n, 255] bool, by `leaks.fingerprints`, without the padding.
       shows: [n] bool, whether a picture shows anything that a hash can tell.
+      axes: [n, 3] float, by `directions.axes`.
     """
 
     nuisances: np.ndarray
     hashes: np.ndarray
     shows: np.ndarray
+    axes: np.ndarray
 
 
 def splits_of(data: Data) -> tuple[str, ...]:
@@ -42,8 +44,17 @@ def splits_of(data: Data) -> tuple[str, ...]:
     return tuple(split for split in SPLITS if split in held)
 
 
-def seen(model: keras.Model, data: Data, *, progress: Progress = lambda done, total: None) -> Seen:
+def seen(
+    model: keras.Model,
+    data: Data,
+    *,
+    blind: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Seen:
     """Returns what a classifier or an autoencoder makes of all examples, in the records' order.
+
+    Blind to direction, a picture is turned until what it shows lies along the rows, and told by the
+    mean over the four ways to turn it over, which leave it there.
 
     A longer embedding is taken to `MOST_NUMBERS` by random directions, the same for all, which keep
     distances (Johnson & Lindenstrauss 1984) and need not be fitted: a hundred thousand codes of
@@ -66,8 +77,12 @@ def seen(model: keras.Model, data: Data, *, progress: Progress = lambda done, to
 
     parts = {name: [] for name in ("embedding", "error" if rebuilds else "logits")}
     for features in _features(data, splits_of(data), progress=progress):
-        for name, value in answered({name: features[name] for name in model.input}).items():
-            parts[name].append(_finished(name, value.numpy(), model))
+        given = {name: features[name] for name in model.input}
+        views = _level_views(given) if blind and "image" in given else [given]
+        told = [answered(view) for view in views]
+        for name in told[0]:
+            value = np.mean([one[name].numpy() for one in told], axis=0, dtype=np.float32)
+            parts[name].append(_finished(name, value, model))
     return Seen(**{name: np.concatenate(part) for name, part in parts.items()})
 
 
@@ -77,7 +92,8 @@ def looks(data: Data, *, progress: Progress = lambda done, total: None) -> Looks
     for features in _features(data, splits_of(data), progress=progress):
         images = features["image"].numpy()
         prints, shows = leaks.fingerprints(images)
-        parts.append(Looks(appearance.measured(images), prints.bits, shows))
+        axes = np.stack(directions.axes(images), axis=1)
+        parts.append(Looks(appearance.measured(images), prints.bits, shows, axes))
     return Looks(*map(np.concatenate, zip(*parts, strict=True)))
 
 
@@ -130,6 +146,14 @@ def _features(data: Data, splits: tuple[str, ...], *, progress: Progress) -> Ite
         yield features
         done += len(label)
         progress(done, total)
+
+
+def _level_views(features: dict) -> list[dict]:
+    """Returns features with their pictures levelled and turned over, each of the four ways."""
+    level = directions.levelled(features["image"].numpy())
+    # Of the eight ways the first four leave rows rows.
+    turned = [np.ascontiguousarray(augmentation.turned(level, way)) for way in range(4)]
+    return [{**features, "image": tf.constant(image)} for image in turned]
 
 
 def _last_dense(model: keras.Model) -> keras.layers.Dense:

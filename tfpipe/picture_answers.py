@@ -13,6 +13,7 @@ from tfpipe import (
     answering,
     exchange,
     facts,
+    pictures,
     prevalence,
     saved,
     shallow_versions,
@@ -51,8 +52,8 @@ def predict(
       task: the question; its pictures are answered one by one.
       version: folder of a saved version.
       paths: raw files, or folders of them.
-      out: the table, .csv, .parquet or of the task's `writers`; counts.csv and contact sheets go to
-        the folder beside it with the same stem.
+      out: the table, .csv, .parquet or of the task's `writers`; counts.csv, contact sheets and the
+        sources' pictures with the answers drawn in go to the folder beside it with the same stem.
       table: what is known of the files, where the task reads such a table.
       wanted: what is told of each picture.
       settings: task options as name=value, over those that the version was trained with.
@@ -76,7 +77,7 @@ def predict(
     known = facts.predictions(version, {})
     judge = Certainty(known, classes, wanted)
     task = replace(task, classes=classes, columns=found)
-    sheets, bad = Sheets(classes), {}
+    sheets, bad, overlays = Sheets(classes), {}, []
     named, said = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
     with _writing(task, out) as write:
         for i, (source, reading) in enumerate(_read_ahead(task, survey.sources, options)):
@@ -84,6 +85,7 @@ def predict(
             if isinstance(reading, UserError):
                 bad[source.name] = str(reading)
                 continue
+            drawn = []
             for examples in _pieces(reading):
                 images = np.stack([example.image for example in examples])
                 numbers = np.stack([example.columns for example in examples])[:, order]
@@ -93,17 +95,23 @@ def predict(
                 if wanted.embedding:
                     told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
                 write(told, images)
+                drawn.append(told)
                 sheets.add([example.key for example in examples], images, likely)
                 named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
                 said += prevalence.told(judge.said(likely), classes=len(classes))
+            overlays += _drawn(task, source, drawn, out, options=options)
         progress(len(survey.sources), len(survey.sources))
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
+        if not named.any():  # the headings all the same
+            nothing = pd.DataFrame(columns=["key", "group", *task.metadata])
+            none = judge.told(np.zeros((0, len(classes)), np.float32))
+            write(pd.concat([nothing, none], axis=1), np.zeros((0, *task.image_shape)))
     beside = out.with_suffix("")
     counted = judge.counted(named, said)
     tables.write_csv(counted, beside / "counts.csv")
     more = {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
-    shown = sheets.write(beside)
+    shown = [*sheets.write(beside), *overlays]
     return Predicted(
         int(said.sum()), len(survey.sources) - len(bad), bad, survey.notes, shown, more
     )
@@ -178,6 +186,19 @@ def _read_ahead(
             waiting = ahead
         if waiting:
             yield waiting[0], waiting[1].result()
+
+
+def _drawn(task: Task, source: Source, told: list[pd.DataFrame], out: Path, *, options):
+    """Returns the path of a source's own picture with the answers in it, written; [] for none."""
+    if task.mark is None or not told:
+        return []
+    picture = task.mark(source, pd.concat(told, ignore_index=True), options)
+    if picture is None:
+        return []
+    # Its folders go into the name: those of two nights may hold files of the same name.
+    path = out.with_suffix("") / f"{source.name.replace('/', '_')}.png"
+    pictures.write_png(picture, path)
+    return [path]
 
 
 def _pieces(reading: Reading):

@@ -82,7 +82,7 @@ def pack(
                 f"remove them, or pack the others by --skip-bad {len(bad)}."
             )
         checks.classes(task, abouts, jobs)
-        checks.crossings(survey, abouts, parts, split=split)
+        checks.crossings(survey, [] if task.alike else abouts, parts, split=split)
         manifest = {
             "task": task.name,
             "fingerprint": fingerprint,

@@ -148,6 +148,11 @@ class Task:
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
       augmentation: how training pictures are changed at random, one of `augmentation.KINDS`.
       pads: whether pictures of other sizes are padded with their background, not stretched.
+      alike: whether different things may look the same, as dots do, so that likeness across splits
+        is no sign of a copy.
+      mark: (source, its rows of the table of answers, options) -> the source's own picture with the
+        answers drawn in, [height, width, 3] uint8 RGB, or None where it has none; for pictures that
+        are answered for themselves.
     """
 
     name: str
@@ -175,6 +180,8 @@ class Task:
     even_exposure: bool = False
     augmentation: str = "slices"
     pads: bool = False
+    alike: bool = False
+    mark: Callable[[Source, Any, Any], np.ndarray | None] | None = None
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:

@@ -24,6 +24,7 @@ def compare(
     folds: Annotated[int, typer.Option(min=2, help="Grouped folds; each judges once.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 20,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller networks.")] = False,
+    naive_split: parts.Naive = False,
     hp: parts.Hp = None,
     weights: parts.Weights = None,
     learning_rate: Annotated[float, typer.Option(help="Of networks, the highest.")] = 1e-3,
@@ -74,16 +75,31 @@ def compare(
             fixed=fixed,
             tell=progress,
         )
-    rows = comparing.summary(frame).to_dict("records")
+        rows = comparing.summary(frame).to_dict("records")
+        for done, row in enumerate(rows if naive_split else ()):
+            progress("naive", {"done": done, "total": len(rows)})
+            row["random_split_accuracy"] = comparing.claimed(
+                found,
+                data / "records" / found.name,
+                row["model"],
+                settings=settings,
+                quick=quick,
+                fixed=fixed,
+            )
     path = models / found.name / "comparison"
     if json:
         parts.done(json, command="compare", task=found.name, path=path, compared=rows)
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("model", *(m.replace("_", " ") for m in METRICS), "s a training", "MB"):
+    claims = ("accuracy by a random split",) if naive_split else ()
+    named = (m.replace("_", " ") for m in METRICS)
+    for heading in ("model", *named, "s a training", "MB", *claims):
         table.add_column(heading)
     for row in rows:
         scores = [f"{row[m]:.3f} ± {row[f'{m}_sd']:.3f}" for m in METRICS]
-        table.add_row(row["model"], *scores, f"{row['seconds']:.1f}", f"{row['megabytes']:.1f}")
+        told = [f"{row['seconds']:.1f}", f"{row['megabytes']:.1f}"]
+        claim = row.get("random_split_accuracy")
+        told += ["-" if claim is None else f"{claim:.3f}"] if naive_split else []
+        table.add_row(row["model"], *scores, *told)
     Console(highlight=False).print(table)
     Console(highlight=False).print(f"table and figure: {path}", markup=False, soft_wrap=True)

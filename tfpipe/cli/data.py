@@ -14,6 +14,7 @@ from tfpipe.task import options_of
 
 of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
+of_ccd_tracks = partial(typer.Option, rich_help_panel="ccd-tracks")
 
 
 def list_tasks(
@@ -40,6 +41,9 @@ def sample(
     particles: Annotated[
         int | None, of_insolubles(help="In a labelled run, 300 by default.")
     ] = None,
+    exposures: Annotated[int | None, of_ccd_tracks(help="Files, 12 by default.")] = None,
+    tracks: Annotated[int | None, of_ccd_tracks(help="In an exposure, 60 by default.")] = None,
+    frame_px: Annotated[int | None, of_ccd_tracks(help="Side of one, 512 by default.")] = None,
     data: parts.Data = parts.DATA,
     seed: parts.Seed = 0,
     json: parts.Json = False,
@@ -47,6 +51,7 @@ def sample(
     """Draws a small raw data set in the task's own format, with the truth beside it."""
     wanted = {"photos": photos, "px_per_m": px_per_m}
     wanted |= {"runs": runs, "field_runs": field_runs, "particles": particles}
+    wanted |= {"exposures": exposures, "tracks": tracks, "frame_px": frame_px}
     folder = data / "raw" / task
     drawn = samples.draw(task, folder, seed=seed, **wanted)
     parts.done(json, command="sample", task=task, path=folder, **drawn)

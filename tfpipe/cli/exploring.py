@@ -19,6 +19,9 @@ def explore(
         typer.Option(metavar="CLASS", help="Train without it, or without each, to rank scores."),
     ] = None,
     map: Annotated[str, typer.Option(help="umap, or parametric for one that is saved.")] = "umap",
+    blind_to_direction: Annotated[
+        bool, typer.Option("--blind-to-direction", help="Show every picture lying the same way.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder; explore-N beside version N by default.")
     ] = None,
@@ -43,6 +46,7 @@ def explore(
                 out=out or folder.with_name(f"explore-{folder.name}"),
                 leave_out=leave_out,
                 map_kind=map,
+                blind=blind_to_direction,
                 seed=seed,
                 tell=progress,
             )

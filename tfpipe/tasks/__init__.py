@@ -5,10 +5,11 @@ from pathlib import Path
 from tfpipe import python_file
 from tfpipe.errors import UserError
 from tfpipe.task import Task, choose
+from tfpipe.tasks.ccd_tracks import TASK as CCD_TRACKS
 from tfpipe.tasks.insolubles import TASK as INSOLUBLES
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
-TASKS: dict[str, Task] = {task.name: task for task in (MELT_LAYER, INSOLUBLES)}
+TASKS: dict[str, Task] = {task.name: task for task in (MELT_LAYER, INSOLUBLES, CCD_TRACKS)}
 
 
 def find(name: str) -> Task:

@@ -1,0 +1,32 @@
+"""Tracks of particles in exposures of a CCD (seed 001): what left each of them?"""
+
+from tfpipe.task import Task
+from tfpipe.tasks.ccd_tracks.drawing import mark
+from tfpipe.tasks.ccd_tracks.options import Options
+from tfpipe.tasks.ccd_tracks.reading import COLUMNS, METADATA, read
+from tfpipe.tasks.ccd_tracks.survey import survey, survey_new
+
+TASK = Task(
+    name="ccd-tracks",
+    title="tracks of particles in exposures of a CCD: x-ray, muon, electron, ...",
+    expects=(
+        "exposures (.fits, .fit, also .gz or .fz, or .npy) with a labels.csv (exposure, x, y, "
+        "label), or ready-cut clusters: clusters/<id>.csv and labels.csv (id, label, energy_adu)"
+    ),
+    classes=(),
+    image_shape=(64, 64, 1),
+    columns=COLUMNS,
+    metadata=METADATA,
+    options=Options(),
+    survey=survey,
+    read=read,
+    survey_new=survey_new,
+    mark=mark,
+    models=("simple-cnn", "resnet9", "columns-mlp", "image-and-columns", "conv-vae"),
+    table="exposures",
+    objective="balanced_accuracy",
+    # Averages of pixels are no whole numbers, and summed energies pass 65535.
+    image_dtype="float32",
+    augmentation="turns",
+    alike=True,
+)
