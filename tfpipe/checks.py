@@ -6,7 +6,7 @@ import numpy as np
 
 from tfpipe import leaks, manifests
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Survey, Task, split_of
+from tfpipe.task import SPLITS, Survey, Task, placed
 
 
 def classes(task: Task, abouts: list[dict], jobs) -> None:
@@ -53,12 +53,13 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None
       split: fractions and salt.
     """
     fractions, salt = split
-    splits = {s.name: split_of(s.group, fractions=fractions, salt=salt) for s in survey.sources}
+    splits = {s.name: placed(s, fractions=fractions, salt=salt) for s in survey.sources}
     found = [
         f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
         for a, b, why in survey.twins
         if splits[a] != splits[b]
     ]
+    found += _parted(survey, splits)
     prints, groups = {}, {}
     for name in SPLITS:
         inside = [about for about in abouts if about["split"] == name]
@@ -73,3 +74,17 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None
             f"The same thing stands in two splits, so no score could be believed: "
             f"{'; '.join(found[:5])}{more}. Remove one of each pair, or put both in one group."
         )
+
+
+def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
+    """Returns a sentence for each group that the user's own splits part, in the sources' order."""
+    first, found = {}, {}
+    for source in survey.sources:
+        one = first.setdefault(source.group, source.name)
+        if splits[one] != splits[source.name]:
+            found.setdefault(
+                source.group,
+                f"{one} ({splits[one]}) and {source.name} ({splits[source.name]}): both are of "
+                f"the group {source.group}",
+            )
+    return list(found.values())

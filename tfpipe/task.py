@@ -46,6 +46,7 @@ class Source:
       path: the raw file.
       about: whatever the task's `read` needs from the tables.
       also: raw files read along with it, such as the rest of a hundred small pictures.
+      split: "train", "validation" or "test" where the user has decided; "" for that of the group.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Source:
     path: Path
     about: Any = None
     also: tuple[Path, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Survey:
       classes: those found in the folder, in label order, for a task that has none of its own.
       columns: names of the numbers found beside the pictures, for a task that has none of its own.
       image_shape: (height, width, channels), for a task whose options set them; () for the task's.
+      options: as the records are read and new files will be, where some were left to the survey;
+        None for those given.
     """
 
     sources: tuple[Source, ...]
@@ -77,6 +81,7 @@ class Survey:
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
+    options: Any = None
 
 
 class Reading(NamedTuple):
@@ -148,6 +153,7 @@ class Task:
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
       augmentation: how training pictures are changed at random, one of `augmentation.KINDS`.
       pads: whether pictures of other sizes are padded with their background, not stretched.
+      raw: its raw folder where that is the user's own; None for data/raw/<name>.
     """
 
     name: str
@@ -175,6 +181,7 @@ class Task:
     even_exposure: bool = False
     augmentation: str = "slices"
     pads: bool = False
+    raw: Path | None = None
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:
@@ -183,6 +190,16 @@ def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "
     position = int.from_bytes(digest[:8], "big") / 2**64
     train, validation, _ = fractions
     return SPLITS[0 if position < train else 1 if position < train + validation else 2]
+
+
+def placed(source: Source, *, fractions: tuple[float, float, float], salt: str = "") -> str:
+    """Returns the split of a source: the user's where there is one, else that of its group."""
+    return source.split or split_of(source.group, fractions=fractions, salt=salt)
+
+
+def raw_folder(task: Task, data: Path) -> Path:
+    """Returns where a task's raw files lie, by default under the folder of all data."""
+    return task.raw or data / "raw" / task.name
 
 
 def choose(name: str, table: Iterable[str], *, noun: str) -> str:

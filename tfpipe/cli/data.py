@@ -10,7 +10,7 @@ from rich.table import Table
 from tfpipe import samples, state, tasks
 from tfpipe.cli import parts
 from tfpipe.progress import Progress
-from tfpipe.task import options_of
+from tfpipe.task import options_of, raw_folder
 
 of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
@@ -92,7 +92,7 @@ def packed(task: str, packing: parts.Packing) -> dict:
     with Progress(parts.err) as progress:
         manifest = records.pack(
             found,
-            packing.data / "raw" / found.name,
+            raw_folder(found, packing.data),
             packing.data / "records" / found.name,
             options=options,
             split=(shares, packing.salt),
