@@ -77,6 +77,11 @@ def pack(
         _begin(parts, fingerprint=fingerprint)
         jobs = _jobs(task, survey.sources, split=split)
         abouts = _run(jobs, parts, task=task, options=options, progress=progress)
+        joined = checks.joined(survey, abouts, parts)
+        if joined.sources != survey.sources:
+            survey, jobs = joined, _jobs(task, joined.sources, split=split)
+            _begin(parts, fingerprint=f"{fingerprint}, joined")
+            abouts = _run(jobs, parts, task=task, options=options, progress=progress)
         bad = {name: why for about in abouts for name, why in about["bad"].items()}
         if len(bad) > skip_bad:
             reasons = " ".join(bad.values())

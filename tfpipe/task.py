@@ -72,6 +72,8 @@ class Survey:
       image_shape: (height, width, channels), for a task whose options set them; () for the task's.
       options: as the records are read and new files will be, where some were left to the survey;
         None for those given.
+      joins: whether groups that share near-copies are made one, since nobody has said what belongs
+        together; else near-copies across splits fail the run.
     """
 
     sources: tuple[Source, ...]
@@ -82,6 +84,7 @@ class Survey:
     columns: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
     options: Any = None
+    joins: bool = False
 
 
 class Reading(NamedTuple):

@@ -40,14 +40,14 @@ def survey(folder: Path, options: Options) -> Survey:
     rows["group"] = _groups(rows, options)
     twins = ()
     if options.group_from or (rows[["group", "split"]] != "").any(axis=None):
-        names = rows["file"]
-        twins = tuple(
-            (names[a], names[b], "the same file twice") for a, *more in same for b in more
-        )
+        shown = rows["file"].map(files.shown)
+        pairs = [(shown[a], shown[b]) for a, *more in same for b in more]
+        twins = tuple((*pair, "the same file twice") for pair in pairs)
     elif same:
         for a, *more in same:
             rows.loc[[a, *more], "group"] = rows.loc[a, "file"]
         notes.append(f"{len(same)} pictures are there twice or more; each and its copies are one.")
+    is_alone = not (rows["group"] != "").any()
     rows["group"] = rows["group"].where(rows["group"] != "", rows["file"])
     notes += _complete(rows)
     classes, labels = listing.labels_of(rows)
@@ -62,6 +62,7 @@ def survey(folder: Path, options: Options) -> Survey:
         columns=tuple(found.numbers.columns),
         image_shape=shape_of(options),
         options=options,
+        joins=is_alone,
     )
 
 
