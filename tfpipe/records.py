@@ -140,13 +140,9 @@ def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> st
         "split": split,
         "files": sorted(zip(names, sums, strict=True)),
     }
-    told |= {"placed": decided} if (decided := _decided(survey)) else {}
+    decided = [[source.name, source.split] for source in survey.sources if source.split]
+    told |= {"placed": decided} if decided else {}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _decided(survey: Survey) -> list[list[str]]:
-    """Returns source, split of those whose split is the user's."""
-    return [[source.name, source.split] for source in survey.sources if source.split]
 
 
 def _hidden(folder: Path, word: str) -> Path:

@@ -72,8 +72,8 @@ class Survey:
       image_shape: (height, width, channels), for a task whose options set them; () for the task's.
       options: as the records are read and new files will be, where some were left to the survey;
         None for those given.
-      joins: whether groups that share near-copies are made one, since nobody has said what belongs
-        together; else near-copies across splits fail the run.
+      joins: whether groups that share near-copies are made one, where the split is ours; else
+        near-copies across splits fail the run.
     """
 
     sources: tuple[Source, ...]
@@ -156,6 +156,7 @@ class Task:
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
       augmentation: how training pictures are changed at random, one of `augmentation.KINDS`.
       pads: whether pictures of other sizes are padded with their background, not stretched.
+      leaderboard: whether `tfpipe shallow` compares many classifiers, not one of trees.
       raw: its raw folder where that is the user's own; None for data/raw/<name>.
     """
 
@@ -184,6 +185,7 @@ class Task:
     even_exposure: bool = False
     augmentation: str = "slices"
     pads: bool = False
+    leaderboard: bool = False
     raw: Path | None = None
 
 

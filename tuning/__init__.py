@@ -4,12 +4,13 @@ A space is a function of KerasTuner's `hp` that returns keyword arguments of a m
 This package knows nothing of models, data or searches, and imports none of them.
 """
 
-from tuning import image_folder, insolubles, melt_layer
+from tuning import folds, image_folder, insolubles, melt_layer
 from tuning.search import Search as Search
 
 SEARCHES: dict[tuple[str, str], Search] = {
     **{("melt-layer", model): search for model, search in melt_layer.SEARCHES.items()},
     **{("insolubles", model): search for model, search in insolubles.SEARCHES.items()},
+    **{("folds", model): search for model, search in folds.SEARCHES.items()},
 }
 
 

@@ -14,6 +14,7 @@ from tfpipe.task import options_of, raw_folder
 
 of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
+of_folds = partial(typer.Option, rich_help_panel="folds")
 
 
 def list_tasks(
@@ -40,6 +41,8 @@ def sample(
     particles: Annotated[
         int | None, of_insolubles(help="In a labelled run, 300 by default.")
     ] = None,
+    outcrops: Annotated[int | None, of_folds(help="Of each class, 30 by default.")] = None,
+    crops: Annotated[int | None, of_folds(help="Pictures of an outcrop, 4 by default.")] = None,
     data: parts.Data = parts.DATA,
     seed: parts.Seed = 0,
     json: parts.Json = False,
@@ -47,6 +50,7 @@ def sample(
     """Draws a small raw data set in the task's own format, with the truth beside it."""
     wanted = {"photos": photos, "px_per_m": px_per_m}
     wanted |= {"runs": runs, "field_runs": field_runs, "particles": particles}
+    wanted |= {"outcrops": outcrops, "crops": crops}
     folder = data / "raw" / task
     drawn = samples.draw(task, folder, seed=seed, **wanted)
     parts.done(json, command="sample", task=task, path=folder, **drawn)

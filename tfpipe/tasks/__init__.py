@@ -6,10 +6,11 @@ from tfpipe import files, python_file
 from tfpipe.errors import UserError
 from tfpipe.task import Task, choose
 from tfpipe.tasks import image_folder
+from tfpipe.tasks.folds import TASK as FOLDS
 from tfpipe.tasks.insolubles import TASK as INSOLUBLES
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
-TASKS: dict[str, Task] = {task.name: task for task in (MELT_LAYER, INSOLUBLES)}
+TASKS: dict[str, Task] = {task.name: task for task in (MELT_LAYER, INSOLUBLES, FOLDS)}
 
 
 def find(name: str) -> Task:

@@ -39,7 +39,8 @@ def survey(folder: Path, options: Options) -> Survey:
     same = copies.found(found, labels=rows["label"])
     rows["group"] = _groups(rows, options)
     twins = ()
-    if options.group_from or (rows[["group", "split"]] != "").any(axis=None):
+    is_told = bool(options.group_from) or (rows[["group", "split"]] != "").any(axis=None)
+    if is_told:
         shown = rows["file"].map(files.shown)
         pairs = [(shown[a], shown[b]) for a, *more in same for b in more]
         twins = tuple((*pair, "the same file twice") for pair in pairs)
@@ -47,7 +48,6 @@ def survey(folder: Path, options: Options) -> Survey:
         for a, *more in same:
             rows.loc[[a, *more], "group"] = rows.loc[a, "file"]
         notes.append(f"{len(same)} pictures are there twice or more; each and its copies are one.")
-    is_alone = not (rows["group"] != "").any()
     rows["group"] = rows["group"].where(rows["group"] != "", rows["file"])
     notes += _complete(rows)
     classes, labels = listing.labels_of(rows)
@@ -62,7 +62,7 @@ def survey(folder: Path, options: Options) -> Survey:
         columns=tuple(found.numbers.columns),
         image_shape=shape_of(options),
         options=options,
-        joins=is_alone,
+        joins=True,
     )
 
 
