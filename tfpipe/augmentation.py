@@ -54,7 +54,7 @@ def of_photos(seed: int):
     Seed 004's for photographs: a crop of the picture padded by reflection, flips, a shift by up to
     0.4 of the width and half the height, a rotation by up to 10 degrees (nearest pixel), and a
     jitter of brightness, contrast, saturation and hue by a tenth. What a picture lacks then is its
-    own reflection, where the seed has black. The change is a function of seed and batch number alone.
+    own reflection, where the seed has black. All is a function of seed and batch number alone.
     """
 
     def augment(number, batch):

@@ -1,7 +1,6 @@
-"""Tables of features, one row a picture: those that lie ready, and rows that stand in two of them."""
+"""Tables of features, one row a picture: ready ones, and which of their rows are the same."""
 
 import json
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from tfpipe import files, leaks, tables
 from tfpipe.errors import UserError
 from tfpipe.task import SPLITS
 
-LOG = logging.getLogger("tfpipe")
 NAMES = {
     "train": ("features_train.csv",),
     "validation": ("features_val.csv", "features_validation.csv"),

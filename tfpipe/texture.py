@@ -48,8 +48,8 @@ def haralick(grey: np.ndarray) -> np.ndarray:
 def of_matrix(p: np.ndarray) -> np.ndarray:
     """Returns features 1 to 13 of Haralick, Shanmugam & Dinstein (1973), appendix I.
 
-    Entropies are in bits. Feature 10 is the variance of the values of p_{x-y}, as Mahotas and so the
-    seed's tables have it; and the sum variance is about the sum average, where the paper's text
+    Entropies are in bits. Feature 10 is the variance of the values of p_{x-y}, as Mahotas and so
+    the seed's tables have it; and the sum variance is about the sum average, where the paper's text
     has the sum entropy by a misprint.
 
     Args:
@@ -88,8 +88,8 @@ def of_matrix(p: np.ndarray) -> np.ndarray:
 def noise(grey: np.ndarray) -> float:
     """Returns the deviation of the noise in [height, width], in grey levels.
 
-    By the median size of the finest diagonal wavelet coefficients that are not 0 (Donoho & Johnstone
-    1994, section 4.2); nan where all are 0, as an even picture has no noise to be told.
+    By the median size of the finest diagonal wavelet coefficients that are not 0 (Donoho &
+    Johnstone 1994, section 4.2); nan where all are 0, as an even picture has no noise to be told.
     """
     fine = cv2.sepFilter2D(
         grey.astype(np.float64), -1, WAVELET, WAVELET, borderType=cv2.BORDER_REFLECT
