@@ -220,9 +220,11 @@ def test_what_is_wrong_with_a_space_is_said_with_its_line(text, says, data, tmp_
         jobs.plan_of(tiny.job(data, space=space_file(tmp_path, text)))
 
 
-def test_a_task_without_a_space_needs_one(data):
-    with pytest.raises(UserError, match="no search space for simple-cnn on tiny, .* --space"):
-        jobs.plan_of(tiny.job(data, space=None))
+def test_a_task_without_a_space_has_that_of_any_folder_of_pictures_or_needs_one(data):
+    assert jobs.plan_of(tiny.job(data, space=None)).space(jobs.hyperparameters({}))
+    job = replace(tiny.job(data, space=None), model="dense-baseline")
+    with pytest.raises(UserError, match="no search space for dense-baseline on tiny, .* --space"):
+        jobs.plan_of(job)
 
 
 def test_a_space_without_training_leaves_it_to_the_settings(data, tmp_path):

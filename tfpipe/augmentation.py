@@ -1,11 +1,19 @@
 """Random changes to training pictures, as each kind of picture bears them."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
 BRIGHTNESS = 0.15  # a training picture is made up to this share brighter or darker
 TURNS = 8  # of a square: four quarter turns, and their mirror images
 SHIFT_ROWS = 0.06  # and moved along its rows by up to this share of its height (3 of 50 rows)
+
+# Seed 004's, of photographs.
+TURN_DEG = 10.0
+SHIFT = (0.4, 0.5)  # of width and height; its crop's 4 px of 64 are within these
+JITTER = 0.1  # of brightness, contrast, saturation, and hue in turns
+YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
 def of_slices(seed: int):
@@ -78,7 +86,100 @@ def turned(image, way: int):
     return image[:, :: -1 if way & 2 else 1, :: -1 if way & 1 else 1]
 
 
+def of_periodic(seed: int):
+    """Returns a function likewise: turns, and shifts by any number of rows and columns.
+
+    For slices through a periodic box, whose opposite edges meet: what leaves on one side comes back
+    on the other, and nothing changes but where the box was opened.
+    """
+    turn = of_turns(seed)
+
+    def augment(number, batch):
+        inputs, label = turn(number, batch)
+        image = inputs["image"]
+        count = tf.shape(image)[0]
+        # Numbers below 0 are no batch's, so these draws are not those of the turns.
+        key = tf.stack([seed, -1 - tf.cast(number, tf.int32)])
+        shifts = tf.random.stateless_uniform((2, count, 1), seed=key)
+        for axis, shift in ((1, shifts[0]), (2, shifts[1])):
+            side = image.shape[axis]
+            places = tf.range(side) + tf.cast(shift * side, tf.int32)
+            image = tf.gather(image, places % side, axis=axis, batch_dims=1)
+        return {**inputs, "image": image}, label
+
+    return augment
+
+
+def of_photos(seed: int):
+    """Returns a function from (batch number, batch) to the batch with its pictures changed.
+
+    Seed 004's for photographs: a crop of the picture padded by reflection, flips, a shift by up to
+    0.4 of the width and half the height, a rotation by up to 10 degrees (nearest pixel), and a
+    jitter of brightness, contrast, saturation and hue by a tenth. What a picture lacks then is its
+    own reflection, where the seed has black. All is a function of seed and batch number alone.
+    """
+
+    def augment(number, batch):
+        inputs, label = batch
+        image = inputs["image"]
+        draws = tf.random.stateless_uniform(
+            (9, tf.shape(image)[0]), minval=-1.0, seed=tf.stack([seed, tf.cast(number, tf.int32)])
+        )
+        changed = _moved(tf.cast(image, tf.float32), draws[:5])
+        changed = _jittered(changed, draws[5:] * JITTER)
+        if image.dtype.is_integer:
+            changed = tf.round(tf.clip_by_value(changed, 0, image.dtype.max))
+        return {**inputs, "image": tf.cast(changed, image.dtype)}, label
+
+    return augment
+
+
+def _moved(image, draws):
+    """Returns pictures [n, height, width, channels] flipped, shifted and turned by draws [5, n]."""
+    height, width = image.shape[1:3]
+    angle = draws[4] * (TURN_DEG * math.pi / 180)
+    across, down = tf.where(draws[0] < 0, -1.0, 1.0), tf.where(draws[1] < 0, -1.0, 1.0)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    middle = [(width - 1) / 2, (height - 1) / 2]
+    shift = [draws[2] * (SHIFT[0] * width), draws[3] * (SHIFT[1] * height)]
+    # Where each pixel comes from: about the middle turned, flipped, then shifted.
+    rows = [across * cos, -across * sin], [down * sin, down * cos]
+    offsets = [
+        middle[i] - rows[i][0] * middle[0] - rows[i][1] * middle[1] + shift[i] for i in (0, 1)
+    ]
+    zero = tf.zeros_like(cos)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image,
+        transforms=tf.stack([*rows[0], offsets[0], *rows[1], offsets[1], zero, zero], axis=1),
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="NEAREST",
+        fill_mode="REFLECT",
+    )
+
+
+def _jittered(image, draws):
+    """Returns pictures with brightness, contrast, saturation and hue changed by draws [4, n]."""
+    gain, contrast, saturation, hue = tf.unstack(draws[:, :, None, None, None])
+    mean = tf.reduce_mean(image, axis=[1, 2, 3], keepdims=True)
+    image = (mean + (image - mean) * (1 + contrast)) * (1 + gain)
+    if image.shape[-1] != 3:
+        return image
+    # In luma and two differences of colours (YIQ), a hue is an angle and a saturation a length.
+    angle, length = 2 * math.pi * hue[..., 0], 1 + saturation[..., 0]
+    cos, sin = length * tf.cos(angle), length * tf.sin(angle)
+    one, none = tf.ones_like(cos), tf.zeros_like(cos)
+    turn = tf.concat([one, none, none, none, cos, -sin, none, sin, cos], axis=-1)
+    to_yiq = tf.constant(YIQ)
+    whole = tf.linalg.inv(to_yiq) @ tf.reshape(turn, (-1, 3, 3)) @ to_yiq
+    pixels = tf.reshape(image, (-1, image.shape[1] * image.shape[2], 3))
+    return tf.reshape(tf.matmul(pixels, whole, transpose_b=True), tf.shape(image))
+
+
+# By the name that a task gives (`Task.augmentation`).
 KINDS = {
     "slices": of_slices,
     "turns": of_turns,
-}  # by the name that a task gives (`Task.augmentation`)
+    "periodic": of_periodic,
+    "photos": of_photos,
+}

@@ -1,12 +1,13 @@
 """What packed records must pass before they get their name."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from tfpipe import leaks, manifests
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Survey, Task, split_of
+from tfpipe.task import SPLITS, Survey, Task, placed
 
 
 def classes(task: Task, abouts: list[dict], jobs) -> None:
@@ -43,6 +44,35 @@ def classifiable(manifest: dict) -> None:
     )
 
 
+def joined(survey: Survey, abouts: list[dict], parts: Path) -> Survey:
+    """Returns a survey whose groups that share near-copies are one, where it asks for that.
+
+    Args:
+      survey: as the task found it.
+      abouts: what each shard holds.
+      parts: the folder of the shards' perceptual hashes.
+    """
+    if not survey.joins:
+        return survey
+    prints, groups = _prints(abouts, parts)
+    first: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while first.get(group, group) != group:
+            group = first[group]
+        return group
+
+    for a, b in leaks.near(prints, prints):
+        low, high = sorted((root(groups[a]), root(groups[b])))
+        first[high] = low
+    sources = tuple(dataclasses.replace(s, group=root(s.group)) for s in survey.sources)
+    moved = sum(new.group != old.group for new, old in zip(sources, survey.sources, strict=True))
+    if not moved:
+        return survey
+    note = f"{moved} pictures are near-copies of others, and are in one group with them."
+    return dataclasses.replace(survey, sources=sources, notes=(*survey.notes, note))
+
+
 def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None:
     """Raises a UserError that names the pairs if the same thing stands in two splits.
 
@@ -53,19 +83,17 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None
       split: fractions and salt.
     """
     fractions, salt = split
-    splits = {s.name: split_of(s.group, fractions=fractions, salt=salt) for s in survey.sources}
+    splits = {s.name: placed(s, fractions=fractions, salt=salt) for s in survey.sources}
     found = [
         f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
         for a, b, why in survey.twins
         if splits[a] != splits[b]
     ]
+    found += _parted(survey, splits)
     prints, groups = {}, {}
     for name in SPLITS:
         inside = [about for about in abouts if about["split"] == name]
-        packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in inside)
-        rows = np.frombuffer(packed, np.uint8).reshape(-1, leaks.PACKED)
-        prints[name] = leaks.unpacked(rows)
-        groups[name] = np.array([group for about in inside for group in about["groups"]], object)
+        prints[name], groups[name] = _prints(inside, parts)
     found += leaks.crossings(prints, groups)
     if found:
         more = f" and {len(found) - 5} more pairs" if len(found) > 5 else ""
@@ -73,3 +101,24 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None
             f"The same thing stands in two splits, so no score could be believed: "
             f"{'; '.join(found[:5])}{more}. Remove one of each pair, or put both in one group."
         )
+
+
+def _prints(abouts: list[dict], parts: Path) -> tuple[leaks.Prints, np.ndarray]:
+    """Returns what tells the pictures of some shards, and the group of each, [n] object."""
+    packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in abouts)
+    rows = np.frombuffer(packed, np.uint8).reshape(-1, leaks.PACKED)
+    return leaks.unpacked(rows), np.array([g for about in abouts for g in about["groups"]], object)
+
+
+def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
+    """Returns a sentence for each group that the user's own splits part, in the sources' order."""
+    first, found = {}, {}
+    for source in survey.sources:
+        one = first.setdefault(source.group, source.name)
+        if splits[one] != splits[source.name]:
+            found.setdefault(
+                source.group,
+                f"{one} ({splits[one]}) and {source.name} ({splits[source.name]}): both are of "
+                f"the group {source.group}",
+            )
+    return list(found.values())

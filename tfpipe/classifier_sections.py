@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn import metrics
 
-from tfpipe import confidence_sections, gallery, page, plots
+from tfpipe import confidence_sections, gallery, grad_cam_sections, page, plots
 from tfpipe.facts import METRICS, Facts, title_of
 from tfpipe.page import Html, joined, tag
 from tfpipe.sections import MOST_ROWS, by_split, score
@@ -18,6 +18,7 @@ def titled(known: Facts):
         ("Scores of whole layers", layers),
         (f"Mistakes by what the {known.window} shows", gallery.by_kind),
         (f"The most wrong {known.window}s", gallery.gallery),
+        (f"Where it looked in {known.window}s", grad_cam_sections.looked_at),
     )
 
 

@@ -52,7 +52,8 @@ def gallery(known: Facts) -> Html:
     """Returns the most wrong pictures of the test split, and the surest right ones beside them."""
     judged, lists = known.test, _lists(known.test)
     keys = {judged.frame["key"].iloc[i] for _, _, rows in lists for i in rows}
-    found = _pictures(known.records, keys, manifest=known.manifest)
+    images = pixels(known.records, keys, manifest=known.manifest)
+    found = {key: pictures.encode_png(visible.shown(image)) for key, image in images.items()}
     return page.joined(
         *(
             titled(title, [_figure(judged, i, of=of, found=found) for i in rows])
@@ -149,8 +150,8 @@ def _figure(judged: Judged, i: int, *, of: int, found: dict[str, bytes]) -> Html
     return figure(row, told, png=found.get(row["key"]))
 
 
-def _pictures(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, bytes]:
-    """Returns key -> PNG of the test split's pictures of those keys."""
+def pixels(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, np.ndarray]:
+    """Returns key -> [height, width, channels] of the test split's pictures of those keys."""
     paths = [str(folder / s["name"]) for s in manifest["shards"] if s["split"] == "test"]
     names = {name: tf.io.FixedLenFeature((), tf.string) for name in ("key", "image")}
     found = {}
@@ -160,7 +161,7 @@ def _pictures(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, byte
         )
         if key in keys:
             image = tf.io.parse_single_example(record, names)["image"].numpy()
-            found[key] = pictures.encode_png(visible.shown(_pixels(image, manifest=manifest)))
+            found[key] = _pixels(image, manifest=manifest)
     return found
 
 

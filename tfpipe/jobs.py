@@ -83,7 +83,7 @@ def plan_of(job: Job) -> Plan:
       UserError: there is no space for the model, or it names what the builder does not take.
     """
     task = tasks.find(job.task)
-    known = tuning.SEARCHES.get((task.name, job.model))
+    known = tuning.search_of(task.name, job.model)
     if job.space:
         known = _own(Path(job.space), known)
     if known is None:

@@ -133,6 +133,47 @@ def near(one: Prints, other: Prints) -> list[tuple[int, int]]:
     return sorted(found)
 
 
+def same_rows(tables: dict[str, np.ndarray], lines: dict[str, np.ndarray]) -> list[str]:
+    """Names rows of feature tables that are the same in every number, empty cells included.
+
+    Args:
+      tables: split -> [rows, features] float, nan where a cell is empty.
+      lines: split -> [rows] int, the line of each in its file.
+
+    Returns:
+      A sentence for each split with rows that are there twice, and for each two that share some.
+    """
+    found, splits = [], list(tables)
+    known = {split: [row.tobytes() for row in tables[split] + 0.0] for split in splits}
+    for i, one in enumerate(splits):
+        places: dict[bytes, int] = {}
+        for row, line in zip(known[one], lines[one], strict=True):
+            places.setdefault(row, line)
+        again = [
+            f"{line} = {places[row]}"
+            for row, line in zip(known[one], lines[one], strict=True)
+            if places[row] != line
+        ]
+        if again:
+            found.append(f"{len(again)} {one} rows stand in {one} before: lines {_first(again)}.")
+        for other in splits[i + 1 :]:
+            pairs = zip(known[other], lines[other], strict=True)
+            shared = [f"{line} = {places[row]}" for row, line in pairs if row in places]
+            whole = ~np.isnan(tables[other]).any(axis=1)
+            full = sum(row in places for row in np.array(known[other], object)[whole])
+            if shared:
+                found.append(
+                    f"{len(shared)} of {len(known[other])} {other} rows stand in {one} too, "
+                    f"{full} of them without an empty cell: lines {_first(shared)}."
+                )
+    return found
+
+
+def _first(pairs: list[str]) -> str:
+    more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+    return ", ".join(pairs[:5]) + more
+
+
 def _confirmed(one: Prints, other: Prints, signs: np.ndarray) -> np.ndarray:
     """Returns which pairs [n] bool are as large, and alike in fine detail under these signs."""
     left, right = one.fine * signs, other.fine.astype(np.float32)

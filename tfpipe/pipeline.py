@@ -173,7 +173,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         "training": asdict(settings) | {"precision": keras.config.dtype_policy().name},
         "classes": spec.classes,
         "parameters": model.count_params(),
-        "options": asdict(run.options),
+        "options": data.manifest["options"],
         "data": {
             key: data.manifest[key]
             for key in ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")

@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -17,10 +18,11 @@ import pandas as pd
 import tfpipe
 from tfpipe import checks, files, manifests, shards, tables
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Source, Survey, Task, split_of
+from tfpipe.task import SPLITS, Source, Survey, Task, placed
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
+MOST_SHARDS = 64  # of a split; of more sources each has more
 LAYOUT = 2  # raise when the same raw files would give other records
 
 Progress = Callable[[int, int], None]
@@ -58,6 +60,7 @@ def pack(
         another run is packing the same records.
     """
     survey = task.survey(raw, options)
+    options = survey.options or options
     settled = {
         name: getattr(survey, name) or getattr(task, name)
         for name in ("classes", "columns", "image_shape")
@@ -74,6 +77,11 @@ def pack(
         _begin(parts, fingerprint=fingerprint)
         jobs = _jobs(task, survey.sources, split=split)
         abouts = _run(jobs, parts, task=task, options=options, progress=progress)
+        joined = checks.joined(survey, abouts, parts)
+        if joined.sources != survey.sources:
+            survey, jobs = joined, _jobs(task, joined.sources, split=split)
+            _begin(parts, fingerprint=f"{fingerprint}, joined")
+            abouts = _run(jobs, parts, task=task, options=options, progress=progress)
         bad = {name: why for about in abouts for name, why in about["bad"].items()}
         if len(bad) > skip_bad:
             reasons = " ".join(bad.values())
@@ -132,6 +140,8 @@ def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> st
         "split": split,
         "files": sorted(zip(names, sums, strict=True)),
     }
+    decided = [[source.name, source.split] for source in survey.sources if source.split]
+    told |= {"placed": decided} if decided else {}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -180,8 +190,9 @@ def _jobs(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
     fractions, salt = split
     jobs = []
     for name in SPLITS:
-        inside = [s for s in sources if split_of(s.group, fractions=fractions, salt=salt) == name]
-        chunks = [inside[i : i + SOURCES_A_SHARD] for i in range(0, len(inside), SOURCES_A_SHARD)]
+        inside = [s for s in sources if placed(s, fractions=fractions, salt=salt) == name]
+        size = max(SOURCES_A_SHARD, math.ceil(len(inside) / MOST_SHARDS))
+        chunks = [inside[i : i + size] for i in range(0, len(inside), size)]
         for i, chunk in enumerate(chunks):
             stem = f"{task.name.replace('-', '_')}-{name}.tfrecord"
             jobs.append((name, f"{stem}-{i:05d}-of-{len(chunks):05d}", chunk))

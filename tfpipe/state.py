@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tfpipe.task import Task
+from tfpipe.task import Task, raw_folder
 
 
 def of(task: Task, *, data: Path, models: Path) -> dict[str, Any]:
     """Returns what there is to know of a task, in words; imports nothing heavy."""
-    raw, manifest = data / "raw" / task.name, data / "records" / task.name / "manifest.json"
+    raw, manifest = raw_folder(task, data), data / "records" / task.name / "manifest.json"
     saved = [
         f"{path.name}: {', '.join(numbers)}"
         for path in sorted((models / task.name).glob("*"))

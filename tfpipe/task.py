@@ -46,6 +46,7 @@ class Source:
       path: the raw file.
       about: whatever the task's `read` needs from the tables.
       also: raw files read along with it, such as the rest of a hundred small pictures.
+      split: "train", "validation" or "test" where the user has decided; "" for that of the group.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Source:
     path: Path
     about: Any = None
     also: tuple[Path, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class Survey:
       classes: those found in the folder, in label order, for a task that has none of its own.
       columns: names of the numbers found beside the pictures, for a task that has none of its own.
       image_shape: (height, width, channels), for a task whose options set them; () for the task's.
+      options: as the records are read and new files will be, where some were left to the survey;
+        None for those given.
+      joins: whether groups that share near-copies are made one, where the split is ours; else
+        near-copies across splits fail the run.
     """
 
     sources: tuple[Source, ...]
@@ -77,6 +83,8 @@ class Survey:
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
+    options: Any = None
+    joins: bool = False
 
 
 class Reading(NamedTuple):
@@ -153,6 +161,8 @@ class Task:
       mark: (source, its rows of the table of answers, options) -> the source's own picture with the
         answers drawn in, [height, width, 3] uint8 RGB, or None where it has none; for pictures that
         are answered for themselves.
+      leaderboard: whether `tfpipe shallow` compares many classifiers, not one of trees.
+      raw: its raw folder where that is the user's own; None for data/raw/<name>.
     """
 
     name: str
@@ -182,6 +192,8 @@ class Task:
     pads: bool = False
     alike: bool = False
     mark: Callable[[Source, Any, Any], np.ndarray | None] | None = None
+    leaderboard: bool = False
+    raw: Path | None = None
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:
@@ -190,6 +202,16 @@ def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "
     position = int.from_bytes(digest[:8], "big") / 2**64
     train, validation, _ = fractions
     return SPLITS[0 if position < train else 1 if position < train + validation else 2]
+
+
+def placed(source: Source, *, fractions: tuple[float, float, float], salt: str = "") -> str:
+    """Returns the split of a source: the user's where there is one, else that of its group."""
+    return source.split or split_of(source.group, fractions=fractions, salt=salt)
+
+
+def raw_folder(task: Task, data: Path) -> Path:
+    """Returns where a task's raw files lie, by default under the folder of all data."""
+    return task.raw or data / "raw" / task.name
 
 
 def choose(name: str, table: Iterable[str], *, noun: str) -> str:

@@ -4,11 +4,17 @@ A space is a function of KerasTuner's `hp` that returns keyword arguments of a m
 This package knows nothing of models, data or searches, and imports none of them.
 """
 
-from tuning import ccd_tracks, insolubles, melt_layer
+from tuning import ccd_tracks, folds, image_folder, insolubles, melt_layer
 from tuning.search import Search as Search
 
 SEARCHES: dict[tuple[str, str], Search] = {
     **{("melt-layer", model): search for model, search in melt_layer.SEARCHES.items()},
     **{("insolubles", model): search for model, search in insolubles.SEARCHES.items()},
     **{("ccd-tracks", model): search for model, search in ccd_tracks.SEARCHES.items()},
+    **{("folds", model): search for model, search in folds.SEARCHES.items()},
 }
+
+
+def search_of(task: str, model: str) -> Search | None:
+    """Returns how a model is tuned on a task; one without spaces of its own has those of any."""
+    return SEARCHES.get((task, model)) or image_folder.SEARCHES.get(model)

@@ -10,11 +10,12 @@ from rich.table import Table
 from tfpipe import samples, state, tasks
 from tfpipe.cli import parts
 from tfpipe.progress import Progress
-from tfpipe.task import options_of
+from tfpipe.task import options_of, raw_folder
 
 of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
 of_ccd_tracks = partial(typer.Option, rich_help_panel="ccd-tracks")
+of_folds = partial(typer.Option, rich_help_panel="folds")
 
 
 def list_tasks(
@@ -44,6 +45,8 @@ def sample(
     exposures: Annotated[int | None, of_ccd_tracks(help="Files, 12 by default.")] = None,
     tracks: Annotated[int | None, of_ccd_tracks(help="In an exposure, 60 by default.")] = None,
     frame_px: Annotated[int | None, of_ccd_tracks(help="Side of one, 512 by default.")] = None,
+    outcrops: Annotated[int | None, of_folds(help="Of each class, 30 by default.")] = None,
+    crops: Annotated[int | None, of_folds(help="Pictures of an outcrop, 4 by default.")] = None,
     data: parts.Data = parts.DATA,
     seed: parts.Seed = 0,
     json: parts.Json = False,
@@ -52,6 +55,7 @@ def sample(
     wanted = {"photos": photos, "px_per_m": px_per_m}
     wanted |= {"runs": runs, "field_runs": field_runs, "particles": particles}
     wanted |= {"exposures": exposures, "tracks": tracks, "frame_px": frame_px}
+    wanted |= {"outcrops": outcrops, "crops": crops}
     folder = data / "raw" / task
     drawn = samples.draw(task, folder, seed=seed, **wanted)
     parts.done(json, command="sample", task=task, path=folder, **drawn)
@@ -97,7 +101,7 @@ def packed(task: str, packing: parts.Packing) -> dict:
     with Progress(parts.err) as progress:
         manifest = records.pack(
             found,
-            packing.data / "raw" / found.name,
+            raw_folder(found, packing.data),
             packing.data / "records" / found.name,
             options=options,
             split=(shares, packing.salt),

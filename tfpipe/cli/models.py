@@ -13,7 +13,7 @@ from tfpipe.cli import parts
 from tfpipe.cli.data import packed
 from tfpipe.errors import UserError
 from tfpipe.progress import Progress
-from tfpipe.task import choose, options_of
+from tfpipe.task import choose, options_of, raw_folder
 
 
 def tune(
@@ -60,7 +60,7 @@ def tune(
     from tfpipe import jobs, pipeline, searching
 
     job = jobs.Job(
-        task=str(Path(task).resolve()) if task.endswith(".py") else task,
+        task=tasks.lasting(task),
         model=run.model,
         records=str(run.folder.resolve()),
         algorithm=algorithm,
@@ -183,7 +183,7 @@ def _run(
     run = pipeline.Run(
         task=found,
         model=name,
-        raw=packing.data / "raw" / found.name,
+        raw=raw_folder(found, packing.data),
         folder=packing.data / "records" / found.name,
         models=models / found.name / name,
         options=options,

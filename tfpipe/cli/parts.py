@@ -16,7 +16,12 @@ from tfpipe.errors import UserError
 
 err = Console(stderr=True)
 
-TaskName = Annotated[str, typer.Argument(help="Name of the task; `tfpipe tasks` lists them.")]
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        help="Name of the task (`tfpipe tasks` lists them), a folder of pictures, or a .py file."
+    ),
+]
 Data = Annotated[Path, typer.Option(help="Folder that holds raw/TASK and records/TASK.")]
 Models = Annotated[Path, typer.Option(help="Folder of saved versions.")]
 Seed = Annotated[int, typer.Option(help="Of everything random in this run.")]

@@ -1,18 +1,31 @@
-"""The command about boosted trees: shallow."""
+"""The command about boosted trees and other shallow classifiers: shallow."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from tfpipe import tasks
 from tfpipe.cli import parts
 from tfpipe.cli.data import packed
 from tfpipe.progress import Progress
-from tfpipe.task import choose
+from tfpipe.task import Task, choose, raw_folder
 
 
 def shallow(
     task: parts.TaskName,
+    leaderboard: Annotated[
+        bool | None,
+        typer.Option("--leaderboard/--trees", help="Many classifiers, or searched trees."),
+    ] = None,
+    features: Annotated[
+        str, typer.Option(help="Of the leaderboard: columns, texture, hog, lbp, with commas.")
+    ] = "",
+    select: Annotated[
+        int, typer.Option(min=0, help="Of the leaderboard: keep the best features; 0 for all.")
+    ] = 0,
     trials: Annotated[int, typer.Option(min=1, help="Candidates; the published one first.")] = 20,
     folds: Annotated[int, typer.Option(min=2, help="Of cross-validation by whole groups.")] = 5,
     balance: Annotated[
@@ -30,9 +43,16 @@ def shallow(
     seed: parts.Seed = 0,
     json: parts.Json = False,
 ) -> None:
-    """Searches and trains boosted trees on the columns, and exports them as the next version."""
+    """Searches and trains boosted trees on the columns; or compares many classifiers."""
     found = tasks.find(task)
-    packed(task, parts.Packing(option, split, salt, skip_bad, data))
+    packing = parts.Packing(option, split, salt, skip_bad, data)
+    if found.leaderboard if leaderboard is None else leaderboard:
+        kinds = tuple(kind.strip() for kind in features.split(",") if kind.strip())
+        known = _features(found, task, packing, kinds)
+        folder = models / found.name / "leaderboard"
+        _leaderboard(found, known, folder, folds=folds, select=select, seed=seed, json=json)
+        return
+    packed(task, packing)
     from tfpipe import boosting, boosting_search, shallow_versions
     from tfpipe import shallow as shallows
 
@@ -48,3 +68,48 @@ def shallow(
         )
     model = shallow_versions.MODEL
     parts.done(json, command="shallow", task=found.name, **{"model": model, **made})
+
+
+def _features(found: Task, task: str, packing: parts.Packing, kinds: tuple[str, ...]):
+    """Returns the features of ready tables in the raw folder, else those of packed records."""
+    from tfpipe import feature_tables
+
+    raw = raw_folder(found, packing.data)
+    if feature_tables.there(raw):
+        return feature_tables.read(raw)
+    manifest = packed(task, packing)
+    from tfpipe import described
+
+    return described.features(packing.data / "records" / found.name, kinds, manifest=manifest)
+
+
+def _leaderboard(found: Task, features, folder: Path, *, json: bool, **wanted) -> None:
+    """Runs the leaderboard and prints it, validation beside test."""
+    from tfpipe import feature_tables, leaderboard
+
+    for note in features.notes:
+        parts.err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    with Progress(parts.err) as progress:
+        frame = leaderboard.run(features, folder, **wanted, tell=progress)
+    feature_tables.write(features, folder)
+    if json:
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        told = {"notes": features.notes, "features": features.names, "classifiers": rows}
+        parts.done(json, command="shallow", task=found.name, path=folder, **told)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    heads = ("accuracy", "balanced", "ROC AUC", "F1")
+    for heading in ("classifier", *heads, *(f"test {h}" for h in heads), "folds", "s", "note"):
+        table.add_column(heading)
+    for row in frame.to_dict("records"):
+        scores = [
+            f"{row[f'{split}_{metric}']:.3f}"
+            for split in leaderboard.JUDGED
+            for metric in leaderboard.METRICS
+        ]
+        spread = f"{row['fold_accuracy']:.3f} ± {row['fold_accuracy_sd']:.3f}"
+        table.add_row(row["classifier"], *scores, spread, f"{row['seconds']:.2f}", row["note"])
+    console = Console(highlight=False)
+    console.width = max(console.width, 180)
+    console.print(table)
+    console.print(f"table: {folder / 'leaderboard.csv'}", markup=False, soft_wrap=True)

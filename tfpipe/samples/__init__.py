@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfpipe.errors import UserError
-from tfpipe.samples import ccd_tracks, insolubles, melt_layer
+from tfpipe.samples import ccd_tracks, folds, insolubles, melt_layer
 from tfpipe.task import choose
 
 SAMPLES: dict[str, Callable[..., dict]] = {
     "melt-layer": melt_layer.draw,
     "insolubles": insolubles.draw,
     "ccd-tracks": ccd_tracks.draw,
+    "folds": folds.draw,
 }
 
 

@@ -1,0 +1,104 @@
+"""Where a network saw its answer: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D)
+
+
+def heat(
+    model: keras.Model, features: dict[str, np.ndarray], labels: np.ndarray
+) -> np.ndarray | None:
+    """Returns how much each place spoke for a class, [n, height, width] float32, 0..1 in a picture.
+
+    Equations 1 and 2: the last map before pooling, its channels weighted by the mean slope of the
+    class's score before the softmax, and what is negative left out. A picture where nothing spoke
+    for the class is 0 throughout.
+
+    Args:
+      model: a classifier as `models.build` gives it; its body may be a model itself.
+      features: what it takes, "image" [n, height, width, channels] among it.
+      labels: [n] int, the class that each picture is asked of.
+
+    Returns:
+      The maps at the pictures' size; None for a model without a convolution.
+    """
+    last = last_map(model)
+    if last is None:
+        return None
+    head = model.get_layer(_head(model))
+    scored = keras.Model(model.input, head.input)
+    inputs = {name: tf.constant(features[name]) for name in model.input}
+    with tf.GradientTape() as tape, _kept(last, tape) as kept:
+        embedding = scored(inputs, training=False)
+        scores = tf.matmul(tf.cast(embedding, tf.float32), head.kernel) + head.bias
+        if scores.shape[-1] == 1:  # two classes share one unit
+            scores = tf.concat([-scores, scores], axis=1)
+        asked = tf.gather(scores, labels, axis=1, batch_dims=1)
+    maps = kept[-1]
+    slopes = tape.gradient(asked, maps)
+    weights = tf.reduce_mean(slopes, axis=[1, 2], keepdims=True)
+    found = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy().astype(np.float32)
+    height, width = features["image"].shape[1:3]
+    sized = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in found]
+    return np.stack([one / max(float(one.max()), 1e-12) for one in sized])
+
+
+def last_map(model: keras.Model) -> layers.Layer | None:
+    """Returns the layer that gives the last map before pooling, however deep in the model.
+
+    That is the last layer, such as a rectifier or a sum, whose map is as large as that of the last
+    convolution; None where there is no convolution.
+    """
+    every = list(_layers(model))
+    places = [i for i, layer in enumerate(every) if isinstance(layer, CONVOLUTIONS)]
+    if not places:
+        return None
+    size = every[places[-1]].output.shape[1:3]
+    as_large = [layer for layer in every[places[-1] :] if _map_size(layer) == size]
+    return as_large[-1]
+
+
+def _layers(model: keras.Model) -> Iterator[layers.Layer]:
+    """Gives a model's layers in order, those of a model within it in its place."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _map_size(layer: layers.Layer) -> tuple[int, int] | None:
+    """Returns height and width of what a layer gives, None where that is no map."""
+    shape = getattr(layer.output, "shape", ())
+    return shape[1:3] if len(shape) == 4 else None
+
+
+def _head(model: keras.Model) -> str:
+    """Returns the name of the layer that gives the scores, see `parts.head`."""
+    names = {layer.name for layer in model.layers}
+    return "positive" if "positive" in names else "probabilities"
+
+
+@contextmanager
+def _kept(layer: layers.Layer, tape: tf.GradientTape) -> Iterator[list[tf.Tensor]]:
+    """Gives a list that takes what a layer answers, watched by a tape, while this lasts."""
+    found, call = [], layer.call
+
+    def watched(*arguments, **named):
+        answer = call(*arguments, **named)
+        tape.watch(answer)
+        found.append(answer)
+        return answer
+
+    object.__setattr__(layer, "call", watched)  # past Keras, which tracks what is set
+    try:
+        yield found
+    finally:
+        object.__delattr__(layer, "call")

@@ -1,0 +1,51 @@
+"""Any folder of pictures: class folders, or a table of them. What does each show?"""
+
+import re
+import unicodedata
+from pathlib import Path
+
+from tfpipe.task import Task
+from tfpipe.tasks.image_folder.options import Options
+from tfpipe.tasks.image_folder.reading import METADATA, read
+from tfpipe.tasks.image_folder.survey import survey, survey_new
+
+EXPECTS = (
+    "a folder for each class, with pictures (PNG, JPEG, TIFF, ...), in one tree or under train/, "
+    "val/ and test/; or a table with path, label, perhaps group and split, and numbers as columns"
+)
+MODELS = (
+    *("simple-cnn", "resnet18", "image-and-columns", "columns-mlp", "resnet9", "resnet34"),
+    *("resnet50", "vgg16", "conv-autoencoder", "conv-vae"),
+)
+
+
+def of(folder: Path, *, taken: tuple[str, ...] = ()) -> Task:
+    """Returns the task of telling the classes of a folder apart.
+
+    Args:
+      folder: holds class folders, or a table and pictures.
+      taken: names of other tasks.
+    """
+    name = named(folder)
+    return Task(
+        name=f"{name}-pictures" if name in taken else name,
+        title=f"the pictures of the folder {folder.resolve().name}",
+        expects=EXPECTS,
+        classes=(),
+        image_shape=(128, 128, 3),
+        metadata=METADATA,
+        options=Options(),
+        survey=survey,
+        read=read,
+        survey_new=survey_new,
+        models=MODELS,
+        objective="balanced_accuracy",
+        augmentation="photos",
+        raw=folder.resolve(),
+    )
+
+
+def named(folder: Path) -> str:
+    """Returns a folder's name as a task's: lower-case letters without accents, digits, hyphens."""
+    plain = unicodedata.normalize("NFKD", folder.resolve().name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "pictures"

@@ -1,0 +1,53 @@
+"""What a user may set about a folder of pictures: `--option name=value`."""
+
+import re
+from dataclasses import dataclass, field
+
+from tfpipe.errors import UserError
+
+LEAST_PX, MOST_PX = 8, 4096
+
+
+def _option(default, help: str, **rules):
+    return field(default=default, metadata={"help": help, **rules})
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options and their defaults; each field's metadata holds its help."""
+
+    size: str = _option(
+        "",
+        "height x width of the stored pictures, such as 96x128, or one number for both; empty for "
+        "that of most of them, at most 128 px a side",
+    )
+    fit: str = _option(
+        "stretch",
+        "how pictures of another shape come to that size: stretched, padded with their border, or "
+        "cropped to their middle",
+        choices=("stretch", "pad", "crop"),
+    )
+    channels: str = _option(
+        "as found", "whether colours are kept", choices=("as found", "grey", "colour")
+    )
+    group_from: str = _option(
+        "",
+        "regular expression in a picture's file name; what its first bracket holds is the group of "
+        "pictures of the same thing; empty where each picture is of its own",
+    )
+
+
+def shape_of(options: Options) -> tuple[int, int, int]:
+    """Returns (height, width, channels) of options whose size and channels are settled.
+
+    Raises:
+      UserError: the size is none.
+    """
+    match = re.fullmatch(r"(\d{1,5})(?:\s*[x\N{MULTIPLICATION SIGN}]\s*(\d{1,5}))?", options.size)
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if min(height, width) < LEAST_PX or max(height, width) > MOST_PX:
+        raise UserError(
+            f"Option size is {options.size!r}, expected height x width such as 96x128, or one "
+            f"number for both, of {LEAST_PX} to {MOST_PX} px."
+        )
+    return height, width, 1 if options.channels == "grey" else 3
