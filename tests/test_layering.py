@@ -12,6 +12,7 @@ ORDER = (
     *("errors", "files", "rows", "tables", "table_files", "pictures", "visible", "progress"),
     *("task", "python_file", "tasks", "samples", "state", "leaks", "shards", "manifests", "checks"),
     *("records", "balance", "augmentation", "inputs", "models", "precision", "scores"),
+    "quantities",
     *("calibration", "abstention", "prevalence", "schedules", "settings", "compiling", "scoring"),
     *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),
     *("oracles", "trials", "wire", "chief", "crew", "workers", "searching", "searches"),

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfpipe import leaks, manifests
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Survey, Task, split_of
+from tfpipe.task import SPLITS, Survey, Task, split_of_source
 
 
 def classes(task: Task, abouts: list[dict], jobs) -> None:
@@ -53,7 +53,7 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None
       split: fractions and salt.
     """
     fractions, salt = split
-    splits = {s.name: split_of(s.group, fractions=fractions, salt=salt) for s in survey.sources}
+    splits = {s.name: split_of_source(s, fractions=fractions, salt=salt) for s in survey.sources}
     found = [
         f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
         for a, b, why in survey.twins

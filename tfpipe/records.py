@@ -17,7 +17,7 @@ import pandas as pd
 import tfpipe
 from tfpipe import checks, files, manifests, shards, tables
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Source, Survey, Task, split_of
+from tfpipe.task import SPLITS, Source, Survey, Task, split_of_source
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
@@ -63,6 +63,7 @@ def pack(
         for name in ("classes", "columns", "image_shape")
     }
     task = dataclasses.replace(task, **settled)
+    options = survey.options or options
     fingerprint = _fingerprint(task, raw, survey, options=options, split=split)
     with _lock(folder):
         _recover(folder)
@@ -97,6 +98,7 @@ def pack(
             "columns": task.columns,
             "metadata": task.metadata,
             "counts": manifests.counts(task, abouts),
+            "settled": any(source.split for source in survey.sources),
             "groups": {name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
             "sources": {name: [s.name for s in _of(jobs, name)] for name in SPLITS},
             "shards": [
@@ -130,6 +132,7 @@ def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> st
         "names": [task.classes, task.columns, list(task.metadata.items())],
         "options": dataclasses.asdict(options),
         "split": split,
+        "settled": {s.name: s.split for s in survey.sources if s.split},
         "files": sorted(zip(names, sums, strict=True)),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
@@ -180,7 +183,7 @@ def _jobs(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
     fractions, salt = split
     jobs = []
     for name in SPLITS:
-        inside = [s for s in sources if split_of(s.group, fractions=fractions, salt=salt) == name]
+        inside = [s for s in sources if split_of_source(s, fractions=fractions, salt=salt) == name]
         chunks = [inside[i : i + SOURCES_A_SHARD] for i in range(0, len(inside), SOURCES_A_SHARD)]
         for i, chunk in enumerate(chunks):
             stem = f"{task.name.replace('-', '_')}-{name}.tfrecord"

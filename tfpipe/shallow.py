@@ -93,9 +93,20 @@ def train(
         "columns": manifest["columns"],
         "parameters": boosting.leaves(trees),
         "options": manifest["options"],
+        "quantity": task.quantity,
+        "apart": task.apart,
         "data": {
             key: manifest[key]
-            for key in ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
+            for key in (
+                "fingerprint",
+                "counts",
+                "groups",
+                "fractions",
+                "salt",
+                "settled",
+                "notes",
+                "bad",
+            )
         },
         **known.told,
         "random_split_scores": None,

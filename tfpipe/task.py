@@ -46,6 +46,8 @@ class Source:
       path: the raw file.
       about: whatever the task's `read` needs from the tables.
       also: raw files read along with it, such as the rest of a hundred small pictures.
+      split: that the survey settles, such as the test split for a simulation that the user names;
+        "" for the one that the group's name draws.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Source:
     path: Path
     about: Any = None
     also: tuple[Path, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Survey:
       classes: those found in the folder, in label order, for a task that has none of its own.
       columns: names of the numbers found beside the pictures, for a task that has none of its own.
       image_shape: (height, width, channels), for a task whose options set them; () for the task's.
+      options: the task's options, with what was left to the raw folder settled, so that new files
+        are read alike; None where nothing was.
     """
 
     sources: tuple[Source, ...]
@@ -77,6 +82,7 @@ class Survey:
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
+    options: Any = None
 
 
 class Reading(NamedTuple):
@@ -148,6 +154,13 @@ class Task:
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
       augmentation: how training pictures are changed at random, one of `augmentation.KINDS`.
       pads: whether pictures of other sizes are padded with their background, not stretched.
+      arguments: model -> arguments of its builder that hold for this task unless the user or a
+        search gives others.
+      compared: contestants of `comparing.compare`; () for those that follow from the columns.
+      quantity: what the classes' names are values of, such as "z", where they are numbers; then
+        errors are told in them, and what is to be expected.
+      apart: the name of an int64 metadata field that is 1 for pictures that nobody could tell
+        apart; they are counted, and scored by themselves as well. "" for none.
     """
 
     name: str
@@ -175,6 +188,10 @@ class Task:
     even_exposure: bool = False
     augmentation: str = "slices"
     pads: bool = False
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    compared: tuple[str, ...] = ()
+    quantity: str = ""
+    apart: str = ""
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:
@@ -183,6 +200,11 @@ def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "
     position = int.from_bytes(digest[:8], "big") / 2**64
     train, validation, _ = fractions
     return SPLITS[0 if position < train else 1 if position < train + validation else 2]
+
+
+def split_of_source(source: Source, *, fractions: tuple[float, float, float], salt: str) -> str:
+    """Returns the split that the survey settled for a source, or else that of its group."""
+    return source.split or split_of(source.group, fractions=fractions, salt=salt)
 
 
 def choose(name: str, table: Iterable[str], *, noun: str) -> str:

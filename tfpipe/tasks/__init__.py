@@ -6,9 +6,12 @@ from tfpipe import python_file
 from tfpipe.errors import UserError
 from tfpipe.task import Task, choose
 from tfpipe.tasks.insolubles import TASK as INSOLUBLES
+from tfpipe.tasks.ionization import ESCAPE_FRACTION, REDSHIFT
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
-TASKS: dict[str, Task] = {task.name: task for task in (MELT_LAYER, INSOLUBLES)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (MELT_LAYER, INSOLUBLES, REDSHIFT, ESCAPE_FRACTION)
+}
 
 
 def find(name: str) -> Task:
