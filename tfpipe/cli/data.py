@@ -14,6 +14,7 @@ from tfpipe.task import options_of
 
 of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
+of_ionization = partial(typer.Option, rich_help_panel="ionization")
 
 
 def list_tasks(
@@ -40,6 +41,8 @@ def sample(
     particles: Annotated[
         int | None, of_insolubles(help="In a labelled run, 300 by default.")
     ] = None,
+    simulations: Annotated[int | None, of_ionization(help="Seeds, 3 by default.")] = None,
+    cells: Annotated[int | None, of_ionization(help="A side, 40 by default.")] = None,
     data: parts.Data = parts.DATA,
     seed: parts.Seed = 0,
     json: parts.Json = False,
@@ -47,6 +50,7 @@ def sample(
     """Draws a small raw data set in the task's own format, with the truth beside it."""
     wanted = {"photos": photos, "px_per_m": px_per_m}
     wanted |= {"runs": runs, "field_runs": field_runs, "particles": particles}
+    wanted |= {"simulations": simulations, "cells": cells}
     folder = data / "raw" / task
     drawn = samples.draw(task, folder, seed=seed, **wanted)
     parts.done(json, command="sample", task=task, path=folder, **drawn)

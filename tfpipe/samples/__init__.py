@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfpipe.errors import UserError
-from tfpipe.samples import insolubles, melt_layer
+from tfpipe.samples import insolubles, ionization, melt_layer
 from tfpipe.task import choose
 
 SAMPLES: dict[str, Callable[..., dict]] = {
     "melt-layer": melt_layer.draw,
     "insolubles": insolubles.draw,
+    "ionization-redshift": ionization.draw,
+    "ionization-escape-fraction": ionization.draw,
 }
 
 

@@ -15,8 +15,8 @@ from tfpipe.tasks.ionization import formats
 
 TABLE = "cubes.csv"
 EXPECTED = (
-    "cubes as .npy, .npz, HDF5 of 21cmFAST 3, or float32 whose name ends as in _200_300Mpc (cells a "
-    "side, Mpc a side)"
+    "cubes as .npy, .npz, HDF5 of 21cmFAST 3, or float32 whose name ends as in _200_300Mpc (cells "
+    "a side, Mpc a side)"
 )
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _IN_NAMES = {

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def power(slices: np.ndarray, *, cell_mpc: float) -> np.ndarray:
-    """Returns the power of each wave, [n, side, side] float64, mK^2 Mpc^2, in numpy's order of waves.
+    """Returns the power of each wave, [n, side, side] float64, mK^2 Mpc^2, in numpy's order.
 
     P(k) = |sum of T exp(-ikx) dA|^2 / A, so that the sum over all waves but the constant one,
     divided by the area A, is the variance (Parseval).
