@@ -19,11 +19,26 @@ ORDER = (
     *("importance", "parity", "export", "saved", "answering", "reconstructions", "naive"),
     *("predict", "evaluation", "facts", "measured", "boosting", "boosting_search", "page", "plots"),
     *("comparison_plot", "confidence_plots", "shap_plots", "parallel", "scripted", "search_page"),
-    *("sections", "gallery", "confidence_sections", "classifier_sections", "autoencoder_sections"),
+    *(
+        "sections",
+        "gallery",
+        "confidence_sections",
+        "value_sections",
+        "classifier_sections",
+        "autoencoder_sections",
+    ),
     *("shallow_sections", "report", "pipeline", "appearance", "nuisance", "novelty", "candidates"),
     *("maps", "parametric_map", "observations", "subjects", "leave_out", "findings", "map_plots"),
     *("explore_map", "explore_page", "explore_files", "explore", "shallow_versions"),
-    *("contact_sheets", "exchange", "certainty", "picture_answers", "shallow", "comparing"),
+    *(
+        "contact_sheets",
+        "exchange",
+        "certainty",
+        "picture_answers",
+        "shallow",
+        "contestants",
+        "comparing",
+    ),
     *("serve", "doctor", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +15,10 @@ from tfpipe import (
     boosting,
     boosting_search,
     calibration,
+    inputs,
     manifests,
     measured,
+    quantities,
     report,
     saved,
     scores,
@@ -84,6 +87,7 @@ def train(
     trees = boosting.fit(learnt, **told, balanced=plan.balance, seed=plan.seed)
     unseen = learnt.labels, boosting_search.crossed(learnt, **told, plan=plan)
     known = judged(trees, parts, unseen, classes=names, min_precision=min_precision)
+    known = _in_numbers(replace(task, classes=names), known, records, manifest=manifest)
     tell("export", {})
     card = {
         "task": task.name,
@@ -182,6 +186,21 @@ def judged(
         },
     }
     return Judgement(card, pd.concat(frames, ignore_index=True))
+
+
+def _in_numbers(task: Task, known: Judgement, records: Path, *, manifest: dict) -> Judgement:
+    """Returns a judgement with what a task's `quantity` and `apart` ask for besides."""
+    frames = []
+    for split, frame in known.predictions.groupby("split", sort=False):
+        likely = frame[[f"p_{name}" for name in task.classes]].to_numpy()
+        labels = frame["label"].to_numpy()
+        own, apart = labels >= 0, None
+        if task.apart:
+            apart = inputs.marks_of(records, (split,), task.apart, manifest=manifest)[own]
+        told = quantities.told(task, labels[own], likely[own], apart=apart)
+        known.told["scores"][split] |= told
+        frames.append(quantities.with_expected(frame, task, likely))
+    return known._replace(predictions=pd.concat(frames, ignore_index=True))
 
 
 def _frame(split: str, examples: Measured, likely: np.ndarray, classes) -> pd.DataFrame:
