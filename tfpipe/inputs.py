@@ -150,7 +150,7 @@ def _field(folder, splits, name: str, dtype, *, manifest: dict, shape=()) -> np.
 
 
 def marks_of(folder: Path, splits: tuple[str, ...], name: str, *, manifest: dict) -> np.ndarray:
-    """Returns which of some splits' examples [n] bool have 1 in an int64 metadata field, in order."""
+    """Returns which of some splits' examples [n] bool have 1 in an int64 field, in order."""
     return _field(folder, splits, name, tf.int64, manifest=manifest) == 1
 
 

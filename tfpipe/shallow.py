@@ -74,6 +74,9 @@ def train(
     parts = {split: measured.read(records, (split,), manifest=manifest) for split in SPLITS}
     names = tuple(manifest["classes"])
     measured.check(parts, classes=names)
+    if not plan.folds:
+        groups = len(np.unique(parts["train"].labelled.groups))
+        plan = replace(plan, folds=min(boosting_search.FOLDS, max(2, groups)))
     learnt = parts["train"].labelled
     best = boosting_search.search(
         learnt,

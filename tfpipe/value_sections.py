@@ -45,8 +45,8 @@ def _values(known: Facts) -> Html | None:
             numbers = (value[own].mean(), value[own].std(), error)
             rows.append((name, int(own.sum()), *map(page.number, numbers)))
     text = (
-        f"The classes are values of {unit}, so a neighbour is a smaller mistake than a far one. What "
-        "is expected is the mean of the values by the model's probabilities."
+        f"The classes are values of {unit}, so a neighbour is a smaller mistake than a far one. "
+        "What is expected is the mean of the values by the model's probabilities."
     )
     there = [name for name in ERRORS if name in known.card["scores"]["test"]]
     headings = (f"true {unit}", f"{known.window}s", "expected", "deviation", "mean absolute error")
@@ -60,9 +60,9 @@ def _apart(known: Facts) -> Html | None:
     scores = known.card["scores"]["test"]
     count, total = scores[f"examples_{name}"], scores["examples"]
     text = (
-        f"{count:,} of the {total:,} test {known.window}s are marked {name.replace('_', ' ')}: they "
-        "are alike whatever their class, so nobody can tell them apart, and the accuracy on them is "
-        "luck and habit. The others show what the model can do."
+        f"{count:,} of the {total:,} test {known.window}s are marked {name.replace('_', ' ')}: "
+        "they are alike whatever their class, so nobody can tell them apart, and the accuracy on "
+        "them is luck and habit. The others show what the model can do."
     )
     metrics = [f"examples_{name}", f"accuracy_{name}", "accuracy_of_others"]
     metrics += [ERRORS[-1]] if ERRORS[-1] in scores else []

@@ -14,7 +14,12 @@ from tfpipe.task import choose
 def shallow(
     task: parts.TaskName,
     trials: Annotated[int, typer.Option(min=1, help="Candidates; the published one first.")] = 20,
-    folds: Annotated[int, typer.Option(min=2, help="Of cross-validation by whole groups.")] = 5,
+    folds: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of cross-validation by whole groups; 0: 5, or one a group if few."
+        ),
+    ] = 0,
     balance: Annotated[
         str, typer.Option(help="Against rare classes: weights or none.")
     ] = "weights",

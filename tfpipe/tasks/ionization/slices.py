@@ -56,11 +56,6 @@ def _along(cells, axis: int, cube: Cube, label: int, source: Source, options, ed
             f"{cube.about} has {len(cells)} slices of {cube.side} x {cube.side}, so it can be "
             "sliced along axis 0 only. Give --option axes=0."
         )
-    if cube.side < options.side:
-        raise UserError(
-            f"{cube.about} has {cube.side} cells a side, expected {options.side} or more, as the "
-            "model takes."
-        )
     indices = taken(cube, source.about.part, options)
     slices = np.moveaxis(cells, axis, 0)[indices]
     examples = []

@@ -221,4 +221,4 @@ def taken(cube: Cube, part: Part, options: Options) -> np.ndarray:
     step = max(1, round(options.every * cube.slices / cube.side))
     box_mpc = cube.side * cube.cell_mpc(options.cell_mpc)
     inside = part.slices(cube.slices, gap=options.gap_mpc / box_mpc)
-    return inside[inside % step == 0]
+    return inside[::step]
