@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe import comparing
+from tfpipe import comparing, contestants
 from tfpipe.errors import UserError
 from tfpipe.settings import Settings
 from tfpipe.task import Reading
@@ -79,9 +79,9 @@ def test_the_summary_has_means_and_deviations(frame):
 
 
 def test_columns_pictures_and_both_are_compared_where_there_are_columns():
-    found = comparing.contestants(TASKS["insolubles"], ("length_um",))
+    found = contestants.usual(TASKS["insolubles"], ("length_um",))
     assert found == ("xgboost", "image-and-columns", "columns-mlp", "resnet18")
-    assert comparing.contestants(TASKS["melt-layer"], ()) == ("simple-cnn",)
+    assert contestants.usual(TASKS["melt-layer"], ()) == ("simple-cnn",)
 
 
 def test_trees_without_columns_are_refused(tmp_path):

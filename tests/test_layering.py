@@ -12,6 +12,7 @@ ORDER = (
     *("errors", "files", "rows", "tables", "table_files", "pictures", "visible", "progress"),
     *("task", "python_file", "tasks", "samples", "state", "leaks", "shards", "manifests", "checks"),
     *("records", "balance", "augmentation", "inputs", "models", "precision", "scores"),
+    "quantities",
     *("calibration", "abstention", "prevalence", "schedules", "settings", "compiling", "scoring"),
     *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),
     *("oracles", "trials", "wire", "chief", "crew", "workers", "searching", "searches"),
@@ -37,6 +38,7 @@ ORDER = (
         "gallery",
         "grad_cam_sections",
         "confidence_sections",
+        "value_sections",
         "classifier_sections",
         "autoencoder_sections",
     ),
@@ -44,7 +46,15 @@ ORDER = (
     *("directions", "maps", "parametric_map", "observations", "subjects", "blindness"),
     *("leave_out", "findings", "map_plots"),
     *("explore_map", "explore_page", "explore_files", "explore", "shallow_versions"),
-    *("contact_sheets", "exchange", "certainty", "picture_answers", "shallow", "comparing"),
+    *(
+        "contact_sheets",
+        "exchange",
+        "certainty",
+        "picture_answers",
+        "shallow",
+        "contestants",
+        "comparing",
+    ),
     *("serve", "doctor", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.

@@ -26,6 +26,7 @@ from tfpipe.measured import Measured
 from tuning import columns as tuned
 
 LOG = logging.getLogger("tfpipe")
+FOLDS = 5
 
 
 class Plan(NamedTuple):
@@ -33,13 +34,13 @@ class Plan(NamedTuple):
 
     Attributes:
       trials: candidates.
-      folds: of cross-validation, at least 2.
+      folds: of cross-validation, at least 2; 0 for `FOLDS`, or one a group where these are few.
       balance: one of `boosting.BALANCES`.
       seed: of candidates, folds and trees.
     """
 
     trials: int = 20
-    folds: int = 5
+    folds: int = FOLDS
     balance: str = "weights"
     seed: int = 0
 

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn import metrics
 
-from tfpipe import confidence_sections, gallery, grad_cam_sections, page, plots
+from tfpipe import confidence_sections, gallery, grad_cam_sections, page, plots, value_sections
 from tfpipe.facts import METRICS, Facts, title_of
 from tfpipe.page import Html, joined, tag
 from tfpipe.sections import MOST_ROWS, by_split, score
@@ -14,6 +14,7 @@ def titled(known: Facts):
     return (
         (f"Scores of single {known.window}s", curves),
         ("Scores of each class", classes),
+        *value_sections.titled(known),
         *confidence_sections.titled(known),
         ("Scores of whole layers", layers),
         (f"Mistakes by what the {known.window} shows", gallery.by_kind),
@@ -27,7 +28,8 @@ def tiles(known: Facts) -> list[tuple[str, Html]]:
     scores = known.card["scores"]["test"]
     if len(known.card["classes"]) != 2:
         names = ("accuracy", "balanced_accuracy", "macro_f1", "macro_average_precision")
-        return [(title_of(name), score(name, scores)) for name in names if name in scores]
+        named = [(title_of(name), score(name, scores)) for name in names if name in scores]
+        return [*named, *value_sections.tile(known)]
     first = f"Average precision of {known.window}s"
     named = [(first, score("average_precision", scores))]
     if "layer_f1" in scores:

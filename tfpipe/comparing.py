@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +20,28 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-import tuning.columns
 from tfpipe import (
-    boosting,
     comparison_plot,
-    compiling,
+    contestants,
     files,
     folds,
     jobs,
-    measured,
     naive,
+    quantities,
     scores,
-    scoring,
     tables,
-    training,
 )
+from tfpipe.contestants import TREES
 from tfpipe.errors import UserError
-from tfpipe.models import AUTOENCODERS, build
+from tfpipe.models import build
 from tfpipe.models.parts import Spec
 from tfpipe.precision import compute_policy
 from tfpipe.settings import Data, Settings
 from tfpipe.task import Task
 
 LOG = logging.getLogger("tfpipe")
-TREES = "xgboost"
 METRICS = ("accuracy", "balanced_accuracy", "log_loss")
-
-
-def contestants(task: Task, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the models that are compared by default: of columns, of pictures, of both.
-
-    Bodies that begin with given weights are compared when they are asked for.
-    """
-    own = [name for name in task.models if "weights" not in jobs.arguments_of(name)]
-    networks = [name for name in own if name not in AUTOENCODERS]
-    pictures = [name for name in networks if "columns" not in name][:1]
-    with_columns = [name for name in networks if "columns" in name]
-    return (*((TREES,) if columns else ()), *(with_columns if columns else ()), *pictures)
+ERROR = "mean_absolute_error"  # where classes are numbers
 
 
 def compare(
@@ -64,7 +49,7 @@ def compare(
     records: Path,
     *,
     names: tuple[str, ...],
-    count: int,
+    count: int | None,
     settings: Settings,
     models: Path,
     quick: bool = False,
@@ -76,27 +61,28 @@ def compare(
     Args:
       task: the question.
       records: its packed records; the test split stays unseen.
-      names: models, `TREES` among them where there are columns.
-      count: folds.
+      names: contestants, see `contestants.known`; `TREES` where there are columns.
+      count: folds; None for five, or as many as there are groups.
       settings: how networks are trained; their rate falls to 0 over the epochs.
       models: saved_models/<task>; results gather in its comparison/.
-      quick: whether networks are as small as quick searches have them, else as published. What
-        searches found is not used: they looked at some of the groups that judge here.
+      quick: whether networks are as small as quick searches have them, else as published.
       fixed: values that hold in every network that has such an argument.
       tell: told ("compare", what is being done).
 
     Returns:
       A row for each model and fold: model, fold, examples, accuracy, balanced_accuracy, log_loss,
-      seconds of training, megabytes of weights.
+      mean_absolute_error where classes are numbers, seconds of training, megabytes of weights.
     """
-    data, spec = jobs.opened(task, records, model=names[0], is_checked=False)
+    data, spec = jobs.opened(task, records, model=task.models[0], is_checked=False)
+    task = replace(task, classes=spec.classes)
     if not spec.columns and TREES in names:
         raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
+    count = count or folds.usual(data)
     parts = folds.of(data, spec, count)
     kept = _Kept(models / "comparison" / "results.jsonl")
     rows = []
     for name in names:
-        arguments = _arguments(task, name, quick=quick, fixed=fixed or {})
+        arguments = contestants.arguments(task, name, quick=quick, fixed=fixed or {})
         for number, (own, known) in enumerate(parts, start=1):
             told = {
                 **{"model": name, "fold": number, "folds": count, "arguments": arguments},
@@ -105,7 +91,7 @@ def compare(
             row = kept.find(told)
             if row is None:
                 tell("compare", {"done": len(rows), "total": count * len(names)})
-                row = _judged(name, own, known, arguments=arguments, settings=settings)
+                row = _judged(task, name, (own, known), arguments=arguments, settings=settings)
                 kept.add(told, row)
             rows.append({"model": name, "fold": number, **row})
     frame = pd.DataFrame(rows)
@@ -128,12 +114,12 @@ def claimed(
       fixed: likewise.
 
     Returns:
-      The accuracy, see `naive`; None for trees, or where pictures are too few.
+      The accuracy, see `naive`; None for what is no network, or where pictures are too few.
     """
-    if name == TREES:
+    if contestants.network_of(name) != name:
         return None
     data, spec = jobs.opened(task, records, model=name, is_checked=True)
-    arguments = _arguments(task, name, quick=quick, fixed=fixed)
+    arguments = contestants.arguments(task, name, quick=quick, fixed=fixed)
     keras.config.set_dtype_policy(compute_policy("auto"))
     made = naive.random_split_scores(lambda: build(name, spec, arguments), data, settings=settings)
     return made and made["accuracy"]
@@ -144,28 +130,26 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, own in frame.groupby("model", sort=False):
         row: dict[str, Any] = {"model": name, "folds": len(own)}
-        for metric in METRICS:
+        for metric in metrics_of(own):
             row |= {metric: own[metric].mean(), f"{metric}_sd": own[metric].std(ddof=1)}
         row |= {"seconds": own["seconds"].mean(), "megabytes": own["megabytes"].mean()}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _arguments(task: Task, name: str, *, quick: bool, fixed: dict[str, Any]) -> dict[str, Any]:
-    """Returns a builder's arguments, {} for the published ones."""
-    if name == TREES:
-        return tuning.columns.PUBLISHED
-    known = tuning.SEARCHES.get((task.name, name))
-    arguments = known.quick_space(jobs.hyperparameters({})) if quick and known else {}
-    taken = jobs.arguments_of(name)
-    return arguments | {key: value for key, value in fixed.items() if key in taken}
+def metrics_of(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Returns the scores that a comparison has."""
+    return (*METRICS, *((ERROR,) if ERROR in frame else ()))
 
 
-def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> dict:
+def _judged(
+    task: Task, name: str, fold: tuple[Data, Spec], *, arguments: dict, settings: Settings
+) -> dict:
     """Trains one model on a fold's groups and judges it on the others."""
     began = time.perf_counter()
-    judging = _trees if name == TREES else _network
-    labels, likely, megabytes = judging(name, data, spec, arguments=arguments, settings=settings)
+    labels, likely, megabytes = contestants.judge(
+        name, *fold, arguments=arguments, settings=settings
+    )
     seconds = time.perf_counter() - began
     known = labels >= 0
     labels, likely = labels[known], likely[known].astype(float)
@@ -175,33 +159,14 @@ def _judged(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Set
         "accuracy": float((likely.argmax(axis=1) == labels).mean()),
         "balanced_accuracy": scores.balanced_accuracy(labels, likely),
         "log_loss": float(metrics.log_loss(labels, likely, labels=np.arange(likely.shape[1]))),
+        **{
+            key: value
+            for key, value in quantities.told(task, labels, likely).items()
+            if key == ERROR
+        },
         "seconds": seconds,
         "megabytes": megabytes,
     }
-
-
-def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
-    keras.backend.clear_session()
-    keras.config.set_dtype_policy(compute_policy("auto"))
-    keras.utils.set_random_seed(settings.seed)
-    model = build(name, spec, arguments)
-    compiling.prepare(model, data, settings=settings)
-    training.fit(model, data, settings=settings)
-    labels, likely = scoring.predicted(model, data, data.validation)
-    return labels, likely, 4 * model.count_params() / 2**20
-
-
-def _trees(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
-    every = measured.read(data.folder, data.train.splits, manifest=data.manifest)
-    asked = every.only(data.validation.chosen)
-    trees = boosting.fit(
-        every.only(data.train.chosen).labelled,
-        classes=len(spec.classes),
-        arguments=arguments,
-        seed=settings.seed,
-    )
-    size = len(trees.save_raw("ubj"))
-    return asked.labels, boosting.classify(trees, asked.columns), size / 2**20
 
 
 class _Kept:

@@ -13,7 +13,16 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tfpipe import abstention, answering, calibration, export, inputs, reconstructions, scores
+from tfpipe import (
+    abstention,
+    answering,
+    calibration,
+    export,
+    inputs,
+    quantities,
+    reconstructions,
+    scores,
+)
 from tfpipe.errors import UserError
 from tfpipe.models import reconstructs
 from tfpipe.models.parts import soften
@@ -102,7 +111,10 @@ def evaluate(
         found = _judged(task, seen[split], thresholds)
         told[split] |= found.scores if found else {}
         frame = described(data, split, labels)
+        apart = frame[task.apart].to_numpy()[known] == 1 if task.apart else None
+        told[split] |= quantities.told(task, labels[known], likely[known], apart=apart)
         frame[[f"p_{name}" for name in task.classes]] = likely
+        frame = quantities.with_expected(frame, task, likely)
         frames.append(frame)
     realised = abstention.realised(labels[known], likely[known], needed)
     abstained["test"] = {

@@ -18,6 +18,7 @@ from tfpipe.models.parts import Spec
 from tfpipe.settings import Data
 
 SPLITS = ("train", "validation")
+USUAL = 5
 
 
 def of(data: Data, spec: Spec, count: int) -> list[tuple[Data, Spec]]:
@@ -52,6 +53,15 @@ def of(data: Data, spec: Spec, count: int) -> list[tuple[Data, Spec]]:
         stats = _statistics([sums[group] for group in np.unique(groups[~held])])
         found.append((own, replace(spec, **stats)))
     return found
+
+
+def usual(data: Data) -> int:
+    """Returns how many folds are made where nobody says: five, or one a group where these are few.
+
+    With one group there are still two, which `of` refuses.
+    """
+    groups = inputs.groups_of(data.folder, SPLITS, manifest=data.manifest)
+    return min(USUAL, max(2, len(np.unique(groups))))
 
 
 def _check(labels, held, spec: Spec, *, number: int, count: int) -> None:

@@ -149,6 +149,11 @@ def _field(folder, splits, name: str, dtype, *, manifest: dict, shape=()) -> np.
     return np.concatenate([*values.as_numpy_iterator()])
 
 
+def marks_of(folder: Path, splits: tuple[str, ...], name: str, *, manifest: dict) -> np.ndarray:
+    """Returns which of some splits' examples [n] bool have 1 in an int64 field, in order."""
+    return _field(folder, splits, name, tf.int64, manifest=manifest) == 1
+
+
 def size(part: Part, *, manifest: dict) -> int:
     """Returns how many examples a part has, labelled or not."""
     if part.chosen is not None:

@@ -100,7 +100,7 @@ def plan_of(job: Job) -> Plan:
     arguments, values = fixed_parts(job.fixed, model=job.model)
     space = known.quick_space if job.quick else known.space
     plan = Plan(
-        space=lambda hp: space(hp) | arguments,
+        space=lambda hp: task.arguments.get(job.model, {}) | space(hp) | arguments,
         training=lambda hp: known.training(hp) | values,
         algorithm=choose(job.algorithm, ALGORITHMS, noun="search algorithm"),
         max_epochs=job.trial_epochs or (known.quick_max_epochs if job.quick else known.max_epochs),

@@ -15,6 +15,7 @@ from tfpipe import (
     facts,
     pictures,
     prevalence,
+    quantities,
     saved,
     shallow_versions,
     table_files,
@@ -92,6 +93,7 @@ def predict(
                 likely = loaded.classify(images, numbers)
                 told = pd.DataFrame([_about(example) for example in examples])
                 told = pd.concat([told, judge.told(likely)], axis=1)
+                told = quantities.with_expected(told, task, likely)
                 if wanted.embedding:
                     told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
                 write(told, images)

@@ -108,7 +108,8 @@ def train(run: Run) -> dict[str, Any]:
     data, spec = opened(run)
     _policy(run)
     best = search.read_best(run.models / "search")
-    arguments = (best["model"] if best else {}) | model_part(run)
+    base = run.task.arguments.get(run.model, {})
+    arguments = base | (best["model"] if best else {}) | model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
     return _train(run, data, spec, arguments, _to_the_end(run.settings, values), best)
 
@@ -174,9 +175,20 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         "classes": spec.classes,
         "parameters": model.count_params(),
         "options": data.manifest["options"],
+        "quantity": run.task.quantity,
+        "apart": run.task.apart,
         "data": {
             key: data.manifest[key]
-            for key in ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
+            for key in (
+                "fingerprint",
+                "counts",
+                "groups",
+                "fractions",
+                "salt",
+                "settled",
+                "notes",
+                "bad",
+            )
         },
         "thresholds": known.thresholds,
         "scores": known.scores,

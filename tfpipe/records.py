@@ -66,6 +66,7 @@ def pack(
         for name in ("classes", "columns", "image_shape")
     }
     task = dataclasses.replace(task, **settled)
+    options = survey.options or options
     fingerprint = _fingerprint(task, raw, survey, options=options, split=split)
     with _lock(folder):
         _recover(folder)
@@ -105,6 +106,7 @@ def pack(
             "columns": task.columns,
             "metadata": task.metadata,
             "counts": manifests.counts(task, abouts),
+            "settled": any(source.split for source in survey.sources),
             "groups": {name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
             "sources": {name: [s.name for s in _of(jobs, name)] for name in SPLITS},
             "shards": [

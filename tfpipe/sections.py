@@ -92,10 +92,13 @@ def data(known: Facts) -> Html:
     rows.append(("all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
     shares = " / ".join(f"{100 * share:g}" for share in about["fractions"])
     salt = f", drawn with the salt {about['salt']!r}" if about["salt"] else ""
+    shared = f"The {known.photo}s were shared out {shares} %{salt}."
+    if about.get("settled"):
+        shared = f"Which {known.photo}s teach and which test was settled by hand, see below."
     notes = [tag("li", note) for note in about["notes"]]
     return joined(
         page.table(("split", f"{known.photo}s", *classes, f"{known.window}s"), rows),
-        tag("p", f"The {known.photo}s were shared out {shares} %{salt}.", class_="soft"),
+        tag("p", shared, class_="soft"),
         joined(tag("h3", "Left out"), tag("ul", *notes)) if notes else None,
         listed(("unreadable file", "why"), list(about["bad"].items()), rest="manifest.json"),
     )

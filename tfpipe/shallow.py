@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +15,10 @@ from tfpipe import (
     boosting,
     boosting_search,
     calibration,
+    inputs,
     manifests,
     measured,
+    quantities,
     report,
     saved,
     scores,
@@ -71,6 +74,9 @@ def train(
     parts = {split: measured.read(records, (split,), manifest=manifest) for split in SPLITS}
     names = tuple(manifest["classes"])
     measured.check(parts, classes=names)
+    if not plan.folds:
+        groups = len(np.unique(parts["train"].labelled.groups))
+        plan = replace(plan, folds=min(boosting_search.FOLDS, max(2, groups)))
     learnt = parts["train"].labelled
     best = boosting_search.search(
         learnt,
@@ -84,6 +90,7 @@ def train(
     trees = boosting.fit(learnt, **told, balanced=plan.balance, seed=plan.seed)
     unseen = learnt.labels, boosting_search.crossed(learnt, **told, plan=plan)
     known = judged(trees, parts, unseen, classes=names, min_precision=min_precision)
+    known = _in_numbers(replace(task, classes=names), known, records, manifest=manifest)
     tell("export", {})
     card = {
         "task": task.name,
@@ -93,9 +100,20 @@ def train(
         "columns": manifest["columns"],
         "parameters": boosting.leaves(trees),
         "options": manifest["options"],
+        "quantity": task.quantity,
+        "apart": task.apart,
         "data": {
             key: manifest[key]
-            for key in ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
+            for key in (
+                "fingerprint",
+                "counts",
+                "groups",
+                "fractions",
+                "salt",
+                "settled",
+                "notes",
+                "bad",
+            )
         },
         **known.told,
         "random_split_scores": None,
@@ -171,6 +189,21 @@ def judged(
         },
     }
     return Judgement(card, pd.concat(frames, ignore_index=True))
+
+
+def _in_numbers(task: Task, known: Judgement, records: Path, *, manifest: dict) -> Judgement:
+    """Returns a judgement with what a task's `quantity` and `apart` ask for besides."""
+    frames = []
+    for split, frame in known.predictions.groupby("split", sort=False):
+        likely = frame[[f"p_{name}" for name in task.classes]].to_numpy()
+        labels = frame["label"].to_numpy()
+        own, apart = labels >= 0, None
+        if task.apart:
+            apart = inputs.marks_of(records, (split,), task.apart, manifest=manifest)[own]
+        told = quantities.told(task, labels[own], likely[own], apart=apart)
+        known.told["scores"][split] |= told
+        frames.append(quantities.with_expected(frame, task, likely))
+    return known._replace(predictions=pd.concat(frames, ignore_index=True))
 
 
 def _frame(split: str, examples: Measured, likely: np.ndarray, classes) -> pd.DataFrame:

@@ -163,6 +163,13 @@ class Task:
         are answered for themselves.
       leaderboard: whether `tfpipe shallow` compares many classifiers, not one of trees.
       raw: its raw folder where that is the user's own; None for data/raw/<name>.
+      arguments: model -> arguments of its builder that hold for this task unless the user or a
+        search gives others.
+      compared: contestants of `comparing.compare`; () for those that follow from the columns.
+      quantity: what the classes' names are values of, such as "z", where they are numbers; then
+        errors are told in them, and what is to be expected.
+      apart: the name of an int64 metadata field that is 1 for pictures that nobody could tell
+        apart; they are counted, and scored by themselves as well. "" for none.
     """
 
     name: str
@@ -194,6 +201,10 @@ class Task:
     mark: Callable[[Source, Any, Any], np.ndarray | None] | None = None
     leaderboard: bool = False
     raw: Path | None = None
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    compared: tuple[str, ...] = ()
+    quantity: str = ""
+    apart: str = ""
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:

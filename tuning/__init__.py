@@ -4,7 +4,7 @@ A space is a function of KerasTuner's `hp` that returns keyword arguments of a m
 This package knows nothing of models, data or searches, and imports none of them.
 """
 
-from tuning import ccd_tracks, folds, image_folder, insolubles, melt_layer
+from tuning import ccd_tracks, folds, image_folder, insolubles, ionization, melt_layer
 from tuning.search import Search as Search
 
 SEARCHES: dict[tuple[str, str], Search] = {
@@ -12,6 +12,11 @@ SEARCHES: dict[tuple[str, str], Search] = {
     **{("insolubles", model): search for model, search in insolubles.SEARCHES.items()},
     **{("ccd-tracks", model): search for model, search in ccd_tracks.SEARCHES.items()},
     **{("folds", model): search for model, search in folds.SEARCHES.items()},
+    **{("ionization-redshift", model): search for model, search in ionization.SEARCHES.items()},
+    **{
+        ("ionization-escape-fraction", model): search
+        for model, search in ionization.SEARCHES.items()
+    },
 }
 
 

@@ -12,8 +12,6 @@ from tfpipe.cli.data import packed
 from tfpipe.progress import Progress
 from tfpipe.task import choose
 
-METRICS = ("accuracy", "balanced_accuracy", "log_loss")
-
 
 def compare(
     task: parts.TaskName,
@@ -21,7 +19,10 @@ def compare(
         list[str] | None,
         typer.Option(help="One of those compared; again for each. xgboost is trees on columns."),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Grouped folds; each judges once.")] = 5,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Grouped folds; each judges once. 5, or one a group if few."),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 20,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller networks.")] = False,
     naive_split: parts.Naive = False,
@@ -42,13 +43,12 @@ def compare(
     found = tasks.find(task)
     manifest = packed(task, parts.Packing(option, split, salt, skip_bad, data))
     parts.start_tensorflow()
-    from tfpipe import comparing, jobs
+    from tfpipe import comparing, contestants, jobs
     from tfpipe.settings import Settings
 
-    known = (comparing.TREES, *found.models)
-    names = model or comparing.contestants(found, tuple(manifest["columns"]))
+    names = model or contestants.usual(found, tuple(manifest["columns"]))
     for name in names:
-        choose(name, known, noun=f"model for {found.name}")
+        choose(name, contestants.known(found), noun=f"model for {found.name}")
     settings = Settings(
         epochs=epochs,
         learning_rate=learning_rate,
@@ -60,7 +60,8 @@ def compare(
     )
     hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]
     fixed = dict(parts.hyperparameter(setting) for setting in hp)
-    taken = {a for name in names if name != comparing.TREES for a in jobs.arguments_of(name)}
+    networks = filter(None, map(contestants.network_of, names))
+    taken = {argument for name in networks for argument in jobs.arguments_of(name)}
     for name in fixed:
         choose(name, taken, noun="hyperparameter of the models compared")
     with Progress(parts.err) as progress:
@@ -92,11 +93,12 @@ def compare(
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     claims = ("accuracy by a random split",) if naive_split else ()
-    named = (m.replace("_", " ") for m in METRICS)
-    for heading in ("model", *named, "s a training", "MB", *claims):
+    metrics = comparing.metrics_of(frame)
+    table.add_column("model", no_wrap=True)
+    for heading in (*(m.replace("_", " ") for m in metrics), "s a training", "MB", *claims):
         table.add_column(heading)
     for row in rows:
-        scores = [f"{row[m]:.3f} ± {row[f'{m}_sd']:.3f}" for m in METRICS]
+        scores = [f"{row[m]:.3f} ± {row[f'{m}_sd']:.3f}" for m in metrics]
         told = [f"{row['seconds']:.1f}", f"{row['megabytes']:.1f}"]
         claim = row.get("random_split_accuracy")
         told += ["-" if claim is None else f"{claim:.3f}"] if naive_split else []

@@ -16,6 +16,7 @@ of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
 of_ccd_tracks = partial(typer.Option, rich_help_panel="ccd-tracks")
 of_folds = partial(typer.Option, rich_help_panel="folds")
+of_ionization = partial(typer.Option, rich_help_panel="ionization")
 
 
 def list_tasks(
@@ -47,6 +48,8 @@ def sample(
     frame_px: Annotated[int | None, of_ccd_tracks(help="Side of one, 512 by default.")] = None,
     outcrops: Annotated[int | None, of_folds(help="Of each class, 30 by default.")] = None,
     crops: Annotated[int | None, of_folds(help="Pictures of an outcrop, 4 by default.")] = None,
+    simulations: Annotated[int | None, of_ionization(help="Seeds, 3 by default.")] = None,
+    cells: Annotated[int | None, of_ionization(help="A side, 40 by default.")] = None,
     data: parts.Data = parts.DATA,
     seed: parts.Seed = 0,
     json: parts.Json = False,
@@ -56,6 +59,7 @@ def sample(
     wanted |= {"runs": runs, "field_runs": field_runs, "particles": particles}
     wanted |= {"exposures": exposures, "tracks": tracks, "frame_px": frame_px}
     wanted |= {"outcrops": outcrops, "crops": crops}
+    wanted |= {"simulations": simulations, "cells": cells}
     folder = data / "raw" / task
     drawn = samples.draw(task, folder, seed=seed, **wanted)
     parts.done(json, command="sample", task=task, path=folder, **drawn)

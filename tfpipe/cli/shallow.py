@@ -27,7 +27,12 @@ def shallow(
         int, typer.Option(min=0, help="Of the leaderboard: keep the best features; 0 for all.")
     ] = 0,
     trials: Annotated[int, typer.Option(min=1, help="Candidates; the published one first.")] = 20,
-    folds: Annotated[int, typer.Option(min=2, help="Of cross-validation by whole groups.")] = 5,
+    folds: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of cross-validation by whole groups; 0: 5, or one a group if few."
+        ),
+    ] = 0,
     balance: Annotated[
         str, typer.Option(help="Against rare classes: weights or none.")
     ] = "weights",

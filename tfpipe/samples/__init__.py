@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfpipe.errors import UserError
-from tfpipe.samples import ccd_tracks, folds, insolubles, melt_layer
+from tfpipe.samples import ccd_tracks, folds, insolubles, ionization, melt_layer
 from tfpipe.task import choose
 
 SAMPLES: dict[str, Callable[..., dict]] = {
@@ -13,6 +13,8 @@ SAMPLES: dict[str, Callable[..., dict]] = {
     "insolubles": insolubles.draw,
     "ccd-tracks": ccd_tracks.draw,
     "folds": folds.draw,
+    "ionization-redshift": ionization.draw,
+    "ionization-escape-fraction": ionization.draw,
 }
 
 

@@ -9,9 +9,13 @@ from tfpipe.tasks import image_folder
 from tfpipe.tasks.ccd_tracks import TASK as CCD_TRACKS
 from tfpipe.tasks.folds import TASK as FOLDS
 from tfpipe.tasks.insolubles import TASK as INSOLUBLES
+from tfpipe.tasks.ionization import ESCAPE_FRACTION, REDSHIFT
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
-TASKS: dict[str, Task] = {task.name: task for task in (MELT_LAYER, INSOLUBLES, CCD_TRACKS, FOLDS)}
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (MELT_LAYER, INSOLUBLES, CCD_TRACKS, REDSHIFT, ESCAPE_FRACTION, FOLDS)
+}
 
 
 def find(name: str) -> Task:
