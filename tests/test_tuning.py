@@ -109,8 +109,8 @@ def test_quick_models_are_small(key):
     spec = Spec(
         task.image_shape,
         task.classes or tuple("abcdefg"),
-        (120.0,) * 3,
-        (60.0,) * 3,
+        (120.0,) * task.image_shape[-1],
+        (60.0,) * task.image_shape[-1],
         columns=tuple(f"c{i}" for i in range(34)),
         column_mean=(0.0,) * 34,
         column_std=(1.0,) * 34,
