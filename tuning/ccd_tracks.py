@@ -19,7 +19,7 @@ winners: not searched yet.
 """
 
 from tuning import codes, insolubles, residual
-from tuning.learning import adam, dropout, exponential
+from tuning.learning import adam, exponential
 from tuning.search import Search
 
 THRESHOLD_ADU = 4000.0  # else give --hp black=...
@@ -53,7 +53,7 @@ def _simple_cnn(hp, *, filters: tuple[int, int], units: tuple[int, int]) -> dict
     widths = [_power(hp, f"filters{i}", ends=filters, default=n) for i, n in enumerate(FILTERS)]
     kernels = [hp.Int(f"kernel{i}", 2, 5, default=size) for i, size in enumerate(KERNELS)]
     lengths = [_power(hp, f"units{i}", ends=units, default=n) for i, n in enumerate(DENSE_UNITS)]
-    rate = dropout(hp)  # the seed's best was 0.4981; one rate for all its layers
+    rate = hp.Float("dropout", min_value=0.0, max_value=0.5, default=0.4981)
     return {
         "conv_layers": conv_layers,
         "filters": widths[:conv_layers],
