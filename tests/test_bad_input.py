@@ -279,7 +279,8 @@ def test_one_class_alone_is_too_few(raw, refused):
 BAD_WORDS = {
     "task": (
         ("pack", "melt-layr"),
-        "No task called 'melt-layr'. Did you mean 'melt-layer'? There are: melt-layer, insolubles.",
+        "No task called 'melt-layr'. Did you mean 'melt-layer'? There are: melt-layer, insolubles, "
+        "ccd-tracks.",
     ),
     "model": (
         ("train", "melt-layer", "--model", "enhanced-cn"),

@@ -10,6 +10,7 @@ import kinds
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 import tiny
 
 from tfpipe import (
@@ -135,6 +136,20 @@ def test_a_classifier_is_seen_as_it_answers(data, spec):
         likely = np.exp(seen.logits[own]) / np.exp(seen.logits[own]).sum(axis=1, keepdims=True)
         assert np.allclose(likely, said, atol=1e-5)
     assert seen.error is None and len(seen.embedding) == len(seen.logits) == 16 * 24
+
+
+def test_blind_to_direction_a_thing_is_told_alike_however_it_lies(data, spec, monkeypatch):
+    height, width, channels = spec.image_shape
+    bar = np.full((height, width, channels), 20, np.uint8)
+    bar[height // 2 - 1 : height // 2 + 1, width // 4 : -width // 4] = 220
+    bars = np.stack([np.rot90(bar, turns) for turns in range(2)] + [bar[::-1, ::-1]])
+    told = [{"image": tf.constant(bars)}]
+    monkeypatch.setattr(observations, "_features", lambda *words, **more: iter(told))
+    model = MODELS["simple-cnn"](spec, **SMALL["simple-cnn"])
+    plain, blind = (
+        observations.seen(model, data, blind=is_blind).embedding for is_blind in (False, True)
+    )
+    assert np.ptp(plain, axis=0).max() > 20 * np.ptp(blind, axis=0).max()
 
 
 def test_two_classes_have_two_logits(tmp_path):

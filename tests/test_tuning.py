@@ -87,8 +87,8 @@ def test_every_model_of_a_task_is_tuned():
     tuned = {model for task, model in SEARCHES if task == "melt-layer"}
     assert tuned == set(MODELS) - set(NEED_COLUMNS)
     assert tuned == set(TASKS["melt-layer"].models)
-    own = {model for task, model in SEARCHES if task == "insolubles"}
-    assert own == set(TASKS["insolubles"].models)
+    for name in ("insolubles", "ccd-tracks"):
+        assert {model for task, model in SEARCHES if task == name} == set(TASKS[name].models)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,20 @@ def test_winners_of_the_seed_are_in_its_space(space, training):
                 assert winner[one.name] in one.values
             else:
                 assert one.min_value <= winner[one.name] <= one.max_value
+
+
+def test_the_winner_of_seed_001_is_what_its_space_begins_with():
+    search = SEARCHES["ccd-tracks", "simple-cnn"]
+    arguments, hp = registered(search.space)
+    # Its slide "Hyperparameters CNN"; of three dense layers it prints the widths of two.
+    assert (arguments["filters"], arguments["kernels"]) == ([64, 16], [2, 5])
+    assert len(arguments["dense_units"]) == 3 and arguments["dense_units"][:2] == [16, 8]
+    training, _ = registered(search.training)
+    winner = {"learning_rate": 0.0003676, "decay_steps": 3866, "decay_rate": 0.9122}
+    assert training == {"optimizer": "adam", "schedule": "exponential"} | winner
+    ends = {one.name: one for one in hp.space}
+    assert ends["filters0"].values == [8, 16, 32, 64, 128] and ends["units0"].values == [8, 16, 32]
+    assert (ends["kernel0"].min_value, ends["kernel0"].max_value) == (2, 5)
 
 
 def test_tuning_imports_nothing_of_ours_and_no_keras():

@@ -19,9 +19,10 @@ winners: not searched yet.
 """
 
 from tuning import codes, insolubles, residual
-from tuning.learning import dropout, exponential
+from tuning.learning import adam, exponential
 from tuning.search import Search
 
+THRESHOLD_ADU = 4000.0  # else give --hp black=...
 DENSE_UNITS = (16, 8, 8)
 FILTERS, KERNELS = (64, 16, 16), (2, 5, 3)
 
@@ -36,6 +37,15 @@ def simple_cnn_quick(hp) -> dict:
     return _simple_cnn(hp, filters=(3, 4), units=(3, 4))
 
 
+def conv_vae(hp) -> dict:
+    """As for every task, and black where the task's pictures are: at its threshold's default."""
+    return {**codes.conv_vae(hp), "black": THRESHOLD_ADU}
+
+
+def conv_vae_quick(hp) -> dict:
+    return {**codes.conv_vae_quick(hp), "black": THRESHOLD_ADU}
+
+
 def _simple_cnn(hp, *, filters: tuple[int, int], units: tuple[int, int]) -> dict:
     """Returns the arguments of simple-cnn; `filters` and `units` are ends of powers of two."""
     conv_layers = hp.Int("conv_layers", 1, 3, default=2)
@@ -43,7 +53,7 @@ def _simple_cnn(hp, *, filters: tuple[int, int], units: tuple[int, int]) -> dict
     widths = [_power(hp, f"filters{i}", ends=filters, default=n) for i, n in enumerate(FILTERS)]
     kernels = [hp.Int(f"kernel{i}", 2, 5, default=size) for i, size in enumerate(KERNELS)]
     lengths = [_power(hp, f"units{i}", ends=units, default=n) for i, n in enumerate(DENSE_UNITS)]
-    rate = dropout(hp)
+    rate = hp.Float("dropout", min_value=0.0, max_value=0.5, default=0.4981)
     return {
         "conv_layers": conv_layers,
         "filters": widths[:conv_layers],
@@ -66,5 +76,5 @@ SEARCHES = {
     "resnet9": residual.RESNET,
     "columns-mlp": insolubles.SEARCHES["columns-mlp"],
     "image-and-columns": insolubles.SEARCHES["image-and-columns"],
-    "conv-vae": codes.CONV_VAE,
+    "conv-vae": Search(space=conv_vae, training=adam, quick_space=conv_vae_quick),
 }

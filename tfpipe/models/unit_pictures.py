@@ -8,7 +8,7 @@ from tfpipe.errors import UserError
 from tfpipe.models.parts import Spec
 
 
-def unit_input(spec: Spec, *, white: float | None):
+def unit_input(spec: Spec, *, white: float | None, black: float = 0.0):
     """Returns the input `image` (raw pixels) and the same pixels in 0..1, by layer `unit_scale`.
 
     Both are [batch, height, width, channels]; the second ones are what an autoencoder is to give
@@ -18,23 +18,24 @@ def unit_input(spec: Spec, *, white: float | None):
       spec: what the model must know about the data.
       white: pixel value that becomes 1; None for the greatest of the dtype, or of float32 pictures
         the training split's mean plus four deviations.
+      black: pixel value that becomes 0.
     """
-    if white is not None and not white > 0:
-        raise UserError(f"white must be a pixel value above 0, but it is {white:g}.")
+    if white is not None and not white > black:
+        raise UserError(f"white must be a pixel value above {black:g}, but it is {white:g}.")
     if white is not None:
         whites = [float(white)]
     elif spec.image_dtype == "float32":
         pairs = zip(spec.image_mean, spec.image_std, strict=True)
         whites = [mean + 4 * std for mean, std in pairs]
-        if min(whites) <= 0:
+        if min(whites) <= black:
             raise UserError(
-                "These pictures are mostly below 0, and autoencoders show 0 as black. Give white, "
+                f"These pictures are mostly below {black:g}, which becomes black. Give white, "
                 "the pixel value that becomes 1, or add a constant to the pictures."
             )
     else:
         whites = [float(np.iinfo(spec.image_dtype).max)]
     image = keras.Input(spec.image_shape, dtype=spec.image_dtype, name="image")
-    return image, UnitScale(whites, dtype="float32", name="unit_scale")(image)
+    return image, UnitScale(whites, black, dtype="float32", name="unit_scale")(image)
 
 
 @keras.saving.register_keras_serializable(package="tfpipe")
@@ -43,17 +44,19 @@ class UnitScale(layers.Layer):
 
     Args:
       whites: pixel value that becomes 1, one for all channels or one for each.
+      black: pixel value that becomes 0.
     """
 
-    def __init__(self, whites: list[float], **rest):
+    def __init__(self, whites: list[float], black: float = 0.0, **rest):
         super().__init__(**rest)
-        self.whites = whites
+        self.whites, self.black = whites, black
 
     def call(self, pixels):
-        return ops.clip(ops.cast(pixels, "float32") / ops.array(self.whites, "float32"), 0, 1)
+        above = ops.cast(pixels, "float32") - self.black
+        return ops.clip(above / (ops.array(self.whites, "float32") - self.black), 0, 1)
 
     def get_config(self) -> dict:
-        return super().get_config() | {"whites": self.whites}
+        return super().get_config() | {"whites": self.whites, "black": self.black}
 
 
 def pad_to(x, *, multiple: int, least: int):

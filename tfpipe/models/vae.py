@@ -20,6 +20,7 @@ def build(
     filters: int = 64,
     dense_units: int = 200,
     white: float | None = None,
+    black: float = 0.0,
 ) -> keras.Model:
     """Builds the variational autoencoder of seed 001, after Kingma & Welling (2014).
 
@@ -38,13 +39,14 @@ def build(
       dense_units: of the first dense layer.
       white: pixel value that becomes 1; None for the greatest of the dtype, or of float32 pictures
         the mean plus four deviations.
+      black: pixel value that becomes 0, such as the threshold around CCD tracks.
 
     Returns:
       A model from {"image": [batch, height, width, channels]}, and {"columns": [batch, columns]}
       where the data has some, to the picture's reconstruction, of the same shape, float32 in 0..1.
       Trained on mean binary cross-entropy; `Sample` adds the Kullback-Leibler divergence.
     """
-    image, x = unit_input(spec, white=white)
+    image, x = unit_input(spec, white=white, black=black)
     inputs = {"image": image}
     x = pad_to(x, multiple=2, least=LEAST_PX)
     for i, size in enumerate(KERNELS, start=1):

@@ -52,9 +52,10 @@ def find(image: np.ndarray, *, threshold: float, min_px: int = 1) -> Tracks:
       threshold: in ADU.
       min_px: pixels of the smallest that is kept.
     """
-    mask = cv2.compare(image, float(threshold), cv2.CMP_GT)
+    is_above = image > threshold
+    mask = is_above.view(np.uint8)
     _, components = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_32S)
-    where = np.flatnonzero(mask.view(bool))
+    where = np.flatnonzero(is_above)
     own = components.ravel()[where]
     sizes = np.bincount(own)
     kept = sizes[own] >= min_px
