@@ -188,6 +188,46 @@ def test_every_change_is_a_flip_a_shift_of_rows_and_a_gain_within_bounds(one):
     assert 0.84 < min(gains) < 0.9 and 1.1 < max(gains) < 1.16
 
 
+def photos(images, number=0, seed=1):
+    """Returns pictures [n, height, width, channels] changed as photographs are."""
+    told = {"image": tf.constant(images)}, tf.zeros(len(images))
+    return augmentation.of_photos(seed)(tf.constant(number), told)[0]["image"].numpy()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_photos_keep_their_kind_and_follow_from_seed_and_number(dtype, channels):
+    images = np.random.default_rng(0).integers(0, 255, (6, 20, 24, channels)).astype(dtype)
+    one = photos(images)
+    assert one.dtype == images.dtype and one.shape == images.shape
+    np.testing.assert_array_equal(one, photos(images))
+    assert (one != photos(images, number=1)).any() and (one != photos(images, seed=2)).any()
+    assert (one != images).any(axis=(1, 2, 3)).all()
+
+
+def test_photos_are_reflected_where_something_lacks_and_change_their_light_by_a_tenth():
+    # Grey stays grey under any move, so that only gain is left: contrast and hue turn about it.
+    changed = photos(np.full((40, 16, 16, 3), 100, np.uint8)).astype(float)
+    assert (np.ptp(changed, axis=(1, 2, 3)) <= 1).all()
+    gains = changed.mean(axis=(1, 2, 3)) / 100
+    assert 0.89 <= gains.min() < 0.95 and 1.05 < gains.max() <= 1.11
+
+
+def test_photos_are_turned_shifted_and_flipped_both_ways():
+    # Brightness rises to the right and, less, downwards: a flip changes the sign of a slope.
+    y, x = np.mgrid[:32, :32]
+    ramp = np.repeat((60 + 2 * x + y)[None, ..., None], 60, axis=0).astype(np.float32)
+    moved = augmentation._moved(
+        tf.constant(ramp), tf.random.stateless_uniform((5, 60), seed=(0, 3), minval=-1.0)
+    ).numpy()[..., 0]
+    across = np.sign(np.median(np.diff(moved, axis=2), axis=(1, 2)))
+    assert {-1.0, 1.0} <= {*across}
+    still = augmentation._moved(
+        tf.constant(ramp[:2]), tf.constant([[0.0, 1], [0, 1], *[[0, 0]] * 3])
+    )
+    np.testing.assert_array_equal(still.numpy(), ramp[:2])
+
+
 def test_sampling_draws_classes_by_the_fourth_root_of_their_counts(one):
     _, manifest = one
     assert manifest["counts"]["train"] == {"plain": 27, "spotted": 15}

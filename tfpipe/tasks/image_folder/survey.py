@@ -154,10 +154,11 @@ def _complete(rows: pd.DataFrame) -> list[str]:
     notes = []
     for lacking in [split for split in SPLITS if split not in told]:
         learnt = rows["split"] == "train"
-        taken = [
-            split_of(group, fractions=(1 - SHARE, SHARE, 0.0), salt=lacking) == "validation"
-            for group in rows["group"]
-        ]
-        rows.loc[learnt & taken, "split"] = lacking
+        drawn = rows["group"].map(
+            lambda group, salt=lacking: split_of(
+                group, fractions=(1 - SHARE, SHARE, 0.0), salt=salt
+            )
+        )
+        rows.loc[learnt & (drawn == "validation"), "split"] = lacking
         notes.append(f"There is no {lacking} split: {SHARE:.0%} of the training groups are it.")
     return notes
