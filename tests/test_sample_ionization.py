@@ -51,7 +51,9 @@ def test_names_tell_what_was_drawn_and_both_tasks_read_it(tmp_path):
     assert survey.classes == task.classes
     assert {source.group for source in survey.sources} == {"seed 1", "seed 2"}
     assert survey.options.cell_mpc == 150 / 16
-    again = samples.draw("ionization-escape-fraction", tmp_path / "b", seed=1, simulations=2, cells=16)
+    again = samples.draw(
+        "ionization-escape-fraction", tmp_path / "b", seed=1, simulations=2, cells=16
+    )
     assert again["cubes"] == told["cubes"]
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
