@@ -46,8 +46,7 @@ class Source:
       path: the raw file.
       about: whatever the task's `read` needs from the tables.
       also: raw files read along with it, such as the rest of a hundred small pictures.
-      split: that the survey settles, such as the test split for a simulation that the user names;
-        "" for the one that the group's name draws.
+      split: the one that the survey settles; "" for that which the group's name draws.
     """
 
     name: str
@@ -71,8 +70,8 @@ class Survey:
       classes: those found in the folder, in label order, for a task that has none of its own.
       columns: names of the numbers found beside the pictures, for a task that has none of its own.
       image_shape: (height, width, channels), for a task whose options set them; () for the task's.
-      options: the task's options, with what was left to the raw folder settled, so that new files
-        are read alike; None where nothing was.
+      options: the task's, with what was left to the raw folder settled; None where nothing was.
+      augmentation: of these pictures, where they bear less than the task's; "" for the task's.
     """
 
     sources: tuple[Source, ...]
@@ -83,6 +82,7 @@ class Survey:
     columns: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
     options: Any = None
+    augmentation: str = ""
 
 
 class Reading(NamedTuple):
