@@ -1,5 +1,6 @@
 """Pictures given back: seeds 000, 001 and 003, and the classifier on a code."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tfpipe.models import MODELS, weights
 from tfpipe.models.parts import Spec
 from tfpipe.models.unit_pictures import pad_to, reconstruction
 from tfpipe.models.vae import Sample
+from tfpipe.tasks import TASKS
 
 REALDATA = os.environ.get("TFPIPE_REALDATA")
 
@@ -134,15 +136,22 @@ def test_other_encoders_are_refused(tmp_path):
 @pytest.mark.skipif(not REALDATA, reason="TFPIPE_REALDATA names no folder")
 def test_the_weights_of_the_author_give_back_the_cube():
     folder = Path(REALDATA, "ionization")
-    (cube,) = np.load(
-        folder / "delta_T_z006.50_fesc0.070_200_300Mpc.npz", allow_pickle=False
-    ).values()
+    task = TASKS["ionization-redshift"]
+    options = dataclasses.replace(task.options, every=1)
+    path = folder / "delta_T_z006.50_fesc0.070_200_300Mpc.npz"
+    survey = task.survey_new([path], None, options)
+    cube = np.stack([one.image for one in task.read(survey.sources[0], survey.options).examples])
+    # The numbers that come with the cube, of all its cells.
+    assert cube.shape == (200, 200, 200, 1)
+    assert cube.mean() == pytest.approx(5.594, abs=5e-4)
+    assert cube.std() == pytest.approx(6.627, abs=5e-4)
+    assert (cube == 0).mean() == pytest.approx(0.556, abs=5e-4)
     spec = make_spec((200, 200, 1), dtype="float32")
-    model = MODELS["conv-autoencoder"](spec, white=70)
+    model = MODELS["conv-autoencoder"](spec, **task.arguments["conv-autoencoder"])
     wanted = [layer for layer in model.layers if layer.weights]
     path = folder / "autoencoder_adam_95.model.h5"
     weights.fill(wanted, path, expected="seed 003's autoencoder")
-    slices = {"image": cube[..., None]}
+    slices = {"image": cube}
     target, given = output_of(model, "unit_scale", slices), predict(model, slices)
     assert target.var() == pytest.approx(0.0090, abs=5e-5)
     assert np.square(given - target).mean() == pytest.approx(0.0047, abs=5e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe import comparing, contestants
+from tfpipe import comparing, contestants, folds, training
 from tfpipe.errors import UserError
 from tfpipe.settings import Settings
 from tfpipe.task import Reading
@@ -92,3 +92,50 @@ def test_trees_without_columns_are_refused(tmp_path):
     bare = kinds.packed(tmp_path, task=dataclasses.replace(TASK, columns=(), read=read))
     with pytest.raises(UserError, match="xgboost reads columns, but the records of kinds have"):
         compared(bare, tmp_path, names=("xgboost",))
+
+
+def test_a_task_may_name_its_contestants():
+    task = TASKS["ionization-redshift"]
+    found = contestants.usual(task, ("mean_mk",))
+    assert found == task.compared
+    assert set(found) <= set(contestants.known(task))
+
+
+def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_classes_unit(
+    data, tmp_path
+):
+    # The middle's brightness tells the four apart, and is the first component.
+    task = dataclasses.replace(TASK, quantity="level")
+    manifest = data.manifest | {"classes": ["0", "1", "2", "3"]}
+    spec = dataclasses.replace(kinds.spec_of(data), classes=("0", "1", "2", "3"))
+    own = dataclasses.replace(data, manifest=manifest)
+    given = {"components": 3, "side": 8, "trees": 20}
+    (fold, known), _ = folds.of(own, spec, 2)
+    told = comparing._judged(task, "pca-forest", (fold, known), arguments=given, settings=SETTINGS)
+    assert told["accuracy"] > 0.9
+    assert told["mean_absolute_error"] <= 1 - told["accuracy"] + 0.2
+
+
+def test_a_frozen_code_learns_from_the_training_groups_only(data, monkeypatch):
+    fold, known = folds.of(data, kinds.spec_of(data), 2)[0]
+    seen = []
+    fit = training.fit
+    monkeypatch.setattr(
+        training,
+        "fit",
+        lambda model, own, **how: seen.append((model, own)) or fit(model, own, **how),
+    )
+    given = {"autoencoder": {"filters": 2}, "classifier": {"code_filters": 2, "filters": 4}}
+    settings = dataclasses.replace(SETTINGS, epochs=2)
+    told = contestants.judge("frozen-code-cnn", fold, known, arguments=given, settings=settings)
+    (autoencoder, first), (classifier, second) = seen
+    assert (autoencoder.name, classifier.name) == ("conv_autoencoder", "code_cnn")
+    assert first is second is fold
+    frozen = [layer for layer in classifier.layers if layer.name.startswith("encoder")]
+    assert not any(layer.trainable_weights for layer in frozen)
+    for layer in frozen:
+        for one, other in zip(
+            layer.get_weights(), autoencoder.get_layer(layer.name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+    assert told.likely.shape == (len(told.labels), 4)

@@ -16,7 +16,7 @@ import tiny
 from tfpipe import (
     answering,
     compiling,
-    evaluation,
+    descriptions,
     explore,
     files,
     inputs,
@@ -370,5 +370,5 @@ def test_the_cross_entropy_falls_as_joined_points_meet_and_others_part():
 
 def test_evaluation_describes_what_the_map_tells_of(data):
     labels = inputs.labels_of(data.folder, ("test",), manifest=data.manifest)
-    frame = evaluation.described(data, "test", labels)
+    frame = descriptions.described(data, "test", labels)
     assert {"key", "group", "image_x", "label"} <= set(frame) and len(frame) == len(labels)

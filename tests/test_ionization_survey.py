@@ -129,6 +129,7 @@ def test_slices_lie_across_their_axis(tmp_path, axis):
     options = replace(OPTIONS, axes=str(axis), every=2)
     survey = TASK.survey_new([path], None, options)
     (source,) = survey.sources
+    assert survey.augmentation == ""  # whole slices bear the task's own
     examples = TASK.read(source, survey.options).examples
     assert [example.metadata["index"] for example in examples] == [0, 2, 4, 6]
     for example in examples:
@@ -143,7 +144,7 @@ def test_larger_slices_are_cut_into_pictures(tmp_path):
     np.save(tmp_path / "delta_T_z006.00_16_24Mpc.npy", cube)
     survey = TASK.survey_new([tmp_path], None, replace(OPTIONS, side=8, every=16))
     examples = TASK.read(survey.sources[0], survey.options).examples
-    assert survey.image_shape == (8, 8, 1)
+    assert (survey.image_shape, survey.augmentation) == ((8, 8, 1), "turns")
     assert len({example.key for example in examples}) == len(examples) == 4
     whole = np.zeros((16, 16), "f4")
     for example in examples:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from tfpipe import (
     abstention,
     answering,
     calibration,
+    descriptions,
     export,
     inputs,
     quantities,
@@ -110,7 +110,7 @@ def evaluate(
         by_class[split] = scores.by_class(labels[known], said[known], classes=task.classes)
         found = _judged(task, seen[split], thresholds)
         told[split] |= found.scores if found else {}
-        frame = described(data, split, labels)
+        frame = descriptions.described(data, split, labels)
         apart = frame[task.apart].to_numpy()[known] == 1 if task.apart else None
         told[split] |= quantities.told(task, labels[known], likely[known], apart=apart)
         frame[[f"p_{name}" for name in task.classes]] = likely
@@ -130,7 +130,7 @@ def _of_autoencoder(data: Data, model: keras.Model) -> Evaluation:
     found = reconstructions.errors(model, data)
     frames = []
     for split in SPLITS:
-        frame = described(data, split, found[split].labels)
+        frame = descriptions.described(data, split, found[split].labels)
         frame["error"] = found[split].of_model
         frame["error_of_mean_picture"] = found[split].of_mean
         frames.append(frame)
@@ -233,28 +233,3 @@ def _said(data: Data, split: str, classify: Classify) -> tuple[np.ndarray, np.nd
     if not labels:
         raise UserError(f"The {split} split is empty. Add data, or pack with another --split.")
     return np.concatenate(labels), np.concatenate(said)
-
-
-def described(data: Data, split: str, labels: np.ndarray) -> pd.DataFrame:
-    """Returns split, key, group, metadata and label of a split's examples, in order."""
-    kinds = data.manifest["metadata"]
-    text = {name for name, kind in kinds.items() if kind != "int64"} | {"key", "group"}
-    wanted = {
-        name: tf.io.FixedLenFeature((), tf.string if name in text else tf.int64)
-        for name in ("key", "group", *kinds)
-    }
-    paths = [str(data.folder / s["name"]) for s in data.manifest["shards"] if s["split"] == split]
-    columns: dict[str, list] = {name: [] for name in wanted}
-    for records in tf.data.TFRecordDataset(paths).batch(1024):
-        fields = tf.io.parse_example(records, wanted)
-        for name, values in fields.items():
-            if kinds.get(name) == "float64":
-                values = tf.io.decode_raw(values, tf.float64)[:, 0]
-            columns[name].append(values.numpy())
-    frame = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
-    for name in text & set(frame):
-        if kinds.get(name) != "float64":
-            frame[name] = [value.decode() for value in frame[name]]
-    frame.insert(0, "split", split)
-    frame["label"] = labels
-    return frame

@@ -14,7 +14,7 @@ from tfpipe import (
     appearance,
     blindness,
     candidates,
-    evaluation,
+    descriptions,
     explore_files,
     inputs,
     leave_out,
@@ -183,7 +183,7 @@ def _described(data: Data) -> tuple[pd.DataFrame, np.ndarray]:
     frames = []
     for split in observations.splits_of(data):
         labels = inputs.labels_of(data.folder, (split,), manifest=data.manifest)
-        frames.append(evaluation.described(data, split, labels))
+        frames.append(descriptions.described(data, split, labels))
     frame = pd.concat(frames, ignore_index=True)
     return frame, frame["label"].to_numpy()
 

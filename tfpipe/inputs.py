@@ -80,7 +80,8 @@ def training_batches(
     dataset = dataset.batch(drawing.batch_size).skip(skip)
     dataset = dataset.map(_parser(manifest), tf.data.AUTOTUNE)
     if drawing.augmentation != "none":
-        change = augmentation.KINDS[drawing.augmentation](drawing.seed)
+        kind = manifest.get("augmentation") or drawing.augmentation
+        change = augmentation.KINDS[kind](drawing.seed)
         dataset = dataset.enumerate(skip).map(change, tf.data.AUTOTUNE)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 

@@ -105,6 +105,7 @@ def pack(
             "image_encoding": shards.encoding(task),
             "columns": task.columns,
             "metadata": task.metadata,
+            "augmentation": survey.augmentation,
             "counts": manifests.counts(task, abouts),
             "settled": any(source.split for source in survey.sources),
             "groups": {name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},

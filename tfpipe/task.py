@@ -74,6 +74,7 @@ class Survey:
         None for those given.
       joins: whether groups that share near-copies are made one, where the split is ours; else
         near-copies across splits fail the run.
+      augmentation: of these pictures, where they bear less than the task's; "" for the task's.
     """
 
     sources: tuple[Source, ...]
@@ -85,6 +86,7 @@ class Survey:
     image_shape: tuple[int, ...] = ()
     options: Any = None
     joins: bool = False
+    augmentation: str = ""
 
 
 class Reading(NamedTuple):

@@ -99,11 +99,14 @@ def bounds(options: Options) -> np.ndarray:
 
 
 def _survey(sources: list[Source], options: Options, **rest) -> Survey:
+    cut = any(cube.side > options.side for source in sources for cube in source.about.cubes)
     return Survey(
         tuple(sources),
         columns=spectrum.columns(bounds(options)),
         image_shape=(options.side, options.side, 1),
         options=options,
+        # Opposite edges meet in whole slices of a periodic box only.
+        augmentation="turns" if cut else "",
         **rest,
     )
 
