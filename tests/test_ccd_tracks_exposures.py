@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from scipy import ndimage
 
 from tfpipe.errors import UserError
-from tfpipe.task import options_of
+from tfpipe.options import options_of
 from tfpipe.tasks.ccd_tracks import TASK, exposure, framing, labels, tracks
 
 OPTIONS = TASK.options

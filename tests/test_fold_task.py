@@ -11,8 +11,8 @@ import pytest
 
 from tfpipe import tasks
 from tfpipe.errors import UserError
+from tfpipe.options import options_of
 from tfpipe.samples import folds
-from tfpipe.task import options_of
 
 TASK = tasks.TASKS["folds"]
 

@@ -10,7 +10,19 @@ ROOT = Path(__file__).parents[1]
 # Each may import those before it. A package is one module: its files may import each other.
 ORDER = (
     *("errors", "files", "rows", "tables", "table_files", "pictures", "visible", "progress"),
-    *("task", "python_file", "tasks", "samples", "state", "leaks", "shards", "manifests", "checks"),
+    *(
+        "task",
+        "options",
+        "python_file",
+        "tasks",
+        "samples",
+        "state",
+        "leaks",
+        "shards",
+        "manifests",
+        "checks",
+        "fingerprints",
+    ),
     *("records", "balance", "augmentation", "inputs", "models", "precision", "scores"),
     *("quantities", "calibration", "abstention", "prevalence", "schedules", "settings"),
     *("compiling", "scoring"),
@@ -38,7 +50,7 @@ ORDER = (
     *("serve", "doctor", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
-LIGHT = ("task", "tasks", "samples", "state", "progress", "search")
+LIGHT = ("task", "options", "tasks", "samples", "state", "progress", "search")
 HEAVY = {"tensorflow", "tensorflow_datasets", "keras", "keras_tuner", "tensorboard"}
 FILES = sorted([*ROOT.glob("tfpipe/**/*.py"), *ROOT.glob("tuning/**/*.py")])
 

@@ -229,24 +229,17 @@ def _ranking(run: Exploration, found: list[Subject]) -> tuple[pd.DataFrame, str,
         table = leave_out.kept(learnt, folder, seed=run.seed)
     best = leave_out.winner(table)
     if best is None:
-        return (
-            table,
-            DEFAULT,
-            (
-                f"The queue is ranked by {DEFAULT}, as no class was left out to measure which "
-                "score finds new kinds best here; --leave-out each does."
-            ),
+        why = (
+            f"The queue is ranked by {DEFAULT}, as no class was left out to measure which score "
+            "finds new kinds best here; --leave-out each does."
         )
+        return table, DEFAULT, why
     auroc = table.set_index(["class", "score"]).loc[(leave_out.MEAN, best), "auroc"]
-    count = table["class"].nunique() - 1
-    return (
-        table,
-        best,
-        (
-            f"The queue is ranked by {best.replace('_', ' ')}, which found classes left out of "
-            f"training best: AUROC {auroc:.3f}, the mean of {count}."
-        ),
+    why = (
+        f"The queue is ranked by {best.replace('_', ' ')}, which found classes left out of "
+        f"training best: AUROC {auroc:.3f}, the mean of {table['class'].nunique() - 1}."
     )
+    return table, best, why
 
 
 def _told(run: Exploration, stage: str) -> Callable[[int, int], None]:

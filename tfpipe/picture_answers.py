@@ -24,8 +24,9 @@ from tfpipe import (
 from tfpipe.certainty import Certainty, Wanted
 from tfpipe.contact_sheets import Sheets
 from tfpipe.errors import UserError
+from tfpipe.options import options_of
 from tfpipe.predict import Predicted, check_kind
-from tfpipe.task import Reading, Source, Task, options_of
+from tfpipe.task import Reading, Source, Task
 
 MOST_ROWS = 2048  # of a piece of the table
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from tfpipe import answering, pictures, saved, tables
 from tfpipe.errors import UserError
-from tfpipe.task import Task, options_of
+from tfpipe.options import options_of
+from tfpipe.task import Task
 
 
 class Predicted(NamedTuple):

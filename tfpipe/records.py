@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -16,14 +15,13 @@ from typing import Any
 import pandas as pd
 
 import tfpipe
-from tfpipe import checks, files, manifests, shards, tables
+from tfpipe import checks, files, fingerprints, manifests, shards, tables
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Source, Survey, Task, placed
+from tfpipe.task import SPLITS, Source, Task, placed
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
 MOST_SHARDS = 64  # of a split; of more sources each has more
-LAYOUT = 2  # raise when the same raw files would give other records
 
 Progress = Callable[[int, int], None]
 
@@ -60,14 +58,13 @@ def pack(
         another run is packing the same records.
     """
     survey = task.survey(raw, options)
-    options = survey.options or options
     settled = {
         name: getattr(survey, name) or getattr(task, name)
         for name in ("classes", "columns", "image_shape")
     }
     task = dataclasses.replace(task, **settled)
     options = survey.options or options
-    fingerprint = _fingerprint(task, raw, survey, options=options, split=split)
+    fingerprint = fingerprints.of(task, raw, survey, options=options, split=split)
     with _lock(folder):
         _recover(folder)
         manifest = manifests.read(folder) if (folder / "manifest.json").is_file() else None
@@ -125,27 +122,6 @@ def pack(
                 "Free some space or choose another folder."
             ) from error
     return manifest
-
-
-def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
-    """Returns a sha256 over all that the records depend on."""
-    paths = [path for source in survey.sources for path in (source.path, *source.also)]
-    paths += survey.tables
-    with ThreadPoolExecutor() as pool:
-        sums = list(pool.map(files.sha256, paths))
-    names = [os.path.relpath(path, raw) for path in paths]
-    told = {
-        "layout": LAYOUT,
-        "task": task.name,
-        "shape": [*task.image_shape, task.image_dtype],
-        "names": [task.classes, task.columns, list(task.metadata.items())],
-        "options": dataclasses.asdict(options),
-        "split": split,
-        "files": sorted(zip(names, sums, strict=True)),
-    }
-    decided = [[source.name, source.split] for source in survey.sources if source.split]
-    told |= {"placed": decided} if decided else {}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _hidden(folder: Path, word: str) -> Path:

@@ -9,8 +9,9 @@ from rich.table import Table
 
 from tfpipe import samples, state, tasks
 from tfpipe.cli import parts
+from tfpipe.options import options_of
 from tfpipe.progress import Progress
-from tfpipe.task import options_of, raw_folder
+from tfpipe.task import raw_folder
 
 of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")

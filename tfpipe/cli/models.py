@@ -12,8 +12,9 @@ from tfpipe import tasks
 from tfpipe.cli import parts
 from tfpipe.cli.data import packed
 from tfpipe.errors import UserError
+from tfpipe.options import options_of
 from tfpipe.progress import Progress
-from tfpipe.task import choose, options_of, raw_folder
+from tfpipe.task import choose, raw_folder
 
 
 def tune(
