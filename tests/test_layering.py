@@ -1,6 +1,7 @@
 """Imports point one way."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ def misplaced(source: str, *, path: Path) -> list[str]:
     return [f"{path.relative_to(ROOT)} imports {name}" for name in sorted(wrong)]
 
 
+@functools.cache
 def light_and_what_it_imports() -> set[str]:
     """Returns the light modules and all of ours that they import, directly or not."""
     todo, done = {*LIGHT}, set()
