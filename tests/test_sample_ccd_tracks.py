@@ -71,7 +71,7 @@ def _holds(box: dict, row) -> bool:
 
 
 def test_the_energy_of_x_rays_is_that_deposited(drawn, readings):
-    found = list(of_truth(readings, drawn[2].query("`class` == 'x-ray' and labelled")))
+    found = list(of_truth(readings, drawn[2].query("`class` == 'x-ray' and labelled == 1")))
     assert len(found) > 10
     for row, example in found:
         told = example.metadata
