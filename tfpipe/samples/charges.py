@@ -7,7 +7,7 @@ import numpy as np
 
 PIXEL_UM, THICK_UM = 15.0, 250.0
 E_PER_KEV = 1000 / 3.62  # one pair in silicon takes 3.62 eV
-LINES_KEV = (8.05, 17.5, 22.2, 59.5)  # copper, molybdenum, silver, americium
+LINES_KEV = (17.5, 22.2, 59.5)  # molybdenum, silver, americium
 MUON_E_PER_UM = 76.0  # most probable, of a minimum ionizing particle
 STRAGGLING = 0.35  # share of a step's charge that is left to the long tail of its distribution
 NEAR_PX, FAR_PX = 0.35, 1.1  # deviation of diffused charge, from the front and from the back
@@ -28,7 +28,7 @@ class Made(NamedTuple):
 
 def x_ray(rng: np.random.Generator) -> tuple[np.ndarray, Made]:
     """Returns the charge [height, width] of an x-ray in electrons: one point, diffused."""
-    energy = rng.choice(LINES_KEV[1:], p=(0.3, 0.3, 0.4)) * rng.normal(1, 0.01)
+    energy = rng.choice(LINES_KEV, p=(0.3, 0.3, 0.4)) * rng.normal(1, 0.01)
     depth = rng.uniform(0.4, 1)
     charge = np.full(PARTS, energy * E_PER_KEV / PARTS)
     return _landed(rng, np.zeros((PARTS, 2)), charge, np.full(PARTS, depth)), Made(
