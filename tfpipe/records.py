@@ -126,8 +126,7 @@ def pack(
 
 def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
     """Returns a sha256 over all that the records depend on."""
-    paths = [path for source in survey.sources for path in (source.path, *source.also)]
-    paths += survey.tables
+    paths = [path for s in survey.sources for path in (s.path, *s.also)] + [*survey.tables]
     with ThreadPoolExecutor() as pool:
         sums = list(pool.map(files.sha256, paths))
     names = [os.path.relpath(path, raw) for path in paths]
@@ -140,8 +139,8 @@ def _fingerprint(task: Task, raw: Path, survey: Survey, *, options, split) -> st
         "split": split,
         "files": sorted(zip(names, sums, strict=True)),
     }
-    decided = [[source.name, source.split] for source in survey.sources if source.split]
-    told |= {"placed": decided} if decided else {}
+    if decided := [[source.name, source.split] for source in survey.sources if source.split]:
+        told["placed"] = decided
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
