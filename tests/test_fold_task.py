@@ -68,6 +68,7 @@ def folds_kinds():
 def test_pictures_of_an_outcrop_are_one_group_and_other_names_their_own(raw):
     found = TASK.survey(raw, TASK.options)
     assert found.classes == folds_kinds() and found.joins
+    assert not found.columns  # what the truth tells is for nobody to learn from
     assert len({source.group for source in found.sources}) == 6
     options = options_of(TASK, [r"group-from=(_\d)"])
     assert {source.group for source in TASK.survey(raw, options).sources} == {"_0", "_1", "_2"}

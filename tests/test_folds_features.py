@@ -86,7 +86,10 @@ def write(folder, *, rows=(60, 20, 20), seed=0, **more):
 def test_ready_tables_are_read_and_selected(tmp_path):
     raw = write(tmp_path)
     found = feature_tables.read(raw)
-    assert found.classes == ("box", "chevron", "rounded") and len(found.names) == 2
+    assert found.classes == ("box", "chevron", "rounded") and found.names == (
+        "good_h_1",
+        "idle_h_1",
+    )
     assert [len(part.labels) for part in found.parts.values()] == [60, 20, 20]
     assert found.notes == ()
     (raw / "selected_features.json").write_text(json.dumps(["idle_h_1"]))

@@ -88,7 +88,8 @@ def read(folder: Path) -> Features:
             )
         labels = told.map(classes.index).to_numpy(int)
         parts[split] = Part(every[split][:, chosen], labels, same_ones(every[split]))
-    return Features(tuple(names), classes, parts, tuple(notes))
+    written = read["train"].headings
+    return Features(tuple(written[name] for name in names), classes, parts, tuple(notes))
 
 
 def same_ones(values: np.ndarray) -> np.ndarray:

@@ -11,8 +11,8 @@ from tfpipe.tasks.image_folder import listing
 from tfpipe.tasks.image_folder.listing import Listed
 
 SUFFIXES = (".csv", ".tsv", ".xlsx")
-PATH, LABEL = ("path", "file", "image", "picture", "filename"), ("label", "class")
-TOLD = (*PATH, *LABEL, "group", "split")
+PATH, LABEL = "path", "label"
+TOLD = (PATH, LABEL, "group", "split")
 
 
 def find(folder: Path) -> Path | None:
@@ -38,8 +38,8 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> Listed:
     """Returns the pictures that a table lists.
 
     Args:
-      path: the table; one of `PATH`, and perhaps label, group and split are its columns. All others
-        that hold a number in each row are numbers beside the pictures.
+      path: the table; path, label, and perhaps group and split are its columns. All others that
+        hold a number in each row are numbers beside the pictures.
       folder: the pictures are in or under it.
       labelled: whether a label is needed.
 
@@ -49,8 +49,8 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> Listed:
     """
     table = tables.read(path)
     cells = table.frame
-    names = _files(table, table.need(*PATH), folder)
-    label = table.need(*LABEL) if labelled else None
+    names = _files(table, table.need(PATH), folder)
+    label = table.need(LABEL) if labelled else None
     splits = [_split(table, row) for row in range(len(cells))] if "split" in cells else ""
     told = {
         "file": names,
@@ -72,7 +72,7 @@ def _lists_pictures(path: Path) -> bool:
         heading = next((cells for _, cells in rows.read(path) if any(cells)), [])
     except UserError:
         return False  # some other table of the user's
-    return bool({cell.strip().lower() for cell in heading} & {*PATH})
+    return PATH in {cell.strip().lower() for cell in heading}
 
 
 def _files(table: tables.Table, column: str, folder: Path) -> list[str]:
