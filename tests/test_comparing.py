@@ -130,7 +130,8 @@ def test_a_frozen_code_learns_from_the_training_groups_only(data, monkeypatch):
     told = contestants.judge("frozen-code-cnn", fold, known, arguments=given, settings=settings)
     (autoencoder, first), (classifier, second) = seen
     assert (autoencoder.name, classifier.name) == ("conv_autoencoder", "code_cnn")
-    assert first is second is fold
+    assert first.train is second.train is fold.train
+    assert (first.objective, second.objective) == ("loss", fold.objective)
     frozen = [layer for layer in classifier.layers if layer.name.startswith("encoder")]
     assert not any(layer.trainable_weights for layer in frozen)
     for layer in frozen:
