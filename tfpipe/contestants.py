@@ -31,6 +31,7 @@ PRINCIPAL = "pca-forest"
 COMPONENTS = 50  # principal ones, at most
 MIDDLE_PX = 50  # seed 003, section 2.1: pictures of 50 x 50
 FOREST = 300  # trees
+CODE_FILTERS = 8  # seed 003's code of 25 x 25 x 8
 
 
 class Judged(NamedTuple):
@@ -114,18 +115,20 @@ def _frozen_code(
     rest = max(1, settings.epochs - half)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "autoencoder.keras"
+        first = {"filters": CODE_FILTERS} | arguments["autoencoder"] | {"latent": 0}
         _trained(
             "conv-autoencoder",
             replace(data, objective="loss"),
             spec,
-            arguments=arguments["autoencoder"] | {"latent": 0},
+            arguments=first,
             settings=replace(settings, epochs=half),
         ).save(path)
         return _network(
             "code-cnn",
             data,
             spec,
-            arguments=arguments["classifier"] | {"encoder": str(path)},
+            arguments=arguments["classifier"]
+            | {"encoder": str(path), "code_filters": first["filters"]},
             settings=replace(settings, epochs=rest),
         )
 
