@@ -1,12 +1,13 @@
 """The split of a group: a function of its name alone, so that nothing ever moves."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from tfpipe.task import SPLITS, split_of
+from tfpipe.task import SPLITS, Source, split_of, split_of_source
 
 GROUPS = some.lists(some.text(), max_size=40)
 SHARES = some.tuples(*[some.integers(1, 98)] * 2).filter(lambda two: sum(two) < 100)
@@ -77,3 +78,11 @@ def test_the_split_is_the_one_of_the_first_release():
         "train",
     ]
     assert splits_of(groups, (0.5, 0.25, 0.25), "a") == packed
+
+
+def test_a_split_that_the_survey_settles_goes_before_that_of_the_name():
+    fractions = (0.0, 0.0, 1.0)
+    source = Source("a", "group", Path("a"))
+    assert split_of_source(source, fractions=fractions, salt="") == "test"
+    settled = Source("a", "group", Path("a"), split="train")
+    assert split_of_source(settled, fractions=fractions, salt="") == "train"

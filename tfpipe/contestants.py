@@ -6,6 +6,7 @@ the others.
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ PRINCIPAL = "pca-forest"
 COMPONENTS = 50  # principal ones, at most
 MIDDLE_PX = 50  # seed 003, section 2.1: pictures of 50 x 50
 FOREST = 300  # trees
+CODE_FILTERS = 8  # seed 003's code of 25 x 25 x 8
 
 
 class Judged(NamedTuple):
@@ -105,23 +107,34 @@ def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Se
     return Judged(labels, likely, 4 * model.count_params() / 2**20)
 
 
-def _frozen_code(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
+def _frozen_code(
+    name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings
+) -> Judged:
     """Seed 003: an autoencoder first, then a classifier on its code, which stays as it is.
 
     The autoencoder learns from the same groups as the classifier, and so never saw those that
     judge; it has half of the epochs, so that both together have as many as the others.
     """
-    half = {"epochs": max(1, settings.epochs // 2)}
-    shared = dict(vars(settings))
+    half = max(1, settings.epochs // 2)
+    rest = max(1, settings.epochs - half)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "autoencoder.keras"
-        given = arguments["autoencoder"] | {"latent": 0}
-        first = Settings(**shared | half)
-        model = _trained("conv-autoencoder", data, spec, arguments=given, settings=first)
-        model.save(path)
-        given = arguments["classifier"] | {"encoder": str(path)}
-        rest = {"epochs": max(1, settings.epochs - half["epochs"])}
-        return _network("code-cnn", data, spec, arguments=given, settings=Settings(**shared | rest))
+        first = {"filters": CODE_FILTERS} | arguments["autoencoder"] | {"latent": 0}
+        _trained(
+            "conv-autoencoder",
+            replace(data, objective="loss"),
+            spec,
+            arguments=first,
+            settings=replace(settings, epochs=half),
+        ).save(path)
+        return _network(
+            "code-cnn",
+            data,
+            spec,
+            arguments=arguments["classifier"]
+            | {"encoder": str(path), "code_filters": first["filters"]},
+            settings=replace(settings, epochs=rest),
+        )
 
 
 def _trained(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
