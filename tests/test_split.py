@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from tfpipe.task import SPLITS, Source, split_of, split_of_source
+from tfpipe.task import SPLITS, Source, placed, split_of
 
 GROUPS = some.lists(some.text(), max_size=40)
 SHARES = some.tuples(*[some.integers(1, 98)] * 2).filter(lambda two: sum(two) < 100)
@@ -83,6 +83,6 @@ def test_the_split_is_the_one_of_the_first_release():
 def test_a_split_that_the_survey_settles_goes_before_that_of_the_name():
     fractions = (0.0, 0.0, 1.0)
     source = Source("a", "group", Path("a"))
-    assert split_of_source(source, fractions=fractions, salt="") == "test"
+    assert placed(source, fractions=fractions, salt="") == "test"
     settled = Source("a", "group", Path("a"), split="train")
-    assert split_of_source(settled, fractions=fractions, salt="") == "train"
+    assert placed(settled, fractions=fractions, salt="") == "train"
