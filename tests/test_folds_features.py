@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from skimage import feature
+from typer.testing import CliRunner
 
-from tfpipe import feature_tables, leaderboard, leaks, texture
+from tfpipe import cli, feature_tables, leaderboard, leaks, texture
 from tfpipe.errors import UserError
 from tfpipe.feature_tables import Features, Part
 
@@ -197,3 +198,14 @@ def test_the_real_tables_give_the_published_figures(tmp_path):
         for split, share in zip(leaderboard.JUDGED, wanted, strict=True):
             error = (share * (1 - share) / len(found.parts[split].labels)) ** 0.5
             assert abs(frame.loc[name, f"{split}_accuracy"] - share) < 2 * error
+
+
+@pytest.mark.slow
+def test_the_command_tells_every_classifier_with_its_spread_over_folds(tmp_path):
+    write(tmp_path / "data" / "raw" / "folds")
+    words = ["shallow", "folds", "--data", tmp_path / "data", "--models", tmp_path / "m", "--json"]
+    made = CliRunner().invoke(cli.app, list(map(str, words)), catch_exceptions=False)
+    rows = json.loads(made.stdout)["classifiers"]
+    assert len(rows) == len(leaderboard.CLASSIFIERS) == 27
+    told = [row for row in rows if not row["note"].startswith("failed")]
+    assert len(told) >= 25 and all(row["fold_accuracy"] is not None for row in told)

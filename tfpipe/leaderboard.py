@@ -40,6 +40,7 @@ from tfpipe.feature_tables import Features, Part
 
 METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "f1")
 JUDGED = ("validation", "test")
+USUAL_FOLDS = 5
 
 # name, as the seed's table has it -> seed -> classifier
 CLASSIFIERS: dict[str, Callable[[int], Any]] = {
@@ -82,7 +83,7 @@ def run(
     features: Features,
     folder: Path,
     *,
-    folds: int = 5,
+    folds: int | None = None,
     select: int = 0,
     seed: int = 0,
     names: tuple[str, ...] = tuple(CLASSIFIERS),
@@ -93,7 +94,8 @@ def run(
     Args:
       features: the pictures.
       folder: for the table.
-      folds: of the training split, by whole groups; 0 for none.
+      folds: of the training split, by whole groups; five, or one a group where these are few,
+        where nobody says; 0 for none.
       select: how many features each training keeps, those that tell its classes best by an F-test;
         0 for all.
       seed: of everything random.
@@ -112,7 +114,7 @@ def run(
         raise UserError(
             f"--select is {select}, expected 0 to {len(features.names)}, the features there are."
         )
-    parts = _folds(features, folds) if folds else []
+    parts = [] if folds == 0 else _folds(features, folds)
     rows = []
     for done, name in enumerate(names):
         tell("leaderboard", {"done": done, "total": len(names)})
@@ -193,10 +195,11 @@ def _right(name: str, learnt: Part, train, test, *, select: int, seed: int) -> f
     return float((model.predict(learnt.values[test]) == learnt.labels[test]).mean())
 
 
-def _folds(features: Features, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _folds(features: Features, count: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns (rows learnt from, rows judged) of each fold of the training split."""
     learnt = features.parts["train"]
     groups = [len(set(learnt.groups[learnt.labels == c].tolist())) for c in set(learnt.labels)]
+    count = count or max(2, min(USUAL_FOLDS, *groups))
     if min(groups) < count:
         raise UserError(
             f"--folds is {count}, but a class has {min(groups)} training groups only. Give fewer "

@@ -55,7 +55,7 @@ def shallow(
         kinds = tuple(kind.strip() for kind in features.split(",") if kind.strip())
         known = _features(found, task, packing, kinds)
         folder = models / found.name / "leaderboard"
-        _leaderboard(found, known, folder, folds=folds, select=select, seed=seed, json=json)
+        _leaderboard(found, known, folder, folds=folds or None, select=select, seed=seed, json=json)
         return
     packed(task, packing)
     from tfpipe import boosting, boosting_search, shallow_versions
