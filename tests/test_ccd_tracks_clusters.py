@@ -66,7 +66,7 @@ def test_clusters_without_a_row_or_a_table_are_unlabelled(tmp_path):
         ),
         (
             "0,1\n1\n",
-            [],
+            ["a,muon,,,1,5"],
             "a.csv line 2: there is 1 cells, expected a matrix of 0 and 1 with commas",
         ),
         ("0,0\n0,0\n", ["a,muon,,,1,5"], "a.csv has no pixel that is 1"),

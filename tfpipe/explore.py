@@ -126,7 +126,7 @@ def _findings(
     places, trust, mapped = _mapped(run, seen.embedding, train)
     told = novelty.scores(seen, known, labels=label, places=places)
     measures = appearance.all_of(looks.nuisances, frame)
-    clusters = maps.clusters(places)
+    clusters, level = maps.clusters(places), found[0] if run.blind else None
     classes = data.manifest["classes"]
     frame = frame[["key", "split", "group"]].assign(
         label=[classes[i] if i >= 0 else "" for i in label],
@@ -158,9 +158,7 @@ def _findings(
         trust=trust,
         of_clusters=nuisance.of_clusters(clusters, measures, seed=run.seed),
         of_scores=nuisance.of_scores(told, measures),
-        of_direction=blindness.told(
-            clusters, looks.axes, found[0] if run.blind else None, train=train, seed=run.seed
-        ),
+        of_direction=blindness.told(clusters, looks.axes, level, train=train, seed=run.seed),
         notes=tuple(notes),
     ), mapped
 
