@@ -13,6 +13,7 @@ TITLES = {
     "search": "searching",
     "train": "training the winner",
     "shallow": "scoring candidates",
+    "leaderboard": "comparing classifiers",
     "naive": "training on a random split, for comparison",
     "evaluate": "predicting whole files",
     "export": "exporting and checking",
