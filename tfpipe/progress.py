@@ -13,7 +13,7 @@ TITLES = {
     "search": "searching",
     "train": "training the winner",
     "shallow": "scoring candidates",
-    "leaderboard": "scoring classifiers",
+    "leaderboard": "comparing classifiers",
     "naive": "training on a random split, for comparison",
     "evaluate": "predicting whole files",
     "export": "exporting and checking",

@@ -16,6 +16,7 @@ LEVELS, SIDE_HOG = 256, 64  # grey levels; px at which gradients are counted
 DIRECTIONS = (0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
 # The high-pass filter of Daubechies' wavelet of two vanishing moments (1988, table 1).
 WAVELET = np.array([-0.482962913145, 0.836516303738, -0.224143868042, -0.129409522551])
+ROUNDING = 1e-6  # grey levels; a coefficient of whole ones is 0 or far above
 NORMAL = 0.6744897501960817  # the median size of a draw from the unit normal distribution
 
 
@@ -94,7 +95,7 @@ def noise(grey: np.ndarray) -> float:
     fine = cv2.sepFilter2D(
         grey.astype(np.float64), -1, WAVELET, WAVELET, borderType=cv2.BORDER_REFLECT
     )[::2, ::2]
-    fine = np.abs(fine[fine != 0])
+    fine = np.abs(fine[np.abs(fine) > ROUNDING])
     return float(np.median(fine) / NORMAL) if len(fine) else float("nan")
 
 
