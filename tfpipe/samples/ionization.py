@@ -61,7 +61,7 @@ def density(rng: np.random.Generator, *, cells: int) -> np.ndarray:
     k = _wave_numbers(cells)
     k[0, 0, 0] = np.inf  # the mean is 0
     waves = np.fft.rfftn(rng.standard_normal((cells,) * 3)) * k ** (SLOPE / 2)
-    field = np.fft.irfftn(waves, s=(cells,) * 3)
+    field = np.fft.irfftn(waves, s=(cells,) * 3, axes=(0, 1, 2))
     return field / field.std()
 
 
@@ -84,7 +84,8 @@ def brightness(field: np.ndarray, *, z: float, f_esc: float) -> np.ndarray:
     waves = np.fft.rfftn(field * SIGMA_CELLS)
     ionized = np.zeros(field.shape, bool)
     for radius in np.geomspace(BOX_MPC / 3, BOX_MPC / len(field), RADII):
-        smooth = np.fft.irfftn(waves * np.exp(-((k * radius) ** 2) / 2), s=field.shape)
+        kept = waves * np.exp(-((k * radius) ** 2) / 2)
+        smooth = np.fft.irfftn(kept, s=field.shape, axes=(0, 1, 2))
         spread = growth * np.sqrt(SIGMA_HALOES**2 - smooth.var())
         collapsed = special.erfc((COLLAPSE - growth * smooth) / (np.sqrt(2) * spread))
         ionized |= PHOTONS * f_esc * collapsed >= 1
