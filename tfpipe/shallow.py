@@ -76,7 +76,7 @@ def train(
     measured.check(parts, classes=names)
     if not plan.folds:
         groups = len(np.unique(parts["train"].labelled.groups))
-        plan = replace(plan, folds=min(boosting_search.FOLDS, max(2, groups)))
+        plan = plan._replace(folds=min(boosting_search.FOLDS, max(2, groups)))
     learnt = parts["train"].labelled
     best = boosting_search.search(
         learnt,
