@@ -11,7 +11,7 @@ from tfpipe.errors import UserError
 from tfpipe.task import SPLITS
 
 
-def task_of(*, splits=None, joins=False, groups=None):
+def task_of(*, splits=None, groups=None, **rest):
     """Returns the small task, its pictures in these splits and groups by name."""
     task = packed.make_task()
 
@@ -25,7 +25,7 @@ def task_of(*, splits=None, joins=False, groups=None):
             )
             for one in found.sources
         )
-        return dataclasses.replace(found, sources=sources, joins=joins)
+        return dataclasses.replace(found, sources=sources, **rest)
 
     return dataclasses.replace(task, survey=survey)
 
@@ -55,6 +55,18 @@ def test_a_group_that_the_users_splits_part_is_refused_and_named(raw, tmp_path):
     groups = {names[0]: "same", names[1]: "same"}
     with pytest.raises(UserError, match=f"{names[0]}.png .train. and {names[1]}.png .valid.*same"):
         packed.pack_small(raw, tmp_path / "r", task=task_of(splits=splits, groups=groups))
+
+
+def test_training_and_validation_may_share_a_group_with_gaps_and_the_test_never(raw, tmp_path):
+    names = sorted(path.stem for path in raw.glob("*.png"))
+    splits = {name: SPLITS[i % 3] for i, name in enumerate(names)}
+    groups = {names[0]: "same", names[1]: "same"}
+    told = {"splits": splits, "gaps": True}
+    manifest = packed.pack_small(raw, tmp_path / "r", task=task_of(groups=groups, **told))
+    assert f"{names[1]}.png" in manifest["sources"]["validation"]
+    groups[names[2]] = "same"
+    with pytest.raises(UserError, match=f"{names[0]}.png .train. and {names[2]}.png .test.*same"):
+        packed.pack_small(raw, tmp_path / "s", task=task_of(groups=groups, **told))
 
 
 def test_near_copies_are_one_group_where_that_is_asked_and_refused_where_not(raw, tmp_path):

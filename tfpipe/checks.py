@@ -111,11 +111,12 @@ def _prints(abouts: list[dict], parts: Path) -> tuple[leaks.Prints, np.ndarray]:
 
 
 def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
-    """Returns a sentence for each group that the user's own splits part, in the sources' order."""
+    """Returns a sentence for each group that settled splits part, in the sources' order."""
     first, found = {}, {}
     for source in survey.sources:
         one = first.setdefault(source.group, source.name)
-        if splits[one] != splits[source.name]:
+        both = {splits[one], splits[source.name]}
+        if len(both) == 2 and not (survey.gaps and "test" not in both):
             found.setdefault(
                 source.group,
                 f"{one} ({splits[one]}) and {source.name} ({splits[source.name]}): both are of "

@@ -73,6 +73,7 @@ class Survey:
       joins: whether groups that share near-copies are made one, where the split is ours; else
         near-copies across splits fail the run.
       augmentation: of these pictures, where they bear less than the task's; "" for the task's.
+      gaps: whether training and validation may share a group, as what lies between is left out.
     """
 
     sources: tuple[Source, ...]
@@ -85,6 +86,7 @@ class Survey:
     options: Any = None
     joins: bool = False
     augmentation: str = ""
+    gaps: bool = False
 
 
 class Reading(NamedTuple):

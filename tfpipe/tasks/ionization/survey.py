@@ -107,6 +107,7 @@ def _survey(sources: list[Source], options: Options, **rest) -> Survey:
         options=options,
         # Opposite edges meet in whole slices of a periodic box only.
         augmentation="turns" if cut else "",
+        gaps=True,
         **rest,
     )
 
