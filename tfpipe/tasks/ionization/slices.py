@@ -28,8 +28,8 @@ def read(source: Source, options: Options) -> Reading:
 
     Returns:
       One example a slice, or a part of one, [side, side, 1] float32 in mK. Its columns are the mean
-      (mK) and the power spectrum (mK^2 Mpc^2); its metadata has the place in px of the cube, and
-      whether there is no signal: 0 mK everywhere, as after reionization.
+      (mK) and the power spectrum, see `spectrum.measured`; its metadata has the place in px of the
+      cube, and whether there is no signal: 0 mK everywhere, as after reionization.
 
     Raises:
       UserError: the file is damaged, a value is not finite, or axes are asked for that a bank of

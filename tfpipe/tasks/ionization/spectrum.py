@@ -59,10 +59,14 @@ def binned(slices: np.ndarray, bounds: np.ndarray, *, cell_mpc: float) -> np.nda
 def columns(bounds: np.ndarray) -> tuple[str, ...]:
     """Returns names of what `measured` gives."""
     pairs = zip(bounds[:-1], bounds[1:], strict=True)
-    return ("mean_mk", *(f"power_k_{low:.3f}_{high:.3f}_per_mpc" for low, high in pairs))
+    return ("mean_mk", *(f"log_power_k_{low:.3f}_{high:.3f}_per_mpc" for low, high in pairs))
 
 
 def measured(slices: np.ndarray, bounds: np.ndarray, *, cell_mpc: float) -> np.ndarray:
-    """Returns mean (mK) and binned power (mK^2 Mpc^2) of slices, [n, 1 + bins] float32."""
+    """Returns mean (mK) and log10(1 + binned power in mK^2 Mpc^2) of slices, [n, 1 + bins] float32.
+
+    Power spans five powers of ten, of which a network that sees it as it is would notice the last.
+    """
     mean = slices.mean(axis=(1, 2), dtype=np.float64)[:, None]
-    return np.hstack([mean, binned(slices, bounds, cell_mpc=cell_mpc)]).astype(np.float32)
+    power = np.log10(1 + binned(slices, bounds, cell_mpc=cell_mpc))
+    return np.hstack([mean, power]).astype(np.float32)
