@@ -280,7 +280,7 @@ BAD_WORDS = {
     "task": (
         ("pack", "melt-layr"),
         "No task called 'melt-layr'. Did you mean 'melt-layer'? There are: melt-layer, insolubles, "
-        "ccd-tracks.",
+        "ccd-tracks, ionization-redshift, ionization-escape-fraction, folds.",
     ),
     "model": (
         ("train", "melt-layer", "--model", "enhanced-cn"),

@@ -194,7 +194,7 @@ def test_a_space_that_names_an_unknown_argument_is_told_the_builders(data, tmp_p
         jobs.plan_of(tiny.job(data, space=mine))
     assert str(refused.value) == (
         "No argument of simple-cnn called 'filter'. Did you mean 'filters'? There are: filters, "
-        "conv_layers, dropout, dense_units, dense_dropout."
+        "conv_layers, kernels, dropout, dense_units, dense_dropout."
     )
 
 

@@ -85,7 +85,7 @@ def plan_of(job: Job) -> Plan:
     task = tasks.find(job.task)
     known = tuning.search_of(task.name, job.model)
     if job.space:
-        known = _own(Path(job.space), known)
+        known = _own(Path(job.space), tuning.SEARCHES.get((task.name, job.model)))
     if known is None:
         there = ", ".join(model for name, model in tuning.SEARCHES if name == task.name) or "none"
         raise UserError(

@@ -43,6 +43,8 @@ def build(
     if isinstance(filters, int):
         filters = [filters * 2**i for i in range(conv_layers)]
     sizes = [kernels] * conv_layers if isinstance(kernels, int) else kernels
+    if not all(isinstance(number, int) for number in (*filters, *sizes)):
+        raise ValueError("filters and kernels are whole numbers")
     if not len(filters) == len(sizes) == conv_layers:
         raise UserError(
             f"conv_layers is {conv_layers}, but there are {len(filters)} filters and {len(sizes)} "
