@@ -182,7 +182,7 @@ def test_a_saturated_exposure_is_refused_and_a_cluster_of_a_million_pixels_is_no
     np.save(tmp_path / "full.npy", large)
     (one,) = examples(tmp_path)
     assert one.metadata["pixels"] == 1_000_000 and one.metadata["halvings"] == 4
-    assert one.columns.tolist() == [1000, 1000, 1e6, np.float32(65535e6)]
+    assert one.columns[:4].tolist() == [1000, 1000, 1e6, np.float32(65535e6)]
 
 
 def test_places_are_those_of_the_whole_exposure(tmp_path):

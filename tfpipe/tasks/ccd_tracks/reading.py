@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfpipe.task import Example, Reading, Source
-from tfpipe.tasks.ccd_tracks import cut_clusters, exposure, framing, labels, tracks
+from tfpipe.tasks.ccd_tracks import cut_clusters, exposure, framing, labels, shape, tracks
 from tfpipe.tasks.ccd_tracks.options import Options, section_of
 
 LOG = logging.getLogger("tfpipe")
-COLUMNS = ("height_px", "width_px", "pixels", "energy_adu")  # seed 001, "Meta data"
+# Seed 001, "Meta data", and what tells its classes better.
+COLUMNS = ("height_px", "width_px", "pixels", "energy_adu", *shape.NAMES)
 METADATA = {
     **{"file": "str", "index": "int64", "x": "int64", "y": "int64"},
     **{"left": "int64", "top": "int64", "height": "int64", "width": "int64", "pixels": "int64"},
@@ -72,7 +73,7 @@ def read(source: Source, options: Options) -> Reading:
             **{"pixels": int(found.pixels[i]), "energy": float(found.energy[i])},
         }
         said = {"key": f"{source.name}@{i:05d}", "group": source.group}
-        said["label"] = _number(label, source)
+        said |= {"label": _number(label, source), "shape": found.shape[i]}
         crop = tracks.crop(image, found, i, threshold=threshold)
         examples.append(_example(crop, metadata, side=options.side, threshold=threshold, said=said))
     row = {
@@ -108,7 +109,8 @@ def _of_cluster(one: cut_clusters.Cluster, source: Source, options: Options) -> 
         **{"height": is_track.shape[0], "width": is_track.shape[1]},
         **{"pixels": pixels, "energy": one.energy},
     }
-    said = {"key": one.name, "group": one.name, "label": _number(one.label, source)}
+    form = shape.measured(*np.nonzero(is_track), np.zeros(1, int))[0]
+    said = {"key": one.name, "group": one.name, "label": _number(one.label, source), "shape": form}
     return _example(crop, metadata, side=options.side, threshold=options.threshold, said=said)
 
 
@@ -125,8 +127,9 @@ def _example(
     threshold: float,
     said: dict[str, Any],
 ) -> Example:
-    """Returns the example of a crop [height, width]; `said` are key, group and label."""
+    """Returns the example of a crop [height, width]; `said` are key, group, label and shape."""
     image, halvings = framing.framed(crop, side=side, fill=threshold)
     columns = [metadata[name] for name in ("height", "width", "pixels", "energy")]
+    columns += said.pop("shape").tolist()
     metadata = metadata | {"halvings": halvings}
     return Example(image=image, columns=np.array(columns, np.float32), metadata=metadata, **said)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from tfpipe.errors import UserError
+from tfpipe.tasks.ccd_tracks import shape
 
 CLIPS, CLIP_SIGMAS = 8, 3.0  # rounds of clipping, and what is left out as no background
 SAMPLED = 1_000_000  # pixels that are enough to know the background by
@@ -27,6 +28,7 @@ class Tracks(NamedTuple):
       energy: [n] float64, their sum in ADU, as seed 001 has it (its pixels keep the background).
       y: [n] int, row of the brightest pixel.
       x: [n] int, column of the brightest pixel.
+      shape: [n, 6] float64, see `shape.measured`.
     """
 
     components: np.ndarray
@@ -39,6 +41,7 @@ class Tracks(NamedTuple):
     energy: np.ndarray
     y: np.ndarray
     x: np.ndarray
+    shape: np.ndarray
 
 
 def find(image: np.ndarray, *, threshold: float, min_px: int = 1) -> Tracks:
@@ -66,7 +69,8 @@ def find(image: np.ndarray, *, threshold: float, min_px: int = 1) -> Tracks:
     starts = np.flatnonzero(np.diff(own, prepend=0))
     number = own[starts]
     if not len(starts):
-        return Tracks(components, *(np.zeros(0, int) for _ in Tracks._fields[1:]))
+        nothing = (np.zeros(0, int) for _ in Tracks._fields[1:-1])
+        return Tracks(components, *nothing, shape.measured(where, where, starts))
     pixels = sizes[number]
     rows, columns = np.divmod(where, image.shape[1])
     values = image.ravel()[where].astype(np.float64)
@@ -85,6 +89,7 @@ def find(image: np.ndarray, *, threshold: float, min_px: int = 1) -> Tracks:
         np.add.reduceat(values, starts),
         rows[peaks],
         columns[peaks],
+        shape.measured(rows, columns, starts),
     )
 
 
