@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
-
-from tfpipe.cli import app
+from typed import run
 
 pytestmark = pytest.mark.slow
 
@@ -29,11 +27,8 @@ def tuned(home):
 
 
 def ran(folder, *words) -> dict:
-    places = ("--data", str(folder / "data"), "--models", str(folder / "models"), "--json")
-    places = places[:2] + places[4:] if words[0] == "sample" else places
-    done = CliRunner().invoke(app, [*words, *places])
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout.splitlines()[-1])
+    places = ("--data", str(folder / "data"), "--models", str(folder / "models"))
+    return run(*words, *(places[:2] if words[0] == "sample" else places))
 
 
 def test_a_search_ends_in_a_version_and_says_what_copies_would_have_claimed(home, tuned):

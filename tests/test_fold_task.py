@@ -1,13 +1,10 @@
 """Folds: the sample, the task, and its commands one after the other."""
 
-import json
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from typed import run
 
 from tfpipe import tasks
 from tfpipe.errors import UserError
@@ -87,13 +84,8 @@ def test_other_classes_and_tables_without_pictures_are_told_apart(raw, tmp_path)
 
 
 @pytest.mark.slow
-def test_folds_end_to_end_in_the_smallest_form(tmp_path):
-    def run(*words):
-        command = [sys.executable, "-m", "tfpipe", *words, "--json"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
+def test_folds_end_to_end_in_the_smallest_form(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     shares = ("--split", "40/30/30", "-o", "size=32")
     run("sample", "folds", "--outcrops", "8", "--crops", "2", "--seed", "1")
     quick = ("--quick", "--algorithm", "random", "--trials", "1", "--trial-epochs", "1")

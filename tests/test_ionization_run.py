@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from test_end_to_end import run
+from typed import run
 
 pytestmark = pytest.mark.slow
 
@@ -12,11 +12,11 @@ CLASSES = [f"p_{5 + i / 2:.1f}" for i in range(17)]
 SMALL = ("-o", "every=8", "-o", "gap_mpc=2", "-o", "test_seeds=2")
 
 
-def test_sample_tune_report_and_predict(tmp_path):
-    run(tmp_path, "sample", "ionization-redshift", "--simulations", "2", "--cells", "16")
+def test_sample_tune_report_and_predict(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("sample", "ionization-redshift", "--simulations", "2", "--cells", "16")
     quick = ("--quick", "--algorithm", "random", "--trials", "1", "--trial-epochs", "1")
     told = run(
-        tmp_path,
         *("tune", "ionization-redshift", *quick, "--epochs", "1", "--no-naive-split", *SMALL),
     )
     scores = told["scores"]["test"]
@@ -25,12 +25,12 @@ def test_sample_tune_report_and_predict(tmp_path):
     card = json.loads((tmp_path / told["path"] / "assets.extra" / "card.json").read_text())
     assert card["options"]["side"] == 16
     assert card["data"]["settled"]
-    page = tmp_path / run(tmp_path, "report", "ionization-redshift")["path"]
+    page = tmp_path / run("report", "ionization-redshift")["path"]
     for words in ("Classes as numbers", "Pictures set apart", "Mean absolute error"):
         assert words in page.read_text()
     raw = tmp_path / "data" / "raw" / "ionization-redshift"
     new = raw / "delta_T_z007.50_fesc0.100_seed1_16_150Mpc.npy"
-    made = run(tmp_path, "predict", "ionization-redshift", str(new), "--out", "z.csv")
+    made = run("predict", "ionization-redshift", str(new), "--out", "z.csv")
     table = pd.read_csv(tmp_path / "z.csv")
     assert made["rows"] == len(table) == 2
     assert {"file", "index", "label", "expected_z", "unsure", *CLASSES} <= set(table)
