@@ -21,7 +21,10 @@ os.environ.update(
 
 
 # Files that take longest: begun last, one of them would run on alone.
-LONGEST = ("workers", "end_to_end", "explore", "training", "models", "export", "records", "search")
+LONGEST = (
+    *("workers", "end_to_end", "fold_task", "explore", "adding_a_task", "ionization_run"),
+    *("training", "models", "ccd_tracks_run", "export", "records", "search"),
+)
 
 
 def pytest_collection_modifyitems(items):
