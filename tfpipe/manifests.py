@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -56,6 +57,12 @@ def trusted(folder: Path) -> dict:
 def read_stats(folder: Path) -> dict:
     """Returns image_mean, image_std, column_mean, column_std of the training split."""
     return json.loads((folder / "stats.json").read_bytes())
+
+
+def for_card(manifest: dict) -> dict[str, Any]:
+    """Returns what a version's card tells of the records that it learnt from."""
+    names = ("fingerprint", "counts", "groups", "fractions", "salt", "settled", "notes", "bad")
+    return {"options": manifest["options"], "data": {name: manifest[name] for name in names}}
 
 
 def counts(task: Task, abouts: list[dict]) -> dict[str, dict[str, int]]:

@@ -17,6 +17,7 @@ from tfpipe import (
     inputs,
     jobs,
     logs,
+    manifests,
     naive,
     report,
     saved,
@@ -174,22 +175,9 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         "training": asdict(settings) | {"precision": keras.config.dtype_policy().name},
         "classes": spec.classes,
         "parameters": model.count_params(),
-        "options": data.manifest["options"],
         "quantity": run.task.quantity,
         "apart": run.task.apart,
-        "data": {
-            key: data.manifest[key]
-            for key in (
-                "fingerprint",
-                "counts",
-                "groups",
-                "fractions",
-                "salt",
-                "settled",
-                "notes",
-                "bad",
-            )
-        },
+        **manifests.for_card(data.manifest),
         "thresholds": known.thresholds,
         "scores": known.scores,
         "by_class": known.by_class,

@@ -99,22 +99,9 @@ def train(
         "classes": names,
         "columns": manifest["columns"],
         "parameters": boosting.leaves(trees),
-        "options": manifest["options"],
         "quantity": task.quantity,
         "apart": task.apart,
-        "data": {
-            key: manifest[key]
-            for key in (
-                "fingerprint",
-                "counts",
-                "groups",
-                "fractions",
-                "salt",
-                "settled",
-                "notes",
-                "bad",
-            )
-        },
+        **manifests.for_card(manifest),
         **known.told,
         "random_split_scores": None,
         "history": {},
