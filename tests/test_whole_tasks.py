@@ -1,0 +1,68 @@
+"""Tasks from raw files to a table, in their smallest form; others have files of their own."""
+
+import json
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import datasets
+from typed import run
+
+pytestmark = pytest.mark.slow
+
+QUICK = ("--quick", "--algorithm", "random", "--trials", "1")
+QUICK += ("--trial-epochs", "1", "--epochs", "1")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def version(home, told: dict):
+    """Returns the folder and the card of the version that a command made."""
+    folder = home / told["path"]
+    return folder, json.loads((folder / "assets.extra" / "card.json").read_text())
+
+
+def test_insolubles(home):
+    run("sample", "insolubles", "--runs", "9", "--field-runs", "1", "--particles", "70")
+    told = run("tune", "insolubles", "--model", "columns-mlp", *QUICK, "--no-naive-split")
+    folder, card = version(home, told)
+    assert len(card["classes"]) == 7 and card["abstention"]
+    page = home / run("report", "insolubles")["path"]
+    assert page.parent == folder / "assets.extra"
+    field = next((home / "data" / "raw" / "insolubles").glob("peru*"))
+    made = run("predict", "insolubles", str(field), "--out", "table.csv")
+    table = pd.read_csv(home / "table.csv")
+    assert made["rows"] == len(table) == sum(row["named"] for row in made["counts"])
+    assert {"label", "unsure", *(f"p_{name}" for name in card["classes"])} <= set(table)
+
+
+def test_escape_fractions(home):
+    task, small = "ionization-escape-fraction", ("-o", "every=8", "-o", "gap_mpc=2")
+    run("sample", task, "--simulations", "2", "--cells", "16")
+    told = run("tune", task, *QUICK, "--no-naive-split", *small, "-o", "test_seeds=2")
+    _, card = version(home, told)
+    assert card["quantity"] and "mean_absolute_error" in told["scores"]["test"]
+    assert "Classes as numbers" in (home / run("report", task)["path"]).read_text()
+    new = next((home / "data" / "raw" / task).glob("*seed2*"))
+    assert run("predict", task, str(new), "--out", "f.csv")["rows"] == 2
+    assert f"expected_{card['quantity']}" in pd.read_csv(home / "f.csv")
+
+
+def test_a_folder_of_real_pictures(home):
+    digits = datasets.load_digits()
+    for i in range(120):
+        folder = home / "digits" / f"of {digits.target[i] % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = np.kron(digits.images[i] * 15, np.ones((3, 3))).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{i:03}.png"), picture)
+    told = run("tune", "./digits", *QUICK, "--no-naive-split")
+    _, card = version(home, told)
+    assert card["classes"] == ["of 0", "of 1", "of 2"]
+    assert (home / run("report", "./digits")["path"]).is_file()
+    made = run("predict", "./digits", "digits/of 1", "--out", "table.csv")
+    assert made["rows"] == len(list((home / "digits" / "of 1").iterdir()))
