@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe import comparing, contestants, folds, training
+from tfpipe import comparing, comparison_summary, contestants, folds, inputs, training, variants
+from tfpipe.contestants import Contest
 from tfpipe.errors import UserError
 from tfpipe.settings import Settings
 from tfpipe.task import Reading
@@ -72,7 +73,7 @@ def test_the_table_and_the_figure_are_written(models, frame):
 
 
 def test_the_summary_has_means_and_deviations(frame):
-    row = comparing.summary(frame).set_index("model").loc["columns-mlp"]
+    row = comparison_summary.summary(frame).set_index("model").loc["columns-mlp"]
     own = frame.loc[frame["model"] == "columns-mlp", "accuracy"]
     assert row["accuracy"] == pytest.approx(own.mean())
     assert row["accuracy_sd"] == pytest.approx(abs(own.iloc[0] - own.iloc[1]) / np.sqrt(2))
@@ -109,8 +110,9 @@ def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_cl
     task = dataclasses.replace(TASK, quantity="level", classes=classes)
     spec = dataclasses.replace(kinds.spec_of(data), classes=classes)
     given = {"components": 3, "side": 8, "trees": 20}
-    fold = folds.of(data, spec, 2)[0]
-    told = comparing._judged(task, "pca-forest", fold, arguments=given, settings=SETTINGS)
+    fold, known = folds.of(data, spec, 2)[0]
+    contest = Contest(fold, known, (fold.validation,), given, SETTINGS)
+    (told,) = comparing._judged(task, "pca-forest", contest)
     assert told["accuracy"] > 0.9
     wrong = 1 - told["accuracy"]
     assert wrong - 1e-9 <= told["mean_absolute_error"] <= 3 * wrong + 1e-9
@@ -127,7 +129,8 @@ def test_a_frozen_code_learns_from_the_training_groups_only(data, monkeypatch):
     )
     given = {"autoencoder": {"filters": 2}, "classifier": {"filters": 4}}
     settings = dataclasses.replace(SETTINGS, epochs=2)
-    told = contestants.judge("frozen-code-cnn", fold, known, arguments=given, settings=settings)
+    asked = (fold.validation, fold.train)
+    told = contestants.judge("frozen-code-cnn", Contest(fold, known, asked, given, settings))
     (autoencoder, first), (classifier, second) = seen
     assert (autoencoder.name, classifier.name) == ("conv_autoencoder", "code_cnn")
     assert first.train is second.train is fold.train
@@ -139,4 +142,75 @@ def test_a_frozen_code_learns_from_the_training_groups_only(data, monkeypatch):
             layer.get_weights(), autoencoder.get_layer(layer.name).get_weights(), strict=True
         ):
             np.testing.assert_array_equal(one, other)
-    assert told.likely.shape == (len(told.labels), 4)
+    for part, (labels, likely) in zip(asked, told.said, strict=True):
+        assert likely.shape == (len(labels), 4) == (part.chosen.sum(), 4)
+
+
+def test_splits_judge_once_each_and_a_pretrained_model_without_weights_is_named(data, tmp_path):
+    # The weights that the first is to begin with are not there; the second begins at random.
+    names = ("resnet50+pretrained", "columns-mlp")
+    task = dataclasses.replace(TASK, models=("columns-mlp", "resnet50"))
+    told = {"settings": SETTINGS, "models": tmp_path, "fixed": {"weights": str(tmp_path)}}
+    frame = comparing.compare(task, data.folder, names=names, count=0, **told)
+    judged = frame[frame["model"] == "columns-mlp"]
+    assert judged["split"].tolist() == ["validation", "test"]
+    for split, examples in zip(judged["split"], judged["examples"], strict=True):
+        own = data.manifest["counts"][split]
+        assert examples == sum(own[name] for name in kinds.CLASSES)
+    first, second = comparison_summary.summary(frame).to_dict("records")
+    assert "has no resnet50.weights.h5, resnet50.h5 or resnet50.keras" in first["failed"]
+    assert second["failed"] == "" and second["test_accuracy"] == judged["accuracy"].iloc[1]
+    assert not second["pretrained"] and not second["grey"] and second["machine"]
+    with pytest.raises(UserError, match="has no resnet50"):
+        comparing.compare(task, data.folder, names=names[:1], count=0, **told)
+
+
+def test_names_tell_how_a_network_is_taken():
+    assert variants.of("resnet9") == ("resnet9", "", False)
+    assert variants.of("resnet50+grey+random") == ("resnet50", "random", True)
+    for name in ("resnet50+big", "resnet50+random+pretrained"):
+        with pytest.raises(UserError, match="is no variant of a model"):
+            variants.of(name)
+    folds_task = TASKS["folds"]
+    given = {"weights": "some.h5", "image_size": 64}
+    for name, weights in (
+        ("resnet50+random", "none"),
+        ("resnet50+pretrained", "some.h5"),
+        ("resnet50", "some.h5"),
+    ):
+        told = contestants.arguments(folds_task, name, quick=False, fixed=given)
+        assert told == {"weights": weights, "image_size": 64}
+    with pytest.raises(UserError, match="no pretrained weights of resnet34"):
+        contestants.arguments(folds_task, "resnet34+pretrained", quick=False, fixed={})
+
+
+def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def read(source, options):
+        found = kinds.read(source, options).examples
+        coloured = [
+            one._replace(image=rng.integers(0, 256, (16, 16, 3), np.uint8)) for one in found
+        ]
+        return Reading(coloured)
+
+    shape = (16, 16, 3)
+    task = dataclasses.replace(TASK, image_shape=shape, read=read)
+    data = kinds.packed(tmp_path, task=task)
+    grey = inputs.without_colours(data.manifest)
+    for manifest in (data.manifest, grey):
+        assert inputs.stored_shape(manifest) == shape
+    seen = inputs.batches(data.folder, inputs.TRAIN, manifest=data.manifest)
+    without = inputs.batches(data.folder, inputs.TRAIN, manifest=grey)
+    for (coloured, _), (plain, _) in zip(seen, without, strict=True):
+        assert plain["image"].dtype == coloured["image"].dtype
+        for one, other in zip(coloured["image"].numpy(), plain["image"].numpy(), strict=True):
+            expected = cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(int)
+            assert np.abs(other[..., 0] - expected).max() <= 1
+    given = dataclasses.replace(data, manifest=grey)
+    known = folds.known(given, dataclasses.replace(kinds.spec_of(data), image_shape=(16, 16, 1)))
+    pixels = np.concatenate([batch["image"].numpy() for batch, _ in without]).astype(float)
+    assert known.image_mean == pytest.approx([pixels.mean()])
+    assert known.image_std == pytest.approx([pixels.std()])
+    with pytest.raises(UserError, match="have 1 channels, not 3 colours"):
+        inputs.without_colours(grey)

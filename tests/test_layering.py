@@ -45,10 +45,13 @@ ORDER = (
         "certainty",
         "picture_answers",
         "shallow",
+        "variants",
         "contestants",
+        "comparison_summary",
+        "doctor",
         "comparing",
     ),
-    *("serve", "doctor", "cli", "__main__"),
+    *("serve", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
 LIGHT = ("task", "options", "tasks", "samples", "state", "progress", "search")

@@ -1,10 +1,14 @@
-"""Models of one task side by side, on the same grouped folds: by columns, by pictures, by both.
+"""Models of one task side by side: by columns, pictures or both, pretrained or not, grey or not.
 
 Seed 000 compares boosted trees on the columns with networks on pictures, with and without columns,
 each on one random split. Here every model learns from the same groups and is judged on the same
 others, as often as there are folds, so that a difference can be held against its spread. Nothing
 is chosen on the groups that judge: networks train for a fixed number of epochs, by a rate that
 falls to 0.
+
+Where the splits themselves are what is published, as in seed 004's table, a model learns from the
+training split once and is judged on validation and on test. The best of many such is flattered by
+having been the best; the folds do not look at the test split.
 """
 
 import json
@@ -22,16 +26,20 @@ from sklearn import metrics
 
 from tfpipe import (
     comparison_plot,
+    comparison_summary,
     contestants,
+    doctor,
     files,
     folds,
+    inputs,
     jobs,
     naive,
     quantities,
     scores,
     tables,
+    variants,
 )
-from tfpipe.contestants import TREES
+from tfpipe.contestants import TREES, Contest
 from tfpipe.errors import UserError
 from tfpipe.models import build
 from tfpipe.models.parts import Spec
@@ -40,8 +48,7 @@ from tfpipe.settings import Data, Settings
 from tfpipe.task import Task
 
 LOG = logging.getLogger("tfpipe")
-METRICS = ("accuracy", "balanced_accuracy", "log_loss")
-ERROR = "mean_absolute_error"  # where classes are numbers
+SPLITS = {"validation": inputs.VALIDATION, "test": inputs.TEST}  # what judges without folds
 
 
 def compare(
@@ -60,9 +67,11 @@ def compare(
 
     Args:
       task: the question.
-      records: its packed records; the test split stays unseen.
-      names: contestants, see `contestants.known`; `TREES` where there are columns.
-      count: folds; None for five, or as many as there are groups.
+      records: its packed records.
+      names: contestants, see `contestants.known` and `variants.of`; `TREES` where there are
+        columns.
+      count: folds, of which none sees the test split; None for five, or as many as there are
+        groups; 0 for the splits as they are packed.
       settings: how networks are trained; their rate falls to 0 over the epochs.
       models: saved_models/<task>; results gather in its comparison/.
       quick: whether networks are as small as quick searches have them, else as published.
@@ -70,34 +79,86 @@ def compare(
       tell: told ("compare", what is being done).
 
     Returns:
-      A row for each model and fold: model, fold, examples, accuracy, balanced_accuracy, log_loss,
-      mean_absolute_error where classes are numbers, seconds of training, megabytes of weights.
+      A row for each model and fold, or for each of `SPLITS`: model, fold or split, examples,
+      accuracy, balanced_accuracy, log_loss, mean_absolute_error where classes are numbers, seconds
+      of training, megabytes of weights, machine. A pretrained model whose weights are not to be
+      had has one row, with the reason as `failed`.
+
+    Raises:
+      UserError: records or folds that do not fit, or no model could be trained.
     """
     data, spec = jobs.opened(task, records, model=task.models[0], is_checked=False)
     task = replace(task, classes=spec.classes)
     if not spec.columns and TREES in names:
         raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
-    count = count or folds.usual(data)
-    parts = folds.of(data, spec, count)
+    parts = _Parts(data, spec, folds.usual(data) if count is None else count)
     kept = _Kept(models / "comparison" / "results.jsonl")
-    rows = []
-    for name in names:
-        arguments = contestants.arguments(task, name, quick=quick, fixed=fixed or {})
-        for number, (own, known) in enumerate(parts, start=1):
-            told = {
-                **{"model": name, "fold": number, "folds": count, "arguments": arguments},
-                **{"data": data.manifest["fingerprint"], "settings": asdict(settings)},
-            }
-            row = kept.find(told)
-            if row is None:
-                tell("compare", {"done": len(rows), "total": count * len(names)})
-                row = _judged(task, name, (own, known), arguments=arguments, settings=settings)
-                kept.add(told, row)
-            rows.append({"model": name, "fold": number, **row})
+    rows: list[dict] = []
+    for place, name in enumerate(names):
+        tell("compare", {"done": place, "total": len(names)})
+        try:
+            rows += _of_model(task, name, parts, kept, settings=settings, quick=quick, fixed=fixed)
+        except UserError as error:
+            if variants.of(name).start != variants.PRETRAINED or len(names) == 1:
+                raise
+            rows.append({"model": name, "failed": str(error)})
     frame = pd.DataFrame(rows)
+    if "accuracy" not in frame:
+        raise UserError(frame["failed"].iloc[0])
     tables.write_csv(frame, models / "comparison" / "comparison.csv")
-    files.replace(models / "comparison" / "comparison.png", comparison_plot.compared(frame))
+    figure = comparison_plot.compared(frame.dropna(subset=["accuracy"]))
+    files.replace(models / "comparison" / "comparison.png", figure)
     return frame
+
+
+def _of_model(
+    task: Task,
+    name: str,
+    parts: "_Parts",
+    kept: "_Kept",
+    *,
+    settings: Settings,
+    quick: bool,
+    fixed: dict[str, Any] | None,
+) -> list[dict]:
+    """Returns the rows of one model, those that were judged before as they are kept."""
+    arguments = contestants.arguments(task, name, quick=quick, fixed=fixed or {})
+    grey = contestants.network_of(name) is not None and variants.of(name).grey
+    found = []
+    for number, (data, spec) in enumerate(parts.of(grey=grey), start=1):
+        told = {
+            **{"model": name, "fold": number, "folds": parts.count, "arguments": arguments},
+            **{"data": data.manifest["fingerprint"], "settings": asdict(settings)},
+        }
+        rows = kept.find(told)
+        if rows is None:
+            asked = {"fold": data.validation} if parts.count else SPLITS
+            contest = Contest(data, spec, tuple(asked.values()), arguments, settings)
+            rows = _judged(task, name, contest)
+            for row, which in zip(rows, asked, strict=True):
+                row |= {"fold": number} if parts.count else {"split": which}
+                row |= {"pretrained": _is_pretrained(name, arguments), "grey": grey}
+            kept.add(told, rows)
+        found += [{"model": name, **row} for row in rows]
+    return found
+
+
+class _Parts:
+    """What is learnt from and judged by, in colours or grey; each is made once, when asked for."""
+
+    def __init__(self, data: Data, spec: Spec, count: int):
+        self.data, self.spec, self.count = data, spec, count
+        self.made: dict[bool, list[tuple[Data, Spec]]] = {}
+
+    def of(self, *, grey: bool) -> list[tuple[Data, Spec]]:
+        if grey not in self.made:
+            data, spec = self.data, self.spec
+            if grey:
+                data = replace(data, manifest=inputs.without_colours(data.manifest))
+                spec = replace(spec, image_shape=tuple(data.manifest["image_shape"]))
+                spec = folds.known(data, spec)
+            self.made[grey] = folds.of(data, spec, self.count) if self.count else [(data, spec)]
+        return self.made[grey]
 
 
 def claimed(
@@ -116,56 +177,46 @@ def claimed(
     Returns:
       The accuracy, see `naive`; None for what is no network, or where pictures are too few.
     """
-    if contestants.network_of(name) != name:
+    variant = variants.of(name)
+    if contestants.network_of(name) != variant.model:
         return None
-    data, spec = jobs.opened(task, records, model=name, is_checked=True)
+    data, spec = jobs.opened(task, records, model=variant.model, is_checked=True)
+    data, spec = _Parts(data, spec, 0).of(grey=variant.grey)[0]
     arguments = contestants.arguments(task, name, quick=quick, fixed=fixed)
     keras.config.set_dtype_policy(compute_policy("auto"))
-    made = naive.random_split_scores(lambda: build(name, spec, arguments), data, settings=settings)
+    made = naive.random_split_scores(
+        lambda: build(variant.model, spec, arguments), data, settings=settings
+    )
     return made and made["accuracy"]
 
 
-def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row for each model: each metric's mean and deviation over folds, time and size."""
-    rows = []
-    for name, own in frame.groupby("model", sort=False):
-        row: dict[str, Any] = {"model": name, "folds": len(own)}
-        for metric in metrics_of(own):
-            row |= {metric: own[metric].mean(), f"{metric}_sd": own[metric].std(ddof=1)}
-        row |= {"seconds": own["seconds"].mean(), "megabytes": own["megabytes"].mean()}
-        rows.append(row)
-    return pd.DataFrame(rows)
+def _is_pretrained(name: str, arguments: dict[str, Any]) -> bool:
+    network = contestants.network_of(name)
+    if network is None or "weights" not in jobs.arguments_of(network):
+        return False
+    return arguments.get("weights", variants.IMAGENET) != variants.NONE
 
 
-def metrics_of(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Returns the scores that a comparison has."""
-    return (*METRICS, *((ERROR,) if ERROR in frame else ()))
-
-
-def _judged(
-    task: Task, name: str, fold: tuple[Data, Spec], *, arguments: dict, settings: Settings
-) -> dict:
-    """Trains one model on a fold's groups and judges it on the others."""
+def _judged(task: Task, name: str, contest: Contest) -> list[dict]:
+    """Trains one model and judges it: a row for each part that it was asked of."""
     began = time.perf_counter()
-    labels, likely, megabytes = contestants.judge(
-        name, *fold, arguments=arguments, settings=settings
-    )
+    said, megabytes = contestants.judge(name, contest)
     seconds = time.perf_counter() - began
+    told = {"seconds": seconds, "megabytes": megabytes, "machine": doctor.machine()}
+    return [_scores(task, *one) | told for one in said]
+
+
+def _scores(task: Task, labels: np.ndarray, likely: np.ndarray) -> dict[str, Any]:
     known = labels >= 0
     labels, likely = labels[known], likely[known].astype(float)
     likely /= likely.sum(axis=1, keepdims=True)
+    numbers = quantities.told(task, labels, likely)
     return {
         "examples": len(labels),
         "accuracy": float((likely.argmax(axis=1) == labels).mean()),
         "balanced_accuracy": scores.balanced_accuracy(labels, likely),
         "log_loss": float(metrics.log_loss(labels, likely, labels=np.arange(likely.shape[1]))),
-        **{
-            key: value
-            for key, value in quantities.told(task, labels, likely).items()
-            if key == ERROR
-        },
-        "seconds": seconds,
-        "megabytes": megabytes,
+        **{key: value for key, value in numbers.items() if key == comparison_summary.ERROR},
     }
 
 
@@ -181,12 +232,12 @@ class _Kept:
                 except ValueError:
                     LOG.warning("%s ended in half a line, which is judged again.", path)
 
-    def find(self, told: dict) -> dict | None:
-        """Returns the row of a model and fold judged under the same conditions, or None."""
+    def find(self, told: dict) -> list[dict] | None:
+        """Returns the rows of a model and fold judged under the same conditions, or None."""
         same = json.loads(json.dumps(told))
-        return next((one["row"] for one in self.rows if one["told"] == same), None)
+        return next((one["rows"] for one in self.rows if one["told"] == same), None)
 
-    def add(self, told: dict, row: dict) -> None:
-        self.rows.append({"told": told, "row": row})
+    def add(self, told: dict, rows: list[dict]) -> None:
+        self.rows.append({"told": told, "rows": rows})
         lines = "".join(json.dumps(one) + "\n" for one in self.rows)
         files.replace(self.path, lines.encode())

@@ -17,7 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 
 import tuning.columns
-from tfpipe import boosting, compiling, inputs, jobs, measured, scoring, training
+from tfpipe import boosting, compiling, inputs, jobs, measured, scoring, training, variants
 from tfpipe.inputs import Part
 from tfpipe.models import AUTOENCODERS, build
 from tfpipe.models.parts import Spec
@@ -34,17 +34,36 @@ FOREST = 300  # trees
 CODE_FILTERS = 8  # seed 003's code of 25 x 25 x 8
 
 
+Said = tuple[np.ndarray, np.ndarray]  # labels [n] int, -1 where none is; likely [n, classes] float
+
+
+class Contest(NamedTuple):
+    """What every contestant is given.
+
+    Attributes:
+      data: records, whose `train` is learnt from.
+      spec: what a model may know of that part.
+      asked: parts that it is to answer for.
+      arguments: of the contestant, see `arguments`.
+      settings: how networks are trained.
+    """
+
+    data: Data
+    spec: Spec
+    asked: tuple[Part, ...]
+    arguments: dict[str, Any]
+    settings: Settings
+
+
 class Judged(NamedTuple):
     """What a contestant said.
 
     Attributes:
-      labels: [n] int, -1 where there is none.
-      likely: [n, classes] float.
+      said: of each part that it was asked of, in their order.
       megabytes: of what it learnt.
     """
 
-    labels: np.ndarray
-    likely: np.ndarray
+    said: tuple[Said, ...]
     megabytes: float
 
 
@@ -70,7 +89,9 @@ def usual(task: Task, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 def network_of(name: str) -> str | None:
     """Returns the model whose builder a contestant uses; None for trees and forests."""
-    return None if name in (TREES, PRINCIPAL) else "code-cnn" if name == FROZEN_CODE else name
+    if name in (TREES, PRINCIPAL):
+        return None
+    return "code-cnn" if name == FROZEN_CODE else variants.of(name).model
 
 
 def arguments(task: Task, name: str, *, quick: bool, fixed: dict[str, Any]) -> dict[str, Any]:
@@ -87,96 +108,102 @@ def arguments(task: Task, name: str, *, quick: bool, fixed: dict[str, Any]) -> d
             "autoencoder": arguments(task, "conv-autoencoder", quick=quick, fixed=fixed),
             "classifier": arguments(task, "code-cnn", quick=quick, fixed=fixed),
         }
-    found = tuning.search_of(task.name, name)
+    variant = variants.of(name)
+    found = tuning.search_of(task.name, variant.model)
     quickly = found.quick_space(jobs.hyperparameters({})) if quick and found else {}
-    taken = jobs.arguments_of(name)
-    own = task.arguments.get(name, {}) | quickly
-    return own | {key: value for key, value in fixed.items() if key in taken}
+    taken = jobs.arguments_of(variant.model)
+    own = task.arguments.get(variant.model, {}) | quickly
+    own |= {key: value for key, value in fixed.items() if key in taken}
+    return own | variants.weights_of(variant, taken, given=fixed.get("weights"))
 
 
-def judge(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> Judged:
-    """Trains a contestant on a fold's groups, and returns what it says of the others."""
+def judge(name: str, contest: Contest) -> Judged:
+    """Trains a contestant, and returns what it says of the parts that are asked of it."""
     own = {TREES: _trees, FROZEN_CODE: _frozen_code, PRINCIPAL: _principal}
-    judging: Callable[..., Judged] = own.get(name, _network)
-    return judging(name, data, spec, arguments=arguments, settings=settings)
+    judging: Callable[[str, Contest], Judged] = own.get(name, _network)
+    return judging(name, contest)
 
 
-def _network(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> Judged:
-    model = _trained(name, data, spec, arguments=arguments, settings=settings)
-    labels, likely = scoring.predicted(model, data, data.validation)
-    return Judged(labels, likely, 4 * model.count_params() / 2**20)
+def _network(name: str, contest: Contest) -> Judged:
+    model = _trained(variants.of(name).model, contest)
+    said = tuple(scoring.predicted(model, contest.data, part) for part in contest.asked)
+    return Judged(said, 4 * model.count_params() / 2**20)
 
 
-def _frozen_code(
-    name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings
-) -> Judged:
+def _frozen_code(name: str, contest: Contest) -> Judged:
     """Seed 003: an autoencoder first, then a classifier on its code, which stays as it is.
 
     The autoencoder learns from the same groups as the classifier, and so never saw those that
     judge; it has half of the epochs, so that both together have as many as the others.
     """
+    own, settings = contest.arguments, contest.settings
     half = max(1, settings.epochs // 2)
     rest = max(1, settings.epochs - half)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "autoencoder.keras"
-        first = {"filters": CODE_FILTERS} | arguments["autoencoder"] | {"latent": 0}
-        _trained(
-            "conv-autoencoder",
-            replace(data, objective="loss"),
-            spec,
-            arguments=first,
+        first = contest._replace(
+            data=replace(contest.data, objective="loss"),
+            arguments={"filters": CODE_FILTERS} | own["autoencoder"] | {"latent": 0},
             settings=replace(settings, epochs=half),
-        ).save(path)
-        return _network(
-            "code-cnn",
-            data,
-            spec,
-            arguments=arguments["classifier"]
-            | {"encoder": str(path), "code_filters": first["filters"]},
-            settings=replace(settings, epochs=rest),
         )
+        _trained("conv-autoencoder", first).save(path)
+        code = {"encoder": str(path), "code_filters": first.arguments["filters"]}
+        second = contest._replace(
+            arguments=own["classifier"] | code, settings=replace(settings, epochs=rest)
+        )
+        return _network("code-cnn", second)
 
 
-def _trained(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings):
+def _trained(name: str, contest: Contest) -> keras.Model:
     keras.backend.clear_session()
     keras.config.set_dtype_policy(compute_policy("auto"))
-    keras.utils.set_random_seed(settings.seed)
-    model = build(name, spec, arguments)
-    compiling.prepare(model, data, settings=settings)
-    training.fit(model, data, settings=settings)
+    keras.utils.set_random_seed(contest.settings.seed)
+    model = build(name, contest.spec, contest.arguments)
+    compiling.prepare(model, contest.data, settings=contest.settings)
+    training.fit(model, contest.data, settings=contest.settings)
     return model
 
 
-def _trees(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> Judged:
-    every = measured.read(data.folder, data.train.splits, manifest=data.manifest)
-    asked = every.only(data.validation.chosen)
+def _trees(name: str, contest: Contest) -> Judged:
+    data = contest.data
     trees = boosting.fit(
-        every.only(data.train.chosen).labelled,
-        classes=len(spec.classes),
-        arguments=arguments,
-        seed=settings.seed,
+        _measured(data, data.train).labelled,
+        classes=len(contest.spec.classes),
+        arguments=contest.arguments,
+        seed=contest.settings.seed,
     )
     size = len(trees.save_raw("ubj"))
-    return Judged(asked.labels, boosting.classify(trees, asked.columns), size / 2**20)
+    asked = [_measured(data, part) for part in contest.asked]
+    said = tuple((one.labels, boosting.classify(trees, one.columns)) for one in asked)
+    return Judged(said, size / 2**20)
 
 
-def _principal(name: str, data: Data, spec: Spec, *, arguments: dict, settings: Settings) -> Judged:
+def _measured(data: Data, part: Part) -> measured.Measured:
+    every = measured.read(data.folder, part.splits, manifest=data.manifest)
+    return every if part.chosen is None else every.only(part.chosen)
+
+
+def _principal(name: str, contest: Contest) -> Judged:
     """Seed 003, section 2.1: principal components of 50 x 50 pixels, and a shallow classifier."""
+    data, arguments, seed = contest.data, contest.arguments, contest.settings.seed
     labels, pixels = _middles(data, data.train, side=arguments["side"])
     learnt = labels >= 0
     components = min(arguments["components"], learnt.sum(), pixels.shape[1])
     forest = RandomForestClassifier(
-        arguments["trees"], class_weight="balanced", random_state=settings.seed, n_jobs=-1
+        arguments["trees"], class_weight="balanced", random_state=seed, n_jobs=-1
     )
-    model = make_pipeline(PCA(components, random_state=settings.seed), forest)
+    model = make_pipeline(PCA(components, random_state=seed), forest)
     model.fit(pixels[learnt], labels[learnt])
-    asked, pixels = _middles(data, data.validation, side=arguments["side"])
-    likely = np.zeros((len(asked), len(spec.classes)))
-    likely[:, forest.classes_] = model.predict_proba(pixels)
+    said = []
+    for part in contest.asked:
+        known, pixels = _middles(data, part, side=arguments["side"])
+        likely = np.zeros((len(known), len(contest.spec.classes)))
+        likely[:, forest.classes_] = model.predict_proba(pixels)
+        said.append((known, likely))
     nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
     # A node holds a feature, a threshold, two children and the classes' shares.
     size = 8 * (model[0].components_.size + nodes * (4 + len(forest.classes_)))
-    return Judged(asked, likely, size / 2**20)
+    return Judged(tuple(said), size / 2**20)
 
 
 def _middles(data: Data, part: Part, *, side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -18,25 +19,39 @@ def examine() -> dict[str, str]:
     told = {"python": platform.python_version()}
     told |= {name: metadata.version(name) for name in PACKAGES}
     told["processor"] = ", ".join(_features()) or platform.processor() or platform.machine()
-    told["threads"] = str(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
-    gpus = tf.config.list_physical_devices("GPU")
-    told["GPU"] = (
-        ", ".join(
-            tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-            for gpu in gpus
-        )
-        or "none"
-    )
+    told["threads"] = str(_threads())
+    told["GPU"] = ", ".join(_gpus()) or "none"
     told["precision"] = f"{precision.compute_policy('auto')} (by --precision auto)"
     return told
 
 
+def machine() -> str:
+    """Returns what computes here, in a few words, as tables of times name it."""
+    names = re.findall(r"^model name\s*: (.*)$", _processors(), re.MULTILINE)
+    processor = names[0] if names else platform.processor() or platform.machine()
+    gpus = _gpus()
+    return ", ".join(gpus) if gpus else f"{processor}, {_threads()} threads"
+
+
+def _threads() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _gpus() -> list[str]:
+    details = tf.config.experimental.get_device_details
+    gpus = tf.config.list_physical_devices("GPU")
+    return [details(gpu).get("device_name", gpu.name) for gpu in gpus]
+
+
+def _processors() -> str:
+    """Returns what Linux tells of its processors; "" elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
+
+
 def _features() -> list[str]:
     """Returns the vector instructions that matter here, as Linux names them."""
-    try:
-        words = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return []
+    words = set(_processors().split())
     return [feature for feature in FEATURES if feature in words]

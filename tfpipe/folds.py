@@ -33,7 +33,7 @@ def of(data: Data, spec: Spec, count: int) -> list[tuple[Data, Spec]]:
       UserError: there are fewer groups than folds, or a class is in fewer than two folds.
     """
     labels = inputs.labels_of(data.folder, SPLITS, manifest=data.manifest)
-    groups, sums = _groups(data, channels=spec.image_shape[-1], columns=len(spec.columns))
+    groups, sums = _groups(data, spec, Part(SPLITS))
     if not 2 <= count <= len(sums):
         raise UserError(
             f"--folds is {count}, but there are {len(sums)} groups to train and validate on. "
@@ -53,6 +53,12 @@ def of(data: Data, spec: Spec, count: int) -> list[tuple[Data, Spec]]:
         stats = _statistics([sums[group] for group in np.unique(groups[~held])])
         found.append((own, replace(spec, **stats)))
     return found
+
+
+def known(data: Data, spec: Spec) -> Spec:
+    """Returns what a model may know of the examples it learns from, by reading them anew."""
+    _, sums = _groups(data, spec, data.train)
+    return replace(spec, **_statistics(list(sums.values())))
 
 
 def usual(data: Data) -> int:
@@ -75,10 +81,10 @@ def _check(labels, held, spec: Spec, *, number: int, count: int) -> None:
                 )
 
 
-def _groups(data: Data, *, channels: int, columns: int) -> tuple[np.ndarray, dict]:
+def _groups(data: Data, spec: Spec, part: Part) -> tuple[np.ndarray, dict]:
     """Returns each example's group [n], and by group the sums that make means and deviations."""
-    part = Part(SPLITS)
-    names = inputs.groups_of(data.folder, SPLITS, manifest=data.manifest)
+    channels, columns = spec.image_shape[-1], len(spec.columns)
+    names = inputs.groups_of(data.folder, part.splits, manifest=data.manifest)
     sums: dict[bytes, dict[str, np.ndarray]] = {}
     begin = 0
     for features, label in inputs.batches(

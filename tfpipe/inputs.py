@@ -190,9 +190,29 @@ def _where(dataset: tf.data.Dataset, chosen: np.ndarray) -> tf.data.Dataset:
     return dataset.enumerate().filter(lambda i, _: kept[i]).map(lambda _, record: record)
 
 
+def without_colours(manifest: dict) -> dict:
+    """Returns the manifest of the same records, whose pictures are then read as grey ones.
+
+    Raises:
+      UserError: they have no colours.
+    """
+    height, width, channels = manifest["image_shape"]
+    if channels != 3:
+        raise UserError(
+            f"The pictures of {manifest['task']} have {channels} channels, not 3 colours, so there "
+            "are none to take away."
+        )
+    return manifest | {"image_shape": [height, width, 1], "stored_shape": [height, width, 3]}
+
+
+def stored_shape(manifest: dict) -> tuple[int, int, int]:
+    """Returns the shape of the pictures in the records, which may be read as grey ones."""
+    return tuple(manifest.get("stored_shape", manifest["image_shape"]))
+
+
 def _parser(manifest: dict):
     """Returns a function from serialized records [batch] to a batch."""
-    shape, dtype = tuple(manifest["image_shape"]), tf.as_dtype(manifest["image_dtype"])
+    shape, dtype = stored_shape(manifest), tf.as_dtype(manifest["image_dtype"])
     columns = len(manifest["columns"])
     wanted = {
         "image": tf.io.FixedLenFeature((), tf.string),
@@ -212,6 +232,8 @@ def _parser(manifest: dict):
         else:
             image = tf.map_fn(picture, fields["image"], fn_output_signature=dtype)
             image = tf.ensure_shape(image, (None, *shape))
+        if "stored_shape" in manifest:
+            image = tf.image.rgb_to_grayscale(image)
         inputs = {"image": image} | ({"columns": fields["columns"]} if columns else {})
         return inputs, fields["label"]
 

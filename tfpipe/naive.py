@@ -111,7 +111,7 @@ def _turned(record: bytes, way: int, manifest: dict[str, Any]) -> bytes:
         return record
     example = tf.train.Example.FromString(record)
     encoded = example.features.feature["image"].bytes_list.value
-    shape, dtype = manifest["image_shape"], manifest["image_dtype"]
+    shape, dtype = inputs.stored_shape(manifest), manifest["image_dtype"]
     is_raw = manifest["image_encoding"] == "bytes"
     image = (
         np.frombuffer(encoded[0], dtype)

@@ -168,6 +168,8 @@ class Task:
       arguments: model -> arguments of its builder that hold for this task unless the user or a
         search gives others.
       compared: contestants of `comparing.compare`; () for those that follow from the columns.
+      judged_by_splits: whether a comparison judges by the packed validation and test splits, as the
+        table that was published does, not by folds.
       quantity: what the classes' names are values of, such as "z", where they are numbers; then
         errors are told in them, and what is to be expected.
       apart: the name of an int64 metadata field that is 1 for pictures that nobody could tell
@@ -205,6 +207,7 @@ class Task:
     raw: Path | None = None
     arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
     compared: tuple[str, ...] = ()
+    judged_by_splits: bool = False
     quantity: str = ""
     apart: str = ""
 

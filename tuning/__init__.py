@@ -4,7 +4,10 @@ A space is a function of KerasTuner's `hp` that returns keyword arguments of a m
 This package knows nothing of models, data or searches, and imports none of them.
 """
 
-from tuning import ccd_tracks, folds, image_folder, insolubles, ionization, melt_layer
+from collections.abc import Callable
+from typing import Any
+
+from tuning import ccd_tracks, folds, image_folder, insolubles, ionization, learning, melt_layer
 from tuning.search import Search as Search
 
 SEARCHES: dict[tuple[str, str], Search] = {
@@ -18,8 +21,15 @@ SEARCHES: dict[tuple[str, str], Search] = {
         for model, search in ionization.SEARCHES.items()
     },
 }
+# Where the seed says how all networks of its table were trained.
+TRAININGS = {"folds": learning.one_cycle}
 
 
 def search_of(task: str, model: str) -> Search | None:
     """Returns how a model is tuned on a task; one without spaces of its own has those of any."""
     return SEARCHES.get((task, model)) or image_folder.SEARCHES.get(model)
+
+
+def training_of(task: str) -> Callable[[Any], dict]:
+    """Returns how the networks of a comparison learn, with a rate that falls to 0."""
+    return TRAININGS.get(task, learning.cosine)

@@ -28,6 +28,16 @@ def one_cycle(hp) -> dict:
     }
 
 
+def cosine(hp) -> dict:
+    """For comparisons, which end after a fixed number of epochs and have no score to choose by."""
+    return {
+        "schedule": "cosine",
+        "learning_rate": hp.Float(
+            "learning_rate", min_value=1e-4, max_value=1e-2, sampling="log", default=1e-3
+        ),
+    }
+
+
 def by_stages(hp) -> dict:
     """For a body with given weights: stages that are opened once the head has learnt."""
     return {

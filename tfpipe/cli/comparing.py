@@ -9,6 +9,7 @@ from rich.table import Table
 from tfpipe import tasks
 from tfpipe.cli import parts
 from tfpipe.cli.data import packed
+from tfpipe.errors import UserError
 from tfpipe.progress import Progress
 from tfpipe.task import choose
 
@@ -17,18 +18,24 @@ def compare(
     task: parts.TaskName,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="One of those compared; again for each. xgboost is trees on columns."),
+        typer.Option(
+            help="One of those compared; again for each. xgboost is trees on columns. Behind a "
+            "network's name may stand +pretrained or +random, and +grey."
+        ),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(min=2, help="Grouped folds; each judges once. 5, or one a group if few."),
+    ] = None,
+    splits: Annotated[
+        bool | None,
+        typer.Option("--splits", help="Judge by validation and test as packed, not by folds."),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 20,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller networks.")] = False,
     naive_split: parts.Naive = False,
     hp: parts.Hp = None,
     weights: parts.Weights = None,
-    learning_rate: Annotated[float, typer.Option(help="Of networks, the highest.")] = 1e-3,
     balance: parts.Balance = "sampling",
     option: parts.Option = None,
     split: parts.Split = parts.SHARES,
@@ -39,44 +46,54 @@ def compare(
     seed: parts.Seed = 0,
     json: parts.Json = False,
 ) -> None:
-    """Trains models on the same grouped folds and sets their scores, time and size side by side."""
+    """Trains models on the same examples and sets their scores, time and size side by side."""
     found = tasks.find(task)
     manifest = packed(task, parts.Packing(option, split, salt, skip_bad, data))
     parts.start_tensorflow()
-    from tfpipe import comparing, contestants, jobs
-    from tfpipe.settings import Settings
+    import tuning
+    from tfpipe import comparing, comparison_summary, contestants, jobs, schedules, variants
+    from tfpipe.settings import SEARCHED, Settings
 
     names = model or contestants.usual(found, tuple(manifest["columns"]))
     for name in names:
-        choose(name, contestants.known(found), noun=f"model for {found.name}")
+        choose(variants.of(name).model, contestants.known(found), noun=f"model for {found.name}")
+    hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]
+    given = dict(parts.hyperparameter(setting) for setting in hp)
+    networks = list(filter(None, map(contestants.network_of, names)))
+    taken = {argument for name in networks for argument in jobs.arguments_of(name)}
+    for name in given:
+        choose(name, [*taken, *SEARCHED], noun="hyperparameter of the models compared")
+    learnt = tuning.training_of(found.name)(jobs.hyperparameters({}))
+    learnt |= {name: value for name, value in given.items() if name in SEARCHED}
     settings = Settings(
         epochs=epochs,
-        learning_rate=learning_rate,
-        schedule="cosine",
         mining=True,
         balance=balance,
         augmentation=found.augmentation,
         seed=seed,
+        **learnt,
     )
-    hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]
-    fixed = dict(parts.hyperparameter(setting) for setting in hp)
-    networks = filter(None, map(contestants.network_of, names))
-    taken = {argument for name in networks for argument in jobs.arguments_of(name)}
-    for name in fixed:
-        choose(name, taken, noun="hyperparameter of the models compared")
+    if not schedules.ends_at_zero(settings.schedule):
+        raise UserError(
+            f"A comparison trains for a fixed number of epochs, so the rate must fall to 0, which "
+            f"{settings.schedule} does not. Give --hp schedule=cosine or one-cycle."
+        )
+    fixed = {name: value for name, value in given.items() if name not in SEARCHED}
+    by_splits = found.judged_by_splits if splits is None else splits
+    count = folds if folds or not by_splits else 0
     with Progress(parts.err) as progress:
         frame = comparing.compare(
             found,
             data / "records" / found.name,
             names=tuple(names),
-            count=folds,
+            count=count,
             settings=settings,
             models=models / found.name,
             quick=quick,
             fixed=fixed,
             tell=progress,
         )
-        rows = comparing.summary(frame).to_dict("records")
+        rows = comparison_summary.summary(frame).to_dict("records")
         for done, row in enumerate(rows if naive_split else ()):
             progress("naive", {"done": done, "total": len(rows)})
             row["random_split_accuracy"] = comparing.claimed(
@@ -91,17 +108,64 @@ def compare(
     if json:
         parts.done(json, command="compare", task=found.name, path=path, compared=rows)
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    claims = ("accuracy by a random split",) if naive_split else ()
-    metrics = comparing.metrics_of(frame)
-    table.add_column("model", no_wrap=True)
-    for heading in (*(m.replace("_", " ") for m in metrics), "s a training", "MB", *claims):
-        table.add_column(heading)
+    show = _splits if "split" in frame else _folds
+    Console(highlight=False).print(show(rows, comparison_summary.metrics_of(frame)))
+    for row in rows:
+        if row["failed"]:
+            Console(highlight=False).print(f"{row['model']}: {row['failed']}", soft_wrap=True)
+    Console(highlight=False).print(f"table and figure: {path}", markup=False, soft_wrap=True)
+
+
+def _folds(rows: list[dict], metrics: tuple[str, ...]) -> Table:
+    """Returns the table of models judged by folds: means and deviations."""
+    claims = any("random_split_accuracy" in row for row in rows)
+    table = _table("model", *(metric.replace("_", " ") for metric in metrics), "s a training", "MB")
+    if claims:
+        table.add_column("accuracy by a random split")
     for row in rows:
         scores = [f"{row[m]:.3f} ± {row[f'{m}_sd']:.3f}" for m in metrics]
         told = [f"{row['seconds']:.1f}", f"{row['megabytes']:.1f}"]
-        claim = row.get("random_split_accuracy")
-        told += ["-" if claim is None else f"{claim:.3f}"] if naive_split else []
-        table.add_row(row["model"], *scores, *told)
-    Console(highlight=False).print(table)
-    Console(highlight=False).print(f"table and figure: {path}", markup=False, soft_wrap=True)
+        table.add_row(row["model"], *scores, *told, *([_claim(row)] if claims else ()))
+    return table
+
+
+def _splits(rows: list[dict], metrics: tuple[str, ...]) -> Table:
+    """Returns seed 004's table: model, pretrained or not, colours, test, validation, time, machine.
+
+    Behind an accuracy stands twice its binomial standard error.
+    """
+    claims = any("random_split_accuracy" in row for row in rows)
+    shown = ("model", "pretrained", "colours", "test", "validation", "min", "machine")
+    table = _table(*shown, *(("by a random split",) if claims else ()))
+    for row in rows:
+        claim = [_claim(row)] if claims else []
+        if row["failed"]:
+            table.add_row(row["model"], *["-"] * 5, "left out, see below", *claim)
+            continue
+        accuracies = []
+        for split in ("test", "validation"):
+            share, count = row[f"{split}_accuracy"], row[f"{split}_examples"]
+            accuracies.append(f"{share:.3f} ± {2 * (share * (1 - share) / count) ** 0.5:.3f}")
+        table.add_row(
+            row["model"],
+            "yes" if row["pretrained"] else "no",
+            "no" if row["grey"] else "yes",
+            *accuracies,
+            f"{row['seconds'] / 60:.1f}",
+            row["machine"],
+            *claim,
+        )
+    return table
+
+
+def _claim(row: dict) -> str:
+    claim = row.get("random_split_accuracy")
+    return "-" if claim is None else f"{claim:.3f}"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(headings[0], no_wrap=True)
+    for heading in headings[1:]:
+        table.add_column(heading, overflow="fold")
+    return table

@@ -59,4 +59,10 @@ TASK = Task(
     objective="balanced_accuracy",
     augmentation="photos",
     leaderboard=True,
+    compared=(
+        *("resnet9+grey", "resnet9", "resnet34"),
+        *("resnet50+random", "resnet50+pretrained", "resnet101+random", "resnet101+pretrained"),
+        *("resnet152+random", "resnet152+pretrained"),
+    ),
+    judged_by_splits=True,
 )
