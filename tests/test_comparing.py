@@ -15,6 +15,8 @@ from tfpipe.settings import Settings
 from tfpipe.task import Reading
 from tfpipe.tasks import TASKS
 
+pytestmark = pytest.mark.slow  # what they share trains
+
 TASK = dataclasses.replace(kinds.TASK, models=("simple-cnn", "columns-mlp"))
 SETTINGS = Settings(epochs=3, schedule="cosine", learning_rate=0.01)
 NAMES = ("xgboost", "columns-mlp")

@@ -116,6 +116,7 @@ def test_bytes_are_answered_as_their_pixels_beside_columns(exported):
     np.testing.assert_allclose(by_bytes["probabilities"], by_tensor["probabilities"], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [

@@ -24,6 +24,7 @@ def groups_and_images(data, part):
     return names[chosen], np.concatenate([x["image"].numpy() for x, _ in batches])
 
 
+@pytest.mark.slow
 def test_every_group_is_judged_once_and_never_by_a_model_that_saw_it(data):
     found = folds.of(data, tiny.spec_of(data), 4)
     judged = []

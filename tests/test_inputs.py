@@ -101,6 +101,7 @@ def test_batches_are_as_the_manifest_says(packed):
     assert (label.shape, label.dtype) == ((3,), tf.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_records_give_the_pictures_that_raw_ones_give(tmp_path, dtype, channels):
@@ -120,6 +121,7 @@ def test_png_records_give_the_pictures_that_raw_ones_give(tmp_path, dtype, chann
 # What is learnt from.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", balance.BALANCES)
 def test_the_same_seed_gives_the_same_batches_and_another_others(one, balance):
     first = learnt(one, balance=balance)

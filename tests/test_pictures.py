@@ -265,6 +265,7 @@ def test_a_flipped_bit_in_a_png_is_an_error(tmp_path):
         pictures.read(write(tmp_path, bytes(data)))
 
 
+@pytest.mark.slow
 def test_a_huge_picture_is_refused_from_its_header(tmp_path, monkeypatch):
     def fail(*_):
         raise AssertionError("decoded")

@@ -317,6 +317,7 @@ def test_without_search_or_second_training_it_says_so_or_is_silent(at, tmp_path,
     assert "Search" not in told.text and "epochs" not in told.text.split("Card")[0]
 
 
+@pytest.mark.slow
 def test_a_task_of_many_classes_and_no_metadata(tmp_path):
     bare = packed(tmp_path, shape=(9, 11, 1), metadata={}, dtype="float32")
     classes = ("$x", "<b>bold</b>", "c")

@@ -16,6 +16,8 @@ from tfpipe import evaluation, facts, files, plots, report, saved, tables, visib
 from tfpipe.autoencoder_sections import _beside
 from tfpipe.errors import UserError
 
+pytestmark = pytest.mark.slow  # what they share are reports
+
 TOLD = {"seconds": 3.0, "worker": "chief", "message": None}
 FOLDS = {"fold_scores": [0.4, 0.6], "spread": 0.1}
 TRIALS = [

@@ -78,6 +78,7 @@ def crop_of(raw, one):
     return collage[y : y + h, x : x + w]
 
 
+@pytest.mark.slow
 def test_same_seed_draws_the_same_bytes_by_any_number_of_threads(raw, tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     draw(tmp_path / "again", **SMALL)

@@ -13,6 +13,8 @@ from tfpipe.errors import UserError
 from tfpipe.models import simple_cnn
 from tfpipe.models.parts import Spec
 
+pytestmark = pytest.mark.slow  # what they share is an export
+
 CLASSES = ("no-layer", "melt-layer")
 SPEC = Spec((20, 30, 3), CLASSES, (100.0, 110.0, 120.0), (40.0, 50.0, 60.0))
 

@@ -35,6 +35,8 @@ from tfpipe.errors import UserError
 from tfpipe.measured import Measured
 from tuning import columns as tuned
 
+pytestmark = pytest.mark.slow  # what they share trains
+
 FEW = Plan(trials=2, folds=2)
 SMALL = {"learning_rate": 0.3, "max_depth": 2, "trees": 8}
 

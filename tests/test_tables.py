@@ -349,6 +349,7 @@ def test_any_bytes_give_a_table_or_the_users_error(tmp_path_factory, data):
     assert table.frame.shape == (len(table.lines), len(table.headings))
 
 
+@pytest.mark.slow
 def test_a_million_rows_take_seconds_not_minutes(tmp_path):
     count = 100_000
     depth = np.random.default_rng(0).uniform(0, 3000, count).round(4)

@@ -73,6 +73,7 @@ def test_the_model_is_left_as_its_best_epoch_had_it(known, data):
     assert np.isclose(-np.log(likely).mean(), history["val_loss"][best], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_a_rate_that_falls_to_zero_the_last_epoch_is_kept(falling, data):
     model, history = falling
     labels, said = scoring.predicted(model, data, inputs.VALIDATION)
@@ -81,6 +82,7 @@ def test_with_a_rate_that_falls_to_zero_the_last_epoch_is_kept(falling, data):
     assert np.isclose(float(model.optimizer.learning_rate), 0.0, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(falling, data):
     again, history = fitted(data, FALLING)
     assert history["loss"] == falling[1]["loss"]
@@ -107,6 +109,7 @@ def test_hardest_are_the_worst_tenth_of_each_class():
     assert np.flatnonzero(hard).tolist() == [27, 28, 29, 30]
 
 
+@pytest.mark.slow
 def test_hard_examples_are_drawn_after_a_third_of_the_epochs(data, monkeypatch):
     draw, told = inputs.training_batches, []
 

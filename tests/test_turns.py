@@ -51,6 +51,7 @@ def test_training_pictures_are_turned_each_its_own_way_and_nothing_else_changes(
     assert sorted(found.values()) == [1, 2]  # a function of seed and batch number
 
 
+@pytest.mark.slow
 def test_the_claim_parts_eight_copies_of_each_picture(tmp_path):
     data = tiny.packed(tmp_path)
     (tmp_path / "mixed").mkdir()

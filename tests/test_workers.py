@@ -80,6 +80,7 @@ def free_address() -> str:
         return f"127.0.0.1:{taken.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_a_hundred_trials_leave_the_chiefs_memory_as_it_was(served, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: None)
     mine = Path(__file__).parent / "tiny_space.py"
