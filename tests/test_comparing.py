@@ -50,6 +50,12 @@ def test_every_labelled_example_is_judged_once_by_each_model(data, frame):
     )
     assert frame.groupby("model")["examples"].sum().to_dict() == dict.fromkeys(NAMES, labelled)
     assert frame["fold"].tolist() == [1, 2, 1, 2]
+    for fold, (own, _) in zip((1, 2), folds.of(data, kinds.spec_of(data), 2), strict=True):
+        part = own.validation
+        labels = inputs.labels_of(data.folder, part.splits, manifest=data.manifest)
+        judged = (labels[part.chosen] >= 0).sum()
+        assert judged != (labels[own.train.chosen] >= 0).sum()
+        assert (frame.loc[frame["fold"] == fold, "examples"] == judged).all()
     trees = frame[frame["model"] == "xgboost"]
     assert (trees["accuracy"] > 0.8).all()  # the column "level" tells the four apart
     assert (trees["log_loss"] < np.log(4)).all() and (frame["megabytes"] > 0).all()
