@@ -22,7 +22,6 @@ from tuning import codes, insolubles, residual
 from tuning.learning import adam, exponential
 from tuning.search import Search
 
-THRESHOLD_ADU = 4000.0  # else give --hp black=...
 DENSE_UNITS = (16, 8, 8)
 FILTERS, KERNELS = (64, 16, 16), (2, 5, 3)
 
@@ -35,15 +34,6 @@ def simple_cnn(hp) -> dict:
 def simple_cnn_quick(hp) -> dict:
     """Its narrower half."""
     return _simple_cnn(hp, filters=(3, 4), units=(3, 4))
-
-
-def conv_vae(hp) -> dict:
-    """As for every task, and black where the task's pictures are: at its threshold's default."""
-    return {**codes.conv_vae(hp), "black": THRESHOLD_ADU}
-
-
-def conv_vae_quick(hp) -> dict:
-    return {**codes.conv_vae_quick(hp), "black": THRESHOLD_ADU}
 
 
 def _simple_cnn(hp, *, filters: tuple[int, int], units: tuple[int, int]) -> dict:
@@ -76,5 +66,5 @@ SEARCHES = {
     "resnet9": residual.RESNET,
     "columns-mlp": insolubles.SEARCHES["columns-mlp"],
     "image-and-columns": insolubles.SEARCHES["image-and-columns"],
-    "conv-vae": Search(space=conv_vae, training=adam, quick_space=conv_vae_quick),
+    "conv-vae": Search(space=codes.conv_vae, training=adam, quick_space=codes.conv_vae_quick),
 }

@@ -29,4 +29,6 @@ TASK = Task(
     image_dtype="float32",
     augmentation="turns",
     alike=True,
+    # What lies around a track is black; with another threshold give --hp black=...
+    arguments={"conv-vae": {"black": Options().threshold}},
 )
