@@ -19,7 +19,7 @@ winners: not searched yet.
 """
 
 from tuning import codes, insolubles, residual
-from tuning.learning import adam, exponential
+from tuning.learning import exponential
 from tuning.search import Search
 
 DENSE_UNITS = (16, 8, 8)
@@ -66,5 +66,5 @@ SEARCHES = {
     "resnet9": residual.RESNET,
     "columns-mlp": insolubles.SEARCHES["columns-mlp"],
     "image-and-columns": insolubles.SEARCHES["image-and-columns"],
-    "conv-vae": Search(space=codes.conv_vae, training=adam, quick_space=codes.conv_vae_quick),
+    "conv-vae": codes.CONV_VAE,
 }
