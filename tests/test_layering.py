@@ -12,12 +12,15 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     *("errors", "files", "rows", "tables", "table_files", "pictures", "visible", "progress"),
     *(
+        "labels",
+        "spans",
         "task",
         "options",
         "python_file",
         "tasks",
         "samples",
         "state",
+        "decided",
         "leaks",
         "shards",
         "manifests",

@@ -16,6 +16,7 @@ from tfpipe import (
     abstention,
     answering,
     calibration,
+    decided,
     descriptions,
     export,
     inputs,
@@ -158,7 +159,7 @@ def _seen(task, raw: Path, data, classify, *, options, progress) -> dict[str, li
     seen: dict[str, list] = {"validation": [], "test": []}
     if task.judge is None:
         return seen
-    sources = {source.name: source for source in task.survey(raw, options).sources}
+    sources = {source.name: source for source in decided.surveyed(task, raw, options).sources}
     rows = _rows(task, data)
     names = [(s, name) for s in seen for name in data.manifest["sources"][s]]
     for i, (split, name) in enumerate(names):

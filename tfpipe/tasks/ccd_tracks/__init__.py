@@ -29,4 +29,5 @@ TASK = Task(
     image_dtype="float32",
     augmentation="turns",
     alike=True,
+    decisions="decisions.csv",  # labels.csv is the table of the exposures
 )
