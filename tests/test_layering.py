@@ -51,7 +51,7 @@ ORDER = (
         "contestants",
         "comparing",
     ),
-    *("serve", "doctor", "cli", "__main__"),
+    *("review", "serve", "doctor", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
 LIGHT = ("task", "options", "tasks", "samples", "state", "progress", "search")

@@ -206,7 +206,7 @@ def _run(
 
 def _decided(abouts: list[dict]) -> Counter:
     """Returns how often there was each kind of decision, see `decided.relabelled`."""
-    return Counter({tuple(kind): n for about in abouts for *kind, n in about["decided"]})
+    return Counter({tuple(kind): n for about in abouts for *kind, n in about.get("decided", ())})
 
 
 def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) -> None:
