@@ -3,12 +3,32 @@
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from tfpipe import labels
 from tfpipe.errors import UserError
 from tfpipe.labels import Decision
 
 NAN = float("nan")
+
+
+class Queue(Protocol):
+    """What a page goes through: `Pictures` or `Strips`.
+
+    Attributes:
+      kind: "pictures" or "strips".
+      labels: what a reviewer may choose from.
+      notes: what a reviewer should know.
+      desk: where decisions are made.
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+    desk: "Desk"
+
+    def queue(self) -> list[dict[str, Any]]:
+        """Returns what there is to review, the most helpful first."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import json
 
 from tfpipe.page import Html, joined, tag
 from tfpipe.review import grid_script, strip_script
-from tfpipe.review.pictures import Pictures
-from tfpipe.review.strips import Strips
+from tfpipe.review.desk import Queue
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -94,7 +93,7 @@ function element(kind, given, ...inner) {
 """
 
 
-def text(queue: Pictures | Strips, *, title: str, who: str) -> str:
+def text(queue: Queue, *, title: str, who: str) -> str:
     """Returns the page, whose own script may run and which fetches from nowhere else."""
     given = {"who": who, "labels": list(queue.labels), "file": queue.desk.path.name}
     told = json.dumps(given).replace("<", "\\u003c")  # no text can end the script

@@ -12,9 +12,8 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from tfpipe.errors import UserError
 from tfpipe.review import page
+from tfpipe.review.desk import Queue
 from tfpipe.review.listening import HOST
-from tfpipe.review.pictures import Pictures
-from tfpipe.review.strips import Strips
 
 MOST_BYTES = 1 << 16  # of a decision
 MOST_AT_ONCE = 200  # small pictures
@@ -50,7 +49,7 @@ def run(app: FastAPI, listening: socket.socket) -> None:
         return
 
 
-def app(queue: Pictures | Strips, *, secret: str, port: int, title: str, who: str) -> FastAPI:
+def app(queue: Queue, *, secret: str, port: int, title: str, who: str) -> FastAPI:
     """Returns the application.
 
     Every address begins with `secret`, which no other page of the browser can know, and a request
@@ -94,7 +93,7 @@ def app(queue: Pictures | Strips, *, secret: str, port: int, title: str, who: st
     return made
 
 
-def _routes(made: FastAPI, root: str, queue: Pictures | Strips) -> None:
+def _routes(made: FastAPI, root: str, queue: Queue) -> None:
     @made.get(f"{root}/queue")
     def queued() -> dict[str, Any]:
         return {"items": queue.queue()}
@@ -104,7 +103,7 @@ def _routes(made: FastAPI, root: str, queue: Pictures | Strips) -> None:
         taken = queue.desk.undo(asked.who)
         return {"file": taken.file, "what": taken.what, "items": queue.queue()}
 
-    if isinstance(queue, Pictures):
+    if queue.kind == "pictures":
 
         @made.get(f"{root}/pictures")
         def pictures(ids: str) -> dict[int, str]:
