@@ -1,6 +1,7 @@
 """The command that lets people correct what a version learns from: review."""
 
 import getpass
+import sys
 import webbrowser
 from typing import Annotated
 
@@ -48,6 +49,7 @@ def review(
     place = {"model": folder.parent.name, "version": int(folder.name)}
     told = {"address": address, "notes": list(queue.notes), "ends": "with Ctrl-C"}
     parts.done(json, command="review", task=found.name, **place, path=queue.desk.path, **told)
+    sys.stdout.flush()  # whoever reads the address from a pipe waits for it
     if open:
         webbrowser.open(address)
     title = f"{found.name}: review by {folder.parent.name} {folder.name}"

@@ -32,6 +32,7 @@ class Pictures:
         said = told.likely.argmax(axis=1)
         self._said = [self.labels[i] for i in said]
         frame = packed.frame
+        self._key, self._split = frame["key"].tolist(), frame["split"].tolist()
         self._source = [self.labels[i] if i >= 0 else "" for i in frame["label"]]
         if len(ordered) > MOST:
             self.notes += (f"These are the first {MOST:,} of {len(ordered):,} pictures.",)
@@ -63,24 +64,23 @@ class Pictures:
         self._check([row])
         choose(action, ACTIONS, noun="action on a picture")
         choose(label, self.labels, noun="class")
-        key = self._packed.frame["key"].iloc[row]
+        key = self._key[row]
         # A picture's own file is told for people; only its key counts.
         self.desk.decide(who, (key.partition("@")[0], key), label=label, action=action)
         return self._told(row, self.desk.known().held)
 
     def _check(self, rows: list[int]) -> None:
-        if not all(0 <= row < len(self._packed.frame) for row in rows):
+        if not all(0 <= row < len(self._key) for row in rows):
             raise UserError(f"There is no picture {rows}. Load the page again.")
 
     def _told(self, row: int, held: dict) -> dict[str, Any]:
-        one, told = self._packed.frame.iloc[row], self._packed.told
-        decision = held.get(("", one["key"]))
-        likely = told.likely[row]
+        decision = held.get(("", self._key[row]))
+        likely = self._packed.told.likely[row]
         source, said = self._source[row], self._said[row]
         return {
             "id": row,
-            "key": one["key"],
-            "split": one["split"],
+            "key": self._key[row],
+            "split": self._split[row],
             "source": source,
             "said": said,
             "likely": round(float(likely.max()), 3),
