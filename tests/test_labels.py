@@ -77,6 +77,14 @@ def test_a_file_cut_anywhere_loses_its_last_line_at_most(tmp_path_factory, writt
     assert same(labels.read(folder).lines, tuple(written))
 
 
+@pytest.mark.parametrize("what", ["=1+1", "'=1+1", "''", "@a", "-5", "'a", "\N{NO-BREAK SPACE}"])
+def test_no_cell_is_a_formula_and_all_are_read_back(tmp_path, what):
+    labels.append(tmp_path, decision(what, who=what))
+    cells = (tmp_path / labels.NAME).read_text().splitlines()[1].split(",")
+    assert not cells[1].startswith(("=", "+", "-", "@"))
+    assert [(one.what, one.who) for one in labels.read(tmp_path).lines] == [(what, what)]
+
+
 def test_the_last_decision_about_each_thing_holds(tmp_path):
     span = {"top_m": 120.1, "bottom_m": 120.2}
     for one in (
