@@ -190,11 +190,11 @@ def _cells(line: bytes) -> list[str] | None:
         rows = list(csv.reader([line.decode("utf-8")], strict=True))
     except (UnicodeDecodeError, csv.Error):
         return None
-    if not rows or not any(rows[0]):
+    cells, count = rows[0] if rows else [], len(Decision._fields)
+    if not any(cells) and len(cells) in (0, count):
         return []
-    cells = rows[0]
     is_begun = cells[-1] not in ACTIONS and any(one.startswith(cells[-1]) for one in ACTIONS)
-    return None if len(cells) < len(Decision._fields) or is_begun else cells
+    return None if len(cells) < count or is_begun else cells
 
 
 def _decision(cells: list[str], *, where: str) -> Decision:
