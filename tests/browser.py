@@ -81,9 +81,11 @@ class Page:
             self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
             self.ask("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def drag(self, begin: tuple[float, float], end: tuple[float, float]) -> None:
-        """Presses the mouse at one place, moves it to another and lets it go, in px."""
-        held = {"button": "left", "buttons": 1, "clickCount": 1}
+    def drag(
+        self, begin: tuple[float, float], end: tuple[float, float], *, modifiers: int = 0
+    ) -> None:
+        """Presses the mouse at one place, moves it to another and lets it go, in px; 8 is Shift."""
+        held = {"button": "left", "buttons": 1, "clickCount": 1, "modifiers": modifiers}
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=begin[0], y=begin[1])
         self.ask("Input.dispatchMouseEvent", type="mousePressed", x=begin[0], y=begin[1], **held)
         for share in (0.5, 1.0):

@@ -413,3 +413,13 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
             ("delete", "", "validated"),
             ("undo", "meltLens", "dubious"),
         ]
+        before = {one["what"]: one["top_m"] for one in page.value("file.spans")}
+        page.value("draw()")  # and all are there again
+        first = "(b => [b.x + 20, b.y + b.height / 2])(%s.getBoundingClientRect())"
+        x, y = page.value(first % "document.querySelector('.span.tabled.predicted')")
+        page.drag((x, y), (x, y + 60), modifiers=8)
+        page.wait("file.spans.every(one => origin(one) !== 'tabled' || one.state !== 'predicted')")
+        moved = [one for one in lines()[6:] if one.what.startswith("tabled")]
+        assert len(moved) == len([what for what in before if what.startswith("tabled")])
+        by = [one.top_m - before[one.what] for one in moved]
+        assert by == pytest.approx([60 / px_per_m] * len(by), abs=1.1 / px_per_m)

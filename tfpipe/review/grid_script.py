@@ -8,7 +8,7 @@ KEYS = Html(
     "decided. States: grey predicted, orange dubious, green validated."
 )
 MARKUP = Html(
-    '<p class="row"><select id="shown"><option value="open">undecided first seen here</option>'
+    '<p class="row"><select id="shown"><option value="open">undecided</option>'
     '<option value="suspected">suspected labels</option><option value="uncertain">least certain'
     '</option><option value="new">newest</option><option value="all">all</option></select>'
     '<select id="choice" title="class of the picture outlined"></select>'

@@ -50,8 +50,8 @@ figure[aria-current=true] { outline: 3px solid var(--first); outline-offset: 2px
 .span.drawing { border-color: var(--first) } .span[aria-current=true] { box-shadow: 0 0 0 3px
   var(--first) } .span span { position: absolute; left: calc(100% + .5rem); top: -.2rem;
   white-space: nowrap; font-size: .78rem; pointer-events: none }
-.span i { position: absolute; left: 0; right: 0; height: 5px; cursor: ns-resize }
-.span i.top { top: -4px } .span i.bottom { bottom: -4px }
+.span i { position: absolute; left: 0; right: 0; height: 7px; cursor: ns-resize }
+.span i.top { top: -9px } .span i.bottom { bottom: -9px }
 .found { position: absolute; left: -1.4rem; width: .5rem; background: #7b2fbf; min-height: 3px }
 #depth { position: absolute; left: -5rem; width: 4.6rem; font-size: .8rem; text-align: right;
   border-top: 1px solid var(--ink); pointer-events: none }

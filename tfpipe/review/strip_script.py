@@ -3,8 +3,9 @@
 from tfpipe.page import Html
 
 KEYS = Html(
-    "Drag on the ice draws a span, drag a span or its edges moves it. <kbd>Enter</kbd> accepts, "
-    "<kbd>x</kbd> deletes, <kbd>d</kbd> dubious, <kbd>1</kbd> <kbd>2</kbd> choose the kind, "
+    "Drag on the ice draws a span, drag a span or its edges moves it, with <kbd>Shift</kbd> all "
+    "that are open of the table. <kbd>Enter</kbd> accepts, <kbd>x</kbd> deletes, "
+    "<kbd>d</kbd> dubious, <kbd>1</kbd> <kbd>2</kbd> choose the kind, "
     "<kbd>u</kbd> undo, <kbd>a</kbd> accepts all that is open, <kbd>\N{UPWARDS ARROW}</kbd> "
     "<kbd>\N{DOWNWARDS ARROW}</kbd> choose a span, <kbd>\N{LEFTWARDS ARROW}</kbd> "
     "<kbd>\N{RIGHTWARDS ARROW}</kbd> the photo, <kbd>r</kbd> looks for what others have decided. "
@@ -136,6 +137,12 @@ async function all() {
     if (!await decide('accept', one.what)) return;
   }
 }
+async function together(by) {  // as where a photo's table could not be aligned
+  const open = file.spans.filter(one => one.state === 'predicted' && origin(one) === 'tabled');
+  for (const one of open) {
+    if (!await decide('move', one.what, '', [one.top_m + by, one.bottom_m + by])) return;
+  }
+}
 core.addEventListener('pointerdown', event => {
   if (!file || event.button) return;
   const own = event.target.closest('.span'), at = under(event);
@@ -144,7 +151,7 @@ core.addEventListener('pointerdown', event => {
     const one = file.spans.find(each => each.what === own.dataset.what);
     const edge = event.target.tagName === 'I' ? event.target.className : 'both';
     choose(one.what);
-    drag = {one, edge, at, top_m: one.top_m, bottom_m: one.bottom_m};
+    drag = {one, edge, at, top_m: one.top_m, bottom_m: one.bottom_m, all: event.shiftKey};
     drag.own = [...core.querySelectorAll('.span')].find(e => e.dataset.what === one.what);
   } else {
     drag = {at, own: element('div', {className: 'span drawing'}, element('span', {}))};
@@ -177,6 +184,7 @@ core.addEventListener('pointerup', event => {
   const was = drag, moved = Math.abs(under(event) - drag.at) >= 2;
   drag = null;
   if (!moved) draw();
+  else if (was.one && was.all) together(metres(under(event)) - metres(was.at));
   else if (was.one) decide('move', was.one.what, '', [was.top_m, was.bottom_m]);
   else decide('draw', '', '', [was.top_m, was.bottom_m]);
 });
