@@ -100,10 +100,11 @@ def sources(raw):
     return {source.name: source for source in found}
 
 
-def layered(raw, *, least: int):
-    """Returns a photo with so many features or more, aligned, and what is read of it."""
-    for source in sources(raw).values():
-        if len(source.about.features) >= least:
+@pytest.fixture(scope="module")
+def aligned(melt):
+    """A photo with two features or more, moved by its alignment, and what is read of it."""
+    for source in sources(melt).values():
+        if len(source.about.features) >= 2:
             reading = read(source, MELT_OPTIONS)
             if reading.row["status"] == "aligned" and abs(reading.row["shift_mm"]) > 5:
                 return source, reading
@@ -121,8 +122,8 @@ def shows(reading, depth_m: float) -> bool:
     return bool(((found[:, 0] < depth_m) & (found[:, 1] > depth_m)).any())
 
 
-def test_spans_of_a_core_are_where_the_reviewer_saw_them(melt):
-    source, before = layered(melt, least=2)
+def test_spans_of_a_core_are_where_the_reviewer_saw_them(melt, aligned):
+    source, before = aligned
     photo, shift_m = source.about.photo, before.row["shift_mm"] / 1000
     tabled = [f for f in source.about.features if f.is_layer]
     first = tabled[0]
@@ -162,8 +163,8 @@ def test_spans_of_a_core_are_where_the_reviewer_saw_them(melt):
     (melt / labels.NAME).unlink()
 
 
-def test_a_layer_found_where_the_reviewer_put_it_is_a_hit(melt):
-    source, before = layered(melt, least=2)
+def test_a_layer_found_where_the_reviewer_put_it_is_a_hit(aligned):
+    source, before = aligned
     row = before.row
     found_m = (source.about.photo.top_m + 0.2, source.about.photo.top_m + 0.21)
     layer = {"depth_from_m": found_m[0], "depth_to_m": found_m[1], "probability": 0.9}
@@ -178,8 +179,8 @@ def test_a_layer_found_where_the_reviewer_put_it_is_a_hit(melt):
     assert judge(none, row, Answer([layer], [])).false == 1
 
 
-def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(melt):
-    source, before = layered(melt, least=1)
+def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(aligned):
+    source, before = aligned
     decisions = tuple(
         Decision(
             *("t", "A", source.name, reviewing.named(f), f.depth_from_m, f.depth_to_m + 0.003),
@@ -194,8 +195,8 @@ def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(melt):
     assert len(whole.examples) >= len(part.examples)
 
 
-def test_a_strip_shows_the_table_where_alignment_put_it(melt):
-    source, before = layered(melt, least=2)
+def test_a_strip_shows_the_table_where_alignment_put_it(aligned):
+    source, before = aligned
     ice = core.cut(packed.pictures.read(source.path), crop_px=None, name="x").image
     photo = source.about.photo
     px_per_m = len(ice) / (photo.bottom_m - photo.top_m)

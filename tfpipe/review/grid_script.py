@@ -47,6 +47,7 @@ async function draw() {
       element('img', {alt: one.key, src: pictures[id] || 'data:,'}),
       element('b', {textContent: one.label}),
       document.createTextNode(' ' + one.state + (one.who ? ' by ' + one.who : '')),
+      element('br', {}), document.createTextNode('source: ' + (one.source || 'unlabelled')),
       element('br', {}), document.createTextNode('model: ' + one.said + ' ' + one.likely),
       element('br', {}), element('span', {className: 'soft', textContent: one.why}),
       element('br', {}), element('span', {className: 'soft',
