@@ -25,7 +25,7 @@ from tfpipe import labels, observations
 from tfpipe.cli import app
 from tfpipe.errors import UserError
 from tfpipe.novelty import Seen
-from tfpipe.review import listening, scores
+from tfpipe.review import listening, queues, scores
 from tfpipe.review import strips as reviewed_strips
 from tfpipe.review.desk import Desk
 from tfpipe.review.packed import Packed
@@ -37,6 +37,10 @@ from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 CLASSES = ("ash", "dust", "pollen")
 COUNT, WRONG = 120, (5, 40, 77)
 JSON = {"Content-Type": "application/json"}
+SAYS = "document.querySelector('#said')?.textContent"
+NO_BROWSER = pytest.mark.skipif(
+    browser.CHROMIUM is None, reason="no chromium on this machine to open it with"
+)
 
 
 @pytest.fixture(scope="module")
@@ -310,24 +314,24 @@ def test_spans_are_decided_about_within_their_file_only(strips):
     assert {one[3] for one in states} == {made["what"]}
 
 
-def test_a_task_whose_files_have_no_spans_says_so():
-    from tfpipe.review import queues
+@pytest.mark.slow
+@NO_BROWSER
+def test_a_photo_that_cannot_be_read_is_said_and_the_others_are_shown(strips, melt, tmp_path):
+    photo = melt / "photos" / "core_003.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(whole[:100])
+    with served(strips) as address, browser.opened(address, tmp_path / "profile") as page:
+        page.wait(f"{SAYS}?.includes('core_003.png')")
+        page.value("document.querySelectorAll('#files li')[1].click()")
+        page.wait("!!file && file.key === 'core_005.png'")
+    photo.write_bytes(whole)
 
+
+def test_a_task_whose_files_have_no_spans_says_so(monkeypatch):
+    monkeypatch.setattr(queues.predict, "check_kind", lambda version: None)
     task = dataclasses.replace(MELT_LAYER, spans=None)
-    with pytest.raises(UserError, match="card.json"):
+    with pytest.raises(UserError, match="does not tell how their parts are reviewed"):
         queues.opened(task, Path("nowhere/1"), Path(), raw=Path())
-
-
-def where(page, selector: str) -> tuple[float, float]:
-    """Returns the middle of an element, in px of the window."""
-    box = f"document.querySelector({selector!r}).getBoundingClientRect()"
-    return tuple(page.value(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({box})"))
-
-
-SAYS = "document.querySelector('#said').textContent"
-NO_BROWSER = pytest.mark.skipif(
-    browser.CHROMIUM is None, reason="no chromium on this machine to open it with"
-)
 
 
 @pytest.mark.slow
@@ -340,7 +344,7 @@ def test_pictures_are_labelled_from_the_keyboard(pictures, tmp_path, monkeypatch
         first = page.value("document.querySelector('figure').id").removeprefix("item-")
         assert int(first) in WRONG, "suspected labels come first"
         page.press("3", "Enter", "d")
-        page.wait(f"{SAYS}.includes('dubious')")
+        page.wait(f"{SAYS}?.includes('dubious')")
         assert [(o.action, o.state) for o in lines()] == [
             ("label", "validated"),
             ("accept", "validated"),
@@ -349,7 +353,7 @@ def test_pictures_are_labelled_from_the_keyboard(pictures, tmp_path, monkeypatch
         assert lines()[0].label == "pollen" and lines()[0].what == f"<b>{first}.png"
         page.wait(f"document.getElementById('item-{first}').className === 'validated'")
         page.press("u")
-        page.wait(f"{SAYS}.startsWith('Undone')")
+        page.wait(f"{SAYS}?.startsWith('Undone')")
         assert lines()[-1].action == "undo" and len(pictures.desk.known().held) == 2
         page.wait("document.querySelectorAll('figure.dubious').length === 0")
         page.value("location.reload()")
@@ -362,7 +366,7 @@ def test_pictures_are_labelled_from_the_keyboard(pictures, tmp_path, monkeypatch
         with monkeypatch.context() as patch:
             full_disk(patch)
             page.press("1")
-            page.wait(f"{SAYS}.includes('No space left on device')")
+            page.wait(f"{SAYS}?.includes('No space left on device')")
             assert page.value("document.getElementById('said').className") == "wrong"
         assert len(lines()) == before
         assert page.value("document.querySelectorAll('figure.validated').length") <= 2
@@ -381,7 +385,7 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         page.value("document.querySelectorAll('.span').forEach(one => one.hidden = true)")
         x, y = page.value("(b => [b.x + 150, b.y])(core.getBoundingClientRect())")
         page.drag((x, y + 400), (x, y + 430))
-        page.wait(f"{SAYS}.includes('draw')")
+        page.wait(f"{SAYS}?.includes('draw')")
         drawn_m = lines()[0].top_m, lines()[0].bottom_m
         told = strips.told(strips.queue()[1]["id"])
         px_per_m = told["height"] * 1.5 / (told["bottom_m"] - told["top_m"])
@@ -393,18 +397,18 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         )
         page.wait(f"{own}.className.includes('validated')")
         page.drag((x, y + 415), (x, y + 445))
-        page.wait(f"{SAYS}.includes('move')")
+        page.wait(f"{SAYS}?.includes('move')")
         moved_m = lines()[1].top_m, lines()[1].bottom_m
         by = [after - before for after, before in zip(moved_m, drawn_m, strict=True)]
         assert by == pytest.approx([30 / px_per_m] * 2, abs=1.1 / px_per_m)
         page.press("2")
-        page.wait(f"{SAYS}.includes('label')")
+        page.wait(f"{SAYS}?.includes('label')")
         page.press("d")
         page.wait(f"{own}.className.includes('dubious')")
         page.press("x")
         page.wait(f"{own}.className.includes('none')")
         page.press("u")
-        page.wait(f"{SAYS}.startsWith('Undone')")
+        page.wait(f"{SAYS}?.startsWith('Undone')")
         page.wait(f"{own}.className.includes('dubious')")
         told = [(one.action, one.label, one.state) for one in lines()]
         assert told[2:] == [

@@ -208,7 +208,11 @@ async function load(keep) {
   const found = await ask('queue');
   if (!found) return;
   files = found.items;
-  if (!keep || !file) { if (files.length) await open(files[0].id); return; }
+  if (!keep || !file) {
+    draw();  // the others can be chosen where the first cannot be read
+    if (files.length) await open(files[0].id);
+    return;
+  }
   const again = await ask('file/' + file.id);
   if (again) { file = again; draw(); }
 }
