@@ -72,10 +72,33 @@ class Page:
         for step in (3, 0):
             self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x + step, y=y + step)
 
+    def press(self, *keys: str) -> None:
+        """Presses keys, one after the other, by their names such as "Enter" or "d"."""
+        for key in keys:
+            text = (
+                {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
+            )
+            self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
+            self.ask("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def drag(
+        self, begin: tuple[float, float], end: tuple[float, float], *, modifiers: int = 0
+    ) -> None:
+        """Presses the mouse at one place, moves it to another and lets it go, in px; 8 is Shift."""
+        held = {"button": "left", "buttons": 1, "clickCount": 1, "modifiers": modifiers}
+        self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=begin[0], y=begin[1])
+        self.ask("Input.dispatchMouseEvent", type="mousePressed", x=begin[0], y=begin[1], **held)
+        for share in (0.5, 1.0):
+            x, y = (a + share * (b - a) for a, b in zip(begin, end, strict=True))
+            self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, **held)
+        self.ask("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], **held)
+
 
 @contextlib.contextmanager
-def opened(path: Path, profile: Path, *, size: tuple[int, int] = (1200, 1000)) -> Iterator[Page]:
-    """Opens a file in a browser of its own, whose every look-up of a host fails."""
+def opened(
+    path: Path | str, profile: Path, *, size: tuple[int, int] = (1200, 1000)
+) -> Iterator[Page]:
+    """Opens a file, or an address of this machine, in a browser whose every look-up fails."""
     told, orders = os.pipe()
     answers, said = os.pipe()
 
@@ -85,7 +108,10 @@ def opened(path: Path, profile: Path, *, size: tuple[int, int] = (1200, 1000)) -
             CHROMIUM,
             *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
             *("--disable-background-networking", "--disable-component-update"),
-            *("--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe"),
+            *(
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                "--remote-debugging-pipe",
+            ),
             *(f"--window-size={size[0]},{size[1]}", f"--user-data-dir={profile}", "about:blank"),
         ],
         pass_fds=(told, said),
@@ -96,7 +122,8 @@ def opened(path: Path, profile: Path, *, size: tuple[int, int] = (1200, 1000)) -
     os.close(said)
     page = Page(orders, answers)
     try:
-        target = page.ask("Target.createTarget", url=path.as_uri())["targetId"]
+        address = path if isinstance(path, str) else path.as_uri()
+        target = page.ask("Target.createTarget", url=address)["targetId"]
         attached = page.ask("Target.attachToTarget", targetId=target, flatten=True)
         page.session = {"sessionId": attached["sessionId"]}
         page.wait("document.readyState === 'complete'")

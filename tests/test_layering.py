@@ -12,12 +12,15 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     *("errors", "files", "rows", "tables", "table_files", "pictures", "visible", "progress"),
     *(
+        "labels",
+        "spans",
         "task",
         "options",
         "python_file",
         "tasks",
         "samples",
         "state",
+        "decided",
         "leaks",
         "shards",
         "manifests",
@@ -51,7 +54,7 @@ ORDER = (
         "doctor",
         "comparing",
     ),
-    *("serve", "cli", "__main__"),
+    *("review", "serve", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
 LIGHT = ("task", "options", "tasks", "samples", "state", "progress", "search")

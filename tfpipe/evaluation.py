@@ -16,6 +16,7 @@ from tfpipe import (
     abstention,
     answering,
     calibration,
+    decided,
     descriptions,
     export,
     inputs,
@@ -158,8 +159,8 @@ def _seen(task, raw: Path, data, classify, *, options, progress) -> dict[str, li
     seen: dict[str, list] = {"validation": [], "test": []}
     if task.judge is None:
         return seen
-    sources = {source.name: source for source in task.survey(raw, options).sources}
-    rows = _rows(task, data)
+    sources = {source.name: source for source in decided.surveyed(task, raw, options).sources}
+    rows = rows_of(task, data)
     names = [(s, name) for s in seen for name in data.manifest["sources"][s]]
     for i, (split, name) in enumerate(names):
         progress(i, len(names))
@@ -170,7 +171,7 @@ def _seen(task, raw: Path, data, classify, *, options, progress) -> dict[str, li
     return seen
 
 
-def _rows(task: Task, data: Data) -> dict[str, dict[str, Any]]:
+def rows_of(task: Task, data: Data) -> dict[str, dict[str, Any]]:
     """Returns source -> its row of the task's table of sources, where it has one."""
     if task.table is None:
         return {}

@@ -31,4 +31,7 @@ def of(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
     }
     decided = [[source.name, source.split] for source in survey.sources if source.split]
     told |= {"placed": decided} if decided else {}
+    every = [*survey.decided, *(one for source in survey.sources for one in source.decided)]
+    holds = [[*one.thing, one.top_m, one.bottom_m, one.label, one.state] for one in every]
+    told |= {"decided": holds} if holds else {}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

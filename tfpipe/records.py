@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +17,9 @@ from typing import Any
 import pandas as pd
 
 import tfpipe
-from tfpipe import checks, files, fingerprints, manifests, shards, tables
+from tfpipe import checks, decided, files, fingerprints, manifests, shards, tables
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Source, Task, placed
+from tfpipe.task import SPLITS, Source, Survey, Task, placed
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
@@ -57,7 +59,7 @@ def pack(
       UserError: on bad raw data, a class that a split lacks, near-copies across splits, or when
         another run is packing the same records.
     """
-    survey = task.survey(raw, options)
+    survey = decided.surveyed(task, raw, options)
     settled = {
         name: getattr(survey, name) or getattr(task, name)
         for name in ("classes", "columns", "image_shape")
@@ -74,12 +76,12 @@ def pack(
         parts = _hidden(folder, "partial")
         _begin(parts, fingerprint=fingerprint)
         jobs = _jobs(task, survey.sources, split=split)
-        abouts = _run(jobs, parts, task=task, options=options, progress=progress)
+        abouts = _run(jobs, parts, survey, task=task, options=options, progress=progress)
         joined = checks.joined(survey, abouts, parts)
         if joined.sources != survey.sources:
             survey, jobs = joined, _jobs(task, joined.sources, split=split)
             _begin(parts, fingerprint=f"{fingerprint}, joined")
-            abouts = _run(jobs, parts, task=task, options=options, progress=progress)
+            abouts = _run(jobs, parts, survey, task=task, options=options, progress=progress)
         bad = {name: why for about in abouts for name, why in about["bad"].items()}
         if len(bad) > skip_bad:
             reasons = " ".join(bad.values())
@@ -112,7 +114,7 @@ def pack(
                 for about in abouts
             ],
             "bad": bad,
-            "notes": list(survey.notes),
+            "notes": [*survey.notes, *decided.notes(survey, _decided(abouts), task)],
         }
         try:
             _finish(task, parts, folder, abouts=abouts, manifest=manifest)
@@ -182,13 +184,14 @@ def _of(jobs, split: str) -> list[Source]:
     return [source for name, _, sources in jobs if name == split for source in sources]
 
 
-def _run(jobs, parts: Path, *, task: Task, options, progress: Progress) -> list[dict]:
+def _run(
+    jobs, parts: Path, survey: Survey, *, task: Task, options, progress: Progress
+) -> list[dict]:
     """Writes every shard; threads, since decoding and scaling leave Python's lock alone."""
+    said = {one.what: one for one in survey.decided}
+    write = functools.partial(shards.write, task=task, options=options, decided=said)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = [
-            pool.submit(shards.write, parts, name, sources, task=task, options=options)
-            for _, name, sources in jobs
-        ]
+        waiting = [pool.submit(write, parts, name, sources) for _, name, sources in jobs]
         try:
             abouts = []
             for i, future in enumerate(waiting):
@@ -199,6 +202,11 @@ def _run(jobs, parts: Path, *, task: Task, options, progress: Progress) -> list[
             pool.shutdown(cancel_futures=True)
             raise
     return abouts
+
+
+def _decided(abouts: list[dict]) -> Counter:
+    """Returns how often there was each kind of decision, see `decided.relabelled`."""
+    return Counter({tuple(kind): n for about in abouts for *kind, n in about.get("decided", ())})
 
 
 def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfpipe import files, leaks, pictures
+from tfpipe.decided import relabelled
 from tfpipe.errors import UserError
+from tfpipe.labels import Decision
 from tfpipe.task import Source, Task
 
 RAW_BYTES = (
@@ -52,7 +55,15 @@ def _metadata(kind: str):
     return tfds.features.Tensor(shape=(1,), dtype=np.float64, encoding="bytes")
 
 
-def write(folder: Path, name: str, sources: list[Source], *, task: Task, options: Any) -> dict:
+def write(
+    folder: Path,
+    name: str,
+    sources: list[Source],
+    *,
+    task: Task,
+    options: Any,
+    decided: dict[str, Decision],
+) -> dict:
     """Reads some sources and writes their examples as one shard, beside and renamed.
 
     Args:
@@ -61,6 +72,7 @@ def write(folder: Path, name: str, sources: list[Source], *, task: Task, options
       sources: what goes in, in order.
       task: how to read them.
       options: the task's.
+      decided: key of a picture -> what a reviewer has said of it.
 
     Returns:
       What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
@@ -82,12 +94,14 @@ def write(folder: Path, name: str, sources: list[Source], *, task: Task, options
                 except UserError as error:
                     tally.bad[source.name] = str(error)
                     continue
+                reading, told = relabelled(reading, decided, task.classes)
                 for example in reading.examples:
                     encoded = schema.encode_example(_fields(example))
                     record = tf.train.Example.FromString(serializer.serialize_example(encoded))
                     # The order of a protocol buffer's map is free unless asked for.
                     writer.write(record.SerializeToString(deterministic=True))
                 tally.add(source, reading)
+                tally.decided += told
                 if task.table and reading.picture is not None:
                     files.replace(
                         folder / task.table / f"{source.name}.png",
@@ -139,6 +153,7 @@ class _Tally:
         self.pixels = 0
         self.sums = np.zeros((2, task.image_shape[-1]))
         self.column_sums = np.zeros((2, len(task.columns)))
+        self.decided = Counter()
         self.rows, self.bad, self.prints, self.groups = [], {}, [], []
 
     def add(self, source: Source, reading) -> None:
@@ -169,6 +184,7 @@ class _Tally:
             "column_sums": self.column_sums.tolist(),
             "rows": self.rows,
             "bad": self.bad,
+            "decided": [[*kind, n] for kind, n in self.decided.items()],
             "groups": self.groups,
         }
 

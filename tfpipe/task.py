@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfpipe.errors import UserError
+from tfpipe.labels import NAME, Decision
+from tfpipe.spans import Reviewing
 
 SPLITS = ("train", "validation", "test")
 
@@ -45,6 +47,7 @@ class Source:
       about: whatever the task's `read` needs from the tables.
       also: raw files read along with it, such as the rest of a hundred small pictures.
       split: "train", "validation" or "test" where the user has decided; "" for that of the group.
+      decided: what reviewers have said of its spans.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Source:
     about: Any = None
     also: tuple[Path, ...] = ()
     split: str = ""
+    decided: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Survey:
         near-copies across splits fail the run.
       augmentation: of these pictures, where they bear less than the task's; "" for the task's.
       gaps: whether training and validation may share a group, as what lies between is left out.
+      decided: what reviewers have said of single pictures; not a task's own, see `decided`.
     """
 
     sources: tuple[Source, ...]
@@ -87,6 +92,7 @@ class Survey:
     joins: bool = False
     augmentation: str = ""
     gaps: bool = False
+    decided: tuple[Decision, ...] = ()
 
 
 class Reading(NamedTuple):
@@ -174,6 +180,8 @@ class Task:
         errors are told in them, and what is to be expected.
       apart: the name of an int64 metadata field that is 1 for pictures that nobody could tell
         apart; they are counted, and scored by themselves as well. "" for none.
+      spans: how a file's spans are reviewed, for tasks with `look`.
+      decisions: file of reviewers' decisions in the raw folder.
     """
 
     name: str
@@ -210,6 +218,8 @@ class Task:
     judged_by_splits: bool = False
     quantity: str = ""
     apart: str = ""
+    spans: Reviewing | None = None
+    decisions: str = NAME
 
 
 def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:

@@ -31,4 +31,5 @@ TASK = Task(
     alike=True,
     # What lies around a track is black; with another threshold give --hp black=...
     arguments={"conv-vae": {"black": Options().threshold}},
+    decisions="decisions.csv",  # labels.csv is the table of the exposures
 )

@@ -4,6 +4,7 @@ from tfpipe.task import Task
 from tfpipe.tasks.melt_layer.answer import answer, draw, judge, look
 from tfpipe.tasks.melt_layer.options import Options
 from tfpipe.tasks.melt_layer.reading import read
+from tfpipe.tasks.melt_layer.strips import REVIEWING
 from tfpipe.tasks.melt_layer.survey import survey, survey_new
 
 TASK = Task(
@@ -46,5 +47,6 @@ TASK = Task(
         *("conv-autoencoder", "conv-vae"),
     ),
     table="alignment",
+    spans=REVIEWING,
     even_exposure=True,  # seed 002: "not all with the same camera settings"
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfpipe import pictures
 from tfpipe.task import Answer, Classify, Source
-from tfpipe.tasks.melt_layer import alignment, core, drawing, layers, slices
+from tfpipe.tasks.melt_layer import alignment, core, drawing, layers, reviewing, slices
 from tfpipe.tasks.melt_layer.options import Options
 
 FLIPS = ((False, False), (False, True), (True, False), (True, True))  # (rows, columns) turned round
@@ -160,8 +160,8 @@ def judge(source: Source, row: dict, said: Answer) -> layers.Match | None:
     """
     if row["status"] == "not identifiable":
         return None
-    photo, features = source.about.photo, list(source.about.features)
-    top_m, px_per_m = photo.top_m, 1e5  # 0.01 mm, finer than any photo
+    top_m, px_per_m = source.about.photo.top_m, 1e5  # 0.01 mm, finer than any photo
+    features = reviewing.settled(source, shift_m=row["shift_mm"] / 1000)
     shift_px = round(row["shift_mm"] / 1000 * px_per_m)
     rows = alignment.rows_of(features, top_m=top_m, px_per_m=px_per_m, shift_px=shift_px)
     found = [

@@ -10,6 +10,7 @@ from tfpipe.errors import UserError
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LAYER_TABLES = ("layers.csv", "layers.xlsx", "layers.tab", "layers.txt", "layers.tsv")
+DUBIOUS = "dubious"  # the kind of what a reviewer could not decide
 CROP = ("crop top px", "crop bottom px", "crop left px", "crop right px")
 
 
@@ -51,7 +52,8 @@ class Feature:
     @property
     def is_uncertain(self) -> bool:
         """Whether its author was not sure: "uncertain", "indication of bubble free ...", "?"."""
-        return any(word in self.kind.lower() for word in ("uncertain", "indication", "bubble", "?"))
+        doubts = ("uncertain", "indication", "bubble", "?", DUBIOUS)
+        return any(word in self.kind.lower() for word in doubts)
 
     @property
     def is_layer(self) -> bool:

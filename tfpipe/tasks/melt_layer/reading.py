@@ -4,7 +4,8 @@ import numpy as np
 
 from tfpipe import pictures
 from tfpipe.task import Example, Reading, Source
-from tfpipe.tasks.melt_layer import alignment, core, drawing, slices
+from tfpipe.tasks.melt_layer import alignment, core, drawing, reviewing, slices
+from tfpipe.tasks.melt_layer.depths import DUBIOUS, Feature
 from tfpipe.tasks.melt_layer.options import Options
 
 
@@ -21,7 +22,8 @@ def read(source: Source, options: Options) -> Reading:
     Returns:
       Its windows, [50, 200, 3] uint8 each, its row of alignment.csv and its alignment picture.
       Windows that belong to neither class are left out, and all windows of a photo whose shift is
-      not identifiable, unless asked for.
+      not identifiable, unless asked for. What reviewers have said comes before the table; a photo
+      where they have decided about every feature needs no shift.
 
     Raises:
       UserError: if the photo cannot be decoded or shows no core.
@@ -32,16 +34,19 @@ def read(source: Source, options: Options) -> Reading:
     px_per_m = len(ice.image) / (photo.bottom_m - photo.top_m)
     place = {"top_m": photo.top_m, "px_per_m": px_per_m}
     found = alignment.align(ice.image, features, max_shift_mm=options.max_shift_mm, **place)
-    rows = alignment.rows_of(features, shift_px=found.shift_px, **place)
+    status, why = found.status, found.why
+    if reviewing.is_settled(source):
+        status, why = "reviewed", ""
+    reviewed = reviewing.settled(source, shift_m=found.shift_px / px_per_m)
     examples = []
-    if found.status != "not identifiable" or options.unaligned == "use":
+    if status != "not identifiable" or options.unaligned == "use":
         examples = _examples(
-            source, ice.image, rows, shift_px=found.shift_px, options=options, **place
+            source, ice.image, reviewed, shift_px=found.shift_px, options=options, **place
         )
     row = {
         "photo": source.name,
-        "status": found.status,
-        "why": found.why,
+        "status": status,
+        "why": why,
         "shift_px": round(found.shift_px / ice.scale, 1),
         "shift_mm": round(1000 * found.shift_px / px_per_m, 2),
         "confidence": round(found.confidence, 2),
@@ -62,7 +67,7 @@ def read(source: Source, options: Options) -> Reading:
 def _examples(
     source: Source,
     ice: np.ndarray,
-    rows: np.ndarray,
+    features: list[Feature],
     *,
     shift_px: int,
     options: Options,
@@ -70,18 +75,16 @@ def _examples(
     px_per_m: float,
 ) -> list[Example]:
     """Cuts the windows that the photo's own labels speak of, and labels them."""
-    features = source.about.features
-    include = options.uncertain == "include"
-    is_layer = np.array(
-        [
-            f.is_layer or (include and f.is_uncertain and "lens" not in f.kind.lower())
-            for f in features
-        ],
-        bool,
-    )
-    is_doubtful = np.array([f.is_uncertain and not include for f in features], bool)
+    rows = alignment.rows_of(features, top_m=top_m, px_per_m=px_per_m, shift_px=shift_px)
+    is_doubtful = np.array([f.is_uncertain for f in features], bool)
+    is_layer = np.array([f.is_layer for f in features], bool)
+    if options.uncertain == "include":
+        is_lens = np.array(["lens" in f.kind.lower() for f in features], bool)
+        is_dubious = np.array([f.kind == DUBIOUS for f in features], bool)
+        is_layer, is_doubtful = is_layer | (is_doubtful & ~is_lens & ~is_dubious), is_dubious
     top_px = slices.tops(len(ice), stride_px=options.stride_px)
     spoken_of = (top_px >= shift_px) & (top_px + slices.HEIGHT_PX <= len(ice) + shift_px)
+    spoken_of |= reviewing.is_settled(source)  # who reviewed it saw the whole photo
     labels = slices.labels(
         top_px, layers=rows[is_layer], doubtful=rows[is_doubtful], guard_px=options.guard_px
     )

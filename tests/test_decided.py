@@ -1,0 +1,233 @@
+"""What reviewers decide comes before the source's labels, for any task, and makes records stale."""
+
+import dataclasses
+import math
+
+import numpy as np
+import packed
+import pytest
+from packed import HALVES, MELT_OPTIONS
+
+from tfpipe import decided, inputs, labels, manifests, records, spans, tasks
+from tfpipe.errors import UserError
+from tfpipe.labels import Decision
+from tfpipe.task import SPLITS, Answer
+from tfpipe.tasks.ccd_tracks import TASK as CCD_TRACKS
+from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
+from tfpipe.tasks.melt_layer import core, reviewing, slices, strips
+from tfpipe.tasks.melt_layer.answer import Seen, judge
+from tfpipe.tasks.melt_layer.reading import read
+
+
+def decide(raw, what, label, *, state="validated", file="", depths_m=(math.nan, math.nan), **rest):
+    told = {"action": "accept", "name": labels.NAME} | rest
+    one = Decision("t", "Ada", file, what, *depths_m, label, "m/1", state, told["action"])
+    labels.append(raw, one, name=told["name"])
+
+
+def labelled(folder) -> dict[str, int]:
+    """Returns key -> label of all records."""
+    told = {"manifest": manifests.trusted(folder)}
+    keys = [key.decode() for key in inputs.keys_of(folder, SPLITS, **told)]
+    return dict(zip(keys, inputs.labels_of(folder, SPLITS, **told).tolist(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    return packed.draw_small(tmp_path_factory.mktemp("raw"), packed.spread(2, 2, 1))
+
+
+def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
+    plain_survey = packed.make_task().survey  # it takes every .csv for a table of the task's own
+    task = packed.make_task(
+        survey=lambda folder, given: dataclasses.replace(plain_survey(folder, given), tables=())
+    )
+    before = packed.pack_small(raw, tmp_path / "records", task=task)
+    first = labelled(tmp_path / "records")
+    keys = sorted(first)[:5]
+    spotted, plain, kept, strange, undone = keys
+    decide(raw, spotted, "plain" if first[spotted] else "spotted")
+    decide(raw, plain, "plain", state="dubious", action="dubious")
+    decide(raw, kept, task.classes[first[kept]], file="a file that was renamed since.png")
+    decide(raw, strange, "striped")
+    decide(raw, undone, "plain")
+    decide(raw, undone, "plain", state="predicted", action="undo")
+    decide(raw, "nowhere.png@0", "plain")
+    after = packed.pack_small(raw, tmp_path / "records", task=task)
+    expected = first | {spotted: 1 - first[spotted], plain: -1, strange: -1}
+    assert labelled(tmp_path / "records") == expected
+    assert after["fingerprint"] != before["fingerprint"]
+    assert after["notes"][-4:] == [
+        "labels.csv: 2 pictures are validated, 1 of them as another class than the source says.",
+        "labels.csv: 1 dubious pictures are left out of training and scores: plain 1.",
+        "labels.csv: 1 pictures are validated as what is not told apart here (striped 1), so they "
+        "count as unlabelled.",
+        "labels.csv decides about 1 pictures that are not here.",
+    ]
+    for key in keys:
+        decide(raw, key, "plain", state="predicted", action="undo")
+    decide(raw, "nowhere.png@0", "plain", state="predicted", action="undo")
+    again = packed.pack_small(raw, tmp_path / "records", task=task)
+    assert again["fingerprint"] == before["fingerprint"]
+    assert labelled(tmp_path / "records") == first
+
+
+def test_a_torn_line_is_named_by_the_records(raw, tmp_path):
+    (raw / labels.NAME).write_text(f"{labels.HEADING}\nt,Ada,a.png,a.p")
+    manifest = packed.pack_small(raw, tmp_path / "records")
+    (raw / labels.NAME).unlink()
+    assert "labels.csv line 2 is torn" in manifest["notes"][-1]
+
+
+def test_a_folder_s_own_table_of_that_name_is_still_its_own(tmp_path):
+    packed.draw_small(tmp_path / "photos", ["a", "b"])
+    (tmp_path / "photos" / labels.NAME).write_text("path,label\na.png,dust\nb.png,ash\n")
+    task = tasks.find(str(tmp_path / "photos"))
+    assert decided.surveyed(task, task.raw, task.options).classes == ("ash", "dust")
+
+
+def test_decisions_about_tracks_are_kept_beside_the_tracks_own_labels():
+    assert CCD_TRACKS.decisions != labels.NAME
+
+
+@pytest.fixture(scope="module")
+def melt(tmp_path_factory):
+    return packed.draw_melt(tmp_path_factory.mktemp("melt"))
+
+
+def sources(raw):
+    found = decided.surveyed(MELT_LAYER, raw, MELT_OPTIONS).sources
+    return {source.name: source for source in found}
+
+
+@pytest.fixture(scope="module")
+def aligned(melt):
+    """A photo with two features or more, moved by its alignment, and what is read of it."""
+    for source in sources(melt).values():
+        if len(source.about.features) >= 2:
+            reading = read(source, MELT_OPTIONS)
+            if reading.row["status"] == "aligned" and abs(reading.row["shift_mm"]) > 5:
+                return source, reading
+    raise AssertionError("no such photo was drawn")
+
+
+def layer_depths(reading) -> np.ndarray:
+    """Returns top and bottom [windows, 2] in m of the windows labelled as layers."""
+    rows = [e.metadata for e in reading.examples if e.label == slices.LAYER]
+    return np.array([(m["depth_top_m"], m["depth_bottom_m"]) for m in rows]).reshape(-1, 2)
+
+
+def shows(reading, depth_m: float) -> bool:
+    found = layer_depths(reading)
+    return bool(((found[:, 0] < depth_m) & (found[:, 1] > depth_m)).any())
+
+
+def test_spans_of_a_core_are_where_the_reviewer_saw_them(melt, aligned):
+    source, before = aligned
+    photo, shift_m = source.about.photo, before.row["shift_mm"] / 1000
+    tabled = [f for f in source.about.features if f.is_layer]
+    first = tabled[0]
+    there_m = (first.depth_from_m + first.depth_to_m) / 2 + shift_m
+    assert shows(before, there_m)
+    features = [(f.depth_from_m + shift_m, f.depth_to_m + shift_m) for f in source.about.features]
+    free_m = next(
+        m
+        for m in np.arange(photo.top_m + 0.15, photo.bottom_m - 0.15, 0.01)
+        if all(abs(m - edge) > 0.1 for both in features for edge in both)
+    )
+    assert not shows(before, free_m)
+    told = {"file": source.name}
+    moved_m = (free_m - 0.005, free_m + 0.005)
+    decide(melt, reviewing.named(first), "meltLayer", depths_m=moved_m, action="move", **told)
+    moved = sources(melt)[source.name]
+    after = read(moved, MELT_OPTIONS)
+    assert shows(after, free_m) and not shows(after, there_m)
+    assert after.row["shift_mm"] == before.row["shift_mm"]
+    decide(melt, reviewing.named(first), "", depths_m=moved_m, action="delete", **told)
+    gone = read(sources(melt)[source.name], MELT_OPTIONS)
+    assert not shows(gone, free_m) and not shows(gone, there_m)
+    span = spans.named("drawn", *moved_m)
+    drawn = {"depths_m": moved_m, "action": "draw", **told}
+    decide(melt, span, "meltLayer", **drawn)
+    assert shows(read(sources(melt)[source.name], MELT_OPTIONS), free_m)
+    decide(melt, span, "meltLayer", state="dubious", **drawn)
+    for uncertain in ("leave-out", "include"):
+        options = dataclasses.replace(MELT_OPTIONS, uncertain=uncertain)
+        doubtful = read(sources(melt)[source.name], options)
+        around = [
+            e.label
+            for e in doubtful.examples
+            if e.metadata["depth_top_m"] < free_m < e.metadata["depth_bottom_m"]
+        ]
+        assert around == [], "a dubious span is neither a layer nor none"
+    (melt / labels.NAME).unlink()
+
+
+def test_a_layer_found_where_the_reviewer_put_it_is_a_hit(aligned):
+    source, before = aligned
+    row = before.row
+    found_m = (source.about.photo.top_m + 0.2, source.about.photo.top_m + 0.21)
+    layer = {"depth_from_m": found_m[0], "depth_to_m": found_m[1], "probability": 0.9}
+    one = Decision(
+        "t", "A", source.name, "drawn", *found_m, "meltLayer", "m/1", "validated", "draw"
+    )
+    own = dataclasses.replace(source, decided=(one,))
+    alone = judge(own, row, Answer([layer], []))
+    assert alone.hits == 1 and alone.false == 0 and alone.errors_mm[0] < 0.02
+    assert judge(source, row, Answer([layer], [])).hits == 0
+    none = dataclasses.replace(source, decided=(one._replace(label="", action="delete"),))
+    assert judge(none, row, Answer([layer], [])).false == 1
+
+
+def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(aligned):
+    source, before = aligned
+    decisions = tuple(
+        Decision(
+            *("t", "A", source.name, reviewing.named(f), f.depth_from_m, f.depth_to_m + 0.003),
+            *("meltLayer", "m/1", "validated", "accept"),
+        )
+        for f in source.about.features
+    )
+    whole = read(dataclasses.replace(source, decided=decisions), MELT_OPTIONS)
+    assert whole.row["status"] == "reviewed"
+    part = read(dataclasses.replace(source, decided=decisions[1:]), MELT_OPTIONS)
+    assert part.row["status"] == before.row["status"]
+    assert len(whole.examples) >= len(part.examples)
+
+
+def test_a_strip_shows_the_table_where_alignment_put_it(aligned):
+    source, before = aligned
+    ice = core.cut(packed.pictures.read(source.path), crop_px=None, name="x").image
+    photo = source.about.photo
+    px_per_m = len(ice) / (photo.bottom_m - photo.top_m)
+    seen = Seen(source, ice, photo.top_m, px_per_m, *(np.zeros(0),) * 3)
+    said = Answer([{"depth_from_m": 1.0, "depth_to_m": 2.0, "probability": 0.5}], [])
+    strip = strips.strip(source, seen, said, before.row)
+    both = zip(strip.tabled, source.about.features, strict=True)
+    moved = [span.top_m - feature.depth_from_m for span, feature in both]
+    assert np.allclose(moved, before.row["shift_mm"] / 1000, atol=0.0011)
+    assert strip.bottom_m == pytest.approx(photo.bottom_m)
+    assert [one.what for one in strip.found] == ["found 1.00000-2.00000"]
+    assert "not in the records" in strips.strip(source, seen, said, None).says
+
+
+def test_decisions_about_photos_that_are_gone_are_counted_by_name(melt):
+    decide(melt, "drawn 1", "meltLayer", file="core_999.png", depths_m=(1.0, 1.1), action="draw")
+    decide(melt, "drawn 1", "meltLayer", file="core_001.png", depths_m=(120.1, 120.2))
+    decide(melt, "drawn 2", "x", file="core_001.png", depths_m=(120.1, 120.2), state="dubious")
+    notes = decided.surveyed(MELT_LAYER, melt, MELT_OPTIONS).notes
+    (melt / labels.NAME).unlink()
+    assert notes[-3:] == (
+        "labels.csv: 1 spans of 1 files are validated, and 0 are said to be none.",
+        "labels.csv: 1 dubious spans are left out of training and scores: x 1.",
+        "labels.csv decides about files that are not here: core_999.png (1).",
+    )
+
+
+def test_a_wrong_line_stops_packing(raw, tmp_path):
+    (raw / labels.NAME).write_text(f"{labels.HEADING}\nt,A,f,k,,,plain,v,certain,accept\n")
+    with pytest.raises(UserError, match="labels.csv line 2: state is 'certain'"):
+        records.pack(
+            packed.make_task(), raw, tmp_path / "r", options=packed.Options(), split=(HALVES, "")
+        )
+    (raw / labels.NAME).unlink()

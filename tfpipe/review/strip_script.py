@@ -1,0 +1,221 @@
+"""What moves in the page of files: spans along a photo, drawn and dragged with the mouse."""
+
+from tfpipe.page import Html
+
+KEYS = Html(
+    "Drag on the ice draws a span, drag a span or its edges moves it, with <kbd>Shift</kbd> all "
+    "that are open of the table. <kbd>Enter</kbd> accepts, <kbd>x</kbd> deletes, "
+    "<kbd>d</kbd> dubious, <kbd>1</kbd> <kbd>2</kbd> choose the kind, "
+    "<kbd>u</kbd> undo, <kbd>a</kbd> accepts all that is open, <kbd>\N{UPWARDS ARROW}</kbd> "
+    "<kbd>\N{DOWNWARDS ARROW}</kbd> choose a span, <kbd>\N{LEFTWARDS ARROW}</kbd> "
+    "<kbd>\N{RIGHTWARDS ARROW}</kbd> the photo, <kbd>r</kbd> looks for what others have decided. "
+    "States: grey predicted (dashed: of the table), orange dubious, green validated."
+)
+MARKUP = Html(
+    '<div class="desk"><ul class="files" id="files"></ul><div><p id="says" class="soft"></p>'
+    '<div id="core"><img id="ice" alt="the core, depth downwards"><div id="depth" hidden></div>'
+    '</div></div><ul id="list"></ul></div>'
+)
+SCRIPT = """
+const core = document.getElementById('core'), ice = document.getElementById('ice');
+const depth = document.getElementById('depth');
+let files = [], file = null, current = '', drag = null, zoom = 1.5;
+
+function metres(y) { return file.top_m + y / (file.height * zoom) * (file.bottom_m - file.top_m); }
+function pixels(m) {
+  return (m - file.top_m) / (file.bottom_m - file.top_m) * file.height * zoom;
+}
+function under(event) {
+  const y = event.clientY - core.getBoundingClientRect().top;
+  return Math.max(0, Math.min(file.height * zoom, y));
+}
+function put(own, top_m, bottom_m) {
+  own.style.top = pixels(top_m) + 'px';
+  own.style.height = Math.max(pixels(bottom_m) - pixels(top_m), 1) + 'px';
+}
+function words(one) {
+  const likely = one.probability === null ? '' : ' ' + one.probability.toFixed(2);
+  return one.top_m.toFixed(4) + ' m, ' + (1000 * (one.bottom_m - one.top_m)).toFixed(1) + ' mm, ' +
+    (one.label || 'none') + likely + (one.who ? ', ' + one.state + ' by ' + one.who : '');
+}
+function origin(one) { return one.what.split(' ')[0]; }
+
+function draw() {
+  core.querySelectorAll('.span, .found').forEach(one => one.remove());
+  document.getElementById('files').replaceChildren(...files.map(one => {
+    const own = element('li', {textContent: one.key}, element('br', {}), element('span',
+      {className: 'soft', textContent: one.decided + ' decided; ' + one.why}));
+    own.setAttribute('aria-current', !!file && one.id === file.id);
+    own.addEventListener('click', () => open(one.id));
+    return own;
+  }));
+  if (!file) return;
+  document.getElementById('says').textContent = file.says;
+  document.getElementById('count').textContent = file.key + ': ' +
+    file.spans.filter(one => one.state === 'predicted').length + ' open of ' + file.spans.length;
+  for (const one of file.found) {
+    const own = element('div', {className: 'found', title: 'found: ' + words(one)});
+    put(own, one.top_m, one.bottom_m);
+    core.append(own);
+  }
+  file.spans.forEach((one, i) => {
+    const own = element('div', {id: 'span-' + i,
+      className: 'span ' + one.state + ' ' + origin(one) + (one.label ? '' : ' none')},
+      element('i', {className: 'top'}), element('i', {className: 'bottom'}),
+      element('span', {textContent: words(one)}));
+    own.dataset.what = one.what;
+    own.setAttribute('aria-current', one.what === current);
+    put(own, one.top_m, one.bottom_m);
+    core.append(own);
+  });
+  document.getElementById('list').replaceChildren(...file.spans.map(one => {
+    const own = element('li', {textContent: words(one)});
+    own.addEventListener('click', () => choose(one.what));
+    return own;
+  }));
+}
+function choose(what) {
+  current = what;
+  draw();
+  const own = [...core.querySelectorAll('.span')].find(one => one.dataset.what === what);
+  if (own) own.scrollIntoView({block: 'center'});
+}
+async function open(id) {
+  const found = await ask('file/' + id);
+  if (!found) return;
+  file = found;
+  current = file.spans.length ? file.spans[0].what : '';
+  zoom = 300 / file.width;
+  ice.width = 300;
+  ice.height = file.height * zoom;
+  core.style.width = '300px';
+  core.style.height = file.height * zoom + 'px';
+  ice.src = 'file/' + id + '/image';
+  draw();
+}
+function decide(action, what, label, depths) {
+  const id = file.id;
+  return then(async () => {
+    const found = await ask('decide', {who: name.value, id, action, what: what || '',
+      label: label || '', depths_m: depths || [0, 0]});
+    if (found) {
+      if (action === 'draw') {
+        const before = new Set(file.spans.map(one => one.what));
+        const made = found.spans.find(one => !before.has(one.what));
+        if (made) current = made.what;
+      }
+      files.find(one => one.id === id).decided =
+        found.spans.filter(one => one.state !== 'predicted').length;
+      if (file.id === id) file = found;
+      say('Saved in ' + told.file + ': ' + action + ' ' + (what || ''));
+    }
+    draw();  // without an answer everything stands where it was
+    return found;
+  });
+}
+function undo() {
+  then(async () => {
+    const found = await ask('undo', {who: name.value});
+    if (!found) return;
+    files = found.items;
+    const own = files.find(one => one.key === found.file);
+    if (own) await open(own.id);
+    say('Undone: ' + found.what + ' of ' + found.file);
+  });
+}
+function step(by) {
+  if (!file.spans.length) return;
+  const at = file.spans.findIndex(one => one.what === current);
+  choose(file.spans[Math.max(0, Math.min(file.spans.length - 1, at + by))].what);
+}
+function turn(by) {
+  const at = files.findIndex(one => one.id === file.id);
+  open(files[Math.max(0, Math.min(files.length - 1, at + by))].id);
+}
+async function all() {
+  for (const one of file.spans.filter(each => each.state === 'predicted')) {
+    if (!await decide('accept', one.what)) return;
+  }
+}
+async function together(by) {  // as where a photo's table could not be aligned
+  const open = file.spans.filter(one => one.state === 'predicted' && origin(one) === 'tabled');
+  for (const one of open) {
+    if (!await decide('move', one.what, '', [one.top_m + by, one.bottom_m + by])) return;
+  }
+}
+core.addEventListener('pointerdown', event => {
+  if (!file || event.button) return;
+  const own = event.target.closest('.span'), at = under(event);
+  core.setPointerCapture(event.pointerId);
+  if (own) {
+    const one = file.spans.find(each => each.what === own.dataset.what);
+    const edge = event.target.tagName === 'I' ? event.target.className : 'both';
+    choose(one.what);
+    drag = {one, edge, at, top_m: one.top_m, bottom_m: one.bottom_m, all: event.shiftKey};
+    drag.own = [...core.querySelectorAll('.span')].find(e => e.dataset.what === one.what);
+  } else {
+    drag = {at, own: element('div', {className: 'span drawing'}, element('span', {}))};
+    core.append(drag.own);
+    drag.top_m = drag.bottom_m = metres(at);
+  }
+  event.preventDefault();
+});
+core.addEventListener('pointermove', event => {
+  if (!file) return;
+  const y = under(event);
+  depth.hidden = false;
+  depth.style.top = y + 'px';
+  depth.textContent = metres(y).toFixed(4) + ' m';
+  if (!drag) return;
+  if (drag.one) {
+    const by = metres(y) - metres(drag.at);
+    drag.top_m = drag.one.top_m + (drag.edge === 'bottom' ? 0 : by);
+    drag.bottom_m = drag.one.bottom_m + (drag.edge === 'top' ? 0 : by);
+  } else {
+    drag.top_m = Math.min(metres(drag.at), metres(y));
+    drag.bottom_m = Math.max(metres(drag.at), metres(y));
+  }
+  put(drag.own, drag.top_m, drag.bottom_m);
+  drag.own.querySelector('span').textContent = drag.top_m.toFixed(4) + ' to ' +
+    drag.bottom_m.toFixed(4) + ' m, ' + (1000 * (drag.bottom_m - drag.top_m)).toFixed(1) + ' mm';
+});
+core.addEventListener('pointerup', event => {
+  if (!drag) return;
+  const was = drag, moved = Math.abs(under(event) - drag.at) >= 2;
+  drag = null;
+  if (!moved) draw();
+  else if (was.one && was.all) together(metres(under(event)) - metres(was.at));
+  else if (was.one) decide('move', was.one.what, '', [was.top_m, was.bottom_m]);
+  else decide('draw', '', '', [was.top_m, was.bottom_m]);
+});
+core.addEventListener('pointercancel', () => { drag = null; draw(); });
+core.addEventListener('pointerleave', () => { depth.hidden = true; });
+document.addEventListener('keydown', event => {
+  if (typing(event) || !file || drag) return;
+  const number = '123456789'.indexOf(event.key);
+  const keys = {ArrowDown: () => step(1), ArrowUp: () => step(-1), ArrowRight: () => turn(1),
+    ArrowLeft: () => turn(-1), u: undo, a: all, r: () => load(true)};
+  const about = {Enter: 'accept', x: 'delete', Delete: 'delete', d: 'dubious'};
+  if (keys[event.key]) keys[event.key]();
+  else if (!current) return;
+  else if (number >= 0 && number < told.labels.length) {
+    decide('label', current, told.labels[number]);
+  } else if (about[event.key]) decide(about[event.key], current);
+  else return;
+  event.preventDefault();
+});
+async function load(keep) {
+  const found = await ask('queue');
+  if (!found) return;
+  files = found.items;
+  if (!keep || !file) {
+    draw();  // the others can be chosen where the first cannot be read
+    if (files.length) await open(files[0].id);
+    return;
+  }
+  const again = await ask('file/' + file.id);
+  if (again) { file = again; draw(); }
+}
+window.addEventListener('focus', () => { if (!drag) load(true); });
+load();
+"""

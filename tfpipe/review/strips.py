@@ -1,0 +1,189 @@
+"""The files to review, such as core photos: which first, and what is decided about their spans."""
+
+import math
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from tfpipe import answering, decided, evaluation, pictures, spans
+from tfpipe.errors import UserError
+from tfpipe.options import options_of
+from tfpipe.review import scores
+from tfpipe.review.desk import Desk
+from tfpipe.review.packed import Packed
+from tfpipe.spans import Span, Strip
+from tfpipe.task import Task, choose
+
+KEPT = 24  # files as they were looked at
+LEAST_M = 1e-4
+ACTIONS = ("accept", "label", "dubious", "move", "draw", "delete")
+
+
+class Strips:
+    """Files whose spans are reviewed, as a queue."""
+
+    kind = "strips"
+
+    def __init__(self, packed: Packed, desk: Desk, *, task: Task, version: Path, raw: Path):
+        self.desk, self.notes, self._task = desk, packed.notes, task
+        self.labels = task.spans.kinds
+        trained = [f"{name}={value}" for name, value in packed.card["options"].items()]
+        self._options = options_of(task, trained)
+        self._sources = decided.surveyed(task, raw, self._options).sources
+        self._rows = evaluation.rows_of(task, packed.data)
+        self._loaded = answering.Loaded(version)
+        self._looked: OrderedDict[int, Strip] = OrderedDict()
+        self._lock = threading.Lock()
+        self._ordered, self._whys = self._queued(packed)
+
+    def queue(self) -> list[dict[str, Any]]:
+        """Returns the files, the most helpful first, each with how many spans are decided about."""
+        held = self.desk.known().held
+        counts: dict[str, int] = {}
+        for file, _ in held:
+            counts[file] = counts.get(file, 0) + 1
+        return [
+            {
+                "id": i,
+                "key": self._sources[i].name,
+                "why": self._whys[i],
+                "decided": counts.get(self._sources[i].name, 0),
+            }
+            for i in self._ordered
+        ]
+
+    def told(self, number: int) -> dict[str, Any]:
+        """Returns a file's depths, spans and what the model found, as they hold now.
+
+        Raises:
+          UserError: there is no such file, or it cannot be read.
+        """
+        strip = self._strip(number)
+        return {
+            "id": number,
+            "key": self._sources[number].name,
+            "height": strip.image.shape[0],
+            "width": strip.image.shape[1],
+            "top_m": strip.top_m,
+            "bottom_m": strip.bottom_m,
+            "says": strip.says,
+            "spans": [_plain(one) for one in self._spans(number, strip)],
+            "found": [_plain(one) for one in strip.found],
+        }
+
+    def image(self, number: int) -> bytes:
+        """Returns a file's picture as a PNG."""
+        return pictures.encode_png(self._strip(number).image)
+
+    def decide(
+        self,
+        number: int,
+        *,
+        who: str,
+        action: str,
+        label: str,
+        what: str,
+        depths_m: tuple[float, float],
+    ) -> dict[str, Any]:
+        """Keeps what a reviewer says of a span, and returns what holds of its file now.
+
+        Args:
+          number: of the file.
+          who: the reviewer.
+          action: what was done.
+          label: the span's kind.
+          what: what the span is known by; left aside for one that is drawn.
+          depths_m: of its edges, as the photo shows them; counted where it is moved or drawn.
+
+        Raises:
+          UserError: there is no such file, span, kind or action, or it could not be saved.
+        """
+        strip = self._strip(number)
+        choose(action, ACTIONS, noun="action on a span")
+        known = {span.what: span for span in self._spans(number, strip)}
+        span = known.get(what)
+        if action == "draw":
+            span = Span("", *self._inside(strip, depths_m), self.labels[0])
+            span = span._replace(what=_unique(span, known))
+        elif span is None:
+            raise UserError(f"There is no span {what[:60]!r} any more. Load the page again.")
+        elif action == "move":
+            top_m, bottom_m = self._inside(strip, depths_m)
+            span = span._replace(top_m=top_m, bottom_m=bottom_m)
+        kind = label or span.label or self.labels[0]
+        choose(kind, {**dict.fromkeys(self.labels), span.label: None}, noun="kind of span")
+        self.desk.decide(
+            who,
+            (self._sources[number].name, span.what),
+            label="" if action == "delete" else kind,
+            action=action,
+            depths_m=(span.top_m, span.bottom_m),
+        )
+        return self.told(number)
+
+    def _queued(self, packed: Packed) -> tuple[list[int], list[str]]:
+        """Returns the files in order, and why each stands there; those not in the records first."""
+        groups, names = packed.frame["group"].to_numpy(str), [s.group for s in self._sources]
+        told = packed.told
+        each = [
+            scores.of_groups(values, groups, names)
+            for values in (told.suspected, told.uncertain, told.new)
+        ]
+        ordered, reason = scores.order(each)
+        there = {*groups}
+        is_absent = [name not in there for name in names]
+        whys = [
+            "not in the records: what its table says is not known to be so"
+            if absent
+            else ("suspected labels", "unsure answers", "unlike what was learnt", "")[why]
+            for absent, why in zip(is_absent, reason.tolist(), strict=True)
+        ]
+        return sorted(ordered.tolist(), key=lambda i: not is_absent[i]), whys
+
+    def _strip(self, number: int) -> Strip:
+        if not 0 <= number < len(self._sources):
+            raise UserError(f"There is no file {number}. Load the page again.")
+        with self._lock:  # two pages would look at the same file twice
+            if number not in self._looked:
+                source = self._sources[number]
+                seen = self._task.look(source, self._loaded.classify, self._options)
+                said = self._task.answer(seen, self._loaded.card["thresholds"])
+                row = self._rows.get(source.name)
+                self._looked[number] = self._task.spans.strip(source, seen, said, row)
+                if len(self._looked) > KEPT:
+                    self._looked.popitem(last=False)
+            self._looked.move_to_end(number)
+            return self._looked[number]
+
+    def _spans(self, number: int, strip: Strip) -> list[Span]:
+        name = self._sources[number].name
+        own = [one for one in self.desk.known().held.values() if one.is_span and one.file == name]
+        return spans.reviewed(strip, own)
+
+    @staticmethod
+    def _inside(strip: Strip, depths_m: tuple[float, float]) -> tuple[float, float]:
+        """Returns depths in the file, to 0.01 mm; a UserError where they are no span of it."""
+        top_m, bottom_m = (round(min(max(m, strip.top_m), strip.bottom_m), 5) for m in depths_m)
+        if not bottom_m - top_m >= LEAST_M:
+            raise UserError(
+                f"A span from {top_m:.5f} to {bottom_m:.5f} m has no thickness within "
+                f"{strip.top_m:.4f} to {strip.bottom_m:.4f} m. Draw it again."
+            )
+        return top_m, bottom_m
+
+
+def _unique(span: Span, known: dict[str, Span]) -> str:
+    """Returns what a drawn span is known by, which no other in its file is."""
+    name = what = spans.named("drawn", span.top_m, span.bottom_m)
+    count = 1
+    while what in known:
+        count += 1
+        what = f"{name} ({count})"
+    return what
+
+
+def _plain(span: Span) -> dict[str, Any]:
+    """Returns a span as JSON can hold it."""
+    told = span._asdict()
+    return told | {"probability": None if math.isnan(span.probability) else span.probability}
