@@ -44,13 +44,14 @@ def classifiable(manifest: dict) -> None:
     )
 
 
-def joined(survey: Survey, abouts: list[dict], parts: Path) -> Survey:
+def joined(survey: Survey, abouts: list[dict], parts: Path, *, before: set[str]) -> Survey:
     """Returns a survey whose groups that share near-copies are one, where it asks for that.
 
     Args:
       survey: as the task found it.
       abouts: what each shard holds.
       parts: the folder of the shards' perceptual hashes.
+      before: groups packed before; a new copy takes their name, so that they stay in their split.
     """
     if not survey.joins:
         return survey
@@ -63,7 +64,8 @@ def joined(survey: Survey, abouts: list[dict], parts: Path) -> Survey:
         return group
 
     for a, b in leaks.near(prints, prints):
-        low, high = sorted((root(groups[a]), root(groups[b])))
+        pair = (root(groups[a]), root(groups[b]))
+        low, high = sorted(pair, key=lambda group: (group not in before, group))
         first[high] = low
     sources = tuple(dataclasses.replace(s, group=root(s.group)) for s in survey.sources)
     moved = sum(new.group != old.group for new, old in zip(sources, survey.sources, strict=True))

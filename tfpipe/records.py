@@ -79,7 +79,7 @@ def pack(
         jobs = _jobs(task, survey.sources, split=split)
         told = {"task": task, "options": options, "kept": kept}
         abouts = _run(jobs, parts, told, progress=progress)
-        joined = checks.joined(survey, abouts, parts)
+        joined = checks.joined(survey, abouts, parts, before=kept.groups)
         if joined.sources != survey.sources:
             survey, jobs = joined, _jobs(task, joined.sources, split=split)
             _begin(parts, fingerprint=f"{fingerprint}, joined")

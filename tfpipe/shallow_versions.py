@@ -81,6 +81,7 @@ def draft(
             **{"loaded": "from its file", "pictures": len(checked)},
             **{"max_difference": 0.0, "tolerance": 0.0},
         },
+        **saved.circumstances(found / name for name in kept),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "sha256": {name: files.sha256(found / name) for name in kept},
     }

@@ -114,6 +114,11 @@ class Kept:
         if folder and (folder / TOLD).is_file():
             self.units = {one["key"]: one for one in json.loads((folder / TOLD).read_bytes())}
 
+    @property
+    def groups(self) -> set[str]:
+        """The groups of pictures that have a perceptual hash."""
+        return {group for told in self.units.values() for group, _ in told["groups"]}
+
     def find(self, key: str | None) -> Unit | None:
         """Returns the unit with a fingerprint (`fingerprints.of_source`), or None."""
         told = self.units.get(key) if key else None
