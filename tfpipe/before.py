@@ -1,4 +1,4 @@
-"""What the version before knew and says: its test groups, its raw files' splits, its answers now."""
+"""What the version before knew: its test groups, its raw files' splits; and what it says now."""
 
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ def check(version: Path, manifest: dict[str, Any]) -> None:
     gone = [name for name in card["classes"] if name not in manifest["classes"]]
     if gone:
         raise UserError(
-            f"The records no longer have the class {gone[0]!r}, which version {version.name} names. "
-            "Put its raw files back, or begin a new line of versions by `tfpipe train`."
+            f"The records no longer have the class {gone[0]!r}, which version {version.name} names."
+            " Put its raw files back, or begin a new line of versions by `tfpipe train`."
         )
     if not (version / SOURCES).is_file():
         return

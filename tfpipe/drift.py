@@ -119,7 +119,9 @@ class Watch:
           card: a version's; one without statistics finds nothing.
         """
         self.card, self.learnt = card, card.get("drift") or {}
-        self.names = card.get("columns") or card.get("spec", {}).get("columns", ())
+        self._names = card.get("columns") or card.get("spec", {}).get("columns", ())
+        self._sees = "brightness" in self.learnt
+        self._reads = any(name.startswith("column ") for name in self.learnt)
         self._counts = {name: np.zeros(len(h["counts"])) for name, h in self.learnt.items()}
         self._sums = dict.fromkeys(self.learnt, 0.0)
         self._groups, self._last = 0, None
@@ -142,7 +144,8 @@ class Watch:
           groups: the photo or run of each picture, those of one after each other; None where each
             picture is of its own.
         """
-        found = measured(images, columns, self.names)
+        images, columns = images if self._sees else None, columns if self._reads else None
+        found = measured(images, columns, self._names)
         if probabilities is not None and MIX in self.learnt:
             found[MIX] = scores.said(probabilities, thresholds=self.card["thresholds"])
         found = {name: values for name, values in found.items() if name in self.learnt}

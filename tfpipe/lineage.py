@@ -21,8 +21,8 @@ def table(models: Path, *, task: str) -> list[dict[str, Any]]:
       task: name.
 
     Returns:
-      Rows of "model", "version", "served" ("yes"; "by default" for the one that `predict` takes; ""),
-      "date", "score", "value", "between" (95 % of draws of test groups), "pictures", "groups",
+      Rows of "model", "version", "served" ("yes", "by default" for the one that `predict` takes, or
+      ""), "date", "score", "value", "between" (95 % of draws of test groups), "pictures", "groups",
       "data" (its fingerprint), "from", "bytes", "one_ms" and "batch_ms" (of "batch" pictures);
       None for what a card of an earlier release does not tell.
 
@@ -61,8 +61,8 @@ def rollback(version: Path) -> Path:
     except (OSError, shutil.Error) as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise UserError(
-            f"Version {version.name} cannot be copied: {getattr(error, 'strerror', None) or error}. "
-            "Free some space."
+            f"Version {version.name} cannot be copied: {error}. Free some space, or choose another "
+            "folder by --models."
         ) from error
     told = card | {"version": newest + 1, "copied_from": int(version.name)}
     files.replace(draft / "assets.extra" / "card.json", json.dumps(told, indent=1).encode())

@@ -42,7 +42,8 @@ def pack(
 
     Shards are gathered in a hidden folder beside `folder`, each renamed when whole, and the folder
     takes its name last. What it holds depends on raw files, options and split only: records of raw
-    files that have not changed are copied from what was packed before, byte by byte.
+    files that have not changed are copied from what was packed before, byte by byte. Only where
+    groups of near-copies are made one do they take the name that was packed before.
 
     Args:
       task: the question.

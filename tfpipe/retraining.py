@@ -71,6 +71,21 @@ def packing(task: Task, version: Path) -> dict[str, Any]:
     }
 
 
+def beginning(version: Path, number: int | None, *, afresh: bool) -> Path | None:
+    """Returns the version whose weights are gone on with; None for random ones, or for trees.
+
+    Args:
+      version: the newest of its model.
+      number: of another; None for the newest.
+      afresh: whether none was asked for.
+    """
+    if number is not None:
+        line = {"task": version.parent.parent.name, "model": version.parent.name}
+        return saved.find(version.parents[2], **line, version=number)
+    is_trees = saved.read_card(version)["kind"] == shallow_versions.KIND
+    return None if afresh or is_trees else version
+
+
 def retrain(
     task: Task, version: Path, *, raw: Path, records: Path, wish: Wish, tell: Tell
 ) -> dict[str, Any]:
@@ -178,8 +193,7 @@ def _judged(
         files.replace(path, json.dumps(told, indent=1).encode())
         raise Refused(
             f"The new version is worse than version {version.name}, so nothing was published; what "
-            f"was compared is in {path}. Publish it all the same by --force, which trains nothing "
-            "anew, or label more first.",
+            f"was compared is in {path}. Label more, or publish it all the same by --force.",
             told,
         )
     return {"comparison": told}

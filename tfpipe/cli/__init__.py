@@ -7,6 +7,7 @@ import typer
 
 import tfpipe
 from tfpipe.cli import comparing, data, exploring, models, parts, predicting, searches, shallow
+from tfpipe.cli import versions as lineage
 from tfpipe.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +25,8 @@ app.command()(exploring.explore)
 app.command()(searches.search)
 app.command()(comparing.compare)
 app.command()(shallow.shallow)
+for command in (lineage.retrain, lineage.rollback, lineage.versions):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
