@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,56 +31,14 @@ from tfpipe import (
     tables,
     training,
 )
-from tfpipe.evaluation import Evaluation
 from tfpipe.jobs import Job
 from tfpipe.models import build, reconstructs
 from tfpipe.models.parts import Spec
 from tfpipe.precision import compute_policy
+from tfpipe.runs import Run
 from tfpipe.searching import Team
-from tfpipe.task import Task
 
 LOG = logging.getLogger("tfpipe")
-Tell = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a task on one model.
-
-    Attributes:
-      task: the question.
-      model: name of the model.
-      raw: raw folder.
-      folder: packed records.
-      models: saved_models/<task>/<model>.
-      options: the task's.
-      settings: how to train.
-      precision: "auto", "float32" or "mixed_bfloat16".
-      fixed: builder's arguments and training values given by the user.
-      with_naive: whether to train once more on a random split, for comparison.
-      tensorboard: folder of event files, or None.
-      mlflow: tracking URI, or None.
-      tell: told (stage, facts) as it goes.
-      begin: version whose weights are gone on with, or None.
-      judge: asked of the trained model before anything is published; returns what the card tells
-        besides, or raises a UserError.
-    """
-
-    task: Task
-    model: str
-    raw: Path
-    folder: Path
-    models: Path
-    options: Any
-    settings: training.Settings
-    precision: str = "auto"
-    fixed: dict[str, Any] = field(default_factory=dict)
-    with_naive: bool = True
-    tensorboard: Path | None = None
-    mlflow: str | None = None
-    tell: Tell = lambda stage, facts: None
-    begin: Path | None = None
-    judge: Callable[[keras.Model, Evaluation], dict[str, Any]] = lambda model, known: {}
 
 
 def tune(run: Run, job: Job, *, team: Team, epochs: int | None) -> dict[str, Any]:
