@@ -26,7 +26,7 @@ ORDER = (
         "checks",
     ),
     *("records", "balance", "augmentation", "inputs", "models", "precision", "scores"),
-    *("doctor", "resampling", "stability", "drift"),
+    *("doctor", "resampling", "stability", "drift", "comparison"),
     *("quantities", "calibration", "abstention", "prevalence", "schedules", "settings"),
     *("compiling", "scoring"),
     *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),
@@ -40,7 +40,6 @@ ORDER = (
     *("shallow_sections", "report", "shallow_versions", "before", "beginnings"),
     *(
         "card_facts",
-        "comparison",
         "model_card",
         "lineage",
         "runs",

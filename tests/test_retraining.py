@@ -20,7 +20,9 @@ pytestmark = [
 ]
 
 TASK = str(Path(__file__).with_name("lights.py"))
-SMALL = [w for one in ("filters=2", "conv_layers=1", "dense_units=8") for w in ("--hp", one)]
+VALUES = ("filters=4", "conv_layers=1", "dropout=0", "dense_units=8", "dense_dropout=0")
+SMALL = [word for one in (*VALUES, "learning_rate=0.01") for word in ("--hp", one)]
+EPOCHS = 6
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,9 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        add(range(14))
-        typed.run("train", TASK, *SMALL, "--epochs", "3", "--no-naive-split")
-        add(range(14, 24))
+        add(range(24))
+        typed.run("train", TASK, *SMALL, "--epochs", str(EPOCHS), "--no-naive-split")
+        add(range(24, 40))
         yield home
 
 
@@ -74,13 +76,13 @@ def test_what_is_worse_is_not_published_unless_forced_and_then_not_trained_again
     epochs = spoilt(monkeypatch)
     said = refused("retrain", TASK, "--afresh")
     assert "worse than version 1" in said and "--force" in said
-    assert versions() == [1] and len(epochs) == 3
+    assert versions() == [1] and len(epochs) == EPOCHS
     folder = Path("saved_models/lights/simple-cnn")
     assert not (folder / ".draft").exists()
     told = json.loads((folder / "refused.json").read_bytes())
     assert told["is_worse"] and told["sets"]["old"]["high"] < 0
     made = typed.run("retrain", TASK, "--afresh", "--force")
-    assert made["version"] == 2 and len(epochs) == 3 and made["comparison"]["forced"]
+    assert made["version"] == 2 and len(epochs) == EPOCHS and made["comparison"]["forced"]
     assert "published although it is worse" in (extra(2) / "MODEL_CARD.md").read_text()
     shutil.rmtree(folder / "2")
 
@@ -111,7 +113,7 @@ def test_a_stopped_retraining_goes_on_and_old_files_keep_their_splits(home, monk
     assert epochs == [1, 2] and made["version"] == 2 and versions() == [1, 2]
     sets = made["comparison"]["sets"]
     new = pd.read_csv(extra(2) / "sources.csv").set_index("source")["split"]
-    assert (new[old.index] == old).all() and len(new) == len(old) + 10
+    assert (new[old.index] == old).all() and len(new) == len(old) + 16
     assert sets["old"]["groups"] == (old == "test").sum()
     assert sets["new"]["groups"] == (new == "test").sum() - (old == "test").sum()
     card = saved.read_card(extra(2).parent)
@@ -197,7 +199,7 @@ def test_the_card_tells_all_that_it_must(home):
 
 
 def test_predict_names_what_has_left_the_training(home, tmp_path):
-    for name, added in (("same", ""), ("bright", " 60")):
+    for name, added in (("same", ""), ("bright", " 50")):
         (tmp_path / name).mkdir()
         for i in range(6):
             (tmp_path / name / f"new{i}.txt").write_text(f"{100 + i}{added}")
