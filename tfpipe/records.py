@@ -76,6 +76,7 @@ def pack(
             _tidy(folder)
             return manifest
         parts, kept = _hidden(folder, "partial"), _kept(folder)
+        survey = checks.lasting(survey, kept.groups)
         _begin(parts, fingerprint=fingerprint)
         jobs = _jobs(task, survey.sources, split=split)
         told = {"task": task, "options": options, "kept": kept}

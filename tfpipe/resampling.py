@@ -16,7 +16,7 @@ def interval(
     statistic: Callable[[np.ndarray], np.ndarray | float | None],
     groups: np.ndarray,
     *,
-    draws: int = DRAWS,
+    draws: int | None = None,
     seed: int = 0,
 ) -> np.ndarray | None:
     """Returns what a statistic lies between in 95 % of draws of as many groups, [2, ...] float.
@@ -25,7 +25,7 @@ def interval(
       statistic: row numbers [m] of the pictures drawn -> a value or several, nan or None where they
         are not defined.
       groups: [n], each picture's.
-      draws: how many.
+      draws: how many; None for `DRAWS`.
       seed: of the draws.
 
     Returns:
@@ -36,7 +36,7 @@ def interval(
     rng = np.random.default_rng(seed)
     drawn = [
         statistic(np.concatenate([rows[i] for i in rng.integers(0, len(names), len(names))]))
-        for _ in range(draws)
+        for _ in range(draws or DRAWS)
     ]
     values = np.array([one for one in drawn if one is not None], float)
     known = np.isfinite(values)

@@ -94,6 +94,7 @@ def write(
                 if picture:
                     files.replace(folder / picture, unit.picture)
                 place = {"shard": name, "records": [begin, file.tell()], "picture": picture}
+                place |= {"source": source.name, "group": source.group}
                 told.append(unit.told | place | {"key": key, "hashes": [first, len(hashes)]})
             file.flush()
             os.fsync(file.fileno())

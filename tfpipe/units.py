@@ -115,9 +115,9 @@ class Kept:
             self.units = {one["key"]: one for one in json.loads((folder / TOLD).read_bytes())}
 
     @property
-    def groups(self) -> set[str]:
-        """The groups of pictures that have a perceptual hash."""
-        return {group for told in self.units.values() for group, _ in told["groups"]}
+    def groups(self) -> dict[str, str]:
+        """The group that each source was packed in, by its name."""
+        return {told["source"]: told["group"] for told in self.units.values()}
 
     def find(self, key: str | None) -> Unit | None:
         """Returns the unit with a fingerprint (`fingerprints.of_source`), or None."""
