@@ -10,7 +10,7 @@ import pytest
 import typed
 from typer.testing import CliRunner
 
-from tfpipe import answering, beginnings, files, lineage, saved, training
+from tfpipe import answering, beginnings, files, lineage, retraining, saved, training
 from tfpipe.cli import app
 from tfpipe.errors import UserError
 
@@ -119,6 +119,16 @@ def test_a_stopped_retraining_goes_on_and_old_files_keep_their_splits(home, monk
     card = saved.read_card(extra(2).parent)
     assert card["begun_with"] == 1 and card["comparison"]["with"] == 1
     assert not (extra(1).parent.parent / "training").exists()
+
+
+def test_each_retraining_is_as_gentle_as_the_first(home):
+    first, second = (saved.read_card(extra(n).parent)["training"] for n in (1, 2))
+    assert second["learning_rate"] == pytest.approx(first["learning_rate"] / 10)
+    again = retraining._settings(extra(2).parent, retraining.Wish(begin=extra(2).parent))
+    assert again.learning_rate == second["learning_rate"]
+    assert again.epochs == first["epochs"] // 3
+    afresh = retraining._settings(extra(2).parent, retraining.Wish())
+    assert (afresh.learning_rate, afresh.epochs) == (first["learning_rate"], first["epochs"])
 
 
 def test_unchanged_records_are_not_trained_again(home):

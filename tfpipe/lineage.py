@@ -5,6 +5,7 @@ back publishes a copy of the earlier version under the next number.
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def rollback(version: Path) -> Path:
     told = card | {"version": newest + 1, "copied_from": int(version.name)}
     files.replace(draft / "assets.extra" / "card.json", json.dumps(told, indent=1).encode())
     model_card.write(draft)
+    os.utime(draft)  # the copy is what was written last, so `saved.find` takes it
     return saved.number(draft)
 
 

@@ -37,8 +37,8 @@ def examined(version: str, sample: str) -> dict[str, Any]:
     answer = model.signatures["predict_tensor"]
     said = [answer(**taken)]
     every, one = dict(taken), {name: array[:1] for name, array in taken.items()}
-    speed = {"one_ms": _median_ms(lambda: answer(**one))}
-    speed |= {"batch_ms": _median_ms(lambda: answer(**every)), "batch": len(expected)}
+    speed = {"one_ms": median_ms(lambda: answer(**one))}
+    speed |= {"batch_ms": median_ms(lambda: answer(**every)), "batch": len(expected)}
     if encoded:
         taken["image_bytes"] = tf.constant(encoded)
         del taken["image"]
@@ -47,7 +47,7 @@ def examined(version: str, sample: str) -> dict[str, Any]:
     return {"difference": float(np.max(differences)), "speed": speed}
 
 
-def _median_ms(call: Callable[[], Any]) -> float:
+def median_ms(call: Callable[[], Any]) -> float:
     """Returns how long a call takes, in milliseconds, once it has been made."""
     call()
     took, began = [], time.perf_counter()

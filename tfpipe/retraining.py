@@ -127,7 +127,7 @@ def retrain(
             folder=records,
             models=version.parent,
             options=packing(task, version)["options"],
-            settings=_settings(card, wish),
+            settings=_settings(version, wish),
             precision=card["training"]["precision"],
             with_naive=False,
             tell=tell,
@@ -144,9 +144,15 @@ def retrain(
     return made | {"comparison": saved.read_card(Path(made["path"]))["comparison"]}
 
 
-def _settings(card: dict[str, Any], wish: Wish) -> Settings:
-    """Returns a version's own settings; gentler and shorter where its weights are gone on with."""
-    known = {one.name for one in fields(Settings)}
+def _settings(version: Path, wish: Wish) -> Settings:
+    """Returns a version's own settings; gentler and shorter where weights are gone on with.
+
+    Its own are those of the version with which its line of weights began: each retraining is as
+    gentle as the first.
+    """
+    known, card = {one.name for one in fields(Settings)}, saved.read_card(version)
+    while card.get("begun_with") in saved.versions(version.parent):
+        card = saved.read_card(version.parent / str(card["begun_with"]))
     settings = Settings(**{name: v for name, v in card["training"].items() if name in known})
     if wish.begin:
         settings = replace(
