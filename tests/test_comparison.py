@@ -82,11 +82,17 @@ def test_few_new_groups_are_judged_by_their_pictures():
     assert told["sets"]["new"]["verdict"] == comparison.WORSE
 
 
-@pytest.mark.slow
 def test_as_good_a_version_is_seldom_refused_whatever_the_groups():
-    refused = [compared(answers(groups=12, seed=seed))["is_worse"] for seed in range(20)]
-    # 2.5 % each is asked for; a bootstrap of 12 groups is somewhat too sure.
-    assert sum(refused) <= 4
+    refused, rng = 0, np.random.default_rng(0)
+    names = np.arange(12).repeat(10).astype(str)
+    for _ in range(60):
+        # What one version finds harder than the other goes by groups, as pictures of one are alike.
+        before, after = rng.random((2, 12)).repeat(10, axis=1) + rng.random((2, 120))
+        given = Answers(np.zeros(120, int), names, before, after)
+        refused += compared(given, objective="loss")["is_worse"]
+    # 2.5 % is asked for; of 12 groups a bootstrap is somewhat too sure. Draws of pictures, not of
+    # groups, refuse a third.
+    assert refused <= 7
 
 
 def test_intervals_are_as_wide_as_those_of_means_of_groups():

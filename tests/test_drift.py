@@ -66,7 +66,7 @@ def test_columns_missing_values_and_the_mix_of_classes_are_named(card):
     told = found(card, images, lacking, said, groups)
     assert list(told) == ["column width"] and "have no value" in told["column width"].sentence
     told = found(card, images, columns, (np.arange(len(said)) % 5 > 0).astype(int), groups)
-    assert list(told) == ["class mix"] and "was 20" in told["class mix"].sentence
+    assert list(told) == ["class mix"] and "many is 80.0% of them" in told["class mix"].sentence
 
 
 def test_few_pictures_are_held_against_the_chance_of_so_few(card):
