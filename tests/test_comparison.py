@@ -108,4 +108,4 @@ def test_a_card_shows_names_as_they_are():
     card = {"task": "<b>", "model": "a|b", "version": 1, "kind": "classifier", "inputs": ["image"]}
     text = model_card.text(card | {"limits": ["[x](http://y) `z`\n# w"]})
     assert "\\<b\\>" in text and "a\\|b" in text
-    assert "- \\[x\\]\\(http://y\\) \\`z\\` \\# w" in text
+    assert "- \\[x\\](http://y) \\`z\\` \\# w" in text

@@ -11,7 +11,7 @@ from typing import Any
 
 from tfpipe import comparison, files, saved
 
-_MARKS = re.compile(r"([\\`*_{}\[\]<>()#+!|~])")
+_MARKS = re.compile(r"([\\`*_\[\]<>#|~])")
 
 
 def write(version: Path) -> Path:
@@ -83,22 +83,29 @@ def _data(card: dict[str, Any]) -> list[str]:
 
 
 def _scores(card: dict[str, Any]) -> list[str]:
-    rows, between = [], card.get("intervals") or {}
-    for split, found in card.get("scores", {}).items():
-        for name, value in found.items():
-            two = between.get(name) if split == "test" else None
-            rows.append((split, name, value, f"{two[0]:.4g} to {two[1]:.4g}" if two else ""))
-    if not rows:
+    found = card.get("scores") or {}
+    names = list(dict.fromkeys(name for split in found.values() for name in split))
+    if not names:
         return []
-    told = "Intervals hold 95 % of draws of as many test groups."
-    lines = [*_table(("split", "score", "value", "with other groups"), rows), "", told]
+    rows = [(n, *(own.get(n) for own in found.values()), _interval(card, n)) for n in names]
+    told = "Intervals are of the test split: 95 % of draws of as many groups lie between."
+    lines = [*_table(("score", *found, "with other test groups"), rows), "", told]
     by_class = card.get("by_class", {}).get("test", {})
     if by_class and "precision" in next(iter(by_class.values())):
         names = ("precision", "recall", "f1", "support")
-        classes = [(name, *(own.get(n) for n in names)) for name, own in by_class.items()]
-        lines += ["", *_table(("class (test)", *names), classes)]
+        classes = [
+            (name, *(own.get(n) for n in names), _interval(card, f"recall of {name}"))
+            for name, own in by_class.items()
+        ]
+        heads = ("class (test)", *names, "recall with other groups")
+        lines += ["", *_table(heads, classes)]
     thresholds = card.get("thresholds")
     return [*lines, "", *_pairs({f"threshold {k}": v for k, v in (thresholds or {}).items()})]
+
+
+def _interval(card: dict[str, Any], name: str) -> str:
+    two = (card.get("intervals") or {}).get(name)
+    return f"{two[0]:.4g} to {two[1]:.4g}" if two else ""
 
 
 def _compared(card: dict[str, Any]) -> list[str]:

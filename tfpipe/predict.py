@@ -104,7 +104,8 @@ def drifted(notes: tuple[str, ...], watch: drift.Watch) -> tuple[tuple[str, ...]
     """Returns a run's notes with what left the training split, and the same for programs."""
     found = watch.findings()
     sentences = tuple(one.sentence for one in found)
-    return (*notes, *sentences), {"drift": [one._asdict() for one in found]} if found else {}
+    told = [{k: v for k, v in one._asdict().items() if k != "sentence"} for one in found]
+    return (*notes, *sentences), {"drift": told} if told else {}
 
 
 def _watched(classify: Classify, watch: drift.Watch, name: str) -> Classify:
