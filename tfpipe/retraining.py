@@ -212,13 +212,12 @@ def _trees(
     if wish.begin:
         raise UserError("Boosted trees do not go on from others. Train them anew by --afresh.")
     seed = card["training"]["seed"] if wish.seed is None else wish.seed
-    folds = (card.get("search") or {}).get("folds", 0)
     return shallow.train(
         task,
         records,
         version.parent,
-        plan=Plan(0, folds, card["training"]["balance"], seed),
-        arguments=card["hyperparameters"],
+        plan=Plan(0, card["search"]["folds"], card["training"]["balance"], seed),
+        found=card["search"],
         judge=lambda predictions, thresholds: _judged(
             version, predictions, thresholds, task=task, records=records, force=wish.force
         ),

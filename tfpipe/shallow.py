@@ -57,7 +57,7 @@ def train(
     *,
     plan: Plan,
     min_precision: float = abstention.MIN_PRECISION,
-    arguments: dict[str, Any] | None = None,
+    found: dict[str, Any] | None = None,
     judge: Judge = lambda predictions, thresholds: {},
     tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
 ) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def train(
       folder: saved_models/<task>/xgboost.
       plan: what is searched.
       min_precision: of what is said in spite of being unsure.
-      arguments: of the trees, where they are not searched.
+      found: by a search before, which is then not made again.
       judge: (predictions, thresholds) -> what the card tells besides; asked before anything is
         published, it may raise a UserError.
       tell: told (stage, facts) as it goes.
@@ -88,19 +88,13 @@ def train(
         groups = len(np.unique(parts["train"].labelled.groups))
         plan = plan._replace(folds=min(boosting_search.FOLDS, max(2, groups)))
     learnt = parts["train"].labelled
-    best = (
-        {"arguments": arguments, "folds": plan.folds}
-        if arguments
-        else boosting_search.search(
-            learnt,
-            folder / "search",
-            classes=len(names),
-            plan=plan,
-            fingerprint=manifest["fingerprint"],
-            tell=lambda done, loss: tell(
-                "shallow", {"done": done, "total": plan.trials, "loss": loss}
-            ),
-        )
+    best = found or boosting_search.search(
+        learnt,
+        folder / "search",
+        classes=len(names),
+        plan=plan,
+        fingerprint=manifest["fingerprint"],
+        tell=lambda done, loss: tell("shallow", {"done": done, "total": plan.trials, "loss": loss}),
     )
     told = {"classes": len(names), "arguments": best["arguments"]}
     trees = boosting.fit(learnt, **told, balanced=plan.balance, seed=plan.seed)
@@ -122,7 +116,7 @@ def train(
         **known.told,
         "random_split_scores": None,
         "history": {},
-        "search": None if arguments else best,
+        "search": best,
         **judgement,
     }
     card |= card_facts.of(
