@@ -11,6 +11,7 @@ from tfpipe.errors import UserError
 from tfpipe.retraining import Wish
 from tfpipe.runs import Run
 from tfpipe.settings import Settings
+from tuning import columns as tuned
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,7 +30,9 @@ def quiet(stage, facts):
     pass
 
 
-def test_trees_are_trained_again_with_what_was_found_before(tmp_path):
+def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatch):
+    few = {"learning_rate": 0.296, "max_depth": 3, "trees": 12}
+    monkeypatch.setattr(tuned, "PUBLISHED", few)
     data = kinds.packed(tmp_path, task=TASK)
     folder = tmp_path / "models" / "kinds" / "xgboost"
     shallow.train(TASK, data.folder, folder, plan=Plan(1, 2))
