@@ -10,11 +10,13 @@ import sys
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from packed import (
     WINDOWS,
+    Options,
     draw_melt,
     draw_small,
     kill_packing,
@@ -27,9 +29,9 @@ from packed import (
     written,
 )
 
-from tfpipe import inputs, manifests, records, shards
+from tfpipe import fingerprints, inputs, manifests, records, shards
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS
+from tfpipe.task import SPLITS, Source
 
 # tfds 4.9 asks numpy and itself for what both have renamed.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
@@ -191,6 +193,59 @@ def test_added_pictures_move_no_old_one_to_another_split(own_raw, folder):
     new = pack_small(own_raw, folder)["sources"]
     assert sum(map(len, new.values())) == sum(map(len, old.values())) + 16
     assert all(set(old[split]) <= set(new[split]) for split in SPLITS)
+
+
+def readers(task, read):
+    """Returns a task that notes the name of each source it reads."""
+
+    def noted(source, options):
+        read.append(source.name)
+        return task.read(source, options)
+
+    return dataclasses.replace(task, read=noted)
+
+
+def test_only_new_and_changed_pictures_are_read_and_the_bytes_are_those_of_a_fresh_pack(
+    own_raw, folder, tmp_path
+):
+    draw_small(own_raw, ["new1", "new2"])
+    draw_small(own_raw / "other", ["else"])
+    changed = own_raw / f"{spread()[0]}.png"
+    (own_raw / "other/else.png").replace(changed)
+    read = []
+    pack_small(own_raw, folder, task=readers(make_task(), read))
+    assert sorted(read) == sorted(["new1.png", "new2.png", changed.name])
+    pack_small(own_raw, tmp_path / "fresh")
+    assert tree(folder) == tree(tmp_path / "fresh")
+    assert manifests.verify(folder) == [] and not hidden(folder)
+
+
+def test_other_options_and_damaged_records_let_every_picture_be_read(own_raw, folder, caplog):
+    draw_small(own_raw, ["new1"])
+    read = []
+    options = dataclasses.replace(make_task().options, first=1)
+    pack_small(own_raw, folder, task=readers(make_task(), read), options=options)
+    assert len(read) == 12
+    shard_of(folder, "test").write_bytes(b"")
+    draw_small(own_raw, ["new2"])
+    read.clear()
+    pack_small(own_raw, folder, task=readers(make_task(), read), options=options)
+    assert len(read) == 13 and "are damaged" in caplog.text
+    assert manifests.verify(folder) == []
+
+
+def test_what_a_survey_says_of_a_source_is_told_by_value(tmp_path):
+    def told(about):
+        source = Source("a", "a", path, about)
+        return fingerprints.of_source(make_task(), source, options=make_task().options, decided={})
+
+    path = draw_small(tmp_path, ["a"]) / "a.png"
+    frame = pd.DataFrame({"area": [1.0, np.nan], "name": ["x", "y"]})
+    abouts = [None, 1, "1", [1, 2], {"a": 1}, path, np.arange(3), np.arange(3.0), frame, Options()]
+    assert len({told(about) for about in abouts}) == len(abouts)
+    assert told(frame) == told(frame.copy()) != told(frame.assign(area=[1.0, 2.0]))
+    assert told(Options()) == told(Options()) != told(Options(first=1))
+    assert told(lambda: None) is None  # read each time
 
 
 # What is refused.

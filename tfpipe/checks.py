@@ -44,18 +44,43 @@ def classifiable(manifest: dict) -> None:
     )
 
 
-def joined(survey: Survey, abouts: list[dict], parts: Path) -> Survey:
+def lasting(survey: Survey, before: dict[str, str]) -> Survey:
+    """Returns a survey whose groups of copies keep the names that they were packed under.
+
+    Such a group is called by its first picture, so a copy with an earlier name would else give the
+    old ones another name, and another split.
+
+    Args:
+      survey: as the task found it.
+      before: source -> its group in the records so far.
+    """
+    if not survey.joins:
+        return survey
+    inside = {(source.group, source.name) for source in survey.sources}
+    names: dict[str, str] = {}
+    for source in survey.sources:
+        old = before.get(source.name)
+        if old and (source.group, old) in inside:
+            names.setdefault(source.group, old)
+    sources = (dataclasses.replace(s, group=names.get(s.group, s.group)) for s in survey.sources)
+    return dataclasses.replace(survey, sources=tuple(sources))
+
+
+def joined(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str, str]) -> Survey:
     """Returns a survey whose groups that share near-copies are one, where it asks for that.
 
     Args:
       survey: as the task found it.
       abouts: what each shard holds.
       parts: the folder of the shards' perceptual hashes.
+      before: source -> its group in the records so far; a new copy joins the old group, not the
+        other way round, so that the old ones stay in their split.
     """
     if not survey.joins:
         return survey
     prints, groups = _prints(abouts, parts)
     first: dict[str, str] = {}
+    old = set(before.values())
 
     def root(group: str) -> str:
         while first.get(group, group) != group:
@@ -63,7 +88,8 @@ def joined(survey: Survey, abouts: list[dict], parts: Path) -> Survey:
         return group
 
     for a, b in leaks.near(prints, prints):
-        low, high = sorted((root(groups[a]), root(groups[b])))
+        pair = (root(groups[a]), root(groups[b]))
+        low, high = sorted(pair, key=lambda group: (group not in old, group))
         first[high] = low
     sources = tuple(dataclasses.replace(s, group=root(s.group)) for s in survey.sources)
     moved = sum(new.group != old.group for new, old in zip(sources, survey.sources, strict=True))

@@ -62,14 +62,17 @@ def relabelled(
     return reading._replace(examples=examples), told
 
 
-def notes(survey: Survey, told: Counter, task: Task) -> list[str]:
+def notes(survey: Survey, abouts: list[dict], task: Task) -> list[str]:
     """Returns sentences on the decisions about pictures.
 
     Args:
       survey: by `surveyed`.
-      told: by `relabelled`, of all sources.
+      abouts: what each shard holds; "decided" is by `relabelled`, of its sources.
       task: with the classes told apart.
     """
+    told = Counter()
+    for *kind, n in (one for about in abouts for one in about["decided"]):
+        told[tuple(kind)] += n
     validated = Counter({key: n for key, n in told.items() if key[0] == "validated"})
     strange = Counter({key: n for key, n in validated.items() if key[1] not in task.classes})
     dubious, found = told - validated, []

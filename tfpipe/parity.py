@@ -1,17 +1,28 @@
-"""Run in a fresh process: how far an exported model's answers are from those expected.
+"""Run in a fresh process: how far an exported model's answers are from those expected, how fast.
 
 `python -m tfpipe.parity VERSION SAMPLE.npz` prints the largest difference, in probability or in
-reconstructed pixels, by tensors and, where the sample has encoded pictures, by bytes.
+reconstructed pixels, by tensors and, where the sample has encoded pictures, by bytes; and how long
+one picture and all of them take.
 """
 
+import json
 import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+CALLS, MOST_S = 20, 0.5  # that are timed, and the seconds that they may take
 
-def difference(version: str, sample: str) -> float:
-    """Returns the largest difference between a SavedModel's answers and the sample's.
+
+def examined(version: str, sample: str) -> dict[str, Any]:
+    """Returns what there is to know of a SavedModel's answers to a sample.
+
+    Returns:
+      {"difference": the largest between its answers and the sample's, "speed": {"one_ms",
+      "batch_ms", "batch"}: the median call with one picture, and with a batch, as tensors}.
 
     Args:
       version: the SavedModel's folder.
@@ -23,12 +34,28 @@ def difference(version: str, sample: str) -> float:
     encoded = [arrays.pop(name).tobytes() for name in sorted(arrays) if name.startswith("encoded")]
     model = tf.saved_model.load(version)
     taken = {name: tf.constant(array) for name, array in arrays.items()}
-    said = [model.signatures["predict_tensor"](**taken)]
+    answer = model.signatures["predict_tensor"]
+    said = [answer(**taken)]
+    every, one = dict(taken), {name: array[:1] for name, array in taken.items()}
+    speed = {"one_ms": median_ms(lambda: answer(**one))}
+    speed |= {"batch_ms": median_ms(lambda: answer(**every)), "batch": len(expected)}
     if encoded:
         taken["image_bytes"] = tf.constant(encoded)
         del taken["image"]
     said.append(model.signatures["serving_default"](**taken))
-    return float(np.max([np.abs(_answer(one) - expected).max() for one in said]))
+    differences = [np.abs(_answer(one) - expected).max() for one in said]
+    return {"difference": float(np.max(differences)), "speed": speed}
+
+
+def median_ms(call: Callable[[], Any]) -> float:
+    """Returns how long a call takes, in milliseconds, once it has been made."""
+    call()
+    took, began = [], time.perf_counter()
+    while len(took) < CALLS and time.perf_counter() - began < MOST_S:
+        at = time.perf_counter()
+        call()
+        took.append(1000 * (time.perf_counter() - at))
+    return float(np.median(took))
 
 
 def _answer(said: dict[str, tf.Tensor]) -> np.ndarray:
@@ -36,4 +63,4 @@ def _answer(said: dict[str, tf.Tensor]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    print(difference(sys.argv[1], sys.argv[2]))
+    print(json.dumps(examined(sys.argv[1], sys.argv[2])))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from tfpipe import (
     answering,
+    drift,
     exchange,
     facts,
     pictures,
@@ -25,7 +26,7 @@ from tfpipe.certainty import Certainty, Wanted
 from tfpipe.contact_sheets import Sheets
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
-from tfpipe.predict import Predicted, check_kind
+from tfpipe.predict import Predicted, check_kind, drifted
 from tfpipe.task import Reading, Source, Task
 
 MOST_ROWS = 2048  # of a piece of the table
@@ -79,7 +80,7 @@ def predict(
     known = facts.predictions(version, {})
     judge = Certainty(known, classes, wanted)
     task = replace(task, classes=classes, columns=found)
-    sheets, bad, overlays = Sheets(classes), {}, []
+    sheets, bad, overlays, watch = Sheets(classes), {}, [], drift.Watch(loaded.card)
     named, said = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
     with _writing(task, out) as write:
         for i, (source, reading) in enumerate(_read_ahead(task, survey.sources, options)):
@@ -92,6 +93,8 @@ def predict(
                 images = np.stack([example.image for example in examples])
                 numbers = np.stack([example.columns for example in examples])[:, order]
                 likely = loaded.classify(images, numbers)
+                groups = [example.group for example in examples]
+                watch.update(images, columns=numbers, probabilities=likely, groups=groups)
                 told = pd.DataFrame([_about(example) for example in examples])
                 told = pd.concat([told, judge.told(likely)], axis=1)
                 told = quantities.with_expected(told, task, likely)
@@ -113,11 +116,10 @@ def predict(
     beside = out.with_suffix("")
     counted = judge.counted(named, said)
     tables.write_csv(counted, beside / "counts.csv")
-    more = {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
+    notes, more = drifted(survey.notes, watch)
+    more |= {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
     shown = [*sheets.write(beside), *overlays]
-    return Predicted(
-        int(said.sum()), len(survey.sources) - len(bad), bad, survey.notes, shown, more
-    )
+    return Predicted(int(said.sum()), len(survey.sources) - len(bad), bad, notes, shown, more)
 
 
 @contextlib.contextmanager

@@ -4,20 +4,25 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfpipe import (
+    before,
+    beginnings,
+    card_facts,
     compiling,
     evaluation,
+    export,
     files,
     inputs,
     jobs,
     logs,
     manifests,
+    model_card,
     naive,
     report,
     saved,
@@ -30,46 +35,10 @@ from tfpipe.jobs import Job
 from tfpipe.models import build, reconstructs
 from tfpipe.models.parts import Spec
 from tfpipe.precision import compute_policy
+from tfpipe.runs import Run
 from tfpipe.searching import Team
-from tfpipe.task import Task
 
 LOG = logging.getLogger("tfpipe")
-Tell = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a task on one model.
-
-    Attributes:
-      task: the question.
-      model: name of the model.
-      raw: raw folder.
-      folder: packed records.
-      models: saved_models/<task>/<model>.
-      options: the task's.
-      settings: how to train.
-      precision: "auto", "float32" or "mixed_bfloat16".
-      fixed: builder's arguments and training values given by the user.
-      with_naive: whether to train once more on a random split, for comparison.
-      tensorboard: folder of event files, or None.
-      mlflow: tracking URI, or None.
-      tell: told (stage, facts) as it goes.
-    """
-
-    task: Task
-    model: str
-    raw: Path
-    folder: Path
-    models: Path
-    options: Any
-    settings: training.Settings
-    precision: str = "auto"
-    fixed: dict[str, Any] = field(default_factory=dict)
-    with_naive: bool = True
-    tensorboard: Path | None = None
-    mlflow: str | None = None
-    tell: Tell = lambda stage, facts: None
 
 
 def tune(run: Run, job: Job, *, team: Team, epochs: int | None) -> dict[str, Any]:
@@ -115,6 +84,15 @@ def train(run: Run) -> dict[str, Any]:
     return _train(run, data, spec, arguments, _to_the_end(run.settings, values), best)
 
 
+def go_on(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Trains once more by a version's own values, from `run.begin`'s weights or at random."""
+    data, spec = opened(run)
+    _policy(run)
+    if run.begin:
+        spec = beginnings.spec_of(run.begin, spec)
+    return _train(run, data, spec, arguments, run.settings, None)
+
+
 def _to_the_end(settings: training.Settings, values: dict) -> training.Settings:
     """Returns how a winner is trained: by a rate that falls to 0, and hard examples drawn more."""
     return replace(settings, **{"schedule": "cosine", "mining": True} | values)
@@ -140,6 +118,8 @@ def model_part(run: Run) -> dict:
 
 def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     def built() -> keras.Model:
+        if run.begin:
+            return beginnings.model_of(run.begin, spec, arguments)
         return build(run.model, spec, arguments)
 
     keras.utils.set_random_seed(settings.seed)
@@ -167,6 +147,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         options=run.options,
         progress=lambda done, total: run.tell("evaluate", {"done": done, "total": total}),
     )
+    judged = run.judge(exported, known)
     run.tell("export", {})
     card = {
         "task": run.task.name,
@@ -187,13 +168,27 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         "false_findings": known.false_kinds,
         "history": history,
         "search": best,
+        "begun_with": run.begin and int(run.begin.name),
+        **judged,
     }
+    card |= card_facts.of(
+        run.task,
+        data.folder,
+        known.predictions,
+        manifest=data.manifest,
+        card=card,
+        takes=export.inputs_of(exported),
+    )
     batches = inputs.batches(data.folder, inputs.VALIDATION, manifest=data.manifest)
     checked = next(batches.as_numpy_iterator())[0]
     draft = saved.publish(exported, spec, run.models, card=card, checked=checked)
-    tables.write_csv(known.predictions, draft / "assets.extra" / "predictions.csv")
+    extra = draft / "assets.extra"
+    tables.write_csv(known.predictions, extra / "predictions.csv")
+    tables.write_csv(card_facts.groups(data.folder, manifest=data.manifest), extra / "groups.csv")
+    before.write_sources(draft, data.manifest)
     report.write(draft, data.folder)
-    (draft / "assets.extra" / "history.csv").write_bytes((kept / "history.csv").read_bytes())
+    model_card.write(draft)
+    (extra / "history.csv").write_bytes((kept / "history.csv").read_bytes())
     path = saved.number(draft)
     shutil.rmtree(kept)
     return {"version": int(path.name), "path": str(path), "scores": known.scores}
@@ -204,6 +199,7 @@ def _kept(run: Run, data: training.Data, arguments: dict, settings: training.Set
     folder = run.models / "training"
     told = {"model": arguments, "settings": asdict(settings), "data": data.manifest["fingerprint"]}
     told["precision"] = keras.config.dtype_policy().name
+    told |= {"begun_with": str(run.begin)} if run.begin else {}
     text, plan = json.dumps(told, sort_keys=True, default=str), folder / "plan.json"
     if plan.is_file() and plan.read_text() != text:
         aside = files.free(folder)

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from tfpipe import answering, pictures, saved, tables
+from tfpipe import answering, drift, pictures, saved, tables
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
-from tfpipe.task import Task
+from tfpipe.task import Classify, Task
 
 
 class Predicted(NamedTuple):
@@ -76,10 +77,11 @@ def predict(
     if twice:
         raise UserError(f"Two files are called {twice[0]}. Predict them one run after the other.")
     rows, shown, bad, overlays = [], [], {}, []
+    watch = drift.Watch(loaded.card)
     for i, source in enumerate(survey.sources):
         progress(i, len(survey.sources))
         try:
-            seen = task.look(source, loaded.classify, options)
+            seen = task.look(source, _watched(loaded.classify, watch, source.name), options)
         except UserError as error:
             bad[source.name] = str(error)
             continue
@@ -94,7 +96,28 @@ def predict(
     tables.write_csv(pd.DataFrame(rows, columns=list(task.answer_columns)), out)
     if windows:
         tables.write_csv(pd.DataFrame(shown), windows)
-    return Predicted(len(rows), len(survey.sources) - len(bad), bad, survey.notes, overlays)
+    notes, more = drifted(survey.notes, watch)
+    return Predicted(len(rows), len(survey.sources) - len(bad), bad, notes, overlays, more)
+
+
+def drifted(notes: tuple[str, ...], watch: drift.Watch) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Returns a run's notes with what left the training split, and the same for programs."""
+    found = watch.findings()
+    sentences = tuple(one.sentence for one in found)
+    told = [{k: v for k, v in one._asdict().items() if k != "sentence"} for one in found]
+    return (*notes, *sentences), {"drift": told} if told else {}
+
+
+def _watched(classify: Classify, watch: drift.Watch, name: str) -> Classify:
+    """Returns a function that answers as `classify` does, while its pictures are watched."""
+
+    def answered(images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        likely = classify(images, columns)
+        groups = [name] * len(images)
+        watch.update(images, columns=columns, probabilities=likely, groups=groups)
+        return likely
+
+    return answered
 
 
 def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> None:

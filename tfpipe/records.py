@@ -3,12 +3,11 @@
 import contextlib
 import dataclasses
 import fcntl
-import functools
 import json
+import logging
 import math
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,14 +16,15 @@ from typing import Any
 import pandas as pd
 
 import tfpipe
-from tfpipe import checks, decided, files, fingerprints, manifests, shards, tables
+from tfpipe import checks, decided, files, fingerprints, manifests, shards, tables, units
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Source, Survey, Task, placed
+from tfpipe.task import SPLITS, Source, Task, placed
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
 MOST_SHARDS = 64  # of a split; of more sources each has more
 
+LOG = logging.getLogger("tfpipe")
 Progress = Callable[[int, int], None]
 
 
@@ -41,7 +41,9 @@ def pack(
     """Packs a task's raw files into records; killed at any moment, the same call goes on.
 
     Shards are gathered in a hidden folder beside `folder`, each renamed when whole, and the folder
-    takes its name last. What it holds depends on raw files, options and split only.
+    takes its name last. What it holds depends on raw files, options and split only: records of raw
+    files that have not changed are copied from what was packed before, byte by byte. Only where
+    groups of near-copies are made one do they take the name that was packed before.
 
     Args:
       task: the question.
@@ -73,15 +75,18 @@ def pack(
         if manifest and manifest["fingerprint"] == fingerprint and len(manifest["bad"]) <= skip_bad:
             _tidy(folder)
             return manifest
-        parts = _hidden(folder, "partial")
+        parts, kept = _hidden(folder, "partial"), _kept(folder)
+        survey = checks.lasting(survey, kept.groups)
         _begin(parts, fingerprint=fingerprint)
         jobs = _jobs(task, survey.sources, split=split)
-        abouts = _run(jobs, parts, survey, task=task, options=options, progress=progress)
-        joined = checks.joined(survey, abouts, parts)
+        told = {"task": task, "options": options, "kept": kept}
+        told["decided"] = {one.what: one for one in survey.decided}
+        abouts = _run(jobs, parts, told, progress=progress)
+        joined = checks.joined(survey, abouts, parts, before=kept.groups)
         if joined.sources != survey.sources:
             survey, jobs = joined, _jobs(task, joined.sources, split=split)
             _begin(parts, fingerprint=f"{fingerprint}, joined")
-            abouts = _run(jobs, parts, survey, task=task, options=options, progress=progress)
+            abouts = _run(jobs, parts, told, progress=progress)
         bad = {name: why for about in abouts for name, why in about["bad"].items()}
         if len(bad) > skip_bad:
             reasons = " ".join(bad.values())
@@ -114,7 +119,7 @@ def pack(
                 for about in abouts
             ],
             "bad": bad,
-            "notes": [*survey.notes, *decided.notes(survey, _decided(abouts), task)],
+            "notes": [*survey.notes, *decided.notes(survey, abouts, task)],
         }
         try:
             _finish(task, parts, folder, abouts=abouts, manifest=manifest)
@@ -156,6 +161,16 @@ def _recover(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _kept(folder: Path) -> units.Kept:
+    """Returns what the old records hold of each source; nothing of damaged ones is taken over."""
+    if not (folder / "manifest.json").is_file():
+        return units.Kept()
+    wrong = manifests.verify(folder)
+    if wrong:
+        LOG.warning("The old records are damaged (%s), so every file is read again.", wrong[0])
+    return units.Kept(None if wrong else folder)
+
+
 def _begin(parts: Path, *, fingerprint: str) -> None:
     """Keeps finished shards of the same plan, and nothing else."""
     plan = parts / "plan"
@@ -184,14 +199,12 @@ def _of(jobs, split: str) -> list[Source]:
     return [source for name, _, sources in jobs if name == split for source in sources]
 
 
-def _run(
-    jobs, parts: Path, survey: Survey, *, task: Task, options, progress: Progress
-) -> list[dict]:
+def _run(jobs, parts: Path, told: dict[str, Any], *, progress: Progress) -> list[dict]:
     """Writes every shard; threads, since decoding and scaling leave Python's lock alone."""
-    said = {one.what: one for one in survey.decided}
-    write = functools.partial(shards.write, task=task, options=options, decided=said)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting = [pool.submit(write, parts, name, sources) for _, name, sources in jobs]
+        waiting = [
+            pool.submit(shards.write, parts, name, sources, **told) for _, name, sources in jobs
+        ]
         try:
             abouts = []
             for i, future in enumerate(waiting):
@@ -204,11 +217,6 @@ def _run(
     return abouts
 
 
-def _decided(abouts: list[dict]) -> Counter:
-    """Returns how often there was each kind of decision, see `decided.relabelled`."""
-    return Counter({tuple(kind): n for about in abouts for *kind, n in about.get("decided", ())})
-
-
 def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) -> None:
     """Writes what describes the shards, and exchanges new records for old ones."""
     manifests.describe(task, parts, abouts=abouts)
@@ -216,7 +224,9 @@ def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) ->
     if task.table and rows:
         rows.sort(key=lambda row: str(next(iter(row.values()))))
         tables.write_csv(pd.DataFrame(rows), parts / f"{task.table}.csv")
-    work = ("", ".json", ".hashes")
+    told = [unit for about in abouts for unit in about["units"]]
+    files.replace(parts / units.TOLD, json.dumps(told).encode())
+    work = ("", ".json")
     left_out = {"plan", "manifest.json"} | {f"{a['name']}{end}" for a in abouts for end in work}
     manifest["files"] = {
         path.relative_to(parts).as_posix(): files.sha256(path)
@@ -234,5 +244,5 @@ def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) ->
 def _tidy(folder: Path) -> None:
     """Removes what only a stopped run would need: last, so that it loses no finished shard."""
     shutil.rmtree(_hidden(folder, "old"), ignore_errors=True)
-    for path in [*folder.glob("*.tfrecord-*.json"), *folder.glob("*.hashes"), folder / "plan"]:
+    for path in [*folder.glob("*.tfrecord-*.json"), folder / "plan"]:
         path.unlink(missing_ok=True)

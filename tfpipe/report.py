@@ -38,6 +38,7 @@ def write(version: Path, records: Path) -> Path:
     known = facts.read(version, records)
     own = KINDS[known.card["kind"]]
     named = (
+        ("Beside the version before", sections.compared),
         ("What a random split would have claimed", sections.random_split),
         ("Data", sections.data),
         ("Alignment of the labels", sections.alignment),

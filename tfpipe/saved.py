@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpipe import export, files, pictures
+from tfpipe import doctor, export, files, pictures
 from tfpipe.errors import UserError
 from tfpipe.models import reconstructs
 from tfpipe.models.parts import Spec
@@ -70,23 +71,36 @@ def publish(
             "another folder by --models."
         ) from error
     count = min(CHECKED, len(next(iter(checked.values()))))
-    difference = _parity(model, spec, draft, checked=checked)
-    sums = {
-        path.relative_to(draft).as_posix(): files.sha256(path)
-        for path in sorted(draft.rglob("*"))
-        if path.is_file()
-    }
+    examined = _parity(model, spec, draft, checked=checked)
+    there = [path for path in sorted(draft.rglob("*")) if path.is_file()]
+    sums = {path.relative_to(draft).as_posix(): files.sha256(path) for path in there}
     written = card | {
         "version": _next(folder),
         "kind": "autoencoder" if reconstructs(model) else "classifier",
         "inputs": export.inputs_of(model),
         "spec": asdict(spec),
-        "parity": {"max_difference": difference, "tolerance": TOLERANCE, "pictures": count},
+        "parity": {
+            **{"max_difference": examined["difference"], "tolerance": TOLERANCE},
+            "pictures": count,
+        },
+        "speed": examined["speed"],
+        **circumstances(there),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "sha256": sums,
     }
     files.replace(extra / "card.json", json.dumps(written, indent=1, default=str).encode())
     return draft
+
+
+def circumstances(made: Iterable[Path]) -> dict[str, Any]:
+    """Returns what a card tells of how a version's files were made: when, where, how large."""
+    machine = doctor.examine()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bytes": sum(path.stat().st_size for path in made),
+        "hardware": {name: machine[name] for name in ("processor", "threads", "GPU")},
+        "python": machine["python"],
+    }
 
 
 def number(draft: Path) -> Path:
@@ -161,8 +175,8 @@ def check(version: Path, names: Iterable[str], card: dict[str, Any]) -> None:
             )
 
 
-def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np.ndarray]) -> float:
-    """Returns how far the export, in a fresh process, is from the trained model."""
+def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np.ndarray]) -> dict:
+    """Returns how far the export, in a fresh process, is from the trained model, and its speed."""
     taken = {name: checked[name][:CHECKED] for name in export.inputs_of(model)}
     arrays = taken | {"expected": model(taken, training=False).numpy()}
     for i, image in enumerate(taken.get("image", ())):
@@ -182,14 +196,15 @@ def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         shutil.rmtree(path, ignore_errors=True)
         raise UserError(f"The exported model does not load in a fresh process: {reason}")
-    difference = float(done.stdout.strip().splitlines()[-1])
+    examined = json.loads(done.stdout.strip().splitlines()[-1])
+    difference = examined["difference"]
     if not difference <= TOLERANCE:
         shutil.rmtree(path, ignore_errors=True)
         raise UserError(
             f"The exported model differs from the trained one by {difference:.2g} in its answers, "
             f"expected at most {TOLERANCE:g}. Nothing was published."
         )
-    return difference
+    return examined
 
 
 def _encoded(image: np.ndarray) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpipe import page, plots, schedules
+from tfpipe import comparison, page, plots, schedules
 from tfpipe.facts import METRICS, Facts, title_of
 from tfpipe.page import Html, joined, tag
 from tfpipe.searches import ABOUT
@@ -67,6 +67,22 @@ def random_split(known: Facts) -> Html:
         page.table(headings, rows),
         None if claimed else tag("p", lacking, class_="soft"),
     )
+
+
+def compared(known: Facts) -> Html | None:
+    """How it answers beside the version before, where it was trained again on more data."""
+    told = known.card.get("comparison")
+    if not told:
+        return None
+    said = [f"Version {told['with']} is the one before.", *comparison.in_words(told)]
+    said += ["It was published although it is worse."] if told["forced"] else []
+    rows = [
+        (name, one["before"], one["after"], one["low"], one["high"], one["verdict"])
+        for name, one in told["classes"].items()
+    ]
+    heads = ("F1 of", "before", "now", "difference, low", "high", "")
+    sentences = tag("ul", *(tag("li", sentence) for sentence in said))
+    return joined(sentences, page.table(heads, rows) if rows else None)
 
 
 def _flattery(metric: str, *, honest: float | None, claimed: float | None) -> str:

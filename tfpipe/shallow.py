@@ -12,22 +12,27 @@ import xgboost
 
 from tfpipe import (
     abstention,
+    before,
     boosting,
     boosting_search,
     calibration,
+    card_facts,
     inputs,
     manifests,
     measured,
+    model_card,
     quantities,
     report,
     saved,
     scores,
     shallow_versions,
+    tables,
 )
 from tfpipe.boosting_search import Plan
 from tfpipe.measured import Measured
 from tfpipe.task import SPLITS, Task
 
+Judge = Callable[[pd.DataFrame, dict[str, float]], dict[str, Any]]
 LOG = logging.getLogger("tfpipe")
 EXPLAINED = 1000  # test examples at most: deep trees take a tenth of a second each
 
@@ -52,6 +57,8 @@ def train(
     *,
     plan: Plan,
     min_precision: float = abstention.MIN_PRECISION,
+    found: dict[str, Any] | None = None,
+    judge: Judge = lambda predictions, thresholds: {},
     tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
 ) -> dict[str, Any]:
     """Searches, trains the winner on the training split, and publishes it as the next version.
@@ -62,6 +69,9 @@ def train(
       folder: saved_models/<task>/xgboost.
       plan: what is searched.
       min_precision: of what is said in spite of being unsure.
+      found: by a search before, which is then not made again.
+      judge: (predictions, thresholds) -> what the card tells besides; asked before anything is
+        published, it may raise a UserError.
       tell: told (stage, facts) as it goes.
 
     Returns:
@@ -78,7 +88,7 @@ def train(
         groups = len(np.unique(parts["train"].labelled.groups))
         plan = plan._replace(folds=min(boosting_search.FOLDS, max(2, groups)))
     learnt = parts["train"].labelled
-    best = boosting_search.search(
+    best = found or boosting_search.search(
         learnt,
         folder / "search",
         classes=len(names),
@@ -91,6 +101,7 @@ def train(
     unseen = learnt.labels, boosting_search.crossed(learnt, **told, plan=plan)
     known = judged(trees, parts, unseen, classes=names, min_precision=min_precision)
     known = _in_numbers(replace(task, classes=names), known, records, manifest=manifest)
+    judgement = judge(known.predictions, known.told["thresholds"])
     tell("export", {})
     card = {
         "task": task.name,
@@ -106,7 +117,11 @@ def train(
         "random_split_scores": None,
         "history": {},
         "search": best,
+        **judgement,
     }
+    card |= card_facts.of(
+        task, records, known.predictions, manifest=manifest, card=card, takes=["columns"]
+    )
     draft = shallow_versions.draft(
         trees,
         folder,
@@ -115,7 +130,11 @@ def train(
         explained=_some(parts["test"].labelled.columns, seed=plan.seed),
         checked=parts["validation"].columns,
     )
+    groups = card_facts.groups(records, manifest=manifest)
+    tables.write_csv(groups, draft / "assets.extra" / "groups.csv")
+    before.write_sources(draft, manifest)
     report.write(draft, records)
+    model_card.write(draft)
     path = saved.number(draft)
     return {"version": int(path.name), "path": str(path), "scores": known.told["scores"]}
 

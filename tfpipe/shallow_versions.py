@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 import xgboost
 
-from tfpipe import boosting, calibration, files, saved, tables
+from tfpipe import boosting, calibration, files, parity, saved, tables
 from tfpipe.errors import UserError
 
 MODEL = "xgboost"
 KIND = "shallow"
+BATCH = 64  # rows that are timed together
 PACKAGES = ("xgboost", "scikit-learn", "numpy", "tfpipe")
 
 
@@ -81,6 +82,12 @@ def draft(
             **{"loaded": "from its file", "pictures": len(checked)},
             **{"max_difference": 0.0, "tolerance": 0.0},
         },
+        "speed": {
+            "one_ms": parity.median_ms(lambda: boosting.classify(trees, checked[:1])),
+            "batch_ms": parity.median_ms(lambda: boosting.classify(trees, checked[:BATCH])),
+            "batch": min(BATCH, len(checked)),
+        },
+        **saved.circumstances(found / name for name in kept),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "sha256": {name: files.sha256(found / name) for name in kept},
     }

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tfpipe import files, leaks, pictures
-from tfpipe.decided import relabelled
+from tfpipe import files, fingerprints, units
 from tfpipe.errors import UserError
 from tfpipe.labels import Decision
-from tfpipe.task import Source, Task
+from tfpipe.task import Example, Source, Task
 
 RAW_BYTES = (
     2**16
@@ -62,9 +61,10 @@ def write(
     *,
     task: Task,
     options: Any,
+    kept: units.Kept,
     decided: dict[str, Decision],
 ) -> dict:
-    """Reads some sources and writes their examples as one shard, beside and renamed.
+    """Writes the examples of some sources as one shard, beside and renamed.
 
     Args:
       folder: where shards are gathered.
@@ -72,45 +72,50 @@ def write(
       sources: what goes in, in order.
       task: how to read them.
       options: the task's.
+      kept: what was packed before; sources that it holds unchanged are not read again.
       decided: key of a picture -> what a reviewer has said of it.
 
     Returns:
       What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
-      counts, sums of pixels, bad sources, rows of the task's table. Perceptual hashes go to
-      .hashes.
+      counts, sums of pixels, bad sources, rows of the task's table, and these of each source.
+      Perceptual hashes go to .hashes.
     """
     done = folder / f"{name}.json"
     if done.is_file():
         return json.loads(done.read_text())
-    schema = features(task)
-    serializer = tfds.core.example_serializer.ExampleSerializer(schema.get_serialized_info())
-    tally = _Tally(task)
-    temporary = folder / f".{name}.partial"
+    temporary, own = folder / f".{name}.partial", folder / f".{name}.own"
+    serialize, told, bad, hashes = _serializer(task), [], {}, b""
     try:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
+        with temporary.open("wb") as file:
             for source in sources:
+                key = fingerprints.of_source(task, source, options=options, decided=decided)
                 try:
-                    reading = task.read(source, options)
-                except UserError as error:
-                    tally.bad[source.name] = str(error)
-                    continue
-                reading, told = relabelled(reading, decided, task.classes)
-                for example in reading.examples:
-                    encoded = schema.encode_example(_fields(example))
-                    record = tf.train.Example.FromString(serializer.serialize_example(encoded))
-                    # The order of a protocol buffer's map is free unless asked for.
-                    writer.write(record.SerializeToString(deterministic=True))
-                tally.add(source, reading)
-                tally.decided += told
-                if task.table and reading.picture is not None:
-                    files.replace(
-                        folder / task.table / f"{source.name}.png",
-                        pictures.encode_png(reading.picture),
+                    unit = kept.find(key) or units.read(
+                        source,
+                        own,
+                        task=task,
+                        options=options,
+                        decided=decided,
+                        serialize=serialize,
                     )
-        with temporary.open("rb") as file:
+                except UserError as error:
+                    bad[source.name] = str(error)
+                    continue
+                begin, first = file.tell(), len(hashes)
+                units.append(unit, file)
+                hashes += unit.hashes
+                picture = f"{task.table}/{source.name}.png" if unit.picture else None
+                if picture:
+                    files.replace(folder / picture, unit.picture)
+                place = {"shard": name, "records": [begin, file.tell()], "picture": picture}
+                place |= {"source": source.name, "group": source.group}
+                told.append(unit.told | place | {"key": key, "hashes": [first, len(hashes)]})
+            file.flush()
             os.fsync(file.fileno())
-        about = tally.summary() | {"name": name, **weight(temporary)}
-        files.replace(folder / f"{name}.hashes", tally.hashes())
+        sizes = {"channels": task.image_shape[-1], "columns": len(task.columns)}
+        about = units.summed(told, classes=len(task.classes), **sizes)
+        about |= {"bad": bad, "units": told, "name": name, **weight(temporary)}
+        files.replace(folder / f"{name}.hashes", hashes)
         os.replace(temporary, folder / name)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
@@ -119,9 +124,23 @@ def write(
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)
     # Keys stay in their order: it is that of the table's columns.
     files.replace(done, json.dumps(about).encode())
     return about
+
+
+def _serializer(task: Task) -> Callable[[Example], bytes]:
+    schema = features(task)
+    serializer = tfds.core.example_serializer.ExampleSerializer(schema.get_serialized_info())
+
+    def serialize(example: Example) -> bytes:
+        encoded = schema.encode_example(_fields(example))
+        record = tf.train.Example.FromString(serializer.serialize_example(encoded))
+        # The order of a protocol buffer's map is free unless asked for.
+        return record.SerializeToString(deterministic=True)
+
+    return serialize
 
 
 def weight(path: Path) -> dict:
@@ -129,7 +148,7 @@ def weight(path: Path) -> dict:
     return {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
 
 
-def _fields(example) -> dict:
+def _fields(example: Example) -> dict:
     metadata = {
         name: np.array([value]) if isinstance(value, float) else value
         for name, value in example.metadata.items()
@@ -142,70 +161,6 @@ def _fields(example) -> dict:
         "group": example.group,
         **metadata,
     }
-
-
-class _Tally:
-    """What is counted while a shard is written; sums of whole pixels are exact."""
-
-    def __init__(self, task: Task):
-        self.classes = len(task.classes)
-        self.counts = np.zeros(self.classes + 1, np.int64)
-        self.pixels = 0
-        self.sums = np.zeros((2, task.image_shape[-1]))
-        self.column_sums = np.zeros((2, len(task.columns)))
-        self.decided = Counter()
-        self.rows, self.bad, self.prints, self.groups = [], {}, [], []
-
-    def add(self, source: Source, reading) -> None:
-        self.rows.append(reading.row)
-        if not reading.examples:
-            return
-        images = np.stack([example.image for example in reading.examples])
-        columns = np.stack([example.columns for example in reading.examples]).astype(np.float64)
-        self.counts += np.bincount(
-            [example.label + 1 for example in reading.examples], minlength=self.classes + 1
-        )
-        self.pixels += images[..., 0].size
-        self.sums += _sums(images)
-        self.column_sums += [columns.sum(axis=0), (columns**2).sum(axis=0)]
-        prints, shows = leaks.fingerprints(images)
-        self.prints.append(prints.of(shows).packed())
-        self.groups += [
-            example.group for example, one in zip(reading.examples, shows, strict=True) if one
-        ]
-
-    def summary(self) -> dict:
-        return {
-            "count": int(self.counts.sum()),
-            "unlabelled": int(self.counts[0]),
-            "labels": self.counts[1:].tolist(),
-            "pixels": self.pixels,
-            "sums": self.sums.tolist(),
-            "column_sums": self.column_sums.tolist(),
-            "rows": self.rows,
-            "bad": self.bad,
-            "decided": [[*kind, n] for kind, n in self.decided.items()],
-            "groups": self.groups,
-        }
-
-    def hashes(self) -> bytes:
-        rows = [*self.prints, np.zeros((0, leaks.PACKED), np.uint8)]
-        return np.concatenate(rows).tobytes()
-
-
-def _sums(images: np.ndarray) -> np.ndarray:
-    """Returns sum and sum of squares of each channel, [2, channels] float64."""
-    sums = np.zeros((2, images.shape[-1]))
-    for channel in range(images.shape[-1]):
-        values = images[..., channel].ravel()
-        if images.dtype.kind == "u":
-            counts = np.bincount(values)
-            levels = np.arange(len(counts), dtype=np.float64)
-            sums[:, channel] = counts @ levels, counts @ levels**2
-        else:
-            values = values.astype(np.float64)
-            sums[:, channel] = values.sum(), values @ values
-    return sums
 
 
 def damage(path: Path, *, count: int, bytes: int, sha256: str) -> str | None:

@@ -16,6 +16,7 @@ from tfpipe.cli import (
     reviewing,
     searches,
     shallow,
+    versions,
 )
 from tfpipe.errors import UserError
 
@@ -35,6 +36,8 @@ app.command()(searches.search)
 app.command()(comparing.compare)
 app.command()(shallow.shallow)
 app.command()(reviewing.review)
+for command in (versions.retrain, versions.rollback, versions.versions):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)

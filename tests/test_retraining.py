@@ -1,0 +1,229 @@
+"""Retraining on more data: what is kept, what is compared, what is published, and going back."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import typed
+from typer.testing import CliRunner
+
+from tfpipe import answering, beginnings, files, lineage, retraining, saved, training
+from tfpipe.cli import app
+from tfpipe.errors import UserError
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets"),
+]
+
+TASK = str(Path(__file__).with_name("lights.py"))
+VALUES = ("filters=4", "conv_layers=1", "dropout=0", "dense_units=8", "dense_dropout=0")
+SMALL = [word for one in (*VALUES, "learning_rate=0.01") for word in ("--hp", one)]
+EPOCHS = 6
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a first version, and with files that it has not seen."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        add(range(24))
+        typed.run("train", TASK, *SMALL, "--epochs", str(EPOCHS), "--no-naive-split")
+        add(range(24, 40))
+        yield home
+
+
+def add(numbers) -> None:
+    raw = Path("data/raw/lights")
+    raw.mkdir(parents=True, exist_ok=True)
+    for i in numbers:
+        (raw / f"file{i:02d}.txt").write_text(str(i))
+
+
+def refused(*words: str) -> str:
+    done = CliRunner().invoke(app, [*words])
+    assert isinstance(done.exception, UserError), done.output
+    return str(done.exception)
+
+
+def versions() -> list[int]:
+    return saved.versions(Path("saved_models/lights/simple-cnn"))
+
+
+def extra(number: int) -> Path:
+    return Path(f"saved_models/lights/simple-cnn/{number}/assets.extra")
+
+
+def spoilt(monkeypatch) -> list[int]:
+    """Lets whatever is trained answer the opposite; returns the epochs that were trained."""
+    fit, epochs = training.fit, []
+
+    def opposite(model, *args, told, **rest):
+        history = fit(model, *args, told=[*told, lambda epoch, logs: epochs.append(epoch)], **rest)
+        layer = model.get_layer("positive")
+        layer.set_weights([-weight for weight in layer.get_weights()])
+        return history
+
+    monkeypatch.setattr(training, "fit", opposite)
+    return epochs
+
+
+def test_what_is_worse_is_not_published_unless_forced_and_then_not_trained_again(home, monkeypatch):
+    epochs = spoilt(monkeypatch)
+    said = refused("retrain", TASK, "--afresh")
+    assert "worse than version 1" in said and "--force" in said
+    assert versions() == [1] and len(epochs) == EPOCHS
+    folder = Path("saved_models/lights/simple-cnn")
+    assert not (folder / ".draft").exists()
+    told = json.loads((folder / "refused.json").read_bytes())
+    assert told["is_worse"] and told["sets"]["old"]["high"] < 0
+    made = typed.run("retrain", TASK, "--afresh", "--force")
+    assert made["version"] == 2 and len(epochs) == EPOCHS and made["comparison"]["forced"]
+    assert "published although it is worse" in (extra(2) / "MODEL_CARD.md").read_text()
+    shutil.rmtree(folder / "2")
+
+
+def test_a_stopped_retraining_goes_on_and_old_files_keep_their_splits(home, monkeypatch):
+    old = pd.read_csv(extra(1) / "sources.csv").set_index("source")["split"]
+    epochs, begun = [], training.fit
+
+    def stopped(model, *args, told, **rest):
+        def stop(epoch, logs):
+            epochs.append(epoch)
+            raise KeyboardInterrupt
+
+        return begun(model, *args, told=[*told, stop], **rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "KEEP_EVERY_S", 0)
+        patch.setattr(training, "KEEP_SHARE", 1e9)
+        patch.setattr(training, "fit", stopped)
+        assert CliRunner().invoke(app, ["retrain", TASK, "--epochs", "2"]).exit_code != 0
+    assert epochs == [1] and versions() == [1]
+
+    def counted(model, *args, told, **rest):
+        return begun(model, *args, told=[*told, lambda e, logs: epochs.append(e)], **rest)
+
+    monkeypatch.setattr(training, "fit", counted)
+    made = typed.run("retrain", TASK, "--epochs", "2")
+    assert epochs == [1, 2] and made["version"] == 2 and versions() == [1, 2]
+    sets = made["comparison"]["sets"]
+    new = pd.read_csv(extra(2) / "sources.csv").set_index("source")["split"]
+    assert (new[old.index] == old).all() and len(new) == len(old) + 16
+    assert sets["old"]["groups"] == (old == "test").sum()
+    assert sets["new"]["groups"] == (new == "test").sum() - (old == "test").sum()
+    card = saved.read_card(extra(2).parent)
+    assert card["begun_with"] == 1 and card["comparison"]["with"] == 1
+    assert not (extra(1).parent.parent / "training").exists()
+
+
+def test_each_retraining_is_as_gentle_as_the_first(home):
+    first, second = (saved.read_card(extra(n).parent)["training"] for n in (1, 2))
+    assert second["learning_rate"] == pytest.approx(first["learning_rate"] / 10)
+    again = retraining._settings(extra(2).parent, retraining.Wish(begin=extra(2).parent))
+    assert again.learning_rate == second["learning_rate"]
+    assert again.epochs == first["epochs"] // 3
+    afresh = retraining._settings(extra(2).parent, retraining.Wish())
+    assert (afresh.learning_rate, afresh.epochs) == (first["learning_rate"], first["epochs"])
+
+
+def test_unchanged_records_are_not_trained_again(home):
+    assert "learnt from just these records" in refused("retrain", TASK)
+
+
+def test_a_version_that_is_gone_on_from_begins_as_it_was_before_calibration(home):
+    version = extra(1).parent
+    card = saved.read_card(version)
+    images = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 1), dtype=np.uint8)
+    likely = answering.Loaded(version).classify(images)[:, 1]
+    from tfpipe.models.parts import Spec
+
+    spec = Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in card["spec"].items()})
+    begun = beginnings.model_of(version, spec, card["hyperparameters"])
+    logits = np.log(likely / (1 - likely)) * card["calibration"]["temperature"]
+    raw = begun({"image": images}, training=False).numpy()[:, 1]
+    np.testing.assert_allclose(raw, 1 / (1 + np.exp(-logits)), atol=1e-4)
+    other = Spec((16, 16, 1), ("dull", "bright", "third"), (1.0,), (1.0,))
+    with pytest.raises(UserError, match="classes dull, bright, third.*--afresh"):
+        beginnings.spec_of(version, other)
+
+
+def test_a_file_that_changed_its_split_is_refused(home, tmp_path):
+    from tfpipe import before, manifests
+
+    manifest = manifests.read(Path("data/records/lights"))
+    name = manifest["sources"]["test"].pop()
+    manifest["sources"]["train"].append(name)
+    with pytest.raises(UserError, match=f"{name} \\(test, now train\\)"):
+        before.check(extra(2).parent, manifest)
+    with pytest.raises(UserError, match="no longer have the class 'bright'"):
+        before.check(extra(2).parent, manifest | {"classes": ["dull"]})
+
+
+def test_rolling_back_publishes_a_copy_that_is_then_served(home):
+    assert "is served already" in refused("rollback", TASK, "2")
+    assert "no version 9" in refused("rollback", TASK, "9")
+    made = typed.run("rollback", TASK, "1")
+    assert made["version"] == 3 and made["copied_from"] == 1
+    found = saved.find(Path("saved_models"), task="lights", model=None, version=None)
+    card = saved.read_card(found)
+    assert found.name == "3" and card["version"] == 3 and card["copied_from"] == 1
+    saved.check(found, card["sha256"], card)
+    assert "rolled back" in (extra(3) / "MODEL_CARD.md").read_text()
+    rows = {row["version"]: row for row in typed.run("versions", TASK)["versions"]}
+    assert [rows[n]["served"] for n in (1, 2, 3)] == ["", "", "by default"]
+    assert rows[3]["from"] == "copy of 1" and rows[2]["from"] == "weights of 1"
+    assert rows[2]["one_ms"] > 0 and rows[2]["bytes"] > 10_000 and rows[1]["score"]
+    shown = CliRunner().invoke(app, ["versions", TASK]).stdout
+    assert "by default" in shown and "average_precision" in shown and "pictures/s" in shown
+
+
+def test_a_damaged_version_is_not_gone_back_to(home, tmp_path):
+    folder = tmp_path / "lights" / "simple-cnn"
+    for number in ("1", "2"):
+        shutil.copytree(extra(1).parent, folder / number)
+    (folder / "1" / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(UserError, match="not what was exported"):
+        lineage.rollback(folder / "1")
+    assert saved.versions(folder) == [1, 2] and not (folder / ".rollback").exists()
+
+
+def test_the_card_tells_all_that_it_must(home):
+    card, groups = saved.read_card(extra(2).parent), pd.read_csv(extra(2) / "groups.csv")
+    counts = card["data"]["counts"]
+    for split, own in groups.groupby("split"):
+        assert own["pictures"].sum() == sum(counts[split].values())
+        assert own["n_bright"].sum() == counts[split]["bright"]
+    for name in ("intended_use", "leak_check", "limits", "hardware", "packages", "date", "drift"):
+        assert card[name], name
+    low, high = card["intervals"]["accuracy"] or (0, 1)
+    assert low <= card["scores"]["test"]["accuracy"] <= high
+    text = (extra(2) / "MODEL_CARD.md").read_text()
+    for heading in ("Intended use", "Data", "Scores", "Leak check", "Limits", "Files"):
+        assert f"## {heading}" in text
+    assert card["sha256"]["saved_model.pb"] in text and "went on from the weights" in text
+
+
+def test_predict_names_what_has_left_the_training(home, tmp_path):
+    for name, added in (("same", ""), ("bright", " 50")):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            (tmp_path / name / f"new{i}.txt").write_text(f"{100 + i}{added}")
+    like = typed.run("predict", TASK, str(tmp_path / "same"), "--out", "same.csv")
+    bright = typed.run("predict", TASK, str(tmp_path / "bright"), "--out", "bright.csv")
+    assert "drift" not in like
+    assert "brightness" in {one["name"] for one in bright["drift"]}
+    assert any("brightness is far outside" in note for note in bright["notes"])
+
+
+def test_a_card_without_statistics_finds_nothing(home):
+    from tfpipe import drift
+
+    card = saved.read_card(extra(2).parent) | {"drift": None}
+    watch = drift.Watch(card)
+    watch.update(np.zeros((3, 16, 16, 1), np.uint8), probabilities=np.eye(2)[[0, 1, 0]])
+    assert watch.findings() == [] and files.sha256(extra(2) / "card.json")
