@@ -1,6 +1,6 @@
 """New pictures to a table, each answered for itself; memory does not grow with their number."""
 
-import contextlib
+import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,9 +13,11 @@ from tfpipe import (
     answering,
     exchange,
     facts,
+    files,
     pictures,
     prevalence,
     quantities,
+    resuming,
     saved,
     shallow_versions,
     table_files,
@@ -25,7 +27,7 @@ from tfpipe.certainty import Certainty, Wanted
 from tfpipe.contact_sheets import Sheets
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
-from tfpipe.predict import Predicted, check_kind
+from tfpipe.predict import Predicted, check_kind, plan_of
 from tfpipe.task import Reading, Source, Task
 
 MOST_ROWS = 2048  # of a piece of the table
@@ -48,7 +50,8 @@ def predict(
 ) -> Predicted:
     """Names each new picture's class, counts the classes, and shows some of each.
 
-    A source that cannot be read is named, and the others are answered all the same.
+    A source that cannot be read is named, and the others are answered all the same. What is said of
+    a source is kept as soon as it is whole: killed, the same call goes on with those that are left.
 
     Args:
       task: the question; its pictures are answered one by one.
@@ -79,57 +82,83 @@ def predict(
     known = facts.predictions(version, {})
     judge = Certainty(known, classes, wanted)
     task = replace(task, classes=classes, columns=found)
-    sheets, bad, overlays = Sheets(classes), {}, []
-    named, said = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
-    with _writing(task, out) as write:
-        for i, (source, reading) in enumerate(_read_ahead(task, survey.sources, options)):
+    if out.suffix.lower() not in task.writers:
+        table_files.check(out)
+    plan = plan_of(loaded.card, options, survey) | {"wanted": wanted, "out": out.suffix}
+    sheets, bad = Sheets(classes), {}
+    with resuming.keeping(out, plan) as kept:
+        done = [source for source in survey.sources if kept.told(source) is not None]
+        for source in done:
+            with np.load(kept.path(source, ".npz")) as taken:
+                sheets.again(taken)
+        left = [source for source in survey.sources if kept.told(source) is None]
+        for i, (source, reading) in enumerate(_read_ahead(task, left, options), len(done)):
             progress(i, len(survey.sources))
             if isinstance(reading, UserError):
                 bad[source.name] = str(reading)
                 continue
-            drawn = []
-            for examples in _pieces(reading):
-                images = np.stack([example.image for example in examples])
-                numbers = np.stack([example.columns for example in examples])[:, order]
-                likely = loaded.classify(images, numbers)
-                told = pd.DataFrame([_about(example) for example in examples])
-                told = pd.concat([told, judge.told(likely)], axis=1)
-                told = quantities.with_expected(told, task, likely)
-                if wanted.embedding:
-                    told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
-                write(told, images)
-                drawn.append(told)
-                sheets.add([example.key for example in examples], images, likely)
-                named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
-                said += prevalence.told(judge.said(likely), classes=len(classes))
-            overlays += _drawn(task, source, drawn, out, options=options)
+            rows, named, said = 0, np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
+            with table_files.writing(kept.path(source, ".parquet")) as write:
+                for examples in _pieces(reading):
+                    images = np.stack([example.image for example in examples])
+                    numbers = np.stack([example.columns for example in examples])[:, order]
+                    likely = loaded.classify(images, numbers)
+                    told = pd.DataFrame([_about(example) for example in examples])
+                    told = pd.concat([told, judge.told(likely)], axis=1)
+                    told = quantities.with_expected(told, task, likely)
+                    if wanted.embedding:
+                        told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
+                    write(_as_written(task, told, images, out))
+                    sheets.add([example.key for example in examples], images, likely)
+                    rows += len(examples)
+                    named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
+                    said += prevalence.told(judge.said(likely), classes=len(classes))
+            picture = _drawn(task, source, kept.rows(source), out, options=options)
+            file = io.BytesIO()
+            np.savez(file, **sheets.taken())
+            files.replace(kept.path(source, ".npz"), file.getvalue())
+            counts = {"rows": rows, "named": named.tolist(), "said": said.tolist()}
+            kept.add(source, counts | {"overlay": picture and str(picture)})
         progress(len(survey.sources), len(survey.sources))
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
-        if not named.any():  # the headings all the same
-            nothing = pd.DataFrame(columns=["key", "group", *task.metadata])
-            none = judge.told(np.zeros((0, len(classes)), np.float32))
-            write(pd.concat([nothing, none], axis=1), np.zeros((0, *task.image_shape)))
+        good = [source for source in survey.sources if source.name not in bad]
+        told = [kept.told(source) for source in good]
+        # The headings all the same where there is no picture.
+        nothing = pd.DataFrame(columns=["key", "group", *task.metadata])
+        nothing = pd.concat([nothing, judge.told(np.zeros((0, len(classes)), np.float32))], axis=1)
+        no_images = np.zeros((0, *task.image_shape))
+        frames = (frame for source in good for frame in kept.rows(source))
+        if not any(one["rows"] for one in told):
+            frames = iter([_as_written(task, nothing, no_images, out)])
+        _write(task, frames, out)
+    named = np.sum([one["named"] for one in told], axis=0)
+    said = np.sum([one["said"] for one in told], axis=0)
     beside = out.with_suffix("")
     counted = judge.counted(named, said)
     tables.write_csv(counted, beside / "counts.csv")
     more = {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
+    more |= {"kept_from_before": len(done)} if done else {}
+    overlays = [Path(one["overlay"]) for one in told if one["overlay"]]
     shown = [*sheets.write(beside), *overlays]
-    return Predicted(
-        int(said.sum()), len(survey.sources) - len(bad), bad, survey.notes, shown, more
-    )
+    return Predicted(int(said.sum()), len(good), bad, survey.notes, shown, more)
 
 
-@contextlib.contextmanager
-def _writing(task: Task, out: Path) -> Iterator[exchange.Write]:
-    """Gives a function that takes rows and their pictures, for whatever kind of table."""
+def _as_written(task: Task, told: pd.DataFrame, images: np.ndarray, out: Path) -> pd.DataFrame:
+    """Returns rows as the table will have them."""
+    if out.suffix.lower() in task.writers:
+        return exchange.with_pictures(told, images, out)
+    return told
+
+
+def _write(task: Task, frames: Iterator[pd.DataFrame], out: Path) -> None:
     foreign = task.writers.get(out.suffix.lower())
     if foreign:
-        with exchange.writing(out, foreign) as write:
-            yield write
-    else:
-        with table_files.writing(out) as write:
-            yield lambda frame, images: write(frame)
+        foreign(pd.concat(frames, ignore_index=True), out)
+        return
+    with table_files.writing(out) as write:
+        for frame in frames:
+            write(frame)
 
 
 class _Trees:
@@ -170,7 +199,7 @@ def _order(columns: tuple[str, ...], found: tuple[str, ...], *, needed: bool) ->
 
 
 def _read_ahead(
-    task: Task, sources: tuple[Source, ...], options
+    task: Task, sources: list[Source], options
 ) -> Iterator[tuple[Source, Reading | UserError]]:
     """Gives each source and what reading it gave, while the next one is being read."""
 
@@ -191,17 +220,18 @@ def _read_ahead(
             yield waiting[0], waiting[1].result()
 
 
-def _drawn(task: Task, source: Source, told: list[pd.DataFrame], out: Path, *, options):
-    """Returns the path of a source's own picture with the answers in it, written; [] for none."""
-    if task.mark is None or not told:
-        return []
+def _drawn(task: Task, source: Source, frames: Iterator[pd.DataFrame], out: Path, *, options):
+    """Returns the path of a source's own picture with the answers in it, written; None for none."""
+    told = list(frames) if task.mark else []
+    if not told:
+        return None
     picture = task.mark(source, pd.concat(told, ignore_index=True), options)
     if picture is None:
-        return []
+        return None
     # Its folders go into the name: those of two nights may hold files of the same name.
     path = out.with_suffix("") / f"{source.name.replace('/', '_')}.png"
     pictures.write_png(picture, path)
-    return [path]
+    return path
 
 
 def _pieces(reading: Reading):

@@ -1,16 +1,20 @@
 """New raw files to tables and overlays."""
 
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tfpipe import answering, pictures, saved, tables
+from tfpipe import answering, files, pictures, resuming, saved, table_files
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
-from tfpipe.task import Task
+from tfpipe.task import Source, Survey, Task
+
+ROWS = 20_000  # of a piece of a table
 
 
 class Predicted(NamedTuple):
@@ -46,13 +50,15 @@ def predict(
 ) -> Predicted:
     """Answers a task's question for new raw files, one at a time.
 
-    A file that cannot be read is named and the others are answered all the same.
+    A file that cannot be read is named and the others are answered all the same. What is said of a
+    file is kept as soon as it is: killed, the same call goes on with the files that are left.
 
     Args:
       task: the question.
       version: folder of a saved version.
       paths: raw files, or folders of them.
-      out: the table of answers, CSV; overlays go to the folder beside it with the same stem.
+      out: the table of answers, .csv or .parquet; overlays go to the folder beside it with the
+        same stem.
       table: what is known of the files, such as photos.csv.
       windows: a table of every picture the model was shown, if wanted.
       settings: task options as name=value, over those that the version was trained with.
@@ -75,26 +81,61 @@ def predict(
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise UserError(f"Two files are called {twice[0]}. Predict them one run after the other.")
-    rows, shown, bad, overlays = [], [], {}, []
-    for i, source in enumerate(survey.sources):
-        progress(i, len(survey.sources))
-        try:
-            seen = task.look(source, loaded.classify, options)
-        except UserError as error:
-            bad[source.name] = str(error)
-            continue
-        said = task.answer(seen, thresholds)
-        rows += said.rows
-        shown += said.windows if windows else []
-        overlays.append(out.with_suffix("") / f"{Path(source.name).name}.png")
-        pictures.write_png(task.draw(seen, thresholds), overlays[-1])
-    progress(len(survey.sources), len(survey.sources))
-    if len(bad) == len(survey.sources):
-        raise UserError(f"No file could be read: {' '.join(bad.values())}")
-    tables.write_csv(pd.DataFrame(rows, columns=list(task.answer_columns)), out)
-    if windows:
-        tables.write_csv(pd.DataFrame(shown), windows)
-    return Predicted(len(rows), len(survey.sources) - len(bad), bad, survey.notes, overlays)
+    for path in (out, windows) if windows else (out,):
+        table_files.check(path)
+    plan = plan_of(loaded.card, options, survey) | {"windows": bool(windows)}
+    with resuming.keeping(out, plan) as kept:
+        before = sum(kept.told(source) is not None for source in survey.sources)
+        bad = {}
+        for i, source in enumerate(survey.sources):
+            progress(i, len(survey.sources))
+            if kept.told(source) is not None:
+                continue
+            try:
+                seen = task.look(source, loaded.classify, options)
+            except UserError as error:
+                bad[source.name] = str(error)
+                continue
+            said = task.answer(seen, thresholds)
+            pictures.write_png(task.draw(seen, thresholds), _overlay(out, source))
+            kept.add(source, {"rows": said.rows, "windows": said.windows if windows else []})
+        progress(len(survey.sources), len(survey.sources))
+        if len(bad) == len(survey.sources):
+            raise UserError(f"No file could be read: {' '.join(bad.values())}")
+        good = [source for source in survey.sources if source.name not in bad]
+        told = (kept.told(source) for source in good)
+        rows = _write(out, (one["rows"] for one in told), columns=task.answer_columns)
+        if windows:
+            told = (kept.told(source) for source in good)
+            _write(windows, (one["windows"] for one in told), columns=())
+    overlays = [_overlay(out, source) for source in good]
+    more = {"kept_from_before": before} if before else {}
+    return Predicted(rows, len(good), bad, survey.notes, overlays, more)
+
+
+def plan_of(card: dict[str, Any], options: Any, survey: Survey) -> dict[str, Any]:
+    """Returns all that answers depend on but the files themselves, see `resuming.keeping`."""
+    tables = {str(path): files.sha256(path) for path in survey.tables}
+    return {"card": card, "options": asdict(options), "tables": tables}
+
+
+def _overlay(out: Path, source: Source) -> Path:
+    return out.with_suffix("") / f"{Path(source.name).name}.png"
+
+
+def _write(path: Path, pieces: Iterable[list[dict]], *, columns: tuple[str, ...]) -> int:
+    """Writes a table of the rows of each file, some files at a time; returns their number."""
+    count, waiting = 0, []
+    with table_files.writing(path) as write:
+        for rows in itertools.chain(pieces, [None]):
+            waiting += rows or []
+            is_last = rows is None
+            if len(waiting) >= ROWS or (is_last and (waiting or not count)):
+                frame = pd.DataFrame(waiting, columns=list(columns) or None)
+                nothing = [name for name in frame if frame[name].isna().all()]
+                write(frame.astype(dict.fromkeys(nothing, float)))  # as other pieces have numbers
+                count, waiting = count + len(waiting), []
+    return count
 
 
 def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> None:

@@ -153,7 +153,7 @@ class Task:
       table: name of the table of sources that reading writes ("alignment"), or None.
       objective: the validation score that searches and early stopping maximise.
       writers: ending of a table of answers -> (frame, path) -> None, for tables that another
-        program imports; see `exchange.writing`.
+        program imports; see `exchange.with_pictures`.
       image_dtype: of the examples' images.
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
       augmentation: how training pictures are changed at random, one of `augmentation.KINDS`.
