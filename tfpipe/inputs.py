@@ -66,7 +66,9 @@ def training_batches(
       skip: batches left out at the beginning; those after are what they would have been.
 
     Returns:
-      Endless batches as `batches` gives them.
+      Endless batches as `batches` gives them, and with "interval" [batch, 2] float32 beside the
+      pictures where the records tell it: first and one-past-last row of what is looked for, in
+      shares of the height; -1 where there is none.
     """
     counts = class_counts(folder, part, manifest=manifest)
     if drawing.samples:
@@ -78,7 +80,7 @@ def training_batches(
         most = min(size(part, manifest=manifest), 20_000)
         dataset = dataset.cache().shuffle(most, seed=drawing.seed).repeat()
     dataset = dataset.batch(drawing.batch_size).skip(skip)
-    dataset = dataset.map(_parser(manifest), tf.data.AUTOTUNE)
+    dataset = dataset.map(_parser(manifest, intervals=True), tf.data.AUTOTUNE)
     if drawing.augmentation != "none":
         kind = manifest.get("augmentation") or drawing.augmentation
         change = augmentation.KINDS[kind](drawing.seed)
@@ -190,7 +192,7 @@ def _where(dataset: tf.data.Dataset, chosen: np.ndarray) -> tf.data.Dataset:
     return dataset.enumerate().filter(lambda i, _: kept[i]).map(lambda _, record: record)
 
 
-def _parser(manifest: dict):
+def _parser(manifest: dict, *, intervals: bool = False):
     """Returns a function from serialized records [batch] to a batch."""
     shape, dtype = tuple(manifest["image_shape"]), tf.as_dtype(manifest["image_dtype"])
     columns = len(manifest["columns"])
@@ -200,6 +202,8 @@ def _parser(manifest: dict):
     }
     if columns:
         wanted["columns"] = tf.io.FixedLenFeature((columns,), tf.float32)
+    ends = manifest.get("interval", ()) if intervals else ()
+    wanted |= {name: tf.io.FixedLenFeature((), tf.int64) for name in ends}
     is_raw = manifest["image_encoding"] == "bytes"
 
     def picture(encoded):
@@ -213,6 +217,9 @@ def _parser(manifest: dict):
             image = tf.map_fn(picture, fields["image"], fn_output_signature=dtype)
             image = tf.ensure_shape(image, (None, *shape))
         inputs = {"image": image} | ({"columns": fields["columns"]} if columns else {})
+        if ends:
+            rows = tf.cast(tf.stack([fields[name] for name in ends], axis=1), tf.float32)
+            inputs["interval"] = tf.where(rows < 0, rows, rows / shape[0])
         return inputs, fields["label"]
 
     return parse

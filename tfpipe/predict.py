@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tfpipe import answering, files, pictures, resuming, saved, table_files
+from tfpipe import answering, files, pictures, resuming, saved, table_files, ways
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
 from tfpipe.task import Source, Survey, Task
@@ -45,6 +45,7 @@ def predict(
     out: Path,
     table: Path | None = None,
     windows: Path | None = None,
+    way: str | None = None,
     settings: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predicted:
@@ -61,6 +62,7 @@ def predict(
         same stem.
       table: what is known of the files, such as photos.csv.
       windows: a table of every picture the model was shown, if wanted.
+      way: how windows of long pictures are looked at, one of `ways.WAYS`; None for the card's.
       settings: task options as name=value, over those that the version was trained with.
       progress: told (files done, files in all).
 
@@ -75,7 +77,10 @@ def predict(
     loaded = answering.Loaded(version)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
     options = options_of(task, [*trained, *settings])
+    classify = ways.asked(loaded, way) if task.slides else loaded.classify
     thresholds = loaded.card["thresholds"]
+    if way:
+        thresholds = loaded.card.get("ways", {}).get(way, loaded.card)["thresholds"]
     survey = task.survey_new(paths, table, options)
     names = Counter(source.name for source in survey.sources)
     twice = [name for name, count in names.items() if count > 1]
@@ -83,7 +88,7 @@ def predict(
         raise UserError(f"Two files are called {twice[0]}. Predict them one run after the other.")
     for path in (out, windows) if windows else (out,):
         table_files.check(path)
-    plan = plan_of(loaded.card, options, survey) | {"windows": bool(windows)}
+    plan = plan_of(loaded.card, options, survey) | {"way": way, "windows": bool(windows)}
     with resuming.keeping(out, plan) as kept:
         before = sum(kept.told(source) is not None for source in survey.sources)
         bad = {}
@@ -92,7 +97,7 @@ def predict(
             if kept.told(source) is not None:
                 continue
             try:
-                seen = task.look(source, loaded.classify, options)
+                seen = task.look(source, classify, options)
             except UserError as error:
                 bad[source.name] = str(error)
                 continue

@@ -102,6 +102,7 @@ def pack(
             "image_encoding": shards.encoding(task),
             "columns": task.columns,
             "metadata": task.metadata,
+            "interval": task.interval,
             "augmentation": survey.augmentation,
             "counts": manifests.counts(task, abouts),
             "settled": any(source.split for source in survey.sources),

@@ -3,13 +3,13 @@
 Windows of 50 rows that lie 8 apart share five sixths of their rows. Here the layers of a window
 network up to its dense ones see strips of the whole picture, and each window's rows are cut out of
 what they make of it. A pool of p rows begins at the window's first row, so strips are pooled once
-for each place that windows begin at, modulo p (the "shift and stitch" of OverFeat, Sermanet et al.
-2014, arXiv:1312.6229, section 3.3.2).
+for each place, modulo p, that windows begin at (Sermanet et al. 2014, "OverFeat", arXiv:1312.6229,
+section 3.3). A network whose convolutions do not pad gives the same as window by window.
 
-Two things differ from windows seen one by one: at its upper and lower edge a window then sees zeros,
-and here what lies beyond; and a picture's own exposure is here that of the 50 rows around each row.
-A network without padding and exposure gives the same, so whether the answers are as good is a
-question of its scores, see `ways`.
+Two things may differ from windows seen one by one. Where convolutions pad, a window sees zeros
+above and below, and a strip the ice that is there. And where each picture is scaled by its own
+exposure, a strip's rows are scaled by that of the window around them. Then the answers are close,
+not equal: `ways` sees windows one by one that may show something, and scores what comes of it.
 """
 
 from typing import NamedTuple
@@ -46,11 +46,12 @@ def taken_apart(model: keras.Model, outputs: dict[str, object]) -> Network | Non
     pooling, or are of a kind that sees the whole window.
 
     Args:
-      model: takes "image" alone.
+      model: the window network.
       outputs: name -> tensor of the model, what the head is to answer.
     """
-    body, layer = [], None
-    tensor = model.input["image"]
+    if list(model.input) != ["image"]:
+        return None
+    body, layer, tensor = [], None, model.input["image"]
     while not isinstance(layer, COLLAPSES):
         after = [one for one in model.layers if _reads(one, tensor)]
         if len(after) != 1:
@@ -103,58 +104,50 @@ def _strip(network: Network, pictures: np.ndarray, top_px: np.ndarray) -> dict[s
     count, windows = top_px.shape
     first = top_px.min(axis=1)
     length = int((top_px.max(axis=1) - first).max()) + network.height_px
-    x = np.stack([one[top : top + length] for one, top in zip(pictures, first, strict=True)])
-    x = tf.constant(x)
+    strips = [one[top : top + length] for one, top in zip(pictures, first, strict=True)]
+    x = tf.constant(np.stack(strips))
     # Where each window begins: in which map of the batch, at which of its rows.
     place, row = np.repeat(np.arange(count), windows), (top_px - first[:, None]).ravel()
     rows = network.height_px
     for layer in network.body:
         if isinstance(layer, POOLS):
-            x, place, row = _pooled(layer, x, place, row)
             rows = layer.compute_output_shape((1, rows, *x.shape[2:]))[1]
+            x, place, row = _pooled(layer, x, place, row)
         elif _is_exposure(layer):
             x = _exposed(layer, x, rows)
         else:
-            x = layer(x, training=False)
             rows = layer.compute_output_shape((1, rows, *x.shape[2:]))[1]
-    said = {}
-    for i in range(0, len(row), WINDOWS):
-        lines = row[i : i + WINDOWS, None] + np.arange(rows)
-        cut = tf.gather_nd(
-            x, np.stack([np.broadcast_to(place[i : i + WINDOWS, None], lines.shape), lines], -1)
-        )
-        for name, value in network.head(cut, training=False).items():
-            said.setdefault(name, []).append(value.numpy())
-    return {n: np.concatenate(v).reshape(count, windows, *v[0].shape[1:]) for n, v in said.items()}
+            x = layer(x, training=False)
+    parts = [
+        network.head(_cut(x, place[i : i + WINDOWS], row[i : i + WINDOWS], rows), training=False)
+        for i in range(0, len(row), WINDOWS)
+    ]
+    said = {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+    return {name: array.reshape(count, windows, *array.shape[1:]) for name, array in said.items()}
+
+
+def _cut(x, place: np.ndarray, row: np.ndarray, rows: int):
+    """Returns what the body made of some windows, [windows, rows, columns, channels]."""
+    lines = row[:, None] + np.arange(rows)
+    return tf.gather_nd(x, np.stack([np.broadcast_to(place[:, None], lines.shape), lines], axis=-1))
 
 
 def _pooled(layer, x, place: np.ndarray, row: np.ndarray):
     """Returns maps pooled from each place modulo p where windows begin, and the windows' places."""
     size = layer.pool_size[0]
     begins, which = np.unique(row % size, return_inverse=True)
-    longest = int(x.shape[1] - begins[0])
-    parts = [
-        tf.pad(x[:, b:], [[0, 0], [0, longest - int(x.shape[1] - b)], [0, 0], [0, 0]])
-        for b in begins
-    ]
+    parts = [tf.pad(x[:, one:], [[0, 0], [0, int(one)], [0, 0], [0, 0]]) for one in begins]
     maps = tf.concat([layer(part) for part in parts], axis=0)
     return maps, place + which * x.shape[0], (row - begins[which]) // size
 
 
 def _exposed(layer, x, rows: int):
-    sums = np.cumsum(
-        np.pad(tf.reduce_sum(tf.cast(x, tf.float64), axis=[2, 3]).numpy(), [[0, 0], [1, 0]]), axis=1
-    )
-    squares = np.cumsum(
-        np.pad(
-            tf.reduce_sum(tf.square(tf.cast(x, tf.float64)), axis=[2, 3]).numpy(), [[0, 0], [1, 0]]
-        ),
-        axis=1,
-    )
-    pixels = rows * x.shape[2] * x.shape[3]
-    mean = (sums[:, rows:] - sums[:, :-rows]) / pixels
-    variance = (squares[:, rows:] - squares[:, :-rows]) / pixels - mean**2
+    """Returns each row scaled by mean and variance of the `rows` rows around it, as a window is."""
+    exact, pixels = tf.cast(x, tf.float64), rows * x.shape[2] * x.shape[3]
+    sums = np.stack([tf.reduce_sum(one, axis=[2, 3]).numpy() for one in (exact, exact**2)])
+    before = np.cumsum(np.pad(sums, [[0, 0], [0, 0], [1, 0]]), axis=2)
+    mean, square = (before[..., rows:] - before[..., :-rows]) / pixels
     near = np.clip(np.arange(x.shape[1]) - rows // 2, 0, mean.shape[1] - 1)
-    scale = 1 / np.sqrt(variance + layer.epsilon)
-    to = lambda a: tf.constant(a[:, near, None, None], tf.float32)
-    return (x - to(mean)) * to(scale)
+    scale = 1 / np.sqrt(square - mean**2 + layer.epsilon)
+    by_row = [tf.constant(one[:, near, None, None], tf.float32) for one in (mean, scale)]
+    return (x - by_row[0]) * by_row[1]

@@ -150,6 +150,8 @@ class Task:
         Without it only single examples are scored.
       judged_by: the one of these scores that two classes' decision threshold maximises on
         validation; without `judge` that is the F1 of single examples.
+      judged_then: the one of these scores that is to be least where ways of looking are equally
+        good by `judged_by`, such as a depth error; "" for none.
       table: name of the table of sources that reading writes ("alignment"), or None.
       objective: the validation score that searches and early stopping maximise.
       writers: ending of a table of answers -> (frame, path) -> None, for tables that another
@@ -170,6 +172,12 @@ class Task:
       compared: contestants of `comparing.compare`; () for those that follow from the columns.
       quantity: what the classes' names are values of, such as "z", where they are numbers; then
         errors are told in them, and what is to be expected.
+      slides: whether `look` slides a window along long pictures. Then `classify` may have an
+        attribute `along`: (pictures [n, height, width, channels], first rows of windows [n,
+        windows]) -> "probabilities" [n, windows, classes], and perhaps "interval" [n, windows, 2].
+      interval: names of the int64 metadata fields that tell on which row of a picture the thing
+        looked for begins, and one past its last; -1 where there is none. () where nobody knows.
+        Pictures are then changed in training as slices are, or not at all.
       apart: the name of an int64 metadata field that is 1 for pictures that nobody could tell
         apart; they are counted, and scored by themselves as well. "" for none.
     """
@@ -190,6 +198,7 @@ class Task:
     answer_columns: tuple[str, ...] = ()
     judge: Callable[[Source, dict[str, Any], Answer], Any] | None = None
     judged_by: str = ""
+    judged_then: str = ""
     columns: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
     table: str | None = None
@@ -206,6 +215,8 @@ class Task:
     arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
     compared: tuple[str, ...] = ()
     quantity: str = ""
+    slides: bool = False
+    interval: tuple[str, ...] = ()
     apart: str = ""
 
 
