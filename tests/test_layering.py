@@ -35,7 +35,7 @@ ORDER = (
     *("described", "leaderboard", "boosting", "boosting_search", "page", "plots"),
     *("comparison_plot", "confidence_plots", "shap_plots", "parallel", "scripted", "search_page"),
     *("grad_cam", "sections", "gallery", "grad_cam_sections", "confidence_sections"),
-    *("value_sections", "classifier_sections", "autoencoder_sections"),
+    *("value_sections", "way_sections", "classifier_sections", "autoencoder_sections"),
     *("shallow_sections", "report", "pipeline", "appearance", "nuisance", "novelty", "candidates"),
     *("directions", "maps", "parametric_map", "observations", "subjects", "blindness"),
     *("leave_out", "findings", "map_plots"),

@@ -132,15 +132,15 @@ def predict(
         if not any(one["rows"] for one in told):
             frames = iter([_as_written(task, nothing, no_images, out)])
         _write(task, frames, out)
-    named = np.sum([one["named"] for one in told], axis=0)
-    said = np.sum([one["said"] for one in told], axis=0)
-    beside = out.with_suffix("")
-    counted = judge.counted(named, said)
-    tables.write_csv(counted, beside / "counts.csv")
-    more = {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
-    more |= {"kept_from_before": len(done)} if done else {}
-    overlays = [Path(one["overlay"]) for one in told if one["overlay"]]
-    shown = [*sheets.write(beside), *overlays]
+        named = np.sum([one["named"] for one in told], axis=0)
+        said = np.sum([one["said"] for one in told], axis=0)
+        beside = out.with_suffix("")
+        counted = judge.counted(named, said)
+        tables.write_csv(counted, beside / "counts.csv")
+        more = {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
+        more |= {"kept_from_before": len(done)} if done else {}
+        overlays = [Path(one["overlay"]) for one in told if one["overlay"]]
+        shown = [*sheets.write(beside), *overlays]
     return Predicted(int(said.sum()), len(good), bad, survey.notes, shown, more)
 
 

@@ -68,6 +68,8 @@ def keeping(out: Path, plan: dict[str, Any]) -> Iterator[Kept]:
     folder = out.parent / f".{out.name}.partial"
     text = hashlib.sha256(json.dumps(plan, sort_keys=True, default=str).encode()).hexdigest()
     with _held(folder, out):
+        for unfinished in out.with_suffix("").glob(".*.part"):  # pictures of a run that was killed
+            unfinished.unlink()
         plan_path = folder / "plan"
         if not plan_path.is_file() or plan_path.read_text() != text:
             for old in [path for path in folder.iterdir() if path.is_dir()]:

@@ -100,8 +100,9 @@ def merge_intervals(
     """
     shows = probability >= threshold
     weights, top_px = probability[shows], top_px[shows]
-    spans = np.clip(np.rint(ends_px[shows]).astype(int), 0, height_px - 1)
-    spans[:, 1] = np.maximum(spans[:, 1], spans[:, 0] + 1)
+    spans = np.rint(ends_px[shows]).astype(int)
+    spans[:, 0] = np.clip(spans[:, 0], 0, height_px - 1)
+    spans[:, 1] = np.clip(spans[:, 1], spans[:, 0] + 1, height_px)
     inside = _stacked(spans, weights, height_px=height_px)
     whole = np.stack([top_px, top_px + slices.HEIGHT_PX], axis=1)
     held = _stacked(whole, weights, height_px=height_px)
