@@ -185,7 +185,7 @@ def test_layers_beside_each_other_stay_apart_and_a_thick_one_is_one():
     assert merged(*apart) == [(20, 26, 0.9), (110, 115, 0.7)]
     thick = [(top, 0.8, (max(top, 30), min(top + 50, 130))) for top in range(0, 140, 10)]
     assert merged(*thick[:13]) == [(30, 130, 0.8)]
-    assert merged((360, 0.9, (395, 410))) == [(395, 400, 0.9)]
+    assert merged((350, 0.9, (395, 410))) == [(395, 400, 0.9)]
 
 
 @pytest.mark.slow

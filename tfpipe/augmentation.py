@@ -34,8 +34,9 @@ def of_slices(seed: int):
         most = max(1, int(height * SHIFT_ROWS))
         moved = tf.cast(tf.round((draws[2][:, None] * 2 - 1) * most), tf.int32)
         if "interval" in inputs:
-            ends = _moved_ends(inputs["interval"], tf.cast(moved, tf.float32) / height)
+            ends = inputs["interval"]
             ends = tf.where(draws[0][:, None] < 0.5, _turned_ends(ends), ends)
+            ends = _moved_ends(ends, tf.cast(moved, tf.float32) / height)
             inputs = {**inputs, "interval": ends}
         rows = tf.clip_by_value(tf.range(height) + moved, 0, height - 1)
         rows = tf.where(draws[0][:, None] < 0.5, height - 1 - rows, rows)

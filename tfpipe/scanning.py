@@ -21,7 +21,10 @@ from keras import layers
 
 WINDOWS = 128  # of a strip: bounds memory, and fits the caches of a processor
 COLLAPSES = (layers.Flatten, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
-ROW_BY_ROW = (layers.Normalization, layers.BatchNormalization, layers.ReLU, layers.Activation)
+ROW_BY_ROW = (
+    *(layers.Rescaling, layers.Normalization, layers.BatchNormalization),
+    *(layers.ReLU, layers.Activation),
+)
 POOLS = (layers.MaxPooling2D, layers.AveragePooling2D)
 
 

@@ -38,6 +38,8 @@ def predict(
 ) -> None:
     """Answers the task's question for new raw files."""
     found = tasks.find(task)
+    if way and not found.slides:
+        raise UserError(f"{found.name} slides no window along its pictures. Leave out --way.")
     parts.start_tensorflow()
     from tfpipe import picture_answers, saved
     from tfpipe import predict as prediction
