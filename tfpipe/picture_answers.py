@@ -28,7 +28,7 @@ from tfpipe.contact_sheets import Sheets
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
 from tfpipe.predict import Predicted, check_kind, plan_of
-from tfpipe.task import Reading, Source, Task
+from tfpipe.task import Example, Reading, Source, Task
 
 MOST_ROWS = 2048  # of a piece of the table
 
@@ -100,14 +100,7 @@ def predict(
             rows, named, said = 0, np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
             with table_files.writing(kept.path(source, ".parquet")) as write:
                 for examples in _pieces(reading):
-                    images = np.stack([example.image for example in examples])
-                    numbers = np.stack([example.columns for example in examples])[:, order]
-                    likely = loaded.classify(images, numbers)
-                    told = pd.DataFrame([_about(example) for example in examples])
-                    told = pd.concat([told, judge.told(likely)], axis=1)
-                    told = quantities.with_expected(told, task, likely)
-                    if wanted.embedding:
-                        told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
+                    told, images, likely = _told(task, loaded, judge, examples, order=order)
                     write(_as_written(task, told, images, out))
                     sheets.add([example.key for example in examples], images, likely)
                     rows += len(examples)
@@ -142,6 +135,19 @@ def predict(
         overlays = [Path(one["overlay"]) for one in told if one["overlay"]]
         shown = [*sheets.write(beside), *overlays]
     return Predicted(int(said.sum()), len(good), bad, survey.notes, shown, more)
+
+
+def _told(task: Task, loaded, judge: Certainty, examples: list[Example], *, order: list[int]):
+    """Returns the rows of some examples, their images, and their probabilities [n, classes]."""
+    images = np.stack([example.image for example in examples])
+    numbers = np.stack([example.columns for example in examples])[:, order]
+    likely = loaded.classify(images, numbers)
+    told = pd.DataFrame([_about(example) for example in examples])
+    told = pd.concat([told, judge.told(likely)], axis=1)
+    told = quantities.with_expected(told, task, likely)
+    if judge.wanted.embedding:
+        told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
+    return told, images, likely
 
 
 def _as_written(task: Task, told: pd.DataFrame, images: np.ndarray, out: Path) -> pd.DataFrame:
@@ -239,7 +245,7 @@ def _pieces(reading: Reading):
         yield reading.examples[begin : begin + MOST_ROWS]
 
 
-def _about(example) -> dict:
+def _about(example: Example) -> dict:
     return {"key": example.key, "group": example.group, **example.metadata}
 
 

@@ -108,49 +108,70 @@ def _strip(network: Network, pictures: np.ndarray, top_px: np.ndarray) -> dict[s
     first = top_px.min(axis=1)
     length = int((top_px.max(axis=1) - first).max()) + network.height_px
     strips = [one[top : top + length] for one, top in zip(pictures, first, strict=True)]
-    x = tf.constant(np.stack(strips))
-    # Where each window begins: in which map of the batch, at which of its rows.
-    place, row = np.repeat(np.arange(count), windows), (top_px - first[:, None]).ravel()
-    rows = network.height_px
-    for layer in network.body:
-        if isinstance(layer, POOLS):
-            rows = layer.compute_output_shape((1, rows, *x.shape[2:]))[1]
-            x, place, row = _pooled(layer, x, place, row)
-        elif _is_exposure(layer):
-            x = _exposed(layer, x, rows)
-        else:
-            rows = layer.compute_output_shape((1, rows, *x.shape[2:]))[1]
-            x = layer(x, training=False)
+    place, row, begins = _places(network.body, top_px - first[:, None])
+    maps = _maps(network.body, begins, tf.constant(np.stack(strips)))
     parts = [
-        network.head(_cut(x, place[i : i + WINDOWS], row[i : i + WINDOWS], rows), training=False)
+        _said(network.head, maps, tf.constant(place[i : i + WINDOWS]), row[i : i + WINDOWS])
         for i in range(0, len(row), WINDOWS)
     ]
     said = {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
     return {name: array.reshape(count, windows, *array.shape[1:]) for name, array in said.items()}
 
 
-def _cut(x, place: np.ndarray, row: np.ndarray, rows: int):
-    """Returns what the body made of some windows, [windows, rows, columns, channels]."""
-    lines = row[:, None] + np.arange(rows)
-    return tf.gather_nd(x, np.stack([np.broadcast_to(place[:, None], lines.shape), lines], axis=-1))
+def _places(body: tuple[layers.Layer, ...], row: np.ndarray):
+    """Returns where windows begin in what the body makes of strips.
+
+    Args:
+      body: the layers.
+      row: [strips, windows] int, first row of each window.
+
+    Returns:
+      Number of each window's map [strips * windows] and its first row there; and of each pool the
+      rows that it is to begin at, which make as many maps of each.
+    """
+    count, windows = row.shape
+    place, row, begins = np.repeat(np.arange(count), windows), row.ravel(), []
+    for pool in [layer for layer in body if isinstance(layer, POOLS)]:
+        size = pool.pool_size[0]
+        starts, which = np.unique(row % size, return_inverse=True)
+        place, row = place + which * count, (row - starts[which]) // size
+        count *= len(starts)
+        begins.append(tuple(starts.tolist()))
+    return place, row, tuple(begins)
 
 
-def _pooled(layer, x, place: np.ndarray, row: np.ndarray):
-    """Returns maps pooled from each place modulo p where windows begin, and the windows' places."""
-    size = layer.pool_size[0]
-    begins, which = np.unique(row % size, return_inverse=True)
-    parts = [tf.pad(x[:, one:], [[0, 0], [0, int(one)], [0, 0], [0, 0]]) for one in begins]
-    maps = tf.concat([layer(part) for part in parts], axis=0)
-    return maps, place + which * x.shape[0], (row - begins[which]) // size
+@tf.function(reduce_retracing=True, jit_compile=False)
+def _maps(body: tuple[layers.Layer, ...], begins: tuple[tuple[int, ...], ...], x):
+    """Returns what the body makes of strips [strips, rows, columns, channels], see `_places`."""
+    begins = iter(begins)
+    for layer in body:
+        if isinstance(layer, POOLS):
+            starts = next(begins)
+            padded = [tf.pad(x[:, one:], [[0, 0], [0, one], [0, 0], [0, 0]]) for one in starts]
+            x = tf.concat([layer(one) for one in padded], axis=0)
+        elif _is_exposure(layer):
+            x = _exposed(layer, x)
+        else:
+            x = layer(x, training=False)
+    return x
 
 
-def _exposed(layer, x, rows: int):
-    """Returns each row scaled by mean and variance of the `rows` rows around it, as a window is."""
-    exact, pixels = tf.cast(x, tf.float64), rows * x.shape[2] * x.shape[3]
-    sums = np.stack([tf.reduce_sum(one, axis=[2, 3]).numpy() for one in (exact, exact**2)])
-    before = np.cumsum(np.pad(sums, [[0, 0], [0, 0], [1, 0]]), axis=2)
-    mean, square = (before[..., rows:] - before[..., :-rows]) / pixels
-    near = np.clip(np.arange(x.shape[1]) - rows // 2, 0, mean.shape[1] - 1)
-    scale = 1 / np.sqrt(square - mean**2 + layer.epsilon)
-    by_row = [tf.constant(one[:, near, None, None], tf.float32) for one in (mean, scale)]
-    return (x - by_row[0]) * by_row[1]
+@tf.function(reduce_retracing=True, jit_compile=False)
+def _said(head: keras.Model, maps, place, row) -> dict[str, tf.Tensor]:
+    """Returns the head's answers to the windows whose rows begin at `row` of the map `place`."""
+    lines = row[:, None] + tf.range(head.input.shape[1], dtype=row.dtype)
+    places = tf.broadcast_to(place[:, None], tf.shape(lines))
+    return head(tf.gather_nd(maps, tf.stack([places, lines], axis=-1)), training=False)
+
+
+def _exposed(layer: layers.LayerNormalization, x):
+    """Returns each row scaled by mean and variance of the rows around it, as many as a window's."""
+    rows = layer.input.shape[1]
+    exact = tf.cast(x, tf.float64)
+    sums = tf.stack([tf.reduce_mean(one, axis=[2, 3]) for one in (exact, exact**2)])
+    before = tf.cumsum(tf.pad(sums, [[0, 0], [0, 0], [1, 0]]), axis=2)
+    mean, square = tf.unstack((before[..., rows:] - before[..., :-rows]) / rows)
+    near = tf.clip_by_value(tf.range(tf.shape(x)[1]) - rows // 2, 0, tf.shape(mean)[1] - 1)
+    scale = tf.math.rsqrt(square - mean**2 + layer.epsilon)
+    mean, scale = (tf.cast(tf.gather(one, near, axis=1), tf.float32) for one in (mean, scale))
+    return (x - mean[..., None, None]) * scale[..., None, None]

@@ -52,10 +52,11 @@ class Locating(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the loss of a step, whose answers the layer has just given."""
-        is_both = isinstance(y, dict)
-        label = y["label"] if is_both else y
-        loss = super().compute_loss(x, label, y_pred, sample_weight, training)
-        return loss + self.get_layer("interval").loss(y["interval"]) if is_both else loss
+        interval = self.get_layer("interval")
+        label, ends = (y["label"], y["interval"]) if isinstance(y, dict) else (y, None)
+        if ends is None:
+            ends = -ops.ones_like(interval.said)  # no interval anywhere
+        return super().compute_loss(x, label, y_pred, sample_weight, training) + interval.loss(ends)
 
 
 def locates(model: keras.Model) -> bool:
