@@ -44,7 +44,7 @@ def one_by_one(model, pictures, tops) -> np.ndarray:
     return np.stack([model.predict_on_batch({"image": windows}) for windows in each])
 
 
-@pytest.mark.parametrize("windows", [128, 9])
+@pytest.mark.parametrize("windows", [64, 9])
 def test_a_network_that_does_not_pad_says_the_same_of_every_window(monkeypatch, windows):
     monkeypatch.setattr(scanning, "WINDOWS", windows)
     model = network("valid")
