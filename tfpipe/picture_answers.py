@@ -31,8 +31,6 @@ from tfpipe.predict import Predicted, check_kind, plan_of
 from tfpipe.task import Example, Reading, Source, Task
 
 MOST_ROWS = 2048  # of a piece of the table
-
-
 WANTED = Wanted()
 KINDS = ("classifier", shallow_versions.KIND)
 
@@ -89,7 +87,7 @@ def predict(
     with resuming.keeping(out, plan) as kept:
         done = [source for source in survey.sources if kept.told(source) is not None]
         for source in done:
-            with np.load(kept.path(source, ".npz")) as taken:
+            with np.load(kept.path(source, ".npz"), allow_pickle=False) as taken:
                 sheets.again(taken)
         left = [source for source in survey.sources if kept.told(source) is None]
         for i, (source, reading) in enumerate(_read_ahead(task, left, options), len(done)):
