@@ -97,7 +97,8 @@ def predict(
                 continue
             rows, named, said = 0, np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
             with table_files.writing(kept.path(source, ".parquet")) as write:
-                for examples in _pieces(reading):
+                for begin in range(0, len(reading.examples), MOST_ROWS):
+                    examples = reading.examples[begin : begin + MOST_ROWS]
                     told, images, likely = _told(task, loaded, judge, examples, order=order)
                     write(_as_written(task, told, images, out))
                     sheets.add([example.key for example in examples], images, likely)
@@ -236,11 +237,6 @@ def _drawn(task: Task, source: Source, frames: Iterator[pd.DataFrame], out: Path
     path = out.with_suffix("") / f"{source.name.replace('/', '_')}.png"
     pictures.write_png(picture, path)
     return path
-
-
-def _pieces(reading: Reading):
-    for begin in range(0, len(reading.examples), MOST_ROWS):
-        yield reading.examples[begin : begin + MOST_ROWS]
 
 
 def _about(example: Example) -> dict:
