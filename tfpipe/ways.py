@@ -10,7 +10,7 @@ from tfpipe.errors import UserError
 from tfpipe.models.intervals import locates, with_interval
 from tfpipe.task import Classify, choose
 
-POSSIBLE = 0.02  # windows whose probability in a scan is at least that are seen one by one, too
+POSSIBLE = 0.001  # windows whose probability in a scan is at least that are seen one by one, too
 
 
 class Way(NamedTuple):
