@@ -15,7 +15,8 @@ import numpy as np
 
 from tfpipe import pictures, records
 from tfpipe.samples import melt_layer
-from tfpipe.task import SPLITS, Example, Reading, Source, Survey, Task, split_of
+from tfpipe.splits import split_of
+from tfpipe.task import SPLITS, Example, Reading, Source, Survey, Task
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
 HALVES = (0.5, 0.25, 0.25)

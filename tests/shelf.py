@@ -9,6 +9,7 @@ from tfpipe.models.parts import Spec
 SMALL = {
     "simple-cnn": {"filters": 4, "dense_units": 8},
     "simple-cnn-2": {"filters": 4, "conv_layers": 3, "dense_units": 8},
+    "simple-cnn-interval": {"filters": 4, "dense_units": 8},
     "enhanced-cnn": {"filters": 6},
     "resnet9": {"filters": 4},
     "resnet18": {"filters": 4},

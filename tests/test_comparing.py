@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe import comparing, comparison_summary, contestants, folds, inputs, training, variants
+from tfpipe import (
+    comparing,
+    comparison_summary,
+    contestants,
+    folds,
+    inputs,
+    parsing,
+    training,
+    variants,
+)
 from tfpipe.contestants import Contest
 from tfpipe.errors import UserError
 from tfpipe.settings import Settings
@@ -205,9 +214,9 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
     shape = (16, 16, 3)
     task = dataclasses.replace(TASK, image_shape=shape, read=read)
     data = kinds.packed(tmp_path, task=task)
-    grey = inputs.without_colours(data.manifest)
+    grey = parsing.without_colours(data.manifest)
     for manifest in (data.manifest, grey):
-        assert inputs.stored_shape(manifest) == shape
+        assert parsing.stored_shape(manifest) == shape
     seen = inputs.batches(data.folder, inputs.TRAIN, manifest=data.manifest)
     without = inputs.batches(data.folder, inputs.TRAIN, manifest=grey)
     for (coloured, _), (plain, _) in zip(seen, without, strict=True):
@@ -221,4 +230,4 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
     assert known.image_mean == pytest.approx([pixels.mean()])
     assert known.image_std == pytest.approx([pixels.std()])
     with pytest.raises(UserError, match="have 1 channels, not 3 colours"):
-        inputs.without_colours(grey)
+        parsing.without_colours(grey)

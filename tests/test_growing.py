@@ -10,7 +10,8 @@ from packed import draw_melt, pack_melt
 
 from tfpipe import manifests, records, tasks
 from tfpipe.options import options_of
-from tfpipe.task import SPLITS, split_of
+from tfpipe.splits import split_of
+from tfpipe.task import SPLITS
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
 

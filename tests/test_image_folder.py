@@ -12,7 +12,8 @@ from hypothesis import strategies as some
 from tfpipe import tasks
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
-from tfpipe.task import SPLITS, Source, placed, split_of
+from tfpipe.splits import placed, split_of
+from tfpipe.task import SPLITS, Source
 from tfpipe.tasks import image_folder
 from tfpipe.tasks.image_folder import reading, sizes
 from tfpipe.tasks.image_folder.options import Options, shape_of

@@ -13,7 +13,7 @@ from packed import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
 from tfpipe import leaks, manifests
 from tfpipe.errors import UserError
 from tfpipe.samples import melt_layer
-from tfpipe.task import split_of
+from tfpipe.splits import split_of
 from tfpipe.tasks.melt_layer import TASK
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]

@@ -8,7 +8,8 @@ from astropy.io import fits
 from tfpipe import samples
 from tfpipe.errors import UserError
 from tfpipe.samples import ccd_tracks
-from tfpipe.task import SPLITS, split_of
+from tfpipe.splits import split_of
+from tfpipe.task import SPLITS
 from tfpipe.tasks.ccd_tracks import TASK
 
 OPTIONS = TASK.options

@@ -16,7 +16,8 @@ from tfpipe.samples import flowcam, insolubles
 from tfpipe.samples.flowcam import FRAME
 from tfpipe.samples.insolubles import CLASSES, draw
 from tfpipe.samples.measures import measure
-from tfpipe.task import SPLITS, split_of
+from tfpipe.splits import split_of
+from tfpipe.task import SPLITS
 
 SMALL = {"runs": 3, "field_runs": 1, "particles": 36, "seed": 3}
 POLLEN = ("Corylus", "Qrobur", "Qsuber")

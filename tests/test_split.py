@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from tfpipe.task import SPLITS, Source, placed, split_of
+from tfpipe.splits import placed, split_of
+from tfpipe.task import SPLITS, Source
 
 GROUPS = some.lists(some.text(), max_size=40)
 SHARES = some.tuples(*[some.integers(1, 98)] * 2).filter(lambda two: sum(two) < 100)

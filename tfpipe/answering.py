@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,16 +48,16 @@ class Loaded:
 
 
 def batched(
-    answer: Callable[[dict[str, tf.Tensor]], np.ndarray],
+    answer: Callable[[dict[str, tf.Tensor]], Any],
     features: dict[str, np.ndarray | None],
     *,
     names: list[str],
     batch_size: int = 128,
-) -> np.ndarray:
+) -> Any:
     """Returns a model's answers [n, ...] to any number of examples, none included.
 
     Args:
-      answer: some examples' features -> their answers.
+      answer: some examples' features -> their answers, an array or arrays by name.
       features: "image" and "columns", [n, ...] each.
       names: those the model takes.
       batch_size: examples shown at once.
@@ -65,12 +66,13 @@ def batched(
     count = len(taken[names[0]])
     if not count:  # of no example at all, oneDNN's fused convolutions mistake the shape
         one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in taken.items()}
-        return batched(answer, one, names=names)[:0]
+        none = batched(answer, one, names=names)
+        return keras.tree.map_structure(lambda array: array[:0], none)
     parts = [
         answer({name: tf.constant(array[i : i + batch_size]) for name, array in taken.items()})
         for i in range(0, count, batch_size)
     ]
-    return np.concatenate(parts)
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def read_model(version: Path) -> keras.Model:

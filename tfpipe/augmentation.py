@@ -32,8 +32,13 @@ def of_slices(seed: int):
             (4, count), seed=tf.stack([seed, tf.cast(number, tf.int32)])
         )
         most = max(1, int(height * SHIFT_ROWS))
-        rows = tf.range(height) + tf.cast(tf.round((draws[2][:, None] * 2 - 1) * most), tf.int32)
-        rows = tf.clip_by_value(rows, 0, height - 1)
+        moved = tf.cast(tf.round((draws[2][:, None] * 2 - 1) * most), tf.int32)
+        if "interval" in inputs:
+            ends = inputs["interval"]
+            ends = tf.where(draws[0][:, None] < 0.5, _turned_ends(ends), ends)
+            ends = _moved_ends(ends, tf.cast(moved, tf.float32) / height)
+            inputs = {**inputs, "interval": ends}
+        rows = tf.clip_by_value(tf.range(height) + moved, 0, height - 1)
         rows = tf.where(draws[0][:, None] < 0.5, height - 1 - rows, rows)
         # One gather of rows, of the pictures or of their mirror images, is twice as fast as
         # choosing between whole pictures.
@@ -48,6 +53,16 @@ def of_slices(seed: int):
         return {**inputs, "image": tf.cast(bright, image.dtype)}, label
 
     return augment
+
+
+def _moved_ends(ends, up):
+    """Returns where intervals [n, 2] lie when all rows move up, in shares of the height."""
+    return tf.where(ends < 0, ends, tf.clip_by_value(ends - up, 0.0, 1.0))
+
+
+def _turned_ends(ends):
+    """Returns where intervals [n, 2] lie when the rows are turned over."""
+    return tf.where(ends < 0, ends, 1 - tf.reverse(ends, [1]))
 
 
 def of_turns(seed: int):

@@ -7,7 +7,8 @@ import numpy as np
 
 from tfpipe import leaks, manifests
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Survey, Task, placed
+from tfpipe.splits import placed
+from tfpipe.task import SPLITS, Survey, Task
 
 
 def classes(task: Task, abouts: list[dict], jobs) -> None:

@@ -3,7 +3,15 @@
 import numpy as np
 from sklearn import metrics
 
-from tfpipe import confidence_sections, gallery, grad_cam_sections, page, plots, value_sections
+from tfpipe import (
+    confidence_sections,
+    gallery,
+    grad_cam_sections,
+    page,
+    plots,
+    value_sections,
+    way_sections,
+)
 from tfpipe.facts import METRICS, Facts, title_of
 from tfpipe.page import Html, joined, tag
 from tfpipe.sections import MOST_ROWS, by_split, score
@@ -17,6 +25,7 @@ def titled(known: Facts):
         *value_sections.titled(known),
         *confidence_sections.titled(known),
         ("Scores of whole layers", layers),
+        ("Ways of looking along photos", way_sections.ways),
         (f"Mistakes by what the {known.window} shows", gallery.by_kind),
         (f"The most wrong {known.window}s", gallery.gallery),
         (f"Where it looked in {known.window}s", grad_cam_sections.looked_at),

@@ -34,6 +34,7 @@ from tfpipe import (
     inputs,
     jobs,
     naive,
+    parsing,
     quantities,
     scores,
     tables,
@@ -154,7 +155,7 @@ class _Parts:
         if grey not in self.made:
             data, spec = self.data, self.spec
             if grey:
-                data = replace(data, manifest=inputs.without_colours(data.manifest))
+                data = replace(data, manifest=parsing.without_colours(data.manifest))
                 spec = replace(spec, image_shape=tuple(data.manifest["image_shape"]))
                 spec = folds.known(data, spec)
             self.made[grey] = folds.of(data, spec, self.count) if self.count else [(data, spec)]

@@ -5,7 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpipe import balance, inputs, schedules
+from tfpipe.errors import UserError
 from tfpipe.models import reconstructs, transfer
+from tfpipe.models.intervals import locates
 from tfpipe.settings import Data, Settings
 from tfpipe.task import choose
 
@@ -30,6 +32,11 @@ def prepare(model: keras.Model, data: Data, *, settings: Settings, begun: int = 
     choose(settings.optimizer, OPTIMIZERS, noun="optimizer")
     choose(settings.schedule, schedules.SCHEDULES, noun="schedule")
     choose(settings.loss, LOSSES, noun="loss")
+    if locates(model) and not data.manifest.get("interval"):
+        raise UserError(
+            "This model learns where in a picture something begins and ends, which these records "
+            "do not tell. Take another model, or pack again records that an older tfpipe packed."
+        )
     steps = steps_of(model, data, settings)
     opened = stages_open(model, settings, begun)
     transfer.open_stages(model, opened)
@@ -93,6 +100,7 @@ def targets_of(model: keras.Model, data: Data, settings: Settings):
 
     def target(x, label):
         features = {name: x[name] for name in names}
+        label = {"label": label, "interval": x["interval"]} if locates(model) else label
         return (
             (features, label) if weights is None else (features, label, tf.gather(weights, label))
         )

@@ -1,6 +1,7 @@
 """Contact sheets: of each class the pictures that a model is surest and least sure of."""
 
 import heapq
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from tfpipe import files, pictures, visible
 
 MOST, ACROSS = 24, 8  # pictures of a kind, and in a row
 SIDE, GAP, LINE = 128, 6, 16  # px: of a picture, between pictures, of a line of text
+KINDS = ("surest", "least sure")
 INK, PAPER = (51, 66, 77), 255
 
 
@@ -36,6 +38,7 @@ class Sheets:
     def __init__(self, classes: tuple[str, ...]):
         self.classes = classes
         self._kept: dict[tuple[str, str], list[Shown]] = {}
+        self._new: set[str] = set()
 
     def add(self, names: list[str], images: np.ndarray, probabilities: np.ndarray) -> None:
         """Takes in pictures.
@@ -49,11 +52,44 @@ class Sheets:
         for i, label in enumerate(said):
             sure = float(probabilities[i, label])
             for kind, rank in (("surest", sure), ("least sure", -sure)):
-                heap = self._kept.setdefault((self.classes[label], kind), [])
-                if len(heap) < MOST or rank > heap[0].rank:
-                    push = heapq.heappush if len(heap) < MOST else heapq.heappushpop
-                    # A copy, that a batch's memory may go when one of its pictures stays.
-                    push(heap, Shown(rank, names[i], sure, images[i].copy()))
+                if self._offer(label, kind, Shown(rank, names[i], sure, images[i])):
+                    self._new.add(names[i])
+
+    def _offer(self, label: int, kind: str, one: Shown) -> bool:
+        """Takes a picture in if it is among the first of its kind, and returns whether it is."""
+        heap = self._kept.setdefault((self.classes[label], kind), [])
+        if len(heap) >= MOST and one.rank <= heap[0].rank:
+            return False
+        push = heapq.heappush if len(heap) < MOST else heapq.heappushpop
+        # A copy, that a batch's memory may go when one of its pictures stays.
+        push(heap, one._replace(image=one.image.copy()))
+        return True
+
+    def taken(self) -> dict[str, np.ndarray]:
+        """Returns what `again` needs of the pictures taken in since the last call, as arrays."""
+        new = [
+            (self.classes.index(name), KINDS.index(kind), one)
+            for (name, kind), heap in self._kept.items()
+            for one in heap
+            if one.name in self._new
+        ]
+        self._new = set()
+        if not new:
+            return {}
+        return {
+            "places": np.array([place for *place, _ in new]),
+            "names": np.array([one.name for *_, one in new]),
+            "probabilities": np.array([one.probability for *_, one in new]),
+            "images": np.stack([one.image for *_, one in new]),
+        }
+
+    def again(self, taken: Mapping[str, np.ndarray]) -> None:
+        """Takes in what `taken` gave to an earlier run."""
+        for i, (label, kind) in enumerate(taken["places"] if len(taken) else ()):
+            sure = float(taken["probabilities"][i])
+            rank = sure if KINDS[kind] == "surest" else -sure
+            shown = Shown(rank, str(taken["names"][i]), sure, taken["images"][i])
+            self._offer(int(label), KINDS[kind], shown)
 
     def write(self, folder: Path) -> list[Path]:
         """Writes a PNG for each class that was named, and returns their paths."""
@@ -61,7 +97,7 @@ class Sheets:
         for number, name in enumerate(self.classes):
             if (name, "surest") not in self._kept:
                 continue
-            rows = [self._rows(name, kind) for kind in ("surest", "least sure")]
+            rows = [self._rows(name, kind) for kind in KINDS]
             path = folder / f"{number:02d}-{_safe(name)}.png"
             pictures.write_png(np.concatenate(rows), path)
             written.append(path)

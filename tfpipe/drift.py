@@ -133,6 +133,20 @@ class Watch:
                 self._groups += int((names[1:] != names[:-1]).sum() + (names[0] != self._last))
                 self._last = str(names[-1])
 
+    def told(self) -> dict[str, Any]:
+        """Returns what was added up, for `add` and for JSON."""
+        with self._lock:
+            counts = {name: own.tolist() for name, own in self._counts.items()}
+            return {"counts": counts, "sums": dict(self._sums), "groups": self._groups}
+
+    def add(self, told: dict[str, Any]) -> None:
+        """Adds what another has added up, of other groups."""
+        with self._lock:
+            for name, counts in told["counts"].items():
+                self._counts[name] += counts
+                self._sums[name] += told["sums"][name]
+            self._groups, self._last = self._groups + told["groups"], None
+
     def findings(self) -> list[Finding]:
         """Returns what has left the training split, the farthest first."""
         with self._lock:

@@ -1,10 +1,8 @@
 """Thresholds from the validation split, scores from the test split, each looked at once."""
 
 import logging
-import operator
 from collections import Counter
 from collections.abc import Callable
-from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +14,14 @@ from tfpipe import (
     abstention,
     answering,
     calibration,
-    decided,
     descriptions,
     export,
     inputs,
+    judging,
     quantities,
     reconstructions,
     scores,
+    ways,
 )
 from tfpipe.errors import UserError
 from tfpipe.models import reconstructs
@@ -31,7 +30,6 @@ from tfpipe.settings import Data
 from tfpipe.task import SPLITS, Classify, Task
 
 LOG = logging.getLogger("tfpipe")
-SURE = 0.95  # findings at or above the "confident" threshold are right this often
 
 
 class Evaluation(NamedTuple):
@@ -45,6 +43,8 @@ class Evaluation(NamedTuple):
         p_<class>, or an autoencoder's error and error_of_mean_picture.
       false_kinds: what the false findings on the test files lie on, and how many.
       calibration: a classifier's, split -> error.
+      way: how whole files are looked at best, see `ways`; "" where they are not looked at.
+      ways: way -> its thresholds and its scores of whole files, by split.
       abstention: of a classifier, the least precision asked for, what each class needs for it
         (chosen on the validation split), and what that gave on the test split.
     """
@@ -56,6 +56,8 @@ class Evaluation(NamedTuple):
     false_kinds: dict[str, int]
     calibration: dict[str, float] | None = None
     abstention: dict[str, Any] | None = None
+    way: str = ""
+    ways: dict[str, dict[str, Any]] = {}
 
 
 def calibrate(data: Data, model: keras.Model) -> calibration.Fit:
@@ -93,14 +95,17 @@ def evaluate(
     if reconstructs(model):
         return _of_autoencoder(data, model)
     classify = _classifier(model)
-    seen = _seen(task, raw, data, classify, options=options, progress=progress)
+    judged = judging.judged(
+        task, raw, data, _ways(task, model, classify), options=options, progress=progress
+    )
+    way, best = judging.best(task, judged)
     thresholds, told, by_class, errors, abstained = {}, {}, {}, {}, {}
     frames, found, needed = [], None, None
     for split in ("validation", "test"):
         labels, likely = _said(data, split, classify)
         known = labels >= 0
         if split == "validation":
-            thresholds = _thresholds(task, seen[split], labels[known], likely[known])
+            thresholds = _thresholds(task, best, labels[known], likely[known])
             least = abstention.MIN_PRECISION
             needed = abstention.thresholds(labels[known], likely[known], min_precision=least)
             needed_told = abstention.as_card(needed, classes=task.classes)
@@ -109,7 +114,7 @@ def evaluate(
         said = scores.said(likely, thresholds=thresholds)
         told[split] = scores.of_classes(labels[known], likely[known], thresholds=thresholds)
         by_class[split] = scores.by_class(labels[known], said[known], classes=task.classes)
-        found = _judged(task, seen[split], thresholds)
+        found = best.found[split] if best else None
         told[split] |= found.scores if found else {}
         frame = descriptions.described(data, split, labels)
         apart = frame[task.apart].to_numpy()[known] == 1 if task.apart else None
@@ -123,7 +128,10 @@ def evaluate(
     }
     kinds = dict(Counter(found.false_kinds)) if found else {}
     every = pd.concat(frames, ignore_index=True)
-    return Evaluation(thresholds, told, by_class, every, kinds, errors, abstained)
+    about = {name: one.told() for name, one in judged.items()} if best else {}
+    return Evaluation(
+        thresholds, told, by_class, every, kinds, errors, abstained, way if best else "", about
+    )
 
 
 def _of_autoencoder(data: Data, model: keras.Model) -> Evaluation:
@@ -154,72 +162,28 @@ def _classifier(model: keras.Model) -> Classify:
     return classify
 
 
-def _seen(task, raw: Path, data, classify, *, options, progress) -> dict[str, list]:
-    """Returns (source, its row of the task's table, what was seen) of every file, by split."""
-    seen: dict[str, list] = {"validation": [], "test": []}
-    if task.judge is None:
-        return seen
-    sources = {source.name: source for source in decided.surveyed(task, raw, options).sources}
-    rows = rows_of(task, data)
-    names = [(s, name) for s in seen for name in data.manifest["sources"][s]]
-    for i, (split, name) in enumerate(names):
-        progress(i, len(names))
-        if name not in data.manifest["bad"]:
-            looked = task.look(sources[name], classify, options)
-            seen[split].append((sources[name], rows.get(name, {}), looked))
-    progress(len(names), len(names))
-    return seen
+def _ways(task: Task, model: keras.Model, classify: Classify) -> dict[str, Classify]:
+    return ways.of(model) if task.slides else {ways.PLAIN: classify}
 
 
-def rows_of(task: Task, data: Data) -> dict[str, dict[str, Any]]:
-    """Returns source -> its row of the task's table of sources, where it has one."""
-    if task.table is None:
-        return {}
-    table = pd.read_csv(data.folder / f"{task.table}.csv", keep_default_na=False)
-    return {row[table.columns[0]]: row for row in table.to_dict("records")}
+def _thresholds(task: Task, best, labels: np.ndarray, likely: np.ndarray) -> dict[str, float]:
+    """Returns two classes' thresholds: those that serve best in whole files, where these are known.
 
-
-def _judged(task: Task, seen: list, thresholds: dict[str, float]):
-    """Returns the sum of what is found and missed in some files; None where no truth is known."""
-    counts = [
-        task.judge(source, row, task.answer(looked, thresholds)) for source, row, looked in seen
-    ]
-    counts = [count for count in counts if count is not None]
-    return reduce(operator.add, counts) if counts else None
-
-
-def _thresholds(task: Task, seen: list, labels: np.ndarray, likely: np.ndarray) -> dict[str, float]:
-    """Returns two classes' decision threshold that serves users best, and that of sure findings.
-
-    What counts is what is found in whole files, so that is what the decision is chosen by; of
-    equally good thresholds the middle one. Findings at or above "confident" were right at least 95
-    times of 100 on the validation files, and more likely than not; it is 1 where too few were.
     Where no file can be judged, the decision is by the F1 of labelled examples.
 
     Args:
       task: the question.
-      seen: the validation files, see `_seen`.
+      best: what was judged in the best way; None where no file has a known truth.
       labels: [n] int, of the validation split's labelled examples.
       likely: [n, classes] float, their probabilities.
     """
-    if len(task.classes) != 2:
-        return {}
-    grid = np.round(np.linspace(0.05, 0.95, 19), 3)
-    found = [_judged(task, seen, {"decision": t, "confident": 1.0}) for t in grid]
-    if found[0] is None:
-        if task.judge:
-            LOG.warning(
-                "No validation file has a known truth, so single examples choose the threshold."
-            )
-        return scores.thresholds(labels, likely) | {"confident": 1.0}
-    values = np.nan_to_num([one.scores[task.judged_by] for one in found], nan=-1.0)
-    best = np.flatnonzero(values >= values.max() - 1e-9)
-    decision = float(grid[best[len(best) // 2]])
-    right = np.array([one.precision for one in found])
-    sure = [
-        t for t, share in zip(grid, right, strict=True) if share >= SURE and t >= max(decision, 0.5)
-    ]
-    return {"decision": decision, "confident": float(sure[0]) if sure else 1.0}
+    if best or len(task.classes) != 2:
+        return best.thresholds if best else {}
+    if task.judge:
+        LOG.warning(
+            "No validation file has a known truth, so single examples choose the threshold."
+        )
+    return scores.thresholds(labels, likely) | {"confident": 1.0}
 
 
 def _said(data: Data, split: str, classify: Classify) -> tuple[np.ndarray, np.ndarray]:

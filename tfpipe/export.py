@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfpipe.models import reconstructs
+from tfpipe.models.intervals import with_interval
 from tfpipe.models.parts import Spec
 
 Features = dict[str, tf.Tensor]
@@ -71,12 +72,12 @@ def squared_errors(target: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
 
 
 def _classified(model: keras.Model, spec: Spec) -> Answer:
-    classes = tf.constant(spec.classes)
+    classes, whole = tf.constant(spec.classes), with_interval(model)
 
     def answer(features: Features) -> dict[str, tf.Tensor]:
-        probabilities = model(features, training=False)
-        return {
-            "probabilities": probabilities,
+        said = whole(features, training=False)
+        probabilities = said["probabilities"]
+        return said | {
             "label": tf.argmax(probabilities, axis=-1),
             "classes": tf.tile(classes[None], [tf.shape(probabilities)[0], 1]),
         }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfpipe import augmentation
+from tfpipe import augmentation, parsing
 from tfpipe.balance import HARD_SHARE, Drawing, shares
 from tfpipe.errors import UserError
 
@@ -45,7 +45,7 @@ def batches(
     dataset = _records(folder, part, manifest=manifest)
     if labelled and not all_labelled(manifest, part.splits):
         dataset = dataset.filter(lambda record: _label(record) >= 0)
-    parse = _parser(manifest)
+    parse = parsing.parser(manifest)
     dataset = dataset.batch(batch_size).map(parse, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     return dataset.with_options(_options())
 
@@ -66,7 +66,9 @@ def training_batches(
       skip: batches left out at the beginning; those after are what they would have been.
 
     Returns:
-      Endless batches as `batches` gives them.
+      Endless batches as `batches` gives them, and with "interval" [batch, 2] float32 beside the
+      pictures where the records tell it: first and one-past-last row of what is looked for, in
+      shares of the height; -1 where there is none.
     """
     counts = class_counts(folder, part, manifest=manifest)
     if drawing.samples:
@@ -78,7 +80,7 @@ def training_batches(
         most = min(size(part, manifest=manifest), 20_000)
         dataset = dataset.cache().shuffle(most, seed=drawing.seed).repeat()
     dataset = dataset.batch(drawing.batch_size).skip(skip)
-    dataset = dataset.map(_parser(manifest), tf.data.AUTOTUNE)
+    dataset = dataset.map(parsing.parser(manifest, intervals=True), tf.data.AUTOTUNE)
     if drawing.augmentation != "none":
         kind = manifest.get("augmentation") or drawing.augmentation
         change = augmentation.KINDS[kind](drawing.seed)
@@ -188,56 +190,6 @@ def _where(dataset: tf.data.Dataset, chosen: np.ndarray) -> tf.data.Dataset:
     """Returns the elements of a dataset that are chosen, [elements] bool."""
     kept = tf.constant(chosen)
     return dataset.enumerate().filter(lambda i, _: kept[i]).map(lambda _, record: record)
-
-
-def without_colours(manifest: dict) -> dict:
-    """Returns the manifest of the same records, whose pictures are then read as grey ones.
-
-    Raises:
-      UserError: they have no colours.
-    """
-    height, width, channels = manifest["image_shape"]
-    if channels != 3:
-        raise UserError(
-            f"The pictures of {manifest['task']} have {channels} channels, not 3 colours, so there "
-            "are none to take away."
-        )
-    return manifest | {"image_shape": [height, width, 1], "stored_shape": [height, width, 3]}
-
-
-def stored_shape(manifest: dict) -> tuple[int, int, int]:
-    """Returns the shape of the pictures in the records, which may be read as grey ones."""
-    return tuple(manifest.get("stored_shape", manifest["image_shape"]))
-
-
-def _parser(manifest: dict):
-    """Returns a function from serialized records [batch] to a batch."""
-    shape, dtype = stored_shape(manifest), tf.as_dtype(manifest["image_dtype"])
-    columns = len(manifest["columns"])
-    wanted = {
-        "image": tf.io.FixedLenFeature((), tf.string),
-        "label": tf.io.FixedLenFeature((), tf.int64),
-    }
-    if columns:
-        wanted["columns"] = tf.io.FixedLenFeature((columns,), tf.float32)
-    is_raw = manifest["image_encoding"] == "bytes"
-
-    def picture(encoded):
-        return tf.io.decode_png(encoded, channels=shape[-1], dtype=dtype)
-
-    def parse(records):
-        fields = tf.io.parse_example(records, wanted)
-        if is_raw:
-            image = tf.reshape(tf.io.decode_raw(fields["image"], dtype), (-1, *shape))
-        else:
-            image = tf.map_fn(picture, fields["image"], fn_output_signature=dtype)
-            image = tf.ensure_shape(image, (None, *shape))
-        if "stored_shape" in manifest:
-            image = tf.image.rgb_to_grayscale(image)
-        inputs = {"image": image} | ({"columns": fields["columns"]} if columns else {})
-        return inputs, fields["label"]
-
-    return parse
 
 
 def _label(record):

@@ -18,7 +18,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpipe import augmentation, compiling, inputs, reconstructions, scores, scoring, training
+from tfpipe import (
+    augmentation,
+    compiling,
+    inputs,
+    parsing,
+    reconstructions,
+    scores,
+    scoring,
+    training,
+)
 from tfpipe.models import reconstructs
 from tfpipe.reconstructions import UNLABELLED
 from tfpipe.settings import Data, Settings
@@ -111,7 +120,7 @@ def _turned(record: bytes, way: int, manifest: dict[str, Any]) -> bytes:
         return record
     example = tf.train.Example.FromString(record)
     encoded = example.features.feature["image"].bytes_list.value
-    shape, dtype = inputs.stored_shape(manifest), manifest["image_dtype"]
+    shape, dtype = parsing.stored_shape(manifest), manifest["image_dtype"]
     is_raw = manifest["image_encoding"] == "bytes"
     image = (
         np.frombuffer(encoded[0], dtype)

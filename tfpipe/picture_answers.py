@@ -1,6 +1,6 @@
 """New pictures to a table, each answered for itself; memory does not grow with their number."""
 
-import contextlib
+import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 
 from tfpipe import (
-    answering,
+    answerers,
     drift,
     exchange,
     facts,
+    files,
     pictures,
     prevalence,
     quantities,
-    saved,
+    resuming,
     shallow_versions,
     table_files,
     tables,
@@ -26,12 +27,10 @@ from tfpipe.certainty import Certainty, Wanted
 from tfpipe.contact_sheets import Sheets
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
-from tfpipe.predict import Predicted, check_kind, drifted
-from tfpipe.task import Reading, Source, Task
+from tfpipe.predict import Predicted, check_kind, drifted, plan_of
+from tfpipe.task import Example, Reading, Source, Task
 
 MOST_ROWS = 2048  # of a piece of the table
-
-
 WANTED = Wanted()
 KINDS = ("classifier", shallow_versions.KIND)
 
@@ -49,7 +48,8 @@ def predict(
 ) -> Predicted:
     """Names each new picture's class, counts the classes, and shows some of each.
 
-    A source that cannot be read is named, and the others are answered all the same.
+    A source that cannot be read is named, and the others are answered all the same. What is said of
+    a source is kept as soon as it is whole: killed, the same call goes on with those that are left.
 
     Args:
       task: the question; its pictures are answered one by one.
@@ -70,109 +70,119 @@ def predict(
         be read, or the version is of an autoencoder.
     """
     check_kind(version, kinds=KINDS)
-    loaded = _loaded(version, wanted)
-    classes, columns = tuple(loaded.card["classes"]), _columns(loaded.card)
+    loaded = answerers.opened(version, embeds=wanted.embedding)
+    classes, columns = tuple(loaded.card["classes"]), answerers.columns_of(loaded.card)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
     options = options_of(task, [*trained, *settings])
     survey = task.survey_new(paths, table, options)
     found = survey.columns or task.columns
-    order = _order(columns, found, needed="columns" in loaded.card["inputs"])
+    order = answerers.order(columns, found, needed="columns" in loaded.card["inputs"])
     known = facts.predictions(version, {})
     judge = Certainty(known, classes, wanted)
     task = replace(task, classes=classes, columns=found)
-    sheets, bad, overlays, watch = Sheets(classes), {}, [], drift.Watch(loaded.card)
-    named, said = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
-    with _writing(task, out) as write:
-        for i, (source, reading) in enumerate(_read_ahead(task, survey.sources, options)):
+    if out.suffix.lower() not in task.writers:
+        table_files.check(out)
+    plan = plan_of(loaded.card, options, survey) | {"wanted": wanted, "out": out.suffix}
+    sheets, bad = Sheets(classes), {}
+    with resuming.keeping(out, plan) as kept:
+        done = [source for source in survey.sources if kept.told(source) is not None]
+        for source in done:
+            with np.load(kept.path(source, ".npz"), allow_pickle=False) as taken:
+                sheets.again(taken)
+        left = [source for source in survey.sources if kept.told(source) is None]
+        for i, (source, reading) in enumerate(_read_ahead(task, left, options), len(done)):
             progress(i, len(survey.sources))
             if isinstance(reading, UserError):
                 bad[source.name] = str(reading)
                 continue
-            drawn = []
-            for examples in _pieces(reading):
-                images = np.stack([example.image for example in examples])
-                numbers = np.stack([example.columns for example in examples])[:, order]
-                likely = loaded.classify(images, numbers)
-                groups = [example.group for example in examples]
-                watch.update(images, columns=numbers, probabilities=likely, groups=groups)
-                told = pd.DataFrame([_about(example) for example in examples])
-                told = pd.concat([told, judge.told(likely)], axis=1)
-                told = quantities.with_expected(told, task, likely)
-                if wanted.embedding:
-                    told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
-                write(told, images)
-                drawn.append(told)
-                sheets.add([example.key for example in examples], images, likely)
-                named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
-                said += prevalence.told(judge.said(likely), classes=len(classes))
-            overlays += _drawn(task, source, drawn, out, options=options)
+            watch = drift.Watch(loaded.card)
+            rows, named, said = 0, np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
+            with table_files.writing(kept.path(source, ".parquet")) as write:
+                for begin in range(0, len(reading.examples), MOST_ROWS):
+                    examples = reading.examples[begin : begin + MOST_ROWS]
+                    told, images, likely = _told(
+                        task, loaded, judge, examples, order=order, watch=watch
+                    )
+                    write(_as_written(task, told, images, out))
+                    sheets.add([example.key for example in examples], images, likely)
+                    rows += len(examples)
+                    named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
+                    said += prevalence.told(judge.said(likely), classes=len(classes))
+            picture = _drawn(task, source, kept.rows(source), out, options=options)
+            file = io.BytesIO()
+            np.savez(file, **sheets.taken())
+            files.replace(kept.path(source, ".npz"), file.getvalue())
+            counts = {"rows": rows, "named": named.tolist(), "said": said.tolist()}
+            counts |= {"overlay": picture and str(picture), "drift": watch.told()}
+            kept.add(source, counts)
         progress(len(survey.sources), len(survey.sources))
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
-        if not named.any():  # the headings all the same
-            nothing = pd.DataFrame(columns=["key", "group", *task.metadata])
-            none = judge.told(np.zeros((0, len(classes)), np.float32))
-            write(pd.concat([nothing, none], axis=1), np.zeros((0, *task.image_shape)))
-    beside = out.with_suffix("")
-    counted = judge.counted(named, said)
-    tables.write_csv(counted, beside / "counts.csv")
-    notes, more = drifted(survey.notes, watch)
-    more |= {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
-    shown = [*sheets.write(beside), *overlays]
-    return Predicted(int(said.sum()), len(survey.sources) - len(bad), bad, notes, shown, more)
+        good = [source for source in survey.sources if source.name not in bad]
+        told = [kept.told(source) for source in good]
+        # The headings all the same where there is no picture.
+        nothing = pd.DataFrame(columns=["key", "group", *task.metadata])
+        nothing = pd.concat([nothing, judge.told(np.zeros((0, len(classes)), np.float32))], axis=1)
+        no_images = np.zeros((0, *task.image_shape))
+        frames = (frame for source in good for frame in kept.rows(source))
+        if not any(one["rows"] for one in told):
+            frames = iter([_as_written(task, nothing, no_images, out)])
+        _write(task, frames, out)
+        named = np.sum([one["named"] for one in told], axis=0)
+        said = np.sum([one["said"] for one in told], axis=0)
+        beside = out.with_suffix("")
+        counted = judge.counted(named, said)
+        tables.write_csv(counted, beside / "counts.csv")
+        notes, more = drifted(survey.notes, loaded.card, (one["drift"] for one in told))
+        more |= {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
+        more |= {"kept_from_before": len(done)} if done else {}
+        overlays = [Path(one["overlay"]) for one in told if one["overlay"]]
+        shown = [*sheets.write(beside), *overlays]
+    return Predicted(int(said.sum()), len(good), bad, notes, shown, more)
 
 
-@contextlib.contextmanager
-def _writing(task: Task, out: Path) -> Iterator[exchange.Write]:
-    """Gives a function that takes rows and their pictures, for whatever kind of table."""
+def _told(
+    task: Task,
+    loaded,
+    judge: Certainty,
+    examples: list[Example],
+    *,
+    order: list[int],
+    watch: drift.Watch,
+):
+    """Returns the rows of some examples, their images, and their probabilities [n, classes]."""
+    images = np.stack([example.image for example in examples])
+    numbers = np.stack([example.columns for example in examples])[:, order]
+    likely = loaded.classify(images, numbers)
+    groups = [example.group for example in examples]
+    watch.update(images, columns=numbers, probabilities=likely, groups=groups)
+    told = pd.DataFrame([_about(example) for example in examples])
+    told = pd.concat([told, judge.told(likely)], axis=1)
+    told = quantities.with_expected(told, task, likely)
+    if judge.wanted.embedding:
+        told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
+    return told, images, likely
+
+
+def _as_written(task: Task, told: pd.DataFrame, images: np.ndarray, out: Path) -> pd.DataFrame:
+    """Returns rows as the table will have them."""
+    if out.suffix.lower() in task.writers:
+        return exchange.with_pictures(told, images, out)
+    return told
+
+
+def _write(task: Task, frames: Iterator[pd.DataFrame], out: Path) -> None:
     foreign = task.writers.get(out.suffix.lower())
     if foreign:
-        with exchange.writing(out, foreign) as write:
-            yield write
-    else:
-        with table_files.writing(out) as write:
-            yield lambda frame, images: write(frame)
-
-
-class _Trees:
-    """Boosted trees, asked as a network is."""
-
-    def __init__(self, version: Path):
-        self._trees = shallow_versions.Loaded(version)
-        self.card = self._trees.card
-
-    def classify(self, images: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Returns probabilities [n, classes] of columns [n, columns]; pictures are left aside."""
-        return self._trees.classify(columns)
-
-
-def _loaded(version: Path, wanted: Wanted):
-    if saved.read_card(version)["kind"] != shallow_versions.KIND:
-        return answering.Loaded(version)
-    if wanted.embedding:
-        raise UserError(f"{version} is of trees, which have no embedding. Leave out --embedding.")
-    return _Trees(version)
-
-
-def _columns(card: dict) -> tuple[str, ...]:
-    return tuple(
-        card["columns"] if card["kind"] == shallow_versions.KIND else card["spec"]["columns"]
-    )
-
-
-def _order(columns: tuple[str, ...], found: tuple[str, ...], *, needed: bool) -> list[int]:
-    """Returns where the model's columns stand among those that were found."""
-    lacking = [name for name in columns if name not in found]
-    if lacking and needed:
-        raise UserError(
-            f"The model reads the columns {', '.join(lacking)}, which the new files do not have. "
-            "Export them again with these, or predict with a model of pictures only."
-        )
-    return [found.index(name) for name in columns if name in found]
+        foreign(pd.concat(frames, ignore_index=True), out)
+        return
+    with table_files.writing(out) as write:
+        for frame in frames:
+            write(frame)
 
 
 def _read_ahead(
-    task: Task, sources: tuple[Source, ...], options
+    task: Task, sources: list[Source], options
 ) -> Iterator[tuple[Source, Reading | UserError]]:
     """Gives each source and what reading it gave, while the next one is being read."""
 
@@ -193,25 +203,21 @@ def _read_ahead(
             yield waiting[0], waiting[1].result()
 
 
-def _drawn(task: Task, source: Source, told: list[pd.DataFrame], out: Path, *, options):
-    """Returns the path of a source's own picture with the answers in it, written; [] for none."""
-    if task.mark is None or not told:
-        return []
+def _drawn(task: Task, source: Source, frames: Iterator[pd.DataFrame], out: Path, *, options):
+    """Returns the path of a source's own picture with the answers in it, written; None for none."""
+    told = list(frames) if task.mark else []
+    if not told:
+        return None
     picture = task.mark(source, pd.concat(told, ignore_index=True), options)
     if picture is None:
-        return []
+        return None
     # Its folders go into the name: those of two nights may hold files of the same name.
     path = out.with_suffix("") / f"{source.name.replace('/', '_')}.png"
     pictures.write_png(picture, path)
-    return [path]
+    return path
 
 
-def _pieces(reading: Reading):
-    for begin in range(0, len(reading.examples), MOST_ROWS):
-        yield reading.examples[begin : begin + MOST_ROWS]
-
-
-def _about(example) -> dict:
+def _about(example: Example) -> dict:
     return {"key": example.key, "group": example.group, **example.metadata}
 
 

@@ -160,6 +160,8 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         "apart": run.task.apart,
         **manifests.for_card(data.manifest),
         "thresholds": known.thresholds,
+        "way": known.way,
+        "ways": known.ways,
         "scores": known.scores,
         "by_class": known.by_class,
         "calibration": fitted and fitted._asdict() | {"error": known.calibration},

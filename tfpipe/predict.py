@@ -1,17 +1,22 @@
 """New raw files to tables and overlays."""
 
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from tfpipe import answering, drift, pictures, saved, tables
+from tfpipe import answering, drift, files, pictures, resuming, saved, table_files, ways
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
-from tfpipe.task import Classify, Task
+from tfpipe.task import Classify, Source, Survey, Task
+
+ROWS = 20_000  # of a piece of a table
+SEEN_AT_ONCE = 256  # windows of a long picture, cut out to be watched
 
 
 class Predicted(NamedTuple):
@@ -42,20 +47,24 @@ def predict(
     out: Path,
     table: Path | None = None,
     windows: Path | None = None,
+    way: str | None = None,
     settings: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predicted:
     """Answers a task's question for new raw files, one at a time.
 
-    A file that cannot be read is named and the others are answered all the same.
+    A file that cannot be read is named and the others are answered all the same. What is said of a
+    file is kept as soon as it is: killed, the same call goes on with the files that are left.
 
     Args:
       task: the question.
       version: folder of a saved version.
       paths: raw files, or folders of them.
-      out: the table of answers, CSV; overlays go to the folder beside it with the same stem.
+      out: the table of answers, .csv or .parquet; overlays go to the folder beside it with the
+        same stem.
       table: what is known of the files, such as photos.csv.
       windows: a table of every picture the model was shown, if wanted.
+      way: how windows of long pictures are looked at, one of `ways.WAYS`; None for the card's.
       settings: task options as name=value, over those that the version was trained with.
       progress: told (files done, files in all).
 
@@ -70,38 +79,64 @@ def predict(
     loaded = answering.Loaded(version)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
     options = options_of(task, [*trained, *settings])
+    classify = ways.asked(loaded, way) if task.slides else loaded.classify
     thresholds = loaded.card["thresholds"]
+    if way:
+        thresholds = loaded.card.get("ways", {}).get(way, loaded.card)["thresholds"]
     survey = task.survey_new(paths, table, options)
     names = Counter(source.name for source in survey.sources)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise UserError(f"Two files are called {twice[0]}. Predict them one run after the other.")
-    rows, shown, bad, overlays = [], [], {}, []
-    watch = drift.Watch(loaded.card)
-    for i, source in enumerate(survey.sources):
-        progress(i, len(survey.sources))
-        try:
-            seen = task.look(source, _watched(loaded.classify, watch, source.name), options)
-        except UserError as error:
-            bad[source.name] = str(error)
-            continue
-        said = task.answer(seen, thresholds)
-        rows += said.rows
-        shown += said.windows if windows else []
-        overlays.append(out.with_suffix("") / f"{Path(source.name).name}.png")
-        pictures.write_png(task.draw(seen, thresholds), overlays[-1])
-    progress(len(survey.sources), len(survey.sources))
-    if len(bad) == len(survey.sources):
-        raise UserError(f"No file could be read: {' '.join(bad.values())}")
-    tables.write_csv(pd.DataFrame(rows, columns=list(task.answer_columns)), out)
-    if windows:
-        tables.write_csv(pd.DataFrame(shown), windows)
-    notes, more = drifted(survey.notes, watch)
-    return Predicted(len(rows), len(survey.sources) - len(bad), bad, notes, overlays, more)
+    for path in (out, windows) if windows else (out,):
+        table_files.check(path)
+    plan = plan_of(loaded.card, options, survey) | {"way": way, "windows": bool(windows)}
+    with resuming.keeping(out, plan) as kept:
+        before = sum(kept.told(source) is not None for source in survey.sources)
+        bad = {}
+        for i, source in enumerate(survey.sources):
+            progress(i, len(survey.sources))
+            if kept.told(source) is not None:
+                continue
+            watch = drift.Watch(loaded.card)
+            try:
+                seen = task.look(source, _watched(classify, watch, source.name), options)
+            except UserError as error:
+                bad[source.name] = str(error)
+                continue
+            said = task.answer(seen, thresholds)
+            pictures.write_png(task.draw(seen, thresholds), _overlay(out, source))
+            told = {"rows": said.rows, "windows": said.windows if windows else []}
+            kept.add(source, told | {"drift": watch.told()})
+        progress(len(survey.sources), len(survey.sources))
+        if len(bad) == len(survey.sources):
+            raise UserError(f"No file could be read: {' '.join(bad.values())}")
+        good = [source for source in survey.sources if source.name not in bad]
+        told = (kept.told(source) for source in good)
+        rows = _write(out, (one["rows"] for one in told), columns=task.answer_columns)
+        if windows:
+            told = (kept.told(source) for source in good)
+            _write(windows, (one["windows"] for one in told), columns=())
+        seen = (kept.told(source)["drift"] for source in good)
+        notes, more = drifted(survey.notes, loaded.card, seen)
+    overlays = [_overlay(out, source) for source in good]
+    more |= {"kept_from_before": before} if before else {}
+    return Predicted(rows, len(good), bad, notes, overlays, more)
 
 
-def drifted(notes: tuple[str, ...], watch: drift.Watch) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Returns a run's notes with what left the training split, and the same for programs."""
+def drifted(
+    notes: tuple[str, ...], card: dict[str, Any], seen: Iterable[dict[str, Any]]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Returns a run's notes with what left the training split, and the same for programs.
+
+    Args:
+      notes: of the run.
+      card: the version's.
+      seen: `drift.Watch.told` of each file.
+    """
+    watch = drift.Watch(card)
+    for one in seen:
+        watch.add(one)
     found = watch.findings()
     sentences = tuple(one.sentence for one in found)
     told = [{k: v for k, v in one._asdict().items() if k != "sentence"} for one in found]
@@ -111,13 +146,51 @@ def drifted(notes: tuple[str, ...], watch: drift.Watch) -> tuple[tuple[str, ...]
 def _watched(classify: Classify, watch: drift.Watch, name: str) -> Classify:
     """Returns a function that answers as `classify` does, while its pictures are watched."""
 
+    def see(images: np.ndarray, likely: np.ndarray, columns: np.ndarray | None = None) -> None:
+        watch.update(images, columns=columns, probabilities=likely, groups=[name] * len(images))
+
     def answered(images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         likely = classify(images, columns)
-        groups = [name] * len(images)
-        watch.update(images, columns=columns, probabilities=likely, groups=groups)
+        see(images, likely, columns)
         return likely
 
+    def along(pictures: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
+        said = classify.along(pictures, top_px)
+        rows = np.arange(watch.card["spec"]["image_shape"][0])
+        tops, likely = top_px[0], said["probabilities"][0]  # the others are its flips
+        for begin in range(0, len(tops), SEEN_AT_ONCE):
+            own = slice(begin, begin + SEEN_AT_ONCE)
+            see(pictures[0][tops[own, None] + rows], likely[own])
+        return said
+
+    if hasattr(classify, "along"):
+        answered.along = along
     return answered
+
+
+def plan_of(card: dict[str, Any], options: Any, survey: Survey) -> dict[str, Any]:
+    """Returns all that answers depend on but the files themselves, see `resuming.keeping`."""
+    tables = {str(path): files.sha256(path) for path in survey.tables}
+    return {"card": card, "options": asdict(options), "tables": tables}
+
+
+def _overlay(out: Path, source: Source) -> Path:
+    return out.with_suffix("") / f"{Path(source.name).name}.png"
+
+
+def _write(path: Path, pieces: Iterable[list[dict]], *, columns: tuple[str, ...]) -> int:
+    """Writes a table of the rows of each file, some files at a time; returns their number."""
+    count, waiting = 0, []
+    with table_files.writing(path) as write:
+        for rows in itertools.chain(pieces, [None]):
+            waiting += rows or []
+            is_last = rows is None
+            if len(waiting) >= ROWS or (is_last and (waiting or not count)):
+                frame = pd.DataFrame(waiting, columns=list(columns) or None)
+                nothing = [name for name in frame if frame[name].isna().all()]
+                write(frame.astype(dict.fromkeys(nothing, float)))  # as other pieces have numbers
+                count, waiting = count + len(waiting), []
+    return count
 
 
 def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> None:

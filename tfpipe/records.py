@@ -18,7 +18,8 @@ import pandas as pd
 import tfpipe
 from tfpipe import checks, decided, files, fingerprints, manifests, shards, tables, units
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Source, Task, placed
+from tfpipe.splits import placed
+from tfpipe.task import SPLITS, Source, Task
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
@@ -109,6 +110,7 @@ def pack(
             "image_encoding": shards.encoding(task),
             "columns": task.columns,
             "metadata": task.metadata,
+            "interval": task.interval,
             "augmentation": survey.augmentation,
             "counts": manifests.counts(task, abouts),
             "settled": any(source.split for source in survey.sources),

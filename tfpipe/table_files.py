@@ -28,12 +28,8 @@ def writing(path: Path) -> Iterator[Write]:
       UserError: another ending, or the folder cannot be written to or is full; an older file is
         then as it was, as it is after any other error.
     """
-    begin = _KINDS.get(path.suffix.lower())
-    if begin is None:
-        raise UserError(
-            f"{files.shown(path.name)} ends in {path.suffix or 'nothing'}, expected "
-            f"{' or '.join(_KINDS)}. Give --out another name."
-        )
+    check(path)
+    begin = _KINDS[path.suffix.lower()]
     beside = path.parent / f".{uuid.uuid4().hex}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +45,15 @@ def writing(path: Path) -> Iterator[Write]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def check(path: Path) -> None:
+    """Raises a UserError if no table can be written under a name of this ending."""
+    if path.suffix.lower() not in _KINDS:
+        raise UserError(
+            f"{files.shown(path.name)} ends in {path.suffix or 'nothing'}, expected "
+            f"{' or '.join(_KINDS)}. Give --out another name."
+        )
 
 
 @contextlib.contextmanager

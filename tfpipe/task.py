@@ -1,7 +1,6 @@
 """What a task is: a question asked of one kind of picture, as plain values and functions."""
 
 import difflib
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,10 +155,12 @@ class Task:
         Without it only single examples are scored.
       judged_by: the one of these scores that two classes' decision threshold maximises on
         validation; without `judge` that is the F1 of single examples.
+      judged_then: the one of these scores that is to be least where ways of looking are equally
+        good by `judged_by`, such as a depth error; "" for none.
       table: name of the table of sources that reading writes ("alignment"), or None.
       objective: the validation score that searches and early stopping maximise.
       writers: ending of a table of answers -> (frame, path) -> None, for tables that another
-        program imports; see `exchange.writing`.
+        program imports; see `exchange.with_pictures`.
       image_dtype: of the examples' images.
       even_exposure: whether camera settings vary, so that only contrast in a picture counts.
       augmentation: how training pictures are changed at random, one of `augmentation.KINDS`.
@@ -178,6 +179,12 @@ class Task:
         table that was published does, not by folds.
       quantity: what the classes' names are values of, such as "z", where they are numbers; then
         errors are told in them, and what is to be expected.
+      slides: whether `look` slides a window along long pictures. Then `classify` may have an
+        attribute `along`: (pictures [n, height, width, channels], first rows of windows [n,
+        windows]) -> "probabilities" [n, windows, classes], and perhaps "interval" [n, windows, 2].
+      interval: names of the int64 metadata fields that tell on which row of a picture the thing
+        looked for begins, and one past its last; -1 where there is none. () where nobody knows.
+        Pictures are then changed in training as slices are, or not at all.
       apart: the name of an int64 metadata field that is 1 for pictures that nobody could tell
         apart; they are counted, and scored by themselves as well. "" for none.
       spans: how a file's spans are reviewed, for tasks with `look`.
@@ -200,6 +207,7 @@ class Task:
     answer_columns: tuple[str, ...] = ()
     judge: Callable[[Source, dict[str, Any], Answer], Any] | None = None
     judged_by: str = ""
+    judged_then: str = ""
     columns: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
     table: str | None = None
@@ -217,22 +225,11 @@ class Task:
     compared: tuple[str, ...] = ()
     judged_by_splits: bool = False
     quantity: str = ""
+    slides: bool = False
+    interval: tuple[str, ...] = ()
     apart: str = ""
     spans: Reviewing | None = None
     decisions: str = NAME
-
-
-def split_of(group: str, *, fractions: tuple[float, float, float], salt: str = "") -> str:
-    """Returns the split of a group, by its name alone, so that new data never moves old."""
-    digest = hashlib.sha256(f"{salt}/{group}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    train, validation, _ = fractions
-    return SPLITS[0 if position < train else 1 if position < train + validation else 2]
-
-
-def placed(source: Source, *, fractions: tuple[float, float, float], salt: str = "") -> str:
-    """Returns the split of a source: the user's where there is one, else that of its group."""
-    return source.split or split_of(source.group, fractions=fractions, salt=salt)
 
 
 def raw_folder(task: Task, data: Path) -> Path:

@@ -25,6 +25,15 @@ from tuning.learning import dropout, sgd_or_nadam
 from tuning.search import Search
 
 
+def simple_cnn_interval(hp) -> dict:
+    """The Simple CNN's, and how much start and stop weigh against the class."""
+    return simple_cnn(hp) | {"interval_weight": hp.Choice("interval_weight", [0.3, 1.0, 3.0])}
+
+
+def simple_cnn_interval_quick(hp) -> dict:
+    return simple_cnn_quick(hp) | {"interval_weight": hp.Choice("interval_weight", [1.0, 3.0])}
+
+
 def enhanced_cnn(hp) -> dict:
     """The seed's space."""
     return {
@@ -80,6 +89,11 @@ def simple_cnn_2_quick(hp) -> dict:
 
 SEARCHES = {
     "simple-cnn": Search(space=simple_cnn, training=sgd_or_nadam, quick_space=simple_cnn_quick),
+    "simple-cnn-interval": Search(
+        space=simple_cnn_interval,
+        training=sgd_or_nadam,
+        quick_space=simple_cnn_interval_quick,
+    ),
     "simple-cnn-2": Search(
         space=simple_cnn_2, training=sgd_or_nadam, quick_space=simple_cnn_2_quick
     ),

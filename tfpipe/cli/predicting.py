@@ -19,6 +19,10 @@ def predict(
     version: parts.Version = None,
     photos_table: Annotated[Path | None, typer.Option(help="What is known of the files.")] = None,
     windows: Annotated[Path | None, typer.Option(help="Also write every window here.")] = None,
+    way: Annotated[
+        str | None,
+        typer.Option(help="How a window is slid along: scan, windows, intervals, scan-intervals."),
+    ] = None,
     min_precision: Annotated[
         float, typer.Option(min=0, max=1, help="Below it a picture's class is said to be unsure.")
     ] = 0.9,
@@ -34,6 +38,8 @@ def predict(
 ) -> None:
     """Answers the task's question for new raw files."""
     found = tasks.find(task)
+    if way and not found.slides:
+        raise UserError(f"{found.name} slides no window along its pictures. Leave out --way.")
     parts.start_tensorflow()
     from tfpipe import picture_answers, saved
     from tfpipe import predict as prediction
@@ -49,7 +55,7 @@ def predict(
         }
         if found.look:
             made = prediction.predict(
-                found, folder, files, table=photos_table, windows=windows, **told
+                found, folder, files, table=photos_table, windows=windows, way=way, **told
             )
         else:
             wanted = Wanted(min_precision, embedding, conformal)

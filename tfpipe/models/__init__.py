@@ -16,6 +16,7 @@ from tfpipe.models import (
     resnet,
     simple_cnn,
     simple_cnn_2,
+    simple_cnn_interval,
     transfer,
     vae,
 )
@@ -24,6 +25,7 @@ from tfpipe.models.parts import Spec
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "simple-cnn": simple_cnn.build,
     "simple-cnn-2": simple_cnn_2.build,
+    "simple-cnn-interval": simple_cnn_interval.build,
     "enhanced-cnn": enhanced_cnn.build,
     "resnet9": resnet.build_resnet9,
     "resnet18": resnet.build_resnet18,

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from tfpipe import answering, decided, evaluation, pictures, spans
+from tfpipe import answering, decided, judging, pictures, spans
 from tfpipe.errors import UserError
 from tfpipe.options import options_of
 from tfpipe.review import scores
@@ -31,7 +31,7 @@ class Strips:
         trained = [f"{name}={value}" for name, value in packed.card["options"].items()]
         self._options = options_of(task, trained)
         self._sources = decided.surveyed(task, raw, self._options).sources
-        self._rows = evaluation.rows_of(task, packed.data)
+        self._rows = judging.rows_of(task, packed.data)
         self._loaded = answering.Loaded(version)
         self._looked: OrderedDict[int, Strip] = OrderedDict()
         self._lock = threading.Lock()

@@ -8,7 +8,8 @@ import pandas as pd
 
 from tfpipe import files
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS, Source, Survey, split_of
+from tfpipe.splits import split_of
+from tfpipe.task import SPLITS, Source, Survey
 from tfpipe.tasks.image_folder import copies, listing, picture_tables, sizes
 from tfpipe.tasks.image_folder.listing import Listed
 from tfpipe.tasks.image_folder.options import Options, shape_of

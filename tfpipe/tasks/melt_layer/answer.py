@@ -23,6 +23,8 @@ class Seen(NamedTuple):
       top_px: [windows] int, first row of each window.
       probability: [windows] float, that it shows a layer, its four flips together.
       brightness: [height] float, row profile without trend.
+      ends_px: [windows, 2] float, where in the core its layer begins and ends, as a model that
+        tells it says; None for other models.
     """
 
     source: Source
@@ -32,6 +34,7 @@ class Seen(NamedTuple):
     top_px: np.ndarray
     probability: np.ndarray
     brightness: np.ndarray
+    ends_px: np.ndarray | None = None
 
 
 def look(source: Source, classify: Classify, options: Options) -> Seen:
@@ -39,7 +42,8 @@ def look(source: Source, classify: Classify, options: Options) -> Seen:
 
     Args:
       source: a photo as `survey` or `survey_new` found it.
-      classify: takes windows [n, 50, 200, 3] uint8, returns probabilities [n, 2].
+      classify: takes windows [n, 50, 200, 3] uint8, returns probabilities [n, 2]; or answers for
+        windows along the core itself, see `Task.slides`.
       options: the user's; `predict_stride_px` and `vote` are used here.
 
     Returns:
@@ -56,9 +60,12 @@ def look(source: Source, classify: Classify, options: Options) -> Seen:
     else:
         top_m, px_per_m = 0.0, core.WIDTH_PX / (options.core_width_mm / 1000)
     top_px = slices.tops(len(ice), stride_px=options.predict_stride_px)
-    probability = _voted(slices.windows(ice, top_px), classify, vote=options.vote)
+    said = _of_flips(ice, top_px, classify)
+    likely = said["probabilities"][..., 1]
+    ends_px = _ends_px(top_px, likely, said["interval"]) if "interval" in said else None
     brightness = alignment.profile(ice, px_per_m=px_per_m)
-    return Seen(source, ice, top_m, px_per_m, top_px, probability, brightness)
+    probability = _voted(likely, vote=options.vote)
+    return Seen(source, ice, top_m, px_per_m, top_px, probability, brightness, ends_px)
 
 
 def answer(seen: Seen, thresholds: dict[str, float]) -> Answer:
@@ -120,6 +127,14 @@ def draw(seen: Seen, thresholds: dict[str, float]) -> np.ndarray:
 
 
 def _layers(seen: Seen, thresholds: dict[str, float]) -> list[layers.Layer]:
+    if seen.ends_px is not None:
+        return layers.merge_intervals(
+            seen.top_px,
+            seen.probability,
+            seen.ends_px,
+            height_px=len(seen.ice),
+            threshold=thresholds["decision"],
+        )
     likely = layers.trace(seen.top_px, seen.probability, height_px=len(seen.ice))
     return layers.merge(likely, brightness=seen.brightness, threshold=thresholds["decision"])
 
@@ -133,18 +148,41 @@ def _depths_m(seen: Seen, top_px: int, bottom_px: int, *, known: bool) -> dict[s
     }
 
 
-def _voted(windows: np.ndarray, classify: Classify, *, vote: str) -> np.ndarray:
-    """Returns the probability [windows] of a layer, from the four flips of each window.
+def _of_flips(ice: np.ndarray, top_px: np.ndarray, classify: Classify) -> dict[str, np.ndarray]:
+    """Returns what is said of the windows of the core's four flips, each [4, windows, ...]."""
+    along = getattr(classify, "along", None) or slices.one_by_one(classify)
+    cores, tops = [], []
+    for rows, columns in FLIPS:
+        turned = ice[::-1] if rows else ice
+        cores.append(turned[:, ::-1] if columns else turned)
+        tops.append(len(ice) - slices.HEIGHT_PX - top_px if rows else top_px)
+    if not len(top_px):  # a core shorter than a window
+        return {"probabilities": np.zeros((len(FLIPS), 0, 2))}
+    return along(np.stack(cores), np.stack(tops))
+
+
+def _voted(likely: np.ndarray, *, vote: str) -> np.ndarray:
+    """Returns the probability [windows] of a layer, from those of its flips [4, windows].
 
     The deck's majority vote ("Most common prediction"; two against two is no majority) passes a
     threshold exactly where the second lowest of the four does, so that one is returned.
     """
-    flips = []
-    for rows, columns in FLIPS:
-        turned = windows[:, ::-1] if rows else windows
-        turned = turned[:, :, ::-1] if columns else turned
-        flips.append(classify(np.ascontiguousarray(turned))[:, 1])
-    return np.mean(flips, axis=0) if vote == "mean" else np.sort(flips, axis=0)[1]
+    return np.mean(likely, axis=0) if vote == "mean" else np.sort(likely, axis=0)[1]
+
+
+def _ends_px(top_px: np.ndarray, likely: np.ndarray, interval: np.ndarray) -> np.ndarray:
+    """Returns the rows [windows, 2] float at which layers begin and end, the flips together.
+
+    Args:
+      top_px: [windows] int.
+      likely: [4, windows] float; the surer a flip is, the more it counts.
+      interval: [4, windows, 2] float, in shares of the window's height, as each flip has it.
+    """
+    upright = [
+        1 - one[:, ::-1] if rows else one for (rows, _), one in zip(FLIPS, interval, strict=True)
+    ]
+    weights = np.broadcast_to(likely[..., None] + 1e-6, interval.shape)
+    return top_px[:, None] + slices.HEIGHT_PX * np.average(upright, axis=0, weights=weights)
 
 
 def judge(source: Source, row: dict, said: Answer) -> layers.Match | None:

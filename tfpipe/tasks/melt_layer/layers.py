@@ -38,11 +38,18 @@ def trace(top_px: np.ndarray, probability: np.ndarray, *, height_px: int) -> np.
       probability: [windows] float, that the window shows a layer.
       height_px: of the core.
     """
-    sums, counts = np.zeros(height_px + 1), np.zeros(height_px + 1)
-    for edge, sign in ((top_px, 1), (top_px + slices.HEIGHT_PX, -1)):
-        np.add.at(sums, edge, sign * probability)
-        np.add.at(counts, edge, sign)
-    return np.clip(np.cumsum(sums)[:-1] / np.maximum(np.cumsum(counts)[:-1], 1), 0, 1)
+    spans = np.stack([top_px, top_px + slices.HEIGHT_PX], axis=1)
+    sums = _stacked(spans, probability, height_px=height_px)
+    counts = _stacked(spans, np.ones(len(spans)), height_px=height_px)
+    return np.clip(sums / np.maximum(counts, 1), 0, 1)
+
+
+def _stacked(spans: np.ndarray, weights: np.ndarray, *, height_px: int) -> np.ndarray:
+    """Returns the sum [height] of the weights [n] of the spans [n, 2] int that hold each row."""
+    steps = np.zeros(height_px + 1)
+    np.add.at(steps, spans[:, 0], weights)
+    np.add.at(steps, spans[:, 1], -weights)
+    return np.cumsum(steps)[:-1]
 
 
 def merge(likely: np.ndarray, *, brightness: np.ndarray, threshold: float) -> list[Layer]:
@@ -65,6 +72,44 @@ def merge(likely: np.ndarray, *, brightness: np.ndarray, threshold: float) -> li
             is_new = not found or top >= found[-1].bottom_px
             if is_new and highest >= SHARE * peak:
                 found.append(Layer(top, bottom, highest))
+    return found
+
+
+def merge_intervals(
+    top_px: np.ndarray,
+    probability: np.ndarray,
+    ends_px: np.ndarray,
+    *,
+    height_px: int,
+    threshold: float,
+) -> list[Layer]:
+    """Merges what windows say of where their layer begins and ends.
+
+    A row belongs to a layer if at least half of the windows that hold the row, and show a layer,
+    put it inside theirs; the likelier a window, the more it counts.
+
+    Args:
+      top_px: [windows] int, first row of each window.
+      probability: [windows] float, that the window shows a layer.
+      ends_px: [windows, 2] float, rows of the core at which its layer begins and ends.
+      height_px: of the core.
+      threshold: windows below it show none.
+
+    Returns:
+      The layers, from the top, each as probable as the likeliest window that speaks of it.
+    """
+    shows = probability >= threshold
+    weights, top_px = probability[shows], top_px[shows]
+    spans = np.rint(ends_px[shows]).astype(int)
+    spans[:, 0] = np.clip(spans[:, 0], 0, height_px - 1)
+    spans[:, 1] = np.clip(spans[:, 1], spans[:, 0] + 1, height_px)
+    inside = _stacked(spans, weights, height_px=height_px)
+    whole = np.stack([top_px, top_px + slices.HEIGHT_PX], axis=1)
+    held = _stacked(whole, weights, height_px=height_px)
+    found = []
+    for top, bottom in _runs((inside >= HALF * held) & (inside > 1e-9)):
+        speaks = (spans[:, 0] < bottom) & (spans[:, 1] > top)
+        found.append(Layer(top, bottom, float(weights[speaks].max())))
     return found
 
 

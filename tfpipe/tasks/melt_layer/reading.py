@@ -92,6 +92,7 @@ def _examples(
     images = slices.windows(ice, top_px[kept])
     shared = slices.overlaps(top_px[kept], rows)
     depth_m = top_m + np.stack([top_px[kept], top_px[kept] + slices.HEIGHT_PX]) / px_per_m
+    held = slices.held(top_px[kept], rows[is_layer])
     columns = np.zeros(0, np.float32)
     return [
         Example(
@@ -106,6 +107,8 @@ def _examples(
                 "depth_bottom_m": float(depth_m[1, i]),
                 "type_of_feature": features[np.argmax(shared[i])].kind if shared[i].any() else "",
                 "shift_mm": 1000 * shift_px / px_per_m,
+                "layer_top_px": int(held[i, 0]) if label == slices.LAYER else -1,
+                "layer_bottom_px": int(held[i, 1]) if label == slices.LAYER else -1,
             },
         )
         for i, (row, label, image) in enumerate(

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfpipe.task import Classify
+
 HEIGHT_PX = 50  # seed 002, "Simple CNN": 200x50 images
 INSIDE = 0.75  # a window shows a layer if it holds this share of it (or of itself, for thick ones)
 
@@ -25,6 +27,16 @@ def windows(core: np.ndarray, top_px: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(views[top_px], -1, 1))
 
 
+def one_by_one(classify: Classify):
+    """Returns a function that answers for windows along cores, of one that answers for windows."""
+
+    def along(cores: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
+        each = zip(cores, top_px, strict=True)
+        return {"probabilities": np.stack([classify(windows(core, tops)) for core, tops in each])}
+
+    return along
+
+
 def overlaps(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Returns how many rows [windows, features] int each window shares with each feature.
 
@@ -35,6 +47,21 @@ def overlaps(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
     top = np.maximum(top_px[:, None], rows[None, :, 0])
     bottom = np.minimum(top_px[:, None] + HEIGHT_PX, rows[None, :, 1])
     return np.maximum(bottom - top, 0)
+
+
+def held(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Returns first and one-past-last row [windows, 2] int, in each window, of the layer it holds.
+
+    Of several that is the one it holds the greatest share of; (0, 0) for a window that holds none.
+
+    Args:
+      top_px: [windows] int, first row of each window.
+      rows: [layers, 2] int, first and one-past-last row of each layer.
+    """
+    if not len(rows):
+        return np.zeros((len(top_px), 2), int)
+    most = (overlaps(top_px, rows) / (rows[:, 1] - rows[:, 0])).argmax(axis=1)
+    return np.clip(rows[most] - top_px[:, None], 0, HEIGHT_PX)
 
 
 def labels(

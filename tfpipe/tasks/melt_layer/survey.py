@@ -133,4 +133,5 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
                 f"{path.name}: its depths are in no photos.csv, so mm from its top are given."
             )
         sources.append(Source(path.name, path.name, path, Section(photo)))
-    return Survey(tuple(sources), (table,) if table else (), tuple(notes))
+    tables = tuple(dict.fromkeys(tabled for tabled, _ in known))
+    return Survey(tuple(sources), tables, tuple(notes))

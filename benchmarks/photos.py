@@ -1,0 +1,140 @@
+"""How long a core photo's windows take: together, one by one, and as the deck has it.
+
+    python benchmarks/photos.py saved_models/melt-layer/simple-cnn/1
+
+Draws one section at the size it is scaled to (200 px across) and shows its windows, every 10 rows
+and in four flips, to a saved version. Sides take turns, each in a process of its own: `scan` and
+`windows` are the ways of `tfpipe predict`; `deck` calls `model.predict` on one slice after the
+other, as seed 002's "Using the Model" has it, on a part of them only: what all would take is that
+many times as long, and said to be so. Reading the photo and finding the core, the same for all
+sides, is not in these times. Beside them stands how far the answers of `scan` are from those of
+`windows`, and whether the layers found are the same.
+"""
+
+import argparse
+import functools
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import machine
+import numpy as np
+
+from tfpipe import answering, ways
+from tfpipe.samples import melt_layer
+from tfpipe.tasks.melt_layer import TASK
+from tfpipe.tasks.melt_layer.answer import answer, look
+
+SIDES = ("scan", "windows", "deck")
+SLICES = 25  # that the deck's side predicts in a round
+STRIDE_PX = 10  # seed 002, "Using the Model"
+
+
+class Timed:
+    """A model that adds up the seconds it is asked for."""
+
+    def __init__(self, classify):
+        self._classify, self.seconds = classify, 0.0
+
+    def __call__(self, images):
+        return self._timed(self._classify, images)
+
+    def __getattr__(self, name):
+        if name == "along" and hasattr(self._classify, "along"):
+            return lambda *given: self._timed(self._classify.along, *given)
+        raise AttributeError(name)
+
+    def _timed(self, function, *given):
+        began = time.perf_counter()
+        said = function(*given)
+        self.seconds += time.perf_counter() - began
+        return said
+
+
+@functools.cache
+def loaded_version(version: Path) -> answering.Loaded:
+    return answering.Loaded(version)
+
+
+@functools.cache
+def asked(loaded: answering.Loaded, way: str) -> Timed:
+    """Returns a version asked in a way, for all rounds."""
+    return Timed(ways.asked(loaded, way))
+
+
+def warm(loaded: answering.Loaded, way: str, source, options) -> Timed:
+    """Returns it after a first photo, which nobody times."""
+    timed = asked(loaded, way)
+    if not timed.seconds:
+        look(source, timed, options)
+    return timed
+
+
+def of_way(loaded: answering.Loaded, source, *, way: str, options) -> dict:
+    """Returns seconds for one photo's windows in all flips, and what was said."""
+    timed = warm(loaded, way, source, options)
+    timed.seconds = 0.0
+    seen = look(source, timed, options)
+    found = answer(seen, loaded.card["thresholds"]).rows
+    spans = [[row["from_top_mm"], row["thickness_mm"]] for row in found]
+    said = [round(float(one), 6) for one in seen.probability]
+    return {"seconds": timed.seconds, "windows": len(said), "said": said, "layers": spans}
+
+
+def of_deck(version: Path, count: int) -> dict:
+    """Returns what `predict` on every slice would take, from some of them."""
+    model = answering.read_model(version)
+    slices = np.random.default_rng(0).integers(0, 255, (SLICES + 1, 50, 200, 3), dtype=np.uint8)
+    model.predict({"image": slices[:1]}, verbose=0)
+    began = time.perf_counter()
+    for one in slices[1:]:
+        model.predict({"image": one[None]}, verbose=0)
+    each = (time.perf_counter() - began) / SLICES
+    return {"slice_s": each, "seconds": each * count}
+
+
+def measure(side: str, version: Path, folder: Path) -> dict:
+    options = type(TASK.options)(predict_stride_px=STRIDE_PX)
+    source = TASK.survey(folder, options).sources[0]
+    if side == "deck":
+        photo = source.about.photo
+        rows = round((photo.bottom_m - photo.top_m) * 2000)  # 200 px across are 0.1 m
+        return of_deck(version, 4 * len(range(0, rows - 49, STRIDE_PX)))
+    return of_way(loaded_version(version), source, way=side, options=options)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("version", type=Path)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=SIDES)
+    words = parser.parse_args()
+    if words.side:
+        machine.measure_when_told(lambda _: measure(words.side, words.version, words.folder))
+        return
+    about = machine.about()
+    with tempfile.TemporaryDirectory() as folder:
+        melt_layer.draw(Path(folder, "raw"), photos=1, seed=5)
+        given = [str(words.version.resolve()), "--folder", str(Path(folder, "raw"))]
+        measured = machine.take_turns(SIDES, rounds=words.rounds, words=given)
+    seconds = {side: [one["seconds"] for one in measured[side]] for side in SIDES}
+    scan, windows = measured["scan"][0], measured["windows"][0]
+    far = np.abs(np.subtract(scan["said"], windows["said"]))
+    told = {
+        **about,
+        "windows_and_flips": 4 * windows["windows"],
+        **{f"{side}_s": machine.spread(seconds[side]) for side in SIDES},
+        "deck_s_is": f"extrapolated from {SLICES} slices",
+        "deck_over_scan": machine.ratio(seconds["deck"], seconds["scan"]),
+        "windows_over_scan": machine.ratio(seconds["windows"], seconds["scan"]),
+        "largest_difference": float(far.max()),
+        "layers_by_windows": windows["layers"],
+        "layers_by_scan": scan["layers"],
+    }
+    print(json.dumps(told, indent=1))
+
+
+if __name__ == "__main__":
+    main()

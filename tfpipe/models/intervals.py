@@ -1,0 +1,72 @@
+"""Where in a picture something begins and ends: a head that learns it, beside a classifier."""
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="tfpipe")
+class Interval(layers.Layer):
+    """Passes an embedding on as it is, and tells where the thing begins and ends.
+
+    It lies between the embedding and the classes, so that it is part of a model that answers
+    classes only, and what it learns leaves them alone.
+
+    Args:
+      weight: of its loss, against the classes'.
+    """
+
+    def __init__(self, weight: float, **rest):
+        super().__init__(**rest)
+        self.weight = weight
+        self.ends = layers.Dense(2, activation="sigmoid", dtype="float32", name="ends")
+        self.said = None
+
+    def build(self, shape):
+        self.ends.build(shape)
+        self.built = True
+
+    def call(self, embedding):
+        """Returns the embedding [batch, n], and both ends [batch, 2] in shares of the height."""
+        self.said = ops.sort(self.ends(embedding), axis=-1)
+        return embedding, self.said
+
+    def loss(self, true):
+        """Returns how far off its last answer is, on average over pictures that have an interval.
+
+        The mean absolute error, since a few labels are moved by many rows.
+
+        Args:
+          true: [batch, 2] float32, in shares of the height; -1 where there is none.
+        """
+        there = ops.cast(true[:, 0] >= 0, "float32")
+        off = ops.mean(ops.abs(true - self.said), axis=-1)
+        return self.weight * ops.sum(off * there) / ops.maximum(ops.sum(there), 1.0)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"weight": self.weight}
+
+
+@keras.saving.register_keras_serializable(package="tfpipe")
+class Locating(keras.Model):
+    """A classifier with an `Interval`, which learns by {"label", "interval"} or by labels alone."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the loss of a step, whose answers the layer has just given."""
+        interval = self.get_layer("interval")
+        label, ends = (y["label"], y["interval"]) if isinstance(y, dict) else (y, None)
+        if ends is None:
+            ends = -ops.ones_like(interval.said)  # no interval anywhere
+        return super().compute_loss(x, label, y_pred, sample_weight, training) + interval.loss(ends)
+
+
+def locates(model: keras.Model) -> bool:
+    """Returns whether a model tells where things begin and end, by the name of a layer."""
+    return any(layer.name == "interval" for layer in model.layers)
+
+
+def with_interval(model: keras.Model) -> keras.Model:
+    """Returns a model that answers "probabilities", and "interval" [batch, 2] where it has one."""
+    answers = {"probabilities": model.output}
+    if locates(model):
+        answers["interval"] = model.get_layer("interval").output[1]
+    return keras.Model(model.input, answers)
