@@ -29,7 +29,7 @@ ORDER = (
     *("compiling", "scoring"),
     *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),
     *("oracles", "trials", "wire", "chief", "crew", "workers", "searching", "searches"),
-    *("importance", "parity", "export", "saved", "answering", "reconstructions", "naive"),
+    *("importance", "parity", "export", "warmup", "saved", "answering", "reconstructions", "naive"),
     *("predict", "descriptions", "evaluation", "facts", "measured", "texture", "feature_tables"),
     *("described", "leaderboard", "boosting", "boosting_search", "page", "plots"),
     *("comparison_plot", "confidence_plots", "shap_plots", "parallel", "scripted", "search_page"),
@@ -48,7 +48,7 @@ ORDER = (
         "contestants",
         "comparing",
     ),
-    *("serve", "doctor", "cli", "__main__"),
+    *("serving", "client", "doctor", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
 LIGHT = ("task", "options", "tasks", "samples", "state", "progress", "search")

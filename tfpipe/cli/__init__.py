@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 import tfpipe
-from tfpipe.cli import comparing, data, exploring, models, parts, predicting, searches, shallow
+from tfpipe.cli import (
+    comparing,
+    data,
+    exploring,
+    models,
+    parts,
+    predicting,
+    searches,
+    serving,
+    shallow,
+)
 from tfpipe.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +34,7 @@ app.command()(exploring.explore)
 app.command()(searches.search)
 app.command()(comparing.compare)
 app.command()(shallow.shallow)
+app.command()(serving.serve)
 
 
 @app.callback(invoke_without_command=True)
