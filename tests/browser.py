@@ -74,8 +74,10 @@ class Page:
 
 
 @contextlib.contextmanager
-def opened(path: Path, profile: Path, *, size: tuple[int, int] = (1200, 1000)) -> Iterator[Page]:
-    """Opens a file in a browser of its own, whose every look-up of a host fails."""
+def opened(
+    path: Path | str, profile: Path, *, size: tuple[int, int] = (1200, 1000)
+) -> Iterator[Page]:
+    """Opens a file, or an address of this machine, in a browser whose every look-up fails."""
     told, orders = os.pipe()
     answers, said = os.pipe()
 
@@ -85,7 +87,10 @@ def opened(path: Path, profile: Path, *, size: tuple[int, int] = (1200, 1000)) -
             CHROMIUM,
             *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
             *("--disable-background-networking", "--disable-component-update"),
-            *("--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe"),
+            *(
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                "--remote-debugging-pipe",
+            ),
             *(f"--window-size={size[0]},{size[1]}", f"--user-data-dir={profile}", "about:blank"),
         ],
         pass_fds=(told, said),
@@ -96,7 +101,8 @@ def opened(path: Path, profile: Path, *, size: tuple[int, int] = (1200, 1000)) -
     os.close(said)
     page = Page(orders, answers)
     try:
-        target = page.ask("Target.createTarget", url=path.as_uri())["targetId"]
+        address = path if isinstance(path, str) else path.as_uri()
+        target = page.ask("Target.createTarget", url=address)["targetId"]
         attached = page.ask("Target.attachToTarget", targetId=target, flatten=True)
         page.session = {"sessionId": attached["sessionId"]}
         page.wait("document.readyState === 'complete'")

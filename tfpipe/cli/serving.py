@@ -28,6 +28,7 @@ def serve(
     max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of a picture.")] = 20.0,
     max_instances: Annotated[int, typer.Option(min=1, help="Pictures of one request.")] = 512,
     max_waiting: Annotated[int, typer.Option(min=1, help="Requests not yet answered.")] = 128,
+    max_per_client: Annotated[int, typer.Option(min=1, help="Of these, of one address.")] = 96,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds until a request fails.")] = 30.0,
     poll: Annotated[float, typer.Option(min=0.05, help="Seconds between looks at folders.")] = 1.0,
     models: parts.Models = parts.MODELS,
@@ -46,6 +47,7 @@ def serve(
         pixels=int(1e6 * max_pixels),
         instances=max_instances,
         waiting=max_waiting,
+        of_one_client=max_per_client,
         deadline_s=deadline,
     )
 

@@ -138,6 +138,11 @@ def _for_people(api: FastAPI, served: Served, metrics: Metrics) -> None:
         told = {"status": "ok" if is_ready else "no version of some model"}
         return JSONResponse(told, 200 if is_ready else 503)
 
+    @api.get("/v1/models")
+    async def names() -> dict:
+        """What the models are called in URLs."""
+        return {"models": served.shelf.names}
+
     @api.get("/metrics")
     async def counts() -> Response:
         """Counts for Prometheus."""

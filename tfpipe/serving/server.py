@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import uvicorn
+from fastapi import FastAPI
 
 from tfpipe import saved
 from tfpipe.errors import UserError
@@ -88,19 +89,15 @@ def run(
             told["grpc"] = f"{where.host}:{grpc_port}"
         watcher.start()
         try:
-            _serve(api, listener, limits=limits, started=lambda: started(told))
+            _serve(configured(api, limits=limits), listener, started=lambda: started(told))
         finally:
             stop.set()
             watcher.join()
 
 
-def _serve(api, listener: socket.socket, *, limits: Limits, started: Callable[[], None]) -> None:
-    class Server(uvicorn.Server):
-        async def startup(self, sockets=None) -> None:
-            await super().startup(sockets)
-            started()
-
-    config = uvicorn.Config(
+def configured(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
+    """Returns how uvicorn is to serve."""
+    return uvicorn.Config(
         api,
         http=connections.protocol(limits),
         ws="none",
@@ -110,6 +107,14 @@ def _serve(api, listener: socket.socket, *, limits: Limits, started: Callable[[]
         server_header=False,
         timeout_graceful_shutdown=int(limits.deadline_s),
     )
+
+
+def _serve(config: uvicorn.Config, listener: socket.socket, *, started: Callable[[], None]) -> None:
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None) -> None:
+            await super().startup(sockets)
+            started()
+
     # uvicorn raises the signal that ended it anew; to have been told to end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
