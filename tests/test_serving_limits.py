@@ -79,6 +79,8 @@ def running(shelf, load) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def go_on(shelf):
     shelf.free.set()
+    while shelf.inside.acquire(blocking=False):
+        pass
 
 
 def ask(running, body=b"{}", where=WHERE, **headers):
