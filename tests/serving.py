@@ -38,8 +38,10 @@ def published(folder: Path, *, seed: int) -> Path:
     keras.utils.set_random_seed(seed)
     model = tiny.build(SPEC)
     rng = np.random.default_rng(seed)
-    head = model.get_layer("positive")
-    head.set_weights([rng.normal(0, 2, weight.shape) for weight in head.get_weights()])
+    embed = keras.Model(model.input, model.get_layer("embedding").output)
+    weights = rng.normal(0, 2, (embed.output.shape[-1], 1))
+    middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
+    model.get_layer("positive").set_weights([weights, -middle])
 
     def run(command, **_):
         return SimpleNamespace(returncode=0, stdout=f"{parity.difference(*command[-2:])}\n")
@@ -111,10 +113,10 @@ def received(line: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def running(models: Path, *words: str, **environment: str) -> Iterator[Server]:
-    """Runs a server on any free port of this machine; whatever happens, it ends."""
+def running(models: Path, *words: str, port: int = 0, **environment: str) -> Iterator[Server]:
+    """Runs a server, by default on any free port of this machine; whatever happens, it ends."""
     command = [sys.executable, "-m", "tfpipe", "serve", *words]
-    command += ["--models", str(models), "--port", "0", "--poll", "0.1", "--json"]
+    command += ["--models", str(models), "--port", str(port), "--poll", "0.1", "--json"]
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
             command,

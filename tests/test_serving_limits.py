@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -31,7 +32,7 @@ WHERE = "/v1/models/stub:predict"
 class Shelf:
     """One model, whose answers wait until they are let go."""
 
-    names, is_ready = ["stub"], True
+    names, is_ready, servable = ["stub"], True, SimpleNamespace(version=1)
 
     def __init__(self):
         self.free, self.inside = threading.Event(), threading.Semaphore(0)
@@ -40,6 +41,9 @@ class Shelf:
         if name != "stub":
             raise Refused(404, "none")
         return self
+
+    def statuses(self, name):
+        return []
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ def bound(host: str, port: int) -> socket.socket:
       UserError: it cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen()  # else another server could bind it, too, until one of them listens
     except OSError as error:
+        listener.close()
         reason = error.strerror or error
         raise UserError(
             f"Nothing can listen at {host} port {port}: {reason}. Give another by --port."

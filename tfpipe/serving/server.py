@@ -1,6 +1,7 @@
 """The process that serves: it binds, loads, answers, and ends once all who asked have an answer."""
 
 import logging
+import re
 import signal
 import socket
 import threading
@@ -17,7 +18,7 @@ from tfpipe.serving import connections, rest, rpc
 from tfpipe.serving.limits import Limits, Load
 from tfpipe.serving.shelf import Place, Shelf
 
-LOG = logging.getLogger("tfpipe")
+WORD = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
 
 
 class Where(NamedTuple):
@@ -123,9 +124,7 @@ def _serve(config: uvicorn.Config, listener: socket.socket, *, started: Callable
 
 
 def _place(word: str) -> Place:
-    task, model, version, *rest_ = [*word.split("/"), "", ""]
-    if not task or any(rest_) or (version and not version.isdigit()) or (version and not model):
+    found = WORD.fullmatch(word)
+    if not found or ".." in (found["task"], found["model"]):
         raise UserError(f"{word!r} is none of TASK, TASK/MODEL and TASK/MODEL/N.")
-    if ".." in (task, model):
-        raise UserError(f"{word!r} is none of TASK, TASK/MODEL and TASK/MODEL/N.")
-    return Place(task, model, int(version or 0))
+    return Place(found["task"], found["model"] or "", int(found["version"] or 0))
