@@ -1,6 +1,6 @@
 """Signatures whose waiting requests are answered together, by TensorFlow's own runtime.
 
-While one batch is computed, requests gather for the next; nobody waits for a batch to fill.
+While batches are computed, requests gather for the next; nobody waits for a batch to fill.
 """
 
 import uuid
@@ -13,6 +13,7 @@ from tfpipe.serving.refusals import Refused
 
 MOST = 64  # examples of a batch; larger ones are not faster on processors
 QUEUE = 256  # batches
+AT_ONCE = 2  # batches: while one is convolved, on all cores, the next is decoded, on one
 
 
 class Signature:
@@ -67,7 +68,7 @@ def _together(function: Any, names: list[str], answers: list[str], *, name: str)
         with tf.name_scope(f"{name}_{uuid.uuid4().hex}"):
             return batched(*tensors)
 
-    @tf.nondifferentiable_batch_function(1, MOST, 0, max_enqueued_batches=QUEUE)
+    @tf.nondifferentiable_batch_function(AT_ONCE, MOST, 0, max_enqueued_batches=QUEUE)
     def batched(*tensors):
         given = function(**dict(zip(names, tensors, strict=True)))
         return [given[answer] for answer in answers]

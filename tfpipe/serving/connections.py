@@ -56,9 +56,10 @@ def protocol(limits: Limits) -> type[H11Protocol]:
             """Says why, in the shape of every other answer, and hangs up."""
             self._stop_waiting()
             body = json.dumps({"error": sentence}).encode()
+            again = "Retry-After: 1\r\n" if status == 503 else ""
             head = (
                 f"HTTP/1.1 {status} {PHRASES[status]}\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+                f"Content-Length: {len(body)}\r\n{again}Connection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
             self.transport.close()
