@@ -175,9 +175,11 @@ def main() -> None:
     pictures = encoded(BATCH)
     if given.side:
         side = SIDES[given.side](given.folder)
-        machine.measure_when_told(lambda one: measured(side, pictures, batches=given.batches))
-        if isinstance(side, Served):
-            side.process.kill()
+        try:
+            machine.measure_when_told(lambda one: measured(side, pictures, batches=given.batches))
+        finally:
+            if isinstance(side, Served):
+                side.process.kill()
         return
     told = machine.about()
     with tempfile.TemporaryDirectory() as name:
