@@ -59,6 +59,7 @@ def test_train_packs_first_and_publishes_version_one(home, trained):
     version = home / trained["path"]
     assert {path.name for path in (version / "assets.extra").iterdir()} == {
         "model.keras",
+        "tf_serving_warmup_requests",
         "card.json",
         "predictions.csv",
         "report.html",

@@ -252,7 +252,7 @@ def test_a_picture_of_another_size_is_framed_as_the_reader_frames_it(shape):
     image = image.reshape(*shape, 3)
     spec = Spec((32, 32, 3), ("a", "b"), (0.0,) * 3, (1.0,) * 3, pads=True)
     png = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
-    served = export._decoded(tf.constant([png]), spec)[0].numpy().astype(int)
+    served = export.decoded(tf.constant([png]), spec)[0].numpy().astype(int)
     read, scale = framing.framed(image, side=32)
     if scale == 1:
         np.testing.assert_array_equal(served, read)

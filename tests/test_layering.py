@@ -35,7 +35,7 @@ ORDER = (
     *("compiling", "scoring"),
     *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),
     *("oracles", "trials", "wire", "chief", "crew", "workers", "searching", "searches"),
-    *("importance", "parity", "export", "saved", "answering", "reconstructions", "naive"),
+    *("importance", "parity", "export", "warmup", "saved", "answering", "reconstructions", "naive"),
     *("scanning", "ways", "resuming", "judging"),
     *("predict", "descriptions", "evaluation", "facts", "measured", "texture", "feature_tables"),
     *("described", "leaderboard", "boosting", "boosting_search", "page", "plots"),
@@ -61,7 +61,7 @@ ORDER = (
         "comparison_summary",
         "comparing",
     ),
-    *("review", "serve", "cli", "__main__"),
+    *("review", "serving", "client", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
 LIGHT = ("task", "options", "tasks", "samples", "state", "progress", "search")

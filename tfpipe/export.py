@@ -32,7 +32,7 @@ def write(model: keras.Model, spec: Spec, path: Path) -> None:
 
     def from_bytes(features: Features) -> dict[str, tf.Tensor]:
         if "image" in features:
-            features = {**features, "image": _decoded(features["image"], spec)}
+            features = {**features, "image": decoded(features["image"], spec)}
         return answer(features)
 
     names = inputs_of(model)
@@ -100,7 +100,7 @@ def _of_tensors(function: Answer, names: list[str]) -> Callable:
     return lambda *tensors: function(dict(zip(names, tensors, strict=True)))
 
 
-def _decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
+def decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
     """Decodes pictures' bytes [batch] to the shape and dtype that the model takes."""
     return tf.map_fn(
         lambda one: _picture(one, spec),

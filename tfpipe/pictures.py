@@ -71,7 +71,12 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
     with file:
         if not file.read(1):
             files.contents(path, expected=_EXPECTED)
-        return _header(file, path, max_pixels=max_pixels)[0]
+        return _header(file, path.name, max_pixels=max_pixels)[0]
+
+
+def probe_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+    """Returns what `probe` does of a picture in memory, called by a name in its sentences."""
+    return _header(io.BytesIO(data), name, max_pixels=max_pixels)[0]
 
 
 def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -90,7 +95,7 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       UserError: as `probe`, and where the file is cut short or damaged.
     """
     data = files.contents(path, expected=_EXPECTED)
-    info, image = _header(io.BytesIO(data), path, max_pixels=max_pixels)
+    info, image = _header(io.BytesIO(data), path.name, max_pixels=max_pixels)
     # OpenCV multiplies the colours of an 8-bit TIFF by their alpha and takes a damaged strip of one
     # for pixels; Pillow cuts RGB of 16 bits down to 8, where OpenCV is right and notices damage.
     if image.mode == "CMYK" or (info.format == "TIFF" and info.bits == 8):
@@ -106,7 +111,7 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             f"{info.width} x {info.height} pixels. Copy it again from where it came from."
         )
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise _unsupported(path, f"{pixels.dtype} pixels")
+        raise _unsupported(path.name, f"{pixels.dtype} pixels")
     return pixels
 
 
@@ -153,9 +158,9 @@ def write_png(image: np.ndarray, path: Path) -> None:
     files.replace(path, encode_png(image))
 
 
-def _header(file: BinaryIO, path: Path, *, max_pixels: int) -> tuple[PictureInfo, Image.Image]:
+def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[PictureInfo, Image.Image]:
     """Returns what the header says, and Pillow's picture that has decoded nothing yet."""
-    name = files.shown(path.name)
+    name = files.shown(name)
     file.seek(0)
     start = file.read(32)
     file.seek(0)
@@ -169,7 +174,7 @@ def _header(file: BinaryIO, path: Path, *, max_pixels: int) -> tuple[PictureInfo
         bits = _bits(image, start)
     except Exception as error:  # a damaged header makes Pillow's readers raise almost anything
         if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            raise _unsupported(path, "a damaged header, or pixels of an unusual kind") from error
+            raise _unsupported(name, "a damaged header, or pixels of an unusual kind") from error
         raise UserError(
             f"{name} is damaged or something else, expected {_EXPECTED}. "
             "Copy it again, or save it as PNG."
@@ -185,7 +190,7 @@ def _header(file: BinaryIO, path: Path, *, max_pixels: int) -> tuple[PictureInfo
             f"{name} has {pages} pages, expected one picture. Save each page as a file of its own."
         )
     if image.mode == "F" or (image.mode == "I" and format_ != "PPM") or bits > 16:
-        raise _unsupported(path, "floats, signed or 32-bit numbers")
+        raise _unsupported(name, "floats, signed or 32-bit numbers")
     return PictureInfo(height, width, 16 if bits > 8 else 8, format_), image
 
 
@@ -232,9 +237,9 @@ def _with_pillow(image: Image.Image) -> np.ndarray | None:
     return np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
-def _unsupported(path: Path, came: str) -> UserError:
+def _unsupported(name: str, came: str) -> UserError:
     """Returns the error for a picture whose pixels are not of a kind that we read."""
     return UserError(
-        f"{files.shown(path.name)} has {came}, expected whole numbers of 8 or 16 bits. "
+        f"{files.shown(name)} has {came}, expected whole numbers of 8 or 16 bits. "
         "Save it as an 8-bit or 16-bit PNG or TIFF."
     )

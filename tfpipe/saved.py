@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpipe import doctor, export, files, pictures
+from tfpipe import doctor, export, files, pictures, warmup
 from tfpipe.errors import UserError
 from tfpipe.models import reconstructs
 from tfpipe.models.parts import Spec
@@ -64,6 +64,7 @@ def publish(
         extra = draft / "assets.extra"
         extra.mkdir(exist_ok=True)
         model.save(extra / "model.keras")
+        warmup.write(draft, _first_requests(model, checked))
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise UserError(
@@ -173,6 +174,15 @@ def check(version: Path, names: Iterable[str], card: dict[str, Any]) -> None:
             raise UserError(
                 f"{version / name} is missing or not what was exported. Export it again."
             )
+
+
+def _first_requests(model: keras.Model, checked: dict[str, np.ndarray]) -> dict[str, dict]:
+    """Returns a request of one example for each signature, to warm up with."""
+    taken = {name: checked[name][:1] for name in export.inputs_of(model)}
+    encoded = {name: array for name, array in taken.items() if name != "image"}
+    if "image" in taken:
+        encoded["image_bytes"] = np.array([_encoded(taken["image"][0])], object)
+    return {"serving_default": encoded, "predict_tensor": taken, "embed": taken}
 
 
 def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np.ndarray]) -> dict:

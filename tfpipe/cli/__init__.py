@@ -15,6 +15,7 @@ from tfpipe.cli import (
     predicting,
     reviewing,
     searches,
+    serving,
     shallow,
     versions,
 )
@@ -35,7 +36,8 @@ app.command()(exploring.explore)
 app.command()(searches.search)
 app.command()(comparing.compare)
 app.command()(shallow.shallow)
-app.command()(reviewing.review)
+for command in (serving.serve, reviewing.review):
+    app.command()(command)
 for command in (versions.retrain, versions.rollback, versions.versions):
     app.command()(command)
 

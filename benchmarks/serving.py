@@ -1,0 +1,201 @@
+"""Pictures a second and waiting times of `tfpipe serve`, beside the SavedModel called directly.
+
+    python benchmarks/serving.py                 # about two minutes on two quiet cores
+
+The model is the simple CNN of seed 002 at its published size, on windows of 50 x 200; that it is
+untrained costs nothing. Both sides decode the same PNGs, in one process each, and take turns:
+
+- "in batches": the signature serving_default called with 64 pictures at once, and a client that
+  sends as many in each request, four requests at once;
+- "one": one picture at a time, one caller.
+
+Then 64 clients send one picture each, over and over. The clients share the machine with the server.
+Last the server is killed and started anew: seconds until it answers.
+"""
+
+import argparse
+import base64
+import contextlib
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import machine
+import numpy as np
+
+SHAPE, BATCH, CLIENTS = (50, 200, 3), 64, 64
+
+
+def encoded(count: int) -> list[bytes]:
+    """Returns windows as PNG: noise over a slope, which compresses as photographs do."""
+    rng, slope = np.random.default_rng(0), np.linspace(60, 200, SHAPE[1])[None, :, None]
+    windows = [np.clip(rng.normal(slope, 12, SHAPE), 0, 255).astype(np.uint8) for _ in range(count)]
+    return [cv2.imencode(".png", window)[1].tobytes() for window in windows]
+
+
+def publish(folder: Path) -> None:
+    """Publishes the simple CNN."""
+    from tfpipe.cli import parts
+
+    parts.start_tensorflow()
+    from tfpipe import saved
+    from tfpipe.models import simple_cnn
+    from tfpipe.models.parts import Spec
+
+    spec = Spec(SHAPE, ("no-layer", "melt-layer"), (128.0,) * 3, (40.0,) * 3)
+    images = np.stack([cv2.imdecode(np.frombuffer(one, np.uint8), 1) for one in encoded(8)])
+    told = {"card": {"classes": spec.classes}, "checked": {"image": images}}
+    draft = saved.publish(simple_cnn.build(spec), spec, folder, **told)
+    saved.number(draft)
+
+
+class Direct:
+    """The SavedModel's concrete function."""
+
+    def __init__(self, models: Path):
+        from tfpipe.cli import parts
+
+        parts.start_tensorflow()
+        import tensorflow as tf
+
+        self._model = tf.saved_model.load(str(models / "bench" / "simple-cnn" / "1"))
+        self._call, self._tensor = self._model.signatures["serving_default"], tf.constant
+
+    def ask(self, pictures: list[bytes]) -> None:
+        self._call(image_bytes=self._tensor(pictures))["probabilities"].numpy()
+
+    def batches(self, pictures: list[bytes], count: int) -> None:
+        for _ in range(count):
+            self.ask(pictures)
+
+
+class Served:
+    """A server in a process of its own, over HTTP on this machine."""
+
+    def __init__(self, models: Path):
+        self._models, self._bodies = models, {}
+        self._start()
+
+    def _start(self) -> None:
+        words = ["serve", "--models", str(self._models), "--port", "0", "--json"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tfpipe", *words], stdout=subprocess.PIPE, text=True
+        )
+        self._host = json.loads(self.process.stdout.readline())["url"].removeprefix("http://")
+
+    def line(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._host)
+
+    def ask(self, pictures: list[bytes], line: http.client.HTTPConnection | None = None) -> None:
+        if line is None:
+            line = self._line = getattr(self, "_line", None) or self.line()
+        key = (len(pictures), pictures[0])
+        if key not in self._bodies:  # what a client does to its pictures is no part of the server
+            told = [{"b64": base64.b64encode(one).decode()} for one in pictures]
+            self._bodies[key] = json.dumps({"instances": told}).encode()
+        line.request("POST", "/v1/models/bench:predict", self._bodies[key])
+        answer = line.getresponse()
+        text = answer.read()
+        assert answer.status == 200, text
+
+    def batches(self, pictures: list[bytes], count: int) -> None:
+        self._line = None  # the server hangs up on who was silent while the other side measured
+
+        def client(_) -> None:
+            with contextlib.closing(self.line()) as line:
+                for _ in range(count // 4):
+                    self.ask(pictures, line)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(client, range(4)))
+
+    def clients(self, pictures: list[bytes], *, requests: int) -> dict[str, float]:
+        def client(number: int) -> list[float]:
+            waited = []
+            with contextlib.closing(self.line()) as line:
+                for _ in range(requests):
+                    begun = time.perf_counter()
+                    self.ask(pictures[number : number + 1], line)
+                    waited.append(time.perf_counter() - begun)
+            return waited
+
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            waited = np.concatenate(list(pool.map(client, range(CLIENTS))))
+        seconds = time.perf_counter() - begun
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        rss = next(int(one.split()[1]) / 1024 for one in lines if one.startswith("VmRSS"))
+        told = {"requests_s": len(waited) / seconds, "rss_mb": rss}
+        return told | {f"p{p}_ms": 1e3 * float(np.percentile(waited, p)) for p in (50, 99)}
+
+    def restart_s(self, pictures: list[bytes]) -> float:
+        self.process.kill()
+        self.process.wait()
+        begun = time.perf_counter()
+        self._start()
+        self._line = None
+        self.ask(pictures[:1])
+        return time.perf_counter() - begun
+
+
+SIDES = {"direct": Direct, "served": Served}
+
+
+def measured(side: Direct | Served, pictures: list[bytes], *, batches: int) -> dict:
+    """Measures one side once."""
+    side.batches(pictures, 8)
+    begun = time.perf_counter()
+    side.batches(pictures, batches)
+    rate = batches * len(pictures) / (time.perf_counter() - begun)
+    waited = []
+    for i in range(100):
+        begun = time.perf_counter()
+        side.ask(pictures[i % BATCH :][:1])
+        waited.append(time.perf_counter() - begun)
+    told = {"pictures_s": rate, "one_p50_ms": 1e3 * float(np.median(waited))}
+    return told | (side.clients(pictures, requests=20) if isinstance(side, Served) else {})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=24, help="a round; a multiple of 4")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=[*SIDES, "publish"], help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.side == "publish":
+        publish(given.folder / "bench" / "simple-cnn")
+        return
+    pictures = encoded(BATCH)
+    if given.side:
+        side = SIDES[given.side](given.folder)
+        try:
+            machine.measure_when_told(lambda one: measured(side, pictures, batches=given.batches))
+        finally:
+            if isinstance(side, Served):
+                side.process.kill()
+        return
+    told = machine.about()
+    with tempfile.TemporaryDirectory() as name:
+        words = [f"--folder={name}", f"--batches={given.batches}"]
+        subprocess.run([sys.executable, sys.argv[0], *words, "--side=publish"], check=True)
+        found = machine.take_turns([*SIDES], rounds=given.rounds, words=words)
+        server = Served(Path(name))
+        told["restart_s"] = machine.spread([server.restart_s(pictures) for _ in range(2)])
+        server.process.kill()
+    for side, rounds in found.items():
+        told[side] = {key: machine.spread([one[key] for one in rounds]) for key in rounds[0]}
+    for key in ("pictures_s", "one_p50_ms"):
+        ours, theirs = ([one[key] for one in found[side]] for side in ("served", "direct"))
+        told[f"served / direct, {key}"] = machine.ratio(ours, theirs)
+    print(json.dumps(told, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The command that serves: serve."""
+
+import json as jsons
+from typing import Annotated
+
+import typer
+
+from tfpipe.cli import parts
+
+
+def serve(
+    versions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TASK[/MODEL[/N]]]...", help="What is served; all by default."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address; others than this machine's are open.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free one.")] = 8501,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Also serve gRPC there.")
+    ] = None,
+    token: Annotated[
+        str,
+        typer.Option(envvar="TFPIPE_TOKEN", help="That requests must have."),
+    ] = "",
+    max_body: Annotated[float, typer.Option(min=0.001, help="MB of one request.")] = 16.0,
+    max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of a picture.")] = 20.0,
+    max_instances: Annotated[int, typer.Option(min=1, help="Pictures of one request.")] = 512,
+    max_waiting: Annotated[int, typer.Option(min=1, help="Requests not yet answered.")] = 128,
+    max_per_client: Annotated[int, typer.Option(min=1, help="Of these, of one address.")] = 96,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds until a request fails.")] = 30.0,
+    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between looks at folders.")] = 1.0,
+    models: parts.Models = parts.MODELS,
+    json: parts.Json = False,
+) -> None:
+    """Answers requests over HTTP as TensorFlow Serving does, and takes up new versions."""
+    from tfpipe.serving import binding
+
+    listener = binding.bound(host, port)  # before TensorFlow, which takes seconds to import
+    parts.start_tensorflow()
+    from tfpipe.serving import server
+    from tfpipe.serving.limits import Limits
+
+    limits = Limits(
+        body_bytes=int(1e6 * max_body),
+        pixels=int(1e6 * max_pixels),
+        instances=max_instances,
+        waiting=max_waiting,
+        of_one_client=max_per_client,
+        deadline_s=deadline,
+    )
+
+    def started(told: dict) -> None:
+        if json:
+            print(jsons.dumps({"command": "serve", **told}), flush=True)
+        else:
+            names = ", ".join(f"{name} ({n})" for name, n in told["models"].items())
+            print(f"{told['url']} serves {names}. Ctrl-C ends it.", flush=True)
+
+    server.run(
+        server.places_of(versions or [], models=models),
+        listener,
+        models=models,
+        where=server.Where(host, grpc_port, token),
+        limits=limits,
+        poll_s=poll,
+        started=started,
+    )

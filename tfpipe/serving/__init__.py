@@ -1,0 +1,1 @@
+"""Saved versions over HTTP and gRPC: TensorFlow Serving's contract, and answers for people."""

@@ -1,0 +1,193 @@
+"""The versions that are served, and the watch over their folders."""
+
+import gc
+import logging
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfpipe import saved
+from tfpipe.errors import UserError
+from tfpipe.serving.explaining import Explainer
+from tfpipe.serving.limits import Limits
+from tfpipe.serving.refusals import Refused
+from tfpipe.serving.scanning import KINDS
+from tfpipe.serving.servable import Servable
+
+LOG = logging.getLogger("tfpipe")
+LATEST = "latest"  # the one label there is
+WATCHED = ("saved_model.pb", "variables/*", "assets.extra/card.json")
+
+
+class Place(NamedTuple):
+    """What a user wants served: TASK, TASK/MODEL or TASK/MODEL/N.
+
+    Attributes:
+      task: name.
+      model: name, or "" for the one written last.
+      version: number, or 0 for the newest.
+    """
+
+    task: str
+    model: str = ""
+    version: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the model is called in a URL."""
+        return f"{self.task}_{self.model}" if self.model else self.task
+
+
+class Served(NamedTuple):
+    """A version, and what its answers mean."""
+
+    servable: Servable
+    explainer: Explainer
+
+
+class Status(NamedTuple):
+    """How it is with a version.
+
+    Attributes:
+      version: its number.
+      error: why it is not served; "" where it is.
+    """
+
+    version: int
+    error: str
+
+
+class Shelf:
+    """The versions that are served, by name."""
+
+    def __init__(self, models: Path, places: list[Place], *, limits: Limits):
+        self._models, self._limits = models, limits
+        self._places: dict[str, list[Place]] = {}
+        for place in places:
+            self._places.setdefault(place.name, []).append(place)
+        self._served: dict[str, dict[Path, Served]] = {name: {} for name in self._places}
+        self._refused: dict[Path, str] = {}
+        self._seen: dict[Path, tuple] = {}  # what a version's files looked like when it was tried
+
+    @property
+    def names(self) -> list[str]:
+        """What models are called in URLs."""
+        return list(self._places)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every name has a version."""
+        return all(self._served.values())
+
+    def get(self, name: str, *, version: str = "", label: str = "") -> Served:
+        """Returns a version that is served: the newest unless its number is given.
+
+        Raises:
+          Refused: there is none, naming those there are.
+        """
+        there = self._at(name)
+        if label and label != LATEST:
+            raise Refused(404, f"There is no label {label[:50]!r}, only {LATEST}.")
+        for path in sorted(there, key=lambda path: -int(path.name)):
+            if not version or path.name == version:
+                return there[path]
+        numbers = ", ".join(path.name for path in there) or "none"
+        raise Refused(404, f"{name} has no version {version[:20]} served, only {numbers}.")
+
+    def statuses(self, name: str) -> list[Status]:
+        """Returns how it is with each version of a name, the newest first.
+
+        Raises:
+          Refused: there is no such name.
+        """
+        found = [Status(int(path.name), "") for path in self._at(name)]
+        wanted = {path for place in self._places[name] for path in self._candidates(place)}
+        found += [Status(int(p.name), why) for p, why in self._refused.items() if p in wanted]
+        return sorted(found, reverse=True)
+
+    def look(self) -> None:
+        """Looks at the folders once: loads what is new beside what is served, then swaps."""
+        for name, places in self._places.items():
+            before = self._served[name]
+            wanted = [found for place in places if (found := self._wanted(place, before))]
+            after = dict(wanted) or before
+            if after.keys() != before.keys() or any(after[p] is not before[p] for p in after):
+                self._served[name] = after  # at once: whoever asked before keeps what they got
+                LOG.info("%s: serving %s", name, ", ".join(path.name for path in after))
+                del before
+                gc.collect()  # what TensorFlow keeps of a version goes in circles
+
+    def watch(self, *, every_s: float, stop: threading.Event) -> None:
+        """Looks every so often until told to stop."""
+        while not stop.wait(every_s):
+            try:
+                self.look()
+            except OSError as error:
+                LOG.warning("The versions could not be looked at: %s", error)
+
+    def reasons(self) -> str:
+        """Returns why versions are not served, or that there are none."""
+        empty = [name for name, there in self._served.items() if not there]
+        told = " ".join(dict.fromkeys(self._refused.values()))
+        return f"{', '.join(empty)} has no version to serve in {self._models}. {told}".strip()
+
+    def _at(self, name: str) -> dict[Path, Served]:
+        if name not in self._served:
+            there = ", ".join(self._served)
+            raise Refused(
+                404, f"Could not find any versions of model {name[:80]}; there is {there}."
+            )
+        return self._served[name]
+
+    def _wanted(self, place: Place, before: dict[Path, Served]) -> tuple[Path, Served] | None:
+        """Returns the version of a place that can be served, loaded where it is not yet."""
+        for path in self._candidates(place):
+            looks = _looks(path)
+            if looks == self._seen.get(path):
+                if path in before:
+                    return path, before[path]
+                if path in self._refused:
+                    continue
+            self._seen[path] = looks
+            self._refused.pop(path, None)
+            try:
+                servable = Servable(path, limits=self._limits)
+                return path, Served(servable, Explainer(servable))
+            except (UserError, Refused) as error:
+                self._refused[path] = str(error)
+            except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+                self._refused[path] = f"{path} is damaged: {str(error)[:200]!r}."
+            if path in self._refused:
+                LOG.warning("%s is not served: %s", path, self._refused[path])
+        return None
+
+    def _candidates(self, place: Place) -> list[Path]:
+        """Returns the versions that a place may mean, the first one first."""
+        task = self._models / place.task
+        models = [task / place.model] if place.model else _by_age(task)
+        paths = [model / str(n) for model in models for n in reversed(saved.versions(model))]
+        return [path for path in paths if place.version in (0, int(path.name))]
+
+
+def _by_age(task: Path) -> list[Path]:
+    """Returns a task's models, classifiers first, then the one written last; none of trees."""
+    found = {}
+    for model in task.glob("*"):
+        numbers = saved.versions(model)
+        if numbers:
+            newest = model / str(numbers[-1])
+            try:
+                kind = saved.read_card(newest)["kind"]
+            except UserError:
+                kind = KINDS[0]  # perhaps half copied; it is looked at all the same
+            if kind in KINDS:
+                found[model] = (-KINDS.index(kind), newest.stat().st_mtime)
+    return sorted(found, key=found.__getitem__, reverse=True)
+
+
+def _looks(version: Path) -> tuple:
+    """Returns what changes whenever a version's files do."""
+    paths = sorted(path for glob in WATCHED for path in version.glob(glob))
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
