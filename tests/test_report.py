@@ -86,6 +86,8 @@ def packed(folder, *, shape=(12, 40, 3), metadata=None, dtype="uint8"):
                 "depth_bottom_m": 120.025 + source.about + i / 10,
                 "type_of_feature": kind,
                 "shift_mm": 1.5,
+                "layer_top_px": -1,
+                "layer_bottom_px": -1,
             }
             examples.append(
                 Example(

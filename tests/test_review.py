@@ -265,7 +265,7 @@ def strips(melt, tmp_path, monkeypatch) -> Strips:
     )
     names = [path.name for path in sorted((melt / "photos").iterdir()) if "003" not in path.name]
     rows = {name: {"status": "aligned", "shift_mm": 0.0} for name in names}
-    monkeypatch.setattr(reviewed_strips.evaluation, "rows_of", lambda task, data: rows)
+    monkeypatch.setattr(reviewed_strips.judging, "rows_of", lambda task, data: rows)
     groups = np.repeat(names, 2)
     unsure = (groups == "core_005.png") + 0.01
     told = scores.Told(np.zeros((len(groups), 2)), unsure, None, None, unsure, ("a note",))

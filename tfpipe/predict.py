@@ -149,9 +149,9 @@ def _watched(classify: Classify, watch: drift.Watch, name: str) -> Classify:
     def see(images: np.ndarray, likely: np.ndarray, columns: np.ndarray | None = None) -> None:
         watch.update(images, columns=columns, probabilities=likely, groups=[name] * len(images))
 
-    def answered(images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
-        likely = classify(images, columns)
-        see(images, likely, columns)
+    def answered(images: np.ndarray, *columns: np.ndarray) -> np.ndarray:
+        likely = classify(images, *columns)
+        see(images, likely, *columns)
         return likely
 
     def along(pictures: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
