@@ -22,8 +22,9 @@ os.environ.update(
 
 # Files that take longest: begun last, one of them would run on alone.
 LONGEST = (
-    *("workers", "end_to_end", "fold_task", "explore", "adding_a_task", "ionization_run"),
-    *("training", "models", "ccd_tracks_run", "export", "records", "search"),
+    *("workers", "whole_tasks", "loop", "end_to_end", "fold_task", "explore", "adding_a_task"),
+    *("retraining", "review", "ionization_run", "training", "models", "ccd_tracks_run", "export"),
+    *("records", "search", "resuming", "serving", "retraining_kinds"),
 )
 
 

@@ -44,7 +44,7 @@ def published(folder: Path, *, seed: int) -> Path:
     model.get_layer("positive").set_weights([weights, -middle])
 
     def run(command, **_):
-        return SimpleNamespace(returncode=0, stdout=f"{parity.difference(*command[-2:])}\n")
+        return SimpleNamespace(returncode=0, stdout=json.dumps(parity.examined(*command[-2:])))
 
     apart, saved.subprocess = saved.subprocess, SimpleNamespace(run=run)
     try:

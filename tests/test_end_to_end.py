@@ -64,6 +64,9 @@ def test_train_packs_first_and_publishes_version_one(home, trained):
         "predictions.csv",
         "report.html",
         "history.csv",
+        "MODEL_CARD.md",
+        "groups.csv",
+        "sources.csv",
     }
     card = json.loads((version / "assets.extra" / "card.json").read_text())
     assert card["hyperparameters"] == {"filters": 2, "dense_units": 8}

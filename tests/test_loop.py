@@ -50,7 +50,7 @@ def served(url: str) -> dict[str, str]:
 
 def reviewed(page: browser.Page) -> None:
     """Accepts all layers of one photo after the other, until enough are decided about."""
-    page.wait("!!file")
+    page.wait("typeof file !== 'undefined' && !!file")
     seen, until = set(), time.monotonic() + WAIT_S
     while len(labels.read(RAW).held) < REVIEWED:
         assert time.monotonic() < until
