@@ -239,3 +239,11 @@ def test_a_port_that_is_taken_is_said():
         pytest.raises(UserError, match="Nothing can listen at 127.0.0.1 port .*--port"),
     ):
         binding.bound("127.0.0.1", first.getsockname()[1])
+
+
+def test_an_answer_does_not_wait_for_its_head_to_be_received():
+    with binding.bound("127.0.0.1", 0) as listener:
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
