@@ -73,6 +73,17 @@ def test_every_labelled_example_is_judged_once_by_each_model(data, frame):
 def test_what_was_judged_is_not_judged_again_and_half_a_line_costs_nothing(
     data, models, frame, monkeypatch, caplog
 ):
+    told = []
+    comparing.compare(
+        TASK,
+        data.folder,
+        names=NAMES,
+        count=2,
+        settings=SETTINGS,
+        models=models,
+        tell=lambda stage, facts: told.append((facts["done"], facts["total"])),
+    )
+    assert sorted({*told}) == [(done, 4) for done in range(5)]  # after each fold, not each model
     path = models / "comparison" / "results.jsonl"
     path.write_text(path.read_text() + '{"told": {"mod')
     monkeypatch.setattr(comparing, "_judged", lambda *given, **how: pytest.fail("judged again"))

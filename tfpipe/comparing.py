@@ -14,7 +14,7 @@ having been the best; the folds do not look at the test split.
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,14 @@ def compare(
     parts = _Parts(data, spec, folds.usual(data) if count is None else count)
     kept = _Kept(models / "comparison" / "results.jsonl")
     rows: list[dict] = []
+    how = {"settings": settings, "quick": quick, "fixed": fixed or {}}
+    each = max(parts.count, 1)
     for place, name in enumerate(names):
-        tell("compare", {"done": place, "total": len(names)})
+        tell("compare", {"done": each * place, "total": each * len(names)})
         try:
-            rows += _of_model(task, name, parts, kept, settings=settings, quick=quick, fixed=fixed)
+            for done, found in enumerate(_of_model(task, name, parts, kept, **how), start=1):
+                rows += found
+                tell("compare", {"done": each * place + done, "total": each * len(names)})
         except UserError as error:
             if variants.of(name).start != variants.PRETRAINED or len(names) == 1:
                 raise
@@ -120,12 +124,11 @@ def _of_model(
     *,
     settings: Settings,
     quick: bool,
-    fixed: dict[str, Any] | None,
-) -> list[dict]:
-    """Returns the rows of one model, those that were judged before as they are kept."""
-    arguments = contestants.arguments(task, name, quick=quick, fixed=fixed or {})
+    fixed: dict[str, Any],
+) -> Iterator[list[dict]]:
+    """Gives the rows of one model, fold by fold, those that were judged before as they are kept."""
+    arguments = contestants.arguments(task, name, quick=quick, fixed=fixed)
     grey = contestants.network_of(name) is not None and variants.of(name).grey
-    found = []
     for number, (data, spec) in enumerate(parts.of(grey=grey), start=1):
         told = {
             **{"model": name, "fold": number, "folds": parts.count, "arguments": arguments},
@@ -140,8 +143,7 @@ def _of_model(
                 row |= {"fold": number} if parts.count else {"split": which}
                 row |= {"pretrained": _is_pretrained(name, arguments), "grey": grey}
             kept.add(told, rows)
-        found += [{"model": name, **row} for row in rows]
-    return found
+        yield [{"model": name, **row} for row in rows]
 
 
 class _Parts:
