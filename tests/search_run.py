@@ -1,5 +1,6 @@
 """A search of the tiny task: in the process that asks for it, or in one that the tests kill."""
 
+import contextlib
 import json
 import os
 import random
@@ -36,7 +37,9 @@ def by_workers(data: training.Data, folder: Path, *, team: searching.Team, **cha
 def killed(
     data: training.Data, folder: Path, *, workers: int, kills: int, trials: int, seed: int
 ) -> int:
-    """Runs a search in processes of which one after the other is killed, the chief or a worker.
+    """Runs a search in processes of which one after the other is killed.
+
+    It is the chief, a worker, or the server that workers are forked from.
 
     Each is killed a moment after the search has got on since the last, at random.
 
@@ -51,7 +54,7 @@ def killed(
             assert chief.poll() is None, "The search ended before all kills were done."
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.2))
-        victims = [chief.pid, *(child.pid for child in psutil.Process(chief.pid).children())]
+        victims = [chief.pid, *(child.pid for child in _below(chief.pid))]
         victim = rng.choice(victims)
         os.kill(victim, signal.SIGKILL)
         if victim == chief.pid:
@@ -61,6 +64,14 @@ def killed(
             chief, chiefs = _started(data, folder, workers, trials), chiefs + 1
     assert chief.wait() == 0
     return chiefs
+
+
+def _below(pid: int) -> list[psutil.Process]:
+    """Returns a chief's processes, without that which only watches over multiprocessing's."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        every = psutil.Process(pid).children(recursive=True)
+        return [one for one in every if "resource_tracker" not in " ".join(one.cmdline())]
+    return []
 
 
 def _process(pid: int) -> psutil.Process:

@@ -12,14 +12,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import keras
 import numpy as np
 import tiny
 
-from tfpipe import parity, saved
+from tfpipe import saved
 from tfpipe.models.parts import Spec
 
 SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
@@ -43,14 +42,11 @@ def published(folder: Path, *, seed: int) -> Path:
     middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
     model.get_layer("positive").set_weights([weights, -middle])
 
-    def run(command, **_):
-        return SimpleNamespace(returncode=0, stdout=json.dumps(parity.examined(*command[-2:])))
-
-    apart, saved.subprocess = saved.subprocess, SimpleNamespace(run=run)
+    apart, saved.fresh.called = saved.fresh.called, lambda function, *told: function(*told)
     try:
         draft = saved.publish(model, SPEC, folder, card=CARD, checked={"image": pixels(4)})
     finally:
-        saved.subprocess = apart
+        saved.fresh.called = apart
     (draft / "assets.extra" / "predictions.csv").write_text(PREDICTIONS)
     return saved.number(draft)
 

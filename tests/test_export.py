@@ -1,7 +1,6 @@
 """Every kind of model is exported with the same three signatures, and answers as it was trained."""
 
 import json
-from types import SimpleNamespace
 
 import cv2
 import keras
@@ -12,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from tfpipe import answering, export, jobs, models, parity, pictures, pipeline, predict, saved
+from tfpipe import answering, export, jobs, models, pictures, pipeline, predict, saved
 from tfpipe.errors import UserError
 from tfpipe.models.parts import Spec
 from tfpipe.settings import Settings
@@ -45,12 +44,7 @@ def made(name: str, dtype: str = "uint8") -> keras.Model:
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Lets parity be looked for without the seconds that a fresh process takes to start."""
-
-    def run(command, **_):
-        told = json.dumps(parity.examined(*command[-2:]))
-        return SimpleNamespace(returncode=0, stdout=f"{told}\n")
-
-    monkeypatch.setattr(saved, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(saved.fresh, "called", lambda function, *told: function(*told))
 
 
 @pytest.fixture(scope="module")

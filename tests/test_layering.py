@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 # Each may import those before it. A package is one module: its files may import each other.
 ORDER = (
-    *("errors", "files", "rows", "tables", "table_files", "pictures", "visible", "progress"),
+    *("errors", "starting", "fresh"),
+    *("files", "rows", "tables", "table_files", "pictures", "visible", "progress"),
     *(
         "labels",
         "spans",
@@ -35,7 +36,8 @@ ORDER = (
     *("compiling", "scoring"),
     *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),
     *("oracles", "trials", "wire", "chief", "crew", "workers", "searching", "searches"),
-    *("importance", "parity", "export", "warmup", "saved", "answering", "reconstructions", "naive"),
+    *("importance", "parity", "imported"),
+    *("export", "warmup", "saved", "answering", "reconstructions", "naive"),
     *("scanning", "ways", "resuming", "judging"),
     *("predict", "descriptions", "evaluation", "facts", "measured", "texture", "feature_tables"),
     *("described", "leaderboard", "boosting", "boosting_search", "page", "plots"),
@@ -64,7 +66,7 @@ ORDER = (
     *("review", "serving", "client", "cli", "__main__"),
 )
 # What `tfpipe tasks`, `sample` and `search` need.
-LIGHT = ("task", "options", "tasks", "samples", "state", "progress", "search")
+LIGHT = ("task", "options", "tasks", "samples", "state", "progress", "search", "starting", "fresh")
 HEAVY = {"tensorflow", "tensorflow_datasets", "keras", "keras_tuner", "tensorboard"}
 FILES = sorted([*ROOT.glob("tfpipe/**/*.py"), *ROOT.glob("tuning/**/*.py")])
 

@@ -1,30 +1,29 @@
 """Starts worker processes and watches over them: one that ends too early is replaced."""
 
-import contextlib
-import json
 import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from tfpipe import fresh
 from tfpipe.errors import UserError
 from tfpipe.jobs import Job
 
 LOG = logging.getLogger("tfpipe")
 VAIN = 5  # workers in a row that may end without having had a trial
-FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FROM_OUTSIDE = (*(-sent for sent in SIGNALS), fresh.WITHOUT_SERVER)
 TOLD = 2  # exit code of a worker that ends with a sentence
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker process reads from its standard input, as a line of JSON.
+    """What a worker process is told to do.
 
     Attributes:
       job: fields of the `Job`.
@@ -47,7 +46,7 @@ class Orders:
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen
+    process: BaseProcess
     name: str
     log: Path
     trial: str | None = None
@@ -100,7 +99,7 @@ class Crew:
                 _end(worker)
                 self.call("died", worker=worker.name, reason=None)  # should it have another trial
                 self.workers[place] = self._start(place)
-            elif worker.process.poll() not in (None, 0):
+            elif worker.process.exitcode not in (None, 0):
                 self._mourn(worker)
                 self.workers[place] = self._start(place)
         while len(self.workers) < self.size:
@@ -121,29 +120,15 @@ class Crew:
         environment = dict(os.environ)
         if self.size > 1:
             threads = max(1, len(os.sched_getaffinity(0)) // self.size)
-            names = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
-            environment |= dict.fromkeys(names, str(threads))
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tfpipe.workers"],
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is for us
-            )
+            environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
         orders = Orders(**self.orders, name=name, place=place, places=self.size)
-        try:
-            process.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            LOG.debug("Worker %s ended before it was told what to do.", name)
+        process = fresh.started("tfpipe.workers", asdict(orders), log=log, environment=environment)
         return _Worker(process, name, log, kills=memory_kills())
 
     def _mourn(self, worker: _Worker) -> None:
         """Tells the chief of a worker that ended, and why."""
         _end(worker)
-        code = worker.process.returncode
+        code = worker.process.exitcode
         reason = _reason(worker, code)
         had = self.call("died", worker=worker.name, reason=reason)["trial"]
         if had:
@@ -192,6 +177,4 @@ def _last_line(log: Path) -> str:
 def _end(worker: _Worker) -> None:
     """Ends a worker, if it has not ended by itself."""
     worker.process.kill()
-    worker.process.wait()
-    with contextlib.suppress(BrokenPipeError):
-        worker.process.stdin.close()
+    worker.process.join()

@@ -1,12 +1,5 @@
-"""Run in a fresh process: how far an exported model's answers are from those expected, how fast.
+"""Run in a fresh process: how far an exported model's answers are from those expected, how fast."""
 
-`python -m tfpipe.parity VERSION SAMPLE.npz` prints the largest difference, in probability or in
-reconstructed pixels, by tensors and, where the sample has encoded pictures, by bytes; and how long
-one picture and all of them take.
-"""
-
-import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +14,10 @@ def examined(version: str, sample: str) -> dict[str, Any]:
     """Returns what there is to know of a SavedModel's answers to a sample.
 
     Returns:
-      {"difference": the largest between its answers and the sample's, "speed": {"one_ms",
-      "batch_ms", "batch"}: the median call with one picture, and with a batch, as tensors}.
+      {"difference": the largest between its answers and the sample's, in probability or in
+      reconstructed pixels, by tensors and, where the sample has encoded pictures, by bytes;
+      "speed": {"one_ms", "batch_ms", "batch"}: the median call with one picture, and with a
+      batch, as tensors}.
 
     Args:
       version: the SavedModel's folder.
@@ -60,7 +55,3 @@ def median_ms(call: Callable[[], Any]) -> float:
 
 def _answer(said: dict[str, tf.Tensor]) -> np.ndarray:
     return said["probabilities" if "probabilities" in said else "reconstruction"].numpy()
-
-
-if __name__ == "__main__":
-    print(json.dumps(examined(sys.argv[1], sys.argv[2])))

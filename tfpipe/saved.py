@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpipe import doctor, export, files, pictures, warmup
+from tfpipe import doctor, export, files, fresh, parity, pictures, warmup
 from tfpipe.errors import UserError
 from tfpipe.models import reconstructs
 from tfpipe.models.parts import Spec
@@ -194,19 +192,13 @@ def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np
     sample = path / "assets.extra" / ".parity.npz"
     np.savez(sample, **arrays)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "tfpipe.parity", str(path), str(sample)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        sample.unlink()
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        examined = fresh.called(parity.examined, str(path), str(sample))
+    except Exception as error:
         shutil.rmtree(path, ignore_errors=True)
-        raise UserError(f"The exported model does not load in a fresh process: {reason}")
-    examined = json.loads(done.stdout.strip().splitlines()[-1])
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise UserError(f"The exported model does not load in a fresh process: {reason}") from error
+    finally:
+        sample.unlink(missing_ok=True)
     difference = examined["difference"]
     if not difference <= TOLERANCE:
         shutil.rmtree(path, ignore_errors=True)

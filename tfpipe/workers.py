@@ -1,13 +1,12 @@
-"""A worker: a process that runs a chief's trials, started as `python -m tfpipe.workers`."""
+"""A worker: a process that runs a chief's trials."""
 
 import contextlib
 import faulthandler
-import json
-import os
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import keras
@@ -16,7 +15,7 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_client
 
-from tfpipe import jobs, oracles, tasks
+from tfpipe import fresh, jobs, oracles, tasks
 from tfpipe.crew import TOLD, Orders
 from tfpipe.errors import UserError
 from tfpipe.precision import compute_policy
@@ -27,14 +26,23 @@ BEAT_S = 2.0  # between signs of life
 IDLE_S = 0.5  # before asking again where there is no trial yet
 
 
-def main() -> None:
-    """Works by the orders on standard input until the chief has no more trials.
+def main(orders: dict[str, Any]) -> None:
+    """Works by a crew's orders; ends with a sentence and `TOLD` where it cannot."""
+    faulthandler.enable()
+    threading.Thread(target=fresh.end_with_parent, daemon=True).start()
+    try:
+        _work(Orders(**orders))
+    except UserError as error:
+        sys.stderr.write(f"tfpipe: {error}\n")
+        sys.exit(TOLD)
+
+
+def _work(orders: Orders) -> None:
+    """Runs trials until the chief has no more.
 
     Raises:
       UserError: the chief refuses or cannot be reached, or the job cannot be done here.
     """
-    orders = Orders(**json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_whoever_started_us, daemon=True).start()
     _take_device(orders.place, of=orders.places)
     job = jobs.Job(**orders.job)
     keras.config.set_dtype_policy(compute_policy(job.precision))
@@ -93,12 +101,6 @@ def _beat(line: Line, tuner: Tuner) -> None:
         time.sleep(BEAT_S)
 
 
-def _end_with_whoever_started_us() -> None:
-    """Ends the process when the other end of its standard input is closed, by death or at will."""
-    sys.stdin.read()
-    os._exit(0)
-
-
 def _take_device(place: int, *, of: int) -> None:
     """Takes one GPU for each of several workers; by itself TensorFlow takes all memory of all."""
     gpus = tf.config.list_physical_devices("GPU")
@@ -106,12 +108,3 @@ def _take_device(place: int, *, of: int) -> None:
         mine = gpus[place % len(gpus)]
         tf.config.set_visible_devices(mine, "GPU")
         tf.config.experimental.set_memory_growth(mine, True)
-
-
-if __name__ == "__main__":
-    faulthandler.enable()
-    try:
-        main()
-    except UserError as error:
-        print(f"tfpipe: {error}", file=sys.stderr)
-        sys.exit(TOLD)

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfpipe import tasks
+from tfpipe import fresh, tasks
 from tfpipe.cli import parts
 from tfpipe.cli.data import packed
 from tfpipe.errors import UserError
@@ -175,6 +175,7 @@ def _run(
     name = choose(model or found.models[0], found.models, noun=f"model for {found.name}")
     fixed = dict(parts.hyperparameter(setting) for setting in hp or ())
     options = options_of(found, packing.option or ())
+    fresh.begin()  # for workers and the export's check: it imports while this process does
     parts.start_tensorflow()
     from tfpipe import pipeline, training
     from tfpipe.balance import BALANCES

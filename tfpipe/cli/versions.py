@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tfpipe import tasks
+from tfpipe import fresh, tasks
 from tfpipe.cli import parts
 from tfpipe.errors import UserError
 from tfpipe.progress import Progress
@@ -43,6 +43,7 @@ def retrain(
     found = tasks.find(task)
     if afresh and begin is not None:
         raise UserError("--from and --afresh exclude each other. Give one of them.")
+    fresh.begin()
     parts.start_tensorflow()
     from tfpipe import records, retraining, saved
 
