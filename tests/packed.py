@@ -5,11 +5,11 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import apart
 import cv2
 import numpy as np
 
@@ -153,9 +153,7 @@ def kill_packing(kind: str, raw: Path, folder: Path, moments: list) -> list[dict
     Returns:
       For each, {"status", "shards": name -> inode of those finished when it ended}.
     """
-    command = [sys.executable, __file__, kind, str(raw), str(folder), json.dumps(moments)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    run = apart.run(__file__, kind, raw, folder, json.dumps(moments))
     assert run.returncode == 0, run.stderr[-2000:]
     return json.loads(run.stdout.splitlines()[-1])
 

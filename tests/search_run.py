@@ -5,11 +5,11 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import apart
 import psutil
 import tiny
 
@@ -81,13 +81,8 @@ def _process(pid: int) -> psutil.Process:
         return psutil.Process()  # ended already
 
 
-def _started(data: training.Data, folder: Path, *numbers: int) -> subprocess.Popen:
-    here = Path(__file__)
-    return subprocess.Popen(
-        [sys.executable, str(here), str(data.folder), str(folder), *map(str, numbers)],
-        env=os.environ | {"PYTHONPATH": f"{here.parent}:{here.parents[1]}"},
-        stderr=subprocess.DEVNULL,
-    )
+def _started(data: training.Data, folder: Path, *numbers: int) -> apart.Process:
+    return apart.Process(__file__, data.folder, folder, *numbers)
 
 
 def _written(folder: Path) -> int:

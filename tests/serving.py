@@ -4,15 +4,11 @@ import base64
 import contextlib
 import http.client
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import apart
 import cv2
 import keras
 import numpy as np
@@ -67,7 +63,7 @@ def b64(data: bytes) -> dict[str, str]:
 class Server:
     """A running `tfpipe serve`."""
 
-    def __init__(self, process: subprocess.Popen, told: dict):
+    def __init__(self, process: apart.Process, told: dict):
         self.process, self.told = process, told
         self.url, self.grpc = told["url"], told.get("grpc")
         self.host, _, port = self.url.removeprefix("http://").partition(":")
@@ -111,22 +107,13 @@ def received(line: socket.socket) -> bytes:
 @contextlib.contextmanager
 def running(models: Path, *words: str, port: int = 0, **environment: str) -> Iterator[Server]:
     """Runs a server, by default on any free port of this machine; whatever happens, it ends."""
-    command = [sys.executable, "-m", "tfpipe", "serve", *words]
-    command += ["--models", str(models), "--port", str(port), "--poll", "0.1", "--json"]
-    with tempfile.TemporaryFile("w+") as complaints:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        try:
-            line = process.stdout.readline()
-            complaints.seek(0)
-            assert line, complaints.read()
-            yield Server(process, json.loads(line))
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
+    words = (*words, "--models", models, "--port", port, "--poll", "0.1", "--json")
+    process = apart.Process("tfpipe", "serve", *words, **environment)
+    try:
+        line = process.stdout.readline()
+        assert line, process.complaints()
+        yield Server(process, json.loads(line))
+    finally:
+        process.kill()
+        process.wait()
+        process.close()

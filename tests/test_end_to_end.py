@@ -1,9 +1,9 @@
 """The commands one after the other, as a user types them: some as processes of their own."""
 
+import contextlib
 import json
-import subprocess
-import sys
 
+import apart
 import pandas as pd
 import pytest
 import tensorflow_datasets as tfds
@@ -16,7 +16,7 @@ from tfpipe.tasks.melt_layer import TASK
 pytestmark = pytest.mark.slow
 
 SHARES = ("--split", "50/25/25", "--salt", "a")
-STRIDE = ("-o", f"stride_px={MELT_OPTIONS.stride_px}")
+STRIDE = ("-o", f"stride_px={MELT_OPTIONS.stride_px}", "-o", "predict_stride_px=40")
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def at_home(home, monkeypatch):
 
 def process(folder, *words, code: int = 0) -> dict:
     """Runs a command as a process in a folder and returns the JSON object it prints."""
-    command = [sys.executable, "-m", "tfpipe", *words, "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    with contextlib.chdir(folder):
+        done = apart.run("tfpipe", *words, "--json")
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     (line,) = done.stdout.splitlines()

@@ -1,13 +1,12 @@
 """The loop after the first model: served, corrected in a browser, trained again, and swapped in."""
 
 import json
-import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import apart
 import browser
 import cv2
 import numpy as np
@@ -30,15 +29,13 @@ REVIEWED = 20
 @contextmanager
 def started(*words: str):
     """Starts a command that goes on; gives what it tells first."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfpipe", *words, "--json"], stdout=subprocess.PIPE, text=True
-    )
+    process = apart.Process("tfpipe", *words, "--json")
     try:
         yield json.loads(process.stdout.readline())
     finally:
         process.terminate()
         process.wait()
-        process.stdout.close()
+        process.close()
 
 
 def served(url: str) -> dict[str, str]:
@@ -75,7 +72,8 @@ def test_served_reviewed_retrained_and_swapped(tmp_path, monkeypatch):
     for photo in later:
         (RAW / "photos" / photo).rename(photo)
 
-    shares = ("--split", "50/25/25", "--salt", "a", "-o", "stride_px=40", "--no-naive-split")
+    strides = ("-o", "stride_px=40", "-o", "predict_stride_px=40")
+    shares = ("--split", "50/25/25", "--salt", "a", *strides, "--no-naive-split")
     quick = ("--quick", "--algorithm", "random", "--trials", "1", "--trial-epochs", "1")
     first = run("tune", NAME, *quick, "--epochs", "1", *shares)
     assert first["version"] == 1

@@ -1,10 +1,9 @@
 """Several devices on one machine: run as a process with two logical processors."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
+import apart
 import keras
 import numpy as np
 import pytest
@@ -18,10 +17,7 @@ SETTINGS = training.Settings(epochs=2, batch_size=16, learning_rate=0.01, seed=1
 
 @pytest.mark.slow
 def test_two_devices_learn_what_one_learns_and_go_on_after_a_stop(tmp_path):
-    here = Path(__file__)
-    environment = os.environ | {"PYTHONPATH": f"{here.parent}:{here.parents[1]}"}
-    command = [sys.executable, str(here), str(tmp_path)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    run = apart.run(__file__, tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.splitlines()[-1] == "2 replicas"
 

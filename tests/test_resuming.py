@@ -3,11 +3,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
+import apart
 import pytest
 from packed import tree
 
@@ -69,14 +68,8 @@ def predicted(kind: str, folder: Path, raw: Path, *, name: str, moments: list[in
     raw_there.mkdir(parents=True)
     for path in raw.iterdir():
         os.link(path, raw_there / path.name)
-    words = [kind, str(raw_there), str(folder / "out" / name), json.dumps(moments)]
-    done = subprocess.run(
-        [sys.executable, str(HERE / "predicting.py"), *words],
-        env=os.environ | {"PYTHONPATH": str(HERE.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = (kind, raw_there, folder / "out" / name, json.dumps(moments))
+    done = apart.run(HERE / "predicting.py", *words)
     assert done.returncode == 0, done.stderr[-2000:]
     read = Counter((folder / "read.txt").read_text().split())
     made = json.loads((folder / "made.json").read_text())

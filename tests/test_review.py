@@ -4,13 +4,11 @@ import dataclasses
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
+import apart
 import browser
 import cv2
 import numpy as np
@@ -225,19 +223,13 @@ def full_disk(monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_what_was_told_to_be_saved_outlives_a_kill(tmp_path):
-    here = Path(__file__).parent
-    process = subprocess.Popen(
-        [sys.executable, review_queue.__file__, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": f"{here.parent}{os.pathsep}{here}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = apart.Process(review_queue.__file__, tmp_path)
     address = f"http://127.0.0.1:{int(process.stdout.readline())}/secret/"
     for row in range(5):
         assert asked(address, "decide", SAID | {"id": row})[0] == 200
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
-    process.stdout.close()
+    process.close()
     found = labels.read(tmp_path)
     assert [one.what for one in found.lines] == [f"{row}.png" for row in range(5)]
     with served(Plain(tmp_path)) as again:

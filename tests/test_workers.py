@@ -5,12 +5,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
+import apart
 import psutil
 import pytest
 import search_run
@@ -379,14 +378,15 @@ def test_a_chief_and_a_worker_that_are_started_by_hand(tmp_path):
         (place / name).mkdir()
         (place / "tiny").rename(place / name / "tiny")
     address = free_address()
-    words = [sys.executable, "-m", "tfpipe", "tune", tiny.__file__, "--json"]
+    words = ["tfpipe", "tune", tiny.__file__, "--json"]
     words += ["--space", str(Path(tiny.__file__).with_name("tiny_space.py")), "--chief", address]
     words += ["--algorithm", "random", "--trials", "2", "--trial-epochs", "1", "--epochs", "1"]
     words += ["--data", str(place), "--models", str(tmp_path / "models"), "--no-naive-split"]
-    chief = subprocess.Popen([*words, "--workers", "0"], stderr=subprocess.DEVNULL)
-    worker = subprocess.Popen([*words, "--worker", "--wait", "600"], stdout=subprocess.PIPE)
-    said = json.loads(worker.communicate()[0])
-    assert worker.returncode == 0
+    chief = apart.Process(*words, "--workers", "0")
+    worker = apart.Process(*words, "--worker", "--wait", "600")
+    done = worker.communicate()
+    said = json.loads(done.stdout)
+    assert done.returncode == 0
     folder = tmp_path / "models" / "tiny" / "simple-cnn" / "search"
     while not (folder / "best.json").is_file():
         assert chief.poll() is None

@@ -5,16 +5,19 @@ new as a process started from nothing. Some libraries of macOS do not outlive a 
 each process starts from nothing.
 """
 
+import contextlib
 import ctypes
 import importlib
 import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tfpipe import starting
@@ -40,7 +43,7 @@ def called(function, *arguments: Any) -> Any:
       whatever the function raises; BrokenProcessPool if the process ended before it had answered.
     """
     begin()
-    with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
+    with _without_main(), ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
         return pool.submit(function, *arguments).result()
 
 
@@ -58,7 +61,8 @@ def started(module: str, *arguments: Any, log: Path, environment: dict[str, str]
     process = CONTEXT.Process(
         target=_main, args=(module, arguments, str(log), environment), daemon=True
     )
-    process.start()
+    with _without_main():
+        process.start()
     return process
 
 
@@ -66,6 +70,16 @@ def end_with_parent() -> None:
     """Waits until whoever started this process is gone, by death or at will, and ends it."""
     multiprocessing.parent_process().join()
     os._exit(0)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keeps fresh processes from running the user's script again, of which they need nothing."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _main(module: str, arguments: tuple, log: str, environment: dict[str, str]) -> None:
