@@ -7,6 +7,8 @@ VENV ?= .venv
 # Many tests wait for processes of their own, so one more than cores; 0 is no workers.
 WORKERS ?= 3
 BIN := $(VENV)/bin
+# Where bytecode is not kept, each of the tests' processes compiles every file anew.
+export PYTHONDONTWRITEBYTECODE :=
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
@@ -51,7 +53,7 @@ test: lint
 	  echo "There is no chromium here, so the tests that open the report in a browser were skipped."
 
 test-fast: lint
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 clean:
 	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,5 +1,6 @@
 """What every test runs under: processor only, no threads to spare, no network, no windows."""
 
+import gc
 import os
 import socket
 
@@ -20,6 +21,9 @@ os.environ.update(
 )
 
 
+gc.disable()  # until all is imported: looking for garbage in modules takes seconds
+
+
 # Files that take longest: begun last, one of them would run on alone.
 LONGEST = (
     *("workers", "whole_tasks", "loop", "end_to_end", "fold_task", "explore", "adding_a_task"),
@@ -32,6 +36,12 @@ def pytest_collection_modifyitems(items):
     """Puts the tests of the files that take longest first, each file's in their order."""
     places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def pytest_collection_finish():
+    """Leaves what was imported out of every later look for garbage."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,8 @@ from tfpipe.models import MODELS
 from tfpipe.settings import Settings
 from tfpipe.task import Reading
 
+pytestmark = pytest.mark.slow
+
 SHAPES = ("disc", "bar", "ring")
 SMALL = {
     "simple-cnn": {"filters": 8, "conv_layers": 2, "dense_units": 8, "dropout": 0.0},
@@ -194,7 +196,6 @@ def test_pictures_are_those_of_their_rows(data):
     assert sorted(found) == [3, 200]
 
 
-@pytest.mark.slow
 def test_versions_of_other_records_are_refused(run, data, tmp_path):
     other = replace(TASK, classes=("disc", "bar", "hole"))
     held = kinds.packed(tmp_path / "other", files=16, task=other)
@@ -226,7 +227,6 @@ def explored(data, models, tmp_path_factory):
         return run, explore.explore(run)
 
 
-@pytest.mark.slow
 def test_all_pictures_are_explored_and_the_unlabelled_queued(explored, data):
     run, told = explored
     frame = pd.read_csv(run.out / "map.csv", keep_default_na=False)
@@ -245,7 +245,6 @@ def test_all_pictures_are_explored_and_the_unlabelled_queued(explored, data):
     assert any("conv-autoencoder version 1" in note for note in told["notes"])
 
 
-@pytest.mark.slow
 def test_the_parametric_map_is_saved_and_maps_as_it_did(explored, data):
     run, _ = explored
     frame = pd.read_csv(run.out / "map.csv")
@@ -258,7 +257,6 @@ def test_the_parametric_map_is_saved_and_maps_as_it_did(explored, data):
     assert trust["steps"].tolist()[0] == 150 and (trust["new"] > 0.6).all()
 
 
-@pytest.mark.slow
 def test_a_class_that_was_left_out_is_not_trained_without_again(explored, monkeypatch):
     run, told = explored
     table = pd.read_csv(run.out / "leave_out.csv")
@@ -280,7 +278,6 @@ def test_a_class_that_was_left_out_is_not_trained_without_again(explored, monkey
     assert leave_out.winner(leave_out.kept(learnt, run.out / "leave-out")) == best
 
 
-@pytest.mark.slow
 def test_pictures_that_nobody_labelled_are_explored_by_an_autoencoder_alone(models, tmp_path):
     def read_bare(source, options):
         return Reading([one._replace(label=-1) for one in read(source, options).examples])
@@ -322,7 +319,6 @@ def purity(places: np.ndarray, kind: np.ndarray) -> float:
     return float((kind[nearest] == kind).mean())
 
 
-@pytest.mark.slow
 def test_both_maps_part_what_is_apart_and_place_new_points_there():
     points, kind = blobs()
     mapper = maps.fit(points[:180], seed=0)

@@ -17,6 +17,8 @@ from tfpipe.models.parts import Spec
 from tfpipe.settings import Settings
 from tfpipe.tasks.insolubles import framing
 
+pytestmark = pytest.mark.slow
+
 MODELS = {"columns": kinds.of_columns, "both": kinds.of_both, "autoencoder": kinds.autoencoder}
 CLASSIFIED = {"probabilities", "label", "classes"}
 REBUILT = {"reconstruction", "error"}
@@ -111,7 +113,6 @@ def test_bytes_are_answered_as_their_pixels_beside_columns(exported):
     np.testing.assert_allclose(by_bytes["probabilities"], by_tensor["probabilities"], atol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
@@ -207,7 +208,6 @@ def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path
     assert not (tmp_path / "out.csv").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["columns", "autoencoder"])
 def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
     monkeypatch.setitem(models.MODELS, name, MODELS[name])

@@ -31,7 +31,7 @@ from tfpipe.models.parts import Spec, image_input
 # As resnet18, resnet50 and image-and-columns: one test each.
 DEEPER = ("resnet34", "resnet101", "resnet152", "resnet50-and-columns")
 HEAVY = ("resnet9", "resnet18", "resnet50", "vgg16", "image-and-columns")
-QUICK = ("simple-cnn", "columns-mlp", "conv-autoencoder", "conv-vae", "dense-baseline")
+QUICK = ("simple-cnn", "conv-vae")
 EVERY_MODEL = [name for name in SMALL if name not in DEEPER]
 # For promises that take seconds to see kept.
 MOST_SLOW = [
@@ -95,6 +95,7 @@ def test_resnet9_has_as_many_parameters_as_published():
     assert model.get_layer("residual2_add").output.shape == (None, 4, 4, 512)
 
 
+@pytest.mark.slow
 def test_resnet18_has_the_head_of_the_seed():
     model = MODELS["resnet18"](make_spec((128, 128, 3), classes=7))
     # torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["num_params"], less its head.
@@ -106,6 +107,7 @@ def test_resnet18_has_the_head_of_the_seed():
     assert {one.rate for one in model.layers if isinstance(one, keras.layers.Dropout)} == {0.2}
 
 
+@pytest.mark.slow
 def test_resnet34_has_as_many_parameters_as_torchvision():
     model = MODELS["resnet34"](make_spec((224, 224, 3), classes=1000))
     # torchvision.models.ResNet34_Weights.IMAGENET1K_V1.meta["num_params"]
@@ -235,6 +237,7 @@ def test_columns_are_taken_where_they_make_sense(name):
         assert "columns" not in make_small(name, make_spec()).input
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NEED_COLUMNS)
 def test_models_of_columns_say_when_there_are_none(name):
     with pytest.raises(UserError, match="the data has no columns. Give another model"):

@@ -18,6 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfpipe import checkpoints, inputs, logs, manifests, precision, scoring, training
 from tfpipe.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = training.Settings(epochs=3, batch_size=16, learning_rate=0.01, seed=1)
 FALLING = replace(SETTINGS, schedule="cosine", mining=True)
 KILLED = replace(FALLING, schedule="exponential", decay_steps=10)  # keeps its best epoch, too
@@ -73,7 +75,6 @@ def test_the_model_is_left_as_its_best_epoch_had_it(known, data):
     assert np.isclose(-np.log(likely).mean(), history["val_loss"][best], atol=1e-5)
 
 
-@pytest.mark.slow
 def test_with_a_rate_that_falls_to_zero_the_last_epoch_is_kept(falling, data):
     model, history = falling
     labels, said = scoring.predicted(model, data, inputs.VALIDATION)
@@ -82,7 +83,6 @@ def test_with_a_rate_that_falls_to_zero_the_last_epoch_is_kept(falling, data):
     assert np.isclose(float(model.optimizer.learning_rate), 0.0, atol=1e-7)
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(falling, data):
     again, history = fitted(data, FALLING)
     assert history["loss"] == falling[1]["loss"]
@@ -109,7 +109,6 @@ def test_hardest_are_the_worst_tenth_of_each_class():
     assert np.flatnonzero(hard).tolist() == [27, 28, 29, 30]
 
 
-@pytest.mark.slow
 def test_hard_examples_are_drawn_after_a_third_of_the_epochs(data, monkeypatch):
     draw, told = inputs.training_batches, []
 
@@ -155,7 +154,6 @@ def test_models_are_not_compiled_by_xla_on_a_processor(known):
 # Going on.
 
 
-@pytest.mark.slow
 def test_a_training_stopped_between_epochs_goes_on_as_if_it_had_not_been(falling, data, tmp_path):
     first, history = fitted(data, FALLING, kept=tmp_path, until=2)
     assert len(history["loss"]) == 2 and not same_weights(first, falling[0])
@@ -164,7 +162,6 @@ def test_a_training_stopped_between_epochs_goes_on_as_if_it_had_not_been(falling
     assert history["loss"] == falling[1]["loss"] and history["val_loss"] == falling[1]["val_loss"]
 
 
-@pytest.mark.slow
 def test_the_best_epoch_is_remembered_over_a_stop(known, data, tmp_path):
     fitted(data, kept=tmp_path, until=2)
     model, history = fitted(data, kept=tmp_path)
@@ -172,7 +169,6 @@ def test_the_best_epoch_is_remembered_over_a_stop(known, data, tmp_path):
     assert history["val_loss"] == known[1]["val_loss"]
 
 
-@pytest.mark.slow
 def test_killed_five_times_inside_epochs_it_ends_with_the_same_weights(data, tmp_path):
     """The process keeps its state at every batch, and dies after a random one."""
     whole, _ = fitted(data, KILLED)
@@ -207,7 +203,6 @@ def train_in_child(data: training.Data, folder: Path, dies_at: int | None) -> in
 # What is written down.
 
 
-@pytest.mark.slow
 def test_history_is_a_table_that_a_resumed_training_continues(data, tmp_path):
     table = tmp_path / "history.csv"
     for until in (2, 3):
@@ -237,7 +232,6 @@ def test_mlflow_is_asked_for_in_a_sentence_where_it_is_not_installed(monkeypatch
 # Kept states.
 
 
-@pytest.mark.slow
 def test_a_damaged_state_falls_back_to_the_one_before(falling, data, tmp_path, caplog):
     for until in (1, 2):
         fitted(data, FALLING, kept=tmp_path, until=until)

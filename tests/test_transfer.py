@@ -10,7 +10,10 @@ from shelf import count_trainable, make_images, make_small, make_spec, predict
 from tfpipe.errors import UserError
 from tfpipe.models import transfer
 
+pytestmark = pytest.mark.slow
+
 GREY, COLOURED = make_spec((32, 32, 1)), make_spec((32, 32, 3))
+
 KERAS = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}
 
 
@@ -62,7 +65,6 @@ def test_a_given_body_is_frozen_and_one_of_ones_own_learns(given):
     assert own.get_layer("own_body").count_params() == 14_714_688
 
 
-@pytest.mark.slow
 def test_the_joined_network_takes_a_pretrained_body_that_opens_by_stages(given):
     spec = make_spec((48, 48, 3), columns=("area", "width"))
     model = make_small("resnet50-and-columns", spec, weights=given("resnet50"))
@@ -73,7 +75,6 @@ def test_the_joined_network_takes_a_pretrained_body_that_opens_by_stages(given):
     assert opened and all(name.startswith("conv5_") for name in opened)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", KERAS)
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
 def test_weights_may_come_with_their_top(tmp_path, name, suffix):
@@ -130,7 +131,7 @@ def test_a_given_body_sees_what_it_was_trained_on(given, mode):
     [
         ("vgg16", "caffe"),
         ("vgg16", "torch"),
-        pytest.param("resnet50", "caffe", marks=pytest.mark.slow),
+        ("resnet50", "caffe"),
     ],
 )
 def test_a_grey_picture_is_seen_as_a_coloured_one_without_colour(given, name, mode):
@@ -189,7 +190,6 @@ def test_stages_are_opened_from_the_top(given):
     assert count_trainable(model) == closed + 14_714_688
 
 
-@pytest.mark.slow
 def test_batch_norms_stay_as_they_came(given, tmp_path):
     model = make_small("resnet50", COLOURED, weights=given("resnet50"))
     found = transfer.stages(model)
