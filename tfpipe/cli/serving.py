@@ -61,7 +61,8 @@ def serve(
         if json:
             print(jsons.dumps({"command": "serve", **told}), flush=True)
         else:
-            names = ", ".join(f"{name} ({n})" for name, n in told["models"].items())
+            by = told["runtimes"]
+            names = ", ".join(f"{name} ({n}, {by[name]})" for name, n in told["models"].items())
             print(f"{told['url']} serves {names}. Ctrl-C ends it.", flush=True)
 
     places = server.places_of(versions or [], models=models)

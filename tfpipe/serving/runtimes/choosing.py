@@ -18,7 +18,7 @@ from tfpipe.serving.runtimes.networks import Arrays
 LOG = logging.getLogger("tfpipe")
 MOST_S = 5.0  # that all runtimes together are measured for
 COUNTS = (1, 32)  # examples of a call that is measured: what comes alone, and what has gathered
-INSTEAD = "Give --runtime savedmodel, or auto."
+INSTEAD = "It is served by --runtime savedmodel."
 Times = dict[str, dict[int, float]]
 
 
@@ -65,18 +65,19 @@ def chosen(model: Any, own: dict[str, Signature], spec: Spec, *, version: Path, 
     there, left_out = {SAVEDMODEL: own}, {}
     for name in networks.NETWORKS:
         try:
-            installed.check(name)
             there[name] = computed(name)
         except UserError as error:
             left_out[name] = str(error)
-            LOG.info("%s is left out: %s", name, error)
-    _, examples = asked[0]
+            if not installed.missing(name):
+                LOG.warning("%s", error)
+    if len(there) == 1:
+        return Chosen(SAVEDMODEL, own, {}, left_out)
+    (_, examples), *_ = asked
     calls = {name: signatures["predict_tensor"] for name, signatures in there.items()}
     measured_ms = timed(calls, examples)
-    name = fastest(measured_ms)
-    told = "; ".join(f"{name}: {ms}" for name, ms in measured_ms.items())
-    LOG.info("%s is computed by %s. Milliseconds by examples: %s", version, name, told)
-    return Chosen(name, there[name], measured_ms, left_out)
+    best = fastest(measured_ms)
+    LOG.info("%s is computed by %s. Milliseconds by examples: %s", version, best, measured_ms)
+    return Chosen(best, there[best], measured_ms, left_out)
 
 
 def timed(calls: dict[str, Callable], examples: Arrays, *, most_s: float = MOST_S) -> Times:
@@ -118,6 +119,7 @@ def _computed(
     runtime: str,
 ) -> dict[str, Any]:
     """Returns a version's signatures computed by another runtime, which agrees with its own."""
+    installed.check(runtime)
     whole = f"{version.parent.name}/{version.name}"
     try:
         network = networks.NETWORKS[runtime](function)

@@ -19,9 +19,13 @@ def check(runtime: str) -> None:
     if runtime not in (*MODULES, AUTO):
         there = ", ".join([*MODULES, AUTO])
         raise UserError(f"There is no runtime {runtime!r}. Give --runtime one of {there}.")
-    missing = [name for module, name in MODULES.get(runtime, {}).items() if not find_spec(module)]
-    if missing:
+    if there_not := missing(runtime):
         raise UserError(
-            f"The runtime {runtime} is not installed. Run `pip install {' '.join(missing)}`, or "
+            f"The runtime {runtime} is not installed. Run `pip install {' '.join(there_not)}`, or "
             "give another by --runtime."
         )
+
+
+def missing(runtime: str) -> list[str]:
+    """Returns what pip would have to install for a runtime."""
+    return [name for module, name in MODULES.get(runtime, {}).items() if not find_spec(module)]
