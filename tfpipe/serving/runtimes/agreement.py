@@ -49,7 +49,7 @@ def requests(version: Path, spec: Spec, own: dict[str, Signature]) -> list[tuple
         pictures += [pictures[0][: (height + 1) // 2], np.tile(pictures[1], (2, 2, 1))]
         rows *= 2
     encoded = {name: array for name, array in _rows(tensors, rows).items() if name != "image"}
-    encoded["image_bytes"] = np.array([saved.encoded(one) for one in pictures], object)
+    encoded["image_bytes"] = np.array([saved.bytes_of(one) for one in pictures], object)
     return [*asked, ("serving_default", encoded)]
 
 
