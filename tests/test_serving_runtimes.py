@@ -1,5 +1,6 @@
 """Other runtimes than TensorFlow compute a version only where they say what its SavedModel says."""
 
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,11 @@ def test_who_waited_with_what_fails_is_told_and_the_next_are_answered():
     with pytest.raises(ValueError, match="below 0"):
         gathered({"x": np.array([-1])})
     assert gathered({"x": np.array([1])})["x"] == [1]
+    (thread,) = gathered._turns._threads
+    del gathered
+    gc.collect()
+    thread.join(60)  # a version that is served no more leaves no thread behind
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(

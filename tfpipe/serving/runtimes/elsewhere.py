@@ -57,7 +57,7 @@ def signatures(own: dict[str, Signature], network: Network, spec: Spec, *, name:
       name: of the version.
     """
     gathered, decode = Gathered(network), None
-    if spec.image_shape and "image" in own["predict_tensor"].inputs:
+    if "image_bytes" in own["serving_default"].inputs:
         decode = Signature(_decoder(own["serving_default"], spec), name=f"{name}_decode")
     return own | {
         "serving_default": Elsewhere(own["serving_default"], gathered, decode=decode, spec=spec),
