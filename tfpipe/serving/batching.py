@@ -39,8 +39,23 @@ class Signature:
         """
         return in_parts(features, self._part)
 
+    def alone(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the answers [n, ...] to features [n, ...] at once, in no batch with others'.
+
+        Raises:
+          Refused: the version cannot compute this.
+        """
+        try:
+            answers = self._alone(**self._tensors(features))
+            return {name: answers[name].numpy() for name in self.outputs}
+        except tf.errors.InvalidArgumentError as error:
+            raise Refused(400, f"The model cannot take this: {_sentence(error)}") from error
+
+    def _tensors(self, features: dict[str, np.ndarray]) -> dict[str, tf.Tensor]:
+        return {name: tf.constant(features[name], self.inputs[name].dtype) for name in features}
+
     def _part(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        tensors = {name: tf.constant(features[name], self.inputs[name].dtype) for name in features}
+        tensors = self._tensors(features)
         try:
             answers = self._together(*(tensors[name] for name in self.inputs))
             given = dict(zip(sorted(self.outputs), answers, strict=True))
@@ -48,13 +63,7 @@ class Signature:
         except tf.errors.UnavailableError as error:
             raise Refused(503, "Too much waits already. Try again.", retry_after_s=1) from error
         except tf.errors.InvalidArgumentError:
-            return self._by_itself(tensors)  # somebody's in the batch was bad, perhaps not this
-
-    def _by_itself(self, tensors: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-        try:
-            return {name: answer.numpy() for name, answer in self._alone(**tensors).items()}
-        except tf.errors.InvalidArgumentError as error:
-            raise Refused(400, f"The model cannot take this: {_sentence(error)}") from error
+            return self.alone(features)  # somebody's in the batch was bad, perhaps not this
 
 
 def in_parts(features: dict[str, np.ndarray], answer: Callable) -> dict[str, np.ndarray]:

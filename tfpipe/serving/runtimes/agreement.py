@@ -54,10 +54,8 @@ def requests(version: Path, spec: Spec, own: dict[str, Signature]) -> list[tuple
 
 
 def _blended(version: Path, spec: Spec, names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    rng, example = (
-        np.random.default_rng(0),
-        dict(warmup.requests(version)).get("predict_tensor", {}),
-    )
+    example = dict(warmup.requests(version)).get("predict_tensor", {})
+    rng = np.random.default_rng(0)
     scales = {
         "image": (spec.image_mean, spec.image_std, spec.image_shape, spec.image_dtype),
         "columns": (spec.column_mean, spec.column_std, (len(spec.columns),), "float32"),

@@ -29,13 +29,14 @@ class Elsewhere:
         """Returns the answers [n, ...] to features [n, ...], at least one.
 
         Raises:
-          Refused: a picture cannot be decoded, or too much waits already.
+          Refused: a picture cannot be decoded.
         """
         if self._decode is None:
             return batching.in_parts(features, self._answered)
+        # In a batch with others' pictures, which are decoded one by one, it would take longer.
         encoded = {name: features[name] for name in self._decode.inputs}
         rest = {name: array for name, array in features.items() if name not in encoded}
-        return batching.in_parts(self._decode(encoded) | rest, self._answered)
+        return batching.in_parts(self._decode.alone(encoded) | rest, self._answered)
 
     def _answered(self, features: Arrays) -> Arrays:
         said = self._network(features)
