@@ -1,6 +1,7 @@
 """Pictures a second and waiting times of `tfpipe serve`, beside the SavedModel called directly.
 
     python benchmarks/serving.py                 # about two minutes on two quiet cores
+    python benchmarks/serving.py --runtimes savedmodel openvino onnx litert    # about five
 
 The model is the simple CNN of seed 002 at its published size, on windows of 50 x 200; that it is
 untrained costs nothing. Both sides decode the same PNGs, in one process each, and take turns:
@@ -11,12 +12,15 @@ untrained costs nothing. Both sides decode the same PNGs, in one process each, a
 
 Then 64 clients send one picture each, over and over. The clients share the machine with the server.
 Last the server is killed and started anew: seconds until it answers.
+
+With `--runtimes` a server of each takes its turn, too; what is called directly is the SavedModel.
 """
 
 import argparse
 import base64
 import contextlib
 import http.client
+import itertools
 import json
 import subprocess
 import sys
@@ -30,6 +34,7 @@ import machine
 import numpy as np
 
 SHAPE, BATCH, CLIENTS = (50, 200, 3), 64, 64
+RUNTIMES = ("savedmodel", "openvino", "onnx", "litert", "auto")
 
 
 def encoded(count: int) -> list[bytes]:
@@ -78,12 +83,13 @@ class Direct:
 class Served:
     """A server in a process of its own, over HTTP on this machine."""
 
-    def __init__(self, models: Path):
-        self._models, self._bodies = models, {}
+    def __init__(self, models: Path, *, runtime: str):
+        self._models, self._runtime, self._bodies = models, runtime, {}
         self._start()
 
     def _start(self) -> None:
         words = ["serve", "--models", str(self._models), "--port", "0", "--json"]
+        words += ["--runtime", self._runtime]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tfpipe", *words], stdout=subprocess.PIPE, text=True
         )
@@ -144,7 +150,9 @@ class Served:
         return time.perf_counter() - begun
 
 
-SIDES = {"direct": Direct, "served": Served}
+def side_of(name: str, models: Path) -> Direct | Served:
+    """Returns the side of a name: "direct", or the runtime of a server."""
+    return Direct(models) if name == "direct" else Served(models, runtime=name)
 
 
 def measured(side: Direct | Served, pictures: list[bytes], *, batches: int) -> dict:
@@ -166,15 +174,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=24, help="a round; a multiple of 4")
+    parser.add_argument("--runtimes", nargs="+", default=["savedmodel"], choices=RUNTIMES)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--side", choices=[*SIDES, "publish"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=["direct", "publish", *RUNTIMES], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side == "publish":
         publish(given.folder / "bench" / "simple-cnn")
         return
     pictures = encoded(BATCH)
     if given.side:
-        side = SIDES[given.side](given.folder)
+        side = side_of(given.side, given.folder)
         try:
             machine.measure_when_told(lambda one: measured(side, pictures, batches=given.batches))
         finally:
@@ -185,15 +194,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         words = [f"--folder={name}", f"--batches={given.batches}"]
         subprocess.run([sys.executable, sys.argv[0], *words, "--side=publish"], check=True)
-        found = machine.take_turns([*SIDES], rounds=given.rounds, words=words)
-        server = Served(Path(name))
+        found = machine.take_turns(["direct", *given.runtimes], rounds=given.rounds, words=words)
+        server = Served(Path(name), runtime=given.runtimes[0])
         told["restart_s"] = machine.spread([server.restart_s(pictures) for _ in range(2)])
         server.process.kill()
     for side, rounds in found.items():
         told[side] = {key: machine.spread([one[key] for one in rounds]) for key in rounds[0]}
-    for key in ("pictures_s", "one_p50_ms"):
-        ours, theirs = ([one[key] for one in found[side]] for side in ("served", "direct"))
-        told[f"served / direct, {key}"] = machine.ratio(ours, theirs)
+    for runtime, key in itertools.product(given.runtimes, ("pictures_s", "one_p50_ms")):
+        ours, theirs = ([one[key] for one in found[side]] for side in (runtime, "direct"))
+        told[f"{runtime} / direct, {key}"] = machine.ratio(ours, theirs)
     print(json.dumps(told, indent=1))
 
 

@@ -179,7 +179,7 @@ def _first_requests(model: keras.Model, checked: dict[str, np.ndarray]) -> dict[
     taken = {name: checked[name][:1] for name in export.inputs_of(model)}
     encoded = {name: array for name, array in taken.items() if name != "image"}
     if "image" in taken:
-        encoded["image_bytes"] = np.array([_encoded(taken["image"][0])], object)
+        encoded["image_bytes"] = np.array([bytes_of(taken["image"][0])], object)
     return {"serving_default": encoded, "predict_tensor": taken, "embed": taken}
 
 
@@ -188,7 +188,7 @@ def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np
     taken = {name: checked[name][:CHECKED] for name in export.inputs_of(model)}
     arrays = taken | {"expected": model(taken, training=False).numpy()}
     for i, image in enumerate(taken.get("image", ())):
-        arrays[f"encoded{i:03d}"] = np.frombuffer(_encoded(image), np.uint8)
+        arrays[f"encoded{i:03d}"] = np.frombuffer(bytes_of(image), np.uint8)
     sample = path / "assets.extra" / ".parity.npz"
     np.savez(sample, **arrays)
     try:
@@ -209,7 +209,7 @@ def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np
     return examined
 
 
-def _encoded(image: np.ndarray) -> bytes:
+def bytes_of(image: np.ndarray) -> bytes:
     """Returns a picture as the bytes that serving_default takes: a PNG, or floats as they are."""
     if image.dtype == np.float32:
         return image.tobytes()

@@ -31,16 +31,22 @@ def serve(
     max_per_client: Annotated[int, typer.Option(min=1, help="Of these, of one address.")] = 96,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds until a request fails.")] = 30.0,
     poll: Annotated[float, typer.Option(min=0.05, help="Seconds between looks at folders.")] = 1.0,
+    runtime: Annotated[
+        str, typer.Option(help="savedmodel, openvino, onnx, litert, or auto: the fastest here.")
+    ] = "savedmodel",
     models: parts.Models = parts.MODELS,
     json: parts.Json = False,
 ) -> None:
     """Answers requests over HTTP as TensorFlow Serving does, and takes up new versions."""
     from tfpipe.serving import binding
+    from tfpipe.serving.runtimes import installed
 
+    installed.check(runtime)
     listener = binding.bound(host, port)  # before TensorFlow, which takes seconds to import
     parts.start_tensorflow()
     from tfpipe.serving import server
     from tfpipe.serving.limits import Limits
+    from tfpipe.serving.shelf import Shelf
 
     limits = Limits(
         body_bytes=int(1e6 * max_body),
@@ -55,13 +61,14 @@ def serve(
         if json:
             print(jsons.dumps({"command": "serve", **told}), flush=True)
         else:
-            names = ", ".join(f"{name} ({n})" for name, n in told["models"].items())
+            by = told["runtimes"]
+            names = ", ".join(f"{name} ({n}, {by[name]})" for name, n in told["models"].items())
             print(f"{told['url']} serves {names}. Ctrl-C ends it.", flush=True)
 
+    places = server.places_of(versions or [], models=models)
     server.run(
-        server.places_of(versions or [], models=models),
+        Shelf(models, places, limits=limits, runtime=runtime),
         listener,
-        models=models,
         where=server.Where(host, grpc_port, token),
         limits=limits,
         poll_s=poll,

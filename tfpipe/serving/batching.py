@@ -4,6 +4,7 @@ While batches are computed, requests gather for the next; nobody waits for a bat
 """
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,28 +37,43 @@ class Signature:
         Raises:
           Refused: the version cannot compute this, or too much waits already.
         """
-        count = len(next(iter(features.values())))
-        parts = [
-            self._part({name: array[i : i + MOST] for name, array in features.items()})
-            for i in range(0, count, MOST)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+        return in_parts(features, self._part)
+
+    def alone(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the answers [n, ...] to features [n, ...] at once, in no batch with others'.
+
+        Raises:
+          Refused: the version cannot compute this.
+        """
+        try:
+            answers = self._alone(**self._tensors(features))
+            return {name: answers[name].numpy() for name in self.outputs}
+        except tf.errors.InvalidArgumentError as error:
+            raise Refused(400, f"The model cannot take this: {_sentence(error)}") from error
+
+    def _tensors(self, features: dict[str, np.ndarray]) -> dict[str, tf.Tensor]:
+        return {name: tf.constant(features[name], self.inputs[name].dtype) for name in features}
 
     def _part(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        tensors = {name: tf.constant(features[name], self.inputs[name].dtype) for name in features}
+        tensors = self._tensors(features)
         try:
             answers = self._together(*(tensors[name] for name in self.inputs))
-            return {n: a.numpy() for n, a in zip(sorted(self.outputs), answers, strict=True)}
+            given = dict(zip(sorted(self.outputs), answers, strict=True))
+            return {name: given[name].numpy() for name in self.outputs}
         except tf.errors.UnavailableError as error:
             raise Refused(503, "Too much waits already. Try again.", retry_after_s=1) from error
         except tf.errors.InvalidArgumentError:
-            return self._by_itself(tensors)  # somebody's in the batch was bad, perhaps not this
+            return self.alone(features)  # somebody's in the batch was bad, perhaps not this
 
-    def _by_itself(self, tensors: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-        try:
-            return {name: answer.numpy() for name, answer in self._alone(**tensors).items()}
-        except tf.errors.InvalidArgumentError as error:
-            raise Refused(400, f"The model cannot take this: {_sentence(error)}") from error
+
+def in_parts(features: dict[str, np.ndarray], answer: Callable) -> dict[str, np.ndarray]:
+    """Returns the answers to features [n, ...], at least one, asked MOST at a time."""
+    count = len(next(iter(features.values())))
+    parts = [
+        answer({name: array[i : i + MOST] for name, array in features.items()})
+        for i in range(0, count, MOST)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _together(function: Any, names: list[str], answers: list[str], *, name: str):

@@ -1,11 +1,13 @@
 """What there is to know of served versions, as TensorFlow Serving's messages, and of the API."""
 
+import contextlib
 from typing import Any
 
 from google.protobuf import json_format
 from tensorflow.core.protobuf import error_codes_pb2, saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
+from tfpipe.serving.refusals import Refused
 from tfpipe.serving.servable import Servable
 from tfpipe.serving.shelf import Shelf
 
@@ -78,6 +80,17 @@ def status(shelf: Shelf, name: str, **place: str) -> dict[str, Any]:
 def metadata(servable: Servable, name: str) -> dict[str, Any]:
     """Returns `metadata_message` as JSON."""
     return _json(metadata_message(servable, name))
+
+
+def runtimes(shelf: Shelf) -> dict[str, Any]:
+    """Returns what computes the newest version of each name, and why: see `choosing.Chosen`."""
+    told = {}
+    for name in shelf.names:
+        with contextlib.suppress(Refused):  # it has no version yet
+            chosen = shelf.get(name).servable.computed
+            told[name] = {"runtime": chosen.runtime, "measured_ms": chosen.measured_ms}
+            told[name]["left_out"] = chosen.left_out
+    return told
 
 
 def names(path: str) -> dict[str, Any]:

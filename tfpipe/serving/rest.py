@@ -140,8 +140,8 @@ def _for_people(api: FastAPI, served: Served, metrics: Metrics) -> None:
 
     @api.get("/v1/models")
     async def names() -> dict:
-        """What the models are called in URLs."""
-        return {"models": served.shelf.names}
+        """What the models are called in URLs, and what computes them."""
+        return {"models": served.shelf.names, "runtimes": described.runtimes(served.shelf)}
 
     @api.get("/metrics")
     async def counts() -> Response:

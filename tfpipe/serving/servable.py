@@ -13,6 +13,8 @@ from tfpipe.serving import payloads, scanning
 from tfpipe.serving.batching import Signature
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.refusals import Refused
+from tfpipe.serving.runtimes import choosing
+from tfpipe.serving.runtimes.installed import SAVEDMODEL
 
 DEFAULT = "serving_default"
 ENCODED = "image_bytes"
@@ -25,13 +27,14 @@ class Servable:
       folder: of the version.
       card: see `saved.publish`.
       spec: of the model.
+      computed: by which runtime, see `choosing.Chosen`.
       signatures: name -> what it can be asked.
       version: its number.
       proto: its saved_model.pb, which may be asked for when the folder is gone.
     """
 
-    def __init__(self, folder: Path, *, limits: Limits):
-        """Loads a version and answers its warm-up requests.
+    def __init__(self, folder: Path, *, limits: Limits, runtime: str = SAVEDMODEL):
+        """Loads a version, answers its warm-up requests, and has it computed by a runtime.
 
         Raises:
           UserError: it is not to be loaded, and why.
@@ -50,6 +53,10 @@ class Servable:
         }
         for signature, given in warmup.requests(folder):
             self.ask(given, signature=signature)
+        self.computed = choosing.chosen(
+            self._model, self.signatures, self.spec, version=folder, runtime=runtime
+        )
+        self.signatures = self.computed.signatures
 
     def features(self, told: dict[str, Any], *, signature: str) -> tuple[dict, bool]:
         """Returns what a request gives a signature, and whether row by row.

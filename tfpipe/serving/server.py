@@ -53,10 +53,9 @@ def places_of(words: list[str], *, models: Path) -> list[Place]:
 
 
 def run(
-    places: list[Place],
+    shelf: Shelf,
     listener: socket.socket,
     *,
-    models: Path,
     where: Where,
     limits: Limits,
     poll_s: float,
@@ -65,9 +64,8 @@ def run(
     """Serves until a SIGTERM or SIGINT, and then until all who asked have an answer.
 
     Args:
-      places: what is served.
+      shelf: of what is served.
       listener: from `binding.bound`.
-      models: saved_models/.
       where: host, gRPC port and token.
       limits: what is refused.
       poll_s: between looks at the folders.
@@ -76,7 +74,7 @@ def run(
     Raises:
       UserError: a model has no version that can be served.
     """
-    shelf, stop = Shelf(models, places, limits=limits), threading.Event()
+    stop = threading.Event()
     shelf.look()
     if not shelf.is_ready:
         raise UserError(shelf.reasons())
@@ -84,7 +82,9 @@ def run(
     api = rest.app(rest.Served(shelf, limits, load, where.token))
     watcher = threading.Thread(target=shelf.watch, kwargs={"every_s": poll_s, "stop": stop})
     told = {"url": "http://{}:{}".format(*listener.getsockname()[:2])}
-    told["models"] = {name: shelf.get(name).servable.version for name in shelf.names}
+    served = {name: shelf.get(name).servable for name in shelf.names}
+    told["models"] = {name: servable.version for name, servable in served.items()}
+    told["runtimes"] = {name: servable.computed.runtime for name, servable in served.items()}
     with rpc.serving(shelf, load, limits=limits, where=where) as grpc_port:
         if grpc_port:
             told["grpc"] = f"{where.host}:{grpc_port}"

@@ -13,6 +13,7 @@ from tfpipe.errors import UserError
 from tfpipe.serving.explaining import Explainer
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.refusals import Refused
+from tfpipe.serving.runtimes.installed import SAVEDMODEL
 from tfpipe.serving.scanning import KINDS
 from tfpipe.serving.servable import Servable
 
@@ -62,8 +63,10 @@ class Status(NamedTuple):
 class Shelf:
     """The versions that are served, by name."""
 
-    def __init__(self, models: Path, places: list[Place], *, limits: Limits):
-        self._models, self._limits = models, limits
+    def __init__(
+        self, models: Path, places: list[Place], *, limits: Limits, runtime: str = SAVEDMODEL
+    ):
+        self._models, self._limits, self._runtime = models, limits, runtime
         self._places: dict[str, list[Place]] = {}
         for place in places:
             self._places.setdefault(place.name, []).append(place)
@@ -153,7 +156,7 @@ class Shelf:
             self._seen[path] = looks
             self._refused.pop(path, None)
             try:
-                servable = Servable(path, limits=self._limits)
+                servable = Servable(path, limits=self._limits, runtime=self._runtime)
                 return path, Served(servable, Explainer(servable))
             except (UserError, Refused) as error:
                 self._refused[path] = str(error)

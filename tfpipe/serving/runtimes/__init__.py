@@ -1,0 +1,1 @@
+"""What computes a version's network: TensorFlow by its SavedModel, or another runtime."""
