@@ -72,6 +72,47 @@ def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
     assert labelled(tmp_path / "records") == first
 
 
+def test_a_decision_lets_the_source_of_its_picture_be_read_again_and_no_other(raw, tmp_path):
+    read = []
+
+    def noted(source, options):
+        read.append(source.name)
+        return packed.make_task().read(source, options)
+
+    def pack(folder="records"):
+        read.clear()
+        packed.pack_small(raw, tmp_path / folder, task=task)
+        return sorted(read)
+
+    surveyed = packed.make_task().survey
+    plain = {"tables": ()}  # labels.csv is none of the task's own
+    task = packed.make_task(
+        read=noted, survey=lambda *given: dataclasses.replace(surveyed(*given), **plain)
+    )
+    every = pack()
+    assert len(every) == 5
+    first = labelled(tmp_path / "records")
+    about, other = (next(key for key in sorted(first) if name in key) for name in every[1:3])
+    # The file that a decision tells is for people: a picture is known by its key.
+    decide(raw, about, "plain", file=every[0])
+    assert pack() == [every[1]]
+    decide(raw, other, "spotted")
+    decide(raw, about, "plain", state="dubious")
+    assert pack() == every[1:3]
+    decide(raw, about, "spotted", file="elsewhere.png")
+    decide(raw, about, "spotted", state="dubious")
+    decide(raw, "nowhere.png@0", "plain")
+    assert pack() == [every[1]]
+    assert labelled(tmp_path / "records") == first | {about: -1, other: 1}
+    assert pack("fresh") == every
+    assert packed.tree(tmp_path / "records") == packed.tree(tmp_path / "fresh")
+    decide(raw, about, "spotted", state="predicted", action="undo")
+    assert pack() == [every[1]]
+    (raw / labels.NAME).unlink()
+    assert pack() == [every[2]]
+    assert labelled(tmp_path / "records") == first
+
+
 def test_a_torn_line_is_named_by_the_records(raw, tmp_path):
     (raw / labels.NAME).write_text(f"{labels.HEADING}\nt,Ada,a.png,a.p")
     manifest = packed.pack_small(raw, tmp_path / "records")
