@@ -53,12 +53,13 @@ def known() -> Packed:
     given[list(WRONG)] = (truth[list(WRONG)] + 1) % 3
     groups = np.array([f"g{i // 12}" for i in range(COUNT)])
     seen = Seen(embedding.astype(np.float32), embedding.astype(np.float32))
-    told = scores.told(seen, labels=given, groups=groups, known=given >= 0)
+    held_out = scores.out_of_fold(seen.embedding, labels=given, groups=groups)
+    told = scores.told(seen, held_out, labels=given, known=given >= 0)
     frame = pd.DataFrame(
         {"split": "train", "key": [f"<b>{i}.png" for i in range(COUNT)], "group": groups}
     ).assign(label=given)
     data = Data(Path(), {"classes": list(CLASSES)}, "accuracy")
-    return Packed(data, frame, told, {}, told.notes)
+    return Packed(data, frame, told, {})
 
 
 @pytest.fixture
@@ -145,7 +146,8 @@ def test_only_the_page_itself_is_answered(tmp_path):
     with served(queue) as address:
         port = int(address.split(":")[2].split("/")[0])
         secret = address.rstrip("/").rpartition("/")[2]
-        assert asked(address, "queue") == (200, {"items": []})
+        none = {"items": [], "notes": [], "lines": 0, "turn": 1, "doing": ""}
+        assert asked(address, "queue") == (200, none)
         for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1:{port + 1}", ""):
             assert asked(address, "queue", Host=host)[0] in (400, 403), host
         wrong = address.replace(secret, "x" * len(secret))
@@ -269,7 +271,7 @@ def strips(melt, tmp_path, monkeypatch) -> Strips:
     groups = np.repeat(names, 2)
     unsure = (groups == "core_005.png") + 0.01
     told = scores.Told(np.zeros((len(groups), 2)), unsure, None, None, unsure, ("a note",))
-    packed = Packed(None, pd.DataFrame({"group": groups}), told, card, ("a note",))
+    packed = Packed(None, pd.DataFrame({"group": groups}), told, card)
     desk = Desk(melt, labels.NAME, "simple-cnn/1")
     yield Strips(packed, desk, task=MELT_LAYER, version=Path("1"), raw=melt)
     desk.path.unlink(missing_ok=True)

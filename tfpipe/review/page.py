@@ -71,8 +71,13 @@ async function ask(path, body) {
       headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
     found = await answer.json();
   } catch (error) {
-    say('The command behind this page does not answer: nothing was saved. Is it still running?',
-        true);
+    if (body !== undefined) {
+      say('The command behind this page does not answer: nothing was saved. Is it still running?',
+          true);
+    } else if (!said.classList.contains('wrong')) {  // what was not saved stays to be read
+      say('The command behind this page does not answer. What was saved is kept; start it again ' +
+          'to go on.', true);
+    }
     return null;
   }
   if (answer.ok) return found;
@@ -81,6 +86,34 @@ async function ask(path, body) {
 }
 let queue = Promise.resolve();  // one decision after the other, in the order of the keys
 function then(work) { queue = queue.then(work); return queue; }
+let known = {lines: 0, turn: 0};  // how far this page has read
+let lost = false;  // whether the command has stopped answering
+const mine = new Set();  // what was decided here
+function learn(found) {
+  known = {lines: found.lines, turn: found.turn};
+  document.getElementById('doing').textContent = found.doing;
+  if (found.notes) document.getElementById('notes').replaceChildren(
+    ...found.notes.map(note => element('li', {textContent: note})));
+}
+async function news() {
+  if (!busy()) await then(async () => {
+    const found = await ask('news?lines=' + known.lines);
+    if (found && lost) say('The command answers again.');
+    lost = !found;
+    if (!found) return;
+    const turned = found.turn !== known.turn;
+    learn(found);
+    if (found.items.length) await changed(found.items);
+    for (const one of found.by) {
+      if (one.who === name.value || !mine.delete(one.what)) continue;
+      say(one.who + ' decided about ' + one.what + ' after you: the last decision holds.', true);
+    }
+    if (!turned) return;
+    await load(true);
+    say('All pictures have been looked at: what comes after these stands in its order now.');
+  });
+  setTimeout(news, 2000);
+}
 function typing(event) {
   return event.ctrlKey || event.metaKey || event.altKey ||
          ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
@@ -109,13 +142,14 @@ def text(queue: Queue, *, title: str, who: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"{tag('title', title)}<style>{LOOKS}</style></head>\n"
     )
-    notes = tag("ul", *(tag("li", note) for note in queue.notes))
+    notes = tag("ul", *(tag("li", note) for note in queue.notes), id="notes")
     about = tag("details", tag("summary", "What stands in which order, and why"), notes)
     name = tag("label", "Reviewer ", Html('<input id="who" maxlength="60">'))
     header = tag(
         "header",
         tag("div", tag("h1", title), name, tag("span", id="count"), class_="row"),
         tag("p", part.KEYS, class_="soft"),
+        tag("p", queue.doing, id="doing", class_="soft"),
         tag("p", id="said", role="status"),
         about,
     )

@@ -38,6 +38,16 @@ function words(one) {
   return one.top_m.toFixed(4) + ' m, ' + (1000 * (one.bottom_m - one.top_m)).toFixed(1) + ' mm, ' +
     (one.label || 'none') + likely + (one.who ? ', ' + one.state + ' by ' + one.who : '');
 }
+function busy() { return !!drag; }
+async function changed(found) {
+  for (const one of found) Object.assign(files.find(each => each.id === one.id) || {}, one);
+  if (file && found.some(one => one.id === file.id)) await again();
+  else draw();
+}
+async function again() {
+  const found = await ask('file/' + file.id);
+  if (found && found.id === file.id) { file = found; draw(); }
+}
 function origin(one) { return one.what.split(' ')[0]; }
 
 function draw() {
@@ -107,7 +117,9 @@ function decide(action, what, label, depths) {
       files.find(one => one.id === id).decided =
         found.spans.filter(one => one.state !== 'predicted').length;
       if (file.id === id) file = found;
-      say('Saved in ' + told.file + ': ' + action + ' ' + (what || ''));
+      mine.add(what || current);
+      say('Saved in ' + told.file + ': ' + action + ' ' + (what || '') +
+          (found.over ? '. ' + found.over : ''));
     }
     draw();  // without an answer everything stands where it was
     return found;
@@ -117,7 +129,8 @@ function undo() {
   then(async () => {
     const found = await ask('undo', {who: name.value});
     if (!found) return;
-    files = found.items;
+    for (const one of found.items) Object.assign(files.find(each => each.id === one.id), one);
+    mine.delete(found.what);
     const own = files.find(one => one.key === found.file);
     if (own) await open(own.id);
     say('Undone: ' + found.what + ' of ' + found.file);
@@ -194,7 +207,7 @@ document.addEventListener('keydown', event => {
   if (typing(event) || !file || drag) return;
   const number = '123456789'.indexOf(event.key);
   const keys = {ArrowDown: () => step(1), ArrowUp: () => step(-1), ArrowRight: () => turn(1),
-    ArrowLeft: () => turn(-1), u: undo, a: all, r: () => load(true)};
+    ArrowLeft: () => turn(-1), u: undo, a: all, r: () => then(() => load(true))};
   const about = {Enter: 'accept', x: 'delete', Delete: 'delete', d: 'dubious'};
   if (keys[event.key]) keys[event.key]();
   else if (!current) return;
@@ -207,15 +220,19 @@ document.addEventListener('keydown', event => {
 async function load(keep) {
   const found = await ask('queue');
   if (!found) return;
-  files = found.items;
+  learn(found);
+  // What was gone through stays where it is; what comes after it is in the order of now.
+  const at = keep && file ? files.findIndex(one => one.id === file.id) + 1 : 0;
+  const kept = new Set(files.slice(0, at).map(one => one.id));
+  const of = new Map(found.items.map(one => [one.id, one]));
+  files = [...[...kept].map(id => of.get(id)), ...found.items.filter(one => !kept.has(one.id))];
   if (!keep || !file) {
     draw();  // the others can be chosen where the first cannot be read
     if (files.length) await open(files[0].id);
     return;
   }
-  const again = await ask('file/' + file.id);
-  if (again) { file = again; draw(); }
+  await again();
 }
-window.addEventListener('focus', () => { if (!drag) load(true); });
-load();
+window.addEventListener('focus', () => { if (!drag) then(() => load(true)); });
+load().then(news);
 """

@@ -2,16 +2,19 @@
 
 import math
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tfpipe import answering, decided, judging, pictures, spans
 from tfpipe.errors import UserError
+from tfpipe.labels import Decision
 from tfpipe.options import options_of
 from tfpipe.review import scores
 from tfpipe.review.desk import Desk
 from tfpipe.review.packed import Packed
+from tfpipe.review.scores import Told
 from tfpipe.spans import Span, Strip
 from tfpipe.task import Task, choose
 
@@ -26,7 +29,8 @@ class Strips:
     kind = "strips"
 
     def __init__(self, packed: Packed, desk: Desk, *, task: Task, version: Path, raw: Path):
-        self.desk, self.notes, self._task = desk, packed.notes, task
+        self.desk, self._packed, self._task = desk, packed, task
+        self.doing, self.turn = "", 0
         self.labels = task.spans.kinds
         trained = [f"{name}={value}" for name, value in packed.card["options"].items()]
         self._options = options_of(task, trained)
@@ -35,23 +39,27 @@ class Strips:
         self._loaded = answering.Loaded(version)
         self._looked: OrderedDict[int, Strip] = OrderedDict()
         self._lock = threading.Lock()
-        self._ordered, self._whys = self._queued(packed)
+        self.rank(packed.told)
+
+    def rank(self, told: Told) -> None:
+        """Puts the files in order by what is known of their pictures now."""
+        self._queued = self._ordered(told)
+        self.notes = (*self._packed.notes, *told.notes)
+        self.turn += 1
 
     def queue(self) -> list[dict[str, Any]]:
         """Returns the files, the most helpful first, each with how many spans are decided about."""
-        held = self.desk.known().held
-        counts: dict[str, int] = {}
-        for file, _ in held:
-            counts[file] = counts.get(file, 0) + 1
+        counts = Counter(file for file, _ in self.desk.known().held)
         return [
-            {
-                "id": i,
-                "key": self._sources[i].name,
-                "why": self._whys[i],
-                "decided": counts.get(self._sources[i].name, 0),
-            }
-            for i in self._ordered
+            {"id": i, "key": self._sources[i].name, "why": why}
+            | {"decided": counts[self._sources[i].name]}
+            for i, why in self._queued
         ]
+
+    def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
+        """Returns the files that decisions are about, as `queue` does."""
+        names = {one.file for one in lines if one.is_span}
+        return [one for one in self.queue() if one["key"] in names] if names else []
 
     def told(self, number: int) -> dict[str, Any]:
         """Returns a file's depths, spans and what the model found, as they hold now.
@@ -111,21 +119,23 @@ class Strips:
         elif action == "move":
             top_m, bottom_m = self._inside(strip, depths_m)
             span = span._replace(top_m=top_m, bottom_m=bottom_m)
+        thing = (self._sources[number].name, span.what)
         kind = label or span.label or self.labels[0]
         choose(kind, {**dict.fromkeys(self.labels), span.label: None}, noun="kind of span")
+        over = self.desk.others(who, thing)
         self.desk.decide(
             who,
-            (self._sources[number].name, span.what),
+            thing,
             label="" if action == "delete" else kind,
             action=action,
             depths_m=(span.top_m, span.bottom_m),
         )
-        return self.told(number)
+        return self.told(number) | {"over": over}
 
-    def _queued(self, packed: Packed) -> tuple[list[int], list[str]]:
+    def _ordered(self, told: Told) -> list[tuple[int, str]]:
         """Returns the files in order, and why each stands there; those not in the records first."""
-        groups, names = packed.frame["group"].to_numpy(str), [s.group for s in self._sources]
-        told = packed.told
+        groups = self._packed.frame["group"].to_numpy(str)
+        names = [source.group for source in self._sources]
         each = [
             scores.of_groups(values, groups, names)
             for values in (told.suspected, told.uncertain, told.new)
@@ -139,7 +149,8 @@ class Strips:
             else ("suspected labels", "unsure answers", "unlike what was learnt", "")[why]
             for absent, why in zip(is_absent, reason.tolist(), strict=True)
         ]
-        return sorted(ordered.tolist(), key=lambda i: not is_absent[i]), whys
+        first = sorted(ordered.tolist(), key=lambda i: not is_absent[i])
+        return [(i, whys[i]) for i in first]
 
     def _strip(self, number: int) -> Strip:
         if not 0 <= number < len(self._sources):
