@@ -45,7 +45,7 @@ def seen(found: Kept, monkeypatch, model: Model) -> list[tuple[int, int]]:
     """Returns what is told of the progress; all must be seen as by one who sees all at once."""
     monkeypatch.setattr(kept.observations, "batches_seen", model)
     told = []
-    got = found.seen(None, progress=lambda done, total: told.append((done, total)))
+    got = found.seen(lambda: None, progress=lambda done, total: told.append((done, total)))
     for name in ("embedding", "logits"):
         np.testing.assert_array_equal(getattr(got, name), getattr(WHOLE, name))
     return told
@@ -63,6 +63,7 @@ def test_what_was_seen_before_a_kill_is_not_looked_at_again(tmp_path, monkeypatc
     assert third.held_out(lambda: np.eye(2)).tolist() == np.eye(2).tolist()
     last, made = opened(version), Model()
     assert last.is_whole and not seen(last, monkeypatch, made) and made.shown == []
+    last.seen(lambda: 1 / 0, progress=None)
     assert last.held_out(lambda: 1 / 0).tolist() == np.eye(2).tolist()
 
 

@@ -51,14 +51,19 @@ class Kept:
         """Whether nothing is left to compute."""
         return self._held_out is not None and None not in self._parts
 
-    def seen(self, model: keras.Model, *, progress: Progress) -> Seen:
-        """Returns what the version makes of all pictures, and keeps each batch as it comes."""
+    def seen(self, model: Callable[[], keras.Model], *, progress: Progress) -> Seen:
+        """Returns what the version makes of all pictures, and keeps each batch as it comes.
+
+        Args:
+          model: gives the version's; not asked where all is kept.
+          progress: told (pictures looked at, pictures in all).
+        """
         lacking = [i for i, part in enumerate(self._parts) if part is None]
         if lacking:
             chosen = np.isin(np.arange(self._count) // CHUNK, lacking)
             done = self._count - int(chosen.sum())
             batches = observations.batches_seen(
-                model,
+                model(),
                 self._data,
                 chosen=chosen,
                 progress=lambda now, _: progress(done + now, self._count),

@@ -68,7 +68,7 @@ def _looking(first: Subject, frame: pd.DataFrame, kept: Kept, desk: Desk) -> Loo
     known = (frame["split"] == "train").to_numpy() & (packed >= 0)
 
     def look(progress: Progress) -> Told:
-        seen = kept.seen(first.model, progress=progress)
+        seen = kept.seen(lambda: first.model, progress=progress)
         # By the labels as they were packed: they are the same at each start.
         held_out = kept.held_out(
             lambda: scores.out_of_fold(seen.embedding, labels=packed, groups=groups)
