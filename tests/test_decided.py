@@ -236,6 +236,28 @@ def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(aligned
     assert len(whole.examples) >= len(part.examples)
 
 
+def test_a_photo_in_which_nothing_is_has_no_layer_and_is_left_out_where_that_is_dubious(aligned):
+    source, _ = aligned
+    bare = dataclasses.replace(source, about=dataclasses.replace(source.about, features=()))
+    photo = source.about.photo
+    told = Decision(
+        *("t", "A", source.name, spans.WHOLE, photo.top_m, photo.bottom_m, ""),
+        *("m/1", "validated", "accept"),
+    )
+    seen = read(dataclasses.replace(bare, decided=(told,)), MELT_OPTIONS)
+    assert seen.row["status"] == "reviewed" and len(seen.examples) > 20
+    assert {one.label for one in seen.examples} == {0}
+    dubious = told._replace(state="dubious", action="dubious")
+    assert read(dataclasses.replace(bare, decided=(dubious,)), MELT_OPTIONS).examples == []
+    # Where the table says more than the reviewer has decided about, that is still to be settled.
+    whole = read(dataclasses.replace(source, decided=(told,)), MELT_OPTIONS)
+    assert whole.row["status"] == "aligned" and len(layer_depths(whole))
+    drawn = told._replace(what="drawn 1", label="meltLayer", action="draw")
+    drawn = drawn._replace(top_m=photo.top_m + 0.3, bottom_m=photo.top_m + 0.31)
+    both = read(dataclasses.replace(bare, decided=(told, drawn)), MELT_OPTIONS)
+    assert shows(both, photo.top_m + 0.305) and not shows(both, photo.top_m + 0.6)
+
+
 def test_a_strip_shows_the_table_where_alignment_put_it(aligned):
     source, before = aligned
     ice = core.cut(packed.pictures.read(source.path), crop_px=None, name="x").image
@@ -256,11 +278,19 @@ def test_decisions_about_photos_that_are_gone_are_counted_by_name(melt):
     decide(melt, "drawn 1", "meltLayer", file="core_999.png", depths_m=(1.0, 1.1), action="draw")
     decide(melt, "drawn 1", "meltLayer", file="core_001.png", depths_m=(120.1, 120.2))
     decide(melt, "drawn 2", "x", file="core_001.png", depths_m=(120.1, 120.2), state="dubious")
+    for name, state in (
+        ("core_001", "validated"),
+        ("core_002", "validated"),
+        ("core_003", "dubious"),
+    ):
+        decide(melt, spans.WHOLE, "", file=f"{name}.png", depths_m=(120.1, 121.2), state=state)
     notes = decided.surveyed(MELT_LAYER, melt, MELT_OPTIONS).notes
     (melt / labels.NAME).unlink()
-    assert notes[-3:] == (
+    assert notes[-5:] == (
         "labels.csv: 1 spans of 1 files are validated, and 0 are said to be none.",
         "labels.csv: 1 dubious spans are left out of training and scores: x 1.",
+        "labels.csv: 2 files are validated as holding nothing else.",
+        "labels.csv: 1 dubious files are left out of training and scores as a whole.",
         "labels.csv decides about files that are not here: core_999.png (1).",
     )
 

@@ -32,6 +32,7 @@ from tfpipe.review.packed import Packed
 from tfpipe.review.pictures import Pictures
 from tfpipe.review.strips import Strips
 from tfpipe.settings import Data
+from tfpipe.spans import WHOLE
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
 CLASSES = ("ash", "dust", "pollen")
@@ -331,6 +332,38 @@ def test_spans_are_decided_about_within_their_file_only(strips):
     assert {one[3] for one in states} == {made["what"]}
 
 
+def test_a_photo_is_settled_as_a_whole_once_nothing_in_it_is_open(strips):
+    number = next(one["id"] for one in strips.queue() if strips.told(one["id"])["spans"])
+
+    def decide(action, what=WHOLE, label="meltLens"):
+        told = {"who": "Ada", "action": action, "label": label, "what": what}
+        return strips.decide(number, depths_m=(0.0, 0.0), **told)
+
+    def state():
+        return next(one["whole"] for one in strips.queue() if one["id"] == number)
+
+    with pytest.raises(UserError, match="still open or dubious"):
+        decide("accept")
+    for wrong in ("delete", "move", "draw all"):
+        with pytest.raises(UserError, match="action on a "):
+            decide(wrong)
+    for span in strips.told(number)["spans"]:
+        decide("delete", span["what"])
+    before = strips.told(number)["spans"]
+    assert state() == "predicted"
+    told = decide("accept")
+    assert told["spans"] == before, "it is no span itself"
+    assert told["whole"] == {"state": "validated", "who": "Ada"} and state() == "validated"
+    last = strips.desk.known().lines[-1]
+    assert (last.what, last.label, last.state) == (WHOLE, "", "validated")
+    assert (last.top_m, last.bottom_m) == pytest.approx((told["top_m"], told["bottom_m"]))
+    assert decide("dubious")["whole"]["state"] == "dubious"
+    strips.desk.undo("Ada")
+    assert strips.told(number)["whole"]["state"] == "validated"
+    strips.desk.undo("Ada")
+    assert state() == "predicted"
+
+
 @pytest.mark.slow
 @NO_BROWSER
 def test_a_photo_that_cannot_be_read_is_said_and_the_others_are_shown(strips, melt, tmp_path):
@@ -460,3 +493,26 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         assert len(moved) == len([what for what in before if what.startswith("tabled")])
         by = [one.top_m - before[one.what] for one in moved]
         assert by == pytest.approx([60 / px_per_m] * len(by), abs=1.1 / px_per_m)
+        page.press("n")
+        page.wait(f"{SAYS}?.includes('still open')")
+        page.press("a")
+        page.wait("file.spans.every(one => one.state === 'validated' || origin(one) === 'drawn')")
+        page.value("choose(file.spans.find(one => one.state === 'dubious').what)")
+        page.press("x")
+        page.wait("file.spans.every(one => one.state === 'validated')")
+        page.press("n")
+        page.wait("document.getElementById('count').textContent.includes('nothing else is here')")
+        assert lines()[-1].what == WHOLE and lines()[-1].label == ""
+        page.wait("!!document.querySelector('.files li.validated[aria-current=true]')")
+        page.press("u")
+        page.wait("file.whole.state === 'predicted'")
+        empty = strips.queue()[-1]["id"]
+        strips._looked[empty] = strips._strip(empty)._replace(tabled=(), found=())
+        page.value(f"open({empty}).then(() => 1)")
+        page.wait(f"file.id === {empty} && document.querySelectorAll('.span').length === 0")
+        page.press("n")
+        page.wait("document.getElementById('count').textContent.includes('nothing else is here')")
+        page.press("d")
+        page.wait("document.getElementById('count').textContent.includes('dubious as a whole')")
+        states = [(one.what, one.state) for one in lines()[-2:]]
+        assert states == [(WHOLE, "validated"), (WHOLE, "dubious")]

@@ -40,6 +40,8 @@ figure[aria-current=true] { outline: 3px solid var(--first); outline-offset: 2px
 .files { max-height: 80vh; overflow: auto; font-size: .88rem; padding: 0; margin: 0;
   list-style: none; position: sticky; top: 7rem } .files li { padding: .25rem .4rem;
   cursor: pointer; border-left: 4px solid transparent }
+.files li.validated { border-color: var(--validated) }
+.files li.dubious { border-color: var(--dubious) }
 .files li[aria-current=true] { border-color: var(--first); background: var(--pale) }
 #core { position: relative; user-select: none; touch-action: none; cursor: crosshair;
   margin-left: 5rem; background: var(--pale) } #core img { display: block; pointer-events: none }

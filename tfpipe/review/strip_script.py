@@ -6,7 +6,8 @@ KEYS = Html(
     "Drag on the ice draws a span, drag a span or its edges moves it, with <kbd>Shift</kbd> all "
     "that are open of the table. <kbd>Enter</kbd> accepts, <kbd>x</kbd> deletes, "
     "<kbd>d</kbd> dubious, <kbd>1</kbd> <kbd>2</kbd> choose the kind, "
-    "<kbd>u</kbd> undo, <kbd>a</kbd> accepts all that is open, <kbd>\N{UPWARDS ARROW}</kbd> "
+    "<kbd>u</kbd> undo, <kbd>a</kbd> accepts all that is open, <kbd>n</kbd> nothing else is here: "
+    "the whole photo is validated, also one without any layer, <kbd>\N{UPWARDS ARROW}</kbd> "
     "<kbd>\N{DOWNWARDS ARROW}</kbd> choose a span, <kbd>\N{LEFTWARDS ARROW}</kbd> "
     "<kbd>\N{RIGHTWARDS ARROW}</kbd> the photo, <kbd>r</kbd> looks for what others have decided. "
     "States: grey predicted (dashed: of the table), orange dubious, green validated."
@@ -19,6 +20,7 @@ MARKUP = Html(
 SCRIPT = """
 const core = document.getElementById('core'), ice = document.getElementById('ice');
 const depth = document.getElementById('depth');
+const WHOLE = {validated: 'nothing else is here', dubious: 'dubious as a whole'};
 let files = [], file = null, current = '', drag = null, zoom = 1.5;
 
 function metres(y) { return file.top_m + y / (file.height * zoom) * (file.bottom_m - file.top_m); }
@@ -54,7 +56,9 @@ function draw() {
   core.querySelectorAll('.span, .found').forEach(one => one.remove());
   document.getElementById('files').replaceChildren(...files.map(one => {
     const own = element('li', {textContent: one.key}, element('br', {}), element('span',
-      {className: 'soft', textContent: one.decided + ' decided; ' + one.why}));
+      {className: 'soft', textContent: one.decided + ' decided' +
+        (WHOLE[one.whole] ? ', ' + WHOLE[one.whole] : '') + (one.why ? '; ' + one.why : '')}));
+    own.classList.add(one.whole);
     own.setAttribute('aria-current', !!file && one.id === file.id);
     own.addEventListener('click', () => open(one.id));
     return own;
@@ -62,7 +66,9 @@ function draw() {
   if (!file) return;
   document.getElementById('says').textContent = file.says;
   document.getElementById('count').textContent = file.key + ': ' +
-    file.spans.filter(one => one.state === 'predicted').length + ' open of ' + file.spans.length;
+    (file.spans.length ? file.spans.filter(one => one.state === 'predicted').length +
+     ' open of ' + file.spans.length : 'no layer in the table or found') +
+    (WHOLE[file.whole.state] ? '; ' + WHOLE[file.whole.state] + ', by ' + file.whole.who : '');
   for (const one of file.found) {
     const own = element('div', {className: 'found', title: 'found: ' + words(one)});
     put(own, one.top_m, one.bottom_m);
@@ -114,8 +120,8 @@ function decide(action, what, label, depths) {
         const made = found.spans.find(one => !before.has(one.what));
         if (made) current = made.what;
       }
-      files.find(one => one.id === id).decided =
-        found.spans.filter(one => one.state !== 'predicted').length;
+      Object.assign(files.find(one => one.id === id), {whole: found.whole.state,
+        decided: found.spans.filter(one => one.state !== 'predicted').length});
       if (file.id === id) file = found;
       mine.add(what || current);
       say('Saved in ' + told.file + ': ' + action + ' ' + (what || '') +
@@ -207,9 +213,11 @@ document.addEventListener('keydown', event => {
   if (typing(event) || !file || drag) return;
   const number = '123456789'.indexOf(event.key);
   const keys = {ArrowDown: () => step(1), ArrowUp: () => step(-1), ArrowRight: () => turn(1),
-    ArrowLeft: () => turn(-1), u: undo, a: all, r: () => then(() => load(true))};
+    ArrowLeft: () => turn(-1), u: undo, a: all, n: () => decide('accept', 'whole'),
+    r: () => then(() => load(true))};
   const about = {Enter: 'accept', x: 'delete', Delete: 'delete', d: 'dubious'};
   if (keys[event.key]) keys[event.key]();
+  else if (!file.spans.length && event.key === 'd') decide('dubious', 'whole');
   else if (!current) return;
   else if (number >= 0 && number < told.labels.length) {
     decide('label', current, told.labels[number]);

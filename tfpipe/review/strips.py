@@ -49,12 +49,14 @@ class Strips:
 
     def queue(self) -> list[dict[str, Any]]:
         """Returns the files, the most helpful first, each with how many spans are decided about."""
-        counts = Counter(file for file, _ in self.desk.known().held)
-        return [
-            {"id": i, "key": self._sources[i].name, "why": why}
-            | {"decided": counts[self._sources[i].name]}
-            for i, why in self._queued
-        ]
+        held = self.desk.known().held
+        counts = Counter(file for file, what in held if what != spans.WHOLE)
+        found = []
+        for i, why in self._queued:
+            name = self._sources[i].name
+            about = {"decided": counts[name], "whole": self._whole(name, held)["state"]}
+            found.append({"id": i, "key": name, "why": why} | about)
+        return found
 
     def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
         """Returns the files that decisions are about, as `queue` does."""
@@ -77,6 +79,7 @@ class Strips:
             "bottom_m": strip.bottom_m,
             "says": strip.says,
             "spans": [_plain(one) for one in self._spans(number, strip)],
+            "whole": self._whole(self._sources[number].name, self.desk.known().held),
             "found": [_plain(one) for one in strip.found],
         }
 
@@ -101,7 +104,8 @@ class Strips:
           who: the reviewer.
           action: what was done.
           label: the span's kind.
-          what: what the span is known by; left aside for one that is drawn.
+          what: what the span is known by, left aside for one that is drawn; or `spans.WHOLE`, for
+            nothing but what is validated is here (accept), or that is not known (dubious).
           depths_m: of its edges, as the photo shows them; counted where it is moved or drawn.
 
         Raises:
@@ -110,7 +114,9 @@ class Strips:
         strip = self._strip(number)
         choose(action, ACTIONS, noun="action on a span")
         known = {span.what: span for span in self._spans(number, strip)}
-        span = known.get(what)
+        if what == spans.WHOLE:
+            _check_whole(action, list(known.values()))
+        span = spans.whole(strip) if what == spans.WHOLE else known.get(what)
         if action == "draw":
             span = Span("", *self._inside(strip, depths_m), self.labels[0])
             span = span._replace(what=_unique(span, known))
@@ -122,11 +128,12 @@ class Strips:
         thing = (self._sources[number].name, span.what)
         kind = label or span.label or self.labels[0]
         choose(kind, {**dict.fromkeys(self.labels), span.label: None}, noun="kind of span")
+        is_none = action == "delete" or what == spans.WHOLE
         over = self.desk.others(who, thing)
         self.desk.decide(
             who,
             thing,
-            label="" if action == "delete" else kind,
+            label="" if is_none else kind,
             action=action,
             depths_m=(span.top_m, span.bottom_m),
         )
@@ -173,6 +180,12 @@ class Strips:
         return spans.reviewed(strip, own)
 
     @staticmethod
+    def _whole(name: str, held: dict[tuple[str, str], Decision]) -> dict[str, str]:
+        """Returns what holds of a file as a whole."""
+        one = held.get((name, spans.WHOLE))
+        return {"state": one.state if one else "predicted", "who": one.who if one else ""}
+
+    @staticmethod
     def _inside(strip: Strip, depths_m: tuple[float, float]) -> tuple[float, float]:
         """Returns depths in the file, to 0.01 mm; a UserError where they are no span of it."""
         top_m, bottom_m = (round(min(max(m, strip.top_m), strip.bottom_m), 5) for m in depths_m)
@@ -182,6 +195,17 @@ class Strips:
                 f"{strip.top_m:.4f} to {strip.bottom_m:.4f} m. Draw it again."
             )
         return top_m, bottom_m
+
+
+def _check_whole(action: str, inside: list[Span]) -> None:
+    """Raises a UserError where a file cannot be said to hold nothing else."""
+    choose(action, ("accept", "dubious"), noun="action on a whole photo")
+    left = [one for one in inside if one.label and one.state != "validated"]
+    if left and action == "accept":
+        raise UserError(
+            f"{len(left)} spans of this photo are still open or dubious. Accept or delete each, "
+            "then say that nothing else is here."
+        )
 
 
 def _unique(span: Span, known: dict[str, Span]) -> str:
