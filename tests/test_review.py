@@ -342,7 +342,7 @@ def test_a_photo_is_settled_as_a_whole_once_nothing_in_it_is_open(strips):
     def state():
         return next(one["whole"] for one in strips.queue() if one["id"] == number)
 
-    with pytest.raises(UserError, match="still open or dubious"):
+    with pytest.raises(UserError, match="Still open or dubious"):
         decide("accept")
     for wrong in ("delete", "move", "draw all"):
         with pytest.raises(UserError, match="action on a "):
@@ -494,7 +494,7 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         by = [one.top_m - before[one.what] for one in moved]
         assert by == pytest.approx([60 / px_per_m] * len(by), abs=1.1 / px_per_m)
         page.press("n")
-        page.wait(f"{SAYS}?.includes('still open')")
+        page.wait(f"{SAYS}?.includes('Still open')")
         page.press("a")
         page.wait("file.spans.every(one => one.state === 'validated' || origin(one) === 'drawn')")
         page.value("choose(file.spans.find(one => one.state === 'dubious').what)")

@@ -12,8 +12,8 @@ MARKUP = Html(
     '<option value="suspected">suspected labels</option><option value="uncertain">least certain'
     '</option><option value="new">newest</option><option value="all">all</option></select>'
     '<select id="choice" title="class of the picture outlined"></select>'
-    '<button id="before">back</button><span id="place"></span><button id="after">on</button></p>'
-    '<div class="grid" id="grid"></div>'
+    '<button id="before">previous</button><span id="place"></span>'
+    '<button id="after">next</button></p><div class="grid" id="grid"></div>'
 )
 SCRIPT = """
 const PAGE = 24;
@@ -58,8 +58,9 @@ async function draw() {
       element('br', {}), document.createTextNode(
         'model: ' + (one.said ? one.said + ' ' + one.likely.toFixed(2) : 'not asked yet')),
       element('br', {}), element('span', {className: 'soft', textContent: one.why}),
-      element('br', {}), element('span', {className: 'soft',
-        textContent: one.key + ', ' + one.split}));
+      element('span', {className: 'soft key', title: one.key},
+        element('bdi', {textContent: one.key})),
+      element('span', {className: 'soft', textContent: one.split}));
     own.setAttribute('aria-current', i === current);
     own.addEventListener('click', () => { current = i; draw(); });
     return own;

@@ -57,9 +57,10 @@ class Looking:
         if self._stops.is_set():
             raise _Stopped
         self._progress(done, total)
+        so_far = f"{done:,} of {total:,} so far." if done < total else "they are being compared."
         self._queue.doing = (
             f"{BEGUN} What is new and which labels are suspected follows once all pictures are "
-            f"looked at: {done:,} of {total:,} so far."
+            f"looked at: {so_far}"
         )
 
     def _fail(self, why: str) -> None:

@@ -1,6 +1,7 @@
 """What moves in the page of files: spans along a photo, drawn and dragged with the mouse."""
 
 from tfpipe.page import Html
+from tfpipe.review.strip_drawing import DRAWING
 
 KEYS = Html(
     "Drag on the ice draws a span, drag a span or its edges moves it, with <kbd>Shift</kbd> all "
@@ -17,79 +18,9 @@ MARKUP = Html(
     '<div id="core"><img id="ice" alt="the core, depth downwards"><div id="depth" hidden></div>'
     '</div></div><ul id="list"></ul></div>'
 )
-SCRIPT = """
-const core = document.getElementById('core'), ice = document.getElementById('ice');
-const depth = document.getElementById('depth');
-const WHOLE = {validated: 'nothing else is here', dubious: 'dubious as a whole'};
-let files = [], file = null, current = '', drag = null, zoom = 1.5;
-
-function metres(y) { return file.top_m + y / (file.height * zoom) * (file.bottom_m - file.top_m); }
-function pixels(m) {
-  return (m - file.top_m) / (file.bottom_m - file.top_m) * file.height * zoom;
-}
-function under(event) {
-  const y = event.clientY - core.getBoundingClientRect().top;
-  return Math.max(0, Math.min(file.height * zoom, y));
-}
-function put(own, top_m, bottom_m) {
-  own.style.top = pixels(top_m) + 'px';
-  own.style.height = Math.max(pixels(bottom_m) - pixels(top_m), 1) + 'px';
-}
-function words(one) {
-  const likely = one.probability === null ? '' : ' ' + one.probability.toFixed(2);
-  return one.top_m.toFixed(4) + ' m, ' + (1000 * (one.bottom_m - one.top_m)).toFixed(1) + ' mm, ' +
-    (one.label || 'none') + likely + (one.who ? ', ' + one.state + ' by ' + one.who : '');
-}
-function busy() { return !!drag; }
-async function changed(found) {
-  for (const one of found) Object.assign(files.find(each => each.id === one.id) || {}, one);
-  if (file && found.some(one => one.id === file.id)) await again();
-  else draw();
-}
-async function again() {
-  const found = await ask('file/' + file.id);
-  if (found && found.id === file.id) { file = found; draw(); }
-}
-function origin(one) { return one.what.split(' ')[0]; }
-
-function draw() {
-  core.querySelectorAll('.span, .found').forEach(one => one.remove());
-  document.getElementById('files').replaceChildren(...files.map(one => {
-    const own = element('li', {textContent: one.key}, element('br', {}), element('span',
-      {className: 'soft', textContent: one.decided + ' decided' +
-        (WHOLE[one.whole] ? ', ' + WHOLE[one.whole] : '') + (one.why ? '; ' + one.why : '')}));
-    own.classList.add(one.whole);
-    own.setAttribute('aria-current', !!file && one.id === file.id);
-    own.addEventListener('click', () => open(one.id));
-    return own;
-  }));
-  if (!file) return;
-  document.getElementById('says').textContent = file.says;
-  document.getElementById('count').textContent = file.key + ': ' +
-    (file.spans.length ? file.spans.filter(one => one.state === 'predicted').length +
-     ' open of ' + file.spans.length : 'no layer in the table or found') +
-    (WHOLE[file.whole.state] ? '; ' + WHOLE[file.whole.state] + ', by ' + file.whole.who : '');
-  for (const one of file.found) {
-    const own = element('div', {className: 'found', title: 'found: ' + words(one)});
-    put(own, one.top_m, one.bottom_m);
-    core.append(own);
-  }
-  file.spans.forEach((one, i) => {
-    const own = element('div', {id: 'span-' + i,
-      className: 'span ' + one.state + ' ' + origin(one) + (one.label ? '' : ' none')},
-      element('i', {className: 'top'}), element('i', {className: 'bottom'}),
-      element('span', {textContent: words(one)}));
-    own.dataset.what = one.what;
-    own.setAttribute('aria-current', one.what === current);
-    put(own, one.top_m, one.bottom_m);
-    core.append(own);
-  });
-  document.getElementById('list').replaceChildren(...file.spans.map(one => {
-    const own = element('li', {textContent: words(one)});
-    own.addEventListener('click', () => choose(one.what));
-    return own;
-  }));
-}
+SCRIPT = (
+    DRAWING
+    + """
 function choose(what) {
   current = what;
   draw();
@@ -97,17 +28,22 @@ function choose(what) {
   if (own) own.scrollIntoView({block: 'center'});
 }
 async function open(id) {
+  const waits = 'Opening ' + (files.find(one => one.id === id) || {}).key + ' ...';
+  say(waits);
   const found = await ask('file/' + id);
+  if (said.textContent === waits) say('');
   if (!found) return;
   file = found;
-  current = file.spans.length ? file.spans[0].what : '';
+  const first = file.spans.find(one => one.state === 'predicted') || file.spans[0];
+  current = first ? first.what : '';
   zoom = 300 / file.width;
   ice.width = 300;
   ice.height = file.height * zoom;
   core.style.width = '300px';
   core.style.height = file.height * zoom + 'px';
   ice.src = 'file/' + id + '/image';
-  draw();
+  if (current) choose(current);
+  else { draw(); window.scrollTo(0, 0); }
 }
 function decide(action, what, label, depths) {
   const id = file.id;
@@ -139,6 +75,7 @@ function undo() {
     mine.delete(found.what);
     const own = files.find(one => one.key === found.file);
     if (own) await open(own.id);
+    if (file.spans.some(one => one.what === found.what)) choose(found.what);
     say('Undone: ' + found.what + ' of ' + found.file);
   });
 }
@@ -244,3 +181,4 @@ async function load(keep) {
 window.addEventListener('focus', () => { if (!drag) then(() => load(true)); });
 load().then(news);
 """
+)

@@ -151,7 +151,7 @@ class Strips:
         there = {*groups}
         is_absent = [name not in there for name in names]
         whys = [
-            "not in the records: what its table says is not known to be so"
+            "not in the records: check its table"
             if absent
             else ("suspected labels", "unsure answers", "unlike what was learnt", "")[why]
             for absent, why in zip(is_absent, reason.tolist(), strict=True)
@@ -203,8 +203,8 @@ def _check_whole(action: str, inside: list[Span]) -> None:
     left = [one for one in inside if one.label and one.state != "validated"]
     if left and action == "accept":
         raise UserError(
-            f"{len(left)} spans of this photo are still open or dubious. Accept or delete each, "
-            "then say that nothing else is here."
+            f"Still open or dubious in this photo: {len(left)}. Accept or delete each, then say "
+            "that nothing else is here."
         )
 
 
