@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from tfpipe.labels import Decision
 from tfpipe.review import listening, server
 from tfpipe.review.desk import Desk, Queue
 
@@ -18,6 +19,7 @@ class Plain:
     """Three pictures that are all dust until somebody says otherwise."""
 
     kind, labels, notes = "pictures", ("ash", "dust"), ()
+    doing, turn = "", 1
 
     def __init__(self, raw: Path):
         self.desk = Desk(raw, "labels.csv", "simple-cnn/1")
@@ -25,6 +27,9 @@ class Plain:
     def queue(self) -> list[dict]:
         held = self.desk.known().held
         return [{"id": i, "label": held[one].label} for i, one in enumerate(held)]
+
+    def changed(self, lines: list[Decision]) -> list[dict]:
+        return [{"id": int(one.what.partition(".")[0])} for one in lines]
 
     def decide(self, row: int, *, who: str, action: str, label: str) -> dict:
         self.desk.decide(who, (f"{row}.png", f"{row}.png"), label=label, action=action)

@@ -72,6 +72,47 @@ def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
     assert labelled(tmp_path / "records") == first
 
 
+def test_a_decision_lets_the_source_of_its_picture_be_read_again_and_no_other(raw, tmp_path):
+    read = []
+
+    def noted(source, options):
+        read.append(source.name)
+        return packed.make_task().read(source, options)
+
+    def pack(folder="records"):
+        read.clear()
+        packed.pack_small(raw, tmp_path / folder, task=task)
+        return sorted(read)
+
+    surveyed = packed.make_task().survey
+    plain = {"tables": ()}  # labels.csv is none of the task's own
+    task = packed.make_task(
+        read=noted, survey=lambda *given: dataclasses.replace(surveyed(*given), **plain)
+    )
+    every = pack()
+    assert len(every) == 5
+    first = labelled(tmp_path / "records")
+    about, other = (next(key for key in sorted(first) if name in key) for name in every[1:3])
+    # The file that a decision tells is for people: a picture is known by its key.
+    decide(raw, about, "plain", file=every[0])
+    assert pack() == [every[1]]
+    decide(raw, other, "spotted")
+    decide(raw, about, "plain", state="dubious")
+    assert pack() == every[1:3]
+    decide(raw, about, "spotted", file="elsewhere.png")
+    decide(raw, about, "spotted", state="dubious")
+    decide(raw, "nowhere.png@0", "plain")
+    assert pack() == [every[1]]
+    assert labelled(tmp_path / "records") == first | {about: -1, other: 1}
+    assert pack("fresh") == every
+    assert packed.tree(tmp_path / "records") == packed.tree(tmp_path / "fresh")
+    decide(raw, about, "spotted", state="predicted", action="undo")
+    assert pack() == [every[1]]
+    (raw / labels.NAME).unlink()
+    assert pack() == [every[2]]
+    assert labelled(tmp_path / "records") == first
+
+
 def test_a_torn_line_is_named_by_the_records(raw, tmp_path):
     (raw / labels.NAME).write_text(f"{labels.HEADING}\nt,Ada,a.png,a.p")
     manifest = packed.pack_small(raw, tmp_path / "records")
@@ -195,6 +236,28 @@ def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(aligned
     assert len(whole.examples) >= len(part.examples)
 
 
+def test_a_photo_in_which_nothing_is_has_no_layer_and_is_left_out_where_that_is_dubious(aligned):
+    source, _ = aligned
+    bare = dataclasses.replace(source, about=dataclasses.replace(source.about, features=()))
+    photo = source.about.photo
+    told = Decision(
+        *("t", "A", source.name, spans.WHOLE, photo.top_m, photo.bottom_m, ""),
+        *("m/1", "validated", "accept"),
+    )
+    seen = read(dataclasses.replace(bare, decided=(told,)), MELT_OPTIONS)
+    assert seen.row["status"] == "reviewed" and len(seen.examples) > 20
+    assert {one.label for one in seen.examples} == {0}
+    dubious = told._replace(state="dubious", action="dubious")
+    assert read(dataclasses.replace(bare, decided=(dubious,)), MELT_OPTIONS).examples == []
+    # Where the table says more than the reviewer has decided about, that is still to be settled.
+    whole = read(dataclasses.replace(source, decided=(told,)), MELT_OPTIONS)
+    assert whole.row["status"] == "aligned" and len(layer_depths(whole))
+    drawn = told._replace(what="drawn 1", label="meltLayer", action="draw")
+    drawn = drawn._replace(top_m=photo.top_m + 0.3, bottom_m=photo.top_m + 0.31)
+    both = read(dataclasses.replace(bare, decided=(told, drawn)), MELT_OPTIONS)
+    assert shows(both, photo.top_m + 0.305) and not shows(both, photo.top_m + 0.6)
+
+
 def test_a_strip_shows_the_table_where_alignment_put_it(aligned):
     source, before = aligned
     ice = core.cut(packed.pictures.read(source.path), crop_px=None, name="x").image
@@ -215,11 +278,19 @@ def test_decisions_about_photos_that_are_gone_are_counted_by_name(melt):
     decide(melt, "drawn 1", "meltLayer", file="core_999.png", depths_m=(1.0, 1.1), action="draw")
     decide(melt, "drawn 1", "meltLayer", file="core_001.png", depths_m=(120.1, 120.2))
     decide(melt, "drawn 2", "x", file="core_001.png", depths_m=(120.1, 120.2), state="dubious")
+    for name, state in (
+        ("core_001", "validated"),
+        ("core_002", "validated"),
+        ("core_003", "dubious"),
+    ):
+        decide(melt, spans.WHOLE, "", file=f"{name}.png", depths_m=(120.1, 121.2), state=state)
     notes = decided.surveyed(MELT_LAYER, melt, MELT_OPTIONS).notes
     (melt / labels.NAME).unlink()
-    assert notes[-3:] == (
+    assert notes[-5:] == (
         "labels.csv: 1 spans of 1 files are validated, and 0 are said to be none.",
         "labels.csv: 1 dubious spans are left out of training and scores: x 1.",
+        "labels.csv: 2 files are validated as holding nothing else.",
+        "labels.csv: 1 dubious files are left out of training and scores as a whole.",
         "labels.csv decides about files that are not here: core_999.png (1).",
     )
 

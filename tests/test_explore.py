@@ -138,6 +138,10 @@ def test_a_classifier_is_seen_as_it_answers(data, spec):
         likely = np.exp(seen.logits[own]) / np.exp(seen.logits[own]).sum(axis=1, keepdims=True)
         assert np.allclose(likely, said, atol=1e-5)
     assert seen.error is None and len(seen.embedding) == len(seen.logits) == 16 * 24
+    chosen = np.arange(16 * 24) // observations.CHUNK != 1
+    first, last = observations.batches_seen(model, data, chosen=chosen)
+    assert np.allclose(np.concatenate([first.logits, last.logits]), seen.logits[chosen], atol=1e-5)
+    assert len(first.embedding) == observations.CHUNK and first.error is None
 
 
 def test_blind_to_direction_a_thing_is_told_alike_however_it_lies(data, spec, monkeypatch):

@@ -30,6 +30,7 @@ from tfpipe.review.packed import Packed
 from tfpipe.review.pictures import Pictures
 from tfpipe.review.strips import Strips
 from tfpipe.settings import Data
+from tfpipe.spans import WHOLE
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
 CLASSES = ("ash", "dust", "pollen")
@@ -51,12 +52,13 @@ def known() -> Packed:
     given[list(WRONG)] = (truth[list(WRONG)] + 1) % 3
     groups = np.array([f"g{i // 12}" for i in range(COUNT)])
     seen = Seen(embedding.astype(np.float32), embedding.astype(np.float32))
-    told = scores.told(seen, labels=given, groups=groups, known=given >= 0)
+    held_out = scores.out_of_fold(seen.embedding, labels=given, groups=groups)
+    told = scores.told(seen, held_out, labels=given, known=given >= 0)
     frame = pd.DataFrame(
         {"split": "train", "key": [f"<b>{i}.png" for i in range(COUNT)], "group": groups}
     ).assign(label=given)
     data = Data(Path(), {"classes": list(CLASSES)}, "accuracy")
-    return Packed(data, frame, told, {}, told.notes)
+    return Packed(data, frame, told, {})
 
 
 @pytest.fixture
@@ -143,7 +145,8 @@ def test_only_the_page_itself_is_answered(tmp_path):
     with served(queue) as address:
         port = int(address.split(":")[2].split("/")[0])
         secret = address.rstrip("/").rpartition("/")[2]
-        assert asked(address, "queue") == (200, {"items": []})
+        none = {"items": [], "notes": [], "lines": 0, "turn": 1, "doing": ""}
+        assert asked(address, "queue") == (200, none)
         for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1:{port + 1}", ""):
             assert asked(address, "queue", Host=host)[0] in (400, 403), host
         wrong = address.replace(secret, "x" * len(secret))
@@ -191,10 +194,25 @@ def test_two_reviewers_see_one_another_s_decisions(known, pictures):
             told = {"who": who, "id": row, "action": "accept", "label": "ash"}
             assert asked(address, "decide", told)[0] == 200
         seen = [asked(address, "queue")[1]["items"] for address in (first, second)]
-    assert seen[0] == seen[1]
-    assert {one["id"]: one["who"] for one in seen[0] if one["who"]} == {3: "Ada", 4: "Bo"}
+        assert seen[0] == seen[1]
+        assert {one["id"]: one["who"] for one in seen[0] if one["who"]} == {3: "Ada", 4: "Bo"}
+        news = asked(first, "news?lines=1")[1]
+        assert [one["id"] for one in news["items"]] == [4] and news["lines"] == 2
+        assert news["by"] == [{"who": "Bo", "what": "<b>4.png"}]
+        for address, who, label in ((first, "Bo", "dust"), (second, "Ada", "pollen")):
+            told = {"who": who, "id": 3, "action": "label", "label": label}
+            status, said = asked(address, "decide", told)
+            assert status == 200 and said["label"] == label
+        assert said["over"] == "Bo had said dust (validated)"
+        news = [asked(address, "news?lines=2")[1] for address in (first, second)]
+        assert news[0] == news[1], "the page that decided first is told, too"
+        assert [(one["id"], one["label"], one["who"]) for one in news[0]["items"]] == [
+            (3, "pollen", "Ada")
+        ]
+        assert news[0]["by"] == [{"who": "Ada", "what": "<b>3.png"}]
     lines = pictures.desk.known().lines
-    assert [one.version for one in lines] == ["simple-cnn/1", "simple-cnn/2"]
+    assert [one.label for one in lines if one.what == "<b>3.png"] == ["ash", "dust", "pollen"]
+    assert [one.version for one in lines[:2]] == ["simple-cnn/1", "simple-cnn/2"]
 
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path, monkeypatch):
@@ -261,7 +279,7 @@ def strips(melt, tmp_path, monkeypatch) -> Strips:
     groups = np.repeat(names, 2)
     unsure = (groups == "core_005.png") + 0.01
     told = scores.Told(np.zeros((len(groups), 2)), unsure, None, None, unsure, ("a note",))
-    packed = Packed(None, pd.DataFrame({"group": groups}), told, card, ("a note",))
+    packed = Packed(None, pd.DataFrame({"group": groups}), told, card)
     desk = Desk(melt, labels.NAME, "simple-cnn/1")
     yield Strips(packed, desk, task=MELT_LAYER, version=Path("1"), raw=melt)
     desk.path.unlink(missing_ok=True)
@@ -306,6 +324,38 @@ def test_spans_are_decided_about_within_their_file_only(strips):
     assert {one[3] for one in states} == {made["what"]}
 
 
+def test_a_photo_is_settled_as_a_whole_once_nothing_in_it_is_open(strips):
+    number = next(one["id"] for one in strips.queue() if strips.told(one["id"])["spans"])
+
+    def decide(action, what=WHOLE, label="meltLens"):
+        told = {"who": "Ada", "action": action, "label": label, "what": what}
+        return strips.decide(number, depths_m=(0.0, 0.0), **told)
+
+    def state():
+        return next(one["whole"] for one in strips.queue() if one["id"] == number)
+
+    with pytest.raises(UserError, match="Still open or dubious"):
+        decide("accept")
+    for wrong in ("delete", "move", "draw all"):
+        with pytest.raises(UserError, match="action on a "):
+            decide(wrong)
+    for span in strips.told(number)["spans"]:
+        decide("delete", span["what"])
+    before = strips.told(number)["spans"]
+    assert state() == "predicted"
+    told = decide("accept")
+    assert told["spans"] == before, "it is no span itself"
+    assert told["whole"] == {"state": "validated", "who": "Ada"} and state() == "validated"
+    last = strips.desk.known().lines[-1]
+    assert (last.what, last.label, last.state) == (WHOLE, "", "validated")
+    assert (last.top_m, last.bottom_m) == pytest.approx((told["top_m"], told["bottom_m"]))
+    assert decide("dubious")["whole"]["state"] == "dubious"
+    strips.desk.undo("Ada")
+    assert strips.told(number)["whole"]["state"] == "validated"
+    strips.desk.undo("Ada")
+    assert state() == "predicted"
+
+
 @pytest.mark.slow
 @NO_BROWSER
 def test_a_photo_that_cannot_be_read_is_said_and_the_others_are_shown(strips, melt, tmp_path):
@@ -328,7 +378,7 @@ def test_a_task_whose_files_have_no_spans_says_so(monkeypatch):
 
 @pytest.mark.slow
 @NO_BROWSER
-def test_pictures_are_labelled_from_the_keyboard(pictures, tmp_path, monkeypatch):
+def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monkeypatch):
     lines = lambda: pictures.desk.known().lines  # noqa: E731
     with served(pictures) as address, browser.opened(address, tmp_path / "profile") as page:
         page.wait("document.querySelectorAll('figure img[src^=\"data:image\"]').length === 24")
@@ -350,10 +400,26 @@ def test_pictures_are_labelled_from_the_keyboard(pictures, tmp_path, monkeypatch
         page.wait("document.querySelectorAll('figure.dubious').length === 0")
         page.value("location.reload()")
         page.wait("document.querySelectorAll('figure').length === 24 && !!told")
-        page.wait("document.getElementById('count').textContent.startsWith('2 of')")
+        page.wait("document.getElementById('count')?.textContent.startsWith('2 of')")
         pictures.desk.decide("Bo", ("x", f"<b>{WRONG[0]}.png"), label="ash", action="label")
         page.press("r")
         page.wait("document.getElementById('count').textContent.match(/^[23] of/)")
+        shown = "[...document.querySelectorAll('figure')].map(one => +one.id.slice(5))"
+        now = page.value(shown)
+        told = known.told._replace(suspected=None, new=None, uncertain=np.arange(COUNT) + 1.0)
+        pictures.rank(told)
+        page.wait(f"{SAYS}?.includes('in its order now')")
+        assert page.value(shown) == now, "nothing moves that is being looked at"
+        page.value("document.getElementById('after').click()")
+        done = {f"<b>{i}.png" for i in now} | {what for _, what in pictures.desk.known().held}
+        later = [i for i in range(COUNT)[::-1] if f"<b>{i}.png" not in done][:24]
+        page.wait(f"JSON.stringify({shown}) === '{json.dumps(later, separators=(',', ':'))}'")
+        page.press("1")
+        page.wait(f"document.getElementById('item-{later[0]}').className === 'validated'")
+        pictures.desk.decide("Bo", ("x", f"<b>{later[0]}.png"), label="dust", action="label")
+        page.wait(f"{SAYS}?.includes('Bo decided about <b>{later[0]}.png after you')")
+        page.wait(f"document.getElementById('item-{later[0]}').textContent.includes('by Bo')")
+        page.value("document.getElementById('before').click()")
         before = len(lines())
         with monkeypatch.context() as patch:
             full_disk(patch)
@@ -361,7 +427,7 @@ def test_pictures_are_labelled_from_the_keyboard(pictures, tmp_path, monkeypatch
             page.wait(f"{SAYS}?.includes('No space left on device')")
             assert page.value("document.getElementById('said').className") == "wrong"
         assert len(lines()) == before
-        assert page.value("document.querySelectorAll('figure.validated').length") <= 2
+        assert page.value("document.querySelectorAll('figure.validated').length") <= 3
 
 
 @pytest.mark.slow
@@ -419,3 +485,26 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         assert len(moved) == len([what for what in before if what.startswith("tabled")])
         by = [one.top_m - before[one.what] for one in moved]
         assert by == pytest.approx([60 / px_per_m] * len(by), abs=1.1 / px_per_m)
+        page.press("n")
+        page.wait(f"{SAYS}?.includes('Still open')")
+        page.press("a")
+        page.wait("file.spans.every(one => one.state === 'validated' || origin(one) === 'drawn')")
+        page.value("choose(file.spans.find(one => one.state === 'dubious').what)")
+        page.press("x")
+        page.wait("file.spans.every(one => one.state === 'validated')")
+        page.press("n")
+        page.wait("document.getElementById('count').textContent.includes('nothing else is here')")
+        assert lines()[-1].what == WHOLE and lines()[-1].label == ""
+        page.wait("!!document.querySelector('.files li.validated[aria-current=true]')")
+        page.press("u")
+        page.wait("file.whole.state === 'predicted'")
+        empty = strips.queue()[-1]["id"]
+        strips._looked[empty] = strips._strip(empty)._replace(tabled=(), found=())
+        page.value(f"open({empty}).then(() => 1)")
+        page.wait(f"file.id === {empty} && document.querySelectorAll('.span').length === 0")
+        page.press("n")
+        page.wait("document.getElementById('count').textContent.includes('nothing else is here')")
+        page.press("d")
+        page.wait("document.getElementById('count').textContent.includes('dubious as a whole')")
+        states = [(one.what, one.state) for one in lines()[-2:]]
+        assert states == [(WHOLE, "validated"), (WHOLE, "dubious")]

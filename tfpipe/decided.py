@@ -7,6 +7,7 @@ from typing import Any
 
 from tfpipe import labels
 from tfpipe.labels import Decision
+from tfpipe.spans import WHOLE
 from tfpipe.task import Reading, Survey, Task
 
 
@@ -97,17 +98,29 @@ def notes(survey: Survey, abouts: list[dict], task: Task) -> list[str]:
 
 def _of_spans(spans: dict[str, list[Decision]], task: Task) -> list[str]:
     every = [one for own in spans.values() for one in own]
+    whole = Counter(one.state for one in every if one.what == WHOLE)
+    every = [one for one in every if one.what != WHOLE]
     told = Counter((one.state, one.label) for one in every)
     validated = Counter({key: n for key, n in told.items() if key[0] == "validated"})
     found = []
     if validated:
         none = validated["validated", ""]
         found.append(
-            f"{task.decisions}: {validated.total() - none} spans of {len(spans)} files are "
-            f"validated, and {none} are said to be none."
+            f"{task.decisions}: {validated.total() - none} spans of "
+            f"{len({one.file for one in every})} files are validated, and {none} are said to be "
+            "none."
         )
     if told - validated:
         found.append(_left_out("spans", told - validated, task))
+    if whole["validated"]:
+        found.append(
+            f"{task.decisions}: {whole['validated']} files are validated as holding nothing else."
+        )
+    if whole["dubious"]:
+        found.append(
+            f"{task.decisions}: {whole['dubious']} dubious files are left out of training and "
+            "scores as a whole."
+        )
     return found
 
 

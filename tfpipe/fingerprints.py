@@ -43,14 +43,12 @@ def of(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def of_source(
-    task: Task, source: Source, *, options: Any, decided: dict[str, Decision]
-) -> str | None:
+def of_source(task: Task, source: Source, *, options: Any) -> str | None:
     """Returns a sha256 over all that the reading of one source depends on.
 
-    Which source a picture is of is known once it is read, so all that was decided about pictures
-    counts. None where `source.about` holds what has no lasting description: such a source is read
-    each time.
+    All but decisions about its pictures: which source a picture is of is known once it is read, see
+    `units.Kept.find`. None where `source.about` holds what has no lasting description: such a
+    source is read each time.
     """
     paths = (source.path, *source.also)
     told = {
@@ -60,7 +58,7 @@ def of_source(
         "names": [task.classes, task.columns, list(task.metadata.items()), task.table],
         "options": dataclasses.asdict(options),
         "source": [source.name, source.group, [path.name for path in paths]],
-        "decided": _holding([*decided.values(), *source.decided]),
+        "decided": _holding(source.decided),
     }
     try:
         told |= {"files": [files.sha256(path) for path in paths]}

@@ -53,12 +53,36 @@ def seen(
 ) -> Seen:
     """Returns what a classifier or an autoencoder makes of all examples, in the records' order.
 
+    See `batches_seen`.
+    """
+    each = [*batches_seen(model, data, blind=blind, progress=progress)]
+    both = {name: [getattr(one, name) for one in each] for name in Seen._fields}
+    return Seen(**{n: np.concatenate(parts) for n, parts in both.items() if parts[0] is not None})
+
+
+def batches_seen(
+    model: keras.Model,
+    data: Data,
+    *,
+    chosen: np.ndarray | None = None,
+    blind: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Iterator[Seen]:
+    """Gives what a classifier or an autoencoder makes of examples, `CHUNK` by `CHUNK`.
+
     Blind to direction, a picture is turned until what it shows lies along the rows, and told by the
     mean over the four ways to turn it over, which leave it there.
 
     A longer embedding is taken to `MOST_NUMBERS` by random directions, the same for all, which keep
     distances (Johnson & Lindenstrauss 1984) and need not be fitted: a hundred thousand codes of
     seed 003 would take two gigabytes.
+
+    Args:
+      model: has an "embedding".
+      data: the records.
+      chosen: [examples] bool, which of them; None for all.
+      blind: to direction.
+      progress: told (pictures looked at, pictures in all).
     """
     rebuilds = reconstructs(model)
     layers = {"embedding": model.get_layer("embedding").output}
@@ -75,21 +99,21 @@ def seen(
             said["error"] = export.squared_errors(said.pop("target"), said.pop("given"))
         return said
 
-    parts = {name: [] for name in ("embedding", "error" if rebuilds else "logits")}
-    for features in _features(data, splits_of(data), progress=progress):
+    for features in _features(data, Part(splits_of(data), chosen), progress=progress):
         given = {name: features[name] for name in model.input}
         views = _level_views(given) if blind and "image" in given else [given]
         told = [answered(view) for view in views]
-        for name in told[0]:
-            value = np.mean([one[name].numpy() for one in told], axis=0, dtype=np.float32)
-            parts[name].append(_finished(name, value, model))
-    return Seen(**{name: np.concatenate(part) for name, part in parts.items()})
+        means = {
+            name: np.mean([one[name].numpy() for one in told], axis=0, dtype=np.float32)
+            for name in told[0]
+        }
+        yield Seen(**{name: _finished(name, value, model) for name, value in means.items()})
 
 
 def looks(data: Data, *, progress: Progress = lambda done, total: None) -> Looks:
     """Returns how all pictures look."""
     parts = []
-    for features in _features(data, splits_of(data), progress=progress):
+    for features in _features(data, Part(splits_of(data)), progress=progress):
         images = features["image"].numpy()
         prints, shows = leaks.fingerprints(images)
         axes = np.stack(directions.axes(images), axis=1)
@@ -137,11 +161,11 @@ def _chosen(data: Data, rows: list[int]) -> tuple[Iterator, list[int]]:
     return (features for features, _ in batches), np.flatnonzero(wanted).tolist()
 
 
-def _features(data: Data, splits: tuple[str, ...], *, progress: Progress) -> Iterator:
-    total, done = inputs.size(Part(splits), manifest=data.manifest), 0
+def _features(data: Data, part: Part, *, progress: Progress) -> Iterator:
+    total, done = inputs.size(part, manifest=data.manifest), 0
     progress(done, total)
     for features, label in inputs.batches(
-        data.folder, Part(splits), manifest=data.manifest, batch_size=CHUNK
+        data.folder, part, manifest=data.manifest, batch_size=CHUNK
     ):
         yield features
         done += len(label)

@@ -72,7 +72,8 @@ def write(
       sources: what goes in, in order.
       task: how to read them.
       options: the task's.
-      kept: what was packed before; sources that it holds unchanged are not read again.
+      kept: what was packed before; sources that it holds unchanged are not read again, unless
+        something else has been decided about their pictures.
       decided: key of a picture -> what a reviewer has said of it.
 
     Returns:
@@ -88,9 +89,9 @@ def write(
     try:
         with temporary.open("wb") as file:
             for source in sources:
-                key = fingerprints.of_source(task, source, options=options, decided=decided)
+                key = fingerprints.of_source(task, source, options=options)
                 try:
-                    unit = kept.find(key) or units.read(
+                    unit = kept.find(key, decided) or units.read(
                         source,
                         own,
                         task=task,

@@ -7,6 +7,8 @@ import numpy as np
 
 from tfpipe.labels import Decision
 
+WHOLE = "whole"  # what a decision is about that says of a file: nothing else is here
+
 
 class Span(NamedTuple):
     """A span along a file.
@@ -72,11 +74,17 @@ def named(origin: str, top_m: float, bottom_m: float) -> str:
     return f"{origin} {top_m:.5f}-{bottom_m:.5f}"
 
 
+def whole(strip: Strip) -> Span:
+    """Returns what a decision about a file as a whole is about: all of its depths, and no kind."""
+    return Span(WHOLE, strip.top_m, strip.bottom_m, "")
+
+
 def reviewed(strip: Strip, decided: Iterable[Decision]) -> list[Span]:
     """Returns the spans that a reviewer decides about, from the top.
 
     These are the table's and all that was decided about, each as it was decided last, and those
-    found that touch none of them. What the model finds on a span of the table is no second one.
+    found that touch none of them. What the model finds on a span of the table is no second one, and
+    what is said of the file as a whole is none.
 
     Args:
       strip: the file.
@@ -85,6 +93,8 @@ def reviewed(strip: Strip, decided: Iterable[Decision]) -> list[Span]:
     spans = {span.what: span for span in strip.tabled}
     found = {span.what: span for span in strip.found}
     for one in decided:
+        if one.what == WHOLE:
+            continue
         before = spans.get(one.what) or found.get(one.what)
         likely = before.probability if before else float("nan")
         spans[one.what] = Span(

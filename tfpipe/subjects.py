@@ -1,5 +1,6 @@
 """The versions that an exploration looks through: the one asked for, and one of the other kind."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,17 @@ class Subject:
       card: what it is.
       data: the records as it learns from them.
       spec: what it may know of them.
-      model: itself, in float32.
     """
 
     version: Path
     card: dict[str, Any]
     data: Data
     spec: Spec
-    model: keras.Model
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """Itself, in float32; read once it is asked for."""
+        return answering.read_model(self.version)
 
     @property
     def kind(self) -> str:
@@ -82,7 +86,7 @@ def _opened(task: Task, version: Path, records: Path, *, is_checked: bool) -> Su
             f"--model {' or --model '.join(task.models[:3])}."
         )
     data, spec = jobs.opened(task, records, model=card["model"], is_checked=is_checked)
-    return Subject(version, card, data, spec, answering.read_model(version))
+    return Subject(version, card, data, spec)
 
 
 def _difference(subject: Subject) -> str | None:

@@ -27,8 +27,8 @@ class Unit(NamedTuple):
 
     Attributes:
       told: counts, sums of pixels and columns, the row of the task's table, the groups of the
-        pictures that have a perceptual hash, as runs of [group, pictures], and how many pictures
-        reviewers have decided about.
+        pictures that have a perceptual hash, as runs of [group, pictures], all pictures' keys, and
+        what reviewers have decided about these, and how often what.
       records: (file, first byte, byte after the last) of its records, as TFRecord files have them:
         such a file is its records one after the other.
       hashes: `leaks.Prints.packed`.
@@ -69,6 +69,8 @@ def read(
             writer.write(serialize(example))
     told, hashes = _counted(reading, classes=len(task.classes))
     told["decided"] = [[*kind, n] for kind, n in changed.items()]
+    told["keys"] = [example.key for example in reading.examples]
+    told["held"] = _holding(told["keys"], decided)
     shown = task.table and reading.picture is not None
     picture = pictures.encode_png(reading.picture) if shown else None
     return Unit(told, (path, 0, path.stat().st_size), hashes, picture)
@@ -119,17 +121,25 @@ class Kept:
         """
         self.folder, self.units = folder, {}
         if folder and (folder / TOLD).is_file():
-            self.units = {one["key"]: one for one in json.loads((folder / TOLD).read_bytes())}
+            told = json.loads((folder / TOLD).read_bytes())
+            self.units = {one["key"]: one for one in told}
 
     @property
     def groups(self) -> dict[str, str]:
         """The group that each source was packed in, by its name."""
         return {told["source"]: told["group"] for told in self.units.values()}
 
-    def find(self, key: str | None) -> Unit | None:
-        """Returns the unit with a fingerprint (`fingerprints.of_source`), or None."""
+    def find(self, key: str | None, decided: dict[str, Decision]) -> Unit | None:
+        """Returns the unit with a fingerprint, unless its pictures have been decided about since.
+
+        Args:
+          key: by `fingerprints.of_source`.
+          decided: key of a picture -> what a reviewer has said of it.
+        """
         told = self.units.get(key) if key else None
-        if told is None:
+        if told is None or "keys" not in told:  # packed before keys were kept
+            return None
+        if told["held"] != _holding(told["keys"], decided):
             return None
         shard = self.folder / told["shard"]
         with shard.with_name(f"{shard.name}.hashes").open("rb") as file:
@@ -137,6 +147,12 @@ class Kept:
             hashes = file.read(told["hashes"][1] - told["hashes"][0])
         picture = (self.folder / told["picture"]).read_bytes() if told["picture"] else None
         return Unit(told, (shard, *told["records"]), hashes, picture)
+
+
+def _holding(keys: list[str], decided: dict[str, Decision]) -> list[list[str]]:
+    """Returns what holds of some pictures: key, label and state of each that is decided about."""
+    own = [decided[key] for key in keys if key in decided]
+    return [[one.what, one.label, one.state] for one in own]
 
 
 def _counted(reading, *, classes: int) -> tuple[dict[str, Any], bytes]:

@@ -30,20 +30,13 @@ def review(
     taken = listening.bound(port)  # before anything that takes long
     parts.start_tensorflow()
     from tfpipe import saved
-    from tfpipe.review import queues, server
+    from tfpipe.review import looking, queues, server
 
     folder = saved.find(
         models, task=found.name, model=model, version=version, kinds=("classifier",)
     )
     raw = raw_folder(found, data)
-    with Progress(parts.err) as progress:
-        queue = queues.opened(
-            found,
-            folder,
-            data / "records" / found.name,
-            raw=raw,
-            progress=lambda done, total: progress("look", {"done": done, "total": total}),
-        )
+    queue, look = queues.opened(found, folder, data / "records" / found.name, raw=raw)
     secret, port = listening.token(), taken.getsockname()[1]
     address = f"http://{listening.HOST}:{port}/{secret}/"
     place = {"model": folder.parent.name, "version": int(folder.name)}
@@ -54,4 +47,10 @@ def review(
         webbrowser.open(address)
     title = f"{found.name}: review by {folder.parent.name} {folder.name}"
     app = server.app(queue, secret=secret, port=port, title=title, who=getpass.getuser())
-    server.run(app, taken)
+    with Progress(parts.err) as progress:
+
+        def tell(done: int, total: int) -> None:
+            progress("look", {"done": done, "total": total})
+
+        with looking.Looking(queue, look, progress=tell):
+            server.run(app, taken)

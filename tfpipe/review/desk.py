@@ -1,6 +1,7 @@
 """Where decisions are made: each is a line of labels.csv before anyone is told that it is saved."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 from tfpipe import labels
 from tfpipe.errors import UserError
 from tfpipe.labels import Decision
+from tfpipe.review.scores import Told
 
 NAN = float("nan")
 
@@ -20,12 +22,22 @@ class Queue(Protocol):
       labels: what a reviewer may choose from.
       notes: what a reviewer should know.
       desk: where decisions are made.
+      doing: what is still under way, in a sentence; "" for nothing.
+      turn: how often it has been put in order.
     """
 
     kind: str
     labels: tuple[str, ...]
     notes: tuple[str, ...]
     desk: "Desk"
+    doing: str
+    turn: int
+
+    def rank(self, told: Told) -> None:
+        """Puts all in order by what is known now."""
+
+    def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
+        """Returns what there is to review that decisions are about, as `queue` tells it."""
 
     def queue(self) -> list[dict[str, Any]]:
         """Returns what there is to review, the most helpful first."""
@@ -45,6 +57,7 @@ class Desk:
     name: str
     version: str
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _read: dict[tuple, labels.Labels] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -52,8 +65,25 @@ class Desk:
         return self.raw / self.name
 
     def known(self) -> labels.Labels:
-        """Returns all lines so far, of all reviewers."""
-        return labels.read(self.raw, name=self.name)
+        """Returns all lines so far, of all reviewers; read again only where some were added."""
+        try:
+            about = self.path.stat()
+        except OSError:
+            return labels.read(self.raw, name=self.name)
+        state = (about.st_ino, about.st_size, about.st_mtime_ns)
+        known = self._read.get(state)
+        if known is None:
+            known = labels.read(self.raw, name=self.name)
+            self._read.clear()
+            self._read[state] = known
+        return known
+
+    def others(self, who: str, thing: tuple[str, str]) -> str:
+        """Returns what another reviewer has said of a thing that is decided about, or ""."""
+        held = self.known().held.get(thing)
+        if held is None or held.who == who:
+            return ""
+        return f"{held.who} had said {held.label or 'none'} ({held.state})"
 
     def decide(
         self,

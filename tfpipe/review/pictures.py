@@ -1,19 +1,30 @@
 """The pictures to review: which first and why, and what is decided about each."""
 
 import threading
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfpipe import observations, page
 from tfpipe.errors import UserError
+from tfpipe.labels import Decision
 from tfpipe.review import scores
 from tfpipe.review.desk import Desk
 from tfpipe.review.packed import Packed
+from tfpipe.review.scores import Told
 from tfpipe.task import choose
 
 MOST = 5_000  # pictures of a queue: who has decided about these starts the page again
 ACTIONS = ("accept", "label", "dubious")
+
+
+class _Known(NamedTuple):
+    """What is known of the pictures: exchanged as a whole, for others may be reading it."""
+
+    told: Told
+    ordered: list[int]
+    reason: np.ndarray
 
 
 class Pictures:
@@ -22,25 +33,33 @@ class Pictures:
     kind = "pictures"
 
     def __init__(self, packed: Packed, desk: Desk):
-        self.desk, self.notes = desk, packed.notes
+        self.desk, self.doing, self.turn = desk, "", 0
         self.labels = tuple(packed.data.manifest["classes"])
         self._packed, self._shown, self._lock = packed, {}, threading.Lock()
-        told = packed.told
-        lists = [told.suspected, told.uncertain, told.new]
-        ordered, self._reason = scores.order(lists)
-        self._ordered = ordered[:MOST].tolist()
-        said = told.likely.argmax(axis=1)
-        self._said = [self.labels[i] for i in said]
         frame = packed.frame
         self._key, self._split = frame["key"].tolist(), frame["split"].tolist()
         self._source = [self.labels[i] if i >= 0 else "" for i in frame["label"]]
+        self._row = {key: row for row, key in enumerate(self._key)}
+        self.rank(packed.told)
+
+    def rank(self, told: Told) -> None:
+        """Puts the pictures in order by what is known of them now."""
+        ordered, reason = scores.order([told.suspected, told.uncertain, told.new])
+        self._known = _Known(told, ordered[:MOST].tolist(), reason)
+        self.notes = (*self._packed.notes, *told.notes)
         if len(ordered) > MOST:
             self.notes += (f"These are the first {MOST:,} of {len(ordered):,} pictures.",)
+        self.turn += 1
 
     def queue(self) -> list[dict[str, Any]]:
         """Returns the pictures, the most helpful first, each with what holds of it now."""
         held = self.desk.known().held
-        return [self._told(row, held) for row in self._ordered]
+        return [self._told(row, held) for row in self._known.ordered]
+
+    def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
+        """Returns the pictures that decisions are about, each with what holds of it now."""
+        held, keys = self.desk.known().held, {one.what for one in lines if not one.is_span}
+        return [self._told(self._row[key], held) for key in sorted(keys & self._row.keys())]
 
     def thumbnails(self, rows: list[int]) -> dict[int, str]:
         """Returns row -> the address of a small picture that holds it itself.
@@ -58,6 +77,8 @@ class Pictures:
     def decide(self, row: int, *, who: str, action: str, label: str) -> dict[str, Any]:
         """Keeps what a reviewer says of a picture, and returns what holds of it now.
 
+        In "over" is what another had said of it.
+
         Raises:
           UserError: there is no such picture, class or action, or it could not be saved.
         """
@@ -65,34 +86,37 @@ class Pictures:
         choose(action, ACTIONS, noun="action on a picture")
         choose(label, self.labels, noun="class")
         key = self._key[row]
+        over = self.desk.others(who, ("", key))
         # A picture's own file is told for people; only its key counts.
         self.desk.decide(who, (key.partition("@")[0], key), label=label, action=action)
-        return self._told(row, self.desk.known().held)
+        return self._told(row, self.desk.known().held) | {"over": over}
 
     def _check(self, rows: list[int]) -> None:
         if not all(0 <= row < len(self._key) for row in rows):
             raise UserError(f"There is no picture {rows}. Load the page again.")
 
     def _told(self, row: int, held: dict) -> dict[str, Any]:
-        decision = held.get(("", self._key[row]))
-        likely = self._packed.told.likely[row]
-        source, said = self._source[row], self._said[row]
+        decision, known = held.get(("", self._key[row])), self._known
+        likely = known.told.likely[row]
+        is_asked = bool(np.isfinite(likely).all())
+        said = self.labels[likely.argmax()] if is_asked else ""
+        source, why = self._source[row], known.reason[row]
         return {
             "id": row,
             "key": self._key[row],
             "split": self._split[row],
             "source": source,
             "said": said,
-            "likely": round(float(likely.max()), 3),
+            "likely": round(float(likely.max()), 3) if is_asked else None,
             "why": self._why(row, np.argsort(-likely)[:2]),
-            "reason": scores.REASONS[self._reason[row]] if self._reason[row] >= 0 else "",
+            "reason": scores.REASONS[why] if why >= 0 else "",
             "state": decision.state if decision else "predicted",
             "label": decision.label if decision else source or said,
             "who": decision.who if decision else "",
         }
 
     def _why(self, row: int, best: np.ndarray) -> str:
-        told, reason = self._packed.told, self._reason[row]
+        told, reason = self._known.told, self._known.reason[row]
         if reason == 0:
             return f"labelled {self._source[row]}; its like are {self.labels[told.instead[row]]}"
         likely = told.likely[row]

@@ -25,8 +25,9 @@ class Told(NamedTuple):
     """What is known of some pictures.
 
     Attributes:
-      likely: [n, classes] float, the version's probabilities.
-      uncertain: [n] float, 1 less the margin between the two likeliest classes.
+      likely: [n, classes] float, the version's probabilities; nan where it was not asked.
+      uncertain: [n] float, 1 less the margin between the two likeliest classes; 0 where the version
+        was not asked.
       new: [n] float, squared Mahalanobis distance to the nearest class; or None.
       suspected: [n] float, how little a label is believed, 0 where it is not suspected; or None.
       instead: [n] int, the class that held-out groups make likeliest, -1 where it is not known.
@@ -41,39 +42,48 @@ class Told(NamedTuple):
     notes: tuple[str, ...]
 
 
-def told(seen: Seen, *, labels: np.ndarray, groups: np.ndarray, known: np.ndarray) -> Told:
+def first(likely: np.ndarray) -> Told:
+    """Returns what there is to know of pictures by the version's probabilities [n, classes] only.
+
+    These are nan where the version has not been asked yet.
+    """
+    return Told(likely, _uncertain(likely), None, None, np.full(len(likely), -1), ())
+
+
+def told(seen: Seen, held_out: np.ndarray | None, *, labels: np.ndarray, known: np.ndarray) -> Told:
     """Returns what there is to know of all packed pictures.
 
     Args:
       seen: what the version makes of them.
+      held_out: by `out_of_fold`.
       labels: [n] int, by the source and the reviewers so far; -1 for none.
-      groups: [n] what a fold does not part.
       known: [n] bool, the labelled ones that the version has learnt from.
     """
     likely = softmax(seen.logits, axis=1)
-    ordered = np.sort(likely, axis=1)
     notes, new, suspected = [], None, None
     if known.sum() >= novelty.LEAST_KNOWN:
         new = novelty.mahalanobis(seen.embedding, known, labels=labels)
     else:
         notes.append("Too few pictures are labelled to say of others that they are new.")
     instead = np.full(len(labels), -1)
-    held_out = out_of_fold(seen.embedding, labels=labels, groups=groups)
     if held_out is None:
         notes.append(
             "There are too few groups or classes to hold some out, so no label can be suspected."
         )
     else:
         suspected = np.zeros(len(labels))
-        rows = np.flatnonzero(np.isfinite(held_out[:, 0]))
-        suspected[rows], instead[rows] = _suspicion(labels[rows], held_out[rows])
+        learnt = np.flatnonzero(np.nan_to_num(held_out).any(axis=0))
+        # A class that reviewers have begun was learnt by no fold, so nothing speaks against it.
+        rows = np.flatnonzero(np.isfinite(held_out[:, 0]) & np.isin(labels, learnt))
+        if len(np.unique(labels[rows])) > 1:
+            suspected[rows], instead[rows] = _suspicion(labels[rows], held_out[rows])
         notes.append(
             "Labels are suspected by cleanlab, on probabilities of a logistic regression that "
             "never saw the picture's group. It learns from the version's embeddings, and the "
             "version has learnt from the training split's labels, wrong ones too, so that some of "
             "these go unnoticed."
         )
-    return Told(likely, 1 - (ordered[:, -1] - ordered[:, -2]), new, suspected, instead, (*notes,))
+    return Told(likely, _uncertain(likely), new, suspected, instead, (*notes,))
 
 
 def out_of_fold(
@@ -140,6 +150,12 @@ def of_groups(values: np.ndarray | None, groups: np.ndarray, names: list[str]) -
         name: np.sort(values[groups == name])[-HIGHEST:].mean() for name in {*groups} & {*names}
     }
     return np.array([means.get(name, 0.0) for name in names])
+
+
+def _uncertain(likely: np.ndarray) -> np.ndarray:
+    """Returns 1 less the margin between the two likeliest classes [n], 0 where there is none."""
+    ordered = np.sort(likely, axis=1)
+    return np.nan_to_num(1 - (ordered[:, -1] - ordered[:, -2]))
 
 
 def _suspicion(labels: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -94,9 +94,21 @@ def app(queue: Queue, *, secret: str, port: int, title: str, who: str) -> FastAP
 
 
 def _routes(made: FastAPI, root: str, queue: Queue) -> None:
+    def state() -> dict[str, Any]:
+        """Returns what has been told once an answer is read; what follows it is told again."""
+        lines = len(queue.desk.known().lines)
+        return {"lines": lines, "turn": queue.turn, "doing": queue.doing}
+
     @made.get(f"{root}/queue")
     def queued() -> dict[str, Any]:
-        return {"items": queue.queue()}
+        return state() | {"items": queue.queue(), "notes": queue.notes}
+
+    @made.get(f"{root}/news")
+    def news(lines: int) -> dict[str, Any]:
+        now = state()
+        since = queue.desk.known().lines[max(lines, 0) :]
+        said = {one.thing: {"who": one.who, "what": one.what} for one in since}
+        return now | {"items": queue.changed(since), "by": [*said.values()]}
 
     @made.post(f"{root}/undo")
     def undo(asked: Asked) -> dict[str, Any]:

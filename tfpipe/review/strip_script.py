@@ -1,12 +1,14 @@
 """What moves in the page of files: spans along a photo, drawn and dragged with the mouse."""
 
 from tfpipe.page import Html
+from tfpipe.review.strip_drawing import DRAWING
 
 KEYS = Html(
     "Drag on the ice draws a span, drag a span or its edges moves it, with <kbd>Shift</kbd> all "
     "that are open of the table. <kbd>Enter</kbd> accepts, <kbd>x</kbd> deletes, "
     "<kbd>d</kbd> dubious, <kbd>1</kbd> <kbd>2</kbd> choose the kind, "
-    "<kbd>u</kbd> undo, <kbd>a</kbd> accepts all that is open, <kbd>\N{UPWARDS ARROW}</kbd> "
+    "<kbd>u</kbd> undo, <kbd>a</kbd> accepts all that is open, <kbd>n</kbd> nothing else is here: "
+    "the whole photo is validated, also one without any layer, <kbd>\N{UPWARDS ARROW}</kbd> "
     "<kbd>\N{DOWNWARDS ARROW}</kbd> choose a span, <kbd>\N{LEFTWARDS ARROW}</kbd> "
     "<kbd>\N{RIGHTWARDS ARROW}</kbd> the photo, <kbd>r</kbd> looks for what others have decided. "
     "States: grey predicted (dashed: of the table), orange dubious, green validated."
@@ -16,64 +18,9 @@ MARKUP = Html(
     '<div id="core"><img id="ice" alt="the core, depth downwards"><div id="depth" hidden></div>'
     '</div></div><ul id="list"></ul></div>'
 )
-SCRIPT = """
-const core = document.getElementById('core'), ice = document.getElementById('ice');
-const depth = document.getElementById('depth');
-let files = [], file = null, current = '', drag = null, zoom = 1.5;
-
-function metres(y) { return file.top_m + y / (file.height * zoom) * (file.bottom_m - file.top_m); }
-function pixels(m) {
-  return (m - file.top_m) / (file.bottom_m - file.top_m) * file.height * zoom;
-}
-function under(event) {
-  const y = event.clientY - core.getBoundingClientRect().top;
-  return Math.max(0, Math.min(file.height * zoom, y));
-}
-function put(own, top_m, bottom_m) {
-  own.style.top = pixels(top_m) + 'px';
-  own.style.height = Math.max(pixels(bottom_m) - pixels(top_m), 1) + 'px';
-}
-function words(one) {
-  const likely = one.probability === null ? '' : ' ' + one.probability.toFixed(2);
-  return one.top_m.toFixed(4) + ' m, ' + (1000 * (one.bottom_m - one.top_m)).toFixed(1) + ' mm, ' +
-    (one.label || 'none') + likely + (one.who ? ', ' + one.state + ' by ' + one.who : '');
-}
-function origin(one) { return one.what.split(' ')[0]; }
-
-function draw() {
-  core.querySelectorAll('.span, .found').forEach(one => one.remove());
-  document.getElementById('files').replaceChildren(...files.map(one => {
-    const own = element('li', {textContent: one.key}, element('br', {}), element('span',
-      {className: 'soft', textContent: one.decided + ' decided; ' + one.why}));
-    own.setAttribute('aria-current', !!file && one.id === file.id);
-    own.addEventListener('click', () => open(one.id));
-    return own;
-  }));
-  if (!file) return;
-  document.getElementById('says').textContent = file.says;
-  document.getElementById('count').textContent = file.key + ': ' +
-    file.spans.filter(one => one.state === 'predicted').length + ' open of ' + file.spans.length;
-  for (const one of file.found) {
-    const own = element('div', {className: 'found', title: 'found: ' + words(one)});
-    put(own, one.top_m, one.bottom_m);
-    core.append(own);
-  }
-  file.spans.forEach((one, i) => {
-    const own = element('div', {id: 'span-' + i,
-      className: 'span ' + one.state + ' ' + origin(one) + (one.label ? '' : ' none')},
-      element('i', {className: 'top'}), element('i', {className: 'bottom'}),
-      element('span', {textContent: words(one)}));
-    own.dataset.what = one.what;
-    own.setAttribute('aria-current', one.what === current);
-    put(own, one.top_m, one.bottom_m);
-    core.append(own);
-  });
-  document.getElementById('list').replaceChildren(...file.spans.map(one => {
-    const own = element('li', {textContent: words(one)});
-    own.addEventListener('click', () => choose(one.what));
-    return own;
-  }));
-}
+SCRIPT = (
+    DRAWING
+    + """
 function choose(what) {
   current = what;
   draw();
@@ -81,17 +28,22 @@ function choose(what) {
   if (own) own.scrollIntoView({block: 'center'});
 }
 async function open(id) {
+  const waits = 'Opening ' + (files.find(one => one.id === id) || {}).key + ' ...';
+  say(waits);
   const found = await ask('file/' + id);
+  if (said.textContent === waits) say('');
   if (!found) return;
   file = found;
-  current = file.spans.length ? file.spans[0].what : '';
+  const first = file.spans.find(one => one.state === 'predicted') || file.spans[0];
+  current = first ? first.what : '';
   zoom = 300 / file.width;
   ice.width = 300;
   ice.height = file.height * zoom;
   core.style.width = '300px';
   core.style.height = file.height * zoom + 'px';
   ice.src = 'file/' + id + '/image';
-  draw();
+  if (current) choose(current);
+  else { draw(); window.scrollTo(0, 0); }
 }
 function decide(action, what, label, depths) {
   const id = file.id;
@@ -104,10 +56,12 @@ function decide(action, what, label, depths) {
         const made = found.spans.find(one => !before.has(one.what));
         if (made) current = made.what;
       }
-      files.find(one => one.id === id).decided =
-        found.spans.filter(one => one.state !== 'predicted').length;
+      Object.assign(files.find(one => one.id === id), {whole: found.whole.state,
+        decided: found.spans.filter(one => one.state !== 'predicted').length});
       if (file.id === id) file = found;
-      say('Saved in ' + told.file + ': ' + action + ' ' + (what || ''));
+      mine.add(what || current);
+      say('Saved in ' + told.file + ': ' + action + ' ' + (what || '') +
+          (found.over ? '. ' + found.over : ''));
     }
     draw();  // without an answer everything stands where it was
     return found;
@@ -117,9 +71,11 @@ function undo() {
   then(async () => {
     const found = await ask('undo', {who: name.value});
     if (!found) return;
-    files = found.items;
+    for (const one of found.items) Object.assign(files.find(each => each.id === one.id), one);
+    mine.delete(found.what);
     const own = files.find(one => one.key === found.file);
     if (own) await open(own.id);
+    if (file.spans.some(one => one.what === found.what)) choose(found.what);
     say('Undone: ' + found.what + ' of ' + found.file);
   });
 }
@@ -194,9 +150,11 @@ document.addEventListener('keydown', event => {
   if (typing(event) || !file || drag) return;
   const number = '123456789'.indexOf(event.key);
   const keys = {ArrowDown: () => step(1), ArrowUp: () => step(-1), ArrowRight: () => turn(1),
-    ArrowLeft: () => turn(-1), u: undo, a: all, r: () => load(true)};
+    ArrowLeft: () => turn(-1), u: undo, a: all, n: () => decide('accept', 'whole'),
+    r: () => then(() => load(true))};
   const about = {Enter: 'accept', x: 'delete', Delete: 'delete', d: 'dubious'};
   if (keys[event.key]) keys[event.key]();
+  else if (!file.spans.length && event.key === 'd') decide('dubious', 'whole');
   else if (!current) return;
   else if (number >= 0 && number < told.labels.length) {
     decide('label', current, told.labels[number]);
@@ -207,15 +165,20 @@ document.addEventListener('keydown', event => {
 async function load(keep) {
   const found = await ask('queue');
   if (!found) return;
-  files = found.items;
+  learn(found);
+  // What was gone through stays where it is; what comes after it is in the order of now.
+  const at = keep && file ? files.findIndex(one => one.id === file.id) + 1 : 0;
+  const kept = new Set(files.slice(0, at).map(one => one.id));
+  const of = new Map(found.items.map(one => [one.id, one]));
+  files = [...[...kept].map(id => of.get(id)), ...found.items.filter(one => !kept.has(one.id))];
   if (!keep || !file) {
     draw();  // the others can be chosen where the first cannot be read
     if (files.length) await open(files[0].id);
     return;
   }
-  const again = await ask('file/' + file.id);
-  if (again) { file = again; draw(); }
+  await again();
 }
-window.addEventListener('focus', () => { if (!drag) load(true); });
-load();
+window.addEventListener('focus', () => { if (!drag) then(() => load(true)); });
+load().then(news);
 """
+)

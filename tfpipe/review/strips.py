@@ -2,16 +2,19 @@
 
 import math
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tfpipe import answering, decided, judging, pictures, spans
 from tfpipe.errors import UserError
+from tfpipe.labels import Decision
 from tfpipe.options import options_of
 from tfpipe.review import scores
 from tfpipe.review.desk import Desk
 from tfpipe.review.packed import Packed
+from tfpipe.review.scores import Told
 from tfpipe.spans import Span, Strip
 from tfpipe.task import Task, choose
 
@@ -26,7 +29,8 @@ class Strips:
     kind = "strips"
 
     def __init__(self, packed: Packed, desk: Desk, *, task: Task, version: Path, raw: Path):
-        self.desk, self.notes, self._task = desk, packed.notes, task
+        self.desk, self._packed, self._task = desk, packed, task
+        self.doing, self.turn = "", 0
         self.labels = task.spans.kinds
         trained = [f"{name}={value}" for name, value in packed.card["options"].items()]
         self._options = options_of(task, trained)
@@ -35,23 +39,29 @@ class Strips:
         self._loaded = answering.Loaded(version)
         self._looked: OrderedDict[int, Strip] = OrderedDict()
         self._lock = threading.Lock()
-        self._ordered, self._whys = self._queued(packed)
+        self.rank(packed.told)
+
+    def rank(self, told: Told) -> None:
+        """Puts the files in order by what is known of their pictures now."""
+        self._queued = self._ordered(told)
+        self.notes = (*self._packed.notes, *told.notes)
+        self.turn += 1
 
     def queue(self) -> list[dict[str, Any]]:
         """Returns the files, the most helpful first, each with how many spans are decided about."""
         held = self.desk.known().held
-        counts: dict[str, int] = {}
-        for file, _ in held:
-            counts[file] = counts.get(file, 0) + 1
-        return [
-            {
-                "id": i,
-                "key": self._sources[i].name,
-                "why": self._whys[i],
-                "decided": counts.get(self._sources[i].name, 0),
-            }
-            for i in self._ordered
-        ]
+        counts = Counter(file for file, what in held if what != spans.WHOLE)
+        found = []
+        for i, why in self._queued:
+            name = self._sources[i].name
+            about = {"decided": counts[name], "whole": self._whole(name, held)["state"]}
+            found.append({"id": i, "key": name, "why": why} | about)
+        return found
+
+    def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
+        """Returns the files that decisions are about, as `queue` does."""
+        names = {one.file for one in lines if one.is_span}
+        return [one for one in self.queue() if one["key"] in names] if names else []
 
     def told(self, number: int) -> dict[str, Any]:
         """Returns a file's depths, spans and what the model found, as they hold now.
@@ -69,6 +79,7 @@ class Strips:
             "bottom_m": strip.bottom_m,
             "says": strip.says,
             "spans": [_plain(one) for one in self._spans(number, strip)],
+            "whole": self._whole(self._sources[number].name, self.desk.known().held),
             "found": [_plain(one) for one in strip.found],
         }
 
@@ -93,7 +104,8 @@ class Strips:
           who: the reviewer.
           action: what was done.
           label: the span's kind.
-          what: what the span is known by; left aside for one that is drawn.
+          what: what the span is known by, left aside for one that is drawn; or `spans.WHOLE`, for
+            nothing but what is validated is here (accept), or that is not known (dubious).
           depths_m: of its edges, as the photo shows them; counted where it is moved or drawn.
 
         Raises:
@@ -102,7 +114,9 @@ class Strips:
         strip = self._strip(number)
         choose(action, ACTIONS, noun="action on a span")
         known = {span.what: span for span in self._spans(number, strip)}
-        span = known.get(what)
+        if what == spans.WHOLE:
+            _check_whole(action, list(known.values()))
+        span = spans.whole(strip) if what == spans.WHOLE else known.get(what)
         if action == "draw":
             span = Span("", *self._inside(strip, depths_m), self.labels[0])
             span = span._replace(what=_unique(span, known))
@@ -111,21 +125,24 @@ class Strips:
         elif action == "move":
             top_m, bottom_m = self._inside(strip, depths_m)
             span = span._replace(top_m=top_m, bottom_m=bottom_m)
+        thing = (self._sources[number].name, span.what)
         kind = label or span.label or self.labels[0]
         choose(kind, {**dict.fromkeys(self.labels), span.label: None}, noun="kind of span")
+        is_none = action == "delete" or what == spans.WHOLE
+        over = self.desk.others(who, thing)
         self.desk.decide(
             who,
-            (self._sources[number].name, span.what),
-            label="" if action == "delete" else kind,
+            thing,
+            label="" if is_none else kind,
             action=action,
             depths_m=(span.top_m, span.bottom_m),
         )
-        return self.told(number)
+        return self.told(number) | {"over": over}
 
-    def _queued(self, packed: Packed) -> tuple[list[int], list[str]]:
+    def _ordered(self, told: Told) -> list[tuple[int, str]]:
         """Returns the files in order, and why each stands there; those not in the records first."""
-        groups, names = packed.frame["group"].to_numpy(str), [s.group for s in self._sources]
-        told = packed.told
+        groups = self._packed.frame["group"].to_numpy(str)
+        names = [source.group for source in self._sources]
         each = [
             scores.of_groups(values, groups, names)
             for values in (told.suspected, told.uncertain, told.new)
@@ -134,12 +151,13 @@ class Strips:
         there = {*groups}
         is_absent = [name not in there for name in names]
         whys = [
-            "not in the records: what its table says is not known to be so"
+            "not in the records: check its table"
             if absent
             else ("suspected labels", "unsure answers", "unlike what was learnt", "")[why]
             for absent, why in zip(is_absent, reason.tolist(), strict=True)
         ]
-        return sorted(ordered.tolist(), key=lambda i: not is_absent[i]), whys
+        first = sorted(ordered.tolist(), key=lambda i: not is_absent[i])
+        return [(i, whys[i]) for i in first]
 
     def _strip(self, number: int) -> Strip:
         if not 0 <= number < len(self._sources):
@@ -162,6 +180,12 @@ class Strips:
         return spans.reviewed(strip, own)
 
     @staticmethod
+    def _whole(name: str, held: dict[tuple[str, str], Decision]) -> dict[str, str]:
+        """Returns what holds of a file as a whole."""
+        one = held.get((name, spans.WHOLE))
+        return {"state": one.state if one else "predicted", "who": one.who if one else ""}
+
+    @staticmethod
     def _inside(strip: Strip, depths_m: tuple[float, float]) -> tuple[float, float]:
         """Returns depths in the file, to 0.01 mm; a UserError where they are no span of it."""
         top_m, bottom_m = (round(min(max(m, strip.top_m), strip.bottom_m), 5) for m in depths_m)
@@ -171,6 +195,17 @@ class Strips:
                 f"{strip.top_m:.4f} to {strip.bottom_m:.4f} m. Draw it again."
             )
         return top_m, bottom_m
+
+
+def _check_whole(action: str, inside: list[Span]) -> None:
+    """Raises a UserError where a file cannot be said to hold nothing else."""
+    choose(action, ("accept", "dubious"), noun="action on a whole photo")
+    left = [one for one in inside if one.label and one.state != "validated"]
+    if left and action == "accept":
+        raise UserError(
+            f"Still open or dubious in this photo: {len(left)}. Accept or delete each, then say "
+            "that nothing else is here."
+        )
 
 
 def _unique(span: Span, known: dict[str, Span]) -> str:
