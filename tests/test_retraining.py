@@ -80,7 +80,11 @@ def test_what_is_worse_is_not_published_unless_forced_and_then_not_trained_again
     folder = Path("saved_models/lights/simple-cnn")
     assert not (folder / ".draft").exists()
     told = json.loads((folder / "refused.json").read_bytes())
-    assert told["is_worse"] and told["sets"]["old"]["high"] < 0
+    assert told["is_worse"] and told["sets"]["all"]["high"] < 0
+    # Half of each file's pictures are bright; the opposite of a threshold never finds just those.
+    whole = told["files"][0]
+    assert (whole["score"], whole["decides"]) == ("file_share", True)
+    assert whole["sets"]["all"]["after"] < whole["sets"]["all"]["before"]
     made = typed.run("retrain", TASK, "--afresh", "--force")
     assert made["version"] == 2 and len(epochs) == EPOCHS and made["comparison"]["forced"]
     assert "published although it is worse" in (extra(2) / "MODEL_CARD.md").read_text()
@@ -116,8 +120,14 @@ def test_a_stopped_retraining_goes_on_and_old_files_keep_their_splits(home, monk
     assert (new[old.index] == old).all() and len(new) == len(old) + 16
     assert sets["old"]["groups"] == (old == "test").sum()
     assert sets["new"]["groups"] == (new == "test").sum() - (old == "test").sum()
-    card = saved.read_card(extra(2).parent)
+    card, before = (saved.read_card(extra(number).parent) for number in (2, 1))
     assert card["begun_with"] == 1 and card["comparison"]["with"] == 1
+    # The old version finds in the old files what its own card says, the new one what its own does.
+    whole = card["comparison"]["files"][0]["sets"]
+    assert whole["old"]["before"] == pytest.approx(before["scores"]["test"]["file_share"])
+    assert whole["all"]["after"] == pytest.approx(card["scores"]["test"]["file_share"])
+    assert "test groups together: " in (text := (extra(2) / "MODEL_CARD.md").read_text())
+    assert "file\\_share" in text
     assert not (extra(1).parent.parent / "training").exists()
 
 
