@@ -242,3 +242,10 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
     assert known.image_std == pytest.approx([pixels.std()])
     with pytest.raises(UserError, match="have 1 channels, not 3 colours"):
         parsing.without_colours(grey)
+
+
+def test_results_of_an_earlier_release_are_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"told": {}, "row": {}}\n')
+    with pytest.raises(UserError, match="results.jsonl is of an earlier release"):
+        comparing._Kept(path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from pathlib import Path
 
 import apart
 import pandas as pd
@@ -97,7 +98,7 @@ def test_predict_writes_the_table_the_windows_and_the_overlays(home, trained):
     assert set(windows["photo"]) == {path.rpartition("/")[2] for path in two}
     assert windows["probability"].between(0, 1).all()
     overlays = {path.name for path in (home / "found" / "layers").iterdir()}
-    assert overlays == {f"{path.rpartition('/')[2]}.png" for path in two}
+    assert overlays == {f"{Path(path).stem}.png" for path in two}
 
 
 def test_one_bad_photo_does_not_stop_the_others(home, trained, tmp_path):

@@ -10,7 +10,7 @@ import apart
 import pytest
 from packed import tree
 
-from tfpipe import resuming
+from tfpipe import predict, resuming
 from tfpipe.errors import UserError
 from tfpipe.task import Source
 
@@ -60,6 +60,20 @@ def test_two_runs_do_not_write_the_same_table(tmp_path):
             raise AssertionError
         with resuming.keeping(tmp_path / "other.csv", {}):
             pass
+
+
+def test_an_overlay_is_called_as_its_photo_and_two_never_the_same(tmp_path):
+    def overlays(*names: str) -> list[str]:
+        sources = [Source(name, name, tmp_path / name) for name in names]
+        found = predict._overlays(tmp_path / "layers.csv", sources)
+        assert list(found) == list(names)
+        assert {path.parent for path in found.values()} == {tmp_path / "layers"}
+        return [path.name for path in found.values()]
+
+    assert overlays("core_001.png", "core.2.tif") == ["core_001.png", "core.2.png"]
+    assert overlays("a.png", "a.tif", "b.tif") == ["a_png.png", "a_tif.png", "b.png"]
+    with pytest.raises(UserError, match=r"Two files would have the overlay a_tif\.png"):
+        overlays("a.png", "a.tif", "a_tif.jpg")
 
 
 def predicted(kind: str, folder: Path, raw: Path, *, name: str, moments: list[int]):

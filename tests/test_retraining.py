@@ -1,7 +1,11 @@
 """Retraining on more data: what is kept, what is compared, what is published, and going back."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +38,7 @@ def home(tmp_path_factory):
         add(range(24))
         typed.run("train", TASK, *SMALL, "--epochs", str(EPOCHS), "--no-naive-split")
         add(range(24, 40))
+        shutil.copytree(home, home.with_name("untouched"))
         yield home
 
 
@@ -80,7 +85,11 @@ def test_what_is_worse_is_not_published_unless_forced_and_then_not_trained_again
     folder = Path("saved_models/lights/simple-cnn")
     assert not (folder / ".draft").exists()
     told = json.loads((folder / "refused.json").read_bytes())
-    assert told["is_worse"] and told["sets"]["old"]["high"] < 0
+    assert told["is_worse"] and told["sets"]["all"]["high"] < 0
+    # As many of a file's pictures are bright as not, so whole files do not notice: either decides.
+    whole = told["files"][0]
+    assert (whole["score"], whole["decides"]) == ("file_share", True)
+    assert whole["sets"]["all"]["verdict"] != "worse"
     made = typed.run("retrain", TASK, "--afresh", "--force")
     assert made["version"] == 2 and len(epochs) == EPOCHS and made["comparison"]["forced"]
     assert "published although it is worse" in (extra(2) / "MODEL_CARD.md").read_text()
@@ -116,9 +125,52 @@ def test_a_stopped_retraining_goes_on_and_old_files_keep_their_splits(home, monk
     assert (new[old.index] == old).all() and len(new) == len(old) + 16
     assert sets["old"]["groups"] == (old == "test").sum()
     assert sets["new"]["groups"] == (new == "test").sum() - (old == "test").sum()
-    card = saved.read_card(extra(2).parent)
+    card, before = (saved.read_card(extra(number).parent) for number in (2, 1))
     assert card["begun_with"] == 1 and card["comparison"]["with"] == 1
+    # The old version finds in the old files what its own card says, the new one what its own does.
+    whole = card["comparison"]["files"][0]["sets"]
+    assert whole["old"]["before"] == pytest.approx(before["scores"]["test"]["file_share"])
+    assert whole["all"]["after"] == pytest.approx(card["scores"]["test"]["file_share"])
+    assert "test groups together: " in (text := (extra(2) / "MODEL_CARD.md").read_text())
+    assert "file\\_share" in text
     assert not (extra(1).parent.parent / "training").exists()
+
+
+def retrained(folder: Path, home: Path, *, moments: list[str]):
+    """Retrains in processes killed at their moments; returns their ends and the last words."""
+    shutil.copytree(home.with_name("untouched"), folder)
+    words = json.dumps(["retrain", TASK, "--epochs", "2"])
+    script = Path(__file__).with_name("retrained.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder), words, json.dumps(moments)],
+        env=os.environ | {"PYTHONPATH": str(script.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_killed_at_any_moment_the_same_command_publishes_one_version(home, tmp_path):
+    killed, shelf = -signal.SIGKILL, Path("saved_models/lights/simple-cnn")
+    whole, _ = retrained(tmp_path / "whole", home, moments=[])
+    assert whole == [[0, [1, 2], False]]
+    moments = ["training", "half a draft", "published"]
+    ends, said = retrained(tmp_path / "killed", home, moments=moments)
+    assert ends == [
+        *([killed, [1], False], [killed, [1], True], [killed, [1, 2], False]),
+        [2, [1, 2], False],
+    ]
+    assert "learnt from just these records" in said  # it was published just before the kill
+    one, other = tmp_path / "whole" / shelf / "2", tmp_path / "killed" / shelf / "2"
+    card = saved.read_card(other)
+    saved.check(other, card["sha256"], card)
+    assert {path.name for path in one.rglob("*")} == {path.name for path in other.rglob("*")}
+    before, after = (answering.read_model(version).get_weights() for version in (one, other))
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert saved.read_card(one)["comparison"] == card["comparison"]
 
 
 def test_each_retraining_is_as_gentle_as_the_first(home):

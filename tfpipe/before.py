@@ -1,14 +1,27 @@
 """What the version before knew: its test groups, its raw files' splits; and what it says now."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tfpipe import answering, facts, inputs, saved, shallow_versions, tables
+from tfpipe import (
+    answering,
+    comparison,
+    facts,
+    inputs,
+    judging,
+    manifests,
+    saved,
+    shallow_versions,
+    tables,
+    ways,
+)
 from tfpipe.errors import UserError
-from tfpipe.task import SPLITS
+from tfpipe.settings import Data
+from tfpipe.task import SPLITS, Task
 
 SOURCES = "assets.extra/sources.csv"
 SHOWN = 5  # raw files in an error's sentence
@@ -101,3 +114,47 @@ def answered(version: Path, records: Path, *, manifest: dict[str, Any]) -> np.nd
     likely = np.zeros((len(said), len(manifest["classes"])))
     likely[:, [manifest["classes"].index(name) for name in card["classes"]]] = said
     return likely
+
+
+def in_files(
+    version: Path,
+    now: dict[str, judging.InFile],
+    *,
+    task: Task,
+    raw: Path,
+    records: Path,
+    options: Any,
+    progress: Callable[[int, int], None],
+) -> comparison.Files | None:
+    """Returns what a version finds in whole test files, looked at in its own way, beside a new one.
+
+    Args:
+      version: the one before.
+      now: test file -> what the new one finds in it; {} where the task judges none.
+      task: the question.
+      raw: the raw folder.
+      records: packed from it.
+      options: the task's.
+      progress: told (files done, files in all).
+
+    Returns:
+      Both, of the files whose truth is known; None where there are none, or no score of them that
+      decides.
+    """
+    if not now or not task.judged_by:
+        return None
+    loaded = answering.Loaded(version)
+    then = judging.in_test_files(
+        task,
+        raw,
+        Data(records, manifests.read(records), task.objective),
+        ways.asked(loaded, None),
+        thresholds=loaded.card["thresholds"],
+        **{"options": options, "progress": progress},
+    )
+    return comparison.Files(
+        np.array([now[name].group for name in now], str),
+        [then[name].counts for name in now],
+        [one.counts for one in now.values()],
+        *(task.judged_by, task.judged_then),
+    )

@@ -231,9 +231,13 @@ class _Kept:
         if path.is_file():
             for line in path.read_text().splitlines():
                 try:
-                    self.rows.append(json.loads(line))
+                    one = json.loads(line)
                 except ValueError:
                     LOG.warning("%s ended in half a line, which is judged again.", path)
+                    continue
+                if "rows" not in one:
+                    raise UserError(f"{path} is of an earlier release. Remove it to begin anew.")
+                self.rows.append(one)
 
     def find(self, told: dict) -> list[dict] | None:
         """Returns the rows of a model and fold judged under the same conditions, or None."""

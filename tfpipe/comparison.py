@@ -1,16 +1,14 @@
 """A new version beside the one before it, on the same test pictures: better, worse, or by chance.
 
-Both answer the same pictures, so what is drawn again is the difference (a paired bootstrap over
-whole groups).
+Where the task judges whole raw files, what both find in these is compared, too.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfpipe import resampling, scores
-
-WORSE, BETTER, SAME, UNKNOWN = "worse", "better", "no difference beyond chance", "cannot be told"
+from tfpipe import differences, resampling, scores
+from tfpipe.differences import BETTER, SAME, UNKNOWN, WORSE, Score
 
 
 class Answers(NamedTuple):
@@ -37,8 +35,31 @@ class Answers(NamedTuple):
         return Answers(*(field if field is None else field[rows] for field in self))
 
 
+class Files(NamedTuple):
+    """What two versions found in the test files whose truth is known, in the same order.
+
+    Attributes:
+      groups: [n] str.
+      before: [n] counts by `Task.judge`, of the old version.
+      after: those of the new one.
+      by: the score of theirs that decides, see `Task.judged_by`.
+      beside: an error of theirs that is told besides, see `Task.judged_then`; "" for none.
+    """
+
+    groups: np.ndarray
+    before: list[Any]
+    after: list[Any]
+    by: str
+    beside: str = ""
+
+
 def compare(
-    answers: Answers, *, known: set[str], classes: tuple[str, ...], objective: str
+    answers: Answers,
+    *,
+    known: set[str],
+    classes: tuple[str, ...],
+    objective: str,
+    files: Files | None = None,
 ) -> dict[str, Any]:
     """Returns how a new version differs from the old one, on old groups, new groups and all.
 
@@ -47,34 +68,34 @@ def compare(
       known: the test groups that there were when the old version was made.
       classes: names in label order.
       objective: one of `scores.OBJECTIVES`, or "loss": an autoencoder's mean squared error.
+      files: what they found in whole files; None where the task judges none.
 
     Returns:
-      {"score", "sets": {"old", "new", "all"}, "classes", "is_worse"}; a set has "groups",
-      "pictures", "before", "after", "low" and "high" of the difference (positive for better), "of"
-      (what was drawn) and "verdict"; a class its F1 "before" and "after", "low", "high", "verdict".
+      {"score", "sets" by `differences.of_sets`, "files", "classes", "is_worse"}; "files" has
+      {"score", "sets", "decides"} for each score of whole files; a class has its F1 "before" and
+      "after", "low", "high", "verdict".
     """
-    is_old = np.isin(answers.groups, sorted(known))
-    rows = {"old": is_old, "new": ~is_old, "all": np.ones(len(is_old), bool)}
-    sets = {name: _of_set(answers.only(own), objective) for name, own in rows.items()}
+    sets = differences.of_sets(_of_pictures(answers, objective), known=known)
+    found = []
+    for score, decides in _of_files(files) if files else ():
+        own = differences.of_sets(score, known=known)
+        found.append({"score": score.name, "sets": own, "decides": decides})
+    judged = [sets, *(one["sets"] for one in found if one["decides"])]
     return {
         "score": objective,
         "sets": sets,
+        "files": found,
         "classes": _of_classes(answers, classes) if answers.said_after is not None else {},
-        "is_worse": any(sets[name]["verdict"] == WORSE for name in ("old", "new")),
+        "is_worse": any(map(differences.is_worse, judged)),
     }
 
 
 def in_words(told: dict[str, Any]) -> list[str]:
-    """Returns a sentence for each set of groups, and one for the classes that changed."""
-    found = []
-    for name, one in told["sets"].items():
-        kind = f"{name} test groups" if name != "all" else "test groups together"
-        if one["verdict"] == UNKNOWN:
-            found.append(f"{one['groups']} {kind}: {one['why']}.")
-            continue
-        drawn = f"{one['low']:+.4f} to {one['high']:+.4f}, 95 % of draws of {one['of']}s"
-        shown = f"{told['score']} {one['before']:.4f} -> {one['after']:.4f}"
-        found.append(f"{one['groups']} {kind}: {one['verdict']}, {shown} ({drawn}).")
+    """Returns a sentence for each score and set of groups, and one for classes that changed."""
+    found = differences.in_words(told["score"], told["sets"])
+    for one in told.get("files", ()):  # cards of an earlier release have none
+        note = "" if one["decides"] else " (does not decide)"
+        found += differences.in_words(f"{one['score']}{note}", one["sets"])
     for verdict, word in ((BETTER, "gained"), (WORSE, "lost")):
         names = [name for name, one in told["classes"].items() if one["verdict"] == verdict]
         if names:
@@ -82,43 +103,37 @@ def in_words(told: dict[str, Any]) -> list[str]:
     return found
 
 
-def _of_set(answers: Answers, objective: str) -> dict[str, Any]:
-    count, groups = len(answers.labels), len(np.unique(answers.groups))
-    told = {"groups": groups, "pictures": count, "before": None, "after": None, "low": None}
-    told |= {"high": None, "of": None, "verdict": UNKNOWN, "why": "there are none"}
-    if not count:
-        return told
-    scored = [_score(answers.labels, said, objective) for said in (answers.before, answers.after)]
-    if None in scored:
-        return told | {"why": "they lack a class, so the score is not defined"}
+def _of_pictures(answers: Answers, objective: str) -> Score:
+    def of(rows: np.ndarray, is_new: bool) -> float:
+        labels, said = answers.labels[rows], (answers.after if is_new else answers.before)[rows]
+        if objective == "loss":
+            return float(said.mean())
+        lacks = len(np.unique(labels)) < 2
+        return np.nan if lacks else scores.OBJECTIVES[objective](labels, said)
 
-    def difference(rows: np.ndarray) -> float | None:
-        own = answers.only(rows)
-        one, other = (_score(own.labels, said, objective) for said in (own.before, own.after))
-        return None if one is None else _sign(objective) * (other - one)
-
-    few = groups < resampling.FEWEST
-    units = np.arange(count) if few else answers.groups
-    bounds = resampling.interval(difference, units)
-    if bounds is None:
-        return told | {"why": "no draw of them has every class"}
-    low, high = map(float, bounds)
-    verdict = WORSE if high < 0 else BETTER if low > 0 else SAME
-    told |= {"before": scored[0], "after": scored[1], "low": low, "high": high, "why": ""}
-    return told | {"of": "picture" if few else "group", "verdict": verdict}
+    return Score(objective, answers.groups, of, objective == "loss")
 
 
-def _score(labels: np.ndarray, said: np.ndarray, objective: str) -> float | None:
-    """Returns the main score, None where it is not defined."""
-    if objective == "loss":
-        return float(said.mean())
-    if len(np.unique(labels)) < 2:
-        return None
-    return scores.OBJECTIVES[objective](labels, said)
+def _of_files(files: Files) -> list[tuple[Score, bool]]:
+    """Returns the scores of whole files, and whether each decides."""
+
+    def by(name: str):
+        def of(rows: np.ndarray, is_new: bool) -> float:
+            counts = files.after if is_new else files.before
+            return _sum([counts[i] for i in rows]).scores[name]
+
+        return of
+
+    found = [(Score(files.by, files.groups, by(files.by)), True)]
+    if files.beside:
+        found.append((Score(files.beside, files.groups, by(files.beside), True), False))
+    return found
 
 
-def _sign(objective: str) -> int:
-    return -1 if objective == "loss" else 1
+def _sum(counts: list[Any]) -> Any:
+    """Returns the sum of counts, added in pairs: those of many files have long lists."""
+    middle = len(counts) // 2
+    return _sum(counts[:middle]) + _sum(counts[middle:]) if middle else counts[0]
 
 
 def _of_classes(answers: Answers, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -135,11 +150,12 @@ def _of_classes(answers: Answers, classes: tuple[str, ...]) -> dict[str, dict[st
         return f1(rows, answers.said_after) - f1(rows, answers.said_before)
 
     every = np.arange(len(answers.labels))
-    few = len(np.unique(answers.groups)) < resampling.FEWEST
-    bounds = resampling.interval(difference, every if few else answers.groups)
     before, after = f1(every, answers.said_before), f1(every, answers.said_after)
+    bounds = None
+    if len(np.unique(answers.groups)) >= resampling.FEWEST:
+        bounds = resampling.student_interval(difference, answers.groups)
     if bounds is None:
-        return {}
+        bounds = np.full((2, count), np.nan)
     found = {}
     for name, one, other, low, high in zip(classes, before, after, *bounds, strict=True):
         verdict = WORSE if high < 0 else BETTER if low > 0 else SAME

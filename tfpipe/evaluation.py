@@ -45,6 +45,7 @@ class Evaluation(NamedTuple):
       calibration: a classifier's, split -> error.
       way: how whole files are looked at best, see `ways`; "" where they are not looked at.
       ways: way -> its thresholds and its scores of whole files, by split.
+      files: test file -> what was found in it in that way.
       abstention: of a classifier, the least precision asked for, what each class needs for it
         (chosen on the validation split), and what that gave on the test split.
     """
@@ -58,6 +59,7 @@ class Evaluation(NamedTuple):
     abstention: dict[str, Any] | None = None
     way: str = ""
     ways: dict[str, dict[str, Any]] = {}
+    files: dict[str, judging.InFile] = {}
 
 
 def calibrate(data: Data, model: keras.Model) -> calibration.Fit:
@@ -130,7 +132,8 @@ def evaluate(
     every = pd.concat(frames, ignore_index=True)
     about = {name: one.told() for name, one in judged.items()} if best else {}
     return Evaluation(
-        thresholds, told, by_class, every, kinds, errors, abstained, way if best else "", about
+        *(thresholds, told, by_class, every, kinds, errors, abstained),
+        **{"way": way, "ways": about, "files": best.files if best else {}},
     )
 
 

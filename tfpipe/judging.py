@@ -11,10 +11,17 @@ import pandas as pd
 
 from tfpipe import decided
 from tfpipe.settings import Data
-from tfpipe.task import Classify, Task
+from tfpipe.task import Classify, Source, Task
 
 SURE = 0.95  # findings at or above the "confident" threshold are right this often
 FINEST = 0.1  # smaller differences of `Task.judged_then`, such as 0.1 mm of depth, choose no way
+
+
+class InFile(NamedTuple):
+    """What was found and missed in one file: its group, and what `Task.judge` counted."""
+
+    group: str
+    counts: Any
 
 
 class Judged(NamedTuple):
@@ -23,10 +30,12 @@ class Judged(NamedTuple):
     Attributes:
       thresholds: chosen on the validation files.
       found: split -> what `Task.judge` counted there; None where no truth is known.
+      files: test file -> what was found in it, of those whose truth is known.
     """
 
     thresholds: dict[str, float]
     found: dict[str, Any]
+    files: dict[str, InFile] = {}
 
     def told(self) -> dict[str, Any]:
         """Returns it as a card has it."""
@@ -59,24 +68,41 @@ def judged(
     """
     if task.judge is None:
         return {}
-    sources = {source.name: source for source in decided.surveyed(task, raw, options).sources}
-    rows = rows_of(task, data)
-    names = [(s, name) for s in ("validation", "test") for name in data.manifest["sources"][s]]
+    files = {split: _files(task, raw, data, split, options) for split in ("validation", "test")}
+    count, done = sum(map(len, files.values())), 0
     told: dict[str, Judged] = {}
-    for number, (way, classify) in enumerate(ways.items()):
+    for way, classify in ways.items():
         seen: dict[str, list] = {"validation": [], "test": []}
-        for i, (split, name) in enumerate(names):
-            progress(number * len(names) + i, len(ways) * len(names))
-            if name not in data.manifest["bad"]:
-                looked = task.look(sources[name], classify, options)
-                seen[split].append((sources[name], rows.get(name, {}), looked))
+        for split, own in files.items():
+            for source, row in own:
+                progress(done, len(ways) * count)
+                seen[split].append((source, row, task.look(source, classify, options)))
+                done += 1
         thresholds = _thresholds(task, seen["validation"])
         if thresholds is None:
             return {}
         found = {split: _found(task, own, thresholds) for split, own in seen.items()}
-        told[way] = Judged(thresholds, found)
-    progress(len(ways) * len(names), len(ways) * len(names))
+        told[way] = Judged(thresholds, found, _each(task, seen["test"], thresholds))
+    progress(len(ways) * count, len(ways) * count)
     return told
+
+
+def in_test_files(
+    task: Task,
+    raw: Path,
+    data: Data,
+    classify: Classify,
+    *,
+    thresholds: dict[str, float],
+    options: Any,
+    progress: Callable[[int, int], None],
+) -> dict[str, InFile]:
+    """Returns what a model that has its thresholds finds in each test file whose truth is known."""
+    files, seen = _files(task, raw, data, "test", options), []
+    for i, (source, row) in enumerate(files):
+        progress(i, len(files))
+        seen.append((source, row, task.look(source, classify, options)))
+    return _each(task, seen, thresholds)
 
 
 def best(task: Task, judged: dict[str, Judged]) -> tuple[str, Judged | None]:
@@ -102,12 +128,28 @@ def rows_of(task: Task, data: Data) -> dict[str, dict[str, Any]]:
     return {row[table.columns[0]]: row for row in table.to_dict("records")}
 
 
+def _files(
+    task: Task, raw: Path, data: Data, split: str, options: Any
+) -> list[tuple[Source, dict[str, Any]]]:
+    """Returns a split's files that could be read, and the row of each in the table of sources."""
+    sources = {source.name: source for source in decided.surveyed(task, raw, options).sources}
+    rows, bad = rows_of(task, data), data.manifest["bad"]
+    names = [name for name in data.manifest["sources"][split] if name not in bad]
+    return [(sources[name], rows.get(name, {})) for name in names]
+
+
+def _each(task: Task, seen: list, thresholds: dict[str, float]) -> dict[str, InFile]:
+    """Returns what is found and missed in each file whose truth is known."""
+    counts = [
+        (source, task.judge(source, row, task.answer(looked, thresholds)))
+        for source, row, looked in seen
+    ]
+    return {s.name: InFile(s.group, count) for s, count in counts if count is not None}
+
+
 def _found(task: Task, seen: list, thresholds: dict[str, float]):
     """Returns the sum of what is found and missed in some files; None where no truth is known."""
-    counts = [
-        task.judge(source, row, task.answer(looked, thresholds)) for source, row, looked in seen
-    ]
-    counts = [count for count in counts if count is not None]
+    counts = [one.counts for one in _each(task, seen, thresholds).values()]
     return reduce(operator.add, counts) if counts else None
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,7 +90,11 @@ def predict(
         raise UserError(f"Two files are called {twice[0]}. Predict them one run after the other.")
     for path in (out, windows) if windows else (out,):
         table_files.check(path)
+    overlays = _overlays(out, survey.sources)
+    # What is kept has its overlay; a file beside it that calls for another name begins afresh.
+    longer = sorted(path.name for name, path in overlays.items() if path.stem != Path(name).stem)
     plan = plan_of(loaded.card, options, survey) | {"way": way, "windows": bool(windows)}
+    plan |= {"longer": longer}
     with resuming.keeping(out, plan) as kept:
         before = sum(kept.told(source) is not None for source in survey.sources)
         bad = {}
@@ -105,7 +109,7 @@ def predict(
                 bad[source.name] = str(error)
                 continue
             said = task.answer(seen, thresholds)
-            pictures.write_png(task.draw(seen, thresholds), _overlay(out, source))
+            pictures.write_png(task.draw(seen, thresholds), overlays[source.name])
             told = {"rows": said.rows, "windows": said.windows if windows else []}
             kept.add(source, told | {"drift": watch.told()})
         progress(len(survey.sources), len(survey.sources))
@@ -119,9 +123,9 @@ def predict(
             _write(windows, (one["windows"] for one in told), columns=())
         seen = (kept.told(source)["drift"] for source in good)
         notes, more = drifted(survey.notes, loaded.card, seen)
-    overlays = [_overlay(out, source) for source in good]
     more |= {"kept_from_before": before} if before else {}
-    return Predicted(rows, len(good), bad, notes, overlays, more)
+    shown = [overlays[source.name] for source in good]
+    return Predicted(rows, len(good), bad, notes, shown, more)
 
 
 def drifted(
@@ -174,8 +178,25 @@ def plan_of(card: dict[str, Any], options: Any, survey: Survey) -> dict[str, Any
     return {"card": card, "options": asdict(options), "tables": tables}
 
 
-def _overlay(out: Path, source: Source) -> Path:
-    return out.with_suffix("") / f"{Path(source.name).name}.png"
+def _overlays(out: Path, sources: Sequence[Source]) -> dict[str, Path]:
+    """Returns where the overlay of each file goes: core_001.png, of whatever kind its photo is.
+
+    Files that differ in their endings only keep these: core_001_tif.png.
+
+    Raises:
+      UserError: two would have the same one all the same.
+    """
+    names = [Path(source.name) for source in sources]
+    stems = Counter(name.stem for name in names)
+    kept = [n.stem if stems[n.stem] == 1 else f"{n.stem}_{n.suffix[1:]}" for n in names]
+    twice = [one for one, count in Counter(kept).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"Two files would have the overlay {twice[0]}.png. Rename one, or predict them one run "
+            "after the other."
+        )
+    folder = out.with_suffix("")
+    return {s.name: folder / f"{one}.png" for s, one in zip(sources, kept, strict=True)}
 
 
 def _write(path: Path, pieces: Iterable[list[dict]], *, columns: tuple[str, ...]) -> int:

@@ -16,6 +16,7 @@ TITLES = {
     "leaderboard": "comparing classifiers",
     "naive": "training on a random split, for comparison",
     "evaluate": "predicting whole files",
+    "before": "predicting whole files with the version before",
     "export": "exporting and checking",
     "predict": "predicting",
     "compare": "comparing",

@@ -120,13 +120,14 @@ def retrain(
     if card["kind"] == shallow_versions.KIND:
         made = _trees(task, version, card, records=records, wish=wish, tell=tell)
     else:
+        options = packing(task, version)["options"]
         run = pipeline.Run(
             task=task,
             model=card["model"],
             raw=raw,
             folder=records,
             models=version.parent,
-            options=packing(task, version)["options"],
+            options=options,
             settings=_settings(version, wish),
             precision=card["training"]["precision"],
             with_naive=False,
@@ -136,6 +137,12 @@ def retrain(
                 version,
                 known.predictions,
                 known.thresholds,
+                in_files=before.in_files(
+                    version,
+                    known.files,
+                    **{"task": task, "raw": raw, "records": records, "options": options},
+                    progress=lambda i, n: tell("before", {"done": i, "total": n}),
+                ),
                 **{"task": task, "records": records, "force": wish.force},
             ),
         )
@@ -173,6 +180,7 @@ def _judged(
     task: Task,
     records: Path,
     force: bool,
+    in_files: comparison.Files | None = None,
 ) -> dict[str, Any]:
     """Returns how new predictions compare with the old version's, and refuses worse ones."""
     card, manifest = saved.read_card(version), manifests.read(records)
@@ -192,7 +200,9 @@ def _judged(
         ]
         answers = Answers(labels, groups, old, new, *said).only(labels >= 0)
     known = before.test_groups(version, manifest)
-    told = comparison.compare(answers, known=known, classes=classes, objective=objective)
+    told = comparison.compare(
+        answers, known=known, classes=classes, objective=objective, files=in_files
+    )
     told |= {"with": int(version.name), "forced": told["is_worse"] and force}
     if told["is_worse"] and not force:
         path = version.parent / "refused.json"

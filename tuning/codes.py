@@ -7,7 +7,7 @@ of kernel 3, dense 250, and an embedding of 64, as 32 lost a tenth more. Seed 00
 hyperparameter optimization was reached"; kernels 12 and 6, dense 200, embedding 50, Adam at 1e-3.
 Seed 003 (ionization maps) published its code of 25x25x8, a classifier on it, and as baseline one
 hidden layer of 350 (validation accuracy 0.48 after 250 epochs). None published a space; ours are
-around these. Our winners: not searched yet.
+around these.
 
 The lengths of embeddings are no part of the spaces: a longer one always loses less. Give
 `--hp latent=32`, or `--hp latent=0` for seed 003's code. Lambda of the variational one is: what

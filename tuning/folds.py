@@ -21,7 +21,7 @@ learn from, 300 to validate, 68 to test; Adam by one-cycle up to 7e-4 for 80 epo
 
 With 68 test pictures, two standard errors are 11 per cent, and its test set holds several copies of
 one outcrop: few of these differ. It searched by hand and published no space; ours are those of
-`tuning.residual` and `tuning.transfer`, all by its one-cycle. Our winners: not searched yet.
+`tuning.residual` and `tuning.transfer`, all by its one-cycle.
 """
 
 from dataclasses import replace

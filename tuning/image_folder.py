@@ -4,7 +4,7 @@
 
 Nothing is known of the pictures, so these are the spaces that the published networks have
 elsewhere: seed 002's Simple CNN, residual networks, and bodies trained on ImageNet for those who
-have few pictures. Our winners: not searched yet.
+have few pictures.
 """
 
 from tuning import codes, insolubles, melt_layer, residual, transfer

@@ -6,8 +6,7 @@ Seed 000 ("Insoluble particles", FlowCam) chose its networks by hand: a ResNet-1
 34 -> 128 -> 64 -> 32 for columns, both joined at 40; Adam, "experimenting with learning rate".
 On a random split of 147,960 particles of seven classes: columns by boosted trees 0.86 to 0.87,
 pictures with or without columns 0.95 to 0.96. It published no space for networks; those below are
-half to twice its widths. Its boosted trees were searched, see `tuning.columns`. Our winners: not
-searched yet.
+half to twice its widths. Its boosted trees were searched, see `tuning.columns`.
 """
 
 from tuning import codes, melt_layer, residual, transfer

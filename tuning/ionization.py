@@ -8,7 +8,7 @@ classifier on its autoencoder's code converged "much quicker". Slices of one cub
 of its splits. It published no spaces; ours are around its networks and seed 002's.
 
 Autoencoders show 70 mK as white, as the author does; that is an argument of the task
-(`Task.arguments`), not of the space. Our winners: not searched yet.
+(`Task.arguments`), not of the space.
 """
 
 from dataclasses import replace

@@ -14,7 +14,7 @@ layers in sequence. Trained on 932 slices, validated on 492, tested on 500. Its 
 Its other test accuracies: Simple CNN 0.986 (dropout tuned with Optuna, values not given), Simple
 CNN 2.00 0.980 ("overfitting"), ResNet-34 0.779, frozen VGG-16 0.527 (always answering "no" gives
 264 of 500, 0.528). No spaces are published for these; those below are ours, around the published
-architectures. Our winners: not searched yet.
+architectures.
 
 The quick spaces are the same questions asked of models that a laptop trains in seconds. Spaces that
 do not depend on the task are in `tuning.residual`, `tuning.transfer` and `tuning.codes`.

@@ -4,7 +4,7 @@
 
 Seed 000 (FlowCam particles): ResNet-18 with a head of 64 and 40, accuracy 0.95 to 0.96 on a random
 split of 147,960 pictures. Seed 002 (melt layers): ResNet-34 0.779. Seed 004 (folds): ResNet-9 by
-one-cycle up to 7e-4. None published a space; ours are around these. Our winners: not searched yet.
+one-cycle up to 7e-4. None published a space; ours are around these.
 """
 
 from tuning.learning import dropout, one_cycle

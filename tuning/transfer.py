@@ -15,8 +15,8 @@ pictures of three kinds of folds, one linear layer on the body, all of it traine
     ResNet-152  no          0.338  0.367
 
 Neither published a space. Ours: the size of the pictures, the dropout, and how far the body is
-opened from its top. Our winners: not searched yet. The quick spaces look at pictures of 32 or 64
-px: a tenth of the body's work at 224.
+opened from its top. The quick spaces look at pictures of 32 or 64 px: a tenth of the body's work at
+224.
 """
 
 from tuning.learning import by_stages, dropout
