@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tfpipe import processes
 from tfpipe.errors import UserError
 from tfpipe.jobs import Job
 
@@ -118,18 +119,13 @@ class Crew:
         name = f"{self.name}-{self.started}"
         log = self.folder / "logs" / f"{name.replace(':', '-')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = dict(os.environ)
-        if self.size > 1:
-            threads = max(1, len(os.sched_getaffinity(0)) // self.size)
-            names = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
-            environment |= dict.fromkeys(names, str(threads))
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tfpipe.workers"],
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=file,
-                env=environment,
+                env=processes.share(self.size),
                 start_new_session=True,  # Ctrl-C is for us
             )
         orders = Orders(**self.orders, name=name, place=place, places=self.size)

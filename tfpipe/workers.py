@@ -3,7 +3,6 @@
 import contextlib
 import faulthandler
 import json
-import os
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_client
 
-from tfpipe import jobs, oracles, tasks
+from tfpipe import jobs, oracles, processes, tasks
 from tfpipe.crew import TOLD, Orders
 from tfpipe.errors import UserError
 from tfpipe.precision import compute_policy
@@ -34,7 +33,7 @@ def main() -> None:
       UserError: the chief refuses or cannot be reached, or the job cannot be done here.
     """
     orders = Orders(**json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_whoever_started_us, daemon=True).start()
+    processes.end_with_whoever_started_us()
     _take_device(orders.place, of=orders.places)
     job = jobs.Job(**orders.job)
     keras.config.set_dtype_policy(compute_policy(job.precision))
@@ -91,12 +90,6 @@ def _beat(line: Line, tuner: Tuner) -> None:
         with contextlib.suppress(UserError, grpc.RpcError):
             line.call("beat", worker=tuner.tuner_id, **tuner.progress)
         time.sleep(BEAT_S)
-
-
-def _end_with_whoever_started_us() -> None:
-    """Ends the process when the other end of its standard input is closed, by death or at will."""
-    sys.stdin.read()
-    os._exit(0)
 
 
 def _take_device(place: int, *, of: int) -> None:

@@ -1,9 +1,6 @@
 """What the commands share: their options, how they end, and how they start TensorFlow."""
 
 import json
-import logging
-import os
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -151,21 +148,7 @@ def print_json(summary: dict) -> None:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow without its start-up lines, which it writes past Python to stderr."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow leaves oneDNN off on processors without AVX512-VNNI, where it still is 1.4 to 2.6
-    # times as fast in training.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-    from absl import logging as absl_logging
+    """Imports TensorFlow without its start-up lines."""
+    from tfpipe import processes
 
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=UserWarning, module="keras")
+    processes.start_tensorflow()

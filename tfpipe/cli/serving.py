@@ -30,18 +30,16 @@ def serve(
     max_waiting: Annotated[int, typer.Option(min=1, help="Requests not yet answered.")] = 128,
     max_per_client: Annotated[int, typer.Option(min=1, help="Of these, of one address.")] = 96,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds until a request fails.")] = 30.0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
     poll: Annotated[float, typer.Option(min=0.05, help="Seconds between looks at folders.")] = 1.0,
     models: parts.Models = parts.MODELS,
     json: parts.Json = False,
 ) -> None:
     """Answers requests over HTTP as TensorFlow Serving does, and takes up new versions."""
     from tfpipe.serving import binding
-
-    listener = binding.bound(host, port)  # before TensorFlow, which takes seconds to import
-    parts.start_tensorflow()
-    from tfpipe.serving import server
     from tfpipe.serving.limits import Limits
 
+    listener = binding.bound(host, port)  # before TensorFlow, which takes seconds to import
     limits = Limits(
         body_bytes=int(1e6 * max_body),
         pixels=int(1e6 * max_pixels),
@@ -50,20 +48,23 @@ def serve(
         of_one_client=max_per_client,
         deadline_s=deadline,
     )
+    told = {"models": models, "limits": limits, "poll_s": poll}
+    told["where"] = binding.Where(host, grpc_port, token)
 
-    def started(told: dict) -> None:
+    def started(at: dict) -> None:
         if json:
-            print(jsons.dumps({"command": "serve", **told}), flush=True)
+            print(jsons.dumps({"command": "serve", **at, "workers": workers}), flush=True)
         else:
-            names = ", ".join(f"{name} ({n})" for name, n in told["models"].items())
-            print(f"{told['url']} serves {names}. Ctrl-C ends it.", flush=True)
+            names = ", ".join(f"{name} ({n})" for name, n in at["models"].items())
+            print(f"{at['url']} serves {names}. Ctrl-C ends it.", flush=True)
 
-    server.run(
-        server.places_of(versions or [], models=models),
-        listener,
-        models=models,
-        where=server.Where(host, grpc_port, token),
-        limits=limits,
-        poll_s=poll,
-        started=started,
-    )
+    if workers > 1:
+        from tfpipe.serving import chief
+
+        chief.Chief(versions or [], listener, size=workers, **told).run(started)
+        return
+    parts.start_tensorflow()
+    from tfpipe.serving import server
+
+    places = server.places_of(versions or [], models=models)
+    server.run(places, listener, started=started, **told)

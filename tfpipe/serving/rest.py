@@ -36,9 +36,9 @@ class Served(NamedTuple):
 
 
 def app(served: Served) -> FastAPI:
-    """Returns the API as an ASGI application."""
+    """Returns the API as an ASGI application; its `state.metrics` are its counts."""
     api = FastAPI(title="tfpipe", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    metrics = Metrics(served.shelf, served.load)
+    api.state.metrics = metrics = Metrics(served.shelf, served.load)
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
     _tell_errors(api)
     _check_tokens(api, served.token)

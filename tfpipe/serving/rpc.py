@@ -32,7 +32,7 @@ def serving(shelf: Shelf, load: Load, *, limits: Limits, where) -> Iterator[int]
       shelf: of versions.
       load: that HTTP counts in, too.
       limits: what is refused.
-      where: see `server.Where`.
+      where: see `binding.Where`.
 
     Raises:
       UserError: the port cannot be had.
@@ -40,7 +40,10 @@ def serving(shelf: Shelf, load: Load, *, limits: Limits, where) -> Iterator[int]
     if where.grpc_port is None:
         yield 0
         return
-    options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limits.body_bytes)]
+    options = [
+        ("grpc.so_reuseport", int(where.is_shared)),
+        ("grpc.max_receive_message_length", limits.body_bytes),
+    ]
     server = grpc.server(
         ThreadPoolExecutor(THREADS), options=options, maximum_concurrent_rpcs=limits.waiting
     )

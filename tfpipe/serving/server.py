@@ -7,32 +7,18 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
 
 from tfpipe import saved
 from tfpipe.errors import UserError
-from tfpipe.serving import connections, rest, rpc
+from tfpipe.serving import binding, connections, rest, rpc
+from tfpipe.serving.binding import Where
 from tfpipe.serving.limits import Limits, Load
 from tfpipe.serving.shelf import Place, Shelf
 
 WORD = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
-
-
-class Where(NamedTuple):
-    """Where a server listens besides its port, and to whom.
-
-    Attributes:
-      host: address; 127.0.0.1 is this machine alone.
-      grpc_port: 0 for any free one; None for no gRPC.
-      token: that every request must have; "" for none.
-    """
-
-    host: str = "127.0.0.1"
-    grpc_port: int | None = None
-    token: str = ""
 
 
 def places_of(words: list[str], *, models: Path) -> list[Place]:
@@ -74,7 +60,7 @@ def run(
       started: told where it listens and what it serves, once it does.
 
     Raises:
-      UserError: a model has no version that can be served.
+      UserError: a model has no version that can be served, or another server took the port.
     """
     shelf, stop = Shelf(models, places, limits=limits), threading.Event()
     shelf.look()
@@ -82,7 +68,8 @@ def run(
         raise UserError(shelf.reasons())
     load = Load(limits)
     api = rest.app(rest.Served(shelf, limits, load, where.token))
-    watcher = threading.Thread(target=shelf.watch, kwargs={"every_s": poll_s, "stop": stop})
+    watched = {"every_s": poll_s, "stop": stop, "then": api.state.metrics.look}
+    watcher = threading.Thread(target=shelf.watch, kwargs=watched)
     told = {"url": "http://{}:{}".format(*listener.getsockname()[:2])}
     told["models"] = {name: shelf.get(name).servable.version for name in shelf.names}
     with rpc.serving(shelf, load, limits=limits, where=where) as grpc_port:
@@ -101,6 +88,7 @@ def configured(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         api,
         http=connections.protocol(limits),
+        loop="asyncio",
         ws="none",
         lifespan="off",
         log_config=None,
@@ -114,12 +102,16 @@ def _serve(config: uvicorn.Config, listener: socket.socket, *, started: Callable
     class Server(uvicorn.Server):
         async def startup(self, sockets=None) -> None:
             await super().startup(sockets)
+            binding.listen(listener)
             started()
 
     # uvicorn raises the signal that ended it anew; to have been told to end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    binding.listen(listener)
+    # asyncio takes up to so many connections at a time: with one, other workers have some, too.
+    config.backlog = 1
     Server(config).run(sockets=[listener])
 
 

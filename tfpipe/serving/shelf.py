@@ -3,6 +3,7 @@
 import gc
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,13 +120,14 @@ class Shelf:
                 del before
                 gc.collect()  # what TensorFlow keeps of a version goes in circles
 
-    def watch(self, *, every_s: float, stop: threading.Event) -> None:
-        """Looks every so often until told to stop."""
+    def watch(self, *, every_s: float, stop: threading.Event, then: Callable[[], None]) -> None:
+        """Looks every so often until told to stop, and does something else after each look."""
         while not stop.wait(every_s):
             try:
                 self.look()
             except OSError as error:
                 LOG.warning("The versions could not be looked at: %s", error)
+            then()
 
     def reasons(self) -> str:
         """Returns why versions are not served, or that there are none."""
