@@ -29,6 +29,7 @@ from tfpipe.serving.binding import Where
 from tfpipe.serving.limits import Limits
 
 LOG = logging.getLogger("tfpipe")
+WORKER = (sys.executable, "-m", "tfpipe.serving.worker")
 LOOK_S = 0.2
 SOON_S = 10.0  # a worker that ends sooner after it began to serve, or before, has ended in vain
 PAUSE_S = 60.0  # at most, before another worker is started; it doubles with each that ends in vain
@@ -75,13 +76,14 @@ class _Worker:
         self.since, self.error = time.monotonic(), told.get("error", "")
         self.told = {} if self.error else told
 
-    def reason(self) -> str:
-        """Returns why it ended."""
+    def close(self) -> str:
+        """Ends it, if it has not ended by itself, and returns why it did."""
+        self.process.kill()
+        code = self.process.wait()
         self.hearing.join()
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-        code = self.process.returncode
         return self.error or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
 
 
@@ -127,6 +129,7 @@ class Chief:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         with contextlib.ExitStack() as kept:
+            kept.callback(lambda: self.listener.close())  # whichever it is then
             if self.where.grpc_port is not None:
                 host, port = self.where.host, self.where.grpc_port
                 keeper = binding.reserved(host, port, option="--grpc-port")
@@ -156,7 +159,7 @@ class Chief:
     def _start(self) -> _Worker:
         counts, number = self._orders["counts"], self.listener.fileno()
         process = subprocess.Popen(
-            [sys.executable, "-m", "tfpipe.serving.worker"],
+            WORKER,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=processes.share(self.size) | {"PROMETHEUS_MULTIPROC_DIR": counts},
@@ -171,7 +174,7 @@ class Chief:
 
     def _mourn(self, place: int, worker: _Worker, *, is_begun: bool) -> None:
         """Says that a worker ended, and when there will be another."""
-        reason = worker.reason()
+        reason = worker.close()
         if not is_begun and worker.error:
             raise UserError(reason)
         self.workers[place] = None
@@ -180,7 +183,7 @@ class Chief:
             self._vain[place] = 0
         else:
             self._vain[place] += 1
-        pause_s = min(PAUSE_S, 2.0 ** self._vain[place] - 1)
+        pause_s = pause(self._vain[place])
         self._due[place] = time.monotonic() + pause_s
         another = f"another starts in {pause_s:g} s" if pause_s else "another starts"
         LOG.warning("Worker %d ended (%s); %s.", worker.process.pid, reason, another)
@@ -205,5 +208,9 @@ class Chief:
 
     def _kill(self) -> None:
         for worker in filter(None, self.workers):
-            worker.process.kill()
-            worker.process.wait()
+            worker.close()
+
+
+def pause(vain: int) -> float:
+    """Returns seconds until another worker is started after so many that ended in vain."""
+    return min(PAUSE_S, 2.0**vain - 1)
