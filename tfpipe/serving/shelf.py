@@ -110,15 +110,20 @@ class Shelf:
 
     def look(self) -> None:
         """Looks at the folders once: loads what is new beside what is served, then swaps."""
+        # Two names may mean one version: it is loaded once.
+        loaded = {path: one for there in self._served.values() for path, one in there.items()}
+        has_changed = False
         for name, places in self._places.items():
             before = self._served[name]
-            wanted = [found for place in places if (found := self._wanted(place, before))]
+            wanted = [found for place in places if (found := self._wanted(place, loaded))]
             after = dict(wanted) or before
             if after.keys() != before.keys() or any(after[p] is not before[p] for p in after):
                 self._served[name] = after  # at once: whoever asked before keeps what they got
                 LOG.info("%s: serving %s", name, ", ".join(path.name for path in after))
-                del before
-                gc.collect()  # what TensorFlow keeps of a version goes in circles
+                has_changed = True
+        if has_changed:
+            del loaded, before, wanted, after
+            gc.collect()  # what TensorFlow keeps of a version goes in circles
 
     def watch(self, *, every_s: float, stop: threading.Event, then: Callable[[], None]) -> None:
         """Looks every so often until told to stop, and does something else after each look."""
@@ -143,20 +148,21 @@ class Shelf:
             )
         return self._served[name]
 
-    def _wanted(self, place: Place, before: dict[Path, Served]) -> tuple[Path, Served] | None:
-        """Returns the version of a place that can be served, loaded where it is not yet."""
+    def _wanted(self, place: Place, loaded: dict[Path, Served]) -> tuple[Path, Served] | None:
+        """Returns the version of a place that can be served, put to the loaded if it is not yet."""
         for path in self._candidates(place):
             looks = _looks(path)
             if looks == self._seen.get(path):
-                if path in before:
-                    return path, before[path]
+                if path in loaded:
+                    return path, loaded[path]
                 if path in self._refused:
                     continue
             self._seen[path] = looks
             self._refused.pop(path, None)
             try:
                 servable = Servable(path, limits=self._limits)
-                return path, Served(servable, Explainer(servable))
+                loaded[path] = Served(servable, Explainer(servable))
+                return path, loaded[path]
             except (UserError, Refused) as error:
                 self._refused[path] = str(error)
             except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
