@@ -45,6 +45,9 @@ class Shelf:
     def statuses(self, name):
         return []
 
+    def drifts(self):
+        return {}
+
 
 @pytest.fixture(scope="module")
 def shelf():

@@ -47,6 +47,22 @@ class Metrics:
         self._refused = Gauge(
             "tfpipe_versions_refused", "Not served.", ["model"], multiprocess_mode="livemax", **told
         )
+        of = ["model", "version", "quantity"]
+        self._indices = Gauge(
+            "tfpipe_drift_index",
+            "Population stability index against the training split.",
+            of,
+            multiprocess_mode="livemax",
+            **told,
+        )
+        self._left = Gauge(
+            "tfpipe_drift_left",
+            "Whether it left the training split.",
+            of,
+            multiprocess_mode="livemax",
+            **told,
+        )
+        self._known: set[tuple] = set()  # labels of the two
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
@@ -74,6 +90,20 @@ class Metrics:
                 self._versions.labels(name).set(self._shelf.get(name).servable.version)
             except Refused:
                 self._versions.labels(name).set(0)
+
+        self._look_at_drift()
+
+    def _look_at_drift(self) -> None:
+        found = {
+            (name, version, quantity): (index, quantity in one.left)
+            for (name, version), one in self._shelf.drifts().items()
+            for quantity, index in one.indices.items()
+        }
+        self._known |= found.keys()
+        for labels in self._known:  # those of versions that are gone fall to 0
+            index, has_left = found.get(labels, (0.0, False))
+            self._indices.labels(*labels).set(index)
+            self._left.labels(*labels).set(has_left)
 
     def text(self) -> bytes:
         """Returns all counts as Prometheus reads them, of all workers where there are several."""

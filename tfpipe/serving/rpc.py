@@ -116,7 +116,8 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         return self._calls.answered(context, work)
 
     def _predict(self, request):
-        servable = _asked(self._shelf, request).servable
+        version = _asked(self._shelf, request)
+        servable = version.servable
         signature = request.model_spec.signature_name or DEFAULT
         inputs = servable.signature(signature).inputs
         if request.inputs.keys() != inputs.keys():
@@ -128,7 +129,7 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         counts = {name: len(values) for name, values in features.items()}
         if len({*counts.values()}) != 1:
             raise Refused(400, f"The inputs are of different lengths: {counts}.")
-        outputs = servable.ask(features, signature=signature)
+        outputs = version.ask(features, signature=signature)
         wanted = [*request.output_filter] or [*outputs]
         if not outputs.keys() >= {*wanted}:
             raise Refused(400, f"The outputs are {', '.join(outputs)}.")

@@ -68,7 +68,13 @@ def run(
         raise UserError(shelf.reasons())
     load = Load(limits)
     api = rest.app(rest.Served(shelf, limits, load, where.token))
-    watched = {"every_s": poll_s, "stop": stop, "then": api.state.metrics.look}
+
+    def look() -> None:
+        for one in shelf.drifts().values():
+            one.look()
+        api.state.metrics.look()
+
+    watched = {"every_s": poll_s, "stop": stop, "then": look}
     watcher = threading.Thread(target=shelf.watch, kwargs=watched)
     told = {"url": "http://{}:{}".format(*listener.getsockname()[:2])}
     told["models"] = {name: shelf.get(name).servable.version for name in shelf.names}

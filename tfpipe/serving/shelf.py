@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfpipe import saved
 from tfpipe.errors import UserError
+from tfpipe.serving.drifting import Drift
 from tfpipe.serving.explaining import Explainer
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.refusals import Refused
@@ -42,10 +44,17 @@ class Place(NamedTuple):
 
 
 class Served(NamedTuple):
-    """A version, and what its answers mean."""
+    """A version, what its answers mean, and what it is asked."""
 
     servable: Servable
     explainer: Explainer
+    drift: Drift
+
+    def ask(self, features: dict[str, np.ndarray], *, signature: str) -> dict[str, np.ndarray]:
+        """Returns what `Servable.ask` answers; it is looked at later."""
+        outputs = self.servable.ask(features, signature=signature)
+        self.drift.offer(features, outputs)
+        return outputs
 
 
 class Status(NamedTuple):
@@ -134,6 +143,14 @@ class Shelf:
                 LOG.warning("The versions could not be looked at: %s", error)
             then()
 
+    def drifts(self) -> dict[tuple[str, int], Drift]:
+        """Returns what each version, by name and number, is asked."""
+        return {
+            (name, one.servable.version): one.drift
+            for name, there in self._served.items()
+            for one in there.values()
+        }
+
     def reasons(self) -> str:
         """Returns why versions are not served, or that there are none."""
         empty = [name for name, there in self._served.items() if not there]
@@ -161,7 +178,7 @@ class Shelf:
             self._refused.pop(path, None)
             try:
                 servable = Servable(path, limits=self._limits)
-                loaded[path] = Served(servable, Explainer(servable))
+                loaded[path] = Served(servable, Explainer(servable), Drift(servable))
                 return path, loaded[path]
             except (UserError, Refused) as error:
                 self._refused[path] = str(error)

@@ -30,7 +30,7 @@ def predict(version: Served, asked: Asked) -> tuple[bytes, int]:
         told = payloads.parsed(asked.body)
         signature = told.get("signature_name") or DEFAULT
         features, by_row = version.servable.features(told, signature=signature)
-    outputs = version.servable.ask(features, signature=signature)
+    outputs = version.ask(features, signature=signature)
     return _json(payloads.answered(outputs, by_row=by_row)), _count(features)
 
 
@@ -54,7 +54,8 @@ def explain(version: Served, asked: Asked) -> tuple[bytes, int]:
     with_heat = told.get("grad_cam", False)
     if not isinstance(with_heat, bool):
         raise Refused(400, '"grad_cam" must be true or false.')
-    answers = version.explainer.explain(features, with_heat=with_heat)
+    outputs = version.ask(features, signature=DEFAULT)
+    answers = version.explainer.explain(features, outputs, with_heat=with_heat)
     return _json({"explanations": answers}), _count(features)
 
 
@@ -66,7 +67,7 @@ def classified(
     Raises:
       Refused: the signature names no classes, or it cannot answer.
     """
-    outputs = version.servable.ask(features, signature=signature)
+    outputs = version.ask(features, signature=signature)
     if "probabilities" not in outputs:
         raise Refused(400, f"The signature {signature} names no classes.")
     classes = version.explainer.classes
