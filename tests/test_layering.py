@@ -31,7 +31,7 @@ ORDER = (
         "checks",
     ),
     *("records", "balance", "augmentation", "parsing", "inputs", "models", "precision", "scores"),
-    *("doctor", "resampling", "stability", "drift", "differences", "comparison"),
+    *("processes", "doctor", "resampling", "stability", "drift", "differences", "comparison"),
     *("quantities", "calibration", "abstention", "prevalence", "schedules", "settings"),
     *("compiling", "scoring"),
     *("checkpoints", "training", "logs", "tuning", "folds", "jobs", "search", "oracle_state"),

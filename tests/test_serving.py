@@ -19,11 +19,14 @@ import serving
 import tensorflow as tf
 from serving import b64, pixels, png
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 import tfpipe
@@ -287,6 +290,70 @@ def test_tensorflow_servings_own_stubs_get_the_same_answers(server, right):
         with pytest.raises(grpc.RpcError) as refused:
             stub.Predict(request, timeout=60)
         assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def example(**features) -> tf.train.Example:
+    """Returns an example of bytes, or of whole numbers."""
+    found = tf.train.Example()
+    for name, values in features.items():
+        of = found.features.feature[name]
+        kind = of.bytes_list if isinstance(values[0], bytes) else of.int64_list
+        kind.value.extend(values)
+    return found
+
+
+def test_classify_by_grpc_names_every_class_of_every_example(server, right):
+    encoded = [example(image_bytes=[png(image)]) for image in IMAGES]
+    numbers = [example(image=image.ravel().tolist()) for image in IMAGES]
+    with grpc.insecure_channel(server.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+        def asked(examples: list, signature: str = ""):
+            request = classification_pb2.ClassificationRequest()
+            request.model_spec.name, request.model_spec.signature_name = "tiny", signature
+            request.input.example_list.examples.extend(examples)
+            return request
+
+        for examples, signature in ((encoded, ""), (numbers, "predict_tensor")):
+            answer = stub.Classify(asked(examples, signature), timeout=60)
+            told = [
+                [(c.label, c.score) for c in one.classes] for one in answer.result.classifications
+            ]
+            assert [[label for label, _ in row] for row in told] == [["dull", "bright"]] * COUNT
+            np.testing.assert_allclose([[p for _, p in row] for row in told], right[1], atol=1e-6)
+            assert answer.model_spec.version.value == 1
+            assert answer.model_spec.signature_name == (signature or "serving_default")
+        shared = asked([])
+        shared.input.example_list_with_context.context.CopyFrom(encoded[0])
+        shared.input.example_list_with_context.examples.extend([example()] * 2)
+        assert len(stub.Classify(shared, timeout=60).result.classifications) == 2
+        twice = classification_pb2.ClassificationRequest.FromString(shared.SerializeToString())
+        twice.input.example_list_with_context.examples[0].CopyFrom(encoded[1])
+        picture = png(IMAGES[0])
+        for wrong in (
+            asked([]),
+            asked([example()]),
+            asked([example(picture=[picture])]),
+            asked([example(image_bytes=[picture, picture])]),
+            asked([example(image_bytes=[1])]),
+            asked([example(image_bytes=[b"picture"])]),
+            asked([example(image=[1, 2])], "predict_tensor"),
+            asked([example(image=[picture])], "predict_tensor"),
+            asked([example(image=[999] * 256)], "predict_tensor"),
+            asked(numbers, "embed"),
+            asked(numbers, "other"),
+            twice,
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.Classify(wrong, timeout=60)
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT, wrong
+        for ask, request in (
+            (stub.Regress, regression_pb2.RegressionRequest()),
+            (stub.MultiInference, inference_pb2.MultiInferenceRequest()),
+        ):
+            with pytest.raises(grpc.RpcError, match="Ask Predict or Classify") as refused:
+                ask(request, timeout=60)
+            assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_the_client_gives_a_table(server, right, tmp_path):

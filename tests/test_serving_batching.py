@@ -1,9 +1,11 @@
 """Requests that wait are answered together, and each gets its own answer all the same."""
 
+import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 
@@ -34,14 +36,14 @@ class Times(tf.Module):
 
 @pytest.fixture(scope="module")
 def signatures(tmp_path_factory):
-    """Two signatures of one name, and what keeps their variables."""
+    """Two signatures, and what keeps their variables."""
     found, kept = [], []
     for factor in (2.0, 3.0):
         folder = str(tmp_path_factory.mktemp("times"))
         module = Times(factor)
         tf.saved_model.save(module, folder, signatures=module.answer)
         kept.append(tf.saved_model.load(folder))
-        found.append(Signature(kept[-1].signatures["serving_default"], name="same"))
+        found.append(Signature(kept[-1].signatures["serving_default"]))
         assert found[-1]({"text": np.array([b"1"], object)})["product"] == [factor]
     yield found
 
@@ -77,6 +79,22 @@ def test_those_that_wait_are_answered_together(signatures):
             if max(pool.map(ask, [SLOW] * batching.AT_ONCE + [b"1"] * 30)) > 1:
                 return
     pytest.fail("no two of 32 requests were ever answered together")
+
+
+def test_who_is_gone_leaves_its_queue_to_the_next(tmp_path):
+    """TensorFlow ends neither a queue nor its threads."""
+    module = Times(1.0)
+    tf.saved_model.save(module, str(tmp_path), signatures=module.answer)
+    counts = []
+    for factor in range(8):
+        loaded = tf.saved_model.load(str(tmp_path))
+        loaded.factor.assign(factor)
+        signature = Signature(loaded.signatures["serving_default"])
+        assert signature({"text": np.array([b"2"], object)})["product"] == [2 * factor]
+        counts.append(psutil.Process().num_threads())
+        del loaded, signature
+        gc.collect()
+    assert counts[-1] == counts[1]
 
 
 def test_a_large_request_is_cut_and_put_together(signatures):

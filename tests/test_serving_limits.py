@@ -45,6 +45,9 @@ class Shelf:
     def statuses(self, name):
         return []
 
+    def drifts(self):
+        return {}
+
 
 @pytest.fixture(scope="module")
 def shelf():
@@ -234,15 +237,22 @@ def test_the_token_opens_and_what_people_look_at_first_needs_none(running):
 
 
 def test_a_port_that_is_taken_is_said():
-    with (
-        binding.bound("127.0.0.1", 0) as first,
-        pytest.raises(UserError, match="Nothing can listen at 127.0.0.1 port .*--port"),
-    ):
-        binding.bound("127.0.0.1", first.getsockname()[1])
+    taken = "Nothing can listen at 127.0.0.1 port .*--port"
+    with binding.bound("127.0.0.1", 0) as first:
+        address = first.getsockname()
+        with pytest.raises(ConnectionRefusedError):  # nobody waits while models are loaded
+            socket.create_connection(address)
+        with binding.bound(*address) as second:
+            binding.listen(first)
+            with pytest.raises(UserError, match=taken):
+                binding.listen(second)
+        with pytest.raises(UserError, match=taken):
+            binding.bound(*address)
 
 
 def test_an_answer_does_not_wait_for_its_head_to_be_received():
     with binding.bound("127.0.0.1", 0) as listener:
+        binding.listen(listener)
         with socket.create_connection(listener.getsockname()):
             accepted, _ = listener.accept()
         with accepted:

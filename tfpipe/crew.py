@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tfpipe import fresh
+from tfpipe import fresh, processes
 from tfpipe.errors import UserError
 from tfpipe.jobs import Job
 
@@ -117,10 +117,7 @@ class Crew:
         name = f"{self.name}-{self.started}"
         log = self.folder / "logs" / f"{name.replace(':', '-')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = dict(os.environ)
-        if self.size > 1:
-            threads = max(1, len(os.sched_getaffinity(0)) // self.size)
-            environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
+        environment = processes.share(self.size)
         orders = Orders(**self.orders, name=name, place=place, places=self.size)
         process = fresh.started("tfpipe.workers", asdict(orders), log=log, environment=environment)
         return _Worker(process, name, log, kills=memory_kills())

@@ -147,6 +147,11 @@ class Watch:
                 self._sums[name] += told["sums"][name]
             self._groups, self._last = self._groups + told["groups"], None
 
+    def indices(self) -> dict[str, float]:
+        """Returns the population stability index of each quantity that was seen."""
+        with self._lock:
+            return {name: self._index(name) for name in self.learnt if self._counts[name].any()}
+
     def findings(self) -> list[Finding]:
         """Returns what has left the training split, the farthest first."""
         with self._lock:
@@ -155,7 +160,7 @@ class Watch:
 
     def _finding(self, name: str) -> Finding | None:
         known, counts = self.learnt[name], self._counts[name]
-        value = float(stability.index(counts, np.array(known["counts"])))
+        value = self._index(name)
         pictures = int(counts.sum())
         limit = stability.limit(known, pictures=pictures, groups=self._groups)
         if value < MOVED or value <= limit:
@@ -164,6 +169,9 @@ class Watch:
         told = f"population stability index {value:.2g}, expected below {max(limit, MOVED):.2g}"
         sentence = f"{name} is {how}: {self._where(name, counts)} ({told}; {pictures:,} pictures)."
         return Finding(name, value, limit, value >= FAR, pictures, sentence)
+
+    def _index(self, name: str) -> float:
+        return float(stability.index(self._counts[name], np.array(self.learnt[name]["counts"])))
 
     def _where(self, name: str, counts: np.ndarray) -> str:
         """Returns in words what is otherwise than it was."""

@@ -30,6 +30,7 @@ def serve(
     max_waiting: Annotated[int, typer.Option(min=1, help="Requests not yet answered.")] = 128,
     max_per_client: Annotated[int, typer.Option(min=1, help="Of these, of one address.")] = 96,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds until a request fails.")] = 30.0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
     poll: Annotated[float, typer.Option(min=0.05, help="Seconds between looks at folders.")] = 1.0,
     runtime: Annotated[
         str, typer.Option(help="savedmodel, openvino, onnx, litert, or auto: the fastest here.")
@@ -39,15 +40,12 @@ def serve(
 ) -> None:
     """Answers requests over HTTP as TensorFlow Serving does, and takes up new versions."""
     from tfpipe.serving import binding
+    from tfpipe.serving.limits import Limits
     from tfpipe.serving.runtimes import installed
+    from tfpipe.serving.wanted import Wanted
 
     installed.check(runtime)
     listener = binding.bound(host, port)  # before TensorFlow, which takes seconds to import
-    parts.start_tensorflow()
-    from tfpipe.serving import server
-    from tfpipe.serving.limits import Limits
-    from tfpipe.serving.shelf import Shelf
-
     limits = Limits(
         body_bytes=int(1e6 * max_body),
         pixels=int(1e6 * max_pixels),
@@ -56,21 +54,23 @@ def serve(
         of_one_client=max_per_client,
         deadline_s=deadline,
     )
+    wanted = Wanted(versions or [], models, runtime, poll)
+    told = {"limits": limits, "where": binding.Where(host, grpc_port, token)}
 
-    def started(told: dict) -> None:
+    def started(at: dict) -> None:
         if json:
-            print(jsons.dumps({"command": "serve", **told}), flush=True)
+            print(jsons.dumps({"command": "serve", **at, "workers": workers}), flush=True)
         else:
-            by = told["runtimes"]
-            names = ", ".join(f"{name} ({n}, {by[name]})" for name, n in told["models"].items())
-            print(f"{told['url']} serves {names}. Ctrl-C ends it.", flush=True)
+            by = at["runtimes"]
+            names = ", ".join(f"{name} ({n}, {by[name]})" for name, n in at["models"].items())
+            print(f"{at['url']} serves {names}. Ctrl-C ends it.", flush=True)
 
-    places = server.places_of(versions or [], models=models)
-    server.run(
-        Shelf(models, places, limits=limits, runtime=runtime),
-        listener,
-        where=server.Where(host, grpc_port, token),
-        limits=limits,
-        poll_s=poll,
-        started=started,
-    )
+    if workers > 1:
+        from tfpipe.serving import chief
+
+        chief.Chief(wanted, listener, size=workers, **told).run(started)
+        return
+    parts.start_tensorflow()
+    from tfpipe.serving import server
+
+    server.run(wanted, listener, started=started, **told)

@@ -4,6 +4,7 @@ While batches are computed, requests gather for the next; nobody waits for a bat
 """
 
 import uuid
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ from tfpipe.serving.refusals import Refused
 MOST = 64  # examples of a batch; larger ones are not faster on processors
 QUEUE = 256  # batches
 AT_ONCE = 2  # batches: while one is convolved, on all cores, the next is decoded, on one
+# Names of queues that nobody uses any more. TensorFlow keeps each as long as the process lives, and
+# its threads, so the next signature takes an old one: it is empty, as whoever asked has an answer.
+_FREE: list[str] = []
 
 
 class Signature:
@@ -25,11 +29,13 @@ class Signature:
       outputs: name -> TensorSpec, of what it answers.
     """
 
-    def __init__(self, function: Any, *, name: str):
+    def __init__(self, function: Any):
         self.inputs = dict(function.structured_input_signature[1])
         self.outputs = dict(function.structured_outputs)
         self._alone = function
-        self._together = _together(function, list(self.inputs), sorted(self.outputs), name=name)
+        queue = _queue()
+        self._together = _together(function, list(self.inputs), sorted(self.outputs), queue=queue)
+        weakref.finalize(self, _FREE.append, queue)
 
     def __call__(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the answers [n, ...] to features [n, ...], at least one.
@@ -76,12 +82,20 @@ def in_parts(features: dict[str, np.ndarray], answer: Callable) -> dict[str, np.
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _together(function: Any, names: list[str], answers: list[str], *, name: str):
+def _queue() -> str:
+    """Returns the name of a queue that nobody uses."""
+    try:
+        return _FREE.pop()
+    except IndexError:
+        return f"queue_{uuid.uuid4().hex}"
+
+
+def _together(function: Any, names: list[str], answers: list[str], *, queue: str):
     """Returns a function of tensors in order, to answers in order, that batches its callers."""
 
     def ask(*tensors):
         # The batch's queue is found by this scope's name: two versions must not share one.
-        with tf.name_scope(f"{name}_{uuid.uuid4().hex}"):
+        with tf.name_scope(queue):
             return batched(*tensors)
 
     @tf.nondifferentiable_batch_function(AT_ONCE, MOST, 0, max_enqueued_batches=QUEUE)

@@ -12,7 +12,7 @@ from tfpipe import abstention, answering, export, facts, grad_cam, grad_cam_sect
 from tfpipe.errors import UserError
 from tfpipe.novelty import low_maximum
 from tfpipe.serving.refusals import Refused
-from tfpipe.serving.servable import DEFAULT, ENCODED, Servable
+from tfpipe.serving.servable import ENCODED, Servable
 
 MOST_SEEN = 16  # pictures of one request that Grad-CAM is told of
 
@@ -28,7 +28,13 @@ class Explainer:
         self._known = _known(servable, self.classes)
         self._model, self._looking = None, Lock()  # Grad-CAM watches the layers of the one model
 
-    def explain(self, features: dict[str, np.ndarray], *, with_heat: bool) -> list[dict[str, Any]]:
+    def explain(
+        self,
+        features: dict[str, np.ndarray],
+        outputs: dict[str, np.ndarray],
+        *,
+        with_heat: bool,
+    ) -> list[dict[str, Any]]:
         """Returns what is to be said of each picture.
 
         Of a classifier: `label`, the likeliest class; `probabilities` by class; `unsure`, as
@@ -39,12 +45,12 @@ class Explainer:
 
         Args:
           features: of the signature serving_default, [n, ...].
+          outputs: what it answered, [n, ...].
           with_heat: whether Grad-CAM is wanted.
 
         Raises:
-          Refused: it is, and cannot be had, or the version cannot answer.
+          Refused: it is, and cannot be had.
         """
-        outputs = self._servable.ask(features, signature=DEFAULT)
         if "probabilities" not in outputs:
             if with_heat:
                 raise Refused(400, "An autoencoder names no class, so it has no Grad-CAM.")

@@ -56,7 +56,7 @@ def features(told: dict[str, Any], inputs: Inputs, *, most: int) -> tuple[dict, 
     (count,) = {*counts.values()}
     if not count:
         raise Refused(400, "The request holds no instance.")
-    _check_count(count, most=most)
+    check_count(count, most=most)
     return {name: array(columns[name], spec, name=name) for name, spec in inputs.items()}, is_rows
 
 
@@ -112,17 +112,30 @@ def examples(told: dict[str, Any]) -> dict[str, Any]:
     return {ROW: [context | row for row in rows]}
 
 
+def check_count(count: int, *, most: int) -> None:
+    """Refuses more rows than may be."""
+    if count > most:
+        raise Refused(413, f"{count} instances came, at most {most} may. Send them in parts.")
+
+
+def check_names(given: dict, inputs: Inputs, *, where: str) -> None:
+    """Refuses a row, or columns, whose names are not those of the inputs."""
+    if given.keys() != inputs.keys():
+        came = ", ".join(map(repr, given))[:200] or "nothing"
+        raise Refused(400, f"{where} must have {', '.join(inputs)}; came {came}.")
+
+
 def _of_rows(rows: Any, inputs: Inputs, *, most: int) -> dict[str, list]:
     if not isinstance(rows, list):
         raise Refused(400, f'"{ROW}" is a {_kind(rows)}, expected a list.')
-    _check_count(len(rows), most=most)
+    check_count(len(rows), most=most)
     if not any(isinstance(row, dict) and row.keys() != BINARY for row in rows):
         return {_only(inputs): rows}
     columns: dict[str, list] = {name: [] for name in inputs}
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
             raise Refused(400, f"Instance {i} is a {_kind(row)}, the others are objects.")
-        _check_names(row, inputs, where=f"Instance {i}")
+        check_names(row, inputs, where=f"Instance {i}")
         for name in inputs:
             columns[name].append(row[name])
     return columns
@@ -132,22 +145,11 @@ def _of_columns(told: dict[str, Any], inputs: Inputs) -> dict[str, list]:
     columns = told[COLUMN]
     if not isinstance(columns, dict) or columns.keys() == BINARY:
         columns = {_only(inputs): columns}
-    _check_names(columns, inputs, where=f'"{COLUMN}"')
+    check_names(columns, inputs, where=f'"{COLUMN}"')
     for name, values in columns.items():
         if not isinstance(values, list):
             raise Refused(400, f"{name} is a {_kind(values)}, expected a list, one value a row.")
     return columns
-
-
-def _check_count(count: int, *, most: int) -> None:
-    if count > most:
-        raise Refused(413, f"{count} instances came, at most {most} may. Send them in parts.")
-
-
-def _check_names(given: dict, inputs: Inputs, *, where: str) -> None:
-    if given.keys() != inputs.keys():
-        came = ", ".join(map(repr, given))[:200] or "nothing"
-        raise Refused(400, f"{where} must have {', '.join(inputs)}; came {came}.")
 
 
 def _only(inputs: Inputs) -> str:

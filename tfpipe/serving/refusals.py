@@ -9,6 +9,7 @@ CODES = {  # HTTP status -> name of the gRPC status
     408: "DEADLINE_EXCEEDED",
     413: "RESOURCE_EXHAUSTED",
     429: "RESOURCE_EXHAUSTED",
+    501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
 }
 

@@ -36,9 +36,9 @@ class Served(NamedTuple):
 
 
 def app(served: Served) -> FastAPI:
-    """Returns the API as an ASGI application."""
+    """Returns the API as an ASGI application; its `state.metrics` are its counts."""
     api = FastAPI(title="tfpipe", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    metrics = Metrics(served.shelf, served.load)
+    api.state.metrics = metrics = Metrics(served.shelf, served.load)
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
     _tell_errors(api)
     _check_tokens(api, served.token)
@@ -136,6 +136,9 @@ def _for_people(api: FastAPI, served: Served, metrics: Metrics) -> None:
         """Whether every model has a version that answers."""
         is_ready = served.shelf.is_ready
         told = {"status": "ok" if is_ready else "no version of some model"}
+        drifts = served.shelf.drifts().items()
+        if left := {f"{name}/{version}": one.left for (name, version), one in drifts if one.left}:
+            told["drift"] = left
         return JSONResponse(told, 200 if is_ready else 503)
 
     @api.get("/v1/models")

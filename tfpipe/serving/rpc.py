@@ -9,16 +9,17 @@ from typing import Any
 import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import (
+    classification_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
 from tfpipe.errors import UserError
-from tfpipe.serving import described, payloads
+from tfpipe.serving import described, examples, payloads, verbs
 from tfpipe.serving.limits import Limits, Load
 from tfpipe.serving.refusals import Refused
-from tfpipe.serving.servable import DEFAULT
+from tfpipe.serving.servable import DEFAULT, Servable
 from tfpipe.serving.shelf import Served, Shelf
 
 THREADS = 32
@@ -32,7 +33,7 @@ def serving(shelf: Shelf, load: Load, *, limits: Limits, where) -> Iterator[int]
       shelf: of versions.
       load: that HTTP counts in, too.
       limits: what is refused.
-      where: see `server.Where`.
+      where: see `binding.Where`.
 
     Raises:
       UserError: the port cannot be had.
@@ -40,7 +41,10 @@ def serving(shelf: Shelf, load: Load, *, limits: Limits, where) -> Iterator[int]
     if where.grpc_port is None:
         yield 0
         return
-    options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limits.body_bytes)]
+    options = [
+        ("grpc.so_reuseport", int(where.is_shared)),
+        ("grpc.max_receive_message_length", limits.body_bytes),
+    ]
     server = grpc.server(
         ThreadPoolExecutor(THREADS), options=options, maximum_concurrent_rpcs=limits.waiting
     )
@@ -95,6 +99,15 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request, context):
         return self._calls.answered(context, lambda: self._predict(request))
 
+    def Classify(self, request, context):
+        return self._calls.answered(context, lambda: self._classify(request))
+
+    def Regress(self, request, context):
+        return self._calls.answered(context, lambda: _refuse("Regress"))
+
+    def MultiInference(self, request, context):
+        return self._calls.answered(context, lambda: _refuse("MultiInference"))
+
     def GetModelMetadata(self, request, context):
         def work():
             name = request.model_spec.name
@@ -103,7 +116,8 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         return self._calls.answered(context, work)
 
     def _predict(self, request):
-        servable = _asked(self._shelf, request).servable
+        version = _asked(self._shelf, request)
+        servable = version.servable
         signature = request.model_spec.signature_name or DEFAULT
         inputs = servable.signature(signature).inputs
         if request.inputs.keys() != inputs.keys():
@@ -115,16 +129,27 @@ class _Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         counts = {name: len(values) for name, values in features.items()}
         if len({*counts.values()}) != 1:
             raise Refused(400, f"The inputs are of different lengths: {counts}.")
-        outputs = servable.ask(features, signature=signature)
+        outputs = version.ask(features, signature=signature)
         wanted = [*request.output_filter] or [*outputs]
         if not outputs.keys() >= {*wanted}:
             raise Refused(400, f"The outputs are {', '.join(outputs)}.")
         answer = predict_pb2.PredictResponse()
-        answer.model_spec.name = request.model_spec.name
-        answer.model_spec.signature_name = signature
-        answer.model_spec.version.value = servable.version
+        _say_who(answer.model_spec, request, servable, signature=signature)
         for name in wanted:
             answer.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
+        return answer
+
+    def _classify(self, request):
+        version = _asked(self._shelf, request)
+        signature = request.model_spec.signature_name or DEFAULT
+        inputs = version.servable.signature(signature).inputs
+        features = examples.features(request.input, inputs, most=self._most)
+        answer = classification_pb2.ClassificationResponse()
+        _say_who(answer.model_spec, request, version.servable, signature=signature)
+        for row in verbs.classified(version, features, signature=signature):
+            classes = answer.result.classifications.add().classes
+            for label, score in row:
+                classes.add(label=label, score=score)
         return answer
 
 
@@ -137,6 +162,16 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
         return self._calls.answered(
             context, lambda: described.status_message(self._shelf, name, **place)
         )
+
+
+def _say_who(spec, request, servable: Servable, *, signature: str) -> None:
+    """Writes into an answer which version gave it."""
+    spec.name, spec.signature_name = request.model_spec.name, signature
+    spec.version.value = servable.version
+
+
+def _refuse(method: str):
+    raise Refused(501, f"{method} is not answered here. Ask Predict or Classify.")
 
 
 def _asked(shelf: Shelf, request) -> Served:

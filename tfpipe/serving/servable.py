@@ -47,9 +47,8 @@ class Servable:
             self._model = tf.saved_model.load(str(folder))  # signatures hold no reference to it
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise UserError(f"{folder} cannot be loaded: {str(error)[:200]}") from error
-        name = f"{folder.parent.name}_{folder.name}"
         self.signatures = {
-            key: Signature(function, name=name) for key, function in self._model.signatures.items()
+            key: Signature(function) for key, function in self._model.signatures.items()
         }
         for signature, given in warmup.requests(folder):
             self.ask(given, signature=signature)

@@ -7,32 +7,19 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
 
 from tfpipe import saved
 from tfpipe.errors import UserError
-from tfpipe.serving import connections, rest, rpc
+from tfpipe.serving import binding, connections, rest, rpc
+from tfpipe.serving.binding import Where
 from tfpipe.serving.limits import Limits, Load
 from tfpipe.serving.shelf import Place, Shelf
+from tfpipe.serving.wanted import Wanted
 
 WORD = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
-
-
-class Where(NamedTuple):
-    """Where a server listens besides its port, and to whom.
-
-    Attributes:
-      host: address; 127.0.0.1 is this machine alone.
-      grpc_port: 0 for any free one; None for no gRPC.
-      token: that every request must have; "" for none.
-    """
-
-    host: str = "127.0.0.1"
-    grpc_port: int | None = None
-    token: str = ""
 
 
 def places_of(words: list[str], *, models: Path) -> list[Place]:
@@ -53,34 +40,41 @@ def places_of(words: list[str], *, models: Path) -> list[Place]:
 
 
 def run(
-    shelf: Shelf,
+    wanted: Wanted,
     listener: socket.socket,
     *,
     where: Where,
     limits: Limits,
-    poll_s: float,
     started: Callable[[dict], None],
 ) -> None:
     """Serves until a SIGTERM or SIGINT, and then until all who asked have an answer.
 
     Args:
-      shelf: of what is served.
+      wanted: what is served.
       listener: from `binding.bound`.
       where: host, gRPC port and token.
       limits: what is refused.
-      poll_s: between looks at the folders.
       started: told where it listens and what it serves, once it does.
 
     Raises:
-      UserError: a model has no version that can be served.
+      UserError: a word means nothing, a model has no version that can be served, or another server
+        took the port.
     """
-    stop = threading.Event()
+    places, stop = places_of(wanted.words, models=wanted.models), threading.Event()
+    shelf = Shelf(wanted.models, places, limits=limits, runtime=wanted.runtime)
     shelf.look()
     if not shelf.is_ready:
         raise UserError(shelf.reasons())
     load = Load(limits)
     api = rest.app(rest.Served(shelf, limits, load, where.token))
-    watcher = threading.Thread(target=shelf.watch, kwargs={"every_s": poll_s, "stop": stop})
+
+    def look() -> None:
+        for one in shelf.drifts().values():
+            one.look()
+        api.state.metrics.look()
+
+    watched = {"every_s": wanted.poll_s, "stop": stop, "then": look}
+    watcher = threading.Thread(target=shelf.watch, kwargs=watched)
     told = {"url": "http://{}:{}".format(*listener.getsockname()[:2])}
     served = {name: shelf.get(name).servable for name in shelf.names}
     told["models"] = {name: servable.version for name, servable in served.items()}
@@ -101,6 +95,7 @@ def configured(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         api,
         http=connections.protocol(limits),
+        loop="asyncio",
         ws="none",
         lifespan="off",
         log_config=None,
@@ -114,12 +109,16 @@ def _serve(config: uvicorn.Config, listener: socket.socket, *, started: Callable
     class Server(uvicorn.Server):
         async def startup(self, sockets=None) -> None:
             await super().startup(sockets)
+            binding.listen(listener)
             started()
 
     # uvicorn raises the signal that ended it anew; to have been told to end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    binding.listen(listener)
+    # asyncio takes up to so many connections at a time: with one, other workers have some, too.
+    config.backlog = 1
     Server(config).run(sockets=[listener])
 
 

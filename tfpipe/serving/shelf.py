@@ -3,13 +3,16 @@
 import gc
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfpipe import saved
 from tfpipe.errors import UserError
+from tfpipe.serving.drifting import Drift
 from tfpipe.serving.explaining import Explainer
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.refusals import Refused
@@ -42,10 +45,17 @@ class Place(NamedTuple):
 
 
 class Served(NamedTuple):
-    """A version, and what its answers mean."""
+    """A version, what its answers mean, and what it is asked."""
 
     servable: Servable
     explainer: Explainer
+    drift: Drift
+
+    def ask(self, features: dict[str, np.ndarray], *, signature: str) -> dict[str, np.ndarray]:
+        """Returns what `Servable.ask` answers; it is looked at later."""
+        outputs = self.servable.ask(features, signature=signature)
+        self.drift.offer(features, outputs)
+        return outputs
 
 
 class Status(NamedTuple):
@@ -112,23 +122,37 @@ class Shelf:
 
     def look(self) -> None:
         """Looks at the folders once: loads what is new beside what is served, then swaps."""
+        # Two names may mean one version: it is loaded once.
+        loaded = {path: one for there in self._served.values() for path, one in there.items()}
+        has_changed = False
         for name, places in self._places.items():
             before = self._served[name]
-            wanted = [found for place in places if (found := self._wanted(place, before))]
+            wanted = [found for place in places if (found := self._wanted(place, loaded))]
             after = dict(wanted) or before
             if after.keys() != before.keys() or any(after[p] is not before[p] for p in after):
                 self._served[name] = after  # at once: whoever asked before keeps what they got
                 LOG.info("%s: serving %s", name, ", ".join(path.name for path in after))
-                del before
-                gc.collect()  # what TensorFlow keeps of a version goes in circles
+                has_changed = True
+        if has_changed:
+            del loaded, before, wanted, after
+            gc.collect()  # what TensorFlow keeps of a version goes in circles
 
-    def watch(self, *, every_s: float, stop: threading.Event) -> None:
-        """Looks every so often until told to stop."""
+    def watch(self, *, every_s: float, stop: threading.Event, then: Callable[[], None]) -> None:
+        """Looks every so often until told to stop, and does something else after each look."""
         while not stop.wait(every_s):
             try:
                 self.look()
             except OSError as error:
                 LOG.warning("The versions could not be looked at: %s", error)
+            then()
+
+    def drifts(self) -> dict[tuple[str, int], Drift]:
+        """Returns what each version, by name and number, is asked."""
+        return {
+            (name, one.servable.version): one.drift
+            for name, there in self._served.items()
+            for one in there.values()
+        }
 
     def reasons(self) -> str:
         """Returns why versions are not served, or that there are none."""
@@ -144,20 +168,21 @@ class Shelf:
             )
         return self._served[name]
 
-    def _wanted(self, place: Place, before: dict[Path, Served]) -> tuple[Path, Served] | None:
-        """Returns the version of a place that can be served, loaded where it is not yet."""
+    def _wanted(self, place: Place, loaded: dict[Path, Served]) -> tuple[Path, Served] | None:
+        """Returns the version of a place that can be served, put to the loaded if it is not yet."""
         for path in self._candidates(place):
             looks = _looks(path)
             if looks == self._seen.get(path):
-                if path in before:
-                    return path, before[path]
+                if path in loaded:
+                    return path, loaded[path]
                 if path in self._refused:
                     continue
             self._seen[path] = looks
             self._refused.pop(path, None)
             try:
                 servable = Servable(path, limits=self._limits, runtime=self._runtime)
-                return path, Served(servable, Explainer(servable))
+                loaded[path] = Served(servable, Explainer(servable), Drift(servable))
+                return path, loaded[path]
             except (UserError, Refused) as error:
                 self._refused[path] = str(error)
             except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:

@@ -30,7 +30,7 @@ def predict(version: Served, asked: Asked) -> tuple[bytes, int]:
         told = payloads.parsed(asked.body)
         signature = told.get("signature_name") or DEFAULT
         features, by_row = version.servable.features(told, signature=signature)
-    outputs = version.servable.ask(features, signature=signature)
+    outputs = version.ask(features, signature=signature)
     return _json(payloads.answered(outputs, by_row=by_row)), _count(features)
 
 
@@ -40,12 +40,9 @@ def classify(version: Served, asked: Asked) -> tuple[bytes, int]:
         told = payloads.parsed(asked.body)
         signature = told.get("signature_name") or DEFAULT
         features, _ = version.servable.features(payloads.examples(told), signature=signature)
-    outputs = version.servable.ask(features, signature=signature)
-    if "probabilities" not in outputs:
-        raise Refused(400, f"The signature {signature} names no classes.")
-    classes = version.explainer.classes
-    rows = outputs["probabilities"].tolist()
-    results = [[list(pair) for pair in zip(classes, row, strict=True)] for row in rows]
+    results = [
+        [list(pair) for pair in row] for row in classified(version, features, signature=signature)
+    ]
     return _json({"results": results}), _count(features)
 
 
@@ -57,8 +54,24 @@ def explain(version: Served, asked: Asked) -> tuple[bytes, int]:
     with_heat = told.get("grad_cam", False)
     if not isinstance(with_heat, bool):
         raise Refused(400, '"grad_cam" must be true or false.')
-    answers = version.explainer.explain(features, with_heat=with_heat)
+    outputs = version.ask(features, signature=DEFAULT)
+    answers = version.explainer.explain(features, outputs, with_heat=with_heat)
     return _json({"explanations": answers}), _count(features)
+
+
+def classified(
+    version: Served, features: dict[str, np.ndarray], *, signature: str
+) -> list[list[tuple[str, float]]]:
+    """Returns (class, probability) of each class, of each row of features.
+
+    Raises:
+      Refused: the signature names no classes, or it cannot answer.
+    """
+    outputs = version.ask(features, signature=signature)
+    if "probabilities" not in outputs:
+        raise Refused(400, f"The signature {signature} names no classes.")
+    classes = version.explainer.classes
+    return [[*zip(classes, row, strict=True)] for row in outputs["probabilities"].tolist()]
 
 
 VERBS: dict[str, Callable[[Served, Asked], tuple[bytes, int]]] = {

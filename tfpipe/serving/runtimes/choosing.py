@@ -123,8 +123,7 @@ def _computed(
     whole = f"{version.parent.name}/{version.name}"
     try:
         network = networks.NETWORKS[runtime](function)
-        name = f"{version.parent.name}_{version.name}_{runtime}"
-        found = elsewhere.signatures(own, network, spec, name=name)
+        found = elsewhere.signatures(own, network, spec)
         difference, of = agreement.worst(own, found, asked)
     except Exception as error:  # each of these packages has its own kinds
         told = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -48,18 +48,17 @@ class Elsewhere:
         return {name: said[name] for name in self.outputs}
 
 
-def signatures(own: dict[str, Signature], network: Network, spec: Spec, *, name: str) -> dict:
+def signatures(own: dict[str, Signature], network: Network, spec: Spec) -> dict:
     """Returns a version's signatures, those that answer by its network computed by another.
 
     Args:
       own: as the SavedModel computes them.
       network: computes predict_tensor's numbers.
       spec: of the model.
-      name: of the version.
     """
     gathered, decode = Gathered(network), None
     if "image_bytes" in own["serving_default"].inputs:
-        decode = Signature(_decoder(own["serving_default"], spec), name=f"{name}_decode")
+        decode = Signature(_decoder(own["serving_default"], spec))
     return own | {
         "serving_default": Elsewhere(own["serving_default"], gathered, decode=decode, spec=spec),
         "predict_tensor": Elsewhere(own["predict_tensor"], gathered, decode=None, spec=spec),
