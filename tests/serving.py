@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tiny
 
-from tfpipe import parity, saved
+from tfpipe import drift, parity, saved
 from tfpipe.models.parts import Spec
 
 SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
@@ -42,13 +42,15 @@ def published(folder: Path, *, seed: int) -> Path:
     weights = rng.normal(0, 2, (embed.output.shape[-1], 1))
     middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
     model.get_layer("positive").set_weights([weights, -middle])
+    known = drift.measured(pixels(1000, seed=1), None)
+    card = CARD | {"drift": drift.learnt(known, np.arange(1000).astype(str))}
 
     def run(command, **_):
         return SimpleNamespace(returncode=0, stdout=json.dumps(parity.examined(*command[-2:])))
 
     apart, saved.subprocess = saved.subprocess, SimpleNamespace(run=run)
     try:
-        draft = saved.publish(model, SPEC, folder, card=CARD, checked={"image": pixels(4)})
+        draft = saved.publish(model, SPEC, folder, card=card, checked={"image": pixels(4)})
     finally:
         saved.subprocess = apart
     (draft / "assets.extra" / "predictions.csv").write_text(PREDICTIONS)
