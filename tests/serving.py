@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tiny
 
-from tfpipe import saved
+from tfpipe import drift, saved
 from tfpipe.models.parts import Spec
 
 SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
@@ -37,10 +37,12 @@ def published(folder: Path, *, seed: int) -> Path:
     weights = rng.normal(0, 2, (embed.output.shape[-1], 1))
     middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
     model.get_layer("positive").set_weights([weights, -middle])
+    known = drift.measured(pixels(1000, seed=1), None)
+    card = CARD | {"drift": drift.learnt(known, np.arange(1000).astype(str))}
 
     apart, saved.fresh.called = saved.fresh.called, lambda function, *told: function(*told)
     try:
-        draft = saved.publish(model, SPEC, folder, card=CARD, checked={"image": pixels(4)})
+        draft = saved.publish(model, SPEC, folder, card=card, checked={"image": pixels(4)})
     finally:
         saved.fresh.called = apart
     (draft / "assets.extra" / "predictions.csv").write_text(PREDICTIONS)

@@ -152,6 +152,20 @@ def test_people_are_told_names_and_doubts_and_where_it_looked(server, right):
     assert (plain["label"], plain["unsure"]) == (told[0]["label"], told[0]["unsure"])
 
 
+def test_pictures_that_it_did_not_learn_from_are_told_of(server):
+    dark = {"instances": [b64(png(image // 4)) for image in pixels(8, seed=3)]}
+
+    def told() -> list:
+        assert server.ask(f"{NAME}:predict", dark)[0] == 200
+        status, health, _ = server.ask("/healthz")
+        assert status == 200
+        return health.get("drift", {}).get("tiny/1", [])
+
+    wait_for(lambda: "brightness" in told())
+    labels = '{model="tiny",quantity="brightness",version="1"}'
+    assert f"tfpipe_drift_left{labels} 1.0" in server.ask("/metrics")[1]
+
+
 def data_of(encoded: dict) -> str:
     return f"data:image/png;base64,{encoded['b64']}"
 

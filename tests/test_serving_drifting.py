@@ -62,7 +62,7 @@ def test_leaving_and_coming_back_are_each_told_once(of, caplog):
     ask(of, drawn(250, seed=1))
     assert not of.left and not caplog.records
     assert {*of.indices} == {"brightness", "contrast", "class mix"}
-    assert max(of.indices.values()) < drift.MOVED
+    assert max(of.indices.values()) < drift.FAR
     ask(of, drawn(250, seed=2, darker=60))
     assert of.left == ("brightness",) and of.indices["brightness"] > drift.FAR
     (told,) = caplog.messages
@@ -76,7 +76,7 @@ def test_leaving_and_coming_back_are_each_told_once(of, caplog):
 
 def test_the_mix_of_answers_is_watched_too(of, caplog):
     ask(of, drawn(150, seed=4), bright=0.9, seed=4)
-    assert of.left == ("class mix",) and "bright is" in caplog.text
+    assert of.left == ("class mix",) and "dull is" in caplog.text
 
 
 def test_pictures_of_one_request_are_taken_as_alike(servable):
@@ -88,14 +88,21 @@ def test_pictures_of_one_request_are_taken_as_alike(servable):
                 of.offer({"image": part}, {})
             of.look()
         found[size] = of.left
-    assert found == {1: ("brightness",), 10: ()}  # eighty pictures that are alike; eight photos
+    assert "brightness" in found[1]  # eighty pictures, and so alike
+    assert not found[10]  # eight photos
 
 
-def test_what_is_found_once_may_be_chance(of, caplog):
-    ask(of, drawn(35, seed=7, darker=60))
-    assert of.indices["brightness"] > drift.FAR and not of.left
-    ask(of, drawn(400, seed=8))
-    assert not of.left and not caplog.records
+def test_what_is_found_once_may_be_chance(of, caplog, monkeypatch):
+    one = drift.Finding("brightness", 0.3, 0.1, True, 100, "why")
+    each = iter([[one], [], [one], [one], [one]])
+    monkeypatch.setattr(drift.Watch, "findings", lambda watch: next(each))
+    monkeypatch.setattr(drift.Watch, "indices", lambda watch: {"brightness": 0.3})
+    told = []
+    for _ in range(5):
+        of._judge()
+        told.append(of.left)
+    assert told == [(), (), (), ("brightness",), ("brightness",)]
+    assert caplog.messages == ["tiny/simple-cnn/3 is asked what it did not learn: why"]
 
 
 def test_what_waits_is_bounded_and_so_is_the_time_of_a_look(of, monkeypatch):

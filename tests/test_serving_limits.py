@@ -77,6 +77,9 @@ def running(shelf, load) -> Iterator[Server]:
     serving = uvicorn.Server(server.configured(api, limits=LIMITS))
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
     thread.start()
+    while not serving.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
     yield Server(None, {"url": url})
     shelf.free.set()
     serving.should_exit = True

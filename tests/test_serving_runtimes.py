@@ -213,7 +213,7 @@ def test_every_kind_of_network_agrees(tmp_path, kind, runtime):
     keras.utils.set_random_seed(1)
     export.write(build(spec), spec, tmp_path / "1")
     model = tf.saved_model.load(str(tmp_path / "1"))
-    own = {key: Signature(one, name="own") for key, one in model.signatures.items()}
+    own = {key: Signature(one) for key, one in model.signatures.items()}
     found = choosing.chosen(model, own, spec, version=tmp_path / "1", runtime=runtime)
     for asked in agreement.requests(tmp_path / "1", spec, own):
         assert agreement.worst(own, found.signatures, [asked])[0] < 1e-5
@@ -276,7 +276,7 @@ def test_an_operation_that_a_runtime_does_not_know_leaves_it_out(tmp_path):
     signatures = {"serving_default": odd.from_bytes, "predict_tensor": odd.answer}
     tf.saved_model.save(odd, str(version), signatures=signatures)
     model = tf.saved_model.load(str(version))
-    own = {key: Signature(one, name="own") for key, one in model.signatures.items()}
+    own = {key: Signature(one) for key, one in model.signatures.items()}
     found = choosing.chosen(model, own, spec, version=version, runtime="auto")
     assert found.runtime == "savedmodel" and found.signatures == own
     assert {*found.left_out} == {*networks.NETWORKS}

@@ -1,13 +1,15 @@
 """What TensorFlow would run or read is known before it loads a version."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfpipe import files
 from tfpipe.errors import UserError
-from tfpipe.serving import scanning, server
+from tfpipe.serving import scanning, server, shelf
+from tfpipe.serving.limits import Limits
 from tfpipe.serving.operations import ALLOWED, SAVER
 from tfpipe.serving.shelf import Place
 
@@ -121,6 +123,25 @@ def test_trees_are_no_network(version):
     write_card(version, kind="trees")
     with pytest.raises(UserError, match="task/model/1 is of trees; only networks are served"):
         scanning.checked(version)
+
+
+def test_a_version_under_two_names_is_loaded_once(version, tmp_path, monkeypatch):
+    loaded = []
+
+    def load(folder, **_):
+        loaded.append(folder)
+        return SimpleNamespace(version=1)
+
+    monkeypatch.setattr(shelf, "Servable", load)
+    for part in ("Explainer", "Drift"):
+        monkeypatch.setattr(shelf, part, lambda servable: None)
+    held = shelf.Shelf(tmp_path, [Place("task"), Place("task", "model")], limits=Limits())
+    for changes in ({}, None, {"title": "another"}):
+        if changes is not None:
+            write_card(version, **changes)
+        held.look()
+        assert held.get("task") is held.get("task_model")
+    assert loaded == [version, version]  # again when its files changed
 
 
 def test_words_name_places(tmp_path):

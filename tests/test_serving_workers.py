@@ -21,6 +21,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tfpipe.errors import UserError
 from tfpipe.serving import binding, chief
 from tfpipe.serving.limits import Limits
+from tfpipe.serving.wanted import Wanted
 
 IMAGES = pixels(4)
 PATH = "/v1/models/tiny:predict"
@@ -28,10 +29,10 @@ INSTANCES = {"instances": [b64(png(image)) for image in IMAGES]}
 STUB = """
 import json, os, pathlib, signal, socket, sys, time
 orders = json.loads(sys.stdin.readline())
-if orders["words"] == ["nothing"]:
+if orders["wanted"]["words"] == ["nothing"]:
     print(json.dumps({"error": "there is nothing"}))
     sys.exit(2)
-mark = pathlib.Path(orders["models"], "weak")
+mark = pathlib.Path(orders["wanted"]["models"], "weak")
 if mark.exists():  # dies at once, but not for ever
     mark.unlink()
     os.abort()
@@ -99,8 +100,9 @@ def crew(tmp_path, monkeypatch):
 
     def run(*words: str) -> tuple[chief.Chief, Future]:
         listener, limits = binding.bound("127.0.0.1", 0), Limits(deadline_s=5)
-        told = {"models": tmp_path, "limits": limits, "poll_s": 1, "where": binding.Where()}
-        one, serves = chief.Chief([*words], listener, size=2, **told), threading.Event()
+        wanted, where = Wanted([*words], tmp_path), binding.Where()
+        one = chief.Chief(wanted, listener, where=where, limits=limits, size=2)
+        serves = threading.Event()
         begun.append((one, pool.submit(one.run, lambda _: serves.set())))
         wait_for(lambda: serves.is_set() or begun[-1][1].done())
         return begun[-1]
