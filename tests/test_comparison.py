@@ -142,15 +142,14 @@ def test_as_good_a_version_is_seldom_refused_and_a_bad_one_always(old, new):
     assert refusals(old, new, skill=0.45, runs=10) == 1
 
 
-def test_few_groups_make_an_interval_as_much_wider_as_student_has_it():
-    rng = np.random.default_rng(0)
-    missed = 0
-    for _ in range(200):
-        values = rng.normal(0, 1, 5)  # of five groups, and their mean is 0 in truth
-        mean = lambda rows, values=values: values[rows].mean()  # noqa: E731
-        low, high = resampling.student_interval(mean, np.arange(5), draws=60)
-        missed += not low <= 0 <= high
-    assert missed / 200 < 0.085  # 5 % are asked for; percentiles of draws miss 17 %
+def test_few_groups_make_an_interval_as_wide_as_student_has_it():
+    values = np.array([0.3, -1.2, 0.4, 2.0, 0.1])  # of five groups
+    bounds = resampling.student_interval(lambda rows: values[rows].mean(), np.arange(5), draws=2000)
+    # Student's t of four degrees of freedom, from its table; of two, 12.71.
+    expected = values.mean() + 2.776 * values.std(ddof=1) / np.sqrt(5) * np.array([-1, 1])
+    np.testing.assert_allclose(bounds, expected, atol=0.03 * (expected[1] - expected[0]))
+    two = resampling.student_interval(lambda rows: values[rows].mean(), np.arange(2), draws=2000)
+    assert (two[1] - two[0]) / 2 == pytest.approx(12.71 * 0.75, rel=0.05)  # half of 0.3 + 1.2
     assert resampling.student_interval(lambda rows: 1.0, np.zeros(9)) is None
 
 
