@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tfpipe import checkpoints, saved, training, warmup
 from tfpipe.cli import app
+from tfpipe.errors import UserError
 
 # name of a moment -> the function after which the process dies, and at which call of it
 MOMENTS = {
@@ -46,7 +47,7 @@ def main(folder: Path, words: list[str], moments: list[str]) -> None:
             done = CliRunner().invoke(app, words)
             said = done.output if done.exit_code == 0 else repr(done.exception)
             (folder / "said.txt").write_text(said)
-            os._exit(done.exit_code)
+            os._exit(2 if isinstance(done.exception, UserError) else done.exit_code)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         shelf = folder / "saved_models" / "lights" / "simple-cnn"
         told.append([status, saved.versions(shelf), (shelf / ".draft").exists()])

@@ -103,17 +103,23 @@ def test_of_few_groups_only_a_great_loss_is_told():
 
 def test_too_few_new_groups_are_judged_together_with_the_old_ones():
     rng = np.random.default_rng(0)
-    groups = np.arange(8).repeat(40).astype(str)
 
-    def refused(loss: np.ndarray) -> bool:
-        levels = np.stack([np.zeros(8), loss]).repeat(40, axis=1) + rng.normal(0, 0.01, (2, 320))
+    def judged(old: list[float], new: list[float]) -> tuple[str, str, bool]:
+        count = len(old) + len(new)
+        groups = np.arange(count).repeat(40).astype(str)
+        levels = np.stack([np.zeros(count), [*old, *new]]).repeat(40, axis=1)
+        levels += rng.normal(0, 0.01, levels.shape)
         score = Score("s", groups, lambda rows, is_new: -levels[int(is_new), rows].mean())
-        sets = differences.of_sets(score, known={"0", "1", "2", "3"})
-        assert {sets[name]["verdict"] for name in ("old", "new")} == {comparison.UNKNOWN}
-        return differences.is_worse(sets)
+        sets = differences.of_sets(score, known=set(map(str, range(len(old)))))
+        return sets["old"]["verdict"], sets["new"]["verdict"], differences.is_worse(sets)
 
+    unknown = comparison.UNKNOWN
     # A twentieth everywhere: too little for four groups, enough for all eight.
-    assert refused(np.full(8, 0.05)) and not refused(np.array([0.05, -0.05] * 4))
+    assert judged([0.05] * 4, [0.05] * 4) == (unknown, unknown, True)
+    assert judged([0.05, -0.05] * 2, [0.05, -0.05] * 2) == (unknown, unknown, False)
+    # By Student: 0.05 of old ones is 1.7 deviations, of 2.4; 0.063 of all is 3.1, of 2.2.
+    assert judged([0.13, -0.03] * 4, [0.09] * 4) == (comparison.SAME, unknown, True)
+    assert judged([0.13, -0.03] * 4, []) == (comparison.SAME, unknown, False)
 
 
 def refusals(old: int, new: int, *, skill: float, runs: int = 100) -> float:
@@ -136,15 +142,14 @@ def test_as_good_a_version_is_seldom_refused_and_a_bad_one_always(old, new):
     assert refusals(old, new, skill=0.45, runs=10) == 1
 
 
-def test_few_groups_make_an_interval_as_much_wider_as_student_has_it():
-    rng = np.random.default_rng(0)
-    missed = 0
-    for _ in range(200):
-        values = rng.normal(0, 1, 5)  # of five groups, and their mean is 0 in truth
-        mean = lambda rows, values=values: values[rows].mean()  # noqa: E731
-        low, high = resampling.student_interval(mean, np.arange(5), draws=60)
-        missed += not low <= 0 <= high
-    assert missed / 200 < 0.085  # 5 % are asked for; percentiles of draws miss 17 %
+def test_few_groups_make_an_interval_as_wide_as_student_has_it():
+    values = np.array([0.3, -1.2, 0.4, 2.0, 0.1])  # of five groups
+    bounds = resampling.student_interval(lambda rows: values[rows].mean(), np.arange(5), draws=2000)
+    # Student's t of four degrees of freedom, from its table; of two, 12.71.
+    expected = values.mean() + 2.776 * values.std(ddof=1) / np.sqrt(5) * np.array([-1, 1])
+    np.testing.assert_allclose(bounds, expected, atol=0.03 * (expected[1] - expected[0]))
+    two = resampling.student_interval(lambda rows: values[rows].mean(), np.arange(2), draws=2000)
+    assert (two[1] - two[0]) / 2 == pytest.approx(12.71 * 0.75, rel=0.05)  # half of 0.3 + 1.2
     assert resampling.student_interval(lambda rows: 1.0, np.zeros(9)) is None
 
 

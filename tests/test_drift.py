@@ -121,3 +121,30 @@ def test_threads_add_up(card):
     for thread in threads:
         thread.join()
     assert watch._counts["brightness"].sum() == 8 * len(images) == watch._groups
+
+
+def test_the_highest_value_is_inside_and_the_bins_have_equal_shares():
+    known = stability.continuous(np.arange(100.0), np.arange(100) // 10, alarms=0.05)
+    assert known["counts"] == [0, *[10] * 10, 0, 0]
+
+
+def test_a_further_group_of_three_is_expected_as_far_as_student_has_it():
+    histograms = np.array([[30, 10], [22, 18], [25, 15]])
+    others = histograms.sum(axis=0) - histograms
+    logs = [np.log(stability.index(*two)) for two in zip(histograms, others, strict=True)]
+    # A prediction interval: t of two degrees of freedom at 95 %, from its table.
+    expected = np.mean(logs) + 2.920 * np.std(logs, ddof=1) * np.sqrt(1 + 1 / 3)
+    ((drawn, found),) = stability._limits(histograms, alarms=0.05)
+    assert drawn == 1 and np.log(found) == pytest.approx(expected, rel=1e-3)
+
+
+def test_more_groups_must_be_nearer_and_more_pictures_of_as_many_need_not(card):
+    known = card["drift"]["brightness"]
+    each = sum(known["counts"]) // known["groups"]
+    limits = [stability.limit(known, pictures=n * each, groups=n) for n in (16, 32, 64, 640)]
+    assert limits == sorted(limits, reverse=True) and len(set(limits)) == 4
+    # The training's own 40 groups are off the truth, however many new ones there are.
+    assert limits[-1] > limits[0] / 6
+    more = stability.limit(known, pictures=100 * each, groups=4)
+    assert more == stability.limit(known, pictures=4 * each, groups=4)
+    assert stability.limit(known, pictures=each // 2, groups=4) > more
