@@ -43,8 +43,10 @@ def openvino(function: Any) -> Network:
         path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
         # Not openvino.convert_model, which tells the makers of every use.
         read = core.read_model(path)
-    # Else it takes bfloat16 where the processor has it, which answers otherwise.
-    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    # Else it takes bfloat16 where the processor has it, which answers otherwise, and ties its
+    # threads to cores, where they wait for whatever else runs there.
+    wanted = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+    compiled = core.compile_model(read, "CPU", wanted)
     taken, given = _names(function, frozen)
 
     def compute(features: Arrays) -> Arrays:
