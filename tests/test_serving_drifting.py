@@ -63,7 +63,7 @@ def test_leaving_and_coming_back_are_each_told_once(of, caplog):
     assert not of.left and not caplog.records
     assert {*of.indices} == {"brightness", "contrast", "class mix"}
     assert max(of.indices.values()) < drift.FAR
-    ask(of, drawn(250, seed=2, darker=60))
+    ask(of, drawn(450, seed=2, darker=60))
     assert of.left == ("brightness",) and of.indices["brightness"] > drift.FAR
     (told,) = caplog.messages
     assert told.startswith("tiny/simple-cnn/3 is asked what it did not learn: brightness is far")
