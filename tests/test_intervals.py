@@ -139,17 +139,23 @@ def test_records_without_intervals_are_refused_before_training(data):
 
 
 def test_what_the_interval_learns_leaves_the_classes_alone():
+    keras.utils.set_random_seed(1)
     spec = make_spec((24, 20, 1))
     model = make_small("simple-cnn-interval", spec, dropout=0.0, dense_dropout=0.0)
     features, none = make_features(model, spec), np.full((3, 2), -1, np.float32)
     ends = np.tile(np.float32([0.2, 0.6]), (3, 1))
     before = model(features).numpy()
     losses = []
-    for one in (none, ends, 1 - ends[:, ::-1]):
+    for one in (none, ends, ends / 4):
         said = model(features, training=True)
         losses.append(float(model.get_layer("interval").loss(tf.constant(one))))
     assert losses[0] == 0 and losses[1] > 0 and losses[1] != losses[2]
     np.testing.assert_allclose(said, before, atol=1e-6)
+    one = np.where(np.arange(3)[:, None] == 1, np.float32([0.0, 0.4]), none)  # begins above
+    off = np.abs(model.get_layer("interval").said[1] - one[1]).mean()
+    assert float(model.get_layer("interval").loss(tf.constant(one))) == pytest.approx(
+        off * model.get_layer("interval").weight, rel=1e-4
+    )
     model.get_layer("interval").ends.bias.assign([3.0, -3.0])
     np.testing.assert_array_equal(model(features).numpy(), before)
     both = with_interval(model)(features)["interval"].numpy()
@@ -186,6 +192,7 @@ def test_layers_beside_each_other_stay_apart_and_a_thick_one_is_one():
     thick = [(top, 0.8, (max(top, 30), min(top + 50, 130))) for top in range(0, 140, 10)]
     assert merged(*thick[:13]) == [(30, 130, 0.8)]
     assert merged((350, 0.9, (395, 410))) == [(395, 400, 0.9)]
+    assert merged((0, 0.9, (40.2, 40.4))) == [(40, 41, 0.9)]  # thinner than a row
 
 
 @pytest.mark.slow

@@ -73,6 +73,36 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
     assert done[-1] == (2 * files, 2 * files)
     assert judged["faint"].thresholds["decision"] < 0.3 < judged["sure"].thresholds["decision"]
     assert {one.told()["scores"]["test"]["file_share"] for one in judged.values()} == {1.0}
+    tested = judged["faint"].files
+    assert list(tested) == data.manifest["sources"]["test"]
+    assert {name: one.group for name, one in tested.items()} == {n: n[:-4] for n in tested}
+    again = judging.in_test_files(
+        task,
+        raw,
+        data,
+        ways["faint"],
+        thresholds=judged["faint"].thresholds,
+        options=task.options,
+        progress=lambda now, total: None,
+    )
+    assert again == tested
+
+
+@pytest.mark.parametrize(("sure_from", "confident"), [(0.15, 0.5), (0.8, 0.8), (1.1, 1.0)])
+def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, confident):
+    def found(at: float):
+        precision = 0.97 if at >= sure_from else 0.9
+        return SimpleNamespace(scores={"f1": float(0.2 <= at <= 0.3)}, precision=precision)
+
+    task = SimpleNamespace(
+        classes=("no", "yes"),
+        judged_by="f1",
+        answer=lambda seen, thresholds: thresholds["decision"],
+        judge=lambda source, row, said: found(said),
+    )
+    source = SimpleNamespace(name="a", group="a")
+    told = judging._thresholds(task, [(source, {}, None)])
+    assert told == {"decision": 0.25, "confident": confident}
 
 
 def test_the_report_sets_the_ways_side_by_side():

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import apart
@@ -39,6 +40,27 @@ def test_what_is_kept_is_there_until_the_file_changes(tmp_path):
     with resuming.keeping(out, {"v": 1}):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_read_along_with_it_counts_too(tmp_path):
+    source, out = source_of(tmp_path), tmp_path / "t.csv"
+    (tmp_path / "b.txt").write_text("beside")
+    source = replace(source, also=(tmp_path / "b.txt",))
+    with pytest.raises(ZeroDivisionError), resuming.keeping(out, {}) as kept:
+        kept.add(source, {})
+        assert kept.told(source) == {}
+        (tmp_path / "b.txt").write_text("another")
+        assert kept.told(source) is None
+        raise ZeroDivisionError
+
+
+def test_half_a_picture_of_a_killed_run_is_removed(tmp_path):
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / ".a.png.7.part").write_bytes(b"half")
+    (folder / "b.png").write_bytes(b"whole")
+    with resuming.keeping(tmp_path / "t.csv", {}):
+        assert [path.name for path in folder.iterdir()] == ["b.png"]
 
 
 def test_another_plan_begins_afresh(tmp_path):

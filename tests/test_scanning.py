@@ -1,5 +1,7 @@
 """Windows along a long picture: together they get the answers that each gets by itself."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from keras import layers
 from shelf import make_small, make_spec
 
 from tfpipe import scanning, ways
+from tfpipe.errors import UserError
 from tfpipe.models.intervals import with_interval
 
 HEIGHT, WIDTH = 34, 12
@@ -62,6 +65,43 @@ def test_a_strip_of_one_window_is_exposed_as_the_window_is():
     apart = scanning.taken_apart(model, {"probabilities": model.output})
     said = scanning.scan(apart, picture, np.zeros((1, 1), int))["probabilities"]
     np.testing.assert_allclose(said[0], model.predict_on_batch({"image": picture}), atol=1e-4)
+
+
+def test_each_row_of_a_strip_is_exposed_by_the_rows_around_it():
+    layer = layers.LayerNormalization(axis=[1, 2, 3], epsilon=1e-3, center=False, scale=False)
+    layer(keras.Input((10, 4, 1)))
+    strip = np.random.default_rng(0).normal(0, 1, (1, 60, 4, 1)).astype(np.float32)
+    strip[:, 30:] += 50  # the light changes half-way
+    said = scanning._exposed(layer, strip).numpy()
+    for row in (0, 3, 20, 27, 30, 33, 59):
+        first = min(max(row - 5, 0), 50)
+        around = strip[0, first : first + 10]
+        expected = (strip[0, row] - around.mean()) / np.sqrt(around.var() + 1e-3)
+        np.testing.assert_allclose(said[0, row], expected, atol=1e-3)
+
+
+def test_a_dilated_or_strided_network_is_looked_through_window_by_window():
+    for more in ({"dilation_rate": 2}, {"strides": 2}):
+        image = keras.Input((HEIGHT, WIDTH, 1), dtype="uint8", name="image")
+        x = layers.Conv2D(2, 3, **more)(layers.Rescaling(1 / 60)(image))
+        said = layers.Dense(2, activation="softmax")(layers.Flatten()(x))
+        model = keras.Model({"image": image}, said)
+        assert scanning.taken_apart(model, {"probabilities": said}) is None
+
+
+def test_a_version_looks_in_the_way_of_its_card_unless_told(monkeypatch):
+    model = network("valid")
+    monkeypatch.setattr(ways.answering, "read_model", lambda path: model)
+
+    def loaded(**card):
+        return SimpleNamespace(card={"model": "m"} | card, path=None, classify="one by one")
+
+    assert ways.asked(loaded(way="scan"), None)._way is ways.WAYS["scan"]
+    for version, name in ((loaded(way="scan"), "windows"), (loaded(way="windows"), None)):
+        assert ways.asked(version, name) == "one by one"
+    assert ways.asked(loaded(), None) == "one by one"
+    with pytest.raises(UserError, match="m cannot look by 'intervals', only by scan, windows"):
+        ways.asked(loaded(), "intervals")
 
 
 def test_windows_that_may_show_something_are_seen_one_by_one(monkeypatch):
