@@ -1,13 +1,11 @@
 """Retraining on more data: what is kept, what is compared, what is published, and going back."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import apart
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,13 +139,7 @@ def retrained(folder: Path, home: Path, *, moments: list[str]):
     shutil.copytree(home.with_name("untouched"), folder)
     words = json.dumps(["retrain", TASK, "--epochs", "2"])
     script = Path(__file__).with_name("retrained.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder), words, json.dumps(moments)],
-        env=os.environ | {"PYTHONPATH": str(script.parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = apart.run(script, folder, words, json.dumps(moments))
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
