@@ -1,10 +1,12 @@
 """labels.csv: what is written is read back, whatever it is, and half a line is never a decision."""
 
+import fcntl
 import math
 import os
 import string
 import subprocess
 import sys
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -142,6 +144,19 @@ def test_two_processes_lose_nothing_and_one_that_is_killed_no_line_it_told_of(tm
     by = {name: {int(o.what[2:]) for o in found.lines if o.what[0] == name} for name in "ab"}
     assert by["a"] == {*range(200)}
     assert acknowledged <= by["b"] and len(acknowledged) >= 100
+
+
+def test_a_line_waits_until_another_process_has_written_its_own(tmp_path):
+    labels.append(tmp_path, decision("a"))
+    adding = threading.Thread(target=labels.append, args=(tmp_path, decision("b")))
+    with (tmp_path / labels.NAME).open("r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        adding.start()
+        adding.join(0.2)
+        assert adding.is_alive()
+        assert [one.what for one in labels.read(tmp_path).lines] == ["a"]
+    adding.join()
+    assert [one.what for one in labels.read(tmp_path).lines] == ["a", "b"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")

@@ -210,6 +210,12 @@ def test_two_reviewers_see_one_another_s_decisions(known, pictures):
             (3, "pollen", "Ada")
         ]
         assert news[0]["by"] == [{"who": "Ada", "what": "<b>3.png"}]
+        pictures.rank(known.told)
+        turns = asked(first, "news?lines=4")[1]["turn"], news[0]["turn"]
+        assert turns[0] == turns[1] + 1, "the page is told of a new order"
+    thing = ("", "<b>3.png")
+    assert pictures.desk.others("Ada", thing) == "", "one's own is nobody else's"
+    assert pictures.desk.others("Bo", thing) == "Ada had said pollen (validated)"
     lines = pictures.desk.known().lines
     assert [one.label for one in lines if one.what == "<b>3.png"] == ["ash", "dust", "pollen"]
     assert [one.version for one in lines[:2]] == ["simple-cnn/1", "simple-cnn/2"]

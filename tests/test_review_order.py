@@ -85,7 +85,7 @@ def test_a_damaged_batch_is_looked_at_again_and_those_of_other_records_are_remov
     assert again.shown == [CHUNK, 2 * CHUNK]
     other = tmp_path / "cnn" / "12"
     seen(opened(other), monkeypatch, Model())
-    for changed in ({"fingerprint": "g"}, {"sha256": "b"}):
+    for changed in ({"sha256": "b"}, {"fingerprint": "g"}):
         model = Model()
         seen(opened(version, **changed), monkeypatch, model)
         assert len(model.shown) == 3
@@ -112,6 +112,15 @@ def test_what_a_version_was_tested_with_is_known_before_anything_is_looked_at(tm
     assert told.uncertain == pytest.approx([0, 0, 0.8])
     ordered, reason = scores.order([told.suspected, told.uncertain, told.new])
     assert ordered[0] == 2 and reason.tolist() == [-1, -1, 1]
+
+
+def test_a_class_that_reviewers_have_begun_is_not_suspected():
+    rows = np.tile([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]], (20, 1))
+    labels = np.tile([0, 1], 20)
+    labels[4] = 2  # which no fold has learnt
+    seen = Seen(np.eye(2)[np.tile([0, 1], 20)], np.log(rows + 1e-9))
+    told = scores.told(seen, rows, labels=labels, known=np.zeros(40, bool))
+    assert told.suspected[4] == 0 and told.instead[4] == -1
 
 
 class Ranked:

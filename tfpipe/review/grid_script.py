@@ -118,7 +118,7 @@ function undo() {
 async function load(keep) {
   const found = await ask('queue');
   if (!found) return;
-  learn(found);
+  if (learn(found) && keep) say(ORDERED);
   // What was gone through stays where it is; what comes after it is in the order of now.
   const kept = keep ? listed.slice(0, begin + PAGE) : [], before = items;
   items = new Map(found.items.map(one => [one.id, one]));

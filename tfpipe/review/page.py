@@ -106,11 +106,14 @@ document.getElementById('classes').append(...told.labels.slice(0, 9).map((label,
 let known = {lines: 0, turn: 0};  // how far this page has read
 let lost = false;  // whether the command has stopped answering
 const mine = new Set();  // what was decided here
-function learn(found) {
+const ORDERED = 'All pictures have been looked at: what comes after these stands in its order now.';
+function learn(found) {  // returns whether the queue has been put in another order
+  const turned = known.turn !== found.turn;
   known = {lines: found.lines, turn: found.turn};
   document.getElementById('doing').textContent = found.doing;
   if (found.notes) document.getElementById('notes').replaceChildren(
     ...found.notes.map(note => element('li', {textContent: note})));
+  return turned;
 }
 async function news() {
   if (!busy()) await then(async () => {
@@ -118,8 +121,7 @@ async function news() {
     if (found && lost) say('The command answers again.');
     lost = !found;
     if (!found) return;
-    const turned = found.turn !== known.turn;
-    learn(found);
+    const turned = learn(found);
     if (found.items.length) await changed(found.items);
     for (const one of found.by) {
       if (one.who === name.value || !mine.delete(one.what)) continue;
@@ -127,7 +129,7 @@ async function news() {
     }
     if (!turned) return;
     await load(true);
-    say('All pictures have been looked at: what comes after these stands in its order now.');
+    say(ORDERED);
   });
   setTimeout(news, 2000);
 }

@@ -165,7 +165,7 @@ document.addEventListener('keydown', event => {
 async function load(keep) {
   const found = await ask('queue');
   if (!found) return;
-  learn(found);
+  if (learn(found) && keep) say(ORDERED);
   // What was gone through stays where it is; what comes after it is in the order of now.
   const at = keep && file ? files.findIndex(one => one.id === file.id) + 1 : 0;
   const kept = new Set(files.slice(0, at).map(one => one.id));
