@@ -59,10 +59,11 @@ def killed(
         os.kill(victim, signal.SIGKILL)
         if victim == chief.pid:
             chief.wait()
+            chief.close()
             gone, alive = psutil.wait_procs([_process(pid) for pid in victims[1:]], timeout=60)
             assert not alive, "Workers have outlived their chief."
             chief, chiefs = _started(data, folder, workers, trials), chiefs + 1
-    assert chief.wait() == 0
+    assert chief.communicate().returncode == 0
     return chiefs
 
 

@@ -2,14 +2,13 @@
 
 import json
 import resource
-import subprocess
-import sys
 import threading
 import urllib.request
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+import apart
 import cv2
 import numpy as np
 import pytest
@@ -90,12 +89,8 @@ def asked(address: str, path: str) -> dict:
 
 
 def test_two_reviewers_a_full_disk_and_a_kill_lose_nothing_that_was_saved(photos):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfpipe", "review", "./photos", "--port", "0", "--no-open"]
-        + ["--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    words = ("review", "./photos", "--port", "0", "--no-open", "--json")
+    process = apart.Process("tfpipe", *words)
     try:
         address = json.loads(process.stdout.readline())["address"]
         ids = [one["id"] for one in asked(address, "queue")["items"]]
@@ -133,7 +128,7 @@ def test_two_reviewers_a_full_disk_and_a_kill_lose_nothing_that_was_saved(photos
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+        process.close()
     after = labels.read(photos)
     assert repr(after.lines[: len(known.lines)]) == repr(known.lines)  # nan is not nan
     found = Counter((one.who, one.what) for one in after.lines)

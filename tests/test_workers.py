@@ -393,6 +393,7 @@ def test_a_chief_and_a_worker_that_are_started_by_hand(tmp_path):
         time.sleep(0.05)
     chief.kill()  # training the winner is not our business here
     chief.wait()
+    chief.close()
     assert (said["command"], said["task"], said["path"]) == ("tune", "tiny", str(folder))
     told = search.read(folder)
     assert statuses(told) == {"0": COMPLETED, "1": COMPLETED}
