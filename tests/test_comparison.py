@@ -72,7 +72,7 @@ def test_a_loss_is_the_better_the_lower():
 
 def test_what_cannot_be_told_is_said_and_refuses_nothing():
     told = compared(answers())  # no new groups
-    assert told["sets"]["new"]["verdict"] == comparison.UNKNOWN
+    assert told["sets"]["new"]["verdict"] == differences.UNKNOWN
     assert "0 new test groups: average_precision cannot be told, there are none." in (
         comparison.in_words(told)
     )
@@ -90,15 +90,24 @@ def test_of_few_groups_only_a_great_loss_is_told():
     little = compared(answers(before=2.0, after=1.2, groups=3, each=120), known=range(3))
     one = little["sets"]["old"]
     assert -0.1 < one["after"] - one["before"] < 0 and one["high"] < 0
-    assert one["verdict"] == comparison.UNKNOWN and not little["is_worse"]
+    assert one["verdict"] == differences.UNKNOWN and not little["is_worse"]
     assert "fewer than 5 groups tell only a great loss" in comparison.in_words(little)[0]
-    assert {own["verdict"] for own in little["classes"].values()} == {comparison.UNKNOWN}
+    assert {own["verdict"] for own in little["classes"].values()} == {differences.UNKNOWN}
     better = compared(answers(before=0.2, groups=3, each=50), known=range(3))
-    assert better["sets"]["all"]["verdict"] == comparison.UNKNOWN
+    assert better["sets"]["all"]["verdict"] == differences.UNKNOWN
     errors = np.repeat([[1.0, 2.0, 3.0]], 20, axis=0).ravel()
     for factor, is_worse in ((1.09, False), (1.11, True)):  # a tenth of an error is of what it was
         given = Answers(np.zeros(60, int), np.zeros(60).astype(str), errors, factor * errors)
         assert compared(given, known=[0.0], objective="loss")["is_worse"] == is_worse
+
+
+def test_where_nothing_was_wrong_before_any_error_is_a_great_one():
+    def score(after: float) -> Score:
+        return Score("error", np.array(["a", "b", "c"]), lambda _, new: after * new, is_error=True)
+
+    for after, verdict in ((0.3, comparison.WORSE), (0.0, differences.UNKNOWN)):
+        told = differences.of_sets(score(after), known={"a", "b", "c"})
+        assert told["old"]["verdict"] == verdict
 
 
 def test_too_few_new_groups_are_judged_together_with_the_old_ones():
@@ -113,7 +122,7 @@ def test_too_few_new_groups_are_judged_together_with_the_old_ones():
         sets = differences.of_sets(score, known=set(map(str, range(len(old)))))
         return sets["old"]["verdict"], sets["new"]["verdict"], differences.is_worse(sets)
 
-    unknown = comparison.UNKNOWN
+    unknown = differences.UNKNOWN
     # A twentieth everywhere: too little for four groups, enough for all eight.
     assert judged([0.05] * 4, [0.05] * 4) == (unknown, unknown, True)
     assert judged([0.05, -0.05] * 2, [0.05, -0.05] * 2) == (unknown, unknown, False)
@@ -200,7 +209,7 @@ def test_files_in_which_there_is_nothing_to_find_are_not_told():
     told = comparison.compare(
         answers(), known=set(), classes=("a", "b"), objective="macro_f1", files=files
     )
-    assert told["files"][0]["sets"]["new"]["verdict"] == comparison.UNKNOWN
+    assert told["files"][0]["sets"]["new"]["verdict"] == differences.UNKNOWN
     json.dumps(told, allow_nan=False)
 
 

@@ -99,8 +99,8 @@ def _of_set(score: Score, rows: np.ndarray) -> dict[str, Any]:
     if not few:
         verdict = WORSE if told["high"] < 0 else BETTER if told["low"] > 0 else SAME
         return told | {"verdict": verdict, "why": ""}
-    lost = -sign * (after - before) / (before if score.is_error else 1)
-    if lost > LARGE and told["high"] < 0:
+    lost, most = -sign * (after - before), LARGE * (before if score.is_error else 1)
+    if lost > most and told["high"] < 0:
         why = f"by more than {LARGE:g}; fewer than {resampling.FEWEST} groups tell no more"
         return told | {"verdict": WORSE, "why": why}
     return told | {"why": f"fewer than {resampling.FEWEST} groups tell only a great loss"}
