@@ -25,6 +25,8 @@ from tfpipe.models.unit_pictures import pad_to, reconstruction
 from tfpipe.models.vae import Sample
 from tfpipe.tasks import TASKS
 
+pytestmark = pytest.mark.slow
+
 REALDATA = os.environ.get("TFPIPE_REALDATA")
 
 
@@ -132,7 +134,6 @@ def test_other_encoders_are_refused(tmp_path):
         make_small("code-cnn", spec, encoder="nowhere.keras")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not REALDATA, reason="TFPIPE_REALDATA names no folder")
 def test_the_weights_of_the_author_give_back_the_cube():
     folder = Path(REALDATA, "ionization")

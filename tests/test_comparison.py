@@ -10,6 +10,8 @@ from tfpipe.comparison import Answers, Files
 from tfpipe.differences import Score
 from tfpipe.tasks.melt_layer import layers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch):

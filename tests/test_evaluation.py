@@ -16,6 +16,8 @@ from tfpipe import evaluation, naive, scores
 from tfpipe.settings import Settings
 from tfpipe.task import SPLITS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
@@ -255,7 +257,6 @@ def test_too_few_pictures_for_a_random_split_claim_nothing(data, spec, monkeypat
     assert "too few pictures" in caplog.text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("build", [kinds.of_columns, kinds.autoencoder])
 def test_a_random_split_is_scored_as_the_honest_one(data, spec, build):
     settings = Settings(epochs=1, batch_size=64, balance="none")

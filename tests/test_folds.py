@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tfpipe import folds, inputs, training
 from tfpipe.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> training.Data:
@@ -24,7 +26,6 @@ def groups_and_images(data, part):
     return names[chosen], np.concatenate([x["image"].numpy() for x, _ in batches])
 
 
-@pytest.mark.slow
 def test_every_group_is_judged_once_and_never_by_a_model_that_saw_it(data):
     found = folds.of(data, tiny.spec_of(data), 4)
     judged = []

@@ -9,6 +9,8 @@ from tfpipe import grad_cam, grad_cam_sections
 from tfpipe.models import build
 from tfpipe.models.parts import Spec
 
+pytestmark = pytest.mark.slow
+
 SIDE = 16
 
 
@@ -76,7 +78,7 @@ LAST = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) for n in LAST])
+@pytest.mark.parametrize("name", LAST)
 def test_the_last_map_before_pooling_is_found_in_every_kind_of_body(name):
     arguments, layer, side = LAST[name]
     model = build(name, SPEC, arguments)

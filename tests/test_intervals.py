@@ -17,6 +17,8 @@ from tfpipe.models.intervals import locates, with_interval
 from tfpipe.task import Example, Reading
 from tfpipe.tasks.melt_layer import layers, slices
 
+pytestmark = pytest.mark.slow
+
 HEIGHT = 24
 
 
@@ -97,7 +99,6 @@ def test_intervals_turned_twice_are_what_they_were():
     np.testing.assert_allclose(augmentation._turned_ends(turned), ends, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tmp_path):
     keras.utils.set_random_seed(1)
     spec = spec_of(data)
@@ -195,7 +196,6 @@ def test_layers_beside_each_other_stay_apart_and_a_thick_one_is_one():
     assert merged((0, 0.9, (40.2, 40.4))) == [(40, 41, 0.9)]  # thinner than a row
 
 
-@pytest.mark.slow
 def test_packed_windows_tell_the_rows_of_their_layer(tmp_path):
     raw = draw_melt(tmp_path / "raw")
     manifest = pack_melt(raw, tmp_path / "records")

@@ -28,18 +28,12 @@ from tfpipe.errors import UserError
 from tfpipe.models import AUTOENCODERS, MODELS, build, reconstructs
 from tfpipe.models.parts import Spec, image_input
 
+pytestmark = pytest.mark.slow
+
 # As resnet18, resnet50 and image-and-columns: one test each.
 DEEPER = ("resnet34", "resnet101", "resnet152", "resnet50-and-columns")
 HEAVY = ("resnet9", "resnet18", "resnet50", "vgg16", "image-and-columns")
-QUICK = ("simple-cnn", "conv-vae")
 EVERY_MODEL = [name for name in SMALL if name not in DEEPER]
-# For promises that take seconds to see kept.
-MOST_SLOW = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in EVERY_MODEL
-]
-HEAVY_SLOW = [
-    pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in EVERY_MODEL
-]
 CLASSIFIERS = [name for name in EVERY_MODEL if name not in AUTOENCODERS]
 # Probabilities, or pixels in 0..1, may differ by so much in bfloat16, whose mantissa of 8 bits is
 # right to 1 in 256; measured over three seeds: to 0.002, and to 0.01 in residual networks.
@@ -95,7 +89,6 @@ def test_resnet9_has_as_many_parameters_as_published():
     assert model.get_layer("residual2_add").output.shape == (None, 4, 4, 512)
 
 
-@pytest.mark.slow
 def test_resnet18_has_the_head_of_the_seed():
     model = MODELS["resnet18"](make_spec((128, 128, 3), classes=7))
     # torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["num_params"], less its head.
@@ -107,7 +100,6 @@ def test_resnet18_has_the_head_of_the_seed():
     assert {one.rate for one in model.layers if isinstance(one, keras.layers.Dropout)} == {0.2}
 
 
-@pytest.mark.slow
 def test_resnet34_has_as_many_parameters_as_torchvision():
     model = MODELS["resnet34"](make_spec((224, 224, 3), classes=1000))
     # torchvision.models.ResNet34_Weights.IMAGENET1K_V1.meta["num_params"]
@@ -138,7 +130,6 @@ def test_dense_baseline_has_the_layers_of_the_seed():
     assert layer_counts(model) == [2500 * 350 + 350, 350 * 17 + 17]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     # keras.io/api/applications, with top.
@@ -165,7 +156,7 @@ def test_builders_take_the_spec_and_keywords_with_defaults(name):
     assert all(f"{one.name}:" in MODELS[name].__doc__ for one in rest)
 
 
-@pytest.mark.parametrize("name", HEAVY_SLOW)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_names_shapes_and_ranges(name):
     spec = spec_for(name, classes=7)
     model = make_small(name, spec)
@@ -199,7 +190,6 @@ def test_two_classes_share_one_unit(name):
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", DEEPER)
 def test_the_deeper_ones_answer(name):
     spec = spec_for(name, classes=7)
@@ -216,7 +206,7 @@ def test_the_deeper_ones_answer(name):
     [((40, 33, 1), "uint8"), ((33, 32, 3), "uint16"), ((48, 48, 1), "float32")],
     ids=["grey", "deep", "float"],
 )
-@pytest.mark.parametrize("name", HEAVY_SLOW)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_any_shape_and_dtype(name, shape, dtype):
     spec = spec_for(name, shape=shape, dtype=dtype)
     model = make_small(name, spec)
@@ -237,14 +227,13 @@ def test_columns_are_taken_where_they_make_sense(name):
         assert "columns" not in make_small(name, make_spec()).input
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NEED_COLUMNS)
 def test_models_of_columns_say_when_there_are_none(name):
     with pytest.raises(UserError, match="the data has no columns. Give another model"):
         make_small(name, make_spec())
 
 
-@pytest.mark.parametrize("name", MOST_SLOW)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_a_few_steps_lower_the_loss(name):
     keras.utils.set_random_seed(0)
     spec = spec_for(name)
@@ -264,7 +253,7 @@ def test_a_few_steps_lower_the_loss(name):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("name", MOST_SLOW)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_save_and_load_gives_the_same_answers(name, tmp_path):
     spec = spec_for(name)
     model = make_small(name, spec)
@@ -276,7 +265,7 @@ def test_save_and_load_gives_the_same_answers(name, tmp_path):
     assert count_trainable(loaded) == count_trainable(model)
 
 
-@pytest.mark.parametrize("name", MOST_SLOW)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_a_saved_model_gives_the_same_answers(name, tmp_path):
     spec = spec_for(name)
     model = make_small(name, spec)
@@ -291,7 +280,7 @@ def test_a_saved_model_gives_the_same_answers(name, tmp_path):
     np.testing.assert_allclose(answers.numpy(), predict(model, features), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MOST_SLOW)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_bfloat16_answers_as_float32_does(name, float32_again):
     keras.utils.set_random_seed(0)
     spec = spec_for(name)

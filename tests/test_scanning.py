@@ -12,6 +12,8 @@ from tfpipe import scanning, ways
 from tfpipe.errors import UserError
 from tfpipe.models.intervals import with_interval
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 34, 12
 
 

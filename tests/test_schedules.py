@@ -6,6 +6,8 @@ import pytest
 
 from tfpipe.schedules import Schedule
 
+pytestmark = pytest.mark.slow
+
 
 def rates(kind: str, *, steps: int = 100, begun: int = 0, at=range(101)) -> np.ndarray:
     schedule = Schedule(kind, 0.5, steps=steps, begun=begun, decay_steps=20, decay_rate=0.8)

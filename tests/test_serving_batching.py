@@ -13,6 +13,8 @@ from tfpipe.serving import batching
 from tfpipe.serving.batching import Signature
 from tfpipe.serving.refusals import Refused
 
+pytestmark = pytest.mark.slow
+
 SLOW = b"20000"  # turns of a loop, in which the next requests gather
 TAKES = [tf.TensorSpec((None,), tf.string, name="text")]
 

@@ -13,6 +13,8 @@ from tfpipe.models.parts import Spec
 from tfpipe.serving import drifting
 from tfpipe.serving.metrics import Metrics
 
+pytestmark = pytest.mark.slow
+
 SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
 
 

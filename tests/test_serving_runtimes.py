@@ -27,6 +27,8 @@ from tfpipe.serving.runtimes.gathering import Gathered
 from tfpipe.serving.servable import Servable
 from tfpipe.serving.shelf import Place, Shelf
 
+pytestmark = pytest.mark.slow
+
 IMAGES = pixels(12)
 BYTES = {"image_bytes": np.array([png(image) for image in IMAGES], object)}
 COLUMNS = {"columns": ("level", "other"), "column_mean": (1.0, 0.0), "column_std": (0.5, 1.0)}
@@ -179,7 +181,6 @@ def test_what_passes_is_as_near_as_the_tolerance_and_no_nearer():
         assert worst()[0] == np.inf
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_version_answers_the_same_by_every_runtime(store, runtime):
     own, other = served(store / "1", "savedmodel"), served(store / "1", runtime)
@@ -203,7 +204,6 @@ def test_a_version_answers_the_same_by_every_runtime(store, runtime):
         other.ask(cut, signature="serving_default")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_network_agrees(tmp_path, kind, runtime):
@@ -219,7 +219,6 @@ def test_every_kind_of_network_agrees(tmp_path, kind, runtime):
         assert agreement.worst(own, found.signatures, [asked])[0] < 1e-5
 
 
-@pytest.mark.slow
 def test_a_runtime_whose_answers_are_off_never_serves(store, stubs, monkeypatch, caplog):
     stubs(off=lambda function: right(function, by=0.01), good=right, broken=fails)
     with pytest.raises(UserError, match="simple-cnn/1 computed by off differs by 0.01 from its"):
@@ -237,7 +236,6 @@ def test_a_runtime_whose_answers_are_off_never_serves(store, stubs, monkeypatch,
     assert served(store / "1", "auto").computed.runtime == "savedmodel"
 
 
-@pytest.mark.slow
 def test_a_new_version_that_the_runtime_cannot_do_is_refused_and_the_old_goes_on(
     store, stubs, tmp_path
 ):
@@ -259,7 +257,6 @@ def test_a_new_version_that_the_runtime_cannot_do_is_refused_and_the_old_goes_on
             path.rename(store / path.name)
 
 
-@pytest.mark.slow
 def test_an_operation_that_a_runtime_does_not_know_leaves_it_out(tmp_path):
     spec = Spec((4, 4, 1), ("dull", "bright"), (100.0,), (50.0,))
 
@@ -285,7 +282,6 @@ def test_an_operation_that_a_runtime_does_not_know_leaves_it_out(tmp_path):
         assert ("not installed" if installed.missing(name) else "cannot be computed") in why
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_server_answers_by_another_runtime(store, runtime):
     right = answering.Loaded(store / "2").classify(IMAGES)

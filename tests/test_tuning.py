@@ -17,6 +17,8 @@ from tfpipe.settings import SEARCHED, Settings
 from tfpipe.tasks import TASKS
 from tuning import SEARCHES
 
+pytestmark = pytest.mark.slow
+
 # Seed 002, appendix A2.
 WINNERS = [
     (
@@ -32,7 +34,6 @@ WINNERS = [
         {"learning_rate": 0.000228430533572026, "optimizer": "nadam"},
     ),
 ]
-LARGE = ("resnet34", "resnet50", "resnet50-and-columns", "vgg16")
 every_search = pytest.mark.parametrize("key", SEARCHES, ids="/".join)
 
 
@@ -94,7 +95,7 @@ def test_every_model_of_a_task_is_tuned():
 @pytest.mark.parametrize(
     "key",
     [
-        pytest.param(key, marks=pytest.mark.slow) if key[1] in LARGE else key
+        key
         for key in SEARCHES
         if key[1] not in ("resnet101", "resnet152")  # one search with resnet50
         and key[0] in ("melt-layer", "insolubles")  # the other tasks have these spaces, too
