@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -65,12 +66,15 @@ def test_killed_the_server_takes_its_processes_along_and_is_started_anew(tmp_pat
     assert is_fresh and another != server
 
 
-def test_a_users_script_is_not_run_again(tmp_path):
+@pytest.mark.parametrize("letters", [0, 90])  # with 90 its socket's name does not fit
+def test_a_users_script_is_not_run_again(tmp_path, letters):
     """Of multiprocessing's own processes each would run it, unless it asks for its name."""
+    place = tmp_path / ("t" * letters) if letters else Path(tempfile.gettempdir())
+    place.mkdir(exist_ok=True)
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(
         [sys.executable, tmp_path / "script.py"],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "TMPDIR": str(place)},
         capture_output=True,
         text=True,
         check=True,

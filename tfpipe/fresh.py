@@ -2,7 +2,7 @@
 
 Importing takes seconds, a fork does not; and where nothing was done but importing, a fork is as
 new as a process started from nothing. Some libraries of macOS do not outlive a fork, so that there
-each process starts from nothing.
+each process starts from nothing; so it does where the server's socket has no room for its name.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
@@ -22,7 +23,8 @@ from typing import Any
 
 from tfpipe import starting
 
-FORKS = sys.platform == "linux"
+LONGEST = 70  # letters of the folder that the socket lies in: 107 hold them and its own name
+FORKS = sys.platform == "linux" and len(tempfile.gettempdir()) <= LONGEST
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 CONTEXT.set_forkserver_preload(["tfpipe.imported"])
 WITHOUT_SERVER = 255  # the exit code of a process that was ended because the server was
