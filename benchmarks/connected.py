@@ -22,8 +22,8 @@ import machine
 import numpy as np
 from astropy.io import fits
 
-from tfpipe.samples import ccd_tracks
-from tfpipe.tasks.ccd_tracks import framing, tracks
+from tfpipe.tasks.ccd_tracks import resize, segmentation
+from tfpipe.tasks.samples import ccd_tracks
 
 HEIGHT_PX, WIDTH_PX = 4084, 2035
 TRACKS, TILE_PX = 1335, 512  # an exposure is drawn in tiles
@@ -49,11 +49,11 @@ def exposure() -> np.ndarray:
 def ours(image: np.ndarray) -> dict:
     """Returns seconds for tracks, and for their pictures as well, and how many there are."""
     began = time.perf_counter()
-    found = tracks.find(image, threshold=THRESHOLD_ADU, min_px=LEAST_PX)
+    found = segmentation.find(image, threshold=THRESHOLD_ADU, min_px=LEAST_PX)
     middle = time.perf_counter()
     for i in range(len(found.number)):
-        crop = tracks.crop(image, found, i, threshold=THRESHOLD_ADU)
-        framing.framed(crop, side=SIDE_PX, fill=THRESHOLD_ADU)
+        crop = segmentation.crop(image, found, i, threshold=THRESHOLD_ADU)
+        resize.framed(crop, side=SIDE_PX, fill=THRESHOLD_ADU)
     ended = time.perf_counter()
     return {"tracks_s": middle - began, "seconds": ended - began, "tracks": len(found.number)}
 

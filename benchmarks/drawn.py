@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tfpipe.task import Example, Reading, Source, Survey, Task
+from tfpipe.tasks.task import Example, Reading, Source, Survey, Task
 
 CLASSES = ("empty", "band")
 FILES, TRAINING_FILES = 40, 25  # by the hash of their names; 11 are for validation
@@ -85,14 +85,14 @@ def packed(folder: Path, *, pictures: int, shape: tuple[int, int, int]) -> dict:
       pictures: of the training split, a multiple of 25; there are 1.6 times as many in all.
       shape: (height, width, channels).
     """
-    from tfpipe import records
+    from tfpipe.data import pack
 
     made = task(shape, share=pictures // TRAINING_FILES)
     raw = folder / "raw"
     raw.mkdir(parents=True)
     for i in range(FILES):
         (raw / f"{i:02d}.txt").write_text(f"{pictures} of {shape}")
-    return records.pack(made, raw, folder / "records", options=made.options)
+    return pack.pack(made, raw, folder / "records", options=made.options)
 
 
 def arrays(manifest: dict, split: str) -> tuple[np.ndarray, ...]:

@@ -21,7 +21,7 @@ import drawn
 import machine
 import numpy as np
 
-from tfpipe.cli import parts
+from tfpipe.cli import options
 
 SHAPE, PICTURES, BATCH = (128, 128, 1), 6_000, 64
 ROUNDS, LEAST_S = 7, 2.0
@@ -31,14 +31,15 @@ TARGETS = {"keras image_dataset_from_directory": 3.0, "tf.data from_generator an
 
 def ours(folder: Path, *, augmentation: str) -> Iterator:
     """Records, shuffled as for training; each class as often as it comes."""
-    parts.start_tensorflow()
-    from tfpipe import inputs, manifests
-    from tfpipe.balance import Drawing
+    options.start_tensorflow()
+    from tfpipe.data import dataset as data_dataset
+    from tfpipe.data import manifest as data_manifest
+    from tfpipe.data.sampling import Drawing
 
     records = folder / "records"
     drawing = Drawing(seed=0, batch_size=BATCH, balance="none", augmentation=augmentation)
-    manifest = manifests.read(records)
-    return iter(inputs.training_batches(records, drawing, manifest=manifest))
+    manifest = data_manifest.read(records)
+    return iter(data_dataset.training_batches(records, drawing, manifest=manifest))
 
 
 def keras_directory(folder: Path) -> Iterator:

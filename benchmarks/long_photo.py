@@ -20,9 +20,10 @@ import cv2
 import keras
 import numpy as np
 
-from tfpipe import pictures
-from tfpipe.samples import melt_layer
-from tfpipe.tasks.melt_layer import TASK, core, slices
+from tfpipe.base import images
+from tfpipe.tasks.melt_layer import TASK, core_detection
+from tfpipe.tasks.melt_layer import windows as melt_layer_windows
+from tfpipe.tasks.samples import melt_layer
 
 HEIGHT_PX, WIDTH_PX = 30_000, 1_500
 RUNS, SLICES = 3, 25
@@ -31,7 +32,7 @@ RUNS, SLICES = 3, 25
 def long_photo(folder: Path) -> Path:
     """Writes the photo and its photos.csv; returns its path."""
     melt_layer.draw(folder / "raw", photos=1, seed=5)
-    drawn = pictures.read(next((folder / "raw" / "photos").iterdir()))
+    drawn = images.read(next((folder / "raw" / "photos").iterdir()))
     path = folder / "raw" / "photos" / "core_001.png"
     cv2.imwrite(str(path), cv2.resize(drawn, (WIDTH_PX, HEIGHT_PX))[..., ::-1])
     return path
@@ -54,9 +55,9 @@ def ours(version: Path, photo: Path) -> float:
 def theirs(version: Path, photo: Path) -> tuple[float, int]:
     """Returns the seconds of one `model.predict` of a slice, and how many slices and flips."""
     model = keras.models.load_model(version / "assets.extra" / "model.keras")
-    ice = core.cut(pictures.read(photo), crop_px=None, name=photo.name).image
-    tops = slices.tops(len(ice), stride_px=TASK.options.predict_stride_px)
-    windows = slices.windows(ice, tops[: SLICES + 1])
+    ice = core_detection.cut(images.read(photo), crop_px=None, name=photo.name).image
+    tops = melt_layer_windows.tops(len(ice), stride_px=TASK.options.predict_stride_px)
+    windows = melt_layer_windows.windows(ice, tops[: SLICES + 1])
     model.predict({"image": windows[:1]}, verbose=0)
     began = time.perf_counter()
     for window in windows[1:]:

@@ -12,7 +12,7 @@ import time
 import machine
 import numpy as np
 
-from tfpipe.cli import parts
+from tfpipe.cli import options
 
 POINTS, NUMBERS, KINDS = 10_000, 64, 20
 LIMIT_S = 300.0
@@ -29,23 +29,23 @@ def drawn() -> np.ndarray:
 
 
 def main() -> None:
-    parts.start_tensorflow()
-    from tfpipe import maps, parametric_map
+    options.start_tensorflow()
+    from tfpipe.explore import parametric_umap, umap
 
     about, points = machine.about(), drawn()
     began = time.monotonic()
-    fitted = parametric_map.fit(points, seed=0)
+    fitted = parametric_umap.fit(points, seed=0)
     seconds = time.monotonic() - began
-    own = parametric_map.placed(fitted.model, points)
+    own = parametric_umap.placed(fitted.model, points)
     began = time.monotonic()
-    mapper = maps.fit(points, seed=0)
+    mapper = umap.fit(points, seed=0)
     told = {
         **about,
         "parametric_s": round(seconds, 1),
         "parametric_steps": fitted.steps,
-        "parametric_trustworthiness": round(maps.trust(points, own, seed=0), 4),
+        "parametric_trustworthiness": round(umap.trust(points, own, seed=0), 4),
         "umap_s": round(time.monotonic() - began, 1),
-        "umap_trustworthiness": round(maps.trust(points, mapper.embedding_, seed=0), 4),
+        "umap_trustworthiness": round(umap.trust(points, mapper.embedding_, seed=0), 4),
     }
     print(json.dumps(told, indent=1))
     if seconds > LIMIT_S:

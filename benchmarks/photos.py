@@ -21,10 +21,10 @@ from pathlib import Path
 import machine
 import numpy as np
 
-from tfpipe import answering, ways
-from tfpipe.samples import melt_layer
+from tfpipe.registry import load
 from tfpipe.tasks.melt_layer import TASK
-from tfpipe.tasks.melt_layer.answer import answer, look
+from tfpipe.tasks.melt_layer.predict import answer, look
+from tfpipe.tasks.samples import melt_layer
 
 SIDES = ("scan", "windows", "deck")
 SLICES = 25  # that the deck's side predicts in a round
@@ -53,17 +53,17 @@ class Timed:
 
 
 @functools.cache
-def loaded_version(version: Path) -> answering.Loaded:
-    return answering.Loaded(version)
+def loaded_version(version: Path) -> load.Loaded:
+    return load.Loaded(version)
 
 
 @functools.cache
-def asked(loaded: answering.Loaded, way: str) -> Timed:
+def asked(loaded: load.Loaded, way: str) -> Timed:
     """Returns a version asked in a way, for all rounds."""
-    return Timed(ways.asked(loaded, way))
+    return Timed(load.asked(loaded, way))
 
 
-def warm(loaded: answering.Loaded, way: str, source, options) -> Timed:
+def warm(loaded: load.Loaded, way: str, source, options) -> Timed:
     """Returns it after a first photo, which nobody times."""
     timed = asked(loaded, way)
     if not timed.seconds:
@@ -71,7 +71,7 @@ def warm(loaded: answering.Loaded, way: str, source, options) -> Timed:
     return timed
 
 
-def of_way(loaded: answering.Loaded, source, *, way: str, options) -> dict:
+def of_way(loaded: load.Loaded, source, *, way: str, options) -> dict:
     """Returns seconds for one photo's windows in all flips, and what was said."""
     timed = warm(loaded, way, source, options)
     timed.seconds = 0.0
@@ -84,7 +84,7 @@ def of_way(loaded: answering.Loaded, source, *, way: str, options) -> dict:
 
 def of_deck(version: Path, count: int) -> dict:
     """Returns what `predict` on every slice would take, from some of them."""
-    model = answering.read_model(version)
+    model = load.read_model(version)
     slices = np.random.default_rng(0).integers(0, 255, (SLICES + 1, 50, 200, 3), dtype=np.uint8)
     model.predict({"image": slices[:1]}, verbose=0)
     began = time.perf_counter()

@@ -25,7 +25,8 @@ import laptop_space
 import machine
 import psutil
 
-from tfpipe.cli import parts
+from tfpipe.cli import options
+from tfpipe.training import open_records
 
 HERE = Path(__file__).parent
 SHAPE, BATCH, FACTOR = (50, 200, 3), 32, 3
@@ -39,9 +40,9 @@ def plain(given: argparse.Namespace, folder: Path) -> int:
     import keras_tuner as kt
     import plain_keras
 
-    from tfpipe import manifests
+    from tfpipe.data import manifest as data_manifest
 
-    manifest = manifests.read(given.folder / "records")
+    manifest = data_manifest.read(given.folder / "records")
     train, validation = (drawn.arrays(manifest, split)[:2] for split in ("train", "validation"))
     makers = {
         "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
@@ -75,8 +76,8 @@ def plain(given: argparse.Namespace, folder: Path) -> int:
 
 def ours(given: argparse.Namespace, folder: Path, *, workers: int) -> int:
     """The search of `tfpipe tune`; returns how many trials were completed."""
-    from tfpipe import jobs, searching
-    from tfpipe.jobs import Job
+    from tfpipe.search import run as search_run
+    from tfpipe.search.job import Job
 
     job = Job(
         task=str(HERE / "drawn.py"),
@@ -88,9 +89,9 @@ def ours(given: argparse.Namespace, folder: Path, *, workers: int) -> int:
         trial_epochs=given.trial_epochs,
         settings={"balance": "none", "batch_size": BATCH, "seed": given.seed},
     )
-    records = jobs.opened(drawn.TASK, Path(job.records), model=job.model, is_checked=True)
-    team = searching.Team(workers=workers)
-    best = searching.tune(job, folder / "search", records=records, team=team)
+    records = open_records.opened(drawn.TASK, Path(job.records), model=job.model, is_checked=True)
+    team = search_run.Team(workers=workers)
+    best = search_run.tune(job, folder / "search", records=records, team=team)
     return sum(trial["status"] == "COMPLETED" for trial in best["trials"])
 
 
@@ -104,8 +105,8 @@ SIDES: dict[str, Callable[[argparse.Namespace, Path], int]] = {
 def search_once(given: argparse.Namespace) -> None:
     """Runs one side's search, and prints how long it took."""
     if given.side.startswith("tfpipe"):
-        parts.start_tensorflow()
-    import tfpipe.searching  # noqa: F401  so that no side's time has imports in it
+        options.start_tensorflow()
+    import tfpipe.search.run  # noqa: F401  so that no side's time has imports in it
 
     with tempfile.TemporaryDirectory() as name:
         began = time.perf_counter()

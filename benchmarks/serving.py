@@ -46,27 +46,27 @@ def encoded(count: int) -> list[bytes]:
 
 def publish(folder: Path) -> None:
     """Publishes the simple CNN."""
-    from tfpipe.cli import parts
+    from tfpipe.cli import options
 
-    parts.start_tensorflow()
-    from tfpipe import saved
-    from tfpipe.models import simple_cnn
-    from tfpipe.models.parts import Spec
+    options.start_tensorflow()
+    from tfpipe.models.spec import Spec
+    from tfpipe.models.zoo import simple_cnn
+    from tfpipe.registry import store
 
     spec = Spec(SHAPE, ("no-layer", "melt-layer"), (128.0,) * 3, (40.0,) * 3)
     images = np.stack([cv2.imdecode(np.frombuffer(one, np.uint8), 1) for one in encoded(8)])
     told = {"card": {"classes": spec.classes}, "checked": {"image": images}}
-    draft = saved.publish(simple_cnn.build(spec), spec, folder, **told)
-    saved.number(draft)
+    draft = store.publish(simple_cnn.build(spec), spec, folder, **told)
+    store.number(draft)
 
 
 class Direct:
     """The SavedModel's concrete function."""
 
     def __init__(self, models: Path):
-        from tfpipe.cli import parts
+        from tfpipe.cli import options
 
-        parts.start_tensorflow()
+        options.start_tensorflow()
         import tensorflow as tf
 
         self._model = tf.saved_model.load(str(models / "bench" / "simple-cnn" / "1"))

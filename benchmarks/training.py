@@ -1,4 +1,4 @@
-"""Pictures a second in training: `training.fit` against plain Keras and PyTorch, and their scores.
+"""Pictures a second in training: `loop.fit` against plain Keras and PyTorch, and their scores.
 
     python benchmarks/training.py --model simple-cnn
     python benchmarks/training.py --model resnet18
@@ -27,28 +27,30 @@ import machine
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from tfpipe.cli import parts
+from tfpipe.cli import options
 
 SHAPE, BATCH, RATE = (50, 200, 3), 32, 1e-3
 
 
 def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float], float]:
     """Trains as `tfpipe train` does."""
-    parts.start_tensorflow()
+    options.start_tensorflow()
     import keras
 
-    from tfpipe import manifests, precision, training
+    from tfpipe.base import precision
+    from tfpipe.data import manifest as data_manifest
     from tfpipe.models import MODELS
-    from tfpipe.models.parts import Spec
+    from tfpipe.models.spec import Spec
+    from tfpipe.training import loop
 
     keras.backend.clear_session()
     keras.config.set_dtype_policy(precision.compute_policy("auto"))
     keras.utils.set_random_seed(seed)
-    manifest = manifests.read(folder / "records")
-    data = training.Data(folder / "records", manifest, "average_precision")
-    stats = manifests.read_stats(data.folder)
+    manifest = data_manifest.read(folder / "records")
+    data = loop.Data(folder / "records", manifest, "average_precision")
+    stats = data_manifest.read_stats(data.folder)
     spec = Spec(SHAPE, drawn.CLASSES, stats["image_mean"], stats["image_std"])
-    settings = training.Settings(
+    settings = loop.Settings(
         optimizer="adam",
         learning_rate=RATE,
         epochs=epochs,
@@ -58,8 +60,8 @@ def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float
         seed=seed,
     )
     model = MODELS[name](spec)
-    training.prepare(model, data, settings=settings)
-    history = training.fit(model, data, settings=settings)
+    loop.prepare(model, data, settings=settings)
+    history = loop.fit(model, data, settings=settings)
     return history["seconds"], history["val_average_precision"][-1]
 
 
@@ -133,9 +135,9 @@ SIDES: dict[str, Callable] = {
 
 def arrays(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns (images, labels) of the training and of the validation pictures."""
-    from tfpipe import manifests
+    from tfpipe.data import manifest as data_manifest
 
-    manifest = manifests.read(folder / "records")
+    manifest = data_manifest.read(folder / "records")
     return [drawn.arrays(manifest, split)[:2] for split in ("train", "validation")]
 
 

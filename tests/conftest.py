@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -26,16 +27,33 @@ gc.disable()  # until all is imported: looking for garbage in modules takes seco
 
 # Files that take longest: begun last, one of them would run on alone.
 LONGEST = (
-    *("workers", "whole_tasks", "loop", "end_to_end", "fold_task", "explore", "adding_a_task"),
-    *("retraining", "review", "ionization_run", "training", "models", "ccd_tracks_run", "export"),
-    *("records", "search", "resuming", "serving", "retraining_kinds"),
+    "search/test_workers.py",
+    "workflows/test_whole_tasks.py",
+    "workflows/test_whole_loop.py",
+    "workflows/test_end_to_end.py",
+    "tasks/test_fold_geometry.py",
+    "explore/test_run.py",
+    "tasks/test_adding_a_task.py",
+    "workflows/test_retrain.py",
+    "review/test_page.py",
+    "tasks/test_ionization_run.py",
+    "training/test_loop.py",
+    "models/test_zoo.py",
+    "tasks/test_ccd_tracks_run.py",
+    "registry/test_export.py",
+    "data/test_pack.py",
+    "search/test_job.py",
+    "inference/test_resume.py",
+    "serving/test_server.py",
+    "workflows/test_retrain_kinds.py",
 )
 
 
 def pytest_collection_modifyitems(items):
     """Puts the tests of the files that take longest first, each file's in their order."""
-    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    places = {file: place for place, file in enumerate(LONGEST)}
+    here = Path(__file__).parent
+    items.sort(key=lambda item: places.get(str(item.path.relative_to(here)), len(places)))
 
 
 def pytest_collection_finish():

@@ -8,5 +8,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str):
     """Gives `tfpipe.Client`; only then is imported what it needs."""
     if name == "Client":
-        return import_module("tfpipe.client").Client
+        return import_module("tfpipe.serving.client").Client
     raise AttributeError(f"module 'tfpipe' has no attribute {name!r}")

@@ -7,14 +7,22 @@ This package knows nothing of models, data or searches, and imports none of them
 from collections.abc import Callable
 from typing import Any
 
-from tuning import ccd_tracks, folds, image_folder, insolubles, ionization, learning, melt_layer
+from tuning import (
+    ccd_tracks,
+    fold_geometry,
+    image_folder,
+    insolubles,
+    ionization,
+    melt_layer,
+    training_spaces,
+)
 from tuning.search import Search as Search
 
 SEARCHES: dict[tuple[str, str], Search] = {
     **{("melt-layer", model): search for model, search in melt_layer.SEARCHES.items()},
     **{("insolubles", model): search for model, search in insolubles.SEARCHES.items()},
     **{("ccd-tracks", model): search for model, search in ccd_tracks.SEARCHES.items()},
-    **{("folds", model): search for model, search in folds.SEARCHES.items()},
+    **{("folds", model): search for model, search in fold_geometry.SEARCHES.items()},
     **{("ionization-redshift", model): search for model, search in ionization.SEARCHES.items()},
     **{
         ("ionization-escape-fraction", model): search
@@ -22,7 +30,7 @@ SEARCHES: dict[tuple[str, str], Search] = {
     },
 }
 # Where the seed says how all networks of its table were trained.
-TRAININGS = {"folds": learning.one_cycle}
+TRAININGS = {"folds": training_spaces.one_cycle}
 
 
 def search_of(task: str, model: str) -> Search | None:
@@ -32,4 +40,4 @@ def search_of(task: str, model: str) -> Search | None:
 
 def training_of(task: str) -> Callable[[Any], dict]:
     """Returns how the networks of a comparison learn, with a rate that falls to 0."""
-    return TRAININGS.get(task, learning.cosine)
+    return TRAININGS.get(task, training_spaces.cosine)

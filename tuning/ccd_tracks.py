@@ -17,9 +17,9 @@ electron and muon, a forest on the four columns 0.84. "No hyperparameter optimiz
 for its autoencoder; kernels 12 and 6, dense 200, embedding 50 are the defaults of ours.
 """
 
-from tuning import codes, insolubles, residual
-from tuning.learning import exponential
+from tuning import autoencoders, insolubles, resnets
 from tuning.search import Search
+from tuning.training_spaces import exponential
 
 DENSE_UNITS = (16, 8, 8)
 FILTERS, KERNELS = (64, 16, 16), (2, 5, 3)
@@ -62,8 +62,8 @@ SEARCHES = {
     "simple-cnn": Search(
         space=simple_cnn, training=exponential, quick_space=simple_cnn_quick, epochs=60
     ),
-    "resnet9": residual.RESNET,
+    "resnet9": resnets.RESNET,
     "columns-mlp": insolubles.SEARCHES["columns-mlp"],
     "image-and-columns": insolubles.SEARCHES["image-and-columns"],
-    "conv-vae": codes.CONV_VAE,
+    "conv-vae": autoencoders.CONV_VAE,
 }

@@ -7,17 +7,17 @@ elsewhere: seed 002's Simple CNN, residual networks, and bodies trained on Image
 have few pictures.
 """
 
-from tuning import codes, insolubles, melt_layer, residual, transfer
+from tuning import autoencoders, insolubles, melt_layer, resnets, transfer
 
 SEARCHES = {
     "simple-cnn": melt_layer.SEARCHES["simple-cnn"],
-    "resnet9": residual.RESNET,
-    "resnet18": residual.RESNET,
-    "resnet34": residual.RESNET,
+    "resnet9": resnets.RESNET,
+    "resnet18": resnets.RESNET,
+    "resnet34": resnets.RESNET,
     "image-and-columns": insolubles.SEARCHES["image-and-columns"],
     "columns-mlp": insolubles.SEARCHES["columns-mlp"],
     "resnet50": transfer.RESNET,
     "vgg16": transfer.VGG16,
-    "conv-autoencoder": codes.CONV_AUTOENCODER,
-    "conv-vae": codes.CONV_VAE,
+    "conv-autoencoder": autoencoders.CONV_AUTOENCODER,
+    "conv-vae": autoencoders.CONV_VAE,
 }

@@ -6,12 +6,12 @@ Seed 000 ("Insoluble particles", FlowCam) chose its networks by hand: a ResNet-1
 34 -> 128 -> 64 -> 32 for columns, both joined at 40; Adam, "experimenting with learning rate".
 On a random split of 147,960 particles of seven classes: columns by boosted trees 0.86 to 0.87,
 pictures with or without columns 0.95 to 0.96. It published no space for networks; those below are
-half to twice its widths. Its boosted trees were searched, see `tuning.columns`.
+half to twice its widths. Its boosted trees were searched, see `tuning.boosted_trees`.
 """
 
-from tuning import codes, melt_layer, residual, transfer
-from tuning.learning import adam, by_stages, dropout, one_cycle
+from tuning import autoencoders, melt_layer, resnets, transfer
 from tuning.search import Search
+from tuning.training_spaces import adam, by_stages, dropout, one_cycle
 
 
 def columns_mlp(hp) -> dict:
@@ -58,9 +58,9 @@ def resnet50_and_columns_quick(hp) -> dict:
 
 
 SEARCHES = {
-    "resnet9": residual.RESNET,
-    "resnet18": residual.RESNET,
-    "resnet34": residual.RESNET,
+    "resnet9": resnets.RESNET,
+    "resnet18": resnets.RESNET,
+    "resnet34": resnets.RESNET,
     "image-and-columns": Search(
         space=image_and_columns, training=one_cycle, quick_space=image_and_columns_quick
     ),
@@ -74,6 +74,6 @@ SEARCHES = {
     "simple-cnn": melt_layer.SEARCHES["simple-cnn"],
     "resnet50": transfer.RESNET,
     "vgg16": transfer.VGG16,
-    "conv-autoencoder": codes.CONV_AUTOENCODER,
-    "conv-vae": codes.CONV_VAE,
+    "conv-autoencoder": autoencoders.CONV_AUTOENCODER,
+    "conv-vae": autoencoders.CONV_VAE,
 }

@@ -13,7 +13,7 @@ Autoencoders show 70 mK as white, as the author does; that is an argument of the
 
 from dataclasses import replace
 
-from tuning import codes, insolubles, melt_layer, residual
+from tuning import autoencoders, insolubles, melt_layer, resnets
 
 
 def conv_autoencoder(hp) -> dict:
@@ -28,12 +28,12 @@ def conv_autoencoder_quick(hp) -> dict:
 SEARCHES = {
     "simple-cnn": melt_layer.SEARCHES["simple-cnn"],
     "simple-cnn-2": melt_layer.SEARCHES["simple-cnn-2"],
-    "resnet9": residual.RESNET,
+    "resnet9": resnets.RESNET,
     "image-and-columns": insolubles.SEARCHES["image-and-columns"],
     "columns-mlp": insolubles.SEARCHES["columns-mlp"],
-    "code-cnn": codes.CODE_CNN,
-    "dense-baseline": codes.DENSE_BASELINE,
+    "code-cnn": autoencoders.CODE_CNN,
+    "dense-baseline": autoencoders.DENSE_BASELINE,
     "conv-autoencoder": replace(
-        codes.CONV_AUTOENCODER, space=conv_autoencoder, quick_space=conv_autoencoder_quick
+        autoencoders.CONV_AUTOENCODER, space=conv_autoencoder, quick_space=conv_autoencoder_quick
     ),
 }

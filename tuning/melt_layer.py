@@ -17,12 +17,12 @@ CNN 2.00 0.980 ("overfitting"), ResNet-34 0.779, frozen VGG-16 0.527 (always ans
 architectures.
 
 The quick spaces are the same questions asked of models that a laptop trains in seconds. Spaces that
-do not depend on the task are in `tuning.residual`, `tuning.transfer` and `tuning.codes`.
+do not depend on the task are in `tuning.resnets`, `tuning.transfer` and `tuning.autoencoders`.
 """
 
-from tuning import codes, residual, transfer
-from tuning.learning import dropout, sgd_or_nadam
+from tuning import autoencoders, resnets, transfer
 from tuning.search import Search
+from tuning.training_spaces import dropout, sgd_or_nadam
 
 
 def simple_cnn_interval(hp) -> dict:
@@ -100,15 +100,15 @@ SEARCHES = {
     "enhanced-cnn": Search(
         space=enhanced_cnn, training=sgd_or_nadam, quick_space=enhanced_cnn_quick
     ),
-    "resnet9": residual.RESNET,
-    "resnet18": residual.RESNET,
-    "resnet34": residual.RESNET,
+    "resnet9": resnets.RESNET,
+    "resnet18": resnets.RESNET,
+    "resnet34": resnets.RESNET,
     "resnet50": transfer.RESNET,
     "resnet101": transfer.RESNET,
     "resnet152": transfer.RESNET,
     "vgg16": transfer.VGG16,
-    "code-cnn": codes.CODE_CNN,
-    "dense-baseline": codes.DENSE_BASELINE,
-    "conv-autoencoder": codes.CONV_AUTOENCODER,
-    "conv-vae": codes.CONV_VAE,
+    "code-cnn": autoencoders.CODE_CNN,
+    "dense-baseline": autoencoders.DENSE_BASELINE,
+    "conv-autoencoder": autoencoders.CONV_AUTOENCODER,
+    "conv-vae": autoencoders.CONV_VAE,
 }

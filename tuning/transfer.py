@@ -19,8 +19,8 @@ opened from its top. The quick spaces look at pictures of 32 or 64 px: a tenth o
 224.
 """
 
-from tuning.learning import by_stages, dropout
 from tuning.search import Search
+from tuning.training_spaces import by_stages, dropout
 
 
 def resnet(hp) -> dict:

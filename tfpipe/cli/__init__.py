@@ -6,20 +6,20 @@ from typing import Annotated
 import typer
 
 import tfpipe
+from tfpipe.base.errors import UserError
 from tfpipe.cli import (
-    comparing,
+    compare,
     data,
-    exploring,
-    models,
-    parts,
-    predicting,
-    reviewing,
-    searches,
-    serving,
+    explore,
+    options,
+    predict,
+    review,
+    search,
+    serve,
     shallow,
+    train,
     versions,
 )
-from tfpipe.errors import UserError
 
 app = typer.Typer(
     help="From raw pictures to a served model and back.",
@@ -30,13 +30,13 @@ app = typer.Typer(
 app.command("tasks")(data.list_tasks)
 for command in (data.sample, data.pack, data.verify):
     app.command()(command)
-for command in (models.tune, models.train, predicting.predict, models.report, models.doctor):
+for command in (train.tune, train.train, predict.predict, train.report, train.doctor):
     app.command()(command)
-app.command()(exploring.explore)
-app.command()(searches.search)
-app.command()(comparing.compare)
+app.command()(explore.explore)
+app.command()(search.search)
+app.command()(compare.compare)
 app.command()(shallow.shallow)
-for command in (serving.serve, reviewing.review):
+for command in (serve.serve, review.review):
     app.command()(command)
 for command in (versions.retrain, versions.rollback, versions.versions):
     app.command()(command)
@@ -56,10 +56,10 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except UserError as error:
-        parts.err.print(f"tfpipe: {error}", markup=False, highlight=False, soft_wrap=True)
+        options.err.print(f"tfpipe: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         said = f"tfpipe: {where}{error.strerror or error}."
-        parts.err.print(said, markup=False, highlight=False, soft_wrap=True)
+        options.err.print(said, markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -7,11 +7,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfpipe import samples, state, tasks
-from tfpipe.cli import parts
-from tfpipe.options import options_of
-from tfpipe.progress import Progress
-from tfpipe.task import raw_folder
+from tfpipe import tasks
+from tfpipe.cli import options as cli_options
+from tfpipe.cli.progress import Progress
+from tfpipe.tasks import samples, status
+from tfpipe.tasks.options import options_of
+from tfpipe.tasks.task import raw_folder
 
 of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
@@ -21,12 +22,14 @@ of_ionization = partial(typer.Option, rich_help_panel="ionization")
 
 
 def list_tasks(
-    data: parts.Data = parts.DATA, models: parts.Models = parts.MODELS, json: parts.Json = False
+    data: cli_options.Data = cli_options.DATA,
+    models: cli_options.Models = cli_options.MODELS,
+    json: cli_options.Json = False,
 ) -> None:
     """Lists the tasks: what raw files each expects, its options, and what state it is in."""
-    told = [state.of(task, data=data, models=models) for task in tasks.TASKS.values()]
+    told = [status.of(task, data=data, models=models) for task in tasks.TASKS.values()]
     if json:
-        parts.print_json({"command": "tasks", "tasks": told})
+        cli_options.print_json({"command": "tasks", "tasks": told})
         return
     for one in told:
         table = Table.grid(padding=(0, 2))
@@ -36,7 +39,7 @@ def list_tasks(
 
 
 def sample(
-    task: parts.TaskName,
+    task: cli_options.TaskName,
     photos: Annotated[int | None, of_melt_layer(help="Core sections, 24 by default.")] = None,
     px_per_m: Annotated[float | None, of_melt_layer(help="Resolution, 2000 by default.")] = None,
     runs: Annotated[int | None, of_insolubles(help="Labelled runs, 12 by default.")] = None,
@@ -51,9 +54,9 @@ def sample(
     crops: Annotated[int | None, of_folds(help="Pictures of an outcrop, 4 by default.")] = None,
     simulations: Annotated[int | None, of_ionization(help="Seeds, 3 by default.")] = None,
     cells: Annotated[int | None, of_ionization(help="A side, 40 by default.")] = None,
-    data: parts.Data = parts.DATA,
-    seed: parts.Seed = 0,
-    json: parts.Json = False,
+    data: cli_options.Data = cli_options.DATA,
+    seed: cli_options.Seed = 0,
+    json: cli_options.Json = False,
 ) -> None:
     """Draws a small raw data set in the task's own format, with the truth beside it."""
     wanted = {"photos": photos, "px_per_m": px_per_m}
@@ -63,48 +66,52 @@ def sample(
     wanted |= {"simulations": simulations, "cells": cells}
     folder = data / "raw" / task
     drawn = samples.draw(task, folder, seed=seed, **wanted)
-    parts.done(json, command="sample", task=task, path=folder, **drawn)
+    cli_options.done(json, command="sample", task=task, path=folder, **drawn)
 
 
 def pack(
-    task: parts.TaskName,
-    option: parts.Option = None,
-    split: parts.Split = parts.SHARES,
-    salt: parts.Salt = "",
-    skip_bad: parts.SkipBad = 0,
-    data: parts.Data = parts.DATA,
-    seed: parts.Seed = 0,
-    json: parts.Json = False,
+    task: cli_options.TaskName,
+    option: cli_options.Option = None,
+    split: cli_options.Split = cli_options.SHARES,
+    salt: cli_options.Salt = "",
+    skip_bad: cli_options.SkipBad = 0,
+    data: cli_options.Data = cli_options.DATA,
+    seed: cli_options.Seed = 0,
+    json: cli_options.Json = False,
 ) -> None:
     """Packs raw files into records; stopped at any moment, the same command goes on."""
-    manifest = packed(task, parts.Packing(option, split, salt, skip_bad, data))
+    manifest = packed(task, cli_options.Packing(option, split, salt, skip_bad, data))
     told = {name: manifest[name] for name in ("counts", "groups", "notes", "bad", "fingerprint")}
     name = tasks.find(task).name
-    parts.done(json, command="pack", task=name, path=data / "records" / name, **told)
+    cli_options.done(json, command="pack", task=name, path=data / "records" / name, **told)
 
 
-def verify(task: parts.TaskName, data: parts.Data = parts.DATA, json: parts.Json = False) -> None:
+def verify(
+    task: cli_options.TaskName,
+    data: cli_options.Data = cli_options.DATA,
+    json: cli_options.Json = False,
+) -> None:
     """Checks every record of a packed task against its manifest."""
     name = tasks.find(task).name
     folder = data / "records" / name
-    parts.start_tensorflow()
-    from tfpipe import manifests
+    cli_options.start_tensorflow()
+    from tfpipe.data import manifest as data_manifest
 
-    shards = manifests.trusted(folder)["shards"]
+    shards = data_manifest.trusted(folder)["shards"]
     whole = {"shards": len(shards), "records": sum(shard["count"] for shard in shards)}
-    parts.done(json, command="verify", task=name, path=folder, **whole)
+    cli_options.done(json, command="verify", task=name, path=folder, **whole)
 
 
-def packed(task: str, packing: parts.Packing) -> dict:
+def packed(task: str, packing: cli_options.Packing) -> dict:
     """Packs if need be, says what was left out, and returns the manifest."""
     found = tasks.find(task)
     options = options_of(found, packing.option or ())
-    shares = parts.fractions(packing.split)
-    parts.start_tensorflow()
-    from tfpipe import records
+    shares = cli_options.fractions(packing.split)
+    cli_options.start_tensorflow()
+    from tfpipe.data import pack as data_pack
 
-    with Progress(parts.err) as progress:
-        manifest = records.pack(
+    with Progress(cli_options.err) as progress:
+        manifest = data_pack.pack(
             found,
             raw_folder(found, packing.data),
             packing.data / "records" / found.name,
@@ -114,5 +121,5 @@ def packed(task: str, packing: parts.Packing) -> dict:
             progress=lambda done, total: progress("pack", {"done": done, "total": total}),
         )
     for note in [*manifest["notes"], *manifest["bad"].values()]:
-        parts.err.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
+        cli_options.err.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
     return manifest

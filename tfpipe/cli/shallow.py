@@ -8,14 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from tfpipe import tasks
-from tfpipe.cli import parts
+from tfpipe.base.choose import choose
+from tfpipe.cli import options
 from tfpipe.cli.data import packed
-from tfpipe.progress import Progress
-from tfpipe.task import Task, choose, raw_folder
+from tfpipe.cli.progress import Progress
+from tfpipe.tasks.task import Task, raw_folder
 
 
 def shallow(
-    task: parts.TaskName,
+    task: options.TaskName,
     leaderboard: Annotated[
         bool | None,
         typer.Option("--leaderboard/--trees", help="Many classifiers, or searched trees."),
@@ -39,18 +40,18 @@ def shallow(
     min_precision: Annotated[
         float, typer.Option(min=0, max=1, help="Below it a class is said to be unsure.")
     ] = 0.9,
-    option: parts.Option = None,
-    split: parts.Split = parts.SHARES,
-    salt: parts.Salt = "",
-    skip_bad: parts.SkipBad = 0,
-    data: parts.Data = parts.DATA,
-    models: parts.Models = parts.MODELS,
-    seed: parts.Seed = 0,
-    json: parts.Json = False,
+    option: options.Option = None,
+    split: options.Split = options.SHARES,
+    salt: options.Salt = "",
+    skip_bad: options.SkipBad = 0,
+    data: options.Data = options.DATA,
+    models: options.Models = options.MODELS,
+    seed: options.Seed = 0,
+    json: options.Json = False,
 ) -> None:
     """Searches and trains boosted trees on the columns; or compares many classifiers."""
     found = tasks.find(task)
-    packing = parts.Packing(option, split, salt, skip_bad, data)
+    packing = options.Packing(option, split, salt, skip_bad, data)
     if found.leaderboard if leaderboard is None else leaderboard:
         kinds = tuple(kind.strip() for kind in features.split(",") if kind.strip())
         known = _features(found, task, packing, kinds)
@@ -58,49 +59,52 @@ def shallow(
         _leaderboard(found, known, folder, folds=folds or None, select=select, seed=seed, json=json)
         return
     packed(task, packing)
-    from tfpipe import boosting, boosting_search, shallow_versions
-    from tfpipe import shallow as shallows
+    from tfpipe.baselines import train_trees as shallows
+    from tfpipe.baselines import tree_search
+    from tfpipe.models import boosted_trees
+    from tfpipe.registry import trees
 
-    choose(balance, boosting.BALANCES, noun="balance")
-    with Progress(parts.err) as progress:
+    choose(balance, boosted_trees.BALANCES, noun="balance")
+    with Progress(options.err) as progress:
         made = shallows.train(
             found,
             data / "records" / found.name,
-            models / found.name / shallow_versions.MODEL,
-            plan=boosting_search.Plan(trials, folds, balance, seed),
+            models / found.name / trees.MODEL,
+            plan=tree_search.Plan(trials, folds, balance, seed),
             min_precision=min_precision,
             tell=progress,
         )
-    model = shallow_versions.MODEL
-    parts.done(json, command="shallow", task=found.name, **{"model": model, **made})
+    model = trees.MODEL
+    options.done(json, command="shallow", task=found.name, **{"model": model, **made})
 
 
-def _features(found: Task, task: str, packing: parts.Packing, kinds: tuple[str, ...]):
+def _features(found: Task, task: str, packing: options.Packing, kinds: tuple[str, ...]):
     """Returns the features of ready tables in the raw folder, else those of packed records."""
-    from tfpipe import feature_tables
+    from tfpipe.baselines import feature_tables as baselines_feature_tables
 
     raw = raw_folder(found, packing.data)
-    if feature_tables.there(raw):
-        return feature_tables.read(raw)
+    if baselines_feature_tables.there(raw):
+        return baselines_feature_tables.read(raw)
     manifest = packed(task, packing)
-    from tfpipe import described
+    from tfpipe.baselines import packed_features
 
-    return described.features(packing.data / "records" / found.name, kinds, manifest=manifest)
+    return packed_features.features(packing.data / "records" / found.name, kinds, manifest=manifest)
 
 
 def _leaderboard(found: Task, features, folder: Path, *, json: bool, **wanted) -> None:
     """Runs the leaderboard and prints it, validation beside test."""
-    from tfpipe import feature_tables, leaderboard
+    from tfpipe.baselines import feature_tables as baselines_feature_tables
+    from tfpipe.baselines import leaderboard as baselines_leaderboard
 
     for note in features.notes:
-        parts.err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    with Progress(parts.err) as progress:
-        frame = leaderboard.run(features, folder, **wanted, tell=progress)
-    feature_tables.write(features, folder)
+        options.err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    with Progress(options.err) as progress:
+        frame = baselines_leaderboard.run(features, folder, **wanted, tell=progress)
+    baselines_feature_tables.write(features, folder)
     if json:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         told = {"notes": features.notes, "features": features.names, "classifiers": rows}
-        parts.done(json, command="shallow", task=found.name, path=folder, **told)
+        options.done(json, command="shallow", task=found.name, path=folder, **told)
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     heads = ("accuracy", "balanced", "ROC AUC", "F1")
@@ -109,8 +113,8 @@ def _leaderboard(found: Task, features, folder: Path, *, json: bool, **wanted) -
     for row in frame.to_dict("records"):
         scores = [
             f"{row[f'{split}_{metric}']:.3f}"
-            for split in leaderboard.JUDGED
-            for metric in leaderboard.METRICS
+            for split in baselines_leaderboard.JUDGED
+            for metric in baselines_leaderboard.METRICS
         ]
         spread = f"{row['fold_accuracy']:.3f} ± {row['fold_accuracy_sd']:.3f}"
         table.add_row(row["classifier"], *scores, spread, f"{row['seconds']:.2f}", row["note"])

@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tfpipe import fresh, tasks
-from tfpipe.cli import parts
-from tfpipe.errors import UserError
-from tfpipe.progress import Progress
-from tfpipe.task import raw_folder
+from tfpipe import tasks
+from tfpipe.base import processes
+from tfpipe.base.errors import UserError
+from tfpipe.cli import options
+from tfpipe.cli.progress import Progress
+from tfpipe.tasks.task import raw_folder
 
 Line = Annotated[
     str | None, typer.Option(help="Name of the model; the one written last by default.")
@@ -20,92 +21,94 @@ WIDE = 180  # letters in a line where there is no terminal to ask
 
 
 def retrain(
-    task: parts.TaskName,
+    task: options.TaskName,
     model: Line = None,
     begin: Annotated[
         int | None,
         typer.Option("--from", help="Version whose weights are gone on with; the newest's."),
     ] = None,
     afresh: Annotated[bool, typer.Option("--afresh", help="Begin with random weights.")] = False,
-    epochs: parts.Epochs = None,
+    epochs: options.Epochs = None,
     force: Annotated[
         bool, typer.Option("--force", help="Publish what is worse; train though nothing changed.")
     ] = False,
     skip_bad: Annotated[
         int | None, typer.Option(min=0, help="Unreadable files; as many as before by default.")
     ] = None,
-    data: parts.Data = parts.DATA,
-    models: parts.Models = parts.MODELS,
+    data: options.Data = options.DATA,
+    models: options.Models = options.MODELS,
     seed: Annotated[int | None, typer.Option(help="The version's own by default.")] = None,
-    json: parts.Json = False,
+    json: options.Json = False,
 ) -> None:
     """Trains a version's model again on more data; publishes it unless it is worse."""
     found = tasks.find(task)
     if afresh and begin is not None:
         raise UserError("--from and --afresh exclude each other. Give one of them.")
-    fresh.begin()
-    parts.start_tensorflow()
-    from tfpipe import records, retraining, saved
+    processes.begin()
+    options.start_tensorflow()
+    from tfpipe.data import pack
+    from tfpipe.registry import store
+    from tfpipe.workflows import retrain as workflows_retrain
 
-    version = saved.find(models, task=found.name, model=model, version=None)
-    begun = retraining.beginning(version, begin, afresh=afresh)
-    told = retraining.packing(found, version)
+    version = store.find(models, task=found.name, model=model, version=None)
+    begun = workflows_retrain.beginning(version, begin, afresh=afresh)
+    told = workflows_retrain.packing(found, version)
     told |= {} if skip_bad is None else {"skip_bad": skip_bad}
     raw, folder = raw_folder(found, data), data / "records" / found.name
     place = {"command": "retrain", "task": found.name, "model": version.parent.name}
     try:
-        with Progress(parts.err) as progress:
+        with Progress(options.err) as progress:
             told["progress"] = lambda done, all: progress("pack", {"done": done, "total": all})
-            manifest = records.pack(found, raw, folder, **told)
-            made = retraining.retrain(
+            manifest = pack.pack(found, raw, folder, **told)
+            made = workflows_retrain.retrain(
                 found,
                 version,
                 raw=raw,
                 records=folder,
-                wish=retraining.Wish(begun, epochs, force, seed),
+                wish=workflows_retrain.Wish(begun, epochs, force, seed),
                 tell=progress,
             )
-    except retraining.Refused as refused:
+    except workflows_retrain.Refused as refused:
         if json:
-            parts.print_json(place | {"version": None, "comparison": refused.told})
+            options.print_json(place | {"version": None, "comparison": refused.told})
         else:
             _compared(refused.told)
         raise
     for note in [*manifest["notes"], *manifest["bad"].values()]:
-        parts.err.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
+        options.err.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
     if not json:
         _compared(made.pop("comparison"))
-    parts.done(json, **place, **made)
+    options.done(json, **place, **made)
 
 
 def rollback(
-    task: parts.TaskName,
+    task: options.TaskName,
     version: Annotated[int, typer.Argument(help="Number to go back to.")],
     model: Line = None,
-    models: parts.Models = parts.MODELS,
-    json: parts.Json = False,
+    models: options.Models = options.MODELS,
+    json: options.Json = False,
 ) -> None:
     """Publishes a copy of an earlier version as the next one, so that it is served again."""
     name = tasks.find(task).name
-    parts.start_tensorflow()
-    from tfpipe import lineage, saved
+    options.start_tensorflow()
+    from tfpipe.registry import history, store
 
-    made = lineage.rollback(saved.find(models, task=name, model=model, version=version))
+    made = history.rollback(store.find(models, task=name, model=model, version=version))
     told = {"model": made.parent.name, "version": int(made.name), "path": made}
-    parts.done(json, command="rollback", task=name, **told, copied_from=version)
+    options.done(json, command="rollback", task=name, **told, copied_from=version)
 
 
 def versions(
-    task: parts.TaskName, models: parts.Models = parts.MODELS, json: parts.Json = False
+    task: options.TaskName, models: options.Models = options.MODELS, json: options.Json = False
 ) -> None:
     """Shows a task's versions: which is served, scores, size, speed, date, data."""
     name = tasks.find(task).name
-    parts.start_tensorflow()
-    from tfpipe import lineage
+    options.start_tensorflow()
+    from tfpipe.registry import history
 
-    rows = lineage.table(models, task=name)
+    rows = history.table(models, task=name)
     if json:
-        parts.print_json({"command": "versions", "task": name, "versions": rows})
+        options.print_json({"command": "versions", "task": name, "versions": rows})
         return
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -115,10 +118,10 @@ def versions(
 
 def _compared(told: dict[str, Any]) -> None:
     """Prints a comparison: each set of test groups, then each class."""
-    from tfpipe import comparison
+    from tfpipe.evaluation import version_comparison
 
     console = Console(highlight=False)
-    for sentence in comparison.in_words(told):
+    for sentence in version_comparison.in_words(told):
         console.print(sentence, markup=False, soft_wrap=True)
     rows = [
         {"class": name, **{k: "" if v is None else v for k, v in one.items()}}
@@ -126,7 +129,7 @@ def _compared(told: dict[str, Any]) -> None:
     ]
     if rows:
         console.print("F1 of each class:")
-        console.print(parts.rows_shown(rows))
+        console.print(options.rows_shown(rows))
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 
-from tfpipe.errors import UserError
-from tfpipe.models import (
+from tfpipe.base.errors import UserError
+from tfpipe.models.spec import Spec
+from tfpipe.models.zoo import (
     autoencoder,
     code_cnn,
     columns_mlp,
@@ -20,7 +21,6 @@ from tfpipe.models import (
     transfer,
     vae,
 )
-from tfpipe.models.parts import Spec
 
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "simple-cnn": simple_cnn.build,
@@ -44,11 +44,6 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
 }
 
 AUTOENCODERS = ("conv-autoencoder", "conv-vae")  # those of them that give pictures back
-
-
-def reconstructs(model: keras.Model) -> bool:
-    """Returns whether a model is an autoencoder, by the name of its output."""
-    return model.output_names == ["reconstruction"]
 
 
 def build(name: str, spec: Spec, arguments: dict[str, Any]) -> keras.Model:

@@ -1,1 +1,1 @@
-"""The review page: what helps most to look at, and what reviewers say of it, kept in labels.csv."""
+"""The local annotation page: queue of images or photos, decisions, ranking."""

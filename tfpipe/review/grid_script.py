@@ -1,6 +1,6 @@
 """What moves in the page of pictures: a grid that is labelled from the keyboard."""
 
-from tfpipe.page import Html
+from tfpipe.base.html import Html
 
 KEYS = Html(
     "<kbd>1</kbd>\N{EN DASH}<kbd>9</kbd> choose the class, <kbd>Enter</kbd> accepts that in bold, "

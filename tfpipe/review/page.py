@@ -4,9 +4,9 @@ import base64
 import hashlib
 import json
 
-from tfpipe.page import Html, joined, tag
+from tfpipe.base.html import Html, joined, tag
 from tfpipe.review import grid_script, strip_script
-from tfpipe.review.desk import Queue
+from tfpipe.review.decision_desk import Queue
 
 HEADERS = {
     "Cache-Control": "no-store",

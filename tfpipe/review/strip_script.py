@@ -1,6 +1,6 @@
 """What moves in the page of files: spans along a photo, drawn and dragged with the mouse."""
 
-from tfpipe.page import Html
+from tfpipe.base.html import Html
 from tfpipe.review.strip_drawing import DRAWING
 
 KEYS = Html(

@@ -1,1 +1,1 @@
-"""Saved versions over HTTP and gRPC: TensorFlow Serving's contract, and answers for people."""
+"""HTTP and gRPC server for saved versions, and its client."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tfpipe.serving.refusals import Refused
+from tfpipe.serving.errors import Refused
 
 
 @dataclass(frozen=True)

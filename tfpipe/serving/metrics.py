@@ -17,9 +17,9 @@ from prometheus_client import (
     multiprocess,
 )
 
+from tfpipe.serving.errors import Refused
 from tfpipe.serving.limits import Load
-from tfpipe.serving.refusals import Refused
-from tfpipe.serving.shelf import Shelf
+from tfpipe.serving.model.store import Shelf
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 

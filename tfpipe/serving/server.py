@@ -11,13 +11,15 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from tfpipe import saved
-from tfpipe.errors import UserError
-from tfpipe.serving import binding, connections, rest, rpc
-from tfpipe.serving.binding import Where
+from tfpipe.base.errors import UserError
+from tfpipe.registry import store
+from tfpipe.serving import grpc
+from tfpipe.serving import sockets as serving_sockets
+from tfpipe.serving.config import Wanted
+from tfpipe.serving.http import app, protocol
 from tfpipe.serving.limits import Limits, Load
-from tfpipe.serving.shelf import Place, Shelf
-from tfpipe.serving.wanted import Wanted
+from tfpipe.serving.model.store import Place, Shelf
+from tfpipe.serving.sockets import Where
 
 WORD = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
 
@@ -32,7 +34,7 @@ def places_of(words: list[str], *, models: Path) -> list[Place]:
         words = sorted(
             path.name
             for path in models.glob("*")
-            if any(saved.versions(model) for model in path.glob("*"))
+            if any(store.versions(model) for model in path.glob("*"))
         )
     if not words:
         raise UserError(f"{models} holds no version yet. Run `tfpipe tune TASK` first.")
@@ -66,7 +68,7 @@ def run(
     if not shelf.is_ready:
         raise UserError(shelf.reasons())
     load = Load(limits)
-    api = rest.app(rest.Served(shelf, limits, load, where.token))
+    api = app.app(app.Served(shelf, limits, load, where.token))
 
     def look() -> None:
         for one in shelf.drifts().values():
@@ -79,7 +81,7 @@ def run(
     served = {name: shelf.get(name).servable for name in shelf.names}
     told["models"] = {name: servable.version for name, servable in served.items()}
     told["runtimes"] = {name: servable.computed.runtime for name, servable in served.items()}
-    with rpc.serving(shelf, load, limits=limits, where=where) as grpc_port:
+    with grpc.serving(shelf, load, limits=limits, where=where) as grpc_port:
         if grpc_port:
             told["grpc"] = f"{where.host}:{grpc_port}"
         watcher.start()
@@ -94,7 +96,7 @@ def configured(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
     """Returns how uvicorn is to serve."""
     return uvicorn.Config(
         api,
-        http=connections.protocol(limits),
+        http=protocol.protocol(limits),
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -109,14 +111,14 @@ def _serve(config: uvicorn.Config, listener: socket.socket, *, started: Callable
     class Server(uvicorn.Server):
         async def startup(self, sockets=None) -> None:
             await super().startup(sockets)
-            binding.listen(listener)
+            serving_sockets.listen(listener)
             started()
 
     # uvicorn raises the signal that ended it anew; to have been told to end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    binding.listen(listener)
+    serving_sockets.listen(listener)
     # asyncio takes up to so many connections at a time: with one, other workers have some, too.
     config.backlog = 1
     Server(config).run(sockets=[listener])

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from tfpipe import files, python_file
-from tfpipe.errors import UserError
-from tfpipe.task import Task, choose
+from tfpipe.base import files, user_modules
+from tfpipe.base.choose import choose
+from tfpipe.base.errors import UserError
 from tfpipe.tasks import image_folder
 from tfpipe.tasks.ccd_tracks import TASK as CCD_TRACKS
-from tfpipe.tasks.folds import TASK as FOLDS
+from tfpipe.tasks.fold_geometry import TASK as FOLDS
 from tfpipe.tasks.insolubles import TASK as INSOLUBLES
 from tfpipe.tasks.ionization import ESCAPE_FRACTION, REDSHIFT
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
+from tfpipe.tasks.task import Task
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -45,7 +46,7 @@ def lasting(name: str) -> str:
 
 
 def _of_file(name: str) -> Task:
-    module = python_file.load(Path(name), expected="a Python file with a TASK in it")
+    module = user_modules.load(Path(name), expected="a Python file with a TASK in it")
     task = getattr(module, "TASK", None)
     if not isinstance(task, Task):
         raise UserError(f"{name} defines no TASK. Write TASK = tfpipe.task.Task(...) in it.")

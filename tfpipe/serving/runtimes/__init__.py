@@ -1,1 +1,1 @@
-"""What computes a version's network: TensorFlow by its SavedModel, or another runtime."""
+"""Other engines that may compute a version: OpenVINO, ONNX Runtime, LiteRT."""

@@ -1,10 +1,10 @@
 """Tracks of particles in exposures of a CCD (seed 001): what left each of them?"""
 
-from tfpipe.task import Task
-from tfpipe.tasks.ccd_tracks.drawing import mark
+from tfpipe.tasks.ccd_tracks.figures import mark
 from tfpipe.tasks.ccd_tracks.options import Options
-from tfpipe.tasks.ccd_tracks.reading import COLUMNS, METADATA, read
+from tfpipe.tasks.ccd_tracks.reader import COLUMNS, METADATA, read
 from tfpipe.tasks.ccd_tracks.survey import survey, survey_new
+from tfpipe.tasks.task import Task
 
 TASK = Task(
     name="ccd-tracks",

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from tfpipe.errors import UserError
+from tfpipe.base.errors import UserError
 
 _SECTION = re.compile(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*")
 

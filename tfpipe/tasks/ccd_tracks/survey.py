@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
-from tfpipe import files
-from tfpipe.errors import UserError
-from tfpipe.task import Source, Survey, choose
-from tfpipe.tasks.ccd_tracks import cut_clusters, exposure, labels
+from tfpipe.base import files
+from tfpipe.base.choose import choose
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.ccd_tracks import cluster_files, fits_io, label_table
 from tfpipe.tasks.ccd_tracks.options import Options, section_of, wanted_classes
-from tfpipe.tasks.ccd_tracks.reading import Clusters, Marked
+from tfpipe.tasks.ccd_tracks.reader import Clusters, Marked
+from tfpipe.tasks.task import Source, Survey
 
 BATCH = 200  # new clusters that are read at once
 
@@ -31,15 +32,15 @@ def survey(folder: Path, options: Options) -> Survey:
     section_of(options)
     if not folder.is_dir():
         raise UserError(f"{files.shown(folder)} is no folder. `tfpipe tasks` says what goes in it.")
-    table = folder / cut_clusters.TABLE
+    table = folder / cluster_files.TABLE
     known = (table,) if table.is_file() else ()
-    if (folder / cut_clusters.FOLDER).is_dir():
-        clusters, notes = cut_clusters.listed(folder)
+    if (folder / cluster_files.FOLDER).is_dir():
+        clusters, notes = cluster_files.listed(folder)
         classes, more = _classes([one.label for one in clusters], options)
-        clusters, filled = cut_clusters.with_energies(clusters, options)
+        clusters, filled = cluster_files.with_energies(clusters, options)
         sources = [
             Source(
-                f"{cut_clusters.FOLDER}/{one.name}", one.name, one.path, Clusters((one,), classes)
+                f"{cluster_files.FOLDER}/{one.name}", one.name, one.path, Clusters((one,), classes)
             )
             for one in clusters
         ]
@@ -47,10 +48,10 @@ def survey(folder: Path, options: Options) -> Survey:
     paths = _exposures(folder)
     if not paths:
         raise UserError(
-            f"{files.shown(folder)} holds no exposures ({', '.join(exposure.SUFFIXES)}) and no "
-            f"{cut_clusters.FOLDER}/. `tfpipe tasks` says what goes in it."
+            f"{files.shown(folder)} holds no exposures ({', '.join(fits_io.SUFFIXES)}) and no "
+            f"{cluster_files.FOLDER}/. `tfpipe tasks` says what goes in it."
         )
-    marks, notes = labels.read(table, names=list(paths)) if known else ({}, [])
+    marks, notes = label_table.read(table, names=list(paths)) if known else ({}, [])
     classes, more = _classes([mark.label for own in marks.values() for mark in own], options)
     sources = [
         Source(name, name, path, Marked(tuple(marks.get(name, ())), classes))
@@ -76,21 +77,21 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
         if not path.exists():
             raise UserError(f"{files.shown(path)} does not exist. Give exposures or clusters.")
         if path.is_file() and path.suffix.lower() == ".csv":
-            loose.append(cut_clusters.Cluster(path, path.stem))
+            loose.append(cluster_files.Cluster(path, path.stem))
         elif path.is_file():
             sources.append(Source(path.name, path.name, path, Marked()))
         elif inside := _exposures(path):
             sources += [Source(name, name, one, Marked()) for name, one in inside.items()]
         else:
-            clusters, more = cut_clusters.listed(path)
+            clusters, more = cluster_files.listed(path)
             notes += more
             loose += [one._replace(label="") for one in clusters]
     if loose:
-        clusters, more = cut_clusters.with_energies(loose, options)
+        clusters, more = cluster_files.with_energies(loose, options)
         notes += more
         for start in range(0, len(clusters), BATCH):
             batch = clusters[start : start + BATCH]
-            name = f"{cut_clusters.FOLDER}-{start // BATCH:05d}"
+            name = f"{cluster_files.FOLDER}-{start // BATCH:05d}"
             also = tuple(one.path for one in batch[1:])
             sources.append(Source(name, name, batch[0].path, Clusters(tuple(batch)), also))
     return _survey(sources, (), notes, (), options)
@@ -114,7 +115,7 @@ def _exposures(folder: Path) -> dict[str, Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root, name)
-            if exposure.is_exposure(path):
+            if fits_io.is_exposure(path):
                 found[path.relative_to(folder).as_posix()] = path
     return found
 

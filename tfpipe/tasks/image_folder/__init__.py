@@ -4,10 +4,10 @@ import re
 import unicodedata
 from pathlib import Path
 
-from tfpipe.task import Task
 from tfpipe.tasks.image_folder.options import Options
-from tfpipe.tasks.image_folder.reading import METADATA, read
+from tfpipe.tasks.image_folder.reader import METADATA, read
 from tfpipe.tasks.image_folder.survey import survey, survey_new
+from tfpipe.tasks.task import Task
 
 EXPECTS = (
     "a folder for each class, with pictures (PNG, JPEG, TIFF, ...), in one tree or under train/, "

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from tfpipe.errors import UserError
+from tfpipe.base.errors import UserError
 
 LEAST_PX, MOST_PX = 8, 4096
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe import files, rows, tables
-from tfpipe.errors import UserError
-from tfpipe.tasks.image_folder import listing
-from tfpipe.tasks.image_folder.listing import Listed
+from tfpipe.base import files, table_rows, tables
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.image_folder import class_folders
+from tfpipe.tasks.image_folder.class_folders import Listed
 
 SUFFIXES = (".csv", ".tsv", ".xlsx")
 PATH, LABEL = "path", "label"
@@ -54,7 +54,7 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> Listed:
     splits = [_split(table, row) for row in range(len(cells))] if "split" in cells else ""
     told = {
         "file": names,
-        "label": cells[label].map(listing.class_name) if label else "",
+        "label": cells[label].map(class_folders.class_name) if label else "",
         "group": cells.get("group", ""),
         "split": splits,
     }
@@ -69,7 +69,7 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> Listed:
 def _lists_pictures(path: Path) -> bool:
     """Returns whether the first row of a table with cells names pictures."""
     try:
-        heading = next((cells for _, cells in rows.read(path) if any(cells)), [])
+        heading = next((cells for _, cells in table_rows.read(path) if any(cells)), [])
     except UserError:
         return False  # some other table of the user's
     return PATH in {cell.strip().lower() for cell in heading}
@@ -102,12 +102,12 @@ def _files(table: tables.Table, column: str, folder: Path) -> list[str]:
 
 def _split(table: tables.Table, row: int) -> str:
     cell = table.frame["split"].iloc[row]
-    if cell and cell.lower() not in listing.SPLITS:
+    if cell and cell.lower() not in class_folders.SPLITS:
         raise UserError(
             f"{table.where(row)}: split is {cell[:40]!r}, expected train, validation or test, or "
             "nothing where it is free. Correct the cell."
         )
-    return listing.SPLITS[cell.lower()] if cell else ""
+    return class_folders.SPLITS[cell.lower()] if cell else ""
 
 
 def _numbers(table: tables.Table) -> tuple[pd.DataFrame, list[str]]:
@@ -122,7 +122,7 @@ def _numbers(table: tables.Table) -> tuple[pd.DataFrame, list[str]]:
             unused.append(name)
         else:
             found[name.replace(" ", "_")] = table.numbers(name, missing_ok=False)
-    said = listing.in_words(unused, most=20)
+    said = class_folders.in_words(unused, most=20)
     notes = [f"Columns without a number in each row are left out: {said}."] if unused else []
     index = np.arange(len(table.frame))
     return pd.DataFrame(found, index=index), notes

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe import files
-from tfpipe.errors import UserError
-from tfpipe.splits import split_of
-from tfpipe.task import SPLITS, Source, Survey
-from tfpipe.tasks.image_folder import copies, listing, picture_tables, sizes
-from tfpipe.tasks.image_folder.listing import Listed
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.image_folder import class_folders, exact_duplicates, infer_size, picture_tables
+from tfpipe.tasks.image_folder.class_folders import Listed
 from tfpipe.tasks.image_folder.options import Options, shape_of
-from tfpipe.tasks.image_folder.reading import About
+from tfpipe.tasks.image_folder.reader import About
+from tfpipe.tasks.splits import split_of
+from tfpipe.tasks.task import SPLITS, Source, Survey
 
 SHARE = 0.2  # of the training groups, for a split that the user's own lack
 
@@ -35,9 +35,9 @@ def survey(folder: Path, options: Options) -> Survey:
     if not folder.is_dir():
         raise UserError(f"{files.shown(folder)} is no folder: expected class folders in it.")
     table = picture_tables.find(folder)
-    found = picture_tables.read(table, folder) if table else listing.of_folders(folder)
+    found = picture_tables.read(table, folder) if table else class_folders.of_folders(folder)
     rows, notes = found.rows, list(found.notes)
-    same = copies.found(found, labels=rows["label"])
+    same = exact_duplicates.found(found, labels=rows["label"])
     rows["group"] = _groups(rows, options)
     twins = ()
     is_told = bool(options.group_from) or (rows[["group", "split"]] != "").any(axis=None)
@@ -51,9 +51,9 @@ def survey(folder: Path, options: Options) -> Survey:
         notes.append(f"{len(same)} pictures are there twice or more; each and its copies are one.")
     rows["group"] = rows["group"].where(rows["group"] != "", rows["file"])
     notes += _complete(rows)
-    classes, labels = listing.labels_of(rows)
+    classes, labels = class_folders.labels_of(rows)
     paths = [folder / file for file in rows["file"]]
-    options, sentence = sizes.settled(paths, options)
+    options, sentence = infer_size.settled(paths, options)
     return Survey(
         _sources(found, labels),
         found.tables,
@@ -90,13 +90,14 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
         names = [
             str(path / name) if path.is_dir() else str(path)
             for path in dict.fromkeys(paths)
-            for name in (listing.pictures_in(path)[0] if path.is_dir() else [path.name])
+            for name in (class_folders.pictures_in(path)[0] if path.is_dir() else [path.name])
         ]
-        rows = listing.rows_of([(name, "", "", "") for name in dict.fromkeys(names)])
+        rows = class_folders.rows_of([(name, "", "", "") for name in dict.fromkeys(names)])
         found = Listed(Path(), rows, pd.DataFrame(index=range(len(rows))))
     if not len(found.rows):
         raise UserError(
-            f"There is no picture in {listing.in_words(paths)}. Give pictures or folders of them."
+            f"There is no picture in {class_folders.in_words(paths)}. "
+            "Give pictures or folders of them."
         )
     found.rows["group"] = found.rows["file"]
     found.rows["split"] = ""

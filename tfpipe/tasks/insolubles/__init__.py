@@ -1,10 +1,10 @@
 """Insoluble particles from ice cores, as a FlowCam sees them (seed 000): what is each of them?"""
 
-from tfpipe.task import Task
 from tfpipe.tasks.insolubles import ecotaxa
 from tfpipe.tasks.insolubles.options import Options
-from tfpipe.tasks.insolubles.reading import METADATA, read
+from tfpipe.tasks.insolubles.reader import METADATA, read
 from tfpipe.tasks.insolubles.survey import survey, survey_new
+from tfpipe.tasks.task import Task
 
 TASK = Task(
     name="insolubles",

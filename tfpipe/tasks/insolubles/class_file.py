@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpipe import files
-from tfpipe.errors import UserError
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import delimited
 
 

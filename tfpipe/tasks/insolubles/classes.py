@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from tfpipe.task import choose
+from tfpipe.base.choose import choose
 from tfpipe.tasks.insolubles.options import Options, names
-from tfpipe.tasks.insolubles.particles import Particles, in_words
+from tfpipe.tasks.insolubles.particle_table import Particles, in_words
 
 
 def settle(

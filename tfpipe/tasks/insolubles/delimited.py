@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe import files
-from tfpipe.errors import UserError
-from tfpipe.tasks.insolubles import headings
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.insolubles import column_names
 
 # As the runtimes of Windows print what is no number: 1.#QNAN, -1.#IND, 1.#INF00.
 _NO_NUMBER = re.compile(r"[+-]?(\d\.#)?[qs]?(nan|ind|inf|na|n/a)\d*", re.IGNORECASE)
@@ -54,7 +54,7 @@ class Table:
         for heading, ours in self.known.items():
             if ours == name:
                 return self.cells[heading]
-        written = " or ".join(filter(None, headings.TABLE[name]))
+        written = " or ".join(filter(None, column_names.TABLE[name]))
         raise UserError(
             f"{self.name} has no column {written}, expected one for every particle. Export it too."
         )
@@ -85,7 +85,7 @@ class Table:
         measured = {
             name: numbers(self.cells[heading], lines=self.lines, path=self.path)
             for heading, name in self.known.items()
-            if name in headings.NUMBERS
+            if name in column_names.NUMBERS
         }
         return pd.DataFrame(measured, index=range(len(self.lines)))
 
@@ -106,7 +106,7 @@ def read(path: Path) -> Table:
             raise UserError(
                 f"{name} line 1: the heading {heading!r} stands twice. Rename or remove one."
             )
-    known = headings.of_csv(names, where=f"{name} line 1")
+    known = column_names.of_csv(names, where=f"{name} line 1")
     cells, where = rows(lines, names=names, delimiter=delimiter, first=2, path=path)
     return Table(path, cells, where, known)
 
@@ -120,7 +120,7 @@ def names_in(path: Path) -> set[str]:
         files.contents(path, expected="a table (.csv)")  # says what is wrong
         raise
     written = next(csv.reader([first.strip()], delimiter=max(",;\t", key=first.count)), [])
-    return set(headings.of_csv(written, where=f"{files.shown(path.name)} line 1").values())
+    return set(column_names.of_csv(written, where=f"{files.shown(path.name)} line 1").values())
 
 
 def text_of(path: Path, *, expected: str) -> str:

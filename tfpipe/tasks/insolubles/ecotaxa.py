@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe import files
-from tfpipe.errors import UserError
-from tfpipe.tasks.insolubles import delimited, formulas, headings, particles
-from tfpipe.tasks.insolubles.particles import Particles
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.insolubles import column_names, delimited, derived_columns, particle_table
+from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.insolubles.picture_table import refuse_twice
 
 _STATUSES = ("validated", "predicted", "dubious", "")
@@ -65,23 +65,25 @@ def read(folder: Path, table: Path) -> Particles:
             f"{found.name} line {lines[row]}: the status is {statuses[row]!r}, expected "
             "validated, predicted, dubious or nothing. Correct the cell."
         )
-    paths = particles.pictures_meant(text("img_file_name", ""), folder, lines=lines, table=table)
+    paths = particle_table.pictures_meant(
+        text("img_file_name", ""), folder, lines=lines, table=table
+    )
     refuse_twice(paths, lines, table=table)
     measured = [h for low, h in named.items() if types[h] == "[f]" and low.startswith("object_")]
     measured = [h for h in measured if not _NOT_MEASURED.fullmatch(h.lower())]
     without = {h: h.lower().removeprefix("object_") for h in measured}
-    ours = headings.of_csv(without.values(), where=f"{found.name} line 1")
+    ours = column_names.of_csv(without.values(), where=f"{found.name} line 1")
     numbers = pd.DataFrame(
         {
             ours.get(name, name): delimited.numbers(cells[heading], lines=lines, path=table)
             for heading, name in without.items()
-            if ours.get(name, name) not in headings.TEXT
+            if ours.get(name, name) not in column_names.TEXT
         },
         index=range(len(cells)),
     )
-    numbers = numbers.assign(**formulas.derived(numbers))
+    numbers = numbers.assign(**derived_columns.derived(numbers))
     labels = text("object_annotation_category", "")
-    rows = particles.rows(
+    rows = particle_table.rows(
         len(cells),
         run=text("sample_id", folder.name),
         particle=text("object_id", ""),

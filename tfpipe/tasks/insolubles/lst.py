@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tfpipe import files
-from tfpipe.errors import UserError
-from tfpipe.tasks.insolubles import delimited, headings
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.insolubles import column_names, delimited
 
 _TYPES = ("int32", "int64", "float", "double", "string", "timestamp", "guid")
 
@@ -54,4 +54,4 @@ def read(path: Path) -> delimited.Table:
     cells, where = delimited.rows(
         lines[first - 1 :], names=fields, delimiter="|", first=first, path=path
     )
-    return delimited.Table(path, cells, where, headings.of_lst(fields, where=name))
+    return delimited.Table(path, cells, where, column_names.of_lst(fields, where=name))

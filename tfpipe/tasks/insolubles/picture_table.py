@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe import files
-from tfpipe.errors import UserError
-from tfpipe.tasks.insolubles import delimited, formulas, particles
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.insolubles import delimited, derived_columns, particle_table
 from tfpipe.tasks.insolubles.options import Options, names
-from tfpipe.tasks.insolubles.particles import Particles
+from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.insolubles.visual_spreadsheet import unknown_note
 
 
@@ -32,10 +32,12 @@ def read(folder: Path, table: Path, options: Options) -> Particles:
         the classes contradict each other.
     """
     found = delimited.read(table)
-    paths = particles.pictures_meant(found.text("picture"), folder, lines=found.lines, table=table)
+    paths = particle_table.pictures_meant(
+        found.text("picture"), folder, lines=found.lines, table=table
+    )
     refuse_twice(paths, found.lines, table=table)
     numbers = found.numbers()
-    numbers = numbers.assign(**formulas.derived(numbers))
+    numbers = numbers.assign(**derived_columns.derived(numbers))
     columns = names(options.class_columns)
     if columns:
         labels = _one_of(columns, found)
@@ -43,7 +45,7 @@ def read(folder: Path, table: Path, options: Options) -> Particles:
         labels = found.text("label").to_numpy(object)
     else:
         labels = np.full(len(paths), "")
-    rows = particles.rows(
+    rows = particle_table.rows(
         len(paths),
         run=runs(paths, pattern=options.run_pattern, folder=folder),
         particle=[Path(path).stem for path in paths],

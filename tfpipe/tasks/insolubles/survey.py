@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe import files
-from tfpipe.errors import UserError
-from tfpipe.task import Source, Survey
-from tfpipe.tasks.insolubles import classes, columns, folders, particles
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.insolubles import classes, column_selection, detect_format, particle_table
 from tfpipe.tasks.insolubles.options import Options
-from tfpipe.tasks.insolubles.particles import Batch, Particles
+from tfpipe.tasks.insolubles.particle_table import Batch, Particles
+from tfpipe.tasks.task import Source, Survey
 
 BATCH = 200  # pictures that are read at once where each particle has a file of its own
 
@@ -30,9 +30,9 @@ def survey(folder: Path, options: Options) -> Survey:
     Raises:
       UserError: naming file and line, where tables are damaged or contradict each other.
     """
-    found, notes = folders.read(folder, options)
+    found, notes = detect_format.read(folder, options)
     labelled = classes.settle(found, options)
-    measured = columns.settle(found, options)
+    measured = column_selection.settle(found, options)
     sources, more = _sources(found, labelled[1], measured[1])
     notes += [*labelled[2], *measured[2], *more]
     if not labelled[0]:
@@ -58,8 +58,8 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
     Raises:
       UserError: as `survey`, and where a path does not exist or holds no particles.
     """
-    found, notes = folders.read_new(paths, table, options)
-    names, values, more = columns.settle(found, options, is_new=True)
+    found, notes = detect_format.read_new(paths, table, options)
+    names, values, more = column_selection.settle(found, options, is_new=True)
     nobody = [np.full(len(one.rows), -1) for one in found]
     sources, _ = _sources(found, nobody, values)
     return _survey(found, sources, [*notes, *more], (), names, options)
@@ -123,6 +123,6 @@ def _refuse_twice(keys: pd.Series) -> None:
     if len(twice):
         raise UserError(
             f"Two particles are called {twice.iloc[0]}, and {len(twice)} are there twice in all: "
-            f"the runs {particles.in_words(twice.str.split('/').str[0].unique())} lie in two "
+            f"the runs {particle_table.in_words(twice.str.split('/').str[0].unique())} lie in two "
             "folders. Remove one, or rename it."
         )

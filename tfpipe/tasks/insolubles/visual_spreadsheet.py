@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe import files
-from tfpipe.errors import UserError
-from tfpipe.tasks.insolubles import class_file, delimited, formulas, lst, particles
-from tfpipe.tasks.insolubles.particles import Particles
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.insolubles import class_file, delimited, derived_columns, lst, particle_table
+from tfpipe.tasks.insolubles.particle_table import Particles
 
 
 def read(
@@ -41,12 +41,12 @@ def read(
     if exported:
         numbers, more = _with_exported(numbers, ids, exported, table=table)
         notes += more
-    numbers = numbers.assign(**formulas.derived(numbers))
+    numbers = numbers.assign(**derived_columns.derived(numbers))
     labels = found.text("label").to_numpy(object) if found.has("label") else np.full(len(ids), "")
     if classes:
         labels, more = _labels(ids, first, classes=classes, table=found)
         notes += more
-    rows = particles.rows(
+    rows = particle_table.rows(
         len(ids),
         run=folder.name,
         particle=ids.astype(str),
@@ -62,7 +62,7 @@ def read(
 
 def unknown_note(table: delimited.Table) -> list[str]:
     """Returns a note on a table's headings that map to nothing, if it has some."""
-    unknown = particles.in_words(table.unknown)
+    unknown = particle_table.in_words(table.unknown)
     return [f"{table.name}: columns of unknown meaning are unused: {unknown}."] if unknown else []
 
 
@@ -128,7 +128,7 @@ def _labels(
         return found, []
     return found, [
         f"{files.shown(classes.name)}: {len(several)} particles are in several classes, so they "
-        f"count as unlabelled: {particles.in_words(several.values(), most=5)}."
+        f"count as unlabelled: {particle_table.in_words(several.values(), most=5)}."
     ]
 
 

@@ -5,10 +5,10 @@ Two questions are asked of the same slices of simulated 21 cm brightness tempera
 
 from functools import partial
 
-from tfpipe.task import Task
 from tfpipe.tasks.ionization.options import Options
 from tfpipe.tasks.ionization.slices import METADATA, read
 from tfpipe.tasks.ionization.survey import REDSHIFTS, class_name, survey, survey_new
+from tfpipe.tasks.task import Task
 
 _SHARED = {
     "expects": (

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tfpipe import files, tables
-from tfpipe.errors import UserError
-from tfpipe.tasks.ionization import formats
+from tfpipe.base import files, tables
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.ionization import cube_io
 
 TABLE = "cubes.csv"
 EXPECTED = (
@@ -120,12 +120,12 @@ def _held(
     found, strange = [], []
     for path in paths:
         name = path.relative_to(root).as_posix()
-        holds = formats.held(path)
+        holds = cube_io.held(path)
         if holds is None:
             strange.append(name)
             continue
         count, slices, side, _ = holds.shape
-        stem = path.stem if path.suffix in formats.SUFFIXES else path.name
+        stem = path.stem if path.suffix in cube_io.SUFFIXES else path.name
         known = {
             key: match[1] if key == "seed" else float(match[1])
             for key, pattern in _IN_NAMES.items()

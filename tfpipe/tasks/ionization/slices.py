@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from tfpipe.errors import UserError
-from tfpipe.task import Example, Reading, Source
-from tfpipe.tasks.ionization import formats, spectrum
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.ionization import cube_io, power_spectrum
 from tfpipe.tasks.ionization.cubes import Cube
 from tfpipe.tasks.ionization.options import Options
 from tfpipe.tasks.ionization.survey import bounds, taken
+from tfpipe.tasks.task import Example, Reading, Source
 
 METADATA = {
     **{"file": "str", "cube": "int64", "axis": "int64", "index": "int64"},
@@ -41,7 +41,7 @@ def read(source: Source, options: Options) -> Reading:
     wanted = {
         cube.number: (cube, label) for cube, label in zip(batch.cubes, batch.labels, strict=True)
     }
-    for number, cells in enumerate(formats.cubes(source.path, first, count), start=first):
+    for number, cells in enumerate(cube_io.cubes(source.path, first, count), start=first):
         if number in wanted:
             cube, label = wanted[number]
             for axis in map(int, options.axes):
@@ -62,7 +62,7 @@ def _along(cells, axis: int, cube: Cube, label: int, source: Source, options, ed
     for row in range(0, cube.side - options.side + 1, options.side):
         for column in range(0, cube.side - options.side + 1, options.side):
             own = slices[:, row : row + options.side, column : column + options.side]
-            numbers = spectrum.measured(own, edges, cell_mpc=cube.cell_mpc(options.cell_mpc))
+            numbers = power_spectrum.measured(own, edges, cell_mpc=cube.cell_mpc(options.cell_mpc))
             for index, image, measured in zip(indices.tolist(), own, numbers, strict=True):
                 about = {
                     **{"file": cube.name, "cube": cube.number, "axis": axis, "index": index},

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpipe.errors import UserError
-from tfpipe.task import Source, Survey
+from tfpipe.base.errors import UserError
 from tfpipe.tasks.ionization import cubes as finding
-from tfpipe.tasks.ionization import spectrum, splitting
+from tfpipe.tasks.ionization import power_spectrum
+from tfpipe.tasks.ionization import splits as ionization_splits
 from tfpipe.tasks.ionization.cubes import Cube
 from tfpipe.tasks.ionization.options import Options, names
-from tfpipe.tasks.ionization.splitting import Part
+from tfpipe.tasks.ionization.splits import Part
+from tfpipe.tasks.task import Source, Survey
 
 REDSHIFTS = tuple(np.arange(5.0, 13.25, 0.5).tolist())  # seed 003: 17 classes
 CELL_MPC = 1.5  # seed 003: 300 Mpc in 200 cells
@@ -56,7 +57,7 @@ def survey(folder: Path, options: Options, *, asks: str) -> Survey:
     _refuse_unknown(found, asks)
     _refuse_twice(found)
     found, more = _wanted(found, options)
-    placed, splits, options = splitting.parts(found, options)
+    placed, splits, options = ionization_splits.parts(found, options)
     options, sizes = _settled([cube for cube, _ in placed], options)
     values = sorted({_rounded(getattr(cube, asks)) for cube, _ in placed})
     labels = {value: label for label, value in enumerate(values)}
@@ -95,14 +96,14 @@ def class_name(value: float, asks: str) -> str:
 
 def bounds(options: Options) -> np.ndarray:
     """Returns the edges of the bins of k, Mpc^-1, of settled options."""
-    return spectrum.edges(options.side, cell_mpc=options.cell_mpc, bins=options.bins)
+    return power_spectrum.edges(options.side, cell_mpc=options.cell_mpc, bins=options.bins)
 
 
 def _survey(sources: list[Source], options: Options, **rest) -> Survey:
     cut = any(cube.side > options.side for source in sources for cube in source.about.cubes)
     return Survey(
         tuple(sources),
-        columns=spectrum.columns(bounds(options)),
+        columns=power_spectrum.columns(bounds(options)),
         image_shape=(options.side, options.side, 1),
         options=options,
         # Opposite edges meet in whole slices of a periodic box only.

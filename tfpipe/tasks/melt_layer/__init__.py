@@ -1,11 +1,11 @@
 """Melt layers in line-scan photos of ice cores (seed 002): where are they, in metres of depth?"""
 
-from tfpipe.task import Task
-from tfpipe.tasks.melt_layer.answer import answer, draw, judge, look
 from tfpipe.tasks.melt_layer.options import Options
-from tfpipe.tasks.melt_layer.reading import read
-from tfpipe.tasks.melt_layer.strips import REVIEWING
+from tfpipe.tasks.melt_layer.predict import answer, draw, judge, look
+from tfpipe.tasks.melt_layer.reader import read
+from tfpipe.tasks.melt_layer.review_view import REVIEWING
 from tfpipe.tasks.melt_layer.survey import survey, survey_new
+from tfpipe.tasks.task import Task
 
 TASK = Task(
     name="melt-layer",

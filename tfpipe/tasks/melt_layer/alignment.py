@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfpipe.tasks.melt_layer.depths import Feature
+from tfpipe.tasks.melt_layer.tables import Feature
 
 THIN_MM = 2.0  # taken for the thickness of a feature that has none in the table
 TREND_MM = 150.0  # slower changes of brightness are illumination

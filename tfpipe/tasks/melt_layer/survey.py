@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfpipe.errors import UserError
-from tfpipe.task import Source, Survey
-from tfpipe.tasks.melt_layer import depths
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.melt_layer import tables as melt_layer_tables
 from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.task import Source, Survey
 
 SAME_SHARE = 0.1  # two photos that share more of their depth than this show the same ice
 
@@ -20,8 +20,8 @@ class Section:
       features: the table's features in its depths.
     """
 
-    photo: depths.Photo | None
-    features: tuple[depths.Feature, ...] = ()
+    photo: melt_layer_tables.Photo | None
+    features: tuple[melt_layer_tables.Feature, ...] = ()
 
 
 def survey(folder: Path, options: Options) -> Survey:
@@ -43,12 +43,12 @@ def survey(folder: Path, options: Options) -> Survey:
             raise UserError(
                 f"{path} is missing: expected a {kind}. `tfpipe tasks` says what goes where."
             )
-    photos, notes = depths.photos(photo_table, folder=photo_folder)
-    layer_table = depths.layer_table(folder)
-    features, lines = depths.features(layer_table)
+    photos, notes = melt_layer_tables.photos(photo_table, folder=photo_folder)
+    layer_table = melt_layer_tables.layer_table(folder)
+    features, lines = melt_layer_tables.features(layer_table)
     tabled = {photo.path.name for photo in photos}
     for path in sorted(photo_folder.iterdir()):
-        if path.suffix.lower() in depths.PHOTO_SUFFIXES and path.name not in tabled:
+        if path.suffix.lower() in melt_layer_tables.PHOTO_SUFFIXES and path.name not in tabled:
             notes.append(f"photos/{path.name} is not in {photo_table.name}, so it is unused.")
     sources, used = [], set()
     for photo in sorted(photos, key=lambda photo: photo.name):
@@ -69,7 +69,7 @@ def survey(folder: Path, options: Options) -> Survey:
     return Survey(tuple(sources), (photo_table, layer_table), tuple(notes), _twins(photos))
 
 
-def _twins(photos: list[depths.Photo]) -> tuple[tuple[str, str, str], ...]:
+def _twins(photos: list[melt_layer_tables.Photo]) -> tuple[tuple[str, str, str], ...]:
     """Returns the pairs of photos that show the same depths by more than a tenth of the shorter."""
     ordered = sorted(photos, key=lambda photo: photo.top_m)
     pairs = []
@@ -109,10 +109,14 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
         inside = [path]
         if path.is_dir():
             inside = [
-                p for p in sorted(path.iterdir()) if p.suffix.lower() in depths.PHOTO_SUFFIXES
+                p
+                for p in sorted(path.iterdir())
+                if p.suffix.lower() in melt_layer_tables.PHOTO_SUFFIXES
             ]
             if not inside:
-                raise UserError(f"{path} holds no photo ({', '.join(depths.PHOTO_SUFFIXES)}).")
+                raise UserError(
+                    f"{path} holds no photo ({', '.join(melt_layer_tables.PHOTO_SUFFIXES)})."
+                )
         found += inside
     known, sources, notes = {}, [], []
     for path in dict.fromkeys(found):
@@ -125,7 +129,7 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
             None,
         )
         if tabled and (tabled, path.parent) not in known:
-            photos, _ = depths.photos(tabled, folder=path.parent)
+            photos, _ = melt_layer_tables.photos(tabled, folder=path.parent)
             known[tabled, path.parent] = {photo.path.name: photo for photo in photos}
         photo = known[tabled, path.parent].get(path.name) if tabled else None
         if photo is None:

@@ -1,0 +1,82 @@
+"""Processes that are forked from one that has imported TensorFlow and done nothing with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tfpipe.base import processes
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not processes.FORKS, reason="processes start from nothing on this system"),
+]
+SCRIPT = """
+import os
+from tfpipe import fresh
+print("begun")
+print(fresh.called(str.upper, "said"))
+"""
+
+
+def told() -> tuple[int, bool]:
+    """Returns a process's parent, and whether TensorFlow is imported and has computed nothing."""
+    from tensorflow.python.eager import context
+
+    return os.getppid(), "keras_tuner" in sys.modules and context.context_safe() is None
+
+
+def test_it_has_imported_and_computed_nothing_and_so_has_the_next():
+    server, is_fresh = processes.called(told)
+    assert is_fresh and server != os.getpid()
+    assert processes.called(told) == (server, True)
+
+
+def test_what_goes_wrong_there_is_raised_here():
+    with pytest.raises(ValueError, match="invalid literal"):
+        processes.called(int, "nothing")
+    with pytest.raises(BrokenProcessPool):
+        processes.called(os.abort)
+
+
+def test_killed_the_server_takes_its_processes_along_and_is_started_anew(tmp_path):
+    (tmp_path / "sleeping.py").write_text(
+        "import time\ndef main():\n    print('up', flush=True)\n    time.sleep(600)\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        log = tmp_path / "log"
+        process = processes.started("sleeping", log=log, environment=dict(os.environ))
+    one = psutil.Process(process.pid)
+    while not log.exists() or log.read_text() != "up\n":
+        assert process.is_alive()
+    server, _ = processes.called(told)
+    assert one.ppid() == server
+    os.kill(server, signal.SIGKILL)
+    assert not psutil.wait_procs([one], timeout=60)[1]
+    process.join()
+    assert process.exitcode == processes.WITHOUT_SERVER
+    another, is_fresh = processes.called(told)
+    assert is_fresh and another != server
+
+
+@pytest.mark.parametrize("letters", [0, 90])  # with 90 its socket's name does not fit
+def test_a_users_script_is_not_run_again(tmp_path, letters):
+    """Of multiprocessing's own processes each would run it, unless it asks for its name."""
+    place = tmp_path / ("t" * letters) if letters else Path(tempfile.gettempdir())
+    place.mkdir(exist_ok=True)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(place)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "begun\nSAID\n"

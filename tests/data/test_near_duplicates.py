@@ -1,0 +1,250 @@
+"""Near-copies across splits are found and named; pictures that merely look alike are not."""
+
+import dataclasses
+import shutil
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from packed import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
+
+from tfpipe.base.errors import UserError
+from tfpipe.data import manifest, near_duplicates
+from tfpipe.tasks.melt_layer import TASK
+from tfpipe.tasks.samples import melt_layer
+from tfpipe.tasks.splits import split_of
+
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
+
+
+def jpeg(picture):
+    """Returns a picture as JPEG of quality 85 keeps it."""
+    return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], -1)
+
+
+COPIES = {
+    "same": lambda picture: picture,
+    "jpeg": jpeg,
+    "brighter": lambda picture: cv2.convertScaleAbs(picture, alpha=1.2),
+    "mirrored": lambda picture: picture[:, ::-1].copy(),
+    "upside down": lambda picture: picture[::-1].copy(),
+    "turned": lambda picture: picture[::-1, ::-1].copy(),
+    "smaller": lambda picture: cv2.resize(picture, None, fx=0.5, fy=0.5),
+}
+
+
+def ice(count=1, *, seed=0):
+    """Returns pictures of soft noise, [count, 50, 200, 3] uint8."""
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((count, 50, 200, 3))
+    soft = [cv2.GaussianBlur(one, (0, 0), 4) for one in noise]
+    return np.stack([np.clip(110 + 400 * one, 0, 200) for one in soft]).astype(np.uint8)
+
+
+def printed(images):
+    """Returns the prints of pictures [n, ...] that show something."""
+    prints, shows = near_duplicates.fingerprints(np.asarray(images))
+    return prints.of(shows)
+
+
+def joined(parts):
+    return near_duplicates.Prints(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def crossings(train, test):
+    """Returns what is said of two splits of pictures, each a group of its own."""
+    prints, groups = {}, {}
+    for split, images in (("train", train), ("test", test)):
+        own = [printed(image[None]) for image in images]
+        prints[split] = joined(own)
+        groups[split] = np.array(
+            [f"{split}{i}" for i, one in enumerate(own) if len(one.bits)], object
+        )
+    return near_duplicates.crossings(prints, groups)
+
+
+@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_changed_copy_is_found(kind, channels):
+    train, test = ice(12)[..., :channels], ice(12, seed=1)[..., :channels]
+    assert crossings(train, test) == []
+    copied = COPIES[kind](train[4])
+    said = crossings(train, [*test, copied[..., None] if copied.ndim == 2 else copied])
+    assert said == ["train4 (train) and test12 (test): 1 near-copies"]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_copies_are_found_in_other_kinds_of_pixels(dtype):
+    train = ice(4).astype(dtype) * (257 if dtype == "uint16" else 1)
+    assert len(crossings(train, train[2:3])) == 1
+
+
+def test_flat_pictures_are_not_compared():
+    flat = np.full((3, 50, 200, 3), 90, np.uint8)
+    flat[1] += np.random.default_rng(0).integers(0, 2, flat[1].shape, np.uint8)
+    assert not near_duplicates.fingerprints(flat)[1].any()
+    assert near_duplicates.fingerprints(ice(3))[1].all()
+    assert crossings(flat, flat) == []
+
+
+def padded(picture, *, side=128):
+    """Returns a picture in the middle of an even square."""
+    square = np.full((side, side, 3), 150, np.uint8)
+    top, left = (side - picture.shape[0]) // 2, (side - picture.shape[1]) // 2
+    square[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return square
+
+
+def test_small_pictures_in_even_squares_are_compared_by_themselves():
+    blobs = [
+        np.stack([padded(one[10:40, 80:110] // 2) for one in ice(20, seed=seed)]) for seed in (0, 1)
+    ]
+    assert crossings(*blobs) == []
+    assert len(crossings(blobs[0], blobs[0][3:4, :, ::-1])) == 1
+
+
+def test_copies_inside_one_split_are_nobodys_concern():
+    one = ice(1)
+    assert crossings(np.concatenate([one, one]), ice(2, seed=1)) == []
+
+
+def test_pairs_of_groups_come_with_their_number_of_copies_most_first():
+    own = printed(ice(5))
+    prints = {"train": own, "validation": own.of([0]), "test": own.of([1, 2, 3, 4])}
+    groups = {
+        "train": np.array(["a", "b", "b", "b", "c"], object),
+        "validation": np.array(["x"], object),
+        "test": np.array(["y"] * 4, object),
+    }
+    assert near_duplicates.crossings(prints, groups) == [
+        "b (train) and y (test): 3 near-copies",
+        "a (train) and x (validation): 1 near-copies",
+        "c (train) and y (test): 1 near-copies",
+    ]
+
+
+def test_more_pictures_than_a_block_are_compared_and_empty_splits_are_none(monkeypatch):
+    monkeypatch.setattr(near_duplicates, "BLOCK", 5)
+    train = ice(12)
+    assert len(crossings(train, train[[0, 5, 11]])) == 3
+    own = printed(train)
+    nothing = {"train": own.of([]), "test": own}
+    assert near_duplicates.crossings(nothing, {"train": [], "test": ["a"] * 12}) == []
+
+
+def test_prints_are_the_same_out_of_their_bytes():
+    own = printed(ice(4))
+    rows = np.frombuffer(own.packed().tobytes(), np.uint8).reshape(-1, near_duplicates.PACKED)
+    for one, other in zip(own, near_duplicates.unpacked(rows), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_particles_of_one_kind_are_no_copies_of_each_other():
+    # Of one shape, as two pollen grains are: what differs is the size, or the grain on them.
+    rng = np.random.default_rng(0)
+    shape = rng.uniform(60, 200, (12, 12)).astype(np.float32)
+
+    def particle(side):
+        drawn = cv2.resize(shape, (side, side), interpolation=cv2.INTER_CUBIC)
+        return padded(np.repeat((drawn + rng.normal(0, 6, drawn.shape))[..., None], 3, axis=2))
+
+    train, test = np.stack([particle(60)]), np.stack([particle(side) for side in (60, 60, 80)])
+    differ = printed(train).bits != printed(test).bits
+    assert (differ.sum(axis=1) <= near_duplicates.NEAR_BITS).all()  # so the hash alone is misled
+    assert crossings(train, test) == []
+    assert len(crossings(train, train[:, ::-1])) == 1
+
+
+def turned(images):
+    """Returns the hashes of pictures turned over in four ways, [4, n, 255] of -1 and 1."""
+    ways = (images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1])
+    return np.stack(
+        [np.where(near_duplicates.fingerprints(way)[0].bits, 1.0, -1.0) for way in ways]
+    )
+
+
+def distances(one, other):
+    """Returns how many bits differ, at least, [n, m], between pictures as `turned` gives them."""
+    return (one.shape[-1] - (one @ other[0].T).max(axis=0)) / 2
+
+
+def test_distances_are_those_of_the_pictures_turned_over():
+    # `near` turns hashes over, this test the pictures: both must tell the same pairs.
+    one, other = ice(30), ice(30, seed=1)
+    other[:4] = [COPIES[kind](one[0]) for kind in ("same", "mirrored", "upside down", "turned")]
+    found = near_duplicates.near(printed(one), printed(other))
+    wanted = np.argwhere(distances(turned(one), turned(other)) <= near_duplicates.NEAR_BITS)
+    assert found == [tuple(pair) for pair in wanted.tolist()] == [(0, 0), (0, 1), (0, 2), (0, 3)]
+
+
+@pytest.mark.slow
+def test_drawn_photos_are_far_from_being_copies_of_each_other(tmp_path):
+    melt_layer.draw(tmp_path / "raw", photos=24, seed=0, px_per_m=600)
+    options = dataclasses.replace(MELT_OPTIONS, stride_px=40, unaligned="use")
+    sources = TASK.survey(tmp_path / "raw", options).sources
+    bits = [
+        turned(np.stack([example.image for example in TASK.read(source, options).examples]))
+        for source in sources
+    ]
+    least = min(distances(one, other).min() for one, other in combinations(bits, 2))
+    print(f"at least {least:g} of 255 bits differ")
+    assert least > 1.5 * near_duplicates.NEAR_BITS
+
+
+# From photos to the refusal.
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    return draw_melt(tmp_path_factory.mktemp("melt") / "raw")
+
+
+def add_photo(raw, like, picture, *, word, top_m, group=""):
+    """Adds a photo at a depth, under a name in another split than that of `like`."""
+    fractions, salt = MELT_SPLIT
+    home = split_of(group or like, fractions=fractions, salt=salt)
+    names = (f"{word}_{i}.png" for i in range(99))
+    name = next(n for n in names if split_of(n, fractions=fractions, salt=salt) != home)
+    cv2.imwrite(str(raw / "photos" / name), picture)
+    table = pd.read_csv(raw / "photos.csv")
+    row = {"photo": name, "top_m": top_m, "bottom_m": top_m + 1.645, "group": group}
+    pd.concat([table, pd.DataFrame([row])]).to_csv(raw / "photos.csv", index=False)
+    return name
+
+
+@pytest.mark.slow
+def test_planted_copies_fail_the_run_and_both_photos_are_named(raw, tmp_path):
+    raw = shutil.copytree(raw, tmp_path / "raw")
+    pairs = []
+    kinds = ("same", "jpeg", "brighter", "mirrored")
+    for i, (kind, like) in enumerate(zip(kinds, (2, 4, 6, 11), strict=True)):
+        like = f"core_{like:03d}.png"
+        picture = COPIES[kind](cv2.imread(str(raw / "photos" / like)))
+        pairs.append((like, add_photo(raw, like, picture, word=kind, top_m=200 + 2 * i)))
+    with pytest.raises(UserError, match="could be believed") as error:
+        pack_melt(raw, tmp_path / "records")
+    said = str(error.value).split("believed: ")[1].split(". Remove")[0].split("; ")
+    assert len(said) == len(pairs)
+    for like, name in pairs:
+        assert any(f"{like} (" in one and f"{name} (" in one for one in said), (like, name, said)
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.slow
+def test_two_photos_of_the_same_depths_need_one_group(raw, tmp_path):
+    raw = shutil.copytree(raw, tmp_path / "raw")
+    melt_layer.draw(tmp_path / "other", photos=1, seed=9, px_per_m=600)
+    picture = cv2.imread(str(tmp_path / "other/photos/core_001.png"))
+    like, top_m = "core_005.png", pd.read_csv(raw / "photos.csv")["top_m"][4]
+    name = add_photo(raw, like, picture, word="twin", top_m=top_m + 0.01)
+    with pytest.raises(UserError, match="'group'") as error:
+        pack_melt(raw, tmp_path / "records")
+    assert f"{like} (test) and {name} (" in str(error.value)
+
+    table = pd.read_csv(raw / "photos.csv").astype({"group": object})
+    table.loc[table["photo"].isin([like, name]), "group"] = like
+    table.to_csv(raw / "photos.csv", index=False)
+    assert {like, name} <= set(pack_melt(raw, tmp_path / "records")["sources"]["test"])
+    assert manifest.verify(tmp_path / "records") == []

@@ -1,0 +1,42 @@
+"""Classes that are numbers, and pictures set apart."""
+
+import dataclasses
+
+import kinds
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfpipe.evaluation import ordinal
+
+TASK = dataclasses.replace(kinds.TASK, classes=("5.0", "5.5", "7.0"), quantity="z")
+LIKELY = np.array([[0.6, 0.4, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
+LABELS = np.array([0, 1, 1, 2])
+
+
+def test_errors_are_in_the_unit_of_the_classes():
+    told = ordinal.told(TASK, LABELS, LIKELY)
+    # By hand: the classes named are 5, 5, 7, 7; what is expected is 5.2, 5.25, 6.15, 7.
+    assert told["mean_absolute_error"] == pytest.approx((0 + 0.5 + 1.5 + 0) / 4)
+    assert told["mean_absolute_error_of_expected"] == pytest.approx((0.2 + 0.25 + 0.65 + 0) / 4)
+    assert told["mean_absolute_error_of_median"] == pytest.approx((0.5 + 0 + 0 + 1.5) / 4)
+
+
+def test_pictures_set_apart_are_counted_and_scored_by_themselves():
+    task = dataclasses.replace(TASK, apart="no_signal")
+    told = ordinal.told(task, LABELS, LIKELY, apart=np.array([False, True, True, False]))
+    assert (told["examples_no_signal"], told["accuracy_no_signal"]) == (2, 0)
+    assert (told["accuracy_of_others"], told["mean_absolute_error_of_others"]) == (1, 0)
+    none = ordinal.told(task, LABELS, LIKELY, apart=np.zeros(4, bool))
+    assert (none["examples_no_signal"], none["accuracy_no_signal"]) == (0, None)
+
+
+def test_other_tasks_are_told_nothing():
+    assert ordinal.told(kinds.TASK, LABELS, LIKELY) == {}
+    frame = pd.DataFrame({"label": LABELS})
+    assert list(ordinal.with_expected(frame, kinds.TASK, LIKELY)) == ["label"]
+
+
+def test_tables_have_what_is_expected():
+    frame = ordinal.with_expected(pd.DataFrame({"label": LABELS}), TASK, LIKELY)
+    assert frame["expected_z"].tolist() == pytest.approx([5.2, 5.25, 6.15, 7])

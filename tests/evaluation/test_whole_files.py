@@ -1,0 +1,116 @@
+"""The way that serves best on the validation files is taken, and the thresholds with it."""
+
+import dataclasses
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tiny
+
+from tfpipe.evaluation import whole_files
+from tfpipe.evaluation.whole_files import Judged
+from tfpipe.report import inference_modes
+from tfpipe.tasks.task import Answer
+
+TASK = dataclasses.replace(tiny.TASK, judged_by="f1", judged_then="error_mm")
+
+
+class Found(NamedTuple):
+    scores: dict[str, float]
+
+
+def of(f1: float, error_mm: float) -> Judged:
+    validation = Found({"f1": f1, "error_mm": error_mm})
+    # On the test files the other way round: these must choose nothing.
+    return Judged({"decision": f1}, {"validation": validation, "test": Found({"f1": 1 - f1})})
+
+
+@pytest.mark.parametrize(
+    ("scan", "windows", "best"),
+    [
+        ((0.9, 1.0), (0.8, 0.5), "scan"),
+        ((0.8, 0.5), (0.9, 1.0), "windows"),
+        ((0.9, 1.0), (0.9, 1.0), "scan"),  # as good, and faster
+        ((0.9, 1.04), (0.9, 1.0), "scan"),  # by less than a tenth of a millimetre
+        ((0.9, 1.4), (0.9, 1.0), "windows"),
+        ((float("nan"), float("nan")), (0.0, float("nan")), "windows"),
+    ],
+)
+def test_the_better_way_on_validation_is_taken(scan, windows, best):
+    judged = {"scan": of(*scan), "windows": of(*windows)}
+    name, chosen = whole_files.best(TASK, judged)
+    assert (name, chosen.thresholds) == (best, judged[best].thresholds)
+    assert whole_files.best(TASK, {}) == ("", None)
+
+
+def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
+    data = tiny.packed(tmp_path)
+    asked = []
+
+    def way(level):
+        def classify(images):
+            asked.append(level)
+            light = images[:, 4:12, 4:12].mean(axis=(1, 2, 3)) > 85
+            return np.stack([1 - level * light, level * light], axis=1)
+
+        return classify
+
+    task = dataclasses.replace(
+        tiny.TASK, answer=lambda seen, at: Answer([{"bright": (seen >= at["decision"]).sum()}], [])
+    )
+    ways = {"sure": way(0.9), "faint": way(0.3)}
+    raw, done = data.folder.parent / "raw", []
+    judged = whole_files.judged(
+        task,
+        raw,
+        data,
+        ways,
+        options=task.options,
+        progress=lambda now, total: done.append((now, total)),
+    )
+    files = len(data.manifest["sources"]["validation"]) + len(data.manifest["sources"]["test"])
+    assert asked == [0.9] * files + [0.3] * files
+    assert done[-1] == (2 * files, 2 * files)
+    assert judged["faint"].thresholds["decision"] < 0.3 < judged["sure"].thresholds["decision"]
+    assert {one.told()["scores"]["test"]["file_share"] for one in judged.values()} == {1.0}
+    tested = judged["faint"].files
+    assert list(tested) == data.manifest["sources"]["test"]
+    assert {name: one.group for name, one in tested.items()} == {n: n[:-4] for n in tested}
+    again = whole_files.in_test_files(
+        task,
+        raw,
+        data,
+        ways["faint"],
+        thresholds=judged["faint"].thresholds,
+        options=task.options,
+        progress=lambda now, total: None,
+    )
+    assert again == tested
+
+
+@pytest.mark.parametrize(("sure_from", "confident"), [(0.15, 0.5), (0.8, 0.8), (1.1, 1.0)])
+def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, confident):
+    def found(at: float):
+        precision = 0.97 if at >= sure_from else 0.9
+        return SimpleNamespace(scores={"f1": float(0.2 <= at <= 0.3)}, precision=precision)
+
+    task = SimpleNamespace(
+        classes=("no", "yes"),
+        judged_by="f1",
+        answer=lambda seen, thresholds: thresholds["decision"],
+        judge=lambda source, row, said: found(said),
+    )
+    source = SimpleNamespace(name="a", group="a")
+    told = whole_files._thresholds(task, [(source, {}, None)])
+    assert told == {"decision": 0.25, "confident": confident}
+
+
+def test_the_report_sets_the_ways_side_by_side():
+    scores = {"layer_f1": 0.75, "layer_depth_error_mm": float("nan"), "layers_found": 8}
+    about = {"thresholds": {"decision": 0.4}, "scores": {"validation": scores, "test": scores}}
+    told = inference_modes.ways(SimpleNamespace(card={"way": "scan", "ways": {"scan": about}}))
+    assert str(told).count("<tr>") == 3 and "scan, predict&#x27;s default" in str(told)
+    assert "0.750" in str(told) and "Median depth error (mm)" in str(told)
+    for card in ({}, {"way": "", "ways": {}}):
+        assert inference_modes.ways(SimpleNamespace(card=card)) is None

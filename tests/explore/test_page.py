@@ -1,0 +1,157 @@
+"""The page of an exploration: its text, and in a browser the picture under the mouse."""
+
+import base64
+import hashlib
+import re
+
+import browser
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfpipe.explore import map_plots
+from tfpipe.explore import page as explore_page
+from tfpipe.explore.queue import Entry
+from tfpipe.explore.result import Findings
+
+COUNT = 40
+BAD = "</script><b>x"  # a class may be called anything
+WHERE = """
+function where(said) {
+  const i = told.said.findIndex(one => one.startsWith(said));
+  const box = plot.getBoundingClientRect(), {xaxis, yaxis} = plot._fullLayout;
+  return [box.x + xaxis._offset + xaxis.l2p(told.x[i]),
+          box.y + yaxis._offset + yaxis.l2p(told.y[i])];
+}
+function saidOf(cluster) {
+  const found = /^p([0-9]+):/.exec(said.textContent);
+  return found && found[1] % 2 === cluster && !picture.hidden && found[1];
+}
+"""
+
+
+def jpeg(level: int) -> bytes:
+    return cv2.imencode(".jpg", np.full((8, 8), level, np.uint8))[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Two clusters far apart; the first point is unlabelled and heads the queue."""
+    rng = np.random.default_rng(0)
+    far = np.arange(COUNT) % 2
+    frame = pd.DataFrame(
+        {
+            "key": [f"p{i}" for i in range(COUNT)],
+            "split": "test",
+            "group": "run",
+            "label": ["", *np.where(far[1:], BAD, "dust")],
+            "predicted": np.where(far, BAD, "dust"),
+            "cluster": far,
+            "x": rng.normal(0, 0.1, COUNT) + 10 * far,
+            "y": rng.normal(0, 0.1, COUNT),
+            "energy": rng.normal(size=COUNT),
+            "brightness": np.where(np.arange(COUNT) == 5, np.nan, 1.0),
+        }
+    )
+    told = {"nuisance": "brightness", "measure": "AUROC", "p": 0.0001}
+    tested = pd.DataFrame(
+        [
+            {"what": "cluster 0", "value": 0.97, "explained": True, **told},
+            {"what": "cluster 1", "value": 0.55, "explained": False, **told},
+        ]
+    )
+    benchmark = pd.DataFrame(
+        [
+            {
+                "class": c,
+                "score": "energy",
+                "auroc": a,
+                "precision_at_100": 0.5,
+                "novel": 5,
+                "known": 9,
+            }
+            for c, a in (("dust", 0.8), (BAD, 0.6), ("(mean)", 0.7))
+        ]
+    )
+    trust = pd.DataFrame([{"map": "UMAP", "training": 0.98, "new": 0.97, "steps": np.nan}])
+    return Findings(
+        title="a < b",
+        frame=frame,
+        scores=("energy",),
+        nuisances=("brightness", "group"),
+        queue=[Entry(0, (2,), (1, 3, 4))],
+        ranked_by="energy",
+        reason="The queue is ranked by energy.",
+        benchmark=benchmark,
+        trust=trust,
+        of_clusters=tested,
+        of_scores=tested.assign(what="energy").head(1),
+        of_direction=tested.head(1).assign(nuisance="direction", shown="as they are"),
+        notes=("One thing.",),
+    )
+
+
+@pytest.fixture(scope="module")
+def page(known, tmp_path_factory):
+    rows, queued = explore_page.shown_rows(known, seed=0)
+    pictures = {row: jpeg(6 * row) for row in rows}
+    path = tmp_path_factory.mktemp("page") / "explore.html"
+    return explore_page.write(path, known, pictures=pictures, remade={0: jpeg(200)})
+
+
+def test_the_page_runs_its_own_scripts_and_fetches_nothing(page):
+    text = page.read_text()
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    told = re.search(r'Content-Security-Policy" content="(.*?)"', text)[1]
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    assert re.findall(r"'sha256-(.*?)'", told) == digests and len(digests) == 2
+    assert told.startswith("default-src 'none'") and "unsafe-eval" not in told
+
+
+def test_the_page_says_what_a_nuisance_explains_and_which_score_to_trust(page):
+    text = page.read_text()
+    assert "Cluster 0 may be no more than brightness (AUROC 0.97, p &lt; 0.001)." in text
+    assert "Cluster 1 is explained by none of these" in text
+    assert "near-copies left out: 1" in text
+    assert "<td>0.700</td>" in re.sub(r' class="[a-z]*"', "", text)
+
+
+def test_words_of_the_data_are_no_markup(page):
+    text = page.read_text()
+    assert "<b>x" not in text
+    assert text.count("</script>") == 2
+
+
+def test_the_pictures_of_the_queue_and_of_its_neighbours_are_there(known):
+    rows, queued = explore_page.shown_rows(known, seed=0)
+    assert queued == [0] and {0, 1, 3, 4} <= set(rows)
+
+
+def test_the_map_is_a_png_with_both_clusters(known):
+    picture = cv2.imdecode(np.frombuffer(map_plots.png(known), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (1040, 2200, 3)
+    colours = {tuple(one) for one in picture.reshape(-1, 3)[::7].tolist()}
+    assert len(colours) > 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no chromium on this machine to open it with")
+def test_resting_on_a_point_shows_its_picture(known, page, tmp_path):
+    with browser.opened(page, tmp_path / "profile") as shown:
+        shown.wait("document.querySelectorAll('#map .point').length === 40")
+        assert shown.value("document.getElementById('picture').hidden")
+        shown.value(WHERE)
+        for row in (8, 31):
+            shown.point(*shown.value(f"where('p{row}:')"))
+            # Plotly waits a moment before it says what the mouse rests on.
+            said = int(shown.wait(f"saidOf({row % 2})"))
+            bytes_ = base64.b64encode(jpeg(6 * said)).decode()
+            assert shown.value("document.getElementById('picture').src").endswith(bytes_)
+            assert shown.wait("document.getElementById('picture').naturalWidth") == 8
+        shown.value(
+            "menu.selectedIndex = told.fields.findIndex(f => f.name === 'cluster');"
+            "menu.dispatchEvent(new Event('change'))"
+        )
+        names = "[...document.querySelectorAll('#map .legendtext')].map(e => e.textContent).join()"
+        assert shown.wait(names) == "cluster 0,cluster 1"

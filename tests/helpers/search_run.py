@@ -1,0 +1,105 @@
+"""A search of the tiny task: in the process that asks for it, or in one that the tests kill."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import apart
+import psutil
+import tiny
+
+from tfpipe.data import manifest
+from tfpipe.search import job as search_job
+from tfpipe.search import oracles, search_folder
+from tfpipe.search import run as search_run
+from tfpipe.search.trial import Tuner
+from tfpipe.training import loop
+
+
+def in_this_process(data: loop.Data, folder: Path, **changes) -> dict:
+    """Runs a search without chief and workers; returns what `search_folder.read` tells of it."""
+    job = tiny.job(data, **changes)
+    plan = search_job.plan_of(job)
+    oracle = oracles.made(job, plan, data)
+    oracle.keep_in(folder, chief="here")
+    parts = search_job.parts_of(job, data, tiny.spec_of(data))
+    Tuner(job, plan, parts, folder=folder, oracle=oracle).search()
+    return search_folder.read(folder)
+
+
+def by_workers(data: loop.Data, folder: Path, *, team: search_run.Team, **changes) -> dict:
+    """Runs a search by a chief in this process and workers in their own."""
+    records = (data, tiny.spec_of(data))
+    return search_run.tune(tiny.job(data, **changes), folder, records=records, team=team)
+
+
+def killed(
+    data: loop.Data, folder: Path, *, workers: int, kills: int, trials: int, seed: int
+) -> int:
+    """Runs a search in processes of which one after the other is killed.
+
+    It is the chief, a worker, or the server that workers are forked from.
+
+    Each is killed a moment after the search has got on since the last, at random.
+
+    Returns:
+      How many processes of the search were chiefs.
+    """
+    rng, chiefs = random.Random(seed), 1
+    chief = _started(data, folder, workers, trials)
+    for _ in range(kills):
+        wanted = _written(folder) + rng.randint(1, 2)
+        while _written(folder) < wanted:
+            assert chief.poll() is None, "The search ended before all kills were done."
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.2))
+        victims = [chief.pid, *(child.pid for child in _below(chief.pid))]
+        victim = rng.choice(victims)
+        os.kill(victim, signal.SIGKILL)
+        if victim == chief.pid:
+            chief.wait()
+            chief.close()
+            gone, alive = psutil.wait_procs([_process(pid) for pid in victims[1:]], timeout=60)
+            assert not alive, "Workers have outlived their chief."
+            chief, chiefs = _started(data, folder, workers, trials), chiefs + 1
+    assert chief.communicate().returncode == 0
+    return chiefs
+
+
+def _below(pid: int) -> list[psutil.Process]:
+    """Returns a chief's processes, without that which only watches over multiprocessing's."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        every = psutil.Process(pid).children(recursive=True)
+        return [one for one in every if "resource_tracker" not in " ".join(one.cmdline())]
+    return []
+
+
+def _process(pid: int) -> psutil.Process:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return psutil.Process()  # ended already
+
+
+def _started(data: loop.Data, folder: Path, *numbers: int) -> apart.Process:
+    return apart.Process(__file__, data.folder, folder, *numbers)
+
+
+def _written(folder: Path) -> int:
+    try:
+        return json.loads((folder / "state.json").read_bytes())["written"]
+    except FileNotFoundError:
+        return 0
+
+
+if __name__ == "__main__":
+    records, folder = map(Path, sys.argv[1:3])
+    workers, trials = map(int, sys.argv[3:])
+    oracles.LOSSES = 99  # ten kills may by chance hit one trial five times
+    found = loop.Data(records, manifest.read(records), tiny.TASK.objective)
+    by_workers(found, folder, team=search_run.Team(workers), trials=trials)

@@ -1,0 +1,122 @@
+"""A server process on tiny versions, and what is sent to it."""
+
+import base64
+import contextlib
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import apart
+import cv2
+import keras
+import numpy as np
+import tiny
+
+from tfpipe.evaluation import drift
+from tfpipe.models.spec import Spec
+from tfpipe.registry import store
+
+SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
+CARD = {
+    "task": "tiny",
+    "classes": tiny.CLASSES,
+    "abstention": {"thresholds": {"dull": 0.6, "bright": None}},
+}
+PREDICTIONS = "split,key,label,p_dull,p_bright\n" + "".join(
+    f"test,k{i},0,{0.5 + i / 20},{0.5 - i / 20}\n" for i in range(10)
+)
+
+
+def published(folder: Path, *, seed: int) -> Path:
+    """Publishes an untrained version whose answers depend on the seed and on the picture."""
+    keras.utils.set_random_seed(seed)
+    model = tiny.build(SPEC)
+    rng = np.random.default_rng(seed)
+    embed = keras.Model(model.input, model.get_layer("embedding").output)
+    weights = rng.normal(0, 2, (embed.output.shape[-1], 1))
+    middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
+    model.get_layer("positive").set_weights([weights, -middle])
+    known = drift.measured(pixels(1000, seed=1), None)
+    card = CARD | {"drift": drift.learnt(known, np.arange(1000).astype(str))}
+
+    apart, store.processes.called = store.processes.called, lambda function, *told: function(*told)
+    try:
+        draft = store.publish(model, SPEC, folder, card=card, checked={"image": pixels(4)})
+    finally:
+        store.processes.called = apart
+    (draft / "assets.extra" / "predictions.csv").write_text(PREDICTIONS)
+    return store.number(draft)
+
+
+def pixels(count: int, *, seed: int = 0) -> np.ndarray:
+    """Returns pictures [n, 16, 16, 1] uint8, all different."""
+    return np.random.default_rng(seed).integers(0, 255, (count, 16, 16, 1), dtype=np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def b64(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+class Server:
+    """A running `tfpipe serve`."""
+
+    def __init__(self, process: apart.Process, told: dict):
+        self.process, self.told = process, told
+        self.url, self.grpc = told["url"], told.get("grpc")
+        self.host, _, port = self.url.removeprefix("http://").partition(":")
+        self.port = int(port)
+
+    def ask(self, path: str, told=None, *, timeout: float = 60, **headers) -> tuple:
+        """Returns (status, JSON or text, headers) of a GET, or of a POST of JSON or bytes."""
+        body = told if told is None or isinstance(told, bytes) else json.dumps(told).encode()
+        with contextlib.closing(
+            http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        ) as line:
+            line.request("GET" if body is None else "POST", path, body, headers)
+            answer = line.getresponse()
+            text = answer.read().decode()
+        is_json = answer.headers["content-type"] == "application/json"
+        return answer.status, json.loads(text) if is_json else text, answer.headers
+
+    def send(self, data: bytes, *, ends: bool = False) -> bytes:
+        """Returns all that comes back for raw bytes, until the server hangs up."""
+        with socket.create_connection((self.host, self.port), timeout=60) as line:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                line.sendall(data)
+                if ends:
+                    line.shutdown(socket.SHUT_WR)
+            return received(line)
+
+    def rss_mb(self) -> float:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def received(line: socket.socket) -> bytes:
+    """Returns what comes in until the other side hangs up."""
+    got = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := line.recv(65536):
+            got += part
+    return got
+
+
+@contextlib.contextmanager
+def running(models: Path, *words: str, port: int = 0, **environment: str) -> Iterator[Server]:
+    """Runs a server, by default on any free port of this machine; whatever happens, it ends."""
+    words = (*words, "--models", models, "--port", port, "--poll", "0.1", "--json")
+    process = apart.Process("tfpipe", "serve", *words, **environment)
+    try:
+        line = process.stdout.readline()
+        assert line, process.complaints()
+        yield Server(process, json.loads(line))
+    finally:
+        process.kill()
+        process.wait()
+        process.close()

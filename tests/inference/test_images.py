@@ -1,0 +1,247 @@
+"""Pictures answered one by one: the table is the model's word, however long it is."""
+
+import dataclasses
+
+import cv2
+import keras
+import kinds
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfpipe.base import table_writers, tables
+from tfpipe.base.errors import UserError
+from tfpipe.cli import options as cli_options
+from tfpipe.data.dataset import TEST
+from tfpipe.evaluation import calibration, evaluate
+from tfpipe.inference import contact_sheets
+from tfpipe.inference import images as inference_images
+from tfpipe.inference.confidence import Wanted
+from tfpipe.models.calls import soften
+from tfpipe.models.spec import Spec
+from tfpipe.models.zoo import simple_cnn
+from tfpipe.registry import load, store
+from tfpipe.training import loop, validation
+from tfpipe.training.settings import Settings
+
+TASK = dataclasses.replace(kinds.TASK, look=None, answer=None, draw=None)
+WANTED = Wanted()
+
+
+def frames(count):
+    """Returns pieces of a table with text that is awkward to keep."""
+    rng = np.random.default_rng(0)
+    names = np.array(["plain", "=1+1", "semi;colon", 'quo"te', "new\nline", "ü"], object)
+    return [
+        pd.DataFrame({"name": rng.choice(names, 7), "p": rng.random(7), "n": rng.integers(0, 9, 7)})
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_a_table_in_pieces_is_the_table_in_one(tmp_path, name):
+    pieces = frames(5)
+    with table_writers.writing(tmp_path / "new" / name) as write:
+        for piece in pieces:
+            write(piece)
+    whole = pd.concat(pieces, ignore_index=True)
+    if name.endswith("parquet"):
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "new" / name), whole)
+    else:
+        tables.write_csv(whole, tmp_path / "one.csv")
+        assert (tmp_path / "new" / name).read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_a_table_that_is_not_finished_leaves_the_old_one(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), table_writers.writing(path) as write:
+        write(frames(1)[0])
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_table_of_an_unknown_kind_is_refused_before_anything_is_done(tmp_path):
+    with (
+        pytest.raises(UserError, match="ends in .xls, expected .csv or .parquet"),
+        table_writers.writing(tmp_path / "table.xls"),
+    ):
+        raise AssertionError
+
+
+def test_sheets_keep_the_surest_and_the_least_sure_of_each_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(contact_sheets, "MOST", 3)
+    sheets = contact_sheets.Sheets(("dark/er", "light", "never"))
+    sure = np.linspace(0.5, 0.95, 40)
+    order = np.random.default_rng(1).permutation(40)
+    for part in np.array_split(order, 7):
+        likely = np.zeros((len(part), 3))
+        likely[np.arange(len(part)), part % 2] = sure[part]
+        images = np.full((len(part), 9, 14, 1), part[:, None, None, None], np.uint8)
+        sheets.add([f"key{i}" for i in part], images, likely)
+    kept = {kind: [one.name for one in heap] for kind, heap in sheets._kept.items()}
+    assert {k: sorted(v) for k, v in kept.items()} == {
+        ("dark/er", "surest"): ["key34", "key36", "key38"],
+        ("dark/er", "least sure"): ["key0", "key2", "key4"],
+        ("light", "surest"): ["key35", "key37", "key39"],
+        ("light", "least sure"): ["key1", "key3", "key5"],
+    }
+    paths = sheets.write(tmp_path)
+    assert [path.name for path in paths] == ["00-dark-er.png", "01-light.png"]
+    assert cv2.imread(str(paths[0])).shape[1] == contact_sheets.ACROSS * 134 + 6
+
+
+# What follows asks a trained and published model.
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return kinds.packed(tmp_path_factory.mktemp("kinds"), files=20, task=TASK)
+
+
+@pytest.fixture(scope="module")
+def version(data, tmp_path_factory):
+    keras.utils.set_random_seed(1)
+    spec = kinds.spec_of(data)
+    model = kinds.of_both(spec)
+    settings = Settings(epochs=12, learning_rate=0.03, schedule="cosine")
+    loop.prepare(model, data, settings=settings)
+    loop.fit(model, data, settings=settings)
+    evaluate.calibrate(data, model)
+    known = evaluate.evaluate(TASK, data.folder, data, model, options=TASK.options)
+    card = {"task": "kinds", "model": "both", "options": {}, "classes": kinds.CLASSES}
+    images = np.zeros((2, 16, 16, 1), np.uint8)
+    draft = store.publish(
+        model,
+        spec,
+        tmp_path_factory.mktemp("models") / "kinds" / "both",
+        card=card,
+        checked={"image": images, "columns": np.zeros((2, 2), np.float32)},
+    )
+    tables.write_csv(known.predictions, draft / "assets.extra" / "predictions.csv")
+    return store.number(draft)
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory):
+    """Raw files that were never packed, one of them unreadable."""
+    folder = tmp_path_factory.mktemp("new")
+    for i in range(6):
+        (folder / f"new{i}.txt").write_text(str(100 + i))
+    return folder
+
+
+def asked(version, new, out, **wanted):
+    return inference_images.predict(TASK, version, [new], out=out, wanted=Wanted(**wanted))
+
+
+@pytest.mark.slow
+def test_every_picture_has_a_row_with_what_the_model_says_of_it(version, new, tmp_path):
+    made = asked(version, new, tmp_path / "t.csv", embedding=True, conformal=0.1)
+    table = pd.read_csv(tmp_path / "t.csv")
+    sources = TASK.survey(new, TASK.options).sources
+    examples = [e for source in sources for e in TASK.read(source, TASK.options).examples]
+    assert made.rows == len(table) == len(examples) == 6 * TASK.options.pictures
+    assert table["key"].tolist() == [example.key for example in examples]
+    images, columns = (np.stack([getattr(e, w) for e in examples]) for w in ("image", "columns"))
+    ready = load.Loaded(version)
+    likely = ready.classify(images, columns)
+    names = [f"p_{name}" for name in kinds.CLASSES]
+    np.testing.assert_allclose(table[names], likely, atol=1e-6)
+    assert table["label"].tolist() == [kinds.CLASSES[i] for i in likely.argmax(axis=1)]
+    told = table[[f"embedding_{i}" for i in range(8)]]
+    np.testing.assert_allclose(told, ready.embed(images, columns), atol=1e-5)
+    truth = np.array([kinds.CLASSES[i % TASK.options.pictures % 4] for i in range(len(table))])
+    sets = [set(cell.split("; ")) for cell in table["classes"].fillna("")]
+    assert np.mean([name in one for name, one in zip(truth, sets, strict=True)]) > 0.8
+    named = ~table["unsure"]
+    assert (table["label"][named] == truth[named]).mean() > (table["label"] == truth).mean() - 0.02
+
+
+@pytest.mark.slow
+def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_path):
+    made = asked(version, new, tmp_path / "t.parquet")
+    counts = pd.read_csv(tmp_path / "t" / "counts.csv")
+    assert counts["class"].tolist() == list(kinds.CLASSES)
+    assert counts["named"].sum() == made.rows
+    assert counts["adjusted"].sum() == pytest.approx(made.rows, rel=1e-3)
+    true = made.rows / 4
+    assert ((counts["low"] <= true) & (true <= counts["high"])).all()
+    assert {path.suffix for path in made.overlays} == {".png"}
+    assert made.more["unsure"] == pd.read_parquet(tmp_path / "t.parquet")["unsure"].sum()
+
+
+@pytest.mark.slow
+def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_path):
+    task = dataclasses.replace(TASK, writers={".tsv": lambda frame, path: frame.to_csv(path)})
+    made = inference_images.predict(task, version, [new], out=tmp_path / "t.tsv")
+    table = pd.read_csv(tmp_path / "t.tsv")
+    assert len(table) == made.rows and table["label"].isna().sum() == made.more["unsure"]
+    source = TASK.survey(new, TASK.options).sources[0]
+    first = TASK.read(source, TASK.options).examples[0].image
+    written = cv2.imread(str(tmp_path / table["picture"][0]), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(written, first[..., 0])
+
+
+@pytest.mark.slow
+def test_a_higher_precision_leaves_more_unsure(version, new, tmp_path):
+    shares = [
+        asked(version, new, tmp_path / f"{i}.csv", min_precision=p).more["unsure"]
+        for i, p in enumerate((0.0, 0.6, 0.97))
+    ]
+    assert shares[0] == 0 < shares[2] and shares == sorted(shares)
+
+
+@pytest.mark.slow
+def test_bad_sources_are_named_and_the_others_answered(version, new, tmp_path):
+    def read(source, options):
+        if source.name == "new2.txt":
+            raise UserError("new2.txt is damaged.")
+        return TASK.read(source, options)
+
+    task = dataclasses.replace(TASK, read=read)
+    made = inference_images.predict(task, version, [new], out=tmp_path / "t.csv", wanted=WANTED)
+    assert made.bad == {"new2.txt": "new2.txt is damaged."}
+    assert made.files == 5 and made.rows == 5 * TASK.options.pictures
+
+    task = dataclasses.replace(TASK, columns=("other",))
+    with pytest.raises(UserError, match="reads the columns level, which the new files do not have"):
+        inference_images.predict(task, version, [new], out=tmp_path / "n.csv", wanted=WANTED)
+    assert not (tmp_path / "n.csv").exists()
+
+
+def test_calibrating_divides_the_logits_of_the_head(data):
+    model = kinds.of_both(kinds.spec_of(data))
+    soften(model, 0.25)  # too sure
+    _, before = validation.predicted(model, data, TEST)
+    fitted = evaluate.calibrate(data, model)
+    assert fitted.temperature > 1.2
+    _, after = validation.predicted(model, data, TEST)
+    np.testing.assert_allclose(after, calibration.apply(before, fitted.temperature), atol=1e-4)
+
+
+def test_a_sigmoid_is_softened_as_a_softmax_is():
+    model = simple_cnn.build(
+        Spec((8, 8, 1), ("a", "b"), (90.0,), (40.0,)), filters=2, conv_layers=1, dense_units=4
+    )
+    images = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1), dtype=np.uint8)
+    before = model({"image": images}).numpy()
+    soften(model, 0.25)
+    after = model({"image": images}).numpy()
+    np.testing.assert_allclose(after, calibration.apply(before, 0.25), atol=1e-5)
+    assert np.abs(after - before).max() > 0.01
+
+
+def test_rows_are_shown_as_a_table_with_every_number(tmp_path, capsys):
+    rows = [{"class": "[a]", "named": 12, "low": 3.14159}, {"class": "b", "named": 7, "low": 2.0}]
+    cli_options.done(False, command="predict", task="t", path=tmp_path, counts=rows, notes=())
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-4:] == [
+        ["counts:"],
+        ["class", "named", "low"],
+        ["[a]", "12", "3.142"],
+        ["b", "7", "2"],
+    ]

@@ -1,0 +1,118 @@
+"""What a version tells of how it was made, which the next one goes by; versions are but cards."""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from tfpipe.base.errors import UserError
+from tfpipe.data import dataset
+from tfpipe.models.spec import Spec
+from tfpipe.registry import history, previous_version, store, warm_start
+from tfpipe.registry.trees import KIND
+from tfpipe.training.settings import Settings
+from tfpipe.workflows import retrain
+from tfpipe.workflows.retrain import Wish
+
+SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
+
+
+def make(models: Path, number: int, *, model: str = "simple-cnn", **told) -> Path:
+    """Writes a version of which there is no more than a card."""
+    folder = models / "tiny" / model / str(number)
+    (folder / "assets.extra").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"")
+    card = {"task": "tiny", "model": model, "version": number, "kind": "classifier", "sha256": {}}
+    card |= {"inputs": ["image"], "classes": tiny.CLASSES, "spec": asdict(SPEC)}
+    (folder / "assets.extra" / "card.json").write_text(json.dumps(card | told))
+    return folder
+
+
+def test_old_answers_are_put_in_the_order_of_the_records(tmp_path, monkeypatch):
+    told = {"kind": KIND, "columns": ["width", "area"], "inputs": ["columns"]}
+    version = make(tmp_path, 1, **told)
+    manifest = {"columns": ["area", "colour", "width"], "classes": ["bright", "faint", "dull"]}
+    rows = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    asked = []
+
+    class Trees:
+        def __init__(self, version):
+            self.classify = lambda columns: asked.append(columns) or np.array([[0.9, 0.1]] * 2)
+
+    monkeypatch.setattr(dataset, "columns_of", lambda records, splits, manifest: rows)
+    monkeypatch.setattr(previous_version.trees, "Loaded", Trees)
+    said = previous_version.answered(version, tmp_path, manifest=manifest)
+    assert asked[0].tolist() == [[3.0, 1.0], [6.0, 4.0]]  # width, area
+    assert said.tolist() == [[0.1, 0.0, 0.9]] * 2  # dull is its first class, faint it has none
+    with pytest.raises(UserError, match="no longer have the columns width, which version 1"):
+        previous_version.answered(version, tmp_path, manifest=manifest | {"columns": ["area"]})
+
+
+def test_only_a_file_that_is_still_there_can_have_changed_its_split(tmp_path):
+    sources = {"train": ["=a.txt", "b.txt"], "validation": ["c.txt"], "test": ["d.txt"]}
+    manifest = {"sources": sources, "classes": [*tiny.CLASSES]}
+    version = make(tmp_path, 1)
+    previous_version.check(version, manifest)  # of the first release there is no table
+    previous_version.write_sources(version, manifest)
+    fewer = {"train": ["=a.txt", "new.txt"], "validation": [], "test": ["d.txt"]}
+    previous_version.check(version, manifest | {"sources": fewer})
+    moved = {"train": ["b.txt"], "validation": ["c.txt", "=a.txt"], "test": ["d.txt"]}
+    with pytest.raises(UserError, match=r"version 1: =a.txt \(train, now validation\)\. So one"):
+        previous_version.check(version, manifest | {"sources": moved})
+
+
+def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path):
+    first = asdict(Settings(learning_rate=0.01, epochs=2, seed=5)) | {"precision": "float32"}
+    gentle = first | {"learning_rate": 0.001, "epochs": 1, "schedule": "cosine"}
+    make(tmp_path, 1, training=first)
+    make(tmp_path, 2, training=gentle, begun_with=1)
+    third = make(tmp_path, 3, training=gentle, begun_with=2)
+    settings = retrain._settings(third, Wish(begin=third))
+    assert (settings.learning_rate, settings.epochs) == (pytest.approx(0.001), 1)
+    assert settings.schedule == "cosine" and settings.seed == 5
+    afresh = retrain._settings(third, Wish(epochs=9, seed=6))
+    assert (afresh.learning_rate, afresh.epochs, afresh.seed) == (0.01, 9, 6)
+
+
+def test_records_are_packed_and_weights_begun_with_as_the_card_tells(tmp_path):
+    data = {"fractions": [0.5, 0.3, 0.2], "salt": "b", "bad": {"x.txt": "cut", "y.txt": "cut"}}
+    version = make(tmp_path, 1, options={"pictures": 7}, data=data)
+    told = retrain.packing(tiny.TASK, version)
+    assert told == {
+        "options": tiny.Options(pictures=7),
+        "split": ((0.5, 0.3, 0.2), "b"),
+        "skip_bad": 2,
+    }
+    newest = make(tmp_path, 2)
+    assert retrain.beginning(newest, None, afresh=False) == newest
+    assert retrain.beginning(newest, None, afresh=True) is None
+    assert retrain.beginning(newest, 1, afresh=False) == version
+    trees = make(tmp_path, 1, model="xgboost", kind=KIND)
+    assert retrain.beginning(trees, None, afresh=False) is None
+
+
+def test_weights_that_are_gone_on_with_keep_their_scale(tmp_path):
+    now = replace(SPEC, image_mean=(140.0,), image_std=(10.0,))
+    assert warm_start.spec_of(make(tmp_path, 1), now) == SPEC
+    wider = replace(now, image_shape=(32, 16, 1))
+    with pytest.raises(UserError, match="image_shape 32, 16, 1, but version 1 .* 16, 16, 1"):
+        warm_start.spec_of(tmp_path / "tiny/simple-cnn/1", wider)
+
+
+def test_the_line_that_was_rolled_back_is_the_one_that_is_served(tmp_path):
+    for number in (1, 2):
+        make(tmp_path, number)
+    other = make(tmp_path, 1, model="resnet9")
+    os.utime(tmp_path / "tiny/simple-cnn/1", (1e9, 1e9))
+    os.utime(other, (1.5e9, 1.5e9))
+    made = history.rollback(tmp_path / "tiny/simple-cnn/1")
+    assert made.name == "3"
+    found = store.find(tmp_path, task="tiny", model=None, version=None)
+    assert found == made
+    rows = {(r["model"], r["version"]): r for r in history.table(tmp_path, task="tiny")}
+    assert [rows["simple-cnn", n]["served"] for n in (1, 2, 3)] == ["", "", "by default"]
+    assert rows["resnet9", 1]["served"] == "yes"

@@ -1,0 +1,285 @@
+"""Reports of what is no two-class model: autoencoders, and classifiers of many classes."""
+
+import json
+import re
+import shutil
+
+import cv2
+import keras
+import kinds
+import numpy as np
+import pandas as pd
+import pytest
+from page_parser import Page
+
+from tfpipe.base import display_image, files, tables
+from tfpipe.base.errors import UserError
+from tfpipe.evaluation import evaluate, metric_names
+from tfpipe.registry import store
+from tfpipe.report import facts, plots
+from tfpipe.report import write as report_write
+from tfpipe.report.autoencoder import _beside
+
+pytestmark = pytest.mark.slow  # what they share are reports
+
+TOLD = {"seconds": 3.0, "worker": "chief", "message": None}
+FOLDS = {"fold_scores": [0.4, 0.6], "spread": 0.1}
+TRIALS = [
+    {"trial": "0", "status": "COMPLETED", "score": 0.6, "epochs": 2, **TOLD, **FOLDS, "units": 8},
+    {"trial": "1", "status": "FAILED", "score": None, "epochs": 2, **TOLD, "units": 9},
+    {"trial": "2", "status": "COMPLETED", "score": 0.5, "epochs": 6, **TOLD, **FOLDS, "depth": 1},
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return kinds.packed(tmp_path_factory.mktemp("kinds"), files=24)
+
+
+def published(folder, data, build, *, claimed=None):
+    """Writes what a report is made of, of an untrained model; returns the version's folder."""
+    keras.utils.set_random_seed(1)
+    model = build(kinds.spec_of(data))
+    known = evaluate.evaluate(
+        kinds.TASK, data.folder.parent / "raw", data, model, options=kinds.TASK.options
+    )
+    kept = ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
+    is_autoencoder = build is kinds.autoencoder
+    extra = folder / "3" / "assets.extra"
+    extra.mkdir(parents=True)
+    model.save(extra / "model.keras")
+    card = {
+        "version": 3,
+        "kind": "autoencoder" if is_autoencoder else "classifier",
+        "inputs": list(model.input),
+        "task": "kinds",
+        "model": "conv-autoencoder" if is_autoencoder else "columns-mlp",
+        "hyperparameters": {"units": 16},
+        "training": {"optimizer": "nadam", "schedule": "constant"},
+        "classes": kinds.CLASSES,
+        "parameters": model.count_params(),
+        "options": {},
+        "data": {key: data.manifest[key] for key in kept},
+        "thresholds": known.thresholds,
+        "scores": known.scores,
+        "by_class": known.by_class,
+        "random_split_scores": claimed,
+        "false_findings": known.false_kinds,
+        "history": {"loss": [0.9, 0.5], "val_loss": [0.8, 0.6]},
+        "search": {
+            "model": {"units": 16},
+            "training": {},
+            "score": 0.5,
+            "objective": "val_loss",
+            "direction": "min",
+            "trials": TRIALS,
+        },
+        "parity": {"max_difference": 0.0, "tolerance": 1e-5, "pictures": 24},
+        "packages": {},
+        "sha256": {"assets.extra/model.keras": files.sha256(extra / "model.keras")},
+    }
+    (extra / "card.json").write_text(json.dumps(card))
+    tables.write_csv(known.predictions, extra / "predictions.csv")
+    return folder / "3"
+
+
+@pytest.fixture
+def changed(data, many, tmp_path, monkeypatch):
+    """Returns a function from changes of the card of many classes to the report's text."""
+    monkeypatch.setattr(plots, "drawn", lambda draw, **_: "data:image/png;base64,")
+
+    def write(**changes):
+        shutil.copytree(many, tmp_path / "3")
+        card = tmp_path / "3" / "assets.extra" / "card.json"
+        card.write_text(json.dumps(json.loads(card.read_text()) | changes))
+        return Page(report_write.write(tmp_path / "3", data.folder).read_text()).text
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def rebuilt(data, tmp_path_factory):
+    made = published(tmp_path_factory.mktemp("autoencoder"), data, kinds.autoencoder)
+    report_write.write(made, data.folder)
+    return made
+
+
+@pytest.fixture(scope="module")
+def rebuilt_text(rebuilt):
+    return (rebuilt / "assets.extra" / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def table(rebuilt):
+    frame = pd.read_csv(rebuilt / "assets.extra" / "predictions.csv")
+    return frame[frame["split"] == "test"]
+
+
+def sections_of(text):
+    return re.findall(r"<h2>(.*?)</h2>", text)
+
+
+def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):
+    assert sections_of(rebuilt_text) == [
+        "What a random split would have claimed",
+        "Data",
+        "Training",
+        "Errors of reconstruction",
+        "Originals beside reconstructions of test pictures",
+        "Search",
+        "Card",
+    ]
+    told, error = Page(rebuilt_text).text, table["error"].mean()
+    variance = table["error_of_mean_picture"].mean()
+    groups = table["group"].nunique()
+    assert groups >= facts.FEWEST_PHOTOS
+    assert (
+        f"On {groups} groups it had never seen, it gives {len(table)} pictures back with a mean "
+        f"squared error of {error:.5f}" in told
+    )
+    assert f"would err by {variance:.5f}" in told
+    assert "an autoencoder of pictures." in told
+    assert "mean squared error would likely lie between" in told
+    assert len(Page(rebuilt_text).of_kind("svg+xml")) == 4
+    between = re.search(r"likely lie between (0\.\d+) and (0\.\d+)", told)
+    assert float(between[1]) <= error <= float(between[2])
+
+
+def test_tables_of_an_autoencoder_are_those_of_its_predictions(rebuilt_text, table):
+    told = Page(rebuilt_text).text
+    for label, name in [*enumerate(kinds.CLASSES), (-1, "(unlabelled)")]:
+        own = table[table["label"] == label]
+        expected = f"{name} {own['error'].mean():.5f} {own['error_of_mean_picture'].mean():.5f}"
+        assert expected in told
+    means = table.groupby("group")["error"].mean().sort_values(ascending=False)
+    assert f"worst first error variance pictures {means.index[0]} {means.iloc[0]:.5f}" in told
+
+
+def test_the_lowest_loss_is_the_best_trial(rebuilt_text):
+    told = Page(rebuilt_text).text
+    assert "Best: units 16, with a validation loss of 0.5000." in told
+    assert (
+        "trial validation loss epochs spread units depth 2 0.5000 6 0.1 1 0 0.6000 2 0.1 8" in told
+    )
+    assert "1 failed 2 9" in told and "chief" not in told
+
+
+def test_originals_stand_beside_what_was_made_of_them(rebuilt, rebuilt_text, data, table):
+    shown = Page(rebuilt_text).of_kind("png")
+    assert len(shown) == 3 * 8
+    pictures = [cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) for png in shown]
+    gap = 1
+    assert {picture.shape for picture in pictures} == {(16, 16 + gap + 16)}
+    part = rebuilt_text[rebuilt_text.index("<h3>Worst</h3>") :]
+    worst = table.nlargest(1, "error").iloc[0]
+    assert Page(part[part.index("<figcaption>") : part.index("</figcaption>") + 13]).text == (
+        f"{worst['key']} error {worst['error']:.5f} is {kinds.CLASSES[worst['label']]}"
+    )
+    raw = data.folder.parent / "raw"
+    (source,) = [s for s in kinds.TASK.survey(raw, None).sources if s.group == worst["group"]]
+    examples = kinds.read(source, kinds.TASK.options).examples
+    (image,) = [example.image for example in examples if example.key == worst["key"]]
+    model = keras.models.load_model(rebuilt / "assets.extra" / "model.keras")
+    made = model.predict_on_batch({"image": image[None]})[0]
+    np.testing.assert_array_equal(pictures[16][:, :16], image[:, :, 0])
+    np.testing.assert_array_equal(pictures[16][:, 17:], np.rint(255 * made[:, :, 0]))
+
+
+def test_best_and_worst_are_in_order(rebuilt_text, table):
+    errors = [float(e) for e in re.findall(r"error (0\.\d+)<br>", rebuilt_text)]
+    best, middle, worst = errors[:8], errors[8:16], errors[16:]
+    assert best == sorted(best) and worst == sorted(worst, reverse=True)
+    assert best[0] == round(table["error"].min(), 5)
+    assert middle[0] == pytest.approx(table["error"].median(), abs=0.01)
+
+
+def test_a_changed_network_is_not_shown(rebuilt, data, tmp_path):
+    shutil.copytree(rebuilt, tmp_path / "3")
+    path = tmp_path / "3" / "assets.extra" / "model.keras"
+    path.write_bytes(path.read_bytes() + b"0")
+    with pytest.raises(UserError, match="not what was exported"):
+        report_write.write(tmp_path / "3", data.folder)
+
+
+@pytest.fixture(scope="module")
+def many(data, tmp_path_factory):
+    claimed = {"macro_average_precision": 0.999, "accuracy": 0.9}
+    made = published(tmp_path_factory.mktemp("many"), data, kinds.of_columns, claimed=claimed)
+    report_write.write(made, data.folder)
+    return made
+
+
+@pytest.fixture(scope="module")
+def many_text(many):
+    return (many / "assets.extra" / "report.html").read_text()
+
+
+def test_many_classes_have_their_scores_each(many, many_text):
+    assert sections_of(many_text) == [
+        "What a random split would have claimed",
+        "Data",
+        "Training",
+        "Scores of single pictures",
+        "Scores of each class",
+        "The most wrong pictures",
+        "Search",
+        "Card",
+    ]
+    told, card = Page(many_text).text, store.read_card(many)
+    assert "a classifier of columns into none, few, some, many." in told
+    for name, each in card["by_class"]["test"].items():
+        values = [each["precision"], each["recall"], each["f1"]]
+        shown = ["— (never said)" if v is None else f"{v:.3f}" for v in values]
+        assert f"{name} {' '.join(shown)} {each['support']}" in told
+    for metric in card["scores"]["test"]:
+        assert metric_names.METRICS[metric][0] in told
+    scores = card["scores"]["test"]
+    gain = 0.999 - scores["macro_average_precision"]
+    assert f"{gain:.3f} more average precision, mean of the classes." in told
+    assert "accuracy would likely lie between" in told
+
+
+def test_the_surest_mistakes_come_first(many, many_text):
+    frame = pd.read_csv(many / "assets.extra" / "predictions.csv")
+    frame = frame[(frame["split"] == "test") & (frame["label"] >= 0)]
+    likely = frame[[f"p_{name}" for name in kinds.CLASSES]].to_numpy()
+    wrong = likely.argmax(axis=1) != frame["label"].to_numpy()
+    worst = np.flatnonzero(wrong)[likely.max(axis=1)[wrong].argmax()]
+    part = many_text[many_text.index("<h3>Surest mistakes</h3>") :]
+    assert Page(part[part.index("<figcaption>") : part.index("</figcaption>") + 13]).text == (
+        f"{frame['key'].iloc[worst]} p({kinds.CLASSES[likely[worst].argmax()]}) = "
+        f"{likely[worst].max():.3f} is {kinds.CLASSES[frame['label'].iloc[worst]]}"
+    )
+    right = int((~wrong).sum())
+    assert f"{right} of {len(frame)} test pictures are named rightly." in Page(many_text).text
+
+
+def test_a_class_that_is_not_there_is_said_to_count_in_no_mean(many, changed):
+    each = store.read_card(many)["by_class"]["test"]
+    each["few"] = {"precision": 0.0, "recall": None, "f1": 0.0, "support": 0}
+    told = changed(by_class={"test": each})
+    assert "few 0.000 — (none there) 0.000 0" in told
+    assert "No test picture is of class few, so these count in no mean." in told
+
+
+def test_a_metric_of_the_tasks_own_is_called_by_its_name(many, changed):
+    scores = store.read_card(many)["scores"]
+    scores["test"]["tracks_found"] = 12
+    assert "Tracks found — (not measured) 12" in changed(scores=scores)
+
+
+def test_the_best_epoch_is_told_where_the_rate_does_not_fall_to_zero(changed):
+    history = {"loss": [3, 2, 1], "val_loss": [3, 2, 1], "val_accuracy": [0.1, 0.75, 0.5]}
+    assert "Validation accuracy: 0.750 after epoch 2, the best, which is kept." in changed(
+        history=history
+    )
+
+
+def test_wide_pictures_stand_one_above_the_other():
+    wide = np.zeros((10, 40, 3), np.float32)
+    png = cv2.imdecode(np.frombuffer(_beside(wide, wide + 0.5), np.uint8), cv2.IMREAD_COLOR)
+    assert png.shape == (10 + 1 + 10, 40, 3)
+    assert (png[0].max(), png[10].min(), png[11].max()) == (0, 255, 128)
+    large = np.zeros((800, 500, 1), np.float32)
+    shape = cv2.imdecode(np.frombuffer(_beside(large, large), np.uint8), -1).shape
+    assert shape[0] * shape[1] < 3 * display_image.MOST_PX

@@ -1,0 +1,142 @@
+"""`tfpipe review` as people start it: two reviewers at once, a disk that is full, and a kill."""
+
+import json
+import resource
+import threading
+import urllib.request
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import apart
+import cv2
+import numpy as np
+import pytest
+
+from tfpipe import tasks
+from tfpipe.base import files
+from tfpipe.data import manifest as data_manifest
+from tfpipe.data import pack
+from tfpipe.models import MODELS
+from tfpipe.models.spec import Spec
+from tfpipe.tasks.annotations import decisions
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets"),
+    pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no limits on other processes"),
+]
+CLASSES = ("ash", "dust")
+SPARE_BYTES = 3_000  # of decisions before the disk is full: some thirty
+SMALL = {"filters": 2, "conv_layers": 1, "dense_units": 4}
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch) -> Path:
+    """A folder of pictures, packed, and a version of them."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(12):
+            coarse = rng.integers(0, 256, (5, 5, 3), np.uint8)
+            path = tmp_path / "photos" / name / f"{i:02d}.png"
+            cv2.imwrite(str(path), cv2.resize(coarse, (32, 32)))
+    task = tasks.find("./photos")
+    folder = tmp_path / "data" / "records" / task.name
+    manifest = pack.pack(
+        task, task.raw, folder, options=task.options, split=((0.5, 0.25, 0.25), "b")
+    )
+    stats = {name: tuple(values) for name, values in data_manifest.read_stats(folder).items()}
+    spec = Spec(tuple(manifest["image_shape"]), CLASSES, **stats)
+    extra = tmp_path / "saved_models" / task.name / "simple-cnn" / "1" / "assets.extra"
+    extra.mkdir(parents=True)
+    MODELS["simple-cnn"](spec, **SMALL).save(extra / "model.keras")
+    card = {
+        **{"kind": "classifier", "model": "simple-cnn", "classes": CLASSES, "spec": asdict(spec)},
+        "data": {"fingerprint": manifest["fingerprint"]},
+        "sha256": {"assets.extra/model.keras": files.sha256(extra / "model.keras")},
+    }
+    (extra / "card.json").write_text(json.dumps(card))
+    return tmp_path / "photos"
+
+
+class Reviewer(threading.Thread):
+    """Decides about one picture after the other until that is refused or nobody answers."""
+
+    def __init__(self, address: str, who: str, label: str, ids: list[int]):
+        super().__init__()
+        self.address, self.who, self.label, self.ids = address, who, label, ids
+        self.saved, self.refused = [], None
+
+    def run(self) -> None:
+        for i in range(10_000):
+            said = {"who": self.who, "id": self.ids[i % len(self.ids)], "label": self.label}
+            data = json.dumps(said | {"action": "label"}).encode()
+            request = urllib.request.Request(
+                f"{self.address}decide", data, {"Content-Type": "application/json"}
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    self.saved.append(json.load(answer)["key"])
+            except urllib.error.HTTPError as error:
+                with error:
+                    self.refused = json.load(error)["error"]
+                return
+            except OSError:  # the process is gone
+                return
+
+
+def asked(address: str, path: str) -> dict:
+    with urllib.request.urlopen(address + path, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_two_reviewers_a_full_disk_and_a_kill_lose_nothing_that_was_saved(photos):
+    words = ("review", "./photos", "--port", "0", "--no-open", "--json")
+    process = apart.Process("tfpipe", *words)
+    try:
+        address = json.loads(process.stdout.readline())["address"]
+        ids = [one["id"] for one in asked(address, "queue")["items"]]
+        assert len(ids) == 24
+
+        def both() -> list[Reviewer]:
+            given = (("Ada", "ash"), ("Bo", "dust"))
+            made = [Reviewer(address, who, label, ids) for who, label in given]
+            for one in made:
+                one.start()
+            return made
+
+        _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (SPARE_BYTES, most))
+        first = both()
+        for one in first:
+            one.join()
+            assert "was not saved" in one.refused and "File too large" in one.refused
+        known = decisions.read(photos)
+        saved = Counter((one.who, key) for one in first for key in one.saved)
+        assert Counter((one.who, one.what) for one in known.lines) == saved
+        assert saved.total() > 10 and not known.notes
+        told = {one["key"]: (one["label"], one["who"]) for one in asked(address, "queue")["items"]}
+        last = {one.what: (one.label, one.who) for one in known.lines}
+        assert last.items() <= told.items(), "the latest holds, for both"
+
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+        again = both()
+        while any(len(one.saved) < 30 for one in again):
+            assert all(one.is_alive() for one in again)
+        process.kill()
+        for one in again:
+            one.join()
+            assert one.refused is None
+    finally:
+        process.kill()
+        process.wait()
+        process.close()
+    after = decisions.read(photos)
+    assert repr(after.lines[: len(known.lines)]) == repr(known.lines)  # nan is not nan
+    found = Counter((one.who, one.what) for one in after.lines)
+    saved += Counter((one.who, key) for one in again for key in one.saved)
+    assert saved <= found
+    assert found.total() - saved.total() <= 2, "one of each may have been on its way"
+    assert len(after.notes) <= 1

@@ -1,0 +1,95 @@
+"""Splits that the user has made, and near-copies that nobody has grouped."""
+
+import dataclasses
+import shutil
+
+import packed
+import pytest
+
+from tfpipe.base.errors import UserError
+from tfpipe.data import manifest as data_manifest
+from tfpipe.data import pack
+from tfpipe.tasks.task import SPLITS
+
+
+def task_of(*, splits=None, groups=None, **rest):
+    """Returns the small task, its pictures in these splits and groups by name."""
+    task = packed.make_task()
+
+    def survey(folder, options):
+        found = task.survey(folder, options)
+        sources = tuple(
+            dataclasses.replace(
+                one,
+                split=(splits or {}).get(one.path.stem, ""),
+                group=(groups or {}).get(one.path.stem, one.group),
+            )
+            for one in found.sources
+        )
+        return dataclasses.replace(found, sources=sources, **rest)
+
+    return dataclasses.replace(task, survey=survey)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    return packed.draw_small(tmp_path_factory.mktemp("given") / "raw", packed.spread(3, 2, 2))
+
+
+def test_the_users_splits_are_the_records(raw, tmp_path):
+    names = sorted(path.stem for path in raw.glob("*.png"))
+    splits = {name: SPLITS[i % 3] for i, name in enumerate(names)}
+    manifest = packed.pack_small(raw, tmp_path / "records", task=task_of(splits=splits))
+    for split in SPLITS:
+        wanted = [f"{name}.png" for name in names if splits[name] == split]
+        assert manifest["sources"][split] == wanted
+    assert data_manifest.verify(tmp_path / "records") == []
+    # Another split by the user is another data set.
+    other = dict(zip(splits, [*list(splits.values())[1:], "train"], strict=True))
+    again = packed.pack_small(raw, tmp_path / "records", task=task_of(splits=other))
+    assert again["fingerprint"] != manifest["fingerprint"]
+
+
+def test_a_group_that_the_users_splits_part_is_refused_and_named(raw, tmp_path):
+    names = sorted(path.stem for path in raw.glob("*.png"))
+    splits = {name: SPLITS[i % 3] for i, name in enumerate(names)}
+    groups = {names[0]: "same", names[1]: "same"}
+    with pytest.raises(UserError, match=f"{names[0]}.png .train. and {names[1]}.png .valid.*same"):
+        packed.pack_small(raw, tmp_path / "r", task=task_of(splits=splits, groups=groups))
+
+
+def test_training_and_validation_may_share_a_group_with_gaps_and_the_test_never(raw, tmp_path):
+    names = sorted(path.stem for path in raw.glob("*.png"))
+    splits = {name: SPLITS[i % 3] for i, name in enumerate(names)}
+    groups = {names[0]: "same", names[1]: "same"}
+    told = {"splits": splits, "gaps": True}
+    manifest = packed.pack_small(raw, tmp_path / "r", task=task_of(groups=groups, **told))
+    assert f"{names[1]}.png" in manifest["sources"]["validation"]
+    groups[names[2]] = "same"
+    with pytest.raises(UserError, match=f"{names[0]}.png .train. and {names[2]}.png .test.*same"):
+        packed.pack_small(raw, tmp_path / "s", task=task_of(groups=groups, **told))
+
+
+def test_near_copies_are_one_group_where_that_is_asked_and_refused_where_not(raw, tmp_path):
+    own = shutil.copytree(raw, tmp_path / "raw")
+    like = packed.names_in("train", 1)[0]
+    copy = packed.names_in("test", 1, word="copy")[0]
+    shutil.copy(own / f"{like}.png", own / f"{copy}.png")
+    with pytest.raises(UserError, match="could be believed"):
+        packed.pack_small(own, tmp_path / "records", task=task_of())
+    manifest = packed.pack_small(own, tmp_path / "records", task=task_of(joins=True))
+    split = next(s for s in SPLITS if f"{like}.png" in manifest["sources"][s])
+    assert f"{copy}.png" in manifest["sources"][split]
+    assert any("near-copies of others" in note for note in manifest["notes"])
+    assert data_manifest.verify(tmp_path / "records") == []
+    assert packed.pack_small(own, tmp_path / "records", task=task_of(joins=True)) is not None
+
+
+def test_many_sources_share_shards(tmp_path):
+    task = packed.make_task()
+    raw = packed.draw_small(tmp_path / "raw", packed.names_in("train", 1))
+    (one,) = task.survey(raw, task.options).sources
+    many = [dataclasses.replace(one, name=str(i), split="train") for i in range(1000)]
+    jobs = pack._jobs(task, many, split=(packed.HALVES, ""))
+    assert len(jobs) <= pack.MOST_SHARDS
+    assert [source.name for _, _, inside in jobs for source in inside] == [s.name for s in many]

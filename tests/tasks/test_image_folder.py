@@ -1,0 +1,328 @@
+"""Any folder of pictures: its classes, groups, splits and size, and what is wrong with it."""
+
+import dataclasses
+import re
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from tfpipe import tasks
+from tfpipe.base.errors import UserError
+from tfpipe.tasks import image_folder
+from tfpipe.tasks.image_folder import infer_size, reader
+from tfpipe.tasks.image_folder.options import Options, shape_of
+from tfpipe.tasks.options import options_of
+from tfpipe.tasks.splits import placed, split_of
+from tfpipe.tasks.task import SPLITS, Source
+
+
+def picture(path, *, shape=(24, 32, 3), seed=None):
+    """Writes coarse noise that is a function of the path, or of a seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(list(str(path.name).encode()) if seed is None else seed)
+    coarse = rng.integers(0, 256, (6, 8, *shape[2:]), np.uint8)
+    data = cv2.imencode(path.suffix, cv2.resize(coarse, shape[1::-1]))[1]
+    path.write_bytes(data.tobytes())
+
+
+def tree(folder, *names, count=2, **given):
+    """Draws pictures of each class folder."""
+    for name in names:
+        for i in range(count):
+            picture(folder / name / f"{name.replace('/', '-')}_{i}.png", **given)
+    return folder
+
+
+def surveyed(folder, *words):
+    task = tasks.find(str(folder))
+    return task.survey(task.raw, options_of(task, words))
+
+
+def refused(folder, says, *words):
+    with pytest.raises(UserError, match=says) as error:
+        surveyed(folder, *words)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_is_a_task_under_a_safe_name(tmp_path, monkeypatch):
+    tree(tmp_path / "Größe der Füße (2)", "a", "b")
+    task = tasks.find(str(tmp_path / "Größe der Füße (2)"))
+    assert task.name == "groe-der-fue-2" and task.raw.is_absolute()
+    tree(tmp_path / "insolubles", "a", "b")
+    monkeypatch.chdir(tmp_path)
+    assert tasks.find("./insolubles").name == "insolubles-pictures"
+    assert tasks.find("insolubles") is tasks.TASKS["insolubles"]
+    assert tasks.lasting("./insolubles") == str(tmp_path / "insolubles")
+    assert tasks.lasting("insolubles") == "insolubles"
+    with pytest.raises(UserError, match="no folder"):
+        tasks.find("./nowhere")
+    with pytest.raises(UserError, match="Did you mean 'insolubles'"):
+        tasks.find("insoluble")
+
+
+def test_classes_are_sorted_and_pictures_come_in_a_fixed_order(tmp_path):
+    found = surveyed(tree(tmp_path, "pear", "apple", "fig"))
+    assert found.classes == ("apple", "fig", "pear")
+    assert [source.name for source in found.sources][:2] == [
+        "apple/apple_0.png",
+        "apple/apple_1.png",
+    ]
+    assert [source.about.label for source in found.sources] == [0, 0, 1, 1, 2, 2]
+    assert all(source.group == source.name and not source.split for source in found.sources)
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "validation", "TEST")])
+def test_folders_of_splits_are_honoured(tmp_path, names):
+    for name in names:
+        tree(tmp_path, f"{name}/b", f"{name}/a/inner")
+    found = surveyed(tmp_path)
+    assert found.classes == ("a", "b")
+    for name, split in zip(names, SPLITS, strict=True):
+        own = [source for source in found.sources if source.name.startswith(f"{name}/")]
+        assert len(own) == 4
+        assert {placed(one, fractions=(0.2, 0.2, 0.6)) for one in own} == {split}
+
+
+def test_a_lacking_split_is_taken_out_of_train_and_that_is_said(tmp_path):
+    tree(tmp_path, "train/a", "train/b", count=30)
+    tree(tmp_path, "test/a", "test/b")
+    found = surveyed(tmp_path)
+    counts = {split: sum(s.split == split for s in found.sources) for split in SPLITS}
+    assert counts["test"] == 4 and 4 <= counts["validation"] <= 24
+    assert any("no validation split" in note for note in found.notes)
+
+
+def test_pictures_without_a_train_folder_are_refused(tmp_path):
+    refused(tree(tmp_path, "val/a", "test/a"), "none is in train")
+
+
+@settings(max_examples=30, deadline=None)
+@given(some.text(max_size=9), some.sampled_from(["", *SPLITS]))
+def test_the_users_split_comes_before_the_hash(group, split):
+    source = Source("a", group, None, split=split)
+    fractions = (0.5, 0.25, 0.25)
+    assert placed(source, fractions=fractions) == (split or split_of(group, fractions=fractions))
+
+
+def test_groups_are_told_by_names(tmp_path):
+    for name in ("o1_a.png", "o1_b.png", "o2_a.png"):
+        picture(tmp_path / "x" / name)
+    tree(tmp_path, "o3")
+    found = surveyed(tmp_path, r"group-from=^(o\d)_")
+    assert [source.group for source in found.sources] == ["o3", "o3", "o1", "o1", "o2"]
+    refused(tmp_path, "tells no group", r"group-from=^(q\d)_")
+    refused(tmp_path, "no regular expression", "group-from=(")
+
+
+# Odd folders.
+
+
+def test_an_empty_class_folder_is_refused(tmp_path):
+    tree(tmp_path, "a", "b")
+    (tmp_path / "c").mkdir()
+    refused(tmp_path, "class folder c holds no picture")
+
+
+def test_a_folder_without_class_folders_is_refused(tmp_path):
+    refused(tmp_path, "holds no class folders")
+
+
+def test_files_that_are_no_pictures_by_name_are_counted_and_named(tmp_path):
+    tree(tmp_path, "a", "b")
+    for name in ("a/notes.txt", "b/Thumbs.db", ".DS_Store", "a/.hidden.png"):
+        (tmp_path / name).write_text("x")
+    picture(tmp_path / "loose.png")
+    found = surveyed(tmp_path)
+    assert len(found.sources) == 4
+    notes = " ".join(found.notes)
+    assert "2 files in class folders are no pictures: a/notes.txt, b/Thumbs.db." in notes
+    assert "1 pictures lie in no class folder: loose.png." in notes
+
+
+def test_a_file_that_is_no_picture_by_content_is_named_when_it_is_read(tmp_path):
+    tree(tmp_path, "a", "b")
+    (tmp_path / "a" / "broken.png").write_text("no picture")
+    task, found = tasks.find(str(tmp_path)), surveyed(tmp_path)
+    bad = next(source for source in found.sources if "broken" in source.name)
+    with pytest.raises(UserError, match="broken.png"):
+        task.read(bad, found.options)
+
+
+def test_nothing_but_broken_pictures_is_one_sentence(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_text(f"no picture {name}")
+    refused(tmp_path, "Not one of the 2 pictures")
+
+
+def test_the_same_picture_in_two_classes_is_refused_and_both_are_named(tmp_path):
+    tree(tmp_path, "a", "b")
+    (tmp_path / "b" / "copy.png").write_bytes((tmp_path / "a" / "a_0.png").read_bytes())
+    refused(tmp_path, re.escape("two classes: a/a_0.png (a) and b/copy.png (b)"))
+
+
+def test_the_same_picture_twice_in_a_class_is_one_group_or_parted_by_no_split(tmp_path):
+    tree(tmp_path, "a", "b")
+    (tmp_path / "a" / "copy.png").write_bytes((tmp_path / "a" / "a_0.png").read_bytes())
+    groups = {source.name: source.group for source in surveyed(tmp_path).sources}
+    assert groups["a/copy.png"] == groups["a/a_0.png"] != groups["a/a_1.png"]
+    found = surveyed(tmp_path, r"group-from=(.*)")
+    assert found.twins == (("a/a_0.png", "a/copy.png", "the same file twice"),)
+
+
+@pytest.mark.parametrize("name", ["oak leaf", "Größe", "\u30c4\u30af\u30b7", "50 %, 'new'; =1+1"])
+def test_classes_are_called_as_their_folders(tmp_path, name):
+    found = surveyed(tree(tmp_path, name, "other"))
+    assert name in found.classes
+
+
+def test_accents_written_in_two_ways_are_one_class(tmp_path):
+    for split, name in zip(("train", "val", "test"), ("e\u0301", "\u00e9", "\u00e9"), strict=True):
+        picture(tmp_path / split / name / f"{split}.png")
+    assert surveyed(tmp_path).classes == ("\u00e9",)
+
+
+# Tables.
+
+
+def table(folder, text, *, names=("a", "b", "c")):
+    for name in names:
+        picture(folder / "pics" / f"{name}.png")
+    (folder / "list.csv").write_text(text)
+    return folder
+
+
+def test_a_table_tells_classes_groups_splits_and_numbers(tmp_path):
+    table(
+        tmp_path,
+        "path,label,group,split,Length (mm),who,gap\npics/a.png,x/y,g,train,1.5,me,\n"
+        "pics/b.png,z w,g,val,2,you,3\npics\\c.png,,h,test,3,we,4\n",
+    )
+    found = surveyed(tmp_path)
+    assert found.classes == ("x/y", "z w")
+    assert [s.about.label for s in found.sources] == [0, 1, -1]
+    assert [s.group for s in found.sources] == ["g", "g", "h"]
+    assert [s.split for s in found.sources] == list(SPLITS)
+    assert found.columns == ("length",)
+    assert [s.about.columns.tolist() for s in found.sources] == [[1.5], [2.0], [3.0]]
+    assert any("who, gap" in note for note in found.notes)
+    assert any("1 rows of list.csv have no label" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("path,label\npics/a.png,x\npics/no.png,x\n", "list.csv line 3: .*no.png is not under"),
+        ("path,label\npics/a.png,x\npics/a.png,x\n", "line 3: .* already in line 2"),
+        ("path,label\n../a.png,x\n", "line 2: .* has '..'"),
+        ("path,label,split\npics/a.png,x,tset\n", "line 2: split is 'tset'"),
+        ("path\npics/a.png\n", "expected 'label'"),
+        ("path,label,n\npics/a.png,x,1\npics/b.png,x,l2\npics/c.png,x,1\n", "line 3: n is 'l2'"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_with_its_line(tmp_path, text, says):
+    refused(table(tmp_path, text), says)
+
+
+def test_two_tables_of_pictures_are_refused_and_other_tables_are_not_looked_at(tmp_path):
+    table(tmp_path, "path,label\npics/a.png,x\npics/b.png,y\n")
+    (tmp_path / "prices.csv").write_text("what,price\napple,1\n")
+    assert len(surveyed(tmp_path).sources) == 2
+    (tmp_path / "more.csv").write_text("path,label\npics/c.png,x\n")
+    refused(tmp_path, "two tables of pictures, list.csv and more.csv")
+
+
+def test_new_pictures_have_no_labels_and_the_columns_of_their_table(tmp_path):
+    tree(tmp_path / "new", "a", "b")
+    task = tasks.find(str(tmp_path / "new"))
+    found = task.survey_new([tmp_path / "new" / "a", tmp_path / "new/b/b_0.png"], None, Options())
+    assert [s.path.name for s in found.sources] == ["a_0.png", "a_1.png", "b_0.png"]
+    assert {s.about.label for s in found.sources} == {-1}
+    table(tmp_path / "told", "path,n\npics/a.png,1\npics/b.png,2\n")
+    found = task.survey_new([tmp_path / "told"], None, Options())
+    assert found.columns == ("n",) and len(found.sources) == 2
+    with pytest.raises(UserError, match="does not exist"):
+        task.survey_new([tmp_path / "gone"], None, Options())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no picture in"):
+        task.survey_new([tmp_path / "empty"], None, Options())
+
+
+# Sizes and pixels.
+
+
+def test_size_and_channels_are_looked_at_and_said(tmp_path):
+    found = surveyed(tree(tmp_path / "one", "a", "b", shape=(300, 400, 3)))
+    assert found.image_shape == (96, 128, 3)
+    assert (
+        "Pictures are 300 x 400 px (height x width), in colour; they are stored as 96 x 128 px"
+        in (found.notes[0])
+    )
+    found = surveyed(tree(tmp_path / "two", "a", "b", shape=(8, 9)))
+    assert found.image_shape == (8, 8, 1) and "grey" in found.notes[0]
+    found = surveyed(tmp_path / "two", "size=20x40", "channels=colour")
+    assert found.image_shape == (20, 40, 3)
+    # What was chosen is kept, so that new pictures come to the same size.
+    assert shape_of(found.options) == (20, 40, 3)
+    refused(tmp_path / "two", "size is '3'", "size=3")
+    refused(tmp_path / "two", "size is 'large'", "size=large")
+
+
+@settings(max_examples=30, deadline=None)
+@given(some.integers(1, 5000), some.integers(1, 5000))
+def test_any_size_comes_to_one_that_is_stored(height, width):
+    chosen = infer_size._chosen(np.array([[height, width]], float))
+    assert all(8 <= side <= 128 and side % 8 == 0 for side in chosen)
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30, 3), (7, 7, 3), (40, 40)])
+@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
+def test_every_fit_gives_the_size(shape, fit):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    assert reader.fitted(image, height=24, width=40, fit=fit).shape == (24, 40, *shape[2:])
+
+
+def test_fits_stretch_pad_and_crop():
+    image = np.full((20, 40), 90, np.uint8)
+    image[5:15, 15:25] = 200  # a square in the middle
+    for fit, aspect in (("stretch", 0.5), ("pad", 1.0), ("crop", 1.0)):
+        bright = reader.fitted(image, height=40, width=40, fit=fit) > 145
+        across, down = bright.any(axis=0).sum(), bright.any(axis=1).sum()
+        assert across / down == pytest.approx(aspect, abs=0.11), fit
+    assert reader.fitted(image, height=40, width=40, fit="pad")[0, 0] == 90
+
+
+KINDS = {
+    "grey.png": lambda i: i[..., 0],
+    "deep.png": lambda i: i.astype(np.uint16) * 257,
+    "alpha.png": lambda i: np.dstack([i, np.full(i.shape[:2], 60, np.uint8)]),
+    "colour.jpg": lambda i: i,
+    "colour.bmp": lambda i: i,
+    "deep.tif": lambda i: i.astype(np.uint16) * 257,
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("channels", ["grey", "colour"])
+def test_pictures_of_every_kind_come_as_they_look(tmp_path, name, channels):
+    bgr = np.zeros((16, 16, 3), np.uint8)
+    bgr[:, 8:] = (40, 120, 240)
+    path = tmp_path / name
+    cv2.imwrite(str(path), KINDS[name](bgr))
+    options = Options(size="16", channels=channels)
+    source = Source(name, name, path, reader.About(0, np.zeros(0, np.float32)))
+    (example,) = reader.read(source, options).examples
+    rgb = (40,) * 3 if name.startswith("grey") else (240, 120, 40)
+    wanted = rgb if channels == "colour" else (round(np.dot(rgb, (0.299, 0.587, 0.114))),)
+    assert example.image.shape == (16, 16, len(wanted)) and example.image.dtype == np.uint8
+    np.testing.assert_allclose(example.image[8, 12], wanted, atol=4)
+
+
+def test_the_task_is_whole():
+    assert {field.name for field in dataclasses.fields(Options)} == {
+        *("size", "fit", "channels", "group_from")
+    }
+    assert image_folder.MODELS[0] == "simple-cnn"

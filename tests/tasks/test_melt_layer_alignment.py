@@ -1,0 +1,172 @@
+"""Labels are moved by the deck's cost, and only where the photo tells by how much."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfpipe.tasks.melt_layer.alignment import align, profile, rows_of
+from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.reader import read
+from tfpipe.tasks.melt_layer.survey import survey
+from tfpipe.tasks.melt_layer.tables import Feature
+from tfpipe.tasks.samples.melt_layer import draw
+
+TOP_M = 120.0
+PX_PER_M = 2000.0
+PLACE = {"top_m": TOP_M, "px_per_m": PX_PER_M, "max_shift_mm": 30.0}
+
+
+def features_at(*rows, kind="meltLayer", top_m=TOP_M):
+    """Returns features whose edges are rows of the core."""
+    return [Feature(top_m + a / PX_PER_M, top_m + b / PX_PER_M, kind) for a, b in rows]
+
+
+def core_with(*dark, height_px=1200, seed=0, noise=6):
+    """Returns a core [height, 200, 3] of bright noisy ice, dark in the rows [from, to) given."""
+    rng = np.random.default_rng(seed)
+    light = 150 + noise * rng.standard_normal((height_px, 1, 1))
+    light = light + 10 * rng.standard_normal((height_px, 200, 3))
+    for top, bottom in dark:
+        light[top:bottom] -= 60
+    return np.clip(light, 0, 255).astype(np.uint8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    height_px=st.integers(30, 500),
+    layers=st.lists(
+        st.tuples(st.floats(-0.05, 0.3), st.floats(0, 0.02)), min_size=1, max_size=6
+    ),
+    max_shift_mm=st.sampled_from([1.0, 7.5, 60.0]),
+)  # fmt: skip
+def test_the_cost_is_the_decks_formula(seed, height_px, layers, max_shift_mm):
+    ice = np.random.default_rng(seed).integers(0, 256, (height_px, 200, 3), dtype=np.uint8)
+    features = [Feature(TOP_M + at, TOP_M + at + thick, "meltLayer") for at, thick in layers]
+    place = {"top_m": TOP_M, "px_per_m": PX_PER_M}
+    found = align(ice, features, max_shift_mm=max_shift_mm, **place)
+
+    intensity = profile(ice, px_per_m=PX_PER_M)
+    rows = rows_of(features, **place)
+    most = min(round(max_shift_mm * 2), height_px)
+    assert found.shifts_px.tolist() == list(range(-most, most + 1))
+    for shift, cost in zip(found.shifts_px, found.cost, strict=True):
+        expected = 0.0
+        for top, bottom in rows:
+            inside = [
+                intensity[r] for r in range(top + shift, bottom + shift) if 0 <= r < height_px
+            ]
+            expected += sum(inside) / (bottom - top)
+        assert cost == pytest.approx(expected, abs=1e-9)
+
+
+def test_features_lie_on_the_rows_of_their_depths():
+    features = [Feature(120.1, 120.104, "meltLayer"), Feature(120.2, 120.2, "meltLens")]
+    rows = rows_of(features, top_m=TOP_M, px_per_m=PX_PER_M)
+    assert rows.tolist() == [[200, 208], [398, 402]]  # one without thickness is taken for 2 mm
+    assert rows_of(features, top_m=TOP_M, px_per_m=PX_PER_M, shift_px=-7).tolist() == [
+        [193, 201],
+        [391, 395],
+    ]
+    assert rows_of(features, top_m=TOP_M, px_per_m=100).tolist() == [[10, 11], [20, 21]]
+    assert rows_of([], top_m=TOP_M, px_per_m=PX_PER_M).shape == (0, 2)
+
+
+@pytest.mark.parametrize("off_px", [-55, -37, -5, 0, 12, 50])
+@pytest.mark.parametrize("dark", [[(400, 408)], [(300, 306), (420, 440), (900, 903)]])
+def test_a_known_shift_is_recovered_within_a_pixel(dark, off_px):
+    labels = features_at(*((a + off_px, b + off_px) for a, b in dark))
+    found = align(core_with(*dark), labels, **PLACE)
+    assert found.status == "aligned" and found.why == ""
+    assert abs(found.shift_px - -off_px) <= 1
+    assert found.shift_px == found.shifts_px[found.cost.argmin()]
+    assert found.confidence > 1.5
+
+
+def test_uncertain_features_are_moved_but_not_asked():
+    dark, other = (400, 408), (700, 708)
+    labels = features_at((410, 418)) + features_at((690, 698), kind="meltLayer uncertain")
+    assert align(core_with(dark, other), labels, **PLACE).shift_px == -10
+
+
+@pytest.mark.parametrize("level", [0, 150, 255])
+def test_a_core_without_any_structure_tells_no_shift(level):
+    found = align(np.full((1200, 200, 3), level, np.uint8), features_at((400, 408)), **PLACE)
+    assert found.status == "not identifiable"
+
+
+def test_a_core_of_noise_tells_no_shift():
+    found = [align(core_with(seed=seed), features_at((400, 440)), **PLACE) for seed in range(8)]
+    assert {one.status for one in found} == {"not identifiable"}
+    assert "the cost curve is flat" in {one.why for one in found}
+
+
+@pytest.mark.parametrize("off_px", [-63, -64, 63, 64])
+def test_a_best_shift_on_the_edge_of_the_range_is_not_believed(off_px):
+    found = align(core_with((400, 420)), features_at((400 + off_px, 420 + off_px)), **PLACE)
+    assert found.status == "not identifiable"
+    assert found.why == "the lowest cost lies on the edge of the range of shifts"
+
+
+def test_two_shifts_that_cost_alike_are_not_believed():
+    ice = core_with((380, 390))
+    ice[410:440] = ice[370:400]
+    found = align(ice, features_at((400, 410)), **PLACE)
+    assert found.status == "not identifiable"
+    assert found.why == "another shift costs nearly as little"
+
+
+def test_without_sure_features_no_shift_is_told():
+    doubtful = features_at((400, 408), kind="meltLayer uncertain")
+    found = align(core_with((410, 418)), doubtful, **PLACE)
+    assert (found.status, found.shift_px) == ("not identifiable", 0)
+    assert found.why == "only uncertain features"
+    found = align(core_with((410, 418)), [], **PLACE)
+    assert (found.status, found.why, found.shift_px) == ("no layers", "", 0)
+
+
+@pytest.mark.parametrize("max_shift_mm", [1.0, 1e12, float("inf")])
+def test_no_range_of_shifts_is_longer_than_the_core(max_shift_mm):
+    place = PLACE | {"max_shift_mm": max_shift_mm}
+    found = align(core_with((400, 408)), features_at((401, 409)), **place)
+    assert len(found.shifts_px) == 2 * min(2 * max_shift_mm, 1200) + 1
+    assert found.shift_px == -1
+
+
+def test_gain_and_offset_of_the_light_change_nothing():
+    dim = core_with((400, 408), (700, 703)) // 4 + 10
+    labels = features_at((385, 393), (685, 688))
+    one = align(dim, labels, **PLACE)
+    for gain, offset in ((1, 60), (3, 0), (2, 45)):
+        assert int(dim.max()) * gain + offset <= 255
+        other = align(dim * np.uint8(gain) + np.uint8(offset), labels, **PLACE)
+        assert (other.status, other.shift_px) == ("aligned", one.shift_px) == ("aligned", 15)
+        np.testing.assert_allclose(other.cost, one.cost, atol=1e-6)
+        assert other.confidence == pytest.approx(one.confidence)
+
+
+def test_slow_changes_of_the_light_change_nothing():
+    ice = core_with((400, 408), (700, 703)).astype(float)
+    lamp = np.linspace(0.5, 1.4, len(ice))[:, None, None]
+    labels = features_at((385, 393), (685, 688))
+    found = align(np.clip(ice * lamp, 0, 255).astype(np.uint8), labels, **PLACE)
+    assert (found.status, found.shift_px) == ("aligned", 15)
+
+
+@pytest.mark.slow
+def test_drawn_photos_are_aligned_within_5_px_and_none_is_surely_wrong(tmp_path):
+    draw(tmp_path / "raw", photos=24, px_per_m=PX_PER_M)
+    truth = pd.read_csv(tmp_path / "raw" / "truth.csv")
+    with_layer = set(truth.photo[truth.feature == "meltLayer"])
+    # The truth's shift is label minus truth; ours says how far labels are to be moved.
+    wanted_px = -truth.drop_duplicates("photo").set_index("photo").shift_px
+    rows = {}
+    for source in survey(tmp_path / "raw", Options()).sources:
+        rows[source.name] = read(source, Options()).row
+    aligned = {name for name, row in rows.items() if row["status"] == "aligned"}
+    right = {name for name in aligned if abs(rows[name]["shift_px"] - wanted_px[name]) <= 5}
+    assert len(with_layer) >= 15
+    assert len(right & with_layer) >= 0.95 * len(with_layer), sorted(with_layer - right)
+    assert aligned == right, sorted(aligned - right)

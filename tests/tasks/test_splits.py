@@ -1,0 +1,89 @@
+"""The split of a group: a function of its name alone, so that nothing ever moves."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as some
+
+from tfpipe.tasks.splits import placed, split_of
+from tfpipe.tasks.task import SPLITS, Source
+
+GROUPS = some.lists(some.text(), max_size=40)
+SHARES = some.tuples(*[some.integers(1, 98)] * 2).filter(lambda two: sum(two) < 100)
+FRACTIONS = SHARES.map(lambda two: (two[0] / 100, two[1] / 100, 1 - sum(two) / 100))
+fast = settings(max_examples=60, deadline=None)
+
+
+def splits_of(groups, fractions, salt=""):
+    """Returns the split of each example, given its group."""
+    return [split_of(group, fractions=fractions, salt=salt) for group in groups]
+
+
+@fast
+@given(GROUPS, FRACTIONS, some.text())
+def test_no_group_is_in_two_splits_and_order_is_nothing(groups, fractions, salt):
+    forth, back = splits_of(groups, fractions, salt), splits_of(groups[::-1], fractions, salt)
+    assert forth == back[::-1] and set(forth) <= set(SPLITS)
+    assert len(set(zip(groups, forth, strict=True))) == len(set(groups))
+
+
+@fast
+@given(GROUPS, GROUPS, FRACTIONS)
+def test_appended_groups_move_no_old_one(old, new, fractions):
+    assert splits_of(old + new, fractions)[: len(old)] == splits_of(old, fractions)
+
+
+@fast
+@given(FRACTIONS, some.text(max_size=8), some.text(max_size=8))
+def test_shares_come_out_as_asked(fractions, salt, prefix):
+    count = 1500
+    found = Counter(splits_of([f"{prefix}{i}" for i in range(count)], fractions, salt))
+    for split, share in zip(SPLITS, fractions, strict=True):
+        # Six standard deviations, of at most sqrt(1/4 / count) each.
+        assert abs(found[split] / count - share) < 6 * 0.5 / count**0.5
+
+
+@fast
+@given(some.text(max_size=8), some.text(max_size=8))
+def test_another_salt_draws_another_split(salt, other):
+    assume(salt != other)
+    groups = [f"photo {i}" for i in range(200)]
+    one, two = (splits_of(groups, (0.6, 0.2, 0.2), word) for word in (salt, other))
+    same = sum(a == b for a, b in zip(one, two, strict=True))
+    assert 40 < same < 140  # 0.44 * 200 expected
+
+
+@pytest.mark.parametrize(("share", "split"), list(enumerate(SPLITS)))
+def test_a_share_of_one_takes_all(share, split):
+    fractions = tuple(float(i == share) for i in range(3))
+    assert set(splits_of(map(str, range(100)), fractions)) == {split}
+
+
+def test_a_share_that_grows_keeps_what_it_had():
+    groups = [str(i) for i in range(500)]
+    small, large = (splits_of(groups, (train, 0.1, 0.9 - train)) for train in (0.3, 0.7))
+    kept = [b for a, b in zip(small, large, strict=True) if a == "train"]
+    assert set(kept) == {"train"} and large.count("train") > small.count("train")
+
+
+def test_the_split_is_the_one_of_the_first_release():
+    # Groups of records already packed must not move with a new version.
+    groups = ["core_001.png", "core_002.png", "core_003.png", "core_006.png", "é"]
+    packed = [
+        "train",
+        "test",
+        "train",
+        "validation",
+        "train",
+    ]
+    assert splits_of(groups, (0.5, 0.25, 0.25), "a") == packed
+
+
+def test_a_split_that_the_survey_settles_goes_before_that_of_the_name():
+    fractions = (0.0, 0.0, 1.0)
+    source = Source("a", "group", Path("a"))
+    assert placed(source, fractions=fractions, salt="") == "test"
+    settled = Source("a", "group", Path("a"), split="train")
+    assert placed(settled, fractions=fractions, salt="") == "train"

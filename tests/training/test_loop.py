@@ -1,0 +1,279 @@
+"""One fit for all models: it learns, stops, goes on where it was killed, and writes things down."""
+
+import csv
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import apart
+import keras
+import numpy as np
+import pytest
+import tiny
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tfpipe.base import precision
+from tfpipe.base.errors import UserError
+from tfpipe.data import dataset, manifest
+from tfpipe.training import checkpoints, loggers, loop, validation
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = loop.Settings(epochs=3, batch_size=16, learning_rate=0.01, seed=1)
+FALLING = replace(SETTINGS, schedule="cosine", mining=True)
+KILLED = replace(FALLING, schedule="exponential", decay_steps=10)  # keeps its best epoch, too
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> loop.Data:
+    return tiny.packed(tmp_path_factory.mktemp("tiny"))
+
+
+def fresh(data, settings=SETTINGS):
+    keras.utils.set_random_seed(settings.seed)
+    model = tiny.build(tiny.spec_of(data), dropout=0.3)
+    loop.prepare(model, data, settings=settings)
+    return model
+
+
+def fitted(data, settings=SETTINGS, **rest):
+    model = fresh(data, settings)
+    return model, loop.fit(model, data, settings=settings, **rest)
+
+
+def same_weights(one, other) -> bool:
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def known(data):
+    return fitted(data)
+
+
+@pytest.fixture(scope="module")
+def falling(data):
+    return fitted(data, FALLING)
+
+
+# Learning.
+
+
+def test_training_learns_and_tells_each_epoch(known):
+    _, history = known
+    assert set(history) == {"loss", "val_loss", "val_average_precision", "seconds"}
+    assert history["loss"][-1] < history["loss"][0]
+    assert max(history["val_average_precision"]) > 0.9
+
+
+def test_the_model_is_left_as_its_best_epoch_had_it(known, data):
+    model, history = known
+    labels, said = validation.predicted(model, data, dataset.VALIDATION)
+    likely = said[np.arange(len(labels)), labels]
+    best = int(np.argmax(history["val_average_precision"]))
+    assert np.isclose(-np.log(likely).mean(), history["val_loss"][best], atol=1e-5)
+
+
+def test_with_a_rate_that_falls_to_zero_the_last_epoch_is_kept(falling, data):
+    model, history = falling
+    labels, said = validation.predicted(model, data, dataset.VALIDATION)
+    likely = said[np.arange(len(labels)), labels]
+    assert np.isclose(-np.log(likely).mean(), history["val_loss"][-1], atol=1e-5)
+    assert np.isclose(float(model.optimizer.learning_rate), 0.0, atol=1e-7)
+
+
+def test_the_same_seed_gives_the_same_model(falling, data):
+    again, history = fitted(data, FALLING)
+    assert history["loss"] == falling[1]["loss"]
+    assert same_weights(falling[0], again)
+
+
+def test_patience_ends_a_training_that_gets_no_better(data, monkeypatch):
+    monkeypatch.setattr(loop, "scorer", lambda *_: lambda epoch: {"val_average_precision": 0.5})
+    _, history = fitted(data, replace(SETTINGS, epochs=9, patience=2))
+    assert len(history["loss"]) == 3
+
+
+def test_answers_that_are_no_numbers_end_a_training(data):
+    model = fresh(data)
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(UserError, match="diverged in epoch 1.*learning rate"):
+        loop.fit(model, data, settings=SETTINGS)
+
+
+def test_hardest_are_the_worst_tenth_of_each_class():
+    labels = np.array([0] * 30 + [1] * 5)
+    positive = np.r_[np.linspace(0, 0.9, 30), [0.1, 0.5, 0.6, 0.7, 0.8]]
+    hard = validation.hardest(labels, np.stack([1 - positive, positive], axis=1))
+    assert np.flatnonzero(hard).tolist() == [27, 28, 29, 30]
+
+
+def test_hard_examples_are_drawn_after_a_third_of_the_epochs(data, monkeypatch):
+    draw, told = dataset.training_batches, []
+
+    def spied(folder, drawing, **rest):
+        told.append(None if drawing.hard is None else int(drawing.hard.sum()))
+        return draw(folder, drawing, **rest)
+
+    monkeypatch.setattr(dataset, "training_batches", spied)
+    fitted(data, FALLING)
+    counts = data.manifest["counts"]["train"].values()
+    assert told == [None, sum(max(1, count // 10) for count in counts)]
+
+
+def test_predicted_covers_a_split_in_order(known, data):
+    labels, said = validation.predicted(known[0], data, dataset.TEST)
+    assert len(labels) == sum(data.manifest["counts"]["test"].values())
+    assert np.allclose(said.sum(axis=1), 1)
+
+
+def test_gradients_are_clipped_and_weights_decay(data):
+    settings = replace(SETTINGS, clip=0.1, weight_decay=1e-4, optimizer="adam")
+    optimizer = fresh(data, settings).optimizer
+    assert (optimizer.clipvalue, optimizer.weight_decay) == (0.1, 1e-4)
+
+
+@pytest.mark.parametrize("change", [{"optimizer": "adm"}, {"schedule": "cosin"}, {"loss": "mse"}])
+def test_a_word_that_is_unknown_is_named(data, change):
+    with pytest.raises(UserError, match=next(iter(change.values()))):
+        fresh(data, replace(SETTINGS, **change))
+
+
+@pytest.mark.parametrize(("flags", "policy"), [("avx2 avx512_bf16", "mixed_bfloat16"), ("avx2", 0)])
+def test_bfloat16_is_taken_only_where_the_processor_has_it(monkeypatch, flags, policy):
+    monkeypatch.setattr(precision.Path, "read_text", lambda path: f"flags : {flags}")
+    assert precision.compute_policy("auto") == (policy or "float32")
+    assert precision.compute_policy("float32") == "float32"
+
+
+def test_models_are_not_compiled_by_xla_on_a_processor(known):
+    assert known[0].jit_compile is False
+
+
+# Going on.
+
+
+def test_a_training_stopped_between_epochs_goes_on_as_if_it_had_not_been(falling, data, tmp_path):
+    first, history = fitted(data, FALLING, kept=tmp_path, until=2)
+    assert len(history["loss"]) == 2 and not same_weights(first, falling[0])
+    model, history = fitted(data, FALLING, kept=tmp_path)
+    assert same_weights(model, falling[0])
+    assert history["loss"] == falling[1]["loss"] and history["val_loss"] == falling[1]["val_loss"]
+
+
+def test_the_best_epoch_is_remembered_over_a_stop(known, data, tmp_path):
+    fitted(data, kept=tmp_path, until=2)
+    model, history = fitted(data, kept=tmp_path)
+    assert same_weights(model, known[0])
+    assert history["val_loss"] == known[1]["val_loss"]
+
+
+def test_killed_five_times_inside_epochs_it_ends_with_the_same_weights(data, tmp_path):
+    """The process keeps its state at every batch, and dies after a random one."""
+    whole, _ = fitted(data, KILLED)
+    run = apart.run(__file__, data.folder, tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert json.loads(run.stdout.splitlines()[-1]) == [-signal.SIGKILL] * 5 + [0]
+    final = np.load(tmp_path / "final.npz", allow_pickle=False)
+    assert all(np.array_equal(final[f"arr_{i}"], w) for i, w in enumerate(whole.get_weights()))
+
+
+def train_in_child(data: loop.Data, folder: Path, dies_at: int | None) -> int:
+    """Trains in a forked process that kills itself at its nth batch; returns its exit status."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    loop.KEEP_EVERY_S, loop.KEEP_SHARE = -1.0, 1e9
+    keep, left = loop._Run._keep, [dies_at]
+
+    def counted(run, **rest):
+        if left[0] is not None:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        keep(run, **rest)
+
+    loop._Run._keep = counted
+    model, _ = fitted(data, KILLED, kept=folder / "kept")
+    np.savez(folder / "final.npz", *model.get_weights())
+    os._exit(0)
+
+
+# What is written down.
+
+
+def test_history_is_a_table_that_a_resumed_training_continues(data, tmp_path):
+    table = tmp_path / "history.csv"
+    for until in (2, 3):
+        _, history = fitted(
+            data, FALLING, kept=tmp_path / "kept", until=until, told=[loggers.history_csv(table)]
+        )
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [float(row["val_loss"]) for row in rows] == history["val_loss"]
+
+
+def test_tensorboard_reads_the_same_numbers(data, tmp_path):
+    _, history = fitted(data, told=[loggers.to_tensorboard(tmp_path)])
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
+    told = [np.frombuffer(e.tensor_proto.tensor_content, "<f4") for e in events.Tensors("loss")]
+    assert [e.step for e in events.Tensors("loss")] == [1, 2, 3]
+    np.testing.assert_allclose(np.ravel(told), history["loss"], rtol=1e-6)
+
+
+def test_mlflow_is_asked_for_in_a_sentence_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(UserError, match="pip install mlflow"):
+        loggers.to_mlflow("runs", experiment="tiny", values={})
+
+
+# Kept states.
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(falling, data, tmp_path, caplog):
+    for until in (1, 2):
+        fitted(data, FALLING, kept=tmp_path, until=until)
+    older, newer = sorted(tmp_path.glob("*.npz"))
+    whole = newer.read_bytes()
+    newer.write_bytes(whole[: len(whole) // 2])
+    model, _ = fitted(data, FALLING, kept=tmp_path)
+    assert same_weights(model, falling[0])
+    assert f"{newer} is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "bit"])
+def test_when_every_state_is_damaged_it_is_said_and_nothing_begins_anew(known, tmp_path, damage):
+    for number in (1, 2, 3):
+        checkpoints.add(tmp_path, known[0], number=number)
+    kept = sorted(tmp_path.glob("*.npz"))
+    assert len(kept) == 2
+    for path in kept:
+        whole = bytearray(path.read_bytes())
+        if damage == "bit":
+            whole[len(whole) // 2] ^= 1
+        path.write_bytes({"cut": whole[:-30], "empty": b"", "bit": whole}[damage])
+    with pytest.raises(UserError, match="Every kept state.*damaged.*Remove that folder"):
+        checkpoints.newest(tmp_path)
+
+
+def test_the_state_of_another_model_is_refused_and_changes_nothing(data, tmp_path):
+    checkpoints.save(tmp_path / "state.npz", fresh(data))
+    other = tiny.build(tiny.spec_of(data), filters=5)
+    loop.prepare(other, data, settings=SETTINGS)
+    before = other.get_weights()
+    with pytest.raises(UserError, match="state of another model"):
+        checkpoints.put(checkpoints.read(tmp_path / "state.npz"), other)
+    assert all(np.array_equal(a, b) for a, b in zip(before, other.get_weights(), strict=True))
+
+
+if __name__ == "__main__":
+    records, folder = (Path(word) for word in sys.argv[1:])
+    opened = loop.Data(records, manifest.read(records), tiny.TASK.objective)
+    rng = np.random.default_rng(7)
+    # Of 39 batches in all, so that every one of the five dies on its way.
+    moments = [int(n) for n in rng.integers(3, 8, 5)] + [None]
+    print(json.dumps([train_in_child(opened, folder, moment) for moment in moments]))

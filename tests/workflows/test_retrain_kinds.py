@@ -1,0 +1,84 @@
+"""Retraining what is no network of pictures: boosted trees, and an autoencoder."""
+
+from dataclasses import replace
+
+import kinds
+import pytest
+
+from tfpipe.base.errors import UserError
+from tfpipe.baselines import train_trees
+from tfpipe.baselines.tree_search import Plan
+from tfpipe.data import pack
+from tfpipe.registry import store
+from tfpipe.training.settings import Settings
+from tfpipe.workflows import retrain, train
+from tfpipe.workflows.retrain import Wish
+from tfpipe.workflows.training_run import Run
+from tuning import boosted_trees as tuned
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets"),
+]
+TASK = replace(kinds.TASK, models=("conv-autoencoder",))
+
+
+def grow(data, raw, *, files: range) -> None:
+    for i in files:
+        (raw / f"file{i:02d}.txt").write_text(str(i))
+    pack.pack(TASK, raw, data.folder, options=TASK.options)
+
+
+def quiet(stage, facts):
+    pass
+
+
+def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatch):
+    few = {"learning_rate": 0.296, "max_depth": 3, "trees": 12}
+    monkeypatch.setattr(tuned, "PUBLISHED", few)
+    data = kinds.packed(tmp_path, task=TASK)
+    folder = tmp_path / "models" / "kinds" / "xgboost"
+    train_trees.train(TASK, data.folder, folder, plan=Plan(1, 2))
+    grow(data, tmp_path / "raw", files=range(12, 20))
+    given = {"raw": tmp_path / "raw", "records": data.folder, "tell": quiet}
+    with pytest.raises(UserError, match="Boosted trees do not go on"):
+        retrain.retrain(TASK, folder / "1", wish=Wish(begin=folder / "1"), **given)
+    assert retrain.beginning(folder / "1", None, afresh=False) is None
+    made = retrain.retrain(TASK, folder / "1", wish=Wish(), **given)
+    cards = [store.read_card(folder / number) for number in ("1", "2")]
+    assert made["version"] == 2
+    assert cards[0]["hyperparameters"] == cards[1]["hyperparameters"]
+    sets = made["comparison"]["sets"]
+    assert sets["old"]["groups"] == cards[0]["data"]["groups"]["test"]
+    assert sets["all"]["groups"] == cards[1]["data"]["groups"]["test"]
+    assert {"column level", "column other", "class mix"} == set(cards[1]["drift"])
+    assert cards[1]["speed"]["one_ms"] > 0
+
+
+def test_an_autoencoder_is_compared_by_its_error(tmp_path):
+    data = kinds.packed(tmp_path, task=TASK)
+    run = Run(
+        task=TASK,
+        model="conv-autoencoder",
+        raw=tmp_path / "raw",
+        folder=data.folder,
+        models=tmp_path / "models" / "kinds" / "conv-autoencoder",
+        options=TASK.options,
+        settings=Settings(epochs=3),
+        with_naive=False,
+    )
+    train.train(run)
+    grow(data, tmp_path / "raw", files=range(12, 20))
+    made = retrain.retrain(
+        TASK,
+        run.models / "1",
+        wish=Wish(begin=run.models / "1", force=True),
+        raw=run.raw,
+        records=data.folder,
+        tell=quiet,
+    )
+    told = made["comparison"]
+    assert told["score"] == "loss" and told["classes"] == {}
+    before = store.read_card(run.models / "1")["scores"]["test"]["mean_squared_error"]
+    # The same groups and the same pictures, so the old version's error is what it was.
+    assert abs(told["sets"]["old"]["before"] - before) < 1e-6

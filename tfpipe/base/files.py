@@ -1,0 +1,144 @@
+"""Reads and writes whole files safely: one sentence for whatever goes wrong, never half a file."""
+
+import hashlib
+import itertools
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from tfpipe.base.errors import UserError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def contents(path: Path, *, expected: str) -> bytes:
+    """Returns the bytes of a file.
+
+    Args:
+      path: the file.
+      expected: what it should be, such as "a table", for the sentences.
+
+    Raises:
+      UserError: it is missing, a folder, empty or not readable.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{shown(path)} does not exist, expected {expected}. Check the name and the folder."
+        ) from error
+    except IsADirectoryError as error:
+        raise UserError(
+            f"{shown(path)} is a folder, expected {expected}. Name the file in it."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{shown(path)} cannot be read: {reason}. Check its permissions, or copy it again."
+        ) from error
+    if not data:
+        raise UserError(
+            f"{shown(path.name)} is empty (0 bytes), expected {expected}. Copy it again."
+        )
+    return data
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Writes a file beside its final name and renames it, so that no reader ever meets half of it.
+
+    Args:
+      path: the file; missing parent folders are made.
+      data: its new contents.
+
+    Raises:
+      UserError: the folder cannot be written to or is full; the old file, if any, is as it was.
+    """
+    # Not tempfile: it makes files that only their owner can read, and the rename keeps that.
+    beside = path.parent / f".{uuid.uuid4().hex}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{shown(path)} cannot be written: {reason}. Free some space or choose another folder."
+        ) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file as 64 hexadecimal digits, read in pieces of 1 MiB.
+
+    Raises:
+      UserError: the file is missing or not readable.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_CHUNK_BYTES):
+                digest.update(piece)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{shown(path)} cannot be read: {reason}. Check the name.") from error
+    return digest.hexdigest()
+
+
+def inside(root: Path, name: str, *, where: str) -> Path:
+    """Returns the path of the file that a table calls `name`, which must stay under `root`.
+
+    Args:
+      root: the folder that the table speaks of.
+      name: relative to `root`, as the table has it; the file need not exist.
+      where: the place in the table, such as "photos.csv line 3", which begins every sentence.
+
+    Raises:
+      UserError: name is empty or absolute, climbs with "..", or leaves `root` through a link.
+    """
+    problem = _problem(root, name)
+    if problem:
+        raise UserError(
+            f"{where}: {shown(name)!r} {problem}, expected the name of a file under "
+            f"{shown(root.name or root)}. Put the file there and give its name from there."
+        )
+    return root / name
+
+
+def shown(path: Path | str) -> str:
+    """Returns a name fit for printing: what is not valid text in it becomes "?"."""
+    return str(path).encode("utf-8", "replace").decode("utf-8")
+
+
+def _problem(root: Path, name: str) -> str | None:
+    """Returns what is wrong with a name under `root`, or None."""
+    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
+    if not name.strip() or set(parts) <= {"."} or "\0" in name:
+        return "is no file name"
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+        return "is absolute"
+    if ".." in parts:
+        return "has '..' in it"
+    path = root / name
+    try:
+        # Strictly, since from Python 3.13 on only that notices links that go in circles.
+        leaves = not path.resolve(strict=True).is_relative_to(root.resolve())
+    except FileNotFoundError:
+        leaves = not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
+        return "cannot be followed"
+    return "leads outside the folder through a link" if leaves else None
+
+
+def free(path: Path) -> Path:
+    """Returns the first of path-1, path-2, ... that does not exist yet."""
+    return next(
+        aside
+        for n in itertools.count(1)
+        if not (aside := path.with_name(f"{path.stem}-{n}{path.suffix}")).exists()
+    )

@@ -1,0 +1,245 @@
+"""Decodes pictures of any common kind, and refuses whatever is cut, huge or not a picture."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+
+MAX_PIXELS = 200_000_000  # 600 MB as RGB; the largest scanner and drone pictures are near 100 MP
+
+_EXPECTED = "a picture (JPEG, PNG, TIFF, BMP, WebP, GIF or PNM)"
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
+_TIFF_BITS, _ORIENTATION = 258, 274
+_FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+# EXIF orientation -> what makes pixels [height, width, ...] upright (Exif 2.32, tag 274)
+_UPRIGHT = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels.swapaxes(0, 1)[:, ::-1],
+    7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
+}
+
+# Pillow's bomb limit counts neither our budget nor our sentence; `_header` checks before decoding.
+Image.MAX_IMAGE_PIXELS = None
+# What a damaged file makes them print is said in our own sentence, once.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class PictureInfo(NamedTuple):
+    """What the header of a picture says.
+
+    Attributes:
+      height: pixels, as shown upright.
+      width: pixels, as shown upright.
+      bits: 8 or 16 a channel, as `read` returns them.
+      format: "JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF" or "PPM", by content.
+    """
+
+    height: int
+    width: int
+    bits: int
+    format: str
+
+
+def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+    """Returns size, depth and format of a picture from its header alone.
+
+    Args:
+      path: the picture, under any extension.
+      max_pixels: budget of height * width.
+
+    Raises:
+      UserError: it is missing, empty, no picture, over the budget, of several pages or of floats.
+    """
+    try:
+        file = path.open("rb")
+    except OSError:
+        files.contents(path, expected=_EXPECTED)  # says what is wrong
+        raise
+    with file:
+        if not file.read(1):
+            files.contents(path, expected=_EXPECTED)
+        return _header(file, path.name, max_pixels=max_pixels)[0]
+
+
+def probe_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+    """Returns what `probe` does of a picture in memory, called by a name in its sentences."""
+    return _header(io.BytesIO(data), name, max_pixels=max_pixels)[0]
+
+
+def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Returns the pixels of a picture, upright.
+
+    Transparency is dropped: the colours are those stored, whatever shines through.
+
+    Args:
+      path: the picture, under any extension.
+      max_pixels: budget of height * width, checked before anything is decoded.
+
+    Returns:
+      [height, width] or [height, width, 3] RGB; uint8, or uint16 for files of more than 8 bits.
+
+    Raises:
+      UserError: as `probe`, and where the file is cut short or damaged.
+    """
+    data = files.contents(path, expected=_EXPECTED)
+    info, image = _header(io.BytesIO(data), path.name, max_pixels=max_pixels)
+    # OpenCV multiplies the colours of an 8-bit TIFF by their alpha and takes a damaged strip of one
+    # for pixels; Pillow cuts RGB of 16 bits down to 8, where OpenCV is right and notices damage.
+    if image.mode == "CMYK" or (info.format == "TIFF" and info.bits == 8):
+        pixels = _with_pillow(image)
+    else:
+        pixels = _with_cv2(data, grey=image.mode == "LA")
+    turn = _UPRIGHT.get(_orientation(image))
+    if pixels is not None and turn:
+        pixels = np.ascontiguousarray(turn(pixels))
+    if pixels is None or pixels.shape[:2] != (info.height, info.width):
+        raise UserError(
+            f"{files.shown(path.name)} is cut short or damaged, expected a whole {info.format} of "
+            f"{info.width} x {info.height} pixels. Copy it again from where it came from."
+        )
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise _unsupported(path.name, f"{pixels.dtype} pixels")
+    return pixels
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Returns a picture in 8 bits.
+
+    Args:
+      image: [height, width] or [height, width, 3], uint8 or uint16.
+
+    Returns:
+      The same shape in uint8; 16-bit values are scaled so that the full range of the smallest
+      usual camera depth (8, 10, 12, 14, 16 bits) that holds the largest of them becomes 0..255.
+    """
+    if image.dtype == np.uint8:
+        return image
+    largest = int(image.max())
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if largest < 2**bits)
+    return cv2.convertScaleAbs(image, alpha=255 / (2**bits - 1))
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """Returns [height, width, 3] of a grey [height, width] or RGB picture, in its own dtype."""
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """Returns [height, width] uint8 of a grey or RGB picture: 0.299 R + 0.587 G + 0.114 B."""
+    image = to_uint8(image)
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Returns a picture, [height, width] or [height, width, 3] RGB uint8, as the bytes of a PNG."""
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    return cv2.imencode(".png", stored)[1].tobytes()
+
+
+def write_png(image: np.ndarray, path: Path) -> None:
+    """Writes a picture, as `encode_png` takes it, beside its final name and renames it.
+
+    Raises:
+      UserError: the folder cannot be written to or is full.
+    """
+    files.replace(path, encode_png(image))
+
+
+def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[PictureInfo, Image.Image]:
+    """Returns what the header says, and Pillow's picture that has decoded nothing yet."""
+    name = files.shown(name)
+    file.seek(0)
+    start = file.read(32)
+    file.seek(0)
+    try:
+        image = Image.open(file, formats=_FORMATS)
+        width, height = image.size
+        format_ = "JPEG" if image.format == "MPO" else image.format  # a phone's JPEG with extras
+        pages = 1 if format_ == "JPEG" else getattr(image, "n_frames", 1)
+        if _orientation(image) in (5, 6, 7, 8):
+            width, height = height, width
+        bits = _bits(image, start)
+    except Exception as error:  # a damaged header makes Pillow's readers raise almost anything
+        if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise _unsupported(name, "a damaged header, or pixels of an unusual kind") from error
+        raise UserError(
+            f"{name} is damaged or something else, expected {_EXPECTED}. "
+            "Copy it again, or save it as PNG."
+        ) from error
+    if width * height > max_pixels:
+        raise UserError(
+            f"{name} has {width} x {height} pixels ({width * height / 1e6:g} megapixels), "
+            f"expected at most {max_pixels / 1e6:g} megapixels. "
+            "Cut it into parts or make it smaller."
+        )
+    if pages > 1:
+        raise UserError(
+            f"{name} has {pages} pages, expected one picture. Save each page as a file of its own."
+        )
+    if image.mode == "F" or (image.mode == "I" and format_ != "PPM") or bits > 16:
+        raise _unsupported(name, "floats, signed or 32-bit numbers")
+    return PictureInfo(height, width, 16 if bits > 8 else 8, format_), image
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation that is left to apply, 1 for none."""
+    if image.format == "TIFF":  # both decoders turn a TIFF themselves, and Pillow its size
+        return 1
+    exif = Image.Exif()  # not image.getexif(), which decodes a whole PNG to look for it at the end
+    exif.load(image.info.get("exif"))
+    return exif.get(_ORIENTATION, 1)
+
+
+def _bits(image: Image.Image, start: bytes) -> int:
+    """Returns the bits a channel that a file declares, given its first 32 bytes."""
+    if image.format == "PNG":
+        return start[24]
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_TIFF_BITS, (1,)))
+    if image.format == "PPM":
+        # args: the kind of pixel, and the largest value where that is not the usual one
+        largest = max((part for part in image.tile[0].args if isinstance(part, int)), default=255)
+        return 16 if image.mode == "I" else largest.bit_length()
+    return 8
+
+
+def _with_cv2(data: bytes, *, grey: bool) -> np.ndarray | None:
+    """Returns the pixels in RGB or grey; None where OpenCV finds them damaged."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+    except cv2.error:
+        pixels = None
+    if pixels is None or pixels.ndim == 2:
+        return pixels
+    # OpenCV gives grey with alpha as three equal channels.
+    return pixels[..., 0].copy() if grey else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _with_pillow(image: Image.Image) -> np.ndarray | None:
+    """Returns the pixels in RGB or grey uint8; None where Pillow finds them damaged."""
+    try:
+        image.load()
+    except Exception:  # as in `_header`
+        return None
+    return np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+
+
+def _unsupported(name: str, came: str) -> UserError:
+    """Returns the error for a picture whose pixels are not of a kind that we read."""
+    return UserError(
+        f"{files.shown(name)} has {came}, expected whole numbers of 8 or 16 bits. "
+        "Save it as an 8-bit or 16-bit PNG or TIFF."
+    )

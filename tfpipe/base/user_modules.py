@@ -1,0 +1,59 @@
+"""Loads a Python file of the user's: a task, or a space; only ever one that was named to us."""
+
+import importlib.machinery
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+
+
+def load(path: Path, *, expected: str) -> ModuleType:
+    """Runs a Python file and returns its module; the same file is run once.
+
+    Args:
+      path: the file.
+      expected: what it should be, such as "a search space", for the sentences.
+
+    Raises:
+      UserError: it is missing or not readable, or raises something, with its line.
+    """
+    name = str(path.resolve())
+    if name in sys.modules:
+        return sys.modules[name]
+    files.contents(path, expected=expected)
+    loader = importlib.machinery.SourceFileLoader(name, name)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    try:
+        loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(_blame(error, path)) from error
+    return module
+
+
+def called(function: Callable, *arguments, path: Path) -> Any:
+    """Returns what a function of the user's file returns; what it raises becomes a sentence."""
+    try:
+        return function(*arguments)
+    except MemoryError:
+        raise  # no mistake in the file
+    except Exception as error:
+        raise UserError(_blame(error, path)) from error
+
+
+def _blame(error: Exception, path: Path) -> str:
+    """Returns a sentence that names the file's line where something went wrong."""
+    own = str(path.resolve())
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
+    if isinstance(error, SyntaxError) and error.filename == own:
+        lines, error = [error.lineno], SyntaxError(error.msg)
+    where = f"{files.shown(path.name)} line {lines[-1]}" if lines else files.shown(path.name)
+    said = str(error).strip().splitlines()
+    return f"{where}: {': '.join([type(error).__name__, *said[:1]])}. Mend the file."

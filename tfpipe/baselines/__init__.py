@@ -1,0 +1,1 @@
+"""What a network has to beat: boosted trees, 27 classifiers, texture features."""

@@ -1,0 +1,243 @@
+"""Models of one task side by side: by columns, pictures or both, pretrained or not, grey or not.
+
+Seed 000 compares boosted trees on the columns with networks on pictures, with and without columns,
+each on one random split. Here every model learns from the same groups and is judged on the same
+others, as often as there are folds, so that a difference can be held against its spread. Nothing
+is chosen on the groups that judge: networks train for a fixed number of epochs, by a rate that
+falls to 0.
+
+Where the splits themselves are what is published, as in seed 004's table, a model learns from the
+training split once and is judged on validation and on test. The best of many such is flattered by
+having been the best; the folds do not look at the test split.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+
+from tfpipe.base import files, hardware, tables
+from tfpipe.base.errors import UserError
+from tfpipe.base.precision import compute_policy
+from tfpipe.baselines import candidates, compare_plot, compare_summary, variants
+from tfpipe.baselines.candidates import TREES, Contest
+from tfpipe.data import dataset, parsing
+from tfpipe.data.dataset import Data
+from tfpipe.evaluation import metrics as evaluation_metrics
+from tfpipe.evaluation import ordinal
+from tfpipe.models import build, calls
+from tfpipe.models.spec import Spec
+from tfpipe.tasks.task import Task
+from tfpipe.training import cross_validation, open_records, random_split
+from tfpipe.training.settings import Settings
+
+LOG = logging.getLogger("tfpipe")
+SPLITS = {"validation": dataset.VALIDATION, "test": dataset.TEST}  # what judges without folds
+
+
+def compare(
+    task: Task,
+    records: Path,
+    *,
+    names: tuple[str, ...],
+    count: int | None,
+    settings: Settings,
+    models: Path,
+    quick: bool = False,
+    fixed: dict[str, Any] | None = None,
+    tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
+) -> pd.DataFrame:
+    """Trains and judges each model on each fold; stopped at any moment, the same call goes on.
+
+    Args:
+      task: the question.
+      records: its packed records.
+      names: contestants, see `candidates.known` and `variants.of`; `TREES` where there are
+        columns.
+      count: folds, of which none sees the test split; None for five, or as many as there are
+        groups; 0 for the splits as they are packed.
+      settings: how networks are trained; their rate falls to 0 over the epochs.
+      models: saved_models/<task>; results gather in its comparison/.
+      quick: whether networks are as small as quick searches have them, else as published.
+      fixed: values that hold in every network that has such an argument.
+      tell: told ("compare", what is being done).
+
+    Returns:
+      A row for each model and fold, or for each of `SPLITS`: model, fold or split, examples,
+      accuracy, balanced_accuracy, log_loss, mean_absolute_error where classes are numbers, seconds
+      of training, megabytes of weights, machine. A pretrained model whose weights are not to be
+      had has one row, with the reason as `failed`.
+
+    Raises:
+      UserError: records or folds that do not fit, or no model could be trained.
+    """
+    data, spec = open_records.opened(task, records, model=task.models[0], is_checked=False)
+    task = replace(task, classes=spec.classes)
+    if not spec.columns and TREES in names:
+        raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
+    parts = _Parts(data, spec, cross_validation.usual(data) if count is None else count)
+    kept = _Kept(models / "comparison" / "results.jsonl")
+    rows: list[dict] = []
+    how = {"settings": settings, "quick": quick, "fixed": fixed or {}}
+    each = max(parts.count, 1)
+    for place, name in enumerate(names):
+        tell("compare", {"done": each * place, "total": each * len(names)})
+        try:
+            for done, found in enumerate(_of_model(task, name, parts, kept, **how), start=1):
+                rows += found
+                tell("compare", {"done": each * place + done, "total": each * len(names)})
+        except UserError as error:
+            if variants.of(name).start != variants.PRETRAINED or len(names) == 1:
+                raise
+            rows.append({"model": name, "failed": str(error)})
+    frame = pd.DataFrame(rows)
+    if "accuracy" not in frame:
+        raise UserError(frame["failed"].iloc[0])
+    tables.write_csv(frame, models / "comparison" / "comparison.csv")
+    figure = compare_plot.compared(frame.dropna(subset=["accuracy"]))
+    files.replace(models / "comparison" / "comparison.png", figure)
+    return frame
+
+
+def _of_model(
+    task: Task,
+    name: str,
+    parts: "_Parts",
+    kept: "_Kept",
+    *,
+    settings: Settings,
+    quick: bool,
+    fixed: dict[str, Any],
+) -> Iterator[list[dict]]:
+    """Gives the rows of one model, fold by fold, those that were judged before as they are kept."""
+    arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
+    grey = candidates.network_of(name) is not None and variants.of(name).grey
+    for number, (data, spec) in enumerate(parts.of(grey=grey), start=1):
+        told = {
+            **{"model": name, "fold": number, "folds": parts.count, "arguments": arguments},
+            **{"data": data.manifest["fingerprint"], "settings": asdict(settings)},
+        }
+        rows = kept.find(told)
+        if rows is None:
+            asked = {"fold": data.validation} if parts.count else SPLITS
+            contest = Contest(data, spec, tuple(asked.values()), arguments, settings)
+            rows = _judged(task, name, contest)
+            for row, which in zip(rows, asked, strict=True):
+                row |= {"fold": number} if parts.count else {"split": which}
+                row |= {"pretrained": _is_pretrained(name, arguments), "grey": grey}
+            kept.add(told, rows)
+        yield [{"model": name, **row} for row in rows]
+
+
+class _Parts:
+    """What is learnt from and judged by, in colours or grey; each is made once, when asked for."""
+
+    def __init__(self, data: Data, spec: Spec, count: int):
+        self.data, self.spec, self.count = data, spec, count
+        self.made: dict[bool, list[tuple[Data, Spec]]] = {}
+
+    def of(self, *, grey: bool) -> list[tuple[Data, Spec]]:
+        if grey not in self.made:
+            data, spec = self.data, self.spec
+            if grey:
+                data = replace(data, manifest=parsing.without_colours(data.manifest))
+                spec = replace(spec, image_shape=tuple(data.manifest["image_shape"]))
+                spec = cross_validation.known(data, spec)
+            self.made[grey] = (
+                cross_validation.of(data, spec, self.count) if self.count else [(data, spec)]
+            )
+        return self.made[grey]
+
+
+def claimed(
+    task: Task, records: Path, name: str, *, settings: Settings, quick: bool, fixed: dict[str, Any]
+) -> float | None:
+    """Returns the accuracy that a network gets when pictures are split at random, copies and all.
+
+    Args:
+      task: the question.
+      records: its packed records.
+      name: of the network.
+      settings: as the honest ones are trained.
+      quick: as in `compare`.
+      fixed: likewise.
+
+    Returns:
+      The accuracy, see `naive`; None for what is no network, or where pictures are too few.
+    """
+    variant = variants.of(name)
+    if candidates.network_of(name) != variant.model:
+        return None
+    data, spec = open_records.opened(task, records, model=variant.model, is_checked=True)
+    data, spec = _Parts(data, spec, 0).of(grey=variant.grey)[0]
+    arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
+    keras.config.set_dtype_policy(compute_policy("auto"))
+    made = random_split.random_split_scores(
+        lambda: build(variant.model, spec, arguments), data, settings=settings
+    )
+    return made and made["accuracy"]
+
+
+def _is_pretrained(name: str, arguments: dict[str, Any]) -> bool:
+    network = candidates.network_of(name)
+    if network is None or "weights" not in calls.arguments_of(network):
+        return False
+    return arguments.get("weights", variants.IMAGENET) != variants.NONE
+
+
+def _judged(task: Task, name: str, contest: Contest) -> list[dict]:
+    """Trains one model and judges it: a row for each part that it was asked of."""
+    began = time.perf_counter()
+    said, megabytes = candidates.judge(name, contest)
+    seconds = time.perf_counter() - began
+    told = {"seconds": seconds, "megabytes": megabytes, "machine": hardware.machine()}
+    return [_scores(task, *one) | told for one in said]
+
+
+def _scores(task: Task, labels: np.ndarray, likely: np.ndarray) -> dict[str, Any]:
+    known = labels >= 0
+    labels, likely = labels[known], likely[known].astype(float)
+    likely /= likely.sum(axis=1, keepdims=True)
+    numbers = ordinal.told(task, labels, likely)
+    return {
+        "examples": len(labels),
+        "accuracy": float((likely.argmax(axis=1) == labels).mean()),
+        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, likely),
+        "log_loss": float(metrics.log_loss(labels, likely, labels=np.arange(likely.shape[1]))),
+        **{key: value for key, value in numbers.items() if key == compare_summary.ERROR},
+    }
+
+
+class _Kept:
+    """What has been judged before, a JSON object a line; a line cut short by a kill is dropped."""
+
+    def __init__(self, path: Path):
+        self.path, self.rows = path, []
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                try:
+                    one = json.loads(line)
+                except ValueError:
+                    LOG.warning("%s ended in half a line, which is judged again.", path)
+                    continue
+                if "rows" not in one:
+                    raise UserError(f"{path} is of an earlier release. Remove it to begin anew.")
+                self.rows.append(one)
+
+    def find(self, told: dict) -> list[dict] | None:
+        """Returns the rows of a model and fold judged under the same conditions, or None."""
+        same = json.loads(json.dumps(told))
+        return next((one["rows"] for one in self.rows if one["told"] == same), None)
+
+    def add(self, told: dict, rows: list[dict]) -> None:
+        self.rows.append({"told": told, "rows": rows})
+        lines = "".join(json.dumps(one) + "\n" for one in self.rows)
+        files.replace(self.path, lines.encode())

@@ -1,0 +1,90 @@
+"""Packed examples by their columns alone, as boosted trees take them; pictures stay unread."""
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfpipe.base.errors import UserError
+from tfpipe.data import dataset
+
+LOG = logging.getLogger("tfpipe")
+
+
+class Measured(NamedTuple):
+    """Examples by their columns.
+
+    Attributes:
+      columns: [n, columns] float32; nan where nothing was measured.
+      labels: [n] int, -1 where nobody has labelled one.
+      groups: [n] bytes.
+      keys: [n] bytes.
+    """
+
+    columns: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray
+    keys: np.ndarray
+
+    def only(self, chosen: np.ndarray) -> "Measured":
+        """Returns those that are chosen, [n] bool or row numbers."""
+        return Measured(*(field[chosen] for field in self))
+
+    @property
+    def labelled(self) -> "Measured":
+        """Those with a label."""
+        return self.only(self.labels >= 0)
+
+
+def read(records: Path, splits: tuple[str, ...], *, manifest: dict) -> Measured:
+    """Returns the examples of some splits, in the records' order.
+
+    Raises:
+      UserError: the records have no columns, or one of their values is infinite.
+    """
+    if not manifest["columns"]:
+        name = manifest["task"]
+        raise UserError(
+            f"The records of {name} have no columns for trees to learn from, only pictures. Train "
+            f"a model of these: `tfpipe train {name}`."
+        )
+    fields = (dataset.columns_of, dataset.labels_of, dataset.groups_of, dataset.keys_of)
+    found = Measured(*(field(records, splits, manifest=manifest) for field in fields))
+    endless = np.isinf(found.columns)
+    if endless.any():
+        row, column = np.argwhere(endless)[0]
+        raise UserError(
+            f"{found.keys[row].decode()}: column {manifest['columns'][column]!r} is infinite, "
+            "expected a number, or nothing where none was measured. Correct the table."
+        )
+    return found
+
+
+def check(parts: dict[str, Measured], *, classes: tuple[str, ...]) -> None:
+    """Refuses splits with too few labels to teach and judge; names classes of one group only.
+
+    Args:
+      parts: split -> its examples, "train" among them.
+      classes: names in label order.
+
+    Raises:
+      UserError: a split has no label, or all of training are of one class.
+    """
+    more = "Label others of more groups, or pack with another --split or --salt."
+    for split, examples in parts.items():
+        if not len(examples.labelled.labels):
+            raise UserError(
+                f"No {split} example has a label, so trees cannot be taught and judged. {more}"
+            )
+    learnt = parts["train"].labelled
+    labels = np.unique(learnt.labels)
+    if len(labels) < 2:
+        raise UserError(
+            f"All training examples with a label are {classes[labels[0]]!r}, expected two classes "
+            f"or more. {more}"
+        )
+    lone = [c for c in labels if len(set(learnt.groups[learnt.labels == c].tolist())) == 1]
+    if lone:
+        names = ", ".join(classes[c] for c in lone)
+        LOG.warning("In one training group only, so cross-validation cannot judge: %s.", names)

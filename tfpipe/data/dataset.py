@@ -1,0 +1,227 @@
+"""Records to batches: ({"image", "columns"}, label), shuffled and augmented for training only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfpipe.base.errors import UserError
+from tfpipe.data import augmentation, parsing
+from tfpipe.data.sampling import HARD_SHARE, Drawing, shares
+
+
+class Part(NamedTuple):
+    """Which of the packed examples.
+
+    Attributes:
+      splits: "train", "validation" or "test", one or more.
+      chosen: [examples of these splits, in order] bool; None for all.
+    """
+
+    splits: tuple[str, ...]
+    chosen: np.ndarray | None = None
+
+
+TRAIN, VALIDATION, TEST = Part(("train",)), Part(("validation",)), Part(("test",))
+
+
+def batches(
+    folder: Path, part: Part, *, manifest: dict, batch_size: int = 64, labelled: bool = False
+) -> tf.data.Dataset:
+    """Returns examples once, in order, the last partial batch included.
+
+    Args:
+      folder: packed records.
+      part: which examples.
+      manifest: the records' (`manifest.trusted`).
+      batch_size: examples a batch.
+      labelled: whether examples without a label are left out.
+
+    Returns:
+      Batches of ({"image": [batch, height, width, channels], "columns": [batch, columns]},
+      label [batch] int64); "columns" only where the task has some.
+    """
+    dataset = _records(folder, part, manifest=manifest)
+    if labelled and not all_labelled(manifest, part.splits):
+        dataset = dataset.filter(lambda record: _label(record) >= 0)
+    parse = parsing.parser(manifest)
+    dataset = dataset.batch(batch_size).map(parse, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return dataset.with_options(_options())
+
+
+def training_batches(
+    folder: Path, drawing: Drawing, *, manifest: dict, part: Part = TRAIN, skip: int = 0
+) -> tf.data.Dataset:
+    """Returns training examples for ever, shuffled and augmented.
+
+    Serialized records are what is cached and shuffled: a small picture's record is its raw bytes.
+    They are parsed a batch at a time, seven times faster than one by one.
+
+    Args:
+      folder: packed records.
+      drawing: how they are drawn.
+      manifest: the records'.
+      part: which are learnt from.
+      skip: batches left out at the beginning; those after are what they would have been.
+
+    Returns:
+      Endless batches as `batches` gives them, and with "interval" [batch, 2] float32 beside the
+      pictures where the records tell it: first and one-past-last row of what is looked for, in
+      shares of the height; -1 where there is none.
+    """
+    counts = class_counts(folder, part, manifest=manifest)
+    if drawing.samples:
+        dataset = _sampled(folder, part, drawing, counts=counts, manifest=manifest)
+    else:
+        dataset = _records(folder, part, manifest=manifest)
+        if not drawing.unlabelled and not all_labelled(manifest, part.splits):
+            dataset = dataset.filter(lambda record: _label(record) >= 0)
+        most = min(size(part, manifest=manifest), 20_000)
+        dataset = dataset.cache().shuffle(most, seed=drawing.seed).repeat()
+    dataset = dataset.batch(drawing.batch_size).skip(skip)
+    dataset = dataset.map(parsing.parser(manifest, intervals=True), tf.data.AUTOTUNE)
+    if drawing.augmentation != "none":
+        kind = manifest.get("augmentation") or drawing.augmentation
+        change = augmentation.KINDS[kind](drawing.seed)
+        dataset = dataset.enumerate(skip).map(change, tf.data.AUTOTUNE)
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def _sampled(folder, part, drawing, *, counts: np.ndarray, manifest: dict) -> tf.data.Dataset:
+    """Returns records for ever, each class as often as `shares` says, hard ones besides."""
+
+    def drawn(records, count: int, seed: int) -> tf.data.Dataset:
+        return records.cache().shuffle(int(min(count, 10_000)), seed=seed).repeat()
+
+    records = _records(folder, part, manifest=manifest)
+    present = np.flatnonzero(counts)
+    kinds = [
+        drawn(records.filter(_has_label(label)), counts[label], drawing.seed + int(label))
+        for label in present
+    ]
+    weights = shares(counts[present])
+    if drawing.hard is not None and drawing.hard.any():
+        own = _where(records, drawing.hard)
+        kinds.append(drawn(own, drawing.hard.sum(), drawing.seed))
+        weights = np.append(weights * (1 - HARD_SHARE), HARD_SHARE)
+    return tf.data.Dataset.sample_from_datasets(
+        kinds, weights=weights.tolist(), seed=drawing.seed, rerandomize_each_iteration=True
+    )
+
+
+def class_counts(folder: Path, part: Part, *, manifest: dict) -> np.ndarray:
+    """Returns how many examples there are of each class, [classes] int."""
+    if part.chosen is None:
+        kept = [manifest["counts"][split] for split in part.splits]
+        return np.array([sum(one[name] for one in kept) for name in manifest["classes"]])
+    labels = labels_of(folder, part.splits, manifest=manifest)[part.chosen]
+    return np.bincount(labels[labels >= 0], minlength=len(manifest["classes"]))
+
+
+def labels_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+    """Returns the labels [n] int of some splits' examples, in order; -1 where there is none."""
+    return _field(folder, splits, "label", tf.int64, manifest=manifest)
+
+
+def groups_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+    """Returns the groups [n] bytes of some splits' examples, in order."""
+    return _field(folder, splits, "group", tf.string, manifest=manifest)
+
+
+def keys_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+    """Returns the keys [n] bytes of some splits' examples, in order."""
+    return _field(folder, splits, "key", tf.string, manifest=manifest)
+
+
+def columns_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+    """Returns the columns [n, columns] float32 of some splits' examples, in order."""
+    shape = (len(manifest["columns"]),)
+    return _field(folder, splits, "columns", tf.float32, manifest=manifest, shape=shape)
+
+
+def all_labelled(manifest: dict, splits: tuple[str, ...]) -> bool:
+    """Returns whether every example of some splits has a label."""
+    return not any(manifest["counts"][split].get("(unlabelled)") for split in splits)
+
+
+def _field(folder, splits, name: str, dtype, *, manifest: dict, shape=()) -> np.ndarray:
+    wanted = {name: tf.io.FixedLenFeature(shape, dtype)}
+    dataset = _records(folder, Part(splits), manifest=manifest).batch(1024)
+    values = dataset.map(lambda records: tf.io.parse_example(records, wanted)[name])
+    return np.concatenate([*values.as_numpy_iterator()])
+
+
+def marks_of(folder: Path, splits: tuple[str, ...], name: str, *, manifest: dict) -> np.ndarray:
+    """Returns which of some splits' examples [n] bool have 1 in an int64 field, in order."""
+    return _field(folder, splits, name, tf.int64, manifest=manifest) == 1
+
+
+def size(part: Part, *, manifest: dict) -> int:
+    """Returns how many examples a part has, labelled or not."""
+    if part.chosen is not None:
+        return int(part.chosen.sum())
+    return sum(shard["count"] for shard in manifest["shards"] if shard["split"] in part.splits)
+
+
+def _records(folder: Path, part: Part, *, manifest: dict) -> tf.data.Dataset:
+    """Returns a part's serialized examples, in order."""
+    shards = [s for split in part.splits for s in manifest["shards"] if s["split"] == split]
+    for split in part.splits:
+        if not any(shard["split"] == split for shard in shards):
+            raise UserError(f"{folder} holds no {split} records. Run `tfpipe pack` again.")
+    dataset = tf.data.TFRecordDataset([str(folder / shard["name"]) for shard in shards])
+    return dataset if part.chosen is None else _where(dataset, part.chosen)
+
+
+def _options() -> tf.data.Options:
+    """Returns options: in order, and with as many threads as cores.
+
+    TensorFlow's own tuning of the number of threads takes a thread itself: without it batches come
+    up to twice as fast on two cores, and iterators end at once instead of seconds later.
+    """
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False
+    return options
+
+
+def _where(dataset: tf.data.Dataset, chosen: np.ndarray) -> tf.data.Dataset:
+    """Returns the elements of a dataset that are chosen, [elements] bool."""
+    kept = tf.constant(chosen)
+    return dataset.enumerate().filter(lambda i, _: kept[i]).map(lambda _, record: record)
+
+
+def _label(record):
+    wanted = {"label": tf.io.FixedLenFeature((), tf.int64)}
+    return tf.io.parse_single_example(record, wanted)["label"]
+
+
+def _has_label(label: int):
+    return lambda record: _label(record) == label
+
+
+@dataclass(frozen=True)
+class Data:
+    """A task's records, opened for training.
+
+    Attributes:
+      folder: the records.
+      manifest: theirs, trusted.
+      objective: name of the validation score that decides: one of `metrics.OBJECTIVES`, which are
+        maximised, or "loss", which is minimised.
+      train: which examples are learnt from.
+      validation: which decide.
+    """
+
+    folder: Path
+    manifest: dict
+    objective: str
+    train: Part = TRAIN
+    validation: Part = VALIDATION
+
+
+def direction(data: Data) -> str:
+    """Returns "max" or "min": what the objective is to become."""
+    return "min" if data.objective == "loss" else "max"

@@ -1,0 +1,97 @@
+"""What packed records depend on, in one number: raw files, options, split, how they are read."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.task import Source, Survey, Task
+
+LAYOUT = 2  # raise when the same raw files would give other records
+
+
+def of(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
+    """Returns a sha256 over all that the records depend on."""
+    paths = [path for source in survey.sources for path in (source.path, *source.also)]
+    paths += survey.tables
+    with ThreadPoolExecutor() as pool:
+        sums = list(pool.map(files.sha256, paths))
+    names = [os.path.relpath(path, raw) for path in paths]
+    told = {
+        "layout": LAYOUT,
+        "task": task.name,
+        "shape": [*task.image_shape, task.image_dtype],
+        "names": [task.classes, task.columns, list(task.metadata.items())],
+        "options": dataclasses.asdict(options),
+        "split": split,
+        "files": sorted(zip(names, sums, strict=True)),
+    }
+    decided = [[source.name, source.split] for source in survey.sources if source.split]
+    told |= {"placed": decided} if decided else {}
+    every = [*survey.decided, *(one for source in survey.sources for one in source.decided)]
+    told |= {"decided": _holding(every)} if every else {}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def of_source(task: Task, source: Source, *, options: Any) -> str | None:
+    """Returns a sha256 over all that the reading of one source depends on.
+
+    All but decisions about its pictures: which source a picture is of is known once it is read, see
+    `source_cache.Kept.find`. None where `source.about` holds what has no lasting description: such
+    a source is read each time.
+    """
+    paths = (source.path, *source.also)
+    told = {
+        "layout": LAYOUT,
+        "task": task.name,
+        "shape": [*task.image_shape, task.image_dtype],
+        "names": [task.classes, task.columns, list(task.metadata.items()), task.table],
+        "options": dataclasses.asdict(options),
+        "source": [source.name, source.group, [path.name for path in paths]],
+        "decided": _holding(source.decided),
+    }
+    try:
+        told |= {"files": [files.sha256(path) for path in paths]}
+        told |= {"about": _described(source.about, source.path.parent)}
+    except (UserError, TypeError):
+        return None
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _holding(decisions: Iterable[Decision]) -> list[list]:
+    return [[*one.thing, one.top_m, one.bottom_m, one.label, one.state] for one in decisions]
+
+
+def _described(value: Any, folder: Path) -> Any:
+    """Returns what a survey says of a source as JSON has it; a TypeError for what has no values."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Path):
+        return os.path.relpath(value, folder)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    if isinstance(value, pd.DataFrame):
+        rows = pd.util.hash_pandas_object(value, index=True).to_numpy()
+        return [[str(name) for name in value], _described(rows, folder)]
+    if dataclasses.is_dataclass(value):
+        inner = [getattr(value, one.name) for one in dataclasses.fields(value)]
+        return [type(value).__name__, *(_described(one, folder) for one in inner)]
+    if isinstance(value, dict):
+        return [[_described(part, folder) for part in item] for item in value.items()]
+    if isinstance(value, tuple | list | np.ndarray):
+        return [_described(one, folder) for one in value]
+    if isinstance(value, set | frozenset):
+        return sorted(_described(one, folder) for one in value)
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,254 @@
+"""Raw files to records: TFRecord shards, and a manifest that vouches for them."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import tfpipe
+from tfpipe.base import files, tables
+from tfpipe.base.errors import UserError
+from tfpipe.data import fingerprint as data_fingerprint
+from tfpipe.data import manifest as data_manifest
+from tfpipe.data import schema, source_cache, validation
+from tfpipe.tasks.annotations import apply
+from tfpipe.tasks.splits import placed
+from tfpipe.tasks.task import SPLITS, Source, Task
+
+FRACTIONS = (0.6, 0.2, 0.2)
+SOURCES_A_SHARD = 4
+MOST_SHARDS = 64  # of a split; of more sources each has more
+
+LOG = logging.getLogger("tfpipe")
+Progress = Callable[[int, int], None]
+
+
+def pack(
+    task: Task,
+    raw: Path,
+    folder: Path,
+    *,
+    options: Any,
+    split: tuple[tuple[float, float, float], str] = (FRACTIONS, ""),
+    skip_bad: int = 0,
+    progress: Progress = lambda done, total: None,
+) -> dict:
+    """Packs a task's raw files into records; killed at any moment, the same call goes on.
+
+    Shards are gathered in a hidden folder beside `folder`, each renamed when whole, and the folder
+    takes its name last. What it holds depends on raw files, options and split only: records of raw
+    files that have not changed are copied from what was packed before, byte by byte. Only where
+    groups of near-copies are made one do they take the name that was packed before.
+
+    Args:
+      task: the question.
+      raw: the raw folder.
+      folder: where the records go; replaced if it holds others.
+      options: the task's options.
+      split: fractions of (train, validation, test), and a salt: another word draws another split.
+      skip_bad: how many unreadable sources are left out before the run fails.
+      progress: told (shards done, shards in all).
+
+    Returns:
+      The manifest.
+
+    Raises:
+      UserError: on bad raw data, a class that a split lacks, near-copies across splits, or when
+        another run is packing the same records.
+    """
+    survey = apply.surveyed(task, raw, options)
+    settled = {
+        name: getattr(survey, name) or getattr(task, name)
+        for name in ("classes", "columns", "image_shape")
+    }
+    task = dataclasses.replace(task, **settled)
+    options = survey.options or options
+    fingerprint = data_fingerprint.of(task, raw, survey, options=options, split=split)
+    with _lock(folder):
+        _recover(folder)
+        manifest = data_manifest.read(folder) if (folder / "manifest.json").is_file() else None
+        if manifest and manifest["fingerprint"] == fingerprint and len(manifest["bad"]) <= skip_bad:
+            _tidy(folder)
+            return manifest
+        parts, kept = _hidden(folder, "partial"), _kept(folder)
+        survey = validation.lasting(survey, kept.groups)
+        _begin(parts, fingerprint=fingerprint)
+        jobs = _jobs(task, survey.sources, split=split)
+        told = {"task": task, "options": options, "kept": kept}
+        told["decided"] = {one.what: one for one in survey.decided}
+        abouts = _run(jobs, parts, told, progress=progress)
+        joined = validation.joined(survey, abouts, parts, before=kept.groups)
+        if joined.sources != survey.sources:
+            survey, jobs = joined, _jobs(task, joined.sources, split=split)
+            _begin(parts, fingerprint=f"{fingerprint}, joined")
+            abouts = _run(jobs, parts, told, progress=progress)
+        bad = {name: why for about in abouts for name, why in about["bad"].items()}
+        if len(bad) > skip_bad:
+            reasons = " ".join(bad.values())
+            raise UserError(
+                f"{len(bad)} of {len(survey.sources)} files cannot be read: {reasons} Mend or "
+                f"remove them, or pack the others by --skip-bad {len(bad)}."
+            )
+        validation.classes(task, abouts, jobs)
+        validation.crossings(survey, [] if task.alike else abouts, parts, split=split)
+        manifest = {
+            "task": task.name,
+            "fingerprint": fingerprint,
+            "tfpipe": tfpipe.__version__,
+            "options": dataclasses.asdict(options),
+            "fractions": split[0],
+            "salt": split[1],
+            "classes": task.classes,
+            "image_shape": task.image_shape,
+            "image_dtype": task.image_dtype,
+            "image_encoding": schema.encoding(task),
+            "columns": task.columns,
+            "metadata": task.metadata,
+            "interval": task.interval,
+            "augmentation": survey.augmentation,
+            "counts": data_manifest.counts(task, abouts),
+            "settled": any(source.split for source in survey.sources),
+            "groups": {name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
+            "sources": {name: [s.name for s in _of(jobs, name)] for name in SPLITS},
+            "shards": [
+                {key: about[key] for key in ("name", "split", "count", "bytes", "sha256")}
+                for about in abouts
+            ],
+            "bad": bad,
+            "notes": [*survey.notes, *apply.notes(survey, abouts, task)],
+        }
+        try:
+            _finish(task, parts, folder, abouts=abouts, manifest=manifest)
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be written: {error.strerror or error}. "
+                "Free some space or choose another folder."
+            ) from error
+    return manifest
+
+
+def _hidden(folder: Path, word: str) -> Path:
+    return folder.parent / f".{folder.name}.{word}"
+
+
+@contextlib.contextmanager
+def _lock(folder: Path):
+    """Holds the records for one run; the system frees the lock of a run that died."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        file = _hidden(folder, "lock").open("w")
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent} cannot be written: {error.strerror}. Choose another folder by --data."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"Another run is packing {folder}. Wait for it to end.") from None
+        yield
+
+
+def _recover(folder: Path) -> None:
+    """Ends an exchange of old and new records that was cut short."""
+    old = _hidden(folder, "old")
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _kept(folder: Path) -> source_cache.Kept:
+    """Returns what the old records hold of each source; nothing of damaged ones is taken over."""
+    if not (folder / "manifest.json").is_file():
+        return source_cache.Kept()
+    wrong = data_manifest.verify(folder)
+    if wrong:
+        LOG.warning("The old records are damaged (%s), so every file is read again.", wrong[0])
+    return source_cache.Kept(None if wrong else folder)
+
+
+def _begin(parts: Path, *, fingerprint: str) -> None:
+    """Keeps finished shards of the same plan, and nothing else."""
+    plan = parts / "plan"
+    if not plan.is_file() or plan.read_text() != fingerprint:
+        shutil.rmtree(parts, ignore_errors=True)
+        files.replace(plan, fingerprint.encode())
+    for unfinished in [p for p in parts.rglob(".*") if p.is_file()]:
+        unfinished.unlink()
+
+
+def _jobs(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
+    """Returns (split, shard name, sources) of each shard; known before anything is read."""
+    fractions, salt = split
+    jobs = []
+    for name in SPLITS:
+        inside = [s for s in sources if placed(s, fractions=fractions, salt=salt) == name]
+        size = max(SOURCES_A_SHARD, math.ceil(len(inside) / MOST_SHARDS))
+        chunks = [inside[i : i + size] for i in range(0, len(inside), size)]
+        for i, chunk in enumerate(chunks):
+            stem = f"{task.name.replace('-', '_')}-{name}.tfrecord"
+            jobs.append((name, f"{stem}-{i:05d}-of-{len(chunks):05d}", chunk))
+    return jobs
+
+
+def _of(jobs, split: str) -> list[Source]:
+    return [source for name, _, sources in jobs if name == split for source in sources]
+
+
+def _run(jobs, parts: Path, told: dict[str, Any], *, progress: Progress) -> list[dict]:
+    """Writes every shard; threads, since decoding and scaling leave Python's lock alone."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting = [
+            pool.submit(schema.write, parts, name, sources, **told) for _, name, sources in jobs
+        ]
+        try:
+            abouts = []
+            for i, future in enumerate(waiting):
+                progress(i, len(jobs))
+                abouts.append(future.result() | {"split": jobs[i][0]})
+            progress(len(jobs), len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return abouts
+
+
+def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) -> None:
+    """Writes what describes the shards, and exchanges new records for old ones."""
+    data_manifest.describe(task, parts, abouts=abouts)
+    rows = [row for about in abouts for row in about["rows"] if row]
+    if task.table and rows:
+        rows.sort(key=lambda row: str(next(iter(row.values()))))
+        tables.write_csv(pd.DataFrame(rows), parts / f"{task.table}.csv")
+    told = [unit for about in abouts for unit in about["units"]]
+    files.replace(parts / source_cache.TOLD, json.dumps(told).encode())
+    work = ("", ".json")
+    left_out = {"plan", "manifest.json"} | {f"{a['name']}{end}" for a in abouts for end in work}
+    manifest["files"] = {
+        path.relative_to(parts).as_posix(): files.sha256(path)
+        for path in sorted(parts.rglob("*"))
+        if path.is_file() and path.name not in left_out
+    }
+    files.replace(parts / "manifest.json", json.dumps(manifest, indent=1).encode())
+    old = _hidden(folder, "old")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(parts, folder)
+    _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what only a stopped run would need: last, so that it loses no finished shard."""
+    shutil.rmtree(_hidden(folder, "old"), ignore_errors=True)
+    for path in [*folder.glob("*.tfrecord-*.json"), folder / "plan"]:
+        path.unlink(missing_ok=True)

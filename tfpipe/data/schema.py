@@ -1,0 +1,186 @@
+"""TFRecord shards: one schema writes and reads them, and every byte of them is accounted for."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.data import fingerprint, source_cache
+from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.task import Example, Source, Task
+
+RAW_BYTES = (
+    2**16
+)  # pictures up to this size are stored as they are: decoding PNG costs five times more
+
+
+def encoding(task: Task) -> str:
+    """Returns "bytes" for small pictures and floating ones, else "png"."""
+    size = np.prod(task.image_shape) * np.dtype(task.image_dtype).itemsize
+    return "bytes" if size <= RAW_BYTES or task.image_dtype == "float32" else "png"
+
+
+def features(task: Task) -> tfds.features.FeaturesDict:
+    """Returns the schema of a task's records."""
+    kind = {"shape": task.image_shape, "dtype": np.dtype(task.image_dtype)}
+    if encoding(task) == "bytes":
+        image = tfds.features.Tensor(**kind, encoding="bytes")
+    else:
+        image = tfds.features.Image(**kind, encoding_format="png")
+    return tfds.features.FeaturesDict(
+        {
+            "image": image,
+            "label": tfds.features.ClassLabel(names=task.classes),
+            "columns": tfds.features.Tensor(shape=(len(task.columns),), dtype=np.float32),
+            "key": tfds.features.Text(),
+            "group": tfds.features.Text(),
+            **{name: _metadata(kind) for name, kind in task.metadata.items()},
+        }
+    )
+
+
+def _metadata(kind: str):
+    if kind == "str":
+        return tfds.features.Text()
+    if kind == "int64":
+        return tfds.features.Scalar(np.int64)
+    # As bytes, since a TFRecord's own floats have 32 bits: 0.1 mm at a depth of 2 km.
+    return tfds.features.Tensor(shape=(1,), dtype=np.float64, encoding="bytes")
+
+
+def write(
+    folder: Path,
+    name: str,
+    sources: list[Source],
+    *,
+    task: Task,
+    options: Any,
+    kept: source_cache.Kept,
+    decided: dict[str, Decision],
+) -> dict:
+    """Writes the examples of some sources as one shard, beside and renamed.
+
+    Args:
+      folder: where shards are gathered.
+      name: the shard's file name.
+      sources: what goes in, in order.
+      task: how to read them.
+      options: the task's.
+      kept: what was packed before; sources that it holds unchanged are not read again, unless
+        something else has been decided about their pictures.
+      decided: key of a picture -> what a reviewer has said of it.
+
+    Returns:
+      What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
+      counts, sums of pixels, bad sources, rows of the task's table, and these of each source.
+      Perceptual hashes go to .hashes.
+    """
+    done = folder / f"{name}.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    temporary, own = folder / f".{name}.partial", folder / f".{name}.own"
+    serialize, told, bad, hashes = _serializer(task), [], {}, b""
+    try:
+        with temporary.open("wb") as file:
+            for source in sources:
+                key = fingerprint.of_source(task, source, options=options)
+                try:
+                    unit = kept.find(key, decided) or source_cache.read(
+                        source,
+                        own,
+                        task=task,
+                        options=options,
+                        decided=decided,
+                        serialize=serialize,
+                    )
+                except UserError as error:
+                    bad[source.name] = str(error)
+                    continue
+                begin, first = file.tell(), len(hashes)
+                source_cache.append(unit, file)
+                hashes += unit.hashes
+                picture = f"{task.table}/{source.name}.png" if unit.picture else None
+                if picture:
+                    files.replace(folder / picture, unit.picture)
+                place = {"shard": name, "records": [begin, file.tell()], "picture": picture}
+                place |= {"source": source.name, "group": source.group}
+                told.append(unit.told | place | {"key": key, "hashes": [first, len(hashes)]})
+            file.flush()
+            os.fsync(file.fileno())
+        sizes = {"channels": task.image_shape[-1], "columns": len(task.columns)}
+        about = source_cache.summed(told, classes=len(task.classes), **sizes)
+        about |= {"bad": bad, "units": told, "name": name, **weight(temporary)}
+        files.replace(folder / f"{name}.hashes", hashes)
+        os.replace(temporary, folder / name)
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            f"{folder / name} cannot be written: {getattr(error, 'strerror', None) or error}. "
+            "Free some space or choose another folder."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)
+    # Keys stay in their order: it is that of the table's columns.
+    files.replace(done, json.dumps(about).encode())
+    return about
+
+
+def _serializer(task: Task) -> Callable[[Example], bytes]:
+    schema = features(task)
+    serializer = tfds.core.example_serializer.ExampleSerializer(schema.get_serialized_info())
+
+    def serialize(example: Example) -> bytes:
+        encoded = schema.encode_example(_fields(example))
+        record = tf.train.Example.FromString(serializer.serialize_example(encoded))
+        # The order of a protocol buffer's map is free unless asked for.
+        return record.SerializeToString(deterministic=True)
+
+    return serialize
+
+
+def weight(path: Path) -> dict:
+    """Returns size in bytes and sha256 of a file."""
+    return {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
+
+
+def _fields(example: Example) -> dict:
+    metadata = {
+        name: np.array([value]) if isinstance(value, float) else value
+        for name, value in example.metadata.items()
+    }
+    return {
+        "image": example.image,
+        "label": example.label,
+        "columns": example.columns,
+        "key": example.key,
+        "group": example.group,
+        **metadata,
+    }
+
+
+def damage(path: Path, *, count: int, bytes: int, sha256: str) -> str | None:
+    """Says what is wrong with a shard, or None.
+
+    A TFRecord file cut on a record's border reads without any error, so size and sha256 are checked
+    first, and only then the record is looked for.
+    """
+    if not path.is_file():
+        return f"{path.name} is missing"
+    if path.stat().st_size == bytes and files.sha256(path) == sha256:
+        return None
+    read = 0
+    try:
+        for _ in tf.data.TFRecordDataset(str(path)):
+            read += 1
+    except tf.errors.DataLossError:
+        return f"{path.name} is damaged at record {read} of {count}"
+    if read < count:
+        return f"{path.name} ends after {read} of {count} records"
+    return f"{path.name} has changed since it was written"

@@ -1,0 +1,155 @@
+"""What packed records must pass before they get their name."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from tfpipe.base.errors import UserError
+from tfpipe.data import manifest as data_manifest
+from tfpipe.data import near_duplicates
+from tfpipe.tasks.splits import placed
+from tfpipe.tasks.task import SPLITS, Survey, Task
+
+
+def classes(task: Task, abouts: list[dict], jobs) -> None:
+    """Raises a UserError with the counts if a split lacks a class, or has nothing at all.
+
+    It says which options help.
+    """
+    counts = data_manifest.counts(task, abouts)
+    lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
+    lacking = lacking or [f"{s} has no example" for s in SPLITS if not sum(counts[s].values())]
+    if not lacking:
+        return
+    table = "; ".join(
+        f"{split}: {', '.join(f'{n} {c}' for c, n in counts[split].items())}" for split in SPLITS
+    )
+    groups = len({source.group for _, _, sources in jobs for source in sources})
+    raise UserError(
+        f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups). "
+        "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
+    )
+
+
+def classifiable(manifest: dict) -> None:
+    """Raises a UserError if packed records have nothing that a classifier could tell apart."""
+    if len(manifest["classes"]) > 1:
+        return
+    counts = [sum(split.values()) for split in manifest["counts"].values()]
+    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest["counts"].values())
+    there = ", ".join(manifest["classes"]) or "none"
+    raise UserError(
+        f"A classifier needs two classes or more, but the records have {there}: {unlabelled} of "
+        f"{sum(counts)} examples are unlabelled. Label more of them and pack again, or train an "
+        "autoencoder, which needs no labels."
+    )
+
+
+def lasting(survey: Survey, before: dict[str, str]) -> Survey:
+    """Returns a survey whose groups of copies keep the names that they were packed under.
+
+    Such a group is called by its first picture, so a copy with an earlier name would else give the
+    old ones another name, and another split.
+
+    Args:
+      survey: as the task found it.
+      before: source -> its group in the records so far.
+    """
+    if not survey.joins:
+        return survey
+    inside = {(source.group, source.name) for source in survey.sources}
+    names: dict[str, str] = {}
+    for source in survey.sources:
+        old = before.get(source.name)
+        if old and (source.group, old) in inside:
+            names.setdefault(source.group, old)
+    sources = (dataclasses.replace(s, group=names.get(s.group, s.group)) for s in survey.sources)
+    return dataclasses.replace(survey, sources=tuple(sources))
+
+
+def joined(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str, str]) -> Survey:
+    """Returns a survey whose groups that share near-copies are one, where it asks for that.
+
+    Args:
+      survey: as the task found it.
+      abouts: what each shard holds.
+      parts: the folder of the shards' perceptual hashes.
+      before: source -> its group in the records so far; a new copy joins the old group, not the
+        other way round, so that the old ones stay in their split.
+    """
+    if not survey.joins:
+        return survey
+    prints, groups = _prints(abouts, parts)
+    first: dict[str, str] = {}
+    old = set(before.values())
+
+    def root(group: str) -> str:
+        while first.get(group, group) != group:
+            group = first[group]
+        return group
+
+    for a, b in near_duplicates.near(prints, prints):
+        pair = (root(groups[a]), root(groups[b]))
+        low, high = sorted(pair, key=lambda group: (group not in old, group))
+        first[high] = low
+    sources = tuple(dataclasses.replace(s, group=root(s.group)) for s in survey.sources)
+    moved = sum(new.group != old.group for new, old in zip(sources, survey.sources, strict=True))
+    if not moved:
+        return survey
+    note = f"{moved} pictures are near-copies of others, and are in one group with them."
+    return dataclasses.replace(survey, sources=sources, notes=(*survey.notes, note))
+
+
+def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None:
+    """Raises a UserError that names the pairs if the same thing stands in two splits.
+
+    Args:
+      survey: its twins show the same thing by the tables.
+      abouts: what each shard holds, and its split.
+      parts: the folder of the shards' perceptual hashes.
+      split: fractions and salt.
+    """
+    fractions, salt = split
+    splits = {s.name: placed(s, fractions=fractions, salt=salt) for s in survey.sources}
+    found = [
+        f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
+        for a, b, why in survey.twins
+        if splits[a] != splits[b]
+    ]
+    found += _parted(survey, splits)
+    prints, groups = {}, {}
+    for name in SPLITS:
+        inside = [about for about in abouts if about["split"] == name]
+        prints[name], groups[name] = _prints(inside, parts)
+    found += near_duplicates.crossings(prints, groups)
+    if found:
+        more = f" and {len(found) - 5} more pairs" if len(found) > 5 else ""
+        raise UserError(
+            f"The same thing stands in two splits, so no score could be believed: "
+            f"{'; '.join(found[:5])}{more}. Remove one of each pair, or put both in one group."
+        )
+
+
+def _prints(abouts: list[dict], parts: Path) -> tuple[near_duplicates.Prints, np.ndarray]:
+    """Returns what tells the pictures of some shards, and the group of each, [n] object."""
+    packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in abouts)
+    rows = np.frombuffer(packed, np.uint8).reshape(-1, near_duplicates.PACKED)
+    return near_duplicates.unpacked(rows), np.array(
+        [g for about in abouts for g in about["groups"]], object
+    )
+
+
+def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
+    """Returns a sentence for each group that settled splits part, in the sources' order."""
+    first, found = {}, {}
+    for source in survey.sources:
+        one = first.setdefault(source.group, source.name)
+        both = {splits[one], splits[source.name]}
+        if len(both) == 2 and not (survey.gaps and "test" not in both):
+            found.setdefault(
+                source.group,
+                f"{one} ({splits[one]}) and {source.name} ({splits[source.name]}): both are of "
+                f"the group {source.group}",
+            )
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""Metrics, thresholds, calibration, intervals, drift: arrays in, numbers out."""

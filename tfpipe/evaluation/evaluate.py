@@ -1,0 +1,193 @@
+"""Thresholds from the validation split, scores from the test split, each looked at once."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pandas as pd
+
+from tfpipe.base.errors import UserError
+from tfpipe.data import dataset, metadata
+from tfpipe.data.dataset import Data
+from tfpipe.evaluation import calibration as evaluation_calibration
+from tfpipe.evaluation import metrics, ordinal, reconstruction, selective, whole_files
+from tfpipe.models import calls, inference_modes
+from tfpipe.models.calls import reconstructs, soften
+from tfpipe.tasks.task import SPLITS, Classify, Task
+
+LOG = logging.getLogger("tfpipe")
+
+
+class Evaluation(NamedTuple):
+    """What is known of a trained model.
+
+    Attributes:
+      thresholds: of two classes "decision" and "confident", chosen on the validation split.
+      scores: split -> metric -> value.
+      by_class: split -> class -> metric -> value.
+      predictions: a row for each example of these splits: split, key, group, metadata, label, and
+        p_<class>, or an autoencoder's error and error_of_mean_picture.
+      false_kinds: what the false findings on the test files lie on, and how many.
+      calibration: a classifier's, split -> error.
+      way: how whole files are looked at best, see `ways`; "" where they are not looked at.
+      ways: way -> its thresholds and its scores of whole files, by split.
+      files: test file -> what was found in it in that way.
+      abstention: of a classifier, the least precision asked for, what each class needs for it
+        (chosen on the validation split), and what that gave on the test split.
+    """
+
+    thresholds: dict[str, float]
+    scores: dict[str, dict[str, Any]]
+    by_class: dict[str, dict[str, dict[str, Any]]]
+    predictions: pd.DataFrame
+    false_kinds: dict[str, int]
+    calibration: dict[str, float] | None = None
+    abstention: dict[str, Any] | None = None
+    way: str = ""
+    ways: dict[str, dict[str, Any]] = {}
+    files: dict[str, whole_files.InFile] = {}
+
+
+def calibrate(data: Data, model: keras.Model) -> evaluation_calibration.Fit:
+    """Makes a classifier's probabilities right as often as they say, by the validation split."""
+    labels, likely = _said(data, "validation", _classifier(model))
+    known = labels >= 0
+    fitted = evaluation_calibration.fit(labels[known], likely[known])
+    soften(model, fitted.temperature)
+    return fitted
+
+
+def evaluate(
+    task: Task,
+    raw: Path,
+    data: Data,
+    model: keras.Model,
+    *,
+    options: Any,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Evaluates a model on examples; a classifier on whole raw files, too, if its task judges them.
+
+    Args:
+      task: the question.
+      raw: the raw folder that was packed.
+      data: its records.
+      model: a classifier or an autoencoder.
+      options: the task's.
+      progress: told (files done, files in all).
+
+    Returns:
+      Thresholds, scores and predictions; examples without a label are predicted and not scored by
+      class.
+    """
+    if reconstructs(model):
+        return _of_autoencoder(data, model)
+    classify = _classifier(model)
+    judged = whole_files.judged(
+        task, raw, data, _ways(task, model, classify), options=options, progress=progress
+    )
+    way, best = whole_files.best(task, judged)
+    thresholds, told, by_class, errors, abstained = {}, {}, {}, {}, {}
+    frames, found, needed = [], None, None
+    for split in ("validation", "test"):
+        labels, likely = _said(data, split, classify)
+        known = labels >= 0
+        if split == "validation":
+            thresholds = _thresholds(task, best, labels[known], likely[known])
+            least = selective.MIN_PRECISION
+            needed = selective.thresholds(labels[known], likely[known], min_precision=least)
+            needed_told = selective.as_card(needed, classes=task.classes)
+            abstained = {"min_precision": least, "thresholds": needed_told}
+        errors[split] = evaluation_calibration.calibration_error(labels[known], likely[known])
+        said = metrics.said(likely, thresholds=thresholds)
+        told[split] = metrics.of_classes(labels[known], likely[known], thresholds=thresholds)
+        by_class[split] = metrics.by_class(labels[known], said[known], classes=task.classes)
+        found = best.found[split] if best else None
+        told[split] |= found.scores if found else {}
+        frame = metadata.described(data, split, labels)
+        apart = frame[task.apart].to_numpy()[known] == 1 if task.apart else None
+        told[split] |= ordinal.told(task, labels[known], likely[known], apart=apart)
+        frame[[f"p_{name}" for name in task.classes]] = likely
+        frame = ordinal.with_expected(frame, task, likely)
+        frames.append(frame)
+    realised = selective.realised(labels[known], likely[known], needed)
+    abstained["test"] = {
+        name: one._asdict() for name, one in zip(task.classes, realised, strict=True)
+    }
+    kinds = dict(Counter(found.false_kinds)) if found else {}
+    every = pd.concat(frames, ignore_index=True)
+    about = {name: one.told() for name, one in judged.items()} if best else {}
+    return Evaluation(
+        *(thresholds, told, by_class, every, kinds, errors, abstained),
+        **{"way": way, "ways": about, "files": best.files if best else {}},
+    )
+
+
+def _of_autoencoder(data: Data, model: keras.Model) -> Evaluation:
+    classes = tuple(data.manifest["classes"])
+    found = reconstruction.errors(model, data)
+    frames = []
+    for split in SPLITS:
+        frame = metadata.described(data, split, found[split].labels)
+        frame["error"] = found[split].of_model
+        frame["error_of_mean_picture"] = found[split].of_mean
+        frames.append(frame)
+    return Evaluation(
+        thresholds={},
+        scores={s: reconstruction.scores(found[s]) for s in SPLITS},
+        by_class={s: reconstruction.by_class(found[s], classes=classes) for s in SPLITS},
+        predictions=pd.concat(frames, ignore_index=True),
+        false_kinds={},
+    )
+
+
+def _classifier(model: keras.Model) -> Classify:
+    """Returns the function from images, and columns where there are some, to probabilities."""
+
+    def classify(images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        features = {"image": images, "columns": columns}
+        return calls.batched(model.predict_on_batch, features, names=calls.inputs_of(model))
+
+    return classify
+
+
+def _ways(task: Task, model: keras.Model, classify: Classify) -> dict[str, Classify]:
+    return inference_modes.of(model) if task.slides else {inference_modes.PLAIN: classify}
+
+
+def _thresholds(task: Task, best, labels: np.ndarray, likely: np.ndarray) -> dict[str, float]:
+    """Returns two classes' thresholds: those that serve best in whole files, where these are known.
+
+    Where no file can be judged, the decision is by the F1 of labelled examples.
+
+    Args:
+      task: the question.
+      best: what was judged in the best way; None where no file has a known truth.
+      labels: [n] int, of the validation split's labelled examples.
+      likely: [n, classes] float, their probabilities.
+    """
+    if best or len(task.classes) != 2:
+        return best.thresholds if best else {}
+    if task.judge:
+        LOG.warning(
+            "No validation file has a known truth, so single examples choose the threshold."
+        )
+    return metrics.thresholds(labels, likely) | {"confident": 1.0}
+
+
+def _said(data: Data, split: str, classify: Classify) -> tuple[np.ndarray, np.ndarray]:
+    """Returns labels [n] and probabilities [n, classes] of a split's examples, in order."""
+    labels, said = [], []
+    part = dataset.Part((split,))
+    for features, label in dataset.batches(
+        data.folder, part, manifest=data.manifest, batch_size=256
+    ):
+        labels.append(label.numpy())
+        said.append(classify(*(features[name].numpy() for name in features)))
+    if not labels:
+        raise UserError(f"The {split} split is empty. Add data, or pack with another --split.")
+    return np.concatenate(labels), np.concatenate(said)

@@ -1,0 +1,1 @@
+"""Unlabelled images: embeddings, UMAP, clusters, novelty, confounders, queue, page."""

@@ -1,0 +1,1 @@
+"""New raw files to tables: whole files, single images, confidence, resume."""

@@ -1,0 +1,117 @@
+"""Boosted trees on columns by XGBoost (Chen & Guestrin 2016, arXiv:1603.02754): learn and answer.
+
+They take columns as they are: no scaling, and a value that is missing (nan) goes the way that
+lowered the loss for those missing in training.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import xgboost
+
+from tfpipe.base.errors import UserError
+from tfpipe.data import sampling
+from tfpipe.data.columns import Measured
+
+BALANCES = ("weights", "none")
+PATIENCE = 50  # trees without a lower loss on the examples watched, before stopping
+FEW = 10_000  # examples; threads that share fewer wait for each other longer than they work
+NAMES = {  # ours, and XGBoost's
+    "learning_rate": "eta",
+    "max_depth": "max_depth",
+    "columns_a_split": "colsample_bynode",
+    "examples_a_tree": "subsample",
+    "least_weight": "min_child_weight",
+}
+
+
+def fit(
+    learnt: Measured,
+    *,
+    classes: int,
+    arguments: dict,
+    balanced: str = "weights",
+    seed: int = 0,
+    watched: Measured | None = None,
+) -> xgboost.Booster:
+    """Returns trees that tell classes apart.
+
+    Args:
+      learnt: all labelled.
+      classes: how many there are, met in training or not.
+      arguments: "trees", and any of `NAMES`, such as `tuning.boosted_trees.PUBLISHED`.
+      balanced: "weights" by class (`sampling.class_weights`), or "none".
+      seed: of the columns and examples drawn for a tree.
+      watched: labelled ones of other groups; growing stops where their log loss falls no more.
+    """
+    values = {NAMES[name]: value for name, value in arguments.items() if name != "trees"}
+    told = {
+        **{"objective": "multi:softprob", "num_class": classes, "eval_metric": "mlogloss"},
+        **{"tree_method": "hist", "seed": seed, "verbosity": 0},
+        "nthread": 1 if len(learnt.labels) < FEW else 0,  # 0: all there are
+    }
+    weights = None
+    if balanced == "weights":
+        counts = np.bincount(learnt.labels, minlength=classes)
+        weights = sampling.class_weights(counts)[learnt.labels]
+    judges = []
+    if watched is not None:
+        judges = [(xgboost.DMatrix(watched.columns, watched.labels), "watched")]
+    return xgboost.train(
+        told | values,
+        xgboost.DMatrix(learnt.columns, learnt.labels, weight=weights),
+        num_boost_round=arguments["trees"],
+        evals=judges,
+        early_stopping_rounds=PATIENCE if judges else None,
+        verbose_eval=False,
+    )
+
+
+def classify(trees: xgboost.Booster, columns: np.ndarray, *, first: int = 0) -> np.ndarray:
+    """Returns probabilities [n, classes] float32 of columns [n, columns] float32, none included.
+
+    Args:
+      trees: as trained or loaded.
+      columns: nan where nothing was measured.
+      first: how many rounds of trees are asked; 0 for all.
+    """
+    if not len(columns):  # XGBoost answers none without saying of how many classes
+        return classify(trees, np.zeros((1, columns.shape[1]), np.float32), first=first)[:0]
+    asked = (0, min(first, trees.num_boosted_rounds()))
+    return trees.predict(xgboost.DMatrix(columns), iteration_range=asked, strict_shape=True)
+
+
+def contributions(trees: xgboost.Booster, columns: np.ndarray) -> np.ndarray:
+    """Returns what each column adds to each class's log-odds, [n, classes, columns] float32.
+
+    Exact Shapley values of trees (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9): with the
+    class's mean they add up to its answer before softmax.
+    """
+    matrix = xgboost.DMatrix(columns)
+    return trees.predict(matrix, pred_contribs=True, strict_shape=True)[:, :, :-1]
+
+
+def leaves(trees: xgboost.Booster) -> int:
+    """Returns how many leaves there are, each one value learnt."""
+    return sum(tree.count("leaf=") for tree in trees.get_dump())
+
+
+def save(trees: xgboost.Booster, path: Path) -> None:
+    """Writes trees as UBJSON, which holds numbers only and runs nothing when it is read."""
+    trees.save_model(path)
+
+
+def load(path: Path) -> xgboost.Booster:
+    """Returns the trees of a file.
+
+    Raises:
+      UserError: it holds no trees.
+    """
+    trees = xgboost.Booster()
+    try:
+        trees.load_model(path)
+    except xgboost.core.XGBoostError as error:
+        raise UserError(
+            f"{path} holds no trees that XGBoost can read. Train them again."
+        ) from error
+    return trees

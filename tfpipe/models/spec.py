@@ -1,0 +1,34 @@
+"""The spec: all a model may know of the data."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All a model may know of the data.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      classes: names, in label order.
+      image_mean: per channel, of the training split, in raw pixel values.
+      image_std: likewise; never 0.
+      columns: names of the numbers beside the picture.
+      column_mean: per column, of the training split.
+      column_std: likewise; never 0.
+      image_dtype: "uint8", "uint16" or "float32".
+      pads: whether an encoded picture of another size is padded with its background when served, as
+        the task's reader does; else it is stretched.
+      even_exposure: whether each picture is also scaled by its own mean and deviation, for cameras
+        whose settings vary; not where brightness itself is the answer.
+    """
+
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    columns: tuple[str, ...] = ()
+    column_mean: tuple[float, ...] = ()
+    column_std: tuple[float, ...] = ()
+    image_dtype: str = "uint8"
+    even_exposure: bool = False
+    pads: bool = False

@@ -1,0 +1,1 @@
+"""One module an architecture; `tfpipe.models` has the table of their names."""

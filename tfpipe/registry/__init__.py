@@ -1,0 +1,1 @@
+"""Saved versions: export, parity check, numbering, cards, loading, rollback. Trains nothing."""

@@ -1,0 +1,98 @@
+"""A task's versions side by side, which of them is served, and going back to an earlier one.
+
+What is served is a fact on disk that TensorFlow Serving reads, too: the highest number. So going
+back publishes a copy of the earlier version under the next number.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.registry import model_card, store
+
+
+def table(models: Path, *, task: str) -> list[dict[str, Any]]:
+    """Returns a row for each version of a task, the newest of each model first.
+
+    Args:
+      models: saved_models/.
+      task: name.
+
+    Returns:
+      Rows of "model", "version", "served" ("yes", "by default" for the one that `predict` takes, or
+      ""), "date", "score", "value", "between" (95 % of draws of test groups), "pictures", "groups",
+      "data" (its fingerprint), "from", "bytes", "one_ms" and "batch_ms" (of "batch" pictures);
+      None for what a card of an earlier release does not tell.
+
+    Raises:
+      UserError: there is none.
+    """
+    default = store.find(models, task=task, model=None, version=None)
+    rows = []
+    for folder in sorted((models / task).iterdir()):
+        numbers = store.versions(folder)
+        for number in reversed(numbers):
+            version = folder / str(number)
+            served = "yes" if number == numbers[-1] else ""
+            served = "by default" if version == default else served
+            told = {"model": folder.name, "version": number, "served": served}
+            rows.append(told | _row(store.read_card(version)))
+    return rows
+
+
+def rollback(version: Path) -> Path:
+    """Publishes a copy of an earlier version as the next one, and returns its folder.
+
+    Raises:
+      UserError: it is the newest, a file of it is not what its card vouches for, or there is no
+        space for a copy.
+    """
+    folder, card = version.parent, store.read_card(version)
+    newest = store.versions(folder)[-1]
+    if int(version.name) == newest:
+        raise UserError(f"Version {newest} of {folder.name} is the one that is served already.")
+    store.check(version, card["sha256"], card)
+    draft = folder / ".rollback"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        shutil.copytree(version, draft)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise UserError(
+            f"Version {version.name} cannot be copied: {error}. Free some space, or choose another "
+            "folder by --models."
+        ) from error
+    told = card | {"version": newest + 1, "copied_from": int(version.name)}
+    files.replace(draft / "assets.extra" / "card.json", json.dumps(told, indent=1).encode())
+    model_card.write(draft)
+    os.utime(draft)  # the copy is what was written last, so `store.find` takes it
+    return store.number(draft)
+
+
+def _row(card: dict[str, Any]) -> dict[str, Any]:
+    score, value, between = _main_score(card)
+    data, speed = card.get("data") or {}, card.get("speed") or {}
+    counts = data.get("counts", {})
+    copied, begun = card.get("copied_from"), card.get("begun_with")
+    return {
+        "date": card.get("date"),
+        **{"score": score, "value": value, "between": between},
+        "pictures": sum(sum(split.values()) for split in counts.values()) or None,
+        "groups": sum(data.get("groups", {}).values()) or None,
+        "data": data.get("fingerprint", "")[:8] or None,
+        "from": f"copy of {copied}" if copied else f"weights of {begun}" if begun else None,
+        "bytes": card.get("bytes"),
+        **{name: speed.get(name) for name in ("one_ms", "batch_ms", "batch")},
+    }
+
+
+def _main_score(card: dict[str, Any]) -> tuple[str | None, float | None, list[float] | None]:
+    """Returns the score that versions are compared by, its value on the test split and interval."""
+    test, intervals = card.get("scores", {}).get("test", {}), card.get("intervals") or {}
+    usual = ("average_precision", "macro_average_precision", "accuracy", "mean_squared_error")
+    name = next((one for one in [*intervals, *usual] if test.get(one) is not None), None)
+    return name, test.get(name), intervals.get(name)

@@ -1,0 +1,160 @@
+"""A version's card for readers: MODEL_CARD.md, made of card.json alone.
+
+Its headings are those of Mitchell et al. (2019), "Model Cards for Model Reporting",
+doi:10.1145/3287560.3287596.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tfpipe.base import files
+from tfpipe.evaluation import version_comparison
+from tfpipe.registry import store
+
+_MARKS = re.compile(r"([\\`*_\[\]<>#|~])")
+
+
+def write(version: Path) -> Path:
+    """Writes assets.extra/MODEL_CARD.md of a version, or of a draft, and returns its path."""
+    path = version / "assets.extra" / "MODEL_CARD.md"
+    files.replace(path, text(store.read_card(version)).encode("utf-8", "replace"))
+    return path
+
+
+def text(card: dict[str, Any]) -> str:
+    """Returns a card as Markdown; a card of an earlier release lacks some sections."""
+    parts = [
+        [f"# {_plain(card['task'])}: {_plain(card['model'])}, version {card['version']}"],
+        _headline(card),
+        _section("Intended use", _use(card)),
+        _section("Data", _data(card)),
+        _section("Scores", _scores(card)),
+        _section("Beside the version before", _compared(card)),
+        _section("Leak check", _pairs(card.get("leak_check", {}))),
+        _section("Limits", [f"- {_plain(one)}" for one in card.get("limits", [])]),
+        _section("How it was trained", _training(card)),
+        _section("Made with", _made(card)),
+        _section("Files", _table(("file", "sha256"), card.get("sha256", {}).items())),
+    ]
+    return "\n".join(line for part in parts for line in part) + "\n"
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return ["", f"## {title}", "", *lines] if lines else []
+
+
+def _headline(card: dict[str, Any]) -> list[str]:
+    told = [f"A {card['kind']} of {' and '.join(card['inputs'])}"]
+    told += [f"{card['parameters']:,} parameters"] if "parameters" in card else []
+    told += [f"{card['bytes'] / 1e6:.1f} MB"] if "bytes" in card else []
+    told += [f"made {card['date']}"] if "date" in card else []
+    lines = ["", f"{', '.join(told)}."]
+    if card.get("copied_from"):
+        lines += ["", f"A copy of version {card['copied_from']}: the task was rolled back to it."]
+    elif card.get("begun_with"):
+        lines += ["", f"It went on from the weights of version {card['begun_with']}."]
+    return lines
+
+
+def _use(card: dict[str, Any]) -> list[str]:
+    use = card.get("intended_use")
+    if not use:
+        return []
+    answers = ", ".join(_plain(name) for name in use["answers"])
+    return [
+        f"- Question: {_plain(use['question'])}",
+        f"- Shown: {_plain(use['shown'])}",
+        f"- Answers: {answers}",
+        f"- {_plain(use['note'])}",
+    ]
+
+
+def _data(card: dict[str, Any]) -> list[str]:
+    data = card.get("data")
+    if not data:
+        return []
+    classes = list(dict.fromkeys(name for split in data["counts"].values() for name in split))
+    rows = [
+        (split, data["groups"][split], *(counts.get(name, 0) for name in classes))
+        for split, counts in data["counts"].items()
+    ]
+    told = f"Every group with its pictures is in groups.csv. Fingerprint: `{data['fingerprint']}`."
+    return [*_table(("split", "groups", *classes), rows), "", told]
+
+
+def _scores(card: dict[str, Any]) -> list[str]:
+    found = card.get("scores") or {}
+    names = list(dict.fromkeys(name for split in found.values() for name in split))
+    if not names:
+        return []
+    rows = [(n, *(own.get(n) for own in found.values()), _interval(card, n)) for n in names]
+    told = "Intervals are of the test split: 95 % of draws of as many groups lie between."
+    lines = [*_table(("score", *found, "with other test groups"), rows), "", told]
+    by_class = card.get("by_class", {}).get("test", {})
+    if by_class and "precision" in next(iter(by_class.values())):
+        names = ("precision", "recall", "f1", "support")
+        classes = [
+            (name, *(own.get(n) for n in names), _interval(card, f"recall of {name}"))
+            for name, own in by_class.items()
+        ]
+        heads = ("class (test)", *names, "recall with other groups")
+        lines += ["", *_table(heads, classes)]
+    thresholds = card.get("thresholds")
+    return [*lines, "", *_pairs({f"threshold {k}": v for k, v in (thresholds or {}).items()})]
+
+
+def _interval(card: dict[str, Any], name: str) -> str:
+    two = (card.get("intervals") or {}).get(name)
+    return f"{two[0]:.4g} to {two[1]:.4g}" if two else ""
+
+
+def _compared(card: dict[str, Any]) -> list[str]:
+    told = card.get("comparison")
+    if not told:
+        return []
+    forced = "It was published although it is worse." if told.get("forced") else ""
+    lines = [
+        f"Version {told['with']} is the one before.",
+        *version_comparison.in_words(told),
+        forced,
+    ]
+    return [f"- {_plain(line)}" for line in lines if line]
+
+
+def _training(card: dict[str, Any]) -> list[str]:
+    told = {"hyperparameters": card.get("hyperparameters"), "training": card.get("training")}
+    told |= {"task options": card.get("options")}
+    rows = [
+        (kind, name, value) for kind, own in told.items() for name, value in (own or {}).items()
+    ]
+    return _table(("", "name", "value"), rows) if rows else []
+
+
+def _made(card: dict[str, Any]) -> list[str]:
+    told = {**card.get("hardware", {}), **card.get("packages", {})}
+    told |= {"python": card["python"]} if "python" in card else {}
+    speed = card.get("speed")
+    if speed:
+        told["one picture"] = f"{speed['one_ms']:.3g} ms"
+        told[f"a batch of {speed['batch']}"] = f"{speed['batch_ms']:.3g} ms"
+    return _pairs(told)
+
+
+def _pairs(told: dict[str, Any]) -> list[str]:
+    return [f"- {_plain(name.replace('_', ' '))}: {_plain(value)}" for name, value in told.items()]
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+    lines = [[_plain(head) for head in heads]]
+    lines += [["---"] * len(lines[0]), *([_plain(cell) for cell in row] for row in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _plain(value: Any) -> str:
+    """Returns a value as text that Markdown shows as it is: a class may be called `<b>`."""
+    if value is None:
+        return "not defined"
+    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _MARKS.sub(r"\\\1", " ".join(shown.split()))

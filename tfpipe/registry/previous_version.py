@@ -1,0 +1,153 @@
+"""What the version before knew: its test groups, its raw files' splits; and what it says now."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfpipe.base import tables
+from tfpipe.base.errors import UserError
+from tfpipe.data import dataset
+from tfpipe.data import manifest as data_manifest
+from tfpipe.data.dataset import Data
+from tfpipe.evaluation import version_comparison, whole_files
+from tfpipe.registry import load, predictions, store, trees
+from tfpipe.tasks.task import SPLITS, Task
+
+SOURCES = "assets.extra/sources.csv"
+SHOWN = 5  # raw files in an error's sentence
+
+
+def write_sources(version: Path, manifest: dict[str, Any]) -> None:
+    """Writes which split each raw file was in when a version was made."""
+    rows = [(split, name) for split in SPLITS for name in manifest["sources"][split]]
+    tables.write_csv(pd.DataFrame(rows, columns=["split", "source"]), version / SOURCES)
+
+
+def check(version: Path, manifest: dict[str, Any]) -> None:
+    """Refuses records in which the version before cannot be judged beside a new one.
+
+    A photo that one of them learnt from must never judge the other; and each class of the old one
+    must still be there.
+
+    Args:
+      version: the one before; of the first release there is no table of its raw files.
+      manifest: of the records as they are now.
+
+    Raises:
+      UserError: raw files have changed their split, or a class is gone.
+    """
+    card = store.read_card(version)
+    gone = [name for name in card["classes"] if name not in manifest["classes"]]
+    if gone:
+        raise UserError(
+            f"The records no longer have the class {gone[0]!r}, which version {version.name} names."
+            " Put its raw files back, or begin a new line of versions by `tfpipe train`."
+        )
+    if not (version / SOURCES).is_file():
+        return
+    known = pd.read_csv(version / SOURCES, dtype=str, keep_default_na=False)
+    known["source"] = known["source"].str.replace(tables.GUARDED, "", regex=True)
+    now = {name: split for split in SPLITS for name in manifest["sources"][split]}
+    moved = [
+        f"{name} ({split}, now {now[name]})"
+        for split, name in known.itertuples(index=False)
+        if now.get(name, split) != split
+    ]
+    if moved:
+        more = f" and {len(moved) - SHOWN} more" if len(moved) > SHOWN else ""
+        raise UserError(
+            f"Raw files have changed their split since version {version.name}: "
+            f"{', '.join(moved[:SHOWN])}{more}. So one version would be judged by what the other "
+            "learnt from. Give them the names, groups and splits that they had, or begin a new "
+            "line of versions by `tfpipe train`."
+        )
+
+
+def test_groups(version: Path, manifest: dict[str, Any]) -> set[str]:
+    """Returns the test groups that there were when a version was made."""
+    frame = predictions.predictions(version, manifest["metadata"])
+    return set(frame.loc[frame["split"] == "test", "group"])
+
+
+def answered(version: Path, records: Path, *, manifest: dict[str, Any]) -> np.ndarray:
+    """Returns a version's probabilities [n, classes] of the test examples as they are now.
+
+    Classes are the records'; one that the version does not know has a probability of 0.
+
+    Raises:
+      UserError: the records lack a column that the version reads.
+    """
+    card = store.read_card(version)
+    is_trees = card["kind"] == trees.KIND
+    known = card["columns"] if is_trees else card["spec"]["columns"]
+    lacking = [name for name in known if name not in manifest["columns"]]
+    if lacking and "columns" in card["inputs"]:
+        raise UserError(
+            f"The records no longer have the columns {', '.join(lacking)}, which version "
+            f"{version.name} reads. Export the raw files with them."
+        )
+    order = [manifest["columns"].index(name) for name in known if name not in lacking]
+    if is_trees:
+        columns = dataset.columns_of(records, ("test",), manifest=manifest)[:, order]
+        said = trees.Loaded(version).classify(columns)
+    else:
+        loaded = load.Loaded(version)
+        said = np.concatenate(
+            [
+                loaded.classify(
+                    features["image"].numpy(),
+                    features["columns"].numpy()[:, order] if order else None,
+                )
+                for features, _ in dataset.batches(records, dataset.TEST, manifest=manifest)
+            ]
+        )
+    likely = np.zeros((len(said), len(manifest["classes"])))
+    likely[:, [manifest["classes"].index(name) for name in card["classes"]]] = said
+    return likely
+
+
+def in_files(
+    version: Path,
+    now: dict[str, whole_files.InFile],
+    *,
+    task: Task,
+    raw: Path,
+    records: Path,
+    options: Any,
+    progress: Callable[[int, int], None],
+) -> version_comparison.Files | None:
+    """Returns what a version finds in whole test files, looked at in its own way, beside a new one.
+
+    Args:
+      version: the one before.
+      now: test file -> what the new one finds in it; {} where the task judges none.
+      task: the question.
+      raw: the raw folder.
+      records: packed from it.
+      options: the task's.
+      progress: told (files done, files in all).
+
+    Returns:
+      Both, of the files whose truth is known; None where there are none, or no score of them that
+      decides.
+    """
+    if not now or not task.judged_by:
+        return None
+    loaded = load.Loaded(version)
+    then = whole_files.in_test_files(
+        task,
+        raw,
+        Data(records, data_manifest.read(records), task.objective),
+        load.asked(loaded, None),
+        thresholds=loaded.card["thresholds"],
+        **{"options": options, "progress": progress},
+    )
+    return version_comparison.Files(
+        np.array([now[name].group for name in now], str),
+        [then[name].counts for name in now],
+        [one.counts for one in now.values()],
+        *(task.judged_by, task.judged_then),
+    )

@@ -1,0 +1,75 @@
+"""Where a training begins that goes on from a version: its weights, and the scale it learnt by."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfpipe.base.errors import UserError
+from tfpipe.models import build
+from tfpipe.models.calls import soften
+from tfpipe.models.spec import Spec
+from tfpipe.registry import load, store
+
+SCALES = ("image_mean", "image_std", "column_mean", "column_std")
+
+
+def spec_of(version: Path, spec: Spec) -> Spec:
+    """Returns a spec with the version's scales: its weights fit pixels scaled as it knew them.
+
+    Args:
+      version: that is gone on from.
+      spec: of the records as they are now.
+
+    Raises:
+      UserError: the records have other classes, columns or pictures than the version's.
+    """
+    card = store.read_card(version)
+    if "spec" not in card:
+        raise UserError(
+            f"Version {version.name} of {version.parent.name} has no weights to go on from. Train "
+            "anew by --afresh."
+        )
+    own = {name: _tuple(value) for name, value in card["spec"].items()}
+    known = Spec(**{one.name: own[one.name] for one in fields(Spec) if one.name in own})
+    for one in fields(Spec):
+        now, before = getattr(spec, one.name), getattr(known, one.name)
+        if one.name not in SCALES and now != before:
+            raise UserError(
+                f"The records now have {one.name} {_shown(now)}, but version {version.name} of "
+                f"{version.parent.name} learnt {_shown(before)}, so its weights do not fit. Train "
+                "anew by --afresh."
+            )
+    return replace(spec, **{name: getattr(known, name) for name in SCALES})
+
+
+def model_of(version: Path, spec: Spec, arguments: dict[str, Any]) -> keras.Model:
+    """Returns a version's network with its weights as they were before they were calibrated.
+
+    Args:
+      version: that is gone on from.
+      spec: by `spec_of`.
+      arguments: of the builder.
+
+    Raises:
+      UserError: its model.keras is missing or not what was exported.
+    """
+    model = load.read_model(version)
+    temperature = (store.read_card(version).get("calibration") or {}).get("temperature", 1.0)
+    if temperature != 1:
+        soften(model, 1 / temperature)
+    if arguments.get("weights", "none") != "none":
+        return model  # the file of the body's first weights may be gone
+    card = store.read_card(version)
+    built = build(card["model"], spec, arguments)
+    built.set_weights(model.get_weights())
+    return built
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,50 @@
+"""Requests that a version answers before it is served, where TensorFlow Serving looks for them.
+
+TensorFlow plans much when a model is first asked; whoever serves a version lets it answer these
+first, so that no user waits for it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tfpipe.base import files
+
+NAME = "assets.extra/tf_serving_warmup_requests"  # TensorFlow Serving looks for this one
+
+
+def write(version: Path, requests: dict[str, dict[str, np.ndarray]]) -> None:
+    """Writes requests, a record of a PredictionLog each.
+
+    Args:
+      version: folder of the version.
+      requests: signature -> input -> [n, ...].
+    """
+    with tf.io.TFRecordWriter(str(version / NAME)) as file:
+        for signature, features in requests.items():
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name = version.parent.name
+            request.model_spec.signature_name = signature
+            for name, array in features.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+            file.write(log.SerializeToString())
+
+
+def requests(version: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Gives (signature, input -> [n, ...]) of each request; none where there is no such file.
+
+    A file that the card vouches for is whole, so it is read without a guard.
+    """
+    path = version / NAME
+    if not path.is_file():
+        return
+    for record in tf.data.TFRecordDataset(files.shown(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        yield (
+            request.model_spec.signature_name,
+            {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()},
+        )

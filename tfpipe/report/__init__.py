@@ -1,0 +1,1 @@
+"""A version's report: plots, sections, gallery. Computes no score of its own."""

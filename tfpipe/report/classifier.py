@@ -1,0 +1,171 @@
+"""What a report tells of a classifier: what it was asked of the test split, and what it said."""
+
+import numpy as np
+from sklearn import metrics
+
+from tfpipe.base import html
+from tfpipe.base.html import Html, joined, tag
+from tfpipe.evaluation.metric_names import METRICS, title_of
+from tfpipe.report import confidence, gallery, grad_cam, inference_modes, ordinal, plots
+from tfpipe.report.facts import Facts
+from tfpipe.report.sections import MOST_ROWS, by_split, score
+
+
+def titled(known: Facts):
+    """Returns (title, function of the facts) of each section."""
+    return (
+        (f"Scores of single {known.window}s", curves),
+        ("Scores of each class", classes),
+        *ordinal.titled(known),
+        *confidence.titled(known),
+        ("Scores of whole layers", layers),
+        ("Ways of looking along photos", inference_modes.ways),
+        (f"Mistakes by what the {known.window} shows", gallery.by_kind),
+        (f"The most wrong {known.window}s", gallery.gallery),
+        (f"Where it looked in {known.window}s", grad_cam.looked_at),
+    )
+
+
+def tiles(known: Facts) -> list[tuple[str, Html]]:
+    """Returns (name, value) of the scores that matter most."""
+    scores = known.card["scores"]["test"]
+    if len(known.card["classes"]) != 2:
+        names = ("accuracy", "balanced_accuracy", "macro_f1", "macro_average_precision")
+        named = [(title_of(name), score(name, scores)) for name in names if name in scores]
+        return [*named, *ordinal.tile(known)]
+    first = f"Average precision of {known.window}s"
+    named = [(first, score("average_precision", scores))]
+    if "layer_f1" in scores:
+        rest = ("layer_f1", "layer_precision", "layer_recall", "layer_depth_error_mm")
+    else:
+        rest = ("f1", "precision", "recall")
+    named += [(title_of(name), score(name, scores)) for name in rest if name in scores]
+    return [*named, ("Threshold, chosen on validation", html.number(known.threshold))]
+
+
+def in_words(known: Facts) -> str:
+    """Returns what it did on the test split, the end of a sentence."""
+    scores, judged = known.card["scores"]["test"], known.test
+    if scores.get("layers_tabled") is not None:
+        return _layers_in_words(scores)
+    if len(judged.classes) != 2:
+        right = int((judged.said == judged.labels).sum())
+        return f"it named {right:,} of {len(judged.labels):,} {known.window}s rightly."
+    name, holding = judged.classes[1], judged.labels == 1
+    found, false = int(judged.said[holding].sum()), int(judged.said[~holding].sum())
+    return (
+        f"it found {found:,} of the {holding.sum():,} {known.window}s of class {name}, and "
+        f"took {false:,} of the {(~holding).sum():,} others for it."
+    )
+
+
+def curves(known: Facts) -> Html:
+    """What the model says of single examples of the test split."""
+    names = [name for name in known.card["scores"]["test"] if not name.startswith("layer")]
+    labels, classes = known.test.labels, known.test.classes
+    drawn = _many(known) if len(classes) != 2 or len(set(labels)) < 2 else _two(known)
+    return joined(by_split(known, names), tag("div", *drawn, class_="plots"))
+
+
+def classes(known: Facts) -> Html | None:
+    """How well each of many classes is told from the others."""
+    told = known.card.get("by_class", {}).get("test")
+    if not told or len(known.test.classes) == 2:
+        return None
+    names = ("precision", "recall", "f1")
+    why = {"precision": "never said", "recall": "none there", "f1": "neither"}
+    rows = [
+        (name, *(html.number(about[n], why=why[n]) for n in names), about["support"])
+        for name, about in told.items()
+    ]
+    absent = [name for name, about in told.items() if not about["support"]]
+    lacking = (
+        f"No test {known.window} is of class {' or '.join(absent)}, so these count in no mean."
+    )
+    return joined(
+        html.table(("test split", *map(title_of, names), f"{known.window}s"), rows),
+        tag("p", lacking, class_="soft") if absent else None,
+    )
+
+
+def layers(known: Facts) -> Html | None:
+    """What the model finds in whole photos, as a user would run it."""
+    names = [name for name in METRICS if name.startswith("layer")]
+    if not any(name in scores for scores in known.card["scores"].values() for name in names):
+        return None
+    kinds = sorted(known.card["false_findings"].items(), key=lambda item: -item[1])
+    total = sum(count for _, count in kinds)
+    rows = [(kind, count, html.bar(count / total)) for kind, count in kinds[:MOST_ROWS]]
+    false = tag("p", "There is no false finding in the test photos.")
+    if rows:
+        false = html.table(("False findings in test photos lie on", "how many", ""), rows)
+    text = (
+        "A layer of the table counts as found if one that the model reports overlaps it in depth. "
+        "Photos whose shift is not identifiable are not judged."
+    )
+    return joined(
+        tag("p", text),
+        tag("div", by_split(known, names), tag("div", false), class_="plots"),
+    )
+
+
+def _many(known: Facts) -> list[Html]:
+    """Returns the figures of any number of classes."""
+    judged = known.test
+    sure, right = judged.probabilities.max(axis=1), judged.said == judged.labels
+    named = {"named rightly": sure[right], "named wrongly": sure[~right]}
+    title, x = "How sure the model is", "probability of the class named"
+    return [
+        _confusion(known, title="Confusion matrix"),
+        html.plot(
+            plots.histograms(named, title=title, x=x),
+            says=f"The probability of the class named is {100 * sure.mean():.1f} % on average; "
+            f"{100 * right.mean():.1f} % of the {known.window}s are named rightly.",
+        ),
+    ]
+
+
+def _two(known: Facts) -> list[Html]:
+    """Returns the figures of two classes."""
+    labels, classes, at = known.test.labels, known.test.classes, known.threshold
+    positive = known.test.probabilities[:, 1]
+    named = {name: positive[labels == label] for label, name in enumerate(classes)}
+    title, x = "Probabilities by true class", f"probability of {classes[1]}"
+    return [
+        _confusion(known, title=f"Confusion matrix at {at:.3f}"),
+        html.plot(
+            plots.precision_recall(labels, positive, threshold=at),
+            says="Precision against recall, for every threshold; the dot is the one chosen.",
+        ),
+        html.plot(
+            plots.roc(labels, positive, threshold=at),
+            says=f"With {100 * np.mean(labels):.1f} % positives this curve flatters.",
+        ),
+        html.plot(
+            plots.histograms(named, title=title, x=x, threshold=at),
+            says=f"How sure the model is, by what the {known.window} truly shows.",
+        ),
+    ]
+
+
+def _confusion(known: Facts, *, title: str) -> Html:
+    judged = known.test
+    every = range(len(judged.classes))
+    counts = metrics.confusion_matrix(judged.labels, judged.said, labels=every)
+    right = f"{np.trace(counts):,} of {len(judged.labels):,} test {known.window}s"
+    at = ", at the threshold chosen on validation" if len(judged.classes) == 2 else ""
+    return html.plot(
+        plots.confusion(counts, judged.classes, title=title),
+        says=f"{right} are named rightly{at}.",
+    )
+
+
+def _layers_in_words(scores: dict) -> str:
+    tabled, found = scores["layers_tabled"], scores["layers_found"]
+    hits = round(tabled * scores["layer_recall"]) if tabled else 0
+    error = scores["layer_depth_error_mm"]
+    where = f", half of them within {error:.1f} mm of their depth" if hits else ""
+    return (
+        f"it found {hits:,} of the {tabled:,} layers in the table{where}; it also reported "
+        f"{found - hits:,} where the table has none."
+    )

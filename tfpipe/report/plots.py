@@ -1,0 +1,201 @@
+"""Figures of a report: each function draws one and returns it as the address of an SVG."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn import metrics
+
+from tfpipe.base import html
+from tfpipe.base.figures import COLOURS, HEIGHT_IN, INK, STYLE, WIDTH_IN
+
+BINS = 40
+
+
+def losses(history: dict[str, list[float]], *, unit: str) -> str:
+    """Draws training and validation loss by epoch; `unit` is what a loss is here."""
+
+    def draw(axes: Axes) -> None:
+        for name, said, colour in zip(
+            ("loss", "val_loss"), ("training", "validation"), COLOURS, strict=False
+        ):
+            values = history.get(name, [])
+            axes.plot(range(1, len(values) + 1), values, marker=".", color=colour, label=said)
+        axes.legend()
+        titles(axes, "Loss", x="epoch", y=unit)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+    return drawn(draw)
+
+
+def objective(values: Sequence[float], *, name: str, kept: int) -> str:
+    """Draws the validation score by epoch; `kept` (from 0) is the epoch whose weights are."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot(range(1, len(values) + 1), values, marker=".", color=COLOURS[1])
+        axes.plot(kept + 1, values[kept], "o", mfc="none", ms=11, mew=1.6, color=INK, label="kept")
+        axes.legend()
+        titles(axes, f"Validation {name}", x="epoch", y=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+    return drawn(draw)
+
+
+def shifts(shift_mm: np.ndarray) -> str:
+    """Draws how many photos have which shift [photos] float."""
+
+    def draw(axes: Axes) -> None:
+        axes.hist(
+            shift_mm, bins=min(BINS, max(8, len(shift_mm) // 4)), color=COLOURS[0], ec="white"
+        )
+        axes.axvline(0, color=INK, lw=1)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        titles(axes, "Shift of the labels", x="shift (mm)", y="photos")
+
+    return drawn(draw)
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> str:
+    """Draws a confusion matrix [true, said] int: colour is the share of the true class."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(HEIGHT_IN, 0.55 * len(classes) + 1.4)
+
+    def draw(axes: Axes) -> None:
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            share = shares[row, column]
+            text = f"{count:,}" if len(classes) > 6 else f"{count:,}\n{100 * share:.1f} %"
+            colour = "white" if share > 0.55 else INK
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        names = [name if len(name) <= 18 else f"{name[:17]}…" for name in classes]
+        tilt = {"rotation": 40, "ha": "right"} if len(classes) > 4 else {}
+        axes.set_xticks(range(len(classes)), names, **tilt)
+        axes.set_yticks(range(len(classes)), names)
+        axes.grid(False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        titles(axes, title, x="what the model said", y="what it is")
+
+    return drawn(draw, size=(max(WIDTH_IN, side * 1.15), side))
+
+
+def precision_recall(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
+    """Draws precision against recall of labels [n] 0 or 1, and where the threshold stands."""
+    precision, recall, _ = metrics.precision_recall_curve(labels, positive, drop_intermediate=True)
+    said = positive >= threshold
+    chosen = (
+        metrics.recall_score(labels, said),
+        metrics.precision_score(labels, said, zero_division=np.nan),
+    )
+    area = metrics.average_precision_score(labels, positive)
+
+    def draw(axes: Axes) -> None:
+        axes.step(
+            recall, precision, where="post", color=COLOURS[0], label=f"average precision {area:.3f}"
+        )
+        axes.axhline(labels.mean(), color=INK, lw=1, ls="--", label=f"guessing {labels.mean():.3f}")
+        axes.plot(*chosen, "o", color=COLOURS[1], ms=8, label=f"threshold {threshold:.3f}")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
+        axes.legend(loc="best")
+        titles(axes, "Precision and recall", x="recall", y="precision")
+
+    return drawn(draw)
+
+
+def roc(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
+    """Draws the true against the false positive rate, and where the threshold stands."""
+    false_rate, true_rate, _ = metrics.roc_curve(labels, positive)
+    said = positive >= threshold
+    chosen = (said[labels == 0].mean(), said[labels == 1].mean())
+    area = metrics.auc(false_rate, true_rate)
+
+    def draw(axes: Axes) -> None:
+        axes.plot(false_rate, true_rate, color=COLOURS[0], label=f"area under the curve {area:.3f}")
+        axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="guessing 0.500")
+        axes.plot(*chosen, "o", color=COLOURS[1], ms=8, label=f"threshold {threshold:.3f}")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
+        axes.legend(loc="lower right")
+        titles(
+            axes,
+            "Receiver operating characteristic",
+            x="false positive rate",
+            y="true positive rate",
+        )
+
+    return drawn(draw)
+
+
+def histograms(
+    named: Mapping[str, np.ndarray],
+    *,
+    title: str,
+    x: str,
+    high: float = 1.0,
+    threshold: float | None = None,
+) -> str:
+    """Draws how often values [n] from 0 to `high` are met, for each name; where a threshold is."""
+
+    def draw(axes: Axes) -> None:
+        edges = np.linspace(0, high, BINS + 1)
+        for (name, values), colour in zip(named.items(), cycle(COLOURS), strict=False):
+            counts = np.histogram(values, edges)[0]
+            axes.stairs(counts, edges, color=colour, fill=True, alpha=0.25)
+            axes.stairs(counts, edges, color=colour, lw=1.5, label=name)
+        if threshold is not None:
+            axes.axvline(threshold, color=INK, lw=1.2, ls="--", label=f"threshold {threshold:.3f}")
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(0, 10 * axes.get_ylim()[1])  # a decade for the legend
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.legend(loc="upper right", ncols=2)
+        titles(axes, title, x=x, y="count (log scale)")
+
+    return drawn(draw)
+
+
+def search(trials: Sequence[dict[str, Any]], *, name: str, lowest: bool = False) -> str:
+    """Draws the score of each trial, coloured by its epochs, and the best (or lowest) so far."""
+    scores = np.array([np.nan if t["score"] is None else t["score"] for t in trials], float)
+    epochs = np.array([t.get("epochs", 0) for t in trials])
+    order = np.arange(1, len(trials) + 1)
+
+    def draw(axes: Axes) -> None:
+        best = (np.fmin if lowest else np.fmax).accumulate(scores)
+        axes.step(order, best, where="post", color=INK, lw=1.2, label="best so far")
+        groups = np.array_split(np.unique(epochs), min(len(np.unique(epochs)), len(COLOURS)))
+        for colour, few in zip(COLOURS, groups, strict=False):
+            inside = np.isin(epochs, few)
+            said = f"{few[0]}" if len(few) == 1 else f"{few[0]} to {few[-1]}"
+            label = f"{said} epoch{'s' * (said != '1')}"
+            axes.plot(order[inside], scores[inside], "o", ms=5, color=colour, label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0, len(trials) + 1)
+        axes.legend(ncols=2)
+        titles(axes, "Search", x="trial", y=name)
+
+    return drawn(draw)
+
+
+def titles(axes: Axes, title: str, *, x: str, y: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def drawn(
+    draw: Callable[[Axes], None], *, size: tuple[float, float] = (WIDTH_IN, HEIGHT_IN)
+) -> str:
+    """Returns the address of an SVG of what `draw` puts on axes; size: width, height in inches."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.subplots())
+        svg = io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    return html.data_uri(svg.getvalue(), kind="image/svg+xml")

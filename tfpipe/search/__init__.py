@@ -1,0 +1,1 @@
+"""Hyperparameter search by KerasTuner: oracles, chief, workers, results, report."""

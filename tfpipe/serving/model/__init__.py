@@ -1,0 +1,1 @@
+"""Versions that a server has loaded: store, batching, and the scan of their graphs."""

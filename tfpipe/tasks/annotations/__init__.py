@@ -1,0 +1,1 @@
+"""Reviewers' annotations: log of decisions, spans along photos, changes of a survey."""

@@ -1,0 +1,68 @@
+"""Folds in layered rock (seed 004): is the hinge of each a box, a chevron, or rounded?"""
+
+from pathlib import Path
+from typing import Any
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.tasks import image_folder
+from tfpipe.tasks.image_folder import class_folders
+from tfpipe.tasks.image_folder.options import Options
+from tfpipe.tasks.task import Survey, Task
+
+CLASSES = ("box", "chevron", "rounded")
+OUTCROP = r"^(outcrop[^_]*|.*)"  # what stands before the first "_"; other names are their own
+FEATURES = "features_*.csv"  # ready feature tables, as the seed's repository has them
+
+
+def survey(folder: Path, options: Any) -> Survey:
+    """Lists the pictures of class folders, as any folder's; decodes a few to choose their size.
+
+    Raises:
+      UserError: as of any folder; there are feature tables only; or none of the classes is here.
+    """
+    if folder.is_dir() and any(folder.glob(FEATURES)) and not class_folders.pictures_in(folder)[0]:
+        raise UserError(
+            f"{files.shown(folder)} holds tables of features and no pictures, so there is nothing "
+            "to pack. `tfpipe shallow folds` reads such tables; put pictures in class folders for "
+            "the rest."
+        )
+    found = image_folder.survey(folder, options)
+    unknown = [name for name in found.classes if name.lower() not in CLASSES]
+    if unknown:
+        raise UserError(
+            f"{files.shown(folder)} has the classes {', '.join(found.classes)}, expected "
+            f"{', '.join(CLASSES)}. Rename the folders, or give the folder itself as the task: "
+            f"`tfpipe tune {files.shown(folder)}`."
+        )
+    return found
+
+
+TASK = Task(
+    name="folds",
+    title="folds in layered rock, by the shape of their hinges",
+    expects=(
+        "box/, chevron/ and rounded/ with pictures, in one tree or under train/, val/ and test/ "
+        "(group-from tells the outcrop by the name); or ready features_{train,val,test}.csv"
+    ),
+    classes=(),
+    image_shape=(128, 128, 3),
+    metadata=image_folder.METADATA,
+    options=Options(group_from=OUTCROP),
+    survey=survey,
+    read=image_folder.read,
+    survey_new=image_folder.survey_new,
+    models=(
+        *("resnet9", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        *("simple-cnn", "vgg16", "conv-autoencoder", "conv-vae"),
+    ),
+    objective="balanced_accuracy",
+    augmentation="photos",
+    leaderboard=True,
+    compared=(
+        *("resnet9+grey", "resnet9", "resnet34"),
+        *("resnet50+random", "resnet50+pretrained", "resnet101+random", "resnet101+pretrained"),
+        *("resnet152+random", "resnet152+pretrained"),
+    ),
+    judged_by_splits=True,
+)

@@ -1,0 +1,173 @@
+"""One set of names, with units, for what VisualSpreadsheet calls differently in each of its files.
+
+Grey values are levels of the camera (0 to 255); names without a unit are ratios or counts.
+"""
+
+import re
+from collections.abc import Iterable
+
+from tfpipe.base.errors import UserError
+
+# our name: (heading in VisualSpreadsheet's CSV, field of its .lst, "" where one lacks it)
+# The 34 of seed 000, in its authors' order.
+MEASURED = {
+    "area_abd_um2": ("Area (ABD)", "abd_area"),
+    "area_filled_um2": ("Area (Filled)", "filled_area"),
+    "aspect_ratio": ("Aspect Ratio", ""),
+    "biovolume_cylinder_um3": ("Biovolume (Cylinder)", ""),
+    "biovolume_p_spheroid_um3": ("Biovolume (P. Spheroid)", ""),
+    "circle_fit": ("Circle Fit", "circle_fit"),
+    "circularity": ("Circularity", ""),
+    "circularity_hu": ("Circularity (Hu)", "circularity_hu"),
+    "compactness": ("Compactness", "compactness"),
+    "convex_perimeter_um": ("Convex Perimeter", "convex_perimeter"),
+    "convexity": ("Convexity", ""),
+    "diameter_abd_um": ("Diameter (ABD)", "abd_diameter"),
+    "diameter_esd_um": ("Diameter (ESD)", "esd_diameter"),
+    "edge_gradient_grey": ("Edge Gradient", "edge_gradient"),
+    "elongation": ("Elongation", "elongation"),
+    "feret_angle_max_deg": ("Feret Angle Max", "feret_max_angle"),
+    "feret_angle_min_deg": ("Feret Angle Min", "feret_min_angle"),
+    "fiber_curl": ("Fiber Curl", ""),
+    "fiber_straightness": ("Fiber Straightness", ""),
+    "geodesic_aspect_ratio": ("Geodesic Aspect Ratio", ""),
+    "geodesic_length_um": ("Geodesic Length", ""),
+    "geodesic_thickness_um": ("Geodesic Thickness", ""),
+    "intensity_grey": ("Intensity", "intensity"),
+    "length_um": ("Length", "length"),
+    "particles_per_chain": ("Particles Per Chain", "ppc"),
+    "perimeter_um": ("Perimeter", "perimeter"),
+    "roughness": ("Roughness", "roughness"),
+    "sigma_intensity_grey": ("Sigma Intensity", "sigma_intensity"),
+    "sum_intensity_grey": ("Sum Intensity", "sum_intensity"),
+    "symmetry": ("Symmetry", "symmetry"),
+    "transparency": ("Transparency", ""),
+    "volume_abd_um3": ("Volume (ABD)", ""),
+    "volume_esd_um3": ("Volume (ESD)", ""),
+    "width_um": ("Width", "width"),
+}
+
+# What some runs have besides.
+FURTHER = {
+    "average_red_grey": ("Average Red", "avg_red"),
+    "average_green_grey": ("Average Green", "avg_green"),
+    "average_blue_grey": ("Average Blue", "avg_blue"),
+    "ratio_blue_green": ("Ratio Blue/Green", ""),
+    "ratio_red_blue": ("Ratio Red/Blue", ""),
+    "ratio_red_green": ("Ratio Red/Green", ""),
+    "biovolume_sphere_um3": ("Biovolume (Sphere)", ""),
+    "diameter_fd_um": ("Diameter (FD)", ""),
+    "image_width_px": ("Image Width", "image_w"),
+    "image_height_px": ("Image Height", "image_h"),
+    "raw_area_px2": ("", "raw_area"),
+    "raw_filled_area_px2": ("", "raw_filled_area"),
+    "raw_convex_hull_area_px2": ("", "raw_convex_hull_area"),
+    "raw_feret_max_px": ("", "raw_feret_max"),
+    "raw_feret_min_px": ("", "raw_feret_min"),
+    "raw_feret_mean_px": ("", "raw_feret_mean"),
+    "raw_perimeter_px": ("", "raw_perimeter"),
+    "raw_convex_perimeter_px": ("", "raw_convex_perimeter"),
+    "raw_legendre_major_px": ("", "raw_legendre_major"),
+    "raw_legendre_minor_px": ("", "raw_legendre_minor"),
+    "raw_sphere_volume": ("", "raw_sphere_volume"),
+    "raw_sphere_complement": ("", "raw_sphere_complement"),
+    "raw_sphere_unknown": ("", "raw_sphere_unknown"),
+    "sphere_count": ("Sphere Count", "sphere_count"),
+    "sphere_volume": ("Sphere Volume", ""),
+    "sphere_complement": ("Sphere Complement", ""),
+    "sphere_unknown": ("Sphere Unknown", ""),
+    **{
+        f"ch{n}_{part}": (f"Ch{n} {part.title()}", f"ch{n}_{part}")
+        for n in (1, 2, 3)
+        for part in ("peak", "width", "area")
+    },
+    "ch2_ch1_ratio": ("Ch2/Ch1 Ratio", ""),
+    **{f"scatter_{part}": (f"Scatter {part.title()}", "") for part in ("peak", "width", "area")},
+}
+
+# What tells the run, or the place in it, instead of the particle. The filter score is another
+# classifier's opinion, drawn from a library of labelled particles.
+LEAKING = {
+    "particle_id": ("Particle ID", "id"),
+    "image_x_px": ("Image X", "image_x"),
+    "image_y_px": ("Image Y", "image_y"),
+    "capture_x_px": ("Capture X", "src_x"),
+    "capture_y_px": ("Capture Y", "src_y"),
+    "source_image": ("Source Image", "src_image"),
+    "calibration_image": ("Calibration Image", "cal_image"),
+    "calibration_factor_um": ("Calibration Factor", "cal_const"),
+    "intensity_calibration_image_grey": ("", "intensity_calimage"),
+    "fringe_size_px": ("", "fringe_size"),
+    "camera": ("Camera", "camera"),
+    "elapsed_time_s": ("Elapsed Time", "elapsed_time"),
+    "filter_score": ("Filter Score", ""),
+}
+
+# Never numbers: a particle's names, times and places.
+TEXT = {
+    "collage": ("Image File", "collage_file"),
+    "picture": ("imgpaths", ""),
+    "label": ("Class", ""),
+    "date": ("Date", ""),
+    "time": ("Time", ""),
+    "timestamp": ("Timestamp", "timestamp"),
+    "image_id": ("UUID", "image_id"),
+    "capture_id": ("Capture ID", ""),
+    "group_id": ("Group ID", ""),
+    "name": ("Name", ""),
+}
+_MORE_HEADINGS = {
+    "Collage File": "collage",
+    "Class Name": "label",
+    "Category": "label",
+    "um_per_px": "calibration_factor_um",
+}
+
+NUMBERS = (*MEASURED, *FURTHER, *LEAKING)
+TABLE = {**MEASURED, **FURTHER, **LEAKING, **TEXT}
+
+
+def _letters(heading: str) -> str:
+    """Returns what "Area (ABD)" and R's "Area..ABD." have in common."""
+    return re.sub(r"[^0-9a-z]", "", heading.lower())
+
+
+_OF_FIELD = {field: name for name, (_, field) in TABLE.items() if field}
+_OF_HEADING = {
+    _letters(written): name
+    for name, (heading, _) in TABLE.items()
+    for written in (heading, name)
+    if written
+} | {_letters(heading): name for heading, name in _MORE_HEADINGS.items()}
+
+
+def of_csv(headings: Iterable[str], *, where: str) -> dict[str, str]:
+    """Returns heading -> our name, for those headings of a table that we know.
+
+    Args:
+      headings: as written; brackets, case and spaces do not matter.
+      where: the table and line, which begins the sentence.
+
+    Raises:
+      UserError: two of them mean the same.
+    """
+    known = {h: _OF_HEADING[_letters(h)] for h in headings if _letters(h) in _OF_HEADING}
+    return _each_once(known, where=where)
+
+
+def of_lst(fields: Iterable[str], *, where: str) -> dict[str, str]:
+    """Returns field -> our name, for those fields of a .lst that we know; else as `of_csv`."""
+    known = {field: _OF_FIELD[field] for field in fields if field in _OF_FIELD}
+    return _each_once(known, where=where)
+
+
+def _each_once(known: dict[str, str], *, where: str) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for heading, name in known.items():
+        if name in first:
+            raise UserError(
+                f"{where}: the headings {first[name]!r} and {heading!r} both mean {name}. "
+                "Rename or remove one of the columns."
+            )
+        first[name] = heading
+    return known

@@ -1,0 +1,187 @@
+"""Finds the ice core in a line-scan photo, stands it upright and scales it to one width."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from tfpipe.base import images
+from tfpipe.base.errors import UserError
+
+WIDTH_PX = 200  # seed 002, "Simple CNN": 200x50 images
+SEARCH_PX = 300  # the core's edges are looked for in a copy of about this width
+MAX_TILT_DEG = 3.0
+# Share of a core over half its brightness: 0.97 in drawn photos, up to 0.58 in noise.
+LEAST_BRIGHT = 0.7
+
+
+class Box(NamedTuple):
+    """Where the core is: edges in px of the photo turned by `tilt_deg` about its centre."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    tilt_deg: float = 0.0
+
+
+class Core(NamedTuple):
+    """A core ready to be cut.
+
+    Attributes:
+      image: [height, 200, 3] uint8 RGB, depth downwards.
+      box: where it was in the photo.
+      scale: px of `image` per px of the photo.
+    """
+
+    image: np.ndarray
+    box: Box
+    scale: float
+
+
+def upright(photo: np.ndarray, *, top_is: str) -> np.ndarray:
+    """Turns a photo [height, width, ...] so that the core's top is up."""
+    turns = {"up": 0, "right": 1, "down": 2, "left": 3}
+    return np.ascontiguousarray(np.rot90(photo, turns[top_is]))
+
+
+def cut(photo: np.ndarray, *, crop_px: tuple[int, int, int, int] | None, name: str) -> Core:
+    """Cuts the core out of an upright photo and scales it to 200 px across.
+
+    Args:
+      photo: [height, width] or [height, width, 3], uint8 or uint16.
+      crop_px: (top, bottom, left, right), or None to find the edges.
+      name: of the photo, for errors.
+
+    Returns:
+      The core.
+
+    Raises:
+      UserError: if no core is found, or the crop reaches outside the photo.
+    """
+    photo = images.to_rgb(images.to_uint8(photo))
+    if crop_px is None:
+        box = find(photo, name=name)
+        photo = _turned(photo, tilt_deg=box.tilt_deg)
+    else:
+        box = Box(*crop_px)
+        if box.bottom > photo.shape[0] or box.right > photo.shape[1] or min(crop_px) < 0:
+            raise UserError(
+                f"{name}: the crop (top {box.top}, bottom {box.bottom}, left {box.left}, right "
+                f"{box.right} px) reaches outside the photo of {photo.shape[0]} x "
+                f"{photo.shape[1]} px. Correct the crop columns of photos.csv."
+            )
+    inside = photo[box.top : box.bottom, box.left : box.right]
+    scale = WIDTH_PX / inside.shape[1]
+    height = max(1, round(inside.shape[0] * scale))
+    smaller = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    image = cv2.resize(inside, (WIDTH_PX, height), interpolation=smaller)
+    return Core(image, box, height / inside.shape[0])
+
+
+def find(photo: np.ndarray, *, name: str) -> Box:
+    """Finds the core's edges: the widest bright strip, with rulers and tray rails left out.
+
+    Args:
+      photo: [height, width, 3] uint8 RGB, upright.
+      name: of the photo, for errors.
+
+    Returns:
+      Its edges and tilt.
+
+    Raises:
+      UserError: if there is no bright strip longer than it is wide.
+    """
+    grey = images.to_grey(photo)
+    factor = max(1.0, grey.shape[1] / SEARCH_PX)
+    size = [max(1, round(n / factor)) for n in (grey.shape[1], grey.shape[0])]
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    first = _edges(small)
+    if first is None:
+        raise UserError(
+            f"{name}: no core was found (expected a bright strip, longer than wide, on a darker "
+            "ground). Give its edges in photos.csv: crop_top_px, crop_bottom_px, crop_left_px, "
+            "crop_right_px."
+        )
+    tilt_deg = _tilt(small, box=first)
+    box = _edges(_turned(small, tilt_deg=tilt_deg)) or first
+    top, bottom, left, right = (round(edge * factor) for edge in box[:4])
+    height, width = grey.shape
+    return Box(max(top, 0), min(bottom, height), max(left, 0), min(right, width), tilt_deg)
+
+
+def _edges(small: np.ndarray) -> Box | None:
+    """Returns the box around the widest bright strip of a small grey photo, or None."""
+    blurred = cv2.GaussianBlur(small, (0, 0), 1.5)
+    level, _ = cv2.threshold(blurred, 0, 255, cv2.THRESH_OTSU)
+    bright = blurred > level
+    left, right = _longest_run(bright.mean(axis=0) > 0.5)
+    if right - left < 8 or bright.all():
+        return None
+    middle = slice(left + (right - left) // 5, right - (right - left) // 5)
+    inside = np.median(blurred[:, middle][bright[:, middle]])
+    outside = np.median(blurred[~bright])
+    half = (inside + outside) / 2
+    columns = np.median(blurred, axis=0) > half
+    columns[:left] &= _reaches(columns[:left][::-1])[::-1]
+    columns[right:] &= _reaches(columns[right:])
+    left, right = _longest_run(columns)
+    rows = np.flatnonzero((blurred[:, middle] > half).mean(axis=1) > 0.5)
+    if right - left < 8 or len(rows) < 2:
+        return None
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    if bottom - top < right - left:
+        return None
+    if (blurred[top:bottom, left:right] > half).mean() < LEAST_BRIGHT:
+        return None
+    return Box(top, bottom, left, right)
+
+
+def _reaches(run: np.ndarray) -> np.ndarray:
+    """Returns the part of a boolean row that hangs together from its start."""
+    return np.logical_and.accumulate(run)
+
+
+def _longest_run(flags: np.ndarray) -> tuple[int, int]:
+    """Returns start and end of the longest run of True in [n] bool; (0, 0) if there is none."""
+    steps = np.diff(np.concatenate(([0], flags.astype(np.int8), [0])))
+    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+    if len(starts) == 0:
+        return 0, 0
+    longest = np.argmax(ends - starts)
+    return int(starts[longest]), int(ends[longest])
+
+
+def _tilt(small: np.ndarray, *, box: Box) -> float:
+    """Returns the tilt of the core's sides in degrees, by a robust line through each."""
+    blurred = cv2.GaussianBlur(small, (0, 0), 1.5).astype(np.float32)
+    width = box.right - box.left
+    margin = max(3, width // 5)
+    rows = np.arange(box.top, box.bottom)
+    slopes = []
+    for side, inward in ((box.left, 1), (box.right - 1, -1)):
+        from_column, to_column = max(side - margin, 0), min(side + margin, small.shape[1])
+        strip = blurred[box.top : box.bottom, from_column:to_column]
+        rise = np.diff(strip, axis=1) * inward
+        place = np.argmax(rise, axis=1)
+        sure = rise[np.arange(len(rows)), place] > np.median(rise.max(axis=1)) / 2
+        if sure.sum() < 20:
+            continue
+        x, y = rows[sure], place[sure]
+        for _ in range(3):
+            line = np.polyfit(x, y, 1)
+            rest = np.abs(y - np.polyval(line, x))
+            near = rest <= max(2.0, 2 * np.median(rest))
+            x, y = x[near], y[near]
+        slopes.append(line[0])
+    tilt_deg = float(np.degrees(np.arctan(np.mean(slopes)))) if slopes else 0.0
+    return tilt_deg if abs(tilt_deg) <= MAX_TILT_DEG else 0.0
+
+
+def _turned(photo: np.ndarray, *, tilt_deg: float) -> np.ndarray:
+    """Turns a photo about its centre so that sides that lean by `tilt_deg` stand upright."""
+    if abs(tilt_deg) < 0.02:
+        return photo
+    height, width = photo.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), -tilt_deg, 1.0)
+    return cv2.warpAffine(photo, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)

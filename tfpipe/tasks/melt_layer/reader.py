@@ -1,0 +1,117 @@
+"""Reads one core photo: finds the core, aligns its labels, cuts it in labelled windows."""
+
+import numpy as np
+
+from tfpipe.base import images as base_images
+from tfpipe.tasks.melt_layer import alignment, core_detection, figures, review_overrides, windows
+from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.tables import DUBIOUS, Feature
+from tfpipe.tasks.task import Example, Reading, Source
+
+
+def read(source: Source, options: Options) -> Reading:
+    """Reads a photo and its part of the tables.
+
+    The group is the photo (or what the column `group` of photos.csv says): its windows overlap, and
+    share light and focus, so they must not be parted by a split.
+
+    Args:
+      source: a photo as `survey` found it.
+      options: the user's.
+
+    Returns:
+      Its windows, [50, 200, 3] uint8 each, its row of alignment.csv and its alignment picture.
+      Windows that belong to neither class are left out, and all windows of a photo whose shift is
+      not identifiable, unless asked for. What reviewers have said comes before the table; a photo
+      where they have decided about every feature needs no shift.
+
+    Raises:
+      UserError: if the photo cannot be decoded or shows no core.
+    """
+    photo, features = source.about.photo, list(source.about.features)
+    raw = core_detection.upright(base_images.read(source.path), top_is=options.top_is)
+    ice = core_detection.cut(raw, crop_px=photo.crop_px, name=source.name)
+    px_per_m = len(ice.image) / (photo.bottom_m - photo.top_m)
+    place = {"top_m": photo.top_m, "px_per_m": px_per_m}
+    found = alignment.align(ice.image, features, max_shift_mm=options.max_shift_mm, **place)
+    status, why = found.status, found.why
+    if review_overrides.is_settled(source):
+        status, why = "reviewed", ""
+    reviewed = review_overrides.settled(source, shift_m=found.shift_px / px_per_m)
+    examples = []
+    if status != "not identifiable" or options.unaligned == "use":
+        examples = _examples(
+            source, ice.image, reviewed, shift_px=found.shift_px, options=options, **place
+        )
+    row = {
+        "photo": source.name,
+        "status": status,
+        "why": why,
+        "shift_px": round(found.shift_px / ice.scale, 1),
+        "shift_mm": round(1000 * found.shift_px / px_per_m, 2),
+        "confidence": round(found.confidence, 2),
+        "features": len(features),
+        "windows": len(examples),
+        "layer_windows": sum(example.label for example in examples),
+        "px_per_m": round(px_per_m / ice.scale, 2),
+        **{
+            f"core_{edge}_px": getattr(ice.box, edge) for edge in ("top", "bottom", "left", "right")
+        },
+        "tilt_deg": round(ice.box.tilt_deg, 3),
+    }
+    before = alignment.rows_of(features, **place)
+    picture = figures.alignment(ice.image, features, before, found, name=source.name, **place)
+    return Reading(examples, row, picture)
+
+
+def _examples(
+    source: Source,
+    ice: np.ndarray,
+    features: list[Feature],
+    *,
+    shift_px: int,
+    options: Options,
+    top_m: float,
+    px_per_m: float,
+) -> list[Example]:
+    """Cuts the windows that the photo's own labels speak of, and labels them."""
+    rows = alignment.rows_of(features, top_m=top_m, px_per_m=px_per_m, shift_px=shift_px)
+    is_doubtful = np.array([f.is_uncertain for f in features], bool)
+    is_layer = np.array([f.is_layer for f in features], bool)
+    if options.uncertain == "include":
+        is_lens = np.array(["lens" in f.kind.lower() for f in features], bool)
+        is_dubious = np.array([f.kind == DUBIOUS for f in features], bool)
+        is_layer, is_doubtful = is_layer | (is_doubtful & ~is_lens & ~is_dubious), is_dubious
+    top_px = windows.tops(len(ice), stride_px=options.stride_px)
+    spoken_of = (top_px >= shift_px) & (top_px + windows.HEIGHT_PX <= len(ice) + shift_px)
+    spoken_of |= review_overrides.is_settled(source)  # who reviewed it saw the whole photo
+    labels = windows.labels(
+        top_px, layers=rows[is_layer], doubtful=rows[is_doubtful], guard_px=options.guard_px
+    )
+    kept = spoken_of & (labels != windows.NEITHER)
+    images = windows.windows(ice, top_px[kept])
+    shared = windows.overlaps(top_px[kept], rows)
+    depth_m = top_m + np.stack([top_px[kept], top_px[kept] + windows.HEIGHT_PX]) / px_per_m
+    held = windows.held(top_px[kept], rows[is_layer])
+    columns = np.zeros(0, np.float32)
+    return [
+        Example(
+            key=f"{source.name}@{row:06d}",
+            group=source.group,
+            image=image,
+            label=int(label),
+            columns=columns,
+            metadata={
+                "photo": source.name,
+                "depth_top_m": float(depth_m[0, i]),
+                "depth_bottom_m": float(depth_m[1, i]),
+                "type_of_feature": features[np.argmax(shared[i])].kind if shared[i].any() else "",
+                "shift_mm": 1000 * shift_px / px_per_m,
+                "layer_top_px": int(held[i, 0]) if label == windows.LAYER else -1,
+                "layer_bottom_px": int(held[i, 1]) if label == windows.LAYER else -1,
+            },
+        )
+        for i, (row, label, image) in enumerate(
+            zip(top_px[kept], labels[kept], images, strict=True)
+        )
+    ]

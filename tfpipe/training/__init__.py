@@ -1,0 +1,1 @@
+"""Fits one model: configuration, loop, checkpoints, cross-validation, random-split baseline."""

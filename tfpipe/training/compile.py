@@ -1,0 +1,121 @@
+"""A model made ready to learn: optimizer, loss, what a batch is to it, how long an epoch is."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpipe.base.choose import choose
+from tfpipe.base.errors import UserError
+from tfpipe.data import dataset, sampling
+from tfpipe.data.dataset import Data
+from tfpipe.models import pretrained
+from tfpipe.models.calls import reconstructs
+from tfpipe.models.interval_head import locates
+from tfpipe.training import schedules
+from tfpipe.training.settings import Settings
+
+OPTIMIZERS = {
+    "sgd": lambda rate, **rest: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **rest),
+    "adam": lambda rate, **rest: keras.optimizers.Adam(rate, **rest),
+    "nadam": lambda rate, **rest: keras.optimizers.Nadam(rate, **rest),
+}
+LOSSES = ("auto", "binary_crossentropy", "mean_squared_error")
+OPENED_RATE = 0.1  # each stage of a pretrained body that is opened makes the rate this much lower
+
+
+def prepare(model: keras.Model, data: Data, *, settings: Settings, begun: int = 0) -> None:
+    """Compiles a model; XLA is never asked for on a CPU, where it is 20 to 40 times slower.
+
+    Args:
+      model: the model.
+      data: what it will see.
+      settings: how it will learn; `epochs` is where a falling rate ends.
+      begun: epochs done before, with another set of weights open.
+    """
+    choose(settings.optimizer, OPTIMIZERS, noun="optimizer")
+    choose(settings.schedule, schedules.SCHEDULES, noun="schedule")
+    choose(settings.loss, LOSSES, noun="loss")
+    if locates(model) and not data.manifest.get("interval"):
+        raise UserError(
+            "This model learns where in a picture something begins and ends, which these records "
+            "do not tell. Take another model, or pack again records that an older tfpipe packed."
+        )
+    steps = steps_of(model, data, settings)
+    opened = stages_open(model, settings, begun)
+    pretrained.open_stages(model, opened)
+    rate = schedules.Schedule(
+        settings.schedule,
+        settings.learning_rate * OPENED_RATE**opened,
+        steps=settings.epochs * steps,
+        begun=begun * steps,
+        decay_steps=settings.decay_steps,
+        decay_rate=settings.decay_rate,
+    )
+    loss = "sparse_categorical_crossentropy"
+    if reconstructs(model):
+        loss = "binary_crossentropy" if settings.loss == "auto" else settings.loss
+    model.compile(
+        optimizer=OPTIMIZERS[settings.optimizer](
+            rate,
+            weight_decay=settings.weight_decay or None,
+            clipvalue=settings.clip or None,
+        ),
+        loss=loss,
+        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def stages_open(model: keras.Model, settings: Settings, epoch: int) -> int:
+    """Returns how many stages of a pretrained body are open in an epoch: none at first."""
+    due = (settings.unfreeze + 1) * epoch // settings.epochs
+    return min(due, settings.unfreeze, len(pretrained.stages(model)))
+
+
+def drawing_of(model: keras.Model, settings: Settings) -> sampling.Drawing:
+    return sampling.Drawing(
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        balance=settings.balance,
+        unlabelled=reconstructs(model),
+        augmentation=settings.augmentation,
+    )
+
+
+def steps_of(model: keras.Model, data: Data, settings: Settings) -> int:
+    """Returns batches an epoch."""
+    counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
+    if reconstructs(model):
+        counts = np.array([dataset.size(data.train, manifest=data.manifest)])
+    return sampling.steps_per_epoch(counts, drawing_of(model, settings))
+
+
+def targets_of(model: keras.Model, data: Data, settings: Settings):
+    """Returns a function from a batch to what the model's training step takes."""
+    names = list(model.input)
+    if reconstructs(model):
+        unit = model.get_layer("unit_scale")
+        return lambda x, label: ({name: x[name] for name in names}, unit(x["image"]))
+    weights = None
+    if settings.balance == "weights":
+        counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
+        weights = tf.constant(sampling.class_weights(counts))
+
+    def target(x, label):
+        features = {name: x[name] for name in names}
+        label = {"label": label, "interval": x["interval"]} if locates(model) else label
+        return (
+            (features, label) if weights is None else (features, label, tf.gather(weights, label))
+        )
+
+    return target
+
+
+def strategy() -> tf.distribute.Strategy:
+    """Returns where a model is to be: mirrored on all GPUs of this machine, where there are some.
+
+    Each of several GPUs takes its share of every batch.
+    """
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()

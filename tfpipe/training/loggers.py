@@ -1,0 +1,86 @@
+"""What is written down epoch by epoch: a CSV always; TensorBoard and MLflow where asked for."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.training.loop import Told
+
+
+def history_csv(path: Path) -> Told:
+    """Returns what keeps a table of one row an epoch, its first column `epoch` counted from 1.
+
+    The table is replaced whole. A training that goes on keeps the rows before, and writes those
+    anew that it repeats.
+    """
+
+    def tell(epoch: int, metrics: dict[str, float]) -> None:
+        rows = _rows_before(path, epoch)
+        rows.append({"epoch": str(epoch)} | {name: repr(v) for name, v in metrics.items()})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[-1]), restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        files.replace(path, text.getvalue().encode())
+
+    return tell
+
+
+def _rows_before(path: Path, epoch: int) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+
+
+def to_tensorboard(folder: Path) -> Told:
+    """Returns what writes each metric as a scalar summary, for `tensorboard --logdir`."""
+    writer = tf.summary.create_file_writer(str(folder))
+
+    def tell(epoch: int, metrics: dict[str, float]) -> None:
+        with writer.as_default(step=epoch):
+            for name, value in metrics.items():
+                tf.summary.scalar(name, value)
+        writer.flush()
+
+    return tell
+
+
+def to_mlflow(address: str, *, experiment: str, values: dict[str, Any]) -> Told:
+    """Returns what logs metrics to an MLflow tracking server or folder, in one run.
+
+    Args:
+      address: a tracking URI, such as http://127.0.0.1:5000 or a folder.
+      experiment: name of the experiment.
+      values: parameters of the run.
+
+    Raises:
+      UserError: MLflow is not installed, or cannot be reached.
+    """
+    try:
+        import mlflow
+        from mlflow.exceptions import MlflowException
+    except ImportError as error:
+        raise UserError(
+            "--mlflow needs MLflow, which is not installed. Run `pip install mlflow`."
+        ) from error
+    try:
+        client = mlflow.MlflowClient(tracking_uri=address)
+        known = client.get_experiment_by_name(experiment)
+        number = known.experiment_id if known else client.create_experiment(experiment)
+        run = client.create_run(number).info.run_id
+        for name, value in values.items():
+            client.log_param(run, name, value)
+    except (MlflowException, OSError) as error:
+        raise UserError(f"MLflow at {address!r} cannot be used ({error}).") from error
+
+    def tell(epoch: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            client.log_metric(run, name, value, step=epoch)
+
+    return tell

@@ -1,0 +1,1 @@
+"""Train, tune and retrain, from raw files to a published version."""

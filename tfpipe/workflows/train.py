@@ -1,0 +1,214 @@
+"""The stages one after the other: what `tfpipe tune` and `tfpipe train` do."""
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfpipe.base import files, tables
+from tfpipe.base.precision import compute_policy
+from tfpipe.data import dataset, manifest
+from tfpipe.evaluation import evaluate
+from tfpipe.models import build, calls
+from tfpipe.models.calls import reconstructs
+from tfpipe.models.spec import Spec
+from tfpipe.registry import card as registry_card
+from tfpipe.registry import model_card, previous_version, store, warm_start
+from tfpipe.registry.export import in_float32
+from tfpipe.report import write
+from tfpipe.search import job as search_job
+from tfpipe.search import run as search_run
+from tfpipe.search import search_folder
+from tfpipe.search.job import Job
+from tfpipe.search.run import Team
+from tfpipe.training import compile as training_compile
+from tfpipe.training import loggers, loop, open_records, random_split
+from tfpipe.workflows.training_run import Run
+
+LOG = logging.getLogger("tfpipe")
+
+
+def tune(run: Run, job: Job, *, team: Team, epochs: int | None) -> dict[str, Any]:
+    """Searches, or goes on searching; trains the winner; publishes it as the next version.
+
+    Args:
+      run: the run.
+      job: what is searched.
+      team: who runs the trials.
+      epochs: of the winner's training; None for the search's own.
+
+    Returns:
+      {"version", "path", "scores"}.
+    """
+    data, spec = opened(run)
+    _policy(run)
+    best = search_run.tune(
+        job,
+        run.models / "search",
+        records=(data, spec),
+        team=team,
+        report=lambda told: run.tell("search", told),
+    )
+    epochs = epochs or search_job.plan_of(job).epochs
+    settings = _to_the_end(replace(run.settings, epochs=epochs), best["training"])
+    return _train(run, data, spec, best["model"], settings, best)
+
+
+def work(run: Run, job: Job, *, team: Team) -> None:
+    """Runs trials for the search of a chief elsewhere, until that is over."""
+    opened(run)
+    search_run.work(job, run.models / "search", team=team)
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Trains one model with the values given, else a search's best, else the published ones."""
+    data, spec = opened(run)
+    _policy(run)
+    best = search_folder.read_best(run.models / "search")
+    base = run.task.arguments.get(run.model, {})
+    arguments = base | (best["model"] if best else {}) | model_part(run)
+    values = (best["training"] if best else {}) | _training_part(run)
+    return _train(run, data, spec, arguments, _to_the_end(run.settings, values), best)
+
+
+def go_on(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Trains once more by a version's own values, from `run.begin`'s weights or at random."""
+    data, spec = opened(run)
+    _policy(run)
+    if run.begin:
+        spec = warm_start.spec_of(run.begin, spec)
+    return _train(run, data, spec, arguments, run.settings, None)
+
+
+def _to_the_end(settings: loop.Settings, values: dict) -> loop.Settings:
+    """Returns how a winner is trained: by a rate that falls to 0, and hard examples drawn more."""
+    return replace(settings, **{"schedule": "cosine", "mining": True} | values)
+
+
+def opened(run: Run) -> tuple[loop.Data, Spec]:
+    """Returns the records, checked whole, and what a model may know of them."""
+    return open_records.opened(run.task, run.folder, model=run.model, is_checked=False)
+
+
+def _policy(run: Run) -> None:
+    keras.config.set_dtype_policy(compute_policy(run.precision))
+
+
+def _training_part(run: Run) -> dict:
+    return search_job.fixed_parts(run.fixed, model=run.model)[1]
+
+
+def model_part(run: Run) -> dict:
+    """Returns the user's builder arguments; an unknown one is refused with the nearest name."""
+    return search_job.fixed_parts(run.fixed, model=run.model)[0]
+
+
+def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
+    def built() -> keras.Model:
+        if run.begin:
+            return warm_start.model_of(run.begin, spec, arguments)
+        return build(run.model, spec, arguments)
+
+    keras.utils.set_random_seed(settings.seed)
+    with training_compile.strategy().scope():
+        model = built()
+        loop.prepare(model, data, settings=settings)
+    kept = _kept(run, data, arguments, settings)
+    tellers = [
+        lambda epoch, told: run.tell("train", {"epoch": epoch, "epochs": settings.epochs, **told}),
+        loggers.history_csv(kept / "history.csv"),
+        *_logs(run, arguments, settings),
+    ]
+    history = loop.fit(model, data, settings=settings, kept=kept, told=tellers)
+    claimed = None
+    if run.with_naive:
+        run.tell("naive", {})
+        claimed = random_split.random_split_scores(built, data, settings=settings)
+    exported = in_float32(model, built)
+    fitted = None if reconstructs(exported) else evaluate.calibrate(data, exported)
+    known = evaluate.evaluate(
+        replace(run.task, classes=spec.classes),
+        run.raw,
+        data,
+        exported,
+        options=run.options,
+        progress=lambda done, total: run.tell("evaluate", {"done": done, "total": total}),
+    )
+    judged = run.judge(exported, known)
+    run.tell("export", {})
+    card = {
+        "task": run.task.name,
+        "model": run.model,
+        "hyperparameters": arguments,
+        "training": asdict(settings) | {"precision": keras.config.dtype_policy().name},
+        "classes": spec.classes,
+        "parameters": model.count_params(),
+        "quantity": run.task.quantity,
+        "apart": run.task.apart,
+        **manifest.for_card(data.manifest),
+        "thresholds": known.thresholds,
+        "way": known.way,
+        "ways": known.ways,
+        "scores": known.scores,
+        "by_class": known.by_class,
+        "calibration": fitted and fitted._asdict() | {"error": known.calibration},
+        "abstention": known.abstention,
+        "random_split_scores": claimed,
+        "false_findings": known.false_kinds,
+        "history": history,
+        "search": best,
+        "begun_with": run.begin and int(run.begin.name),
+        **judged,
+    }
+    card |= registry_card.of(
+        run.task,
+        data.folder,
+        known.predictions,
+        manifest=data.manifest,
+        card=card,
+        takes=calls.inputs_of(exported),
+    )
+    batches = dataset.batches(data.folder, dataset.VALIDATION, manifest=data.manifest)
+    checked = next(batches.as_numpy_iterator())[0]
+    draft = store.publish(exported, spec, run.models, card=card, checked=checked)
+    extra = draft / "assets.extra"
+    tables.write_csv(known.predictions, extra / "predictions.csv")
+    tables.write_csv(
+        registry_card.groups(data.folder, manifest=data.manifest), extra / "groups.csv"
+    )
+    previous_version.write_sources(draft, data.manifest)
+    write.write(draft, data.folder)
+    model_card.write(draft)
+    (extra / "history.csv").write_bytes((kept / "history.csv").read_bytes())
+    path = store.number(draft)
+    shutil.rmtree(kept)
+    return {"version": int(path.name), "path": str(path), "scores": known.scores}
+
+
+def _kept(run: Run, data: loop.Data, arguments: dict, settings: loop.Settings) -> Path:
+    """Returns the folder of a training's state; another training's is moved aside first."""
+    folder = run.models / "training"
+    told = {"model": arguments, "settings": asdict(settings), "data": data.manifest["fingerprint"]}
+    told["precision"] = keras.config.dtype_policy().name
+    told |= {"begun_with": str(run.begin)} if run.begin else {}
+    text, plan = json.dumps(told, sort_keys=True, default=str), folder / "plan.json"
+    if plan.is_file() and plan.read_text() != text:
+        aside = files.free(folder)
+        folder.replace(aside)
+        LOG.warning("An earlier training that was not finished is now %s.", aside)
+    files.replace(plan, text.encode())
+    return folder
+
+
+def _logs(run: Run, arguments: dict, settings: loop.Settings) -> list[loop.Told]:
+    found = []
+    if run.tensorboard:
+        found.append(loggers.to_tensorboard(run.tensorboard))
+    if run.mlflow:
+        values = {"model": run.model, **arguments, **asdict(settings)}
+        found.append(loggers.to_mlflow(run.mlflow, experiment=run.task.name, values=values))
+    return found
