@@ -47,7 +47,7 @@ def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float
     keras.config.set_dtype_policy(precision.compute_policy("auto"))
     keras.utils.set_random_seed(seed)
     manifest = data_manifest.read(folder / "records")
-    data = loop.Data(folder / "records", manifest, "average_precision")
+    data = loop.Dataset(folder / "records", manifest, "average_precision")
     stats = data_manifest.read_stats(data.folder)
     spec = Spec(SHAPE, drawn.CLASSES, stats["image_mean"], stats["image_std"])
     settings = loop.Settings(

@@ -11,7 +11,7 @@ import pytest
 from tfpipe.base.errors import UserError
 from tfpipe.baselines import candidates, compare, compare_summary, variants
 from tfpipe.baselines.candidates import Contest
-from tfpipe.data import dataset, parsing
+from tfpipe.data import dataset
 from tfpipe.tasks import TASKS
 from tfpipe.tasks.task import Reading
 from tfpipe.training import cross_validation, loop
@@ -220,9 +220,9 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
     shape = (16, 16, 3)
     task = dataclasses.replace(TASK, image_shape=shape, read=read)
     data = kinds.packed(tmp_path, task=task)
-    grey = parsing.without_colours(data.manifest)
+    grey = dataset.without_colours(data.manifest)
     for manifest in (data.manifest, grey):
-        assert parsing.stored_shape(manifest) == shape
+        assert dataset.stored_shape(manifest) == shape
     seen = dataset.batches(data.folder, dataset.TRAIN, manifest=data.manifest)
     without = dataset.batches(data.folder, dataset.TRAIN, manifest=grey)
     for (coloured, _), (plain, _) in zip(seen, without, strict=True):
@@ -238,7 +238,7 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
     assert known.image_mean == pytest.approx([pixels.mean()])
     assert known.image_std == pytest.approx([pixels.std()])
     with pytest.raises(UserError, match="have 1 channels, not 3 colours"):
-        parsing.without_colours(grey)
+        dataset.without_colours(grey)
 
 
 def test_results_of_an_earlier_release_are_refused_in_a_sentence(tmp_path):

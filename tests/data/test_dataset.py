@@ -11,7 +11,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import augmentation, sampling
 from tfpipe.data import dataset as data_dataset
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data.dataset import Part
+from tfpipe.data.dataset import Subset
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
 
@@ -57,7 +57,7 @@ def learnt(packed, *, seed=1, take=None, skip=0, **settings):
 
 def judged(packed, split, **settings):
     folder, manifest = packed
-    batches = list(data_dataset.batches(folder, Part((split,)), manifest=manifest, **settings))
+    batches = list(data_dataset.batches(folder, Subset((split,)), manifest=manifest, **settings))
     return (
         np.concatenate([batch["image"] for batch, _ in batches]),
         np.concatenate([batch["columns"] for batch, _ in batches]),
@@ -79,7 +79,7 @@ def test_every_example_is_judged_once_and_in_order(one, split):
     sizes = [
         len(label)
         for _, label in data_dataset.batches(
-            folder, Part((split,)), manifest=manifest, batch_size=4
+            folder, Subset((split,)), manifest=manifest, batch_size=4
         )
     ]
     assert sizes == [4] * (count // 4) + [count % 4] and count % 4
@@ -298,13 +298,13 @@ def test_a_part_gives_its_own_examples_only(one, kind):
     folder, manifest = one
     _, columns, labels = judged(one, "train")
     chosen = np.arange(len(labels)) % 3 == 0
-    part = Part(("train",), chosen)
+    part = Subset(("train",), chosen)
     assert data_dataset.class_counts(folder, part, manifest=manifest).tolist() == [
         np.sum(labels[chosen] == label) for label in (0, 1)
     ]
     found = list(data_dataset.batches(folder, part, manifest=manifest, batch_size=5))
     np.testing.assert_array_equal(np.concatenate([x["columns"] for x, _ in found]), columns[chosen])
     drawing = sampling.Drawing(1, batch_size=8, balance=kind, augmentation="none")
-    drawn = data_dataset.training_batches(folder, drawing, manifest=manifest, part=part).take(12)
+    drawn = data_dataset.training_batches(folder, drawing, manifest=manifest, subset=part).take(12)
     shown = {row.tobytes() for x, _ in drawn for row in x["columns"].numpy()}
     assert shown == {row.tobytes() for row in columns[chosen]}

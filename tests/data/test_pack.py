@@ -103,7 +103,7 @@ def test_records_hold_what_the_reader_gave_and_tfds_reads_the_same(raw, whole):
         ]
         told = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=in_order)))
         batched = list(
-            dataset.batches(whole, dataset.Part((split,)), manifest=manifest, batch_size=7)
+            dataset.batches(whole, dataset.Subset((split,)), manifest=manifest, batch_size=7)
         )
         images = np.concatenate([batch["image"] for batch, _ in batched])
         columns = np.concatenate([batch["columns"] for batch, _ in batched])

@@ -116,7 +116,7 @@ def run(data, models, tmp_path):
 
 
 def every_picture(data) -> list:
-    part = dataset.Part(embeddings.splits_of(data))
+    part = dataset.Subset(embeddings.splits_of(data))
     return list(dataset.batches(data.folder, part, manifest=data.manifest, batch_size=50))
 
 

@@ -10,7 +10,7 @@ from keras import layers
 
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
 from tfpipe.tasks.task import Example, Reading
 
@@ -44,17 +44,17 @@ TASK = replace(
 )
 
 
-def packed(folder: Path, *, files: int = 12, task=TASK) -> Data:
+def packed(folder: Path, *, files: int = 12, task=TASK) -> Dataset:
     """Draws and packs the task under a folder: raw/ and records/."""
     raw = folder / "raw"
     raw.mkdir(parents=True)
     for i in range(files):
         (raw / f"file{i:02d}.txt").write_text(str(i))
     manifest = pack.pack(task, raw, folder / "records", options=task.options)
-    return Data(folder / "records", manifest, task.objective)
+    return Dataset(folder / "records", manifest, task.objective)
 
 
-def spec_of(data: Data) -> Spec:
+def spec_of(data: Dataset) -> Spec:
     """Returns what a model may know of the packed task."""
     stats = {name: tuple(values) for name, values in data_manifest.read_stats(data.folder).items()}
     manifest = data.manifest

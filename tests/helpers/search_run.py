@@ -21,7 +21,7 @@ from tfpipe.search.trial import Tuner
 from tfpipe.training import loop
 
 
-def in_this_process(data: loop.Data, folder: Path, **changes) -> dict:
+def in_this_process(data: loop.Dataset, folder: Path, **changes) -> dict:
     """Runs a search without chief and workers; returns what `search_folder.read` tells of it."""
     job = tiny.job(data, **changes)
     plan = search_job.plan_of(job)
@@ -32,14 +32,14 @@ def in_this_process(data: loop.Data, folder: Path, **changes) -> dict:
     return search_folder.read(folder)
 
 
-def by_workers(data: loop.Data, folder: Path, *, team: search_run.Team, **changes) -> dict:
+def by_workers(data: loop.Dataset, folder: Path, *, team: search_run.Team, **changes) -> dict:
     """Runs a search by a chief in this process and workers in their own."""
     records = (data, tiny.spec_of(data))
     return search_run.tune(tiny.job(data, **changes), folder, records=records, team=team)
 
 
 def killed(
-    data: loop.Data, folder: Path, *, workers: int, kills: int, trials: int, seed: int
+    data: loop.Dataset, folder: Path, *, workers: int, kills: int, trials: int, seed: int
 ) -> int:
     """Runs a search in processes of which one after the other is killed.
 
@@ -86,7 +86,7 @@ def _process(pid: int) -> psutil.Process:
         return psutil.Process()  # ended already
 
 
-def _started(data: loop.Data, folder: Path, *numbers: int) -> apart.Process:
+def _started(data: loop.Dataset, folder: Path, *numbers: int) -> apart.Process:
     return apart.Process(__file__, data.folder, folder, *numbers)
 
 
@@ -101,5 +101,5 @@ if __name__ == "__main__":
     records, folder = map(Path, sys.argv[1:3])
     workers, trials = map(int, sys.argv[3:])
     oracles.LOSSES = 99  # ten kills may by chance hit one trial five times
-    found = loop.Data(records, manifest.read(records), tiny.TASK.objective)
+    found = loop.Dataset(records, manifest.read(records), tiny.TASK.objective)
     by_workers(found, folder, team=search_run.Team(workers), trials=trials)

@@ -89,17 +89,17 @@ TASK = Task(
 )
 
 
-def packed(folder: Path, *, files: int = 12) -> loop.Data:
+def packed(folder: Path, *, files: int = 12) -> loop.Dataset:
     """Draws and packs the tiny task under a folder: raw/ and records/."""
     raw = folder / "raw"
     raw.mkdir(parents=True)
     for i in range(files):
         (raw / f"file{i:02d}.txt").write_text(str(i))
     manifest = pack.pack(TASK, raw, folder / "records", options=TASK.options)
-    return loop.Data(folder / "records", manifest, TASK.objective)
+    return loop.Dataset(folder / "records", manifest, TASK.objective)
 
 
-def spec_of(data: loop.Data) -> Spec:
+def spec_of(data: loop.Dataset) -> Spec:
     """Returns what a model may know of the packed tiny task."""
     stats = {name: tuple(values) for name, values in data_manifest.read_stats(data.folder).items()}
     return Spec(image_shape=(16, 16, 1), classes=CLASSES, **stats)
@@ -112,7 +112,7 @@ def build(spec: Spec, *, filters: int = 4, dropout: float = 0.0):
     )
 
 
-def job(data: loop.Data, **changes) -> Job:
+def job(data: loop.Dataset, **changes) -> Job:
     """Returns a search of the tiny task by `tiny_space.py`, small unless changed."""
     here = Path(__file__)
     given = {"space": str(here.with_name("tiny_space.py")), "settings": {"seed": 3}}

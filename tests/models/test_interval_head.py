@@ -59,7 +59,7 @@ def data(tmp_path_factory):
     for i in range(12):
         (folder / "raw" / f"file{i:02d}.txt").write_text(str(i))
     manifest = pack.pack(TASK, folder / "raw", folder / "records", options=TASK.options)
-    return loop.Data(folder / "records", manifest, TASK.objective)
+    return loop.Dataset(folder / "records", manifest, TASK.objective)
 
 
 def spec_of(data):
@@ -204,7 +204,7 @@ def test_packed_windows_tell_the_rows_of_their_layer(tmp_path):
     raw = draw_melt(tmp_path / "raw")
     manifest = pack_melt(raw, tmp_path / "records")
     assert manifest["interval"] == ("layer_top_px", "layer_bottom_px")
-    part = dataset.Part(("train", "validation", "test"))
+    part = dataset.Subset(("train", "validation", "test"))
     labels = dataset.labels_of(tmp_path / "records", part.splits, manifest=manifest)
     ends = np.stack(
         [

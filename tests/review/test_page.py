@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from tfpipe.base.errors import UserError
 from tfpipe.cli import app
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.explore import embeddings
 from tfpipe.explore.novelty import Seen
 from tfpipe.review import open as review_open
@@ -59,7 +59,7 @@ def known() -> Packed:
     frame = pd.DataFrame(
         {"split": "train", "key": [f"<b>{i}.png" for i in range(COUNT)], "group": groups}
     ).assign(label=given)
-    data = Data(Path(), {"classes": list(CLASSES)}, "accuracy")
+    data = Dataset(Path(), {"classes": list(CLASSES)}, "accuracy")
     return Packed(data, frame, told, {})
 
 

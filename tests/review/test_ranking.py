@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tfpipe.base.errors import UserError
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.explore.novelty import Seen
 from tfpipe.review import cache, ranking
 from tfpipe.review.background import Looking
@@ -37,7 +37,7 @@ class Model:
 
 
 def opened(version: Path, *, sha256="a", fingerprint="f") -> Kept:
-    data = Data(Path(), {"fingerprint": fingerprint}, "accuracy")
+    data = Dataset(Path(), {"fingerprint": fingerprint}, "accuracy")
     return Kept(version, sha256=sha256, data=data, count=COUNT)
 
 

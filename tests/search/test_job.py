@@ -19,7 +19,7 @@ HYPERBAND = {"algorithm": "hyperband", "trial_epochs": 3}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> loop.Data:
+def data(tmp_path_factory) -> loop.Dataset:
     return tiny.packed(tmp_path_factory.mktemp("tiny"))
 
 

@@ -9,7 +9,7 @@ import tiny
 from keras_tuner.engine import trial as trials
 
 from tfpipe.base import files
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.search import job as search_job
 from tfpipe.search import oracles, search_folder
 from tfpipe.search.oracle_state import COMPLETED, FAILED
@@ -35,7 +35,7 @@ class Died(BaseException):
 
 def begun(folder, algorithm="random", *, chief="here", **changes):
     """Returns an oracle that goes on with what is in a folder."""
-    data = Data(folder, {"fingerprint": "of the records"}, "accuracy")
+    data = Dataset(folder, {"fingerprint": "of the records"}, "accuracy")
     job = tiny.job(data, **ALGORITHMS[algorithm] | changes)
     oracle = oracles.made(job, search_job.plan_of(job), data)
     oracle.keep_in(folder, chief=chief)

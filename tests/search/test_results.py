@@ -47,7 +47,7 @@ def score_of(values: dict) -> float:
 def kept(folder: Path, *, algorithm="random", trials=12, ended=None, objective="score") -> Path:
     """Leaves a search in a folder as a chief would, of which `ended` trials are over."""
     plan = job.Plan(space, rate, algorithm, max_epochs=9, factor=3, max_trials=trials, epochs=9)
-    data = loop.Data(folder, {"fingerprint": ""}, objective)
+    data = loop.Dataset(folder, {"fingerprint": ""}, objective)
     oracle = oracles.made(job.Job("drawn", "cnn", "", algorithm), plan, data)
     oracle.keep_in(folder, chief="here")
     for i in range(oracle.asked if ended is None else ended):

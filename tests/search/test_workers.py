@@ -18,7 +18,7 @@ from keras_tuner.engine import trial as trials
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.search import chief as chiefs
 from tfpipe.search import job as search_job
 from tfpipe.search import oracles, rpc, search_folder, worker_pool
@@ -32,7 +32,7 @@ WAIT_S = 60.0  # enough for the slowest machine; nothing here waits that long
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> loop.Data:
+def data(tmp_path_factory) -> loop.Dataset:
     return tiny.packed(tmp_path_factory.mktemp("tiny"))
 
 
@@ -62,7 +62,7 @@ def served(tmp_path):
     servers = []
 
     def start(*, limit_s=None, address="127.0.0.1:0", **changes) -> tuple[Chief, str]:
-        found = Data(tmp_path, {"fingerprint": "of the records"}, "accuracy")
+        found = Dataset(tmp_path, {"fingerprint": "of the records"}, "accuracy")
         job = tiny.job(found, **changes)
         oracle = oracles.made(job, search_job.plan_of(job), found)
         oracle.keep_in(tmp_path, chief="here")
@@ -349,7 +349,7 @@ def test_a_trial_that_hangs_is_ended_and_so_is_its_worker(data, tmp_path):
     assert psutil.Process().children() == before
 
 
-def seed_of(space: str, kind: str, data: loop.Data) -> int:
+def seed_of(space: str, kind: str, data: loop.Dataset) -> int:
     """Returns a seed with which a random search of a bad space begins with that kind of trial."""
     for seed in range(1, 50):
         job = tiny.job(data, space=space, settings={"seed": seed})

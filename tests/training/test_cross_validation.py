@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> loop.Data:
+def data(tmp_path_factory) -> loop.Dataset:
     return tiny.packed(tmp_path_factory.mktemp("tiny"))
 
 

@@ -28,7 +28,7 @@ KILLED = replace(FALLING, schedule="exponential", decay_steps=10)  # keeps its b
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> loop.Data:
+def data(tmp_path_factory) -> loop.Dataset:
     return tiny.packed(tmp_path_factory.mktemp("tiny"))
 
 
@@ -181,7 +181,7 @@ def test_killed_five_times_inside_epochs_it_ends_with_the_same_weights(data, tmp
     assert all(np.array_equal(final[f"arr_{i}"], w) for i, w in enumerate(whole.get_weights()))
 
 
-def train_in_child(data: loop.Data, folder: Path, dies_at: int | None) -> int:
+def train_in_child(data: loop.Dataset, folder: Path, dies_at: int | None) -> int:
     """Trains in a forked process that kills itself at its nth batch; returns its exit status."""
     child = os.fork()
     if child:
@@ -272,7 +272,7 @@ def test_the_state_of_another_model_is_refused_and_changes_nothing(data, tmp_pat
 
 if __name__ == "__main__":
     records, folder = (Path(word) for word in sys.argv[1:])
-    opened = loop.Data(records, manifest.read(records), tiny.TASK.objective)
+    opened = loop.Dataset(records, manifest.read(records), tiny.TASK.objective)
     rng = np.random.default_rng(7)
     # Of 39 batches in all, so that every one of the five dies on its way.
     moments = [int(n) for n in rng.integers(3, 8, 5)] + [None]

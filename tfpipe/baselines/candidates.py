@@ -21,7 +21,7 @@ from tfpipe.base.precision import compute_policy
 from tfpipe.baselines import variants
 from tfpipe.data import columns as data_columns
 from tfpipe.data import dataset
-from tfpipe.data.dataset import Data, Part
+from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.models import AUTOENCODERS, boosted_trees, build, calls
 from tfpipe.models.spec import Spec
 from tfpipe.search import job
@@ -53,9 +53,9 @@ class Contest(NamedTuple):
       settings: how networks are trained.
     """
 
-    data: Data
+    data: Dataset
     spec: Spec
-    asked: tuple[Part, ...]
+    asked: tuple[Subset, ...]
     arguments: dict[str, Any]
     settings: Settings
 
@@ -183,7 +183,7 @@ def _trees(name: str, contest: Contest) -> Judged:
     return Judged(said, size / 2**20)
 
 
-def _measured(data: Data, part: Part) -> data_columns.Measured:
+def _measured(data: Dataset, part: Subset) -> data_columns.Measured:
     every = data_columns.read(data.folder, part.splits, manifest=data.manifest)
     return every if part.chosen is None else every.only(part.chosen)
 
@@ -211,7 +211,7 @@ def _principal(name: str, contest: Contest) -> Judged:
     return Judged(tuple(said), size / 2**20)
 
 
-def _middles(data: Data, part: Part, *, side: int) -> tuple[np.ndarray, np.ndarray]:
+def _middles(data: Dataset, part: Subset, *, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns labels [n] and the pixels [n, ...] float32 of a square in each picture's middle."""
     labels, pixels = [], []
     for features, label in dataset.batches(

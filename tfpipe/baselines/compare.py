@@ -29,8 +29,8 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.precision import compute_policy
 from tfpipe.baselines import candidates, compare_plot, compare_summary, variants
 from tfpipe.baselines.candidates import TREES, Contest
-from tfpipe.data import dataset, parsing
-from tfpipe.data.dataset import Data
+from tfpipe.data import dataset
+from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.evaluation import ordinal
 from tfpipe.models import build, calls
@@ -140,15 +140,15 @@ def _of_model(
 class _Parts:
     """What is learnt from and judged by, in colours or grey; each is made once, when asked for."""
 
-    def __init__(self, data: Data, spec: Spec, count: int):
+    def __init__(self, data: Dataset, spec: Spec, count: int):
         self.data, self.spec, self.count = data, spec, count
-        self.made: dict[bool, list[tuple[Data, Spec]]] = {}
+        self.made: dict[bool, list[tuple[Dataset, Spec]]] = {}
 
-    def of(self, *, grey: bool) -> list[tuple[Data, Spec]]:
+    def of(self, *, grey: bool) -> list[tuple[Dataset, Spec]]:
         if grey not in self.made:
             data, spec = self.data, self.spec
             if grey:
-                data = replace(data, manifest=parsing.without_colours(data.manifest))
+                data = replace(data, manifest=dataset.without_colours(data.manifest))
                 spec = replace(spec, image_shape=tuple(data.manifest["image_shape"]))
                 spec = cross_validation.known(data, spec)
             self.made[grey] = (

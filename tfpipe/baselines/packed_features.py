@@ -10,7 +10,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.baselines import texture
 from tfpipe.baselines.feature_tables import Features, Part
 from tfpipe.data import dataset
-from tfpipe.data.dataset import Part as Chosen
+from tfpipe.data.dataset import Subset
 from tfpipe.tasks.task import SPLITS
 
 KINDS = ("columns", *texture.KINDS)
@@ -42,7 +42,7 @@ def features(records: Path, kinds: tuple[str, ...], *, manifest: dict) -> Featur
     parts, names = {}, ()
     for split in SPLITS:
         tables, labels = [], []
-        asked = Chosen((split,))
+        asked = Subset((split,))
         for given, label in dataset.batches(records, asked, manifest=manifest, batch_size=256):
             known = label.numpy() >= 0
             table = texture.table(given["image"].numpy()[known], kinds=drawn)

@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfpipe.base.errors import UserError
-from tfpipe.data import augmentation, parsing
+from tfpipe.data import augmentation
 from tfpipe.data.sampling import HARD_SHARE, Drawing, shares
 
 
-class Part(NamedTuple):
+class Subset(NamedTuple):
     """Which of the packed examples.
 
     Attributes:
@@ -24,17 +24,42 @@ class Part(NamedTuple):
     chosen: np.ndarray | None = None
 
 
-TRAIN, VALIDATION, TEST = Part(("train",)), Part(("validation",)), Part(("test",))
+TRAIN, VALIDATION, TEST = Subset(("train",)), Subset(("validation",)), Subset(("test",))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A task's records, opened for training.
+
+    Attributes:
+      folder: the records.
+      manifest: theirs, trusted.
+      objective: name of the validation score that decides: one of `metrics.OBJECTIVES`, which are
+        maximised, or "loss", which is minimised.
+      train: which examples are learnt from.
+      validation: which decide.
+    """
+
+    folder: Path
+    manifest: dict
+    objective: str
+    train: Subset = TRAIN
+    validation: Subset = VALIDATION
+
+
+def direction(data: Dataset) -> str:
+    """Returns "max" or "min": what the objective is to become."""
+    return "min" if data.objective == "loss" else "max"
 
 
 def batches(
-    folder: Path, part: Part, *, manifest: dict, batch_size: int = 64, labelled: bool = False
+    folder: Path, subset: Subset, *, manifest: dict, batch_size: int = 64, labelled: bool = False
 ) -> tf.data.Dataset:
     """Returns examples once, in order, the last partial batch included.
 
     Args:
       folder: packed records.
-      part: which examples.
+      subset: which examples.
       manifest: the records' (`manifest.trusted`).
       batch_size: examples a batch.
       labelled: whether examples without a label are left out.
@@ -43,16 +68,16 @@ def batches(
       Batches of ({"image": [batch, height, width, channels], "columns": [batch, columns]},
       label [batch] int64); "columns" only where the task has some.
     """
-    dataset = _records(folder, part, manifest=manifest)
-    if labelled and not all_labelled(manifest, part.splits):
+    dataset = _records(folder, subset, manifest=manifest)
+    if labelled and not all_labelled(manifest, subset.splits):
         dataset = dataset.filter(lambda record: _label(record) >= 0)
-    parse = parsing.parser(manifest)
+    parse = parser(manifest)
     dataset = dataset.batch(batch_size).map(parse, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     return dataset.with_options(_options())
 
 
 def training_batches(
-    folder: Path, drawing: Drawing, *, manifest: dict, part: Part = TRAIN, skip: int = 0
+    folder: Path, drawing: Drawing, *, manifest: dict, subset: Subset = TRAIN, skip: int = 0
 ) -> tf.data.Dataset:
     """Returns training examples for ever, shuffled and augmented.
 
@@ -63,7 +88,7 @@ def training_batches(
       folder: packed records.
       drawing: how they are drawn.
       manifest: the records'.
-      part: which are learnt from.
+      subset: which are learnt from.
       skip: batches left out at the beginning; those after are what they would have been.
 
     Returns:
@@ -71,17 +96,17 @@ def training_batches(
       pictures where the records tell it: first and one-past-last row of what is looked for, in
       shares of the height; -1 where there is none.
     """
-    counts = class_counts(folder, part, manifest=manifest)
+    counts = class_counts(folder, subset, manifest=manifest)
     if drawing.samples:
-        dataset = _sampled(folder, part, drawing, counts=counts, manifest=manifest)
+        dataset = _sampled(folder, subset, drawing, counts=counts, manifest=manifest)
     else:
-        dataset = _records(folder, part, manifest=manifest)
-        if not drawing.unlabelled and not all_labelled(manifest, part.splits):
+        dataset = _records(folder, subset, manifest=manifest)
+        if not drawing.unlabelled and not all_labelled(manifest, subset.splits):
             dataset = dataset.filter(lambda record: _label(record) >= 0)
-        most = min(size(part, manifest=manifest), 20_000)
+        most = min(size(subset, manifest=manifest), 20_000)
         dataset = dataset.cache().shuffle(most, seed=drawing.seed).repeat()
     dataset = dataset.batch(drawing.batch_size).skip(skip)
-    dataset = dataset.map(parsing.parser(manifest, intervals=True), tf.data.AUTOTUNE)
+    dataset = dataset.map(parser(manifest, intervals=True), tf.data.AUTOTUNE)
     if drawing.augmentation != "none":
         kind = manifest.get("augmentation") or drawing.augmentation
         change = augmentation.KINDS[kind](drawing.seed)
@@ -89,13 +114,13 @@ def training_batches(
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
-def _sampled(folder, part, drawing, *, counts: np.ndarray, manifest: dict) -> tf.data.Dataset:
+def _sampled(folder, subset, drawing, *, counts: np.ndarray, manifest: dict) -> tf.data.Dataset:
     """Returns records for ever, each class as often as `shares` says, hard ones besides."""
 
     def drawn(records, count: int, seed: int) -> tf.data.Dataset:
         return records.cache().shuffle(int(min(count, 10_000)), seed=seed).repeat()
 
-    records = _records(folder, part, manifest=manifest)
+    records = _records(folder, subset, manifest=manifest)
     present = np.flatnonzero(counts)
     kinds = [
         drawn(records.filter(_has_label(label)), counts[label], drawing.seed + int(label))
@@ -111,12 +136,12 @@ def _sampled(folder, part, drawing, *, counts: np.ndarray, manifest: dict) -> tf
     )
 
 
-def class_counts(folder: Path, part: Part, *, manifest: dict) -> np.ndarray:
+def class_counts(folder: Path, subset: Subset, *, manifest: dict) -> np.ndarray:
     """Returns how many examples there are of each class, [classes] int."""
-    if part.chosen is None:
-        kept = [manifest["counts"][split] for split in part.splits]
+    if subset.chosen is None:
+        kept = [manifest["counts"][split] for split in subset.splits]
         return np.array([sum(one[name] for one in kept) for name in manifest["classes"]])
-    labels = labels_of(folder, part.splits, manifest=manifest)[part.chosen]
+    labels = labels_of(folder, subset.splits, manifest=manifest)[subset.chosen]
     return np.bincount(labels[labels >= 0], minlength=len(manifest["classes"]))
 
 
@@ -148,7 +173,7 @@ def all_labelled(manifest: dict, splits: tuple[str, ...]) -> bool:
 
 def _field(folder, splits, name: str, dtype, *, manifest: dict, shape=()) -> np.ndarray:
     wanted = {name: tf.io.FixedLenFeature(shape, dtype)}
-    dataset = _records(folder, Part(splits), manifest=manifest).batch(1024)
+    dataset = _records(folder, Subset(splits), manifest=manifest).batch(1024)
     values = dataset.map(lambda records: tf.io.parse_example(records, wanted)[name])
     return np.concatenate([*values.as_numpy_iterator()])
 
@@ -158,21 +183,21 @@ def marks_of(folder: Path, splits: tuple[str, ...], name: str, *, manifest: dict
     return _field(folder, splits, name, tf.int64, manifest=manifest) == 1
 
 
-def size(part: Part, *, manifest: dict) -> int:
-    """Returns how many examples a part has, labelled or not."""
-    if part.chosen is not None:
-        return int(part.chosen.sum())
-    return sum(shard["count"] for shard in manifest["shards"] if shard["split"] in part.splits)
+def size(subset: Subset, *, manifest: dict) -> int:
+    """Returns how many examples a subset has, labelled or not."""
+    if subset.chosen is not None:
+        return int(subset.chosen.sum())
+    return sum(shard["count"] for shard in manifest["shards"] if shard["split"] in subset.splits)
 
 
-def _records(folder: Path, part: Part, *, manifest: dict) -> tf.data.Dataset:
-    """Returns a part's serialized examples, in order."""
-    shards = [s for split in part.splits for s in manifest["shards"] if s["split"] == split]
-    for split in part.splits:
+def _records(folder: Path, subset: Subset, *, manifest: dict) -> tf.data.Dataset:
+    """Returns the serialized examples of a subset, in order."""
+    shards = [s for split in subset.splits for s in manifest["shards"] if s["split"] == split]
+    for split in subset.splits:
         if not any(shard["split"] == split for shard in shards):
             raise UserError(f"{folder} holds no {split} records. Run `tfpipe pack` again.")
     dataset = tf.data.TFRecordDataset([str(folder / shard["name"]) for shard in shards])
-    return dataset if part.chosen is None else _where(dataset, part.chosen)
+    return dataset if subset.chosen is None else _where(dataset, subset.chosen)
 
 
 def _options() -> tf.data.Options:
@@ -202,26 +227,56 @@ def _has_label(label: int):
     return lambda record: _label(record) == label
 
 
-@dataclass(frozen=True)
-class Data:
-    """A task's records, opened for training.
+def without_colours(manifest: dict) -> dict:
+    """Returns the manifest of the same records, whose pictures are then read as grey ones.
 
-    Attributes:
-      folder: the records.
-      manifest: theirs, trusted.
-      objective: name of the validation score that decides: one of `metrics.OBJECTIVES`, which are
-        maximised, or "loss", which is minimised.
-      train: which examples are learnt from.
-      validation: which decide.
+    Raises:
+      UserError: they have no colours.
     """
+    height, width, channels = manifest["image_shape"]
+    if channels != 3:
+        raise UserError(
+            f"The pictures of {manifest['task']} have {channels} channels, not 3 colours, so there "
+            "are none to take away."
+        )
+    return manifest | {"image_shape": [height, width, 1], "stored_shape": [height, width, 3]}
 
-    folder: Path
-    manifest: dict
-    objective: str
-    train: Part = TRAIN
-    validation: Part = VALIDATION
+
+def stored_shape(manifest: dict) -> tuple[int, int, int]:
+    """Returns the shape of the pictures in the records, which may be read as grey ones."""
+    return tuple(manifest.get("stored_shape", manifest["image_shape"]))
 
 
-def direction(data: Data) -> str:
-    """Returns "max" or "min": what the objective is to become."""
-    return "min" if data.objective == "loss" else "max"
+def parser(manifest: dict, *, intervals: bool = False):
+    """Returns a function from serialized records [batch] to a batch."""
+    shape, dtype = stored_shape(manifest), tf.as_dtype(manifest["image_dtype"])
+    columns = len(manifest["columns"])
+    wanted = {
+        "image": tf.io.FixedLenFeature((), tf.string),
+        "label": tf.io.FixedLenFeature((), tf.int64),
+    }
+    if columns:
+        wanted["columns"] = tf.io.FixedLenFeature((columns,), tf.float32)
+    ends = manifest.get("interval", ()) if intervals else ()
+    wanted |= {name: tf.io.FixedLenFeature((), tf.int64) for name in ends}
+    is_raw = manifest["image_encoding"] == "bytes"
+
+    def picture(encoded):
+        return tf.io.decode_png(encoded, channels=shape[-1], dtype=dtype)
+
+    def parse(records):
+        fields = tf.io.parse_example(records, wanted)
+        if is_raw:
+            image = tf.reshape(tf.io.decode_raw(fields["image"], dtype), (-1, *shape))
+        else:
+            image = tf.map_fn(picture, fields["image"], fn_output_signature=dtype)
+            image = tf.ensure_shape(image, (None, *shape))
+        if "stored_shape" in manifest:
+            image = tf.image.rgb_to_grayscale(image)
+        inputs = {"image": image} | ({"columns": fields["columns"]} if columns else {})
+        if ends:
+            rows = tf.cast(tf.stack([fields[name] for name in ends], axis=1), tf.float32)
+            inputs["interval"] = tf.where(rows < 0, rows, rows / shape[0])
+        return inputs, fields["label"]
+
+    return parse

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset, metadata
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import calibration as evaluation_calibration
 from tfpipe.evaluation import metrics, ordinal, reconstruction, selective, whole_files
 from tfpipe.models import calls, inference_modes
@@ -52,7 +52,7 @@ class Evaluation(NamedTuple):
     files: dict[str, whole_files.InFile] = {}
 
 
-def calibrate(data: Data, model: keras.Model) -> evaluation_calibration.Fit:
+def calibrate(data: Dataset, model: keras.Model) -> evaluation_calibration.Fit:
     """Makes a classifier's probabilities right as often as they say, by the validation split."""
     labels, likely = _said(data, "validation", _classifier(model))
     known = labels >= 0
@@ -64,7 +64,7 @@ def calibrate(data: Data, model: keras.Model) -> evaluation_calibration.Fit:
 def evaluate(
     task: Task,
     raw: Path,
-    data: Data,
+    data: Dataset,
     model: keras.Model,
     *,
     options: Any,
@@ -127,7 +127,7 @@ def evaluate(
     )
 
 
-def _of_autoencoder(data: Data, model: keras.Model) -> Evaluation:
+def _of_autoencoder(data: Dataset, model: keras.Model) -> Evaluation:
     classes = tuple(data.manifest["classes"])
     found = reconstruction.errors(model, data)
     frames = []
@@ -179,10 +179,10 @@ def _thresholds(task: Task, best, labels: np.ndarray, likely: np.ndarray) -> dic
     return metrics.thresholds(labels, likely) | {"confident": 1.0}
 
 
-def _said(data: Data, split: str, classify: Classify) -> tuple[np.ndarray, np.ndarray]:
+def _said(data: Dataset, split: str, classify: Classify) -> tuple[np.ndarray, np.ndarray]:
     """Returns labels [n] and probabilities [n, classes] of a split's examples, in order."""
     labels, said = [], []
-    part = dataset.Part((split,))
+    part = dataset.Subset((split,))
     for features, label in dataset.batches(
         data.folder, part, manifest=data.manifest, batch_size=256
     ):

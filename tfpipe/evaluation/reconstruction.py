@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpipe.data import dataset
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.models import calls
 from tfpipe.tasks.task import SPLITS
 
@@ -29,7 +29,7 @@ class Errors(NamedTuple):
     of_mean: np.ndarray
 
 
-def errors(model: keras.Model, data: Data) -> dict[str, Errors]:
+def errors(model: keras.Model, data: Dataset) -> dict[str, Errors]:
     """Returns split -> errors of its examples, in the records' order."""
     mean = _mean_picture(model, data)
     both = calls.with_target(model)
@@ -72,7 +72,7 @@ def by_class(found: Errors, *, classes: tuple[str, ...]) -> dict[str, dict[str, 
     return told
 
 
-def _mean_picture(model: keras.Model, data: Data) -> tf.Tensor:
+def _mean_picture(model: keras.Model, data: Dataset) -> tf.Tensor:
     """Returns the mean of the training split's pictures, [height, width, channels] float32."""
     unit = model.get_layer("unit_scale")
     total, count = 0.0, 0
@@ -82,6 +82,6 @@ def _mean_picture(model: keras.Model, data: Data) -> tf.Tensor:
     return tf.constant(total / count, tf.float32)
 
 
-def _batches(data: Data, split: str) -> tf.data.Dataset:
-    part = dataset.Part((split,))
+def _batches(data: Dataset, split: str) -> tf.data.Dataset:
+    part = dataset.Subset((split,))
     return dataset.batches(data.folder, part, manifest=data.manifest, batch_size=CHUNK)

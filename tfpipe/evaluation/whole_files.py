@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.tasks.annotations import apply
 from tfpipe.tasks.task import Classify, Source, Task
 
@@ -46,7 +46,7 @@ class Judged(NamedTuple):
 def judged(
     task: Task,
     raw: Path,
-    data: Data,
+    data: Dataset,
     ways: dict[str, Classify],
     *,
     options: Any,
@@ -90,7 +90,7 @@ def judged(
 def in_test_files(
     task: Task,
     raw: Path,
-    data: Data,
+    data: Dataset,
     classify: Classify,
     *,
     thresholds: dict[str, float],
@@ -120,7 +120,7 @@ def best(task: Task, judged: dict[str, Judged]) -> tuple[str, Judged | None]:
     return way, judged[way]
 
 
-def rows_of(task: Task, data: Data) -> dict[str, dict[str, Any]]:
+def rows_of(task: Task, data: Dataset) -> dict[str, dict[str, Any]]:
     """Returns source -> its row of the task's table of sources, where it has one."""
     if task.table is None:
         return {}
@@ -129,7 +129,7 @@ def rows_of(task: Task, data: Data) -> dict[str, dict[str, Any]]:
 
 
 def _files(
-    task: Task, raw: Path, data: Data, split: str, options: Any
+    task: Task, raw: Path, data: Dataset, split: str, options: Any
 ) -> list[tuple[Source, dict[str, Any]]]:
     """Returns a split's files that could be read, and the row of each in the table of sources."""
     sources = {source.name: source for source in apply.surveyed(task, raw, options).sources}

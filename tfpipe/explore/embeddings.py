@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpipe.base import display_image
 from tfpipe.data import augmentation, dataset, near_duplicates
-from tfpipe.data.dataset import Data, Part
+from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.explore import appearance, orientation
 from tfpipe.explore.novelty import Seen
 from tfpipe.models import calls
@@ -40,7 +40,7 @@ class Looks(NamedTuple):
     axes: np.ndarray
 
 
-def splits_of(data: Data) -> tuple[str, ...]:
+def splits_of(data: Dataset) -> tuple[str, ...]:
     """Returns the splits that hold examples, in order."""
     held = {shard["split"] for shard in data.manifest["shards"] if shard["count"]}
     return tuple(split for split in SPLITS if split in held)
@@ -48,7 +48,7 @@ def splits_of(data: Data) -> tuple[str, ...]:
 
 def seen(
     model: keras.Model,
-    data: Data,
+    data: Dataset,
     *,
     blind: bool = False,
     progress: Progress = lambda done, total: None,
@@ -64,7 +64,7 @@ def seen(
 
 def batches_seen(
     model: keras.Model,
-    data: Data,
+    data: Dataset,
     *,
     chosen: np.ndarray | None = None,
     blind: bool = False,
@@ -101,7 +101,7 @@ def batches_seen(
             said["error"] = calls.squared_errors(said.pop("target"), said.pop("given"))
         return said
 
-    for features in _features(data, Part(splits_of(data), chosen), progress=progress):
+    for features in _features(data, Subset(splits_of(data), chosen), progress=progress):
         given = {name: features[name] for name in model.input}
         views = _level_views(given) if blind and "image" in given else [given]
         told = [answered(view) for view in views]
@@ -112,10 +112,10 @@ def batches_seen(
         yield Seen(**{name: _finished(name, value, model) for name, value in means.items()})
 
 
-def looks(data: Data, *, progress: Progress = lambda done, total: None) -> Looks:
+def looks(data: Dataset, *, progress: Progress = lambda done, total: None) -> Looks:
     """Returns how all pictures look."""
     parts = []
-    for features in _features(data, Part(splits_of(data)), progress=progress):
+    for features in _features(data, Subset(splits_of(data)), progress=progress):
         images = features["image"].numpy()
         prints, shows = near_duplicates.fingerprints(images)
         axes = np.stack(orientation.axes(images), axis=1)
@@ -123,14 +123,14 @@ def looks(data: Data, *, progress: Progress = lambda done, total: None) -> Looks
     return Looks(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def thumbnails(data: Data, rows: list[int]) -> dict[int, bytes]:
+def thumbnails(data: Dataset, rows: list[int]) -> dict[int, bytes]:
     """Returns row -> JPEG of a picture, at most `SIDE_PX` a side."""
     chosen, ordered = _chosen(data, rows)
     images = [image for features in chosen for image in features["image"].numpy()]
     return {row: jpeg(image) for row, image in zip(ordered, images, strict=True)}
 
 
-def reconstructions(model: keras.Model, data: Data, rows: list[int]) -> dict[int, bytes]:
+def reconstructions(model: keras.Model, data: Dataset, rows: list[int]) -> dict[int, bytes]:
     """Returns row -> JPEG of what an autoencoder makes of a picture."""
     chosen, ordered = _chosen(data, rows)
     given = []
@@ -152,18 +152,18 @@ def jpeg(image: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
-def _chosen(data: Data, rows: list[int]) -> tuple[Iterator, list[int]]:
+def _chosen(data: Dataset, rows: list[int]) -> tuple[Iterator, list[int]]:
     """Returns the batches of some rows of all examples, and these rows in the batches' order."""
     splits = splits_of(data)
-    wanted = np.zeros(dataset.size(Part(splits), manifest=data.manifest), bool)
+    wanted = np.zeros(dataset.size(Subset(splits), manifest=data.manifest), bool)
     wanted[rows] = True
     batches = dataset.batches(
-        data.folder, Part(splits, wanted), manifest=data.manifest, batch_size=CHUNK
+        data.folder, Subset(splits, wanted), manifest=data.manifest, batch_size=CHUNK
     )
     return (features for features, _ in batches), np.flatnonzero(wanted).tolist()
 
 
-def _features(data: Data, part: Part, *, progress: Progress) -> Iterator:
+def _features(data: Dataset, part: Subset, *, progress: Progress) -> Iterator:
     total, done = dataset.size(part, manifest=data.manifest), 0
     progress(done, total)
     for features, label in dataset.batches(

@@ -22,7 +22,7 @@ from tfpipe.base import files
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
-from tfpipe.data.dataset import Data, Part
+from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.explore import embeddings, novelty, umap
 from tfpipe.explore.novelty import Seen
 from tfpipe.models import MODELS
@@ -42,7 +42,7 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 
 def benchmark(
-    subjects: list[tuple[dict[str, Any], Data, Spec]],
+    subjects: list[tuple[dict[str, Any], Dataset, Spec]],
     wanted: str,
     folder: Path,
     *,
@@ -142,7 +142,7 @@ def _kept(path: Path, plan: str) -> dict[str, dict] | None:
     return told["scores"] if told.get("plan") == plan else None
 
 
-def _labels(data: Data) -> dict[str, np.ndarray]:
+def _labels(data: Dataset) -> dict[str, np.ndarray]:
     """Returns "label" [n] int, "train" [n] bool and "asked" [n] bool of all examples, in order.
 
     "asked" are the labelled ones of held-out groups.
@@ -157,7 +157,13 @@ def _labels(data: Data) -> dict[str, np.ndarray]:
 
 
 def _trained(
-    card: dict[str, Any], data: Data, spec: Spec, *, label: int, told: dict[str, int], state: Path
+    card: dict[str, Any],
+    data: Dataset,
+    spec: Spec,
+    *,
+    label: int,
+    told: dict[str, int],
+    state: Path,
 ) -> Seen:
     """Returns what a model that never saw a class makes of all pictures.
 
@@ -194,11 +200,11 @@ def _trained(
         keras.config.set_dtype_policy(before)
 
 
-def _without(data: Data, part: Part, label: int) -> Part:
+def _without(data: Dataset, part: Subset, label: int) -> Subset:
     """Returns the labelled examples of a part that are of another class."""
     labels = dataset.labels_of(data.folder, part.splits, manifest=data.manifest)
     kept = (labels >= 0) & (labels != label)
-    return Part(part.splits, kept if part.chosen is None else kept & part.chosen)
+    return Subset(part.splits, kept if part.chosen is None else kept & part.chosen)
 
 
 def _scored(

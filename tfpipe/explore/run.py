@@ -13,7 +13,7 @@ from scipy.special import softmax
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset, metadata
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics
 from tfpipe.explore import (
     appearance,
@@ -174,7 +174,7 @@ def _seen(run: Exploration, found: list[Subject]) -> Seen:
     )
 
 
-def _described(data: Data) -> tuple[pd.DataFrame, np.ndarray]:
+def _described(data: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
     """Returns split, key, group and metadata of all examples, and their labels [n] int."""
     frames = []
     for split in embeddings.splits_of(data):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tfpipe.base.errors import UserError
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
 from tfpipe.registry import load, store
 from tfpipe.tasks.task import Task
@@ -28,7 +28,7 @@ class Subject:
 
     version: Path
     card: dict[str, Any]
-    data: Data
+    data: Dataset
     spec: Spec
 
     @functools.cached_property

@@ -11,7 +11,7 @@ from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import version_comparison, whole_files
 from tfpipe.registry import load, predictions, store, trees
 from tfpipe.tasks.task import SPLITS, Task
@@ -140,7 +140,7 @@ def in_files(
     then = whole_files.in_test_files(
         task,
         raw,
-        Data(records, data_manifest.read(records), task.objective),
+        Dataset(records, data_manifest.read(records), task.objective),
         load.asked(loaded, None),
         thresholds=loaded.card["thresholds"],
         **{"options": options, "progress": progress},

@@ -132,7 +132,7 @@ def _pairs(known: Facts, rows: list[int]) -> dict[int, bytes]:
     both = calls.with_target(model)
     pngs = []
     for features, _ in dataset.batches(
-        known.records, dataset.Part(("test",), wanted), manifest=known.manifest
+        known.records, dataset.Subset(("test",), wanted), manifest=known.manifest
     ):
         target, given = both({name: features[name] for name in model.input}, training=False)
         pngs += [_beside(a, b) for a, b in zip(target.numpy(), given.numpy(), strict=True)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.explore import embeddings
 from tfpipe.explore.embeddings import CHUNK, Progress
 from tfpipe.explore.novelty import Seen
@@ -27,7 +27,7 @@ LOG = logging.getLogger("tfpipe")
 class Kept:
     """What was computed of some records by a version; of other records nothing is left."""
 
-    def __init__(self, version: Path, *, sha256: str, data: Data, count: int):
+    def __init__(self, version: Path, *, sha256: str, data: Dataset, count: int):
         """Opens what is there.
 
         Args:

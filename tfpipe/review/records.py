@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.data import dataset, metadata
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.explore import embeddings, versions
 from tfpipe.explore.embeddings import Progress
 from tfpipe.explore.versions import Subject
@@ -33,7 +33,7 @@ class Packed(NamedTuple):
         that is what is known so far.
     """
 
-    data: Data
+    data: Dataset
     frame: pd.DataFrame
     told: Told
     card: dict[str, Any]
@@ -103,6 +103,6 @@ def _tested(version: Path, frame: pd.DataFrame, manifest: dict[str, Any]) -> np.
     return likely
 
 
-def _described(data: Data, split: str) -> pd.DataFrame:
+def _described(data: Dataset, split: str) -> pd.DataFrame:
     own = dataset.labels_of(data.folder, (split,), manifest=data.manifest)
     return metadata.described(data, split, np.asarray(own))

@@ -12,7 +12,7 @@ from tfpipe import tasks
 from tfpipe.base import files, user_modules
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.models.calls import arguments_of
 from tfpipe.models.spec import Spec
 from tfpipe.training import cross_validation
@@ -126,7 +126,7 @@ def fixed_parts(fixed: dict[str, Any], *, model: str) -> tuple[dict, dict]:
     return {name: fixed[name] for name in fixed if name not in values}, values
 
 
-def parts_of(job: Job, data: Data, spec: Spec) -> list[tuple[Data, Spec]]:
+def parts_of(job: Job, data: Dataset, spec: Spec) -> list[tuple[Dataset, Spec]]:
     """Returns what each trial is trained on: the folds, or the training split."""
     return cross_validation.of(data, spec, job.folds) if job.folds else [(data, spec)]
 
@@ -138,7 +138,7 @@ def hyperparameters(values: dict[str, Any]) -> keras_tuner.HyperParameters:
     return hp
 
 
-def identity(job: Job, plan: Plan, data: Data, *, space: list[dict]) -> dict[str, Any]:
+def identity(job: Job, plan: Plan, data: Dataset, *, space: list[dict]) -> dict[str, Any]:
     """Returns what makes two searches the same; how the winner is trained is no part of it.
 
     Args:

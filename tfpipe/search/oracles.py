@@ -18,7 +18,7 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, Ran
 from keras_tuner.src.engine import oracle as engine
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
-from tfpipe.data.dataset import Data, direction
+from tfpipe.data.dataset import Dataset, direction
 from tfpipe.search import job as search_job
 from tfpipe.search.job import Job, Plan
 from tfpipe.search.oracle_state import COMPLETED, FAILED, Kept
@@ -28,7 +28,7 @@ LOSSES = 5  # times that a trial's worker may be killed before the trial is give
 FAILURES = 3  # trials in a row that may fail before the search is given up
 
 
-def made(job: Job, plan: Plan, data: Data):
+def made(job: Job, plan: Plan, data: Dataset):
     """Returns the oracle of a job: its space is declared, and `plan` and `asked` are set."""
     rules = {
         "objective": keras_tuner.Objective(f"val_{data.objective}", direction(data)),

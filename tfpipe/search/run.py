@@ -12,7 +12,7 @@ from typing import Any
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
 from tfpipe.search import job as search_job
 from tfpipe.search import oracles, rpc, search_folder
@@ -50,7 +50,7 @@ def tune(
     job: Job,
     folder: Path,
     *,
-    records: tuple[Data, Spec],
+    records: tuple[Dataset, Spec],
     team: Team,
     report: Report = lambda told: None,
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from keras_tuner.src import config
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.data.dataset import Data, direction
+from tfpipe.data.dataset import Dataset, direction
 from tfpipe.models import build
 from tfpipe.models.spec import Spec
 from tfpipe.search import job as search_job
@@ -41,7 +41,7 @@ class Tuner(keras_tuner.Tuner):
     """
 
     def __init__(
-        self, job: Job, plan: Plan, parts: list[tuple[Data, Spec]], *, folder: Path, oracle
+        self, job: Job, plan: Plan, parts: list[tuple[Dataset, Spec]], *, folder: Path, oracle
     ):
         self.job, self.plan, self.parts, self.folder = job, plan, parts, folder
         self.settings = Settings(**job.settings)
@@ -110,7 +110,7 @@ class Tuner(keras_tuner.Tuner):
         self.progress = self.progress | {"epoch": epoch}
 
 
-def _summary(histories: list[dict[str, list[float]]], data: Data) -> dict[str, float]:
+def _summary(histories: list[dict[str, list[float]]], data: Dataset) -> dict[str, float]:
     """Returns each metric's mean over the folds at the best epoch, and each fold's score there."""
     goal = f"val_{data.objective}"
     means = {name: np.mean([one[name] for one in histories], axis=0) for name in histories[0]}

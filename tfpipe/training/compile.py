@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset, sampling
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.models import pretrained
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.interval_head import locates
@@ -23,7 +23,7 @@ LOSSES = ("auto", "binary_crossentropy", "mean_squared_error")
 OPENED_RATE = 0.1  # each stage of a pretrained body that is opened makes the rate this much lower
 
 
-def prepare(model: keras.Model, data: Data, *, settings: Settings, begun: int = 0) -> None:
+def prepare(model: keras.Model, data: Dataset, *, settings: Settings, begun: int = 0) -> None:
     """Compiles a model; XLA is never asked for on a CPU, where it is 20 to 40 times slower.
 
     Args:
@@ -82,7 +82,7 @@ def drawing_of(model: keras.Model, settings: Settings) -> sampling.Drawing:
     )
 
 
-def steps_of(model: keras.Model, data: Data, settings: Settings) -> int:
+def steps_of(model: keras.Model, data: Dataset, settings: Settings) -> int:
     """Returns batches an epoch."""
     counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
     if reconstructs(model):
@@ -90,7 +90,7 @@ def steps_of(model: keras.Model, data: Data, settings: Settings) -> int:
     return sampling.steps_per_epoch(counts, drawing_of(model, settings))
 
 
-def targets_of(model: keras.Model, data: Data, settings: Settings):
+def targets_of(model: keras.Model, data: Dataset, settings: Settings):
     """Returns a function from a batch to what the model's training step takes."""
     names = list(model.input)
     if reconstructs(model):

@@ -13,14 +13,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
-from tfpipe.data.dataset import Data, Part
+from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.models.spec import Spec
 
 SPLITS = ("train", "validation")
 USUAL = 5
 
 
-def of(data: Data, spec: Spec, count: int) -> list[tuple[Data, Spec]]:
+def of(data: Dataset, spec: Spec, count: int) -> list[tuple[Dataset, Spec]]:
     """Returns `count` folds: what to learn from and be judged by, and what a model may know of it.
 
     Args:
@@ -32,7 +32,7 @@ def of(data: Data, spec: Spec, count: int) -> list[tuple[Data, Spec]]:
       UserError: there are fewer groups than folds, or a class is in fewer than two folds.
     """
     labels = dataset.labels_of(data.folder, SPLITS, manifest=data.manifest)
-    groups, sums = _groups(data, spec, Part(SPLITS))
+    groups, sums = _groups(data, spec, Subset(SPLITS))
     if not 2 <= count <= len(sums):
         raise UserError(
             f"--folds is {count}, but there are {len(sums)} groups to train and validate on. "
@@ -48,19 +48,19 @@ def of(data: Data, spec: Spec, count: int) -> list[tuple[Data, Spec]]:
     for number, (_, judged) in enumerate(parts, start=1):
         held = np.isin(np.arange(len(labels)), judged)
         _check(labels, held, spec, number=number, count=count)
-        own = replace(data, train=Part(SPLITS, ~held), validation=Part(SPLITS, held))
+        own = replace(data, train=Subset(SPLITS, ~held), validation=Subset(SPLITS, held))
         stats = _statistics([sums[group] for group in np.unique(groups[~held])])
         found.append((own, replace(spec, **stats)))
     return found
 
 
-def known(data: Data, spec: Spec) -> Spec:
+def known(data: Dataset, spec: Spec) -> Spec:
     """Returns what a model may know of the examples it learns from, by reading them anew."""
     _, sums = _groups(data, spec, data.train)
     return replace(spec, **_statistics(list(sums.values())))
 
 
-def usual(data: Data) -> int:
+def usual(data: Dataset) -> int:
     """Returns how many folds are made where nobody says: five, or one a group where these are few.
 
     With one group there are still two, which `of` refuses.
@@ -80,7 +80,7 @@ def _check(labels, held, spec: Spec, *, number: int, count: int) -> None:
                 )
 
 
-def _groups(data: Data, spec: Spec, part: Part) -> tuple[np.ndarray, dict]:
+def _groups(data: Dataset, spec: Spec, part: Subset) -> tuple[np.ndarray, dict]:
     """Returns each example's group [n], and by group the sums that make means and deviations."""
     channels, columns = spec.image_shape[-1], len(spec.columns)
     names = dataset.groups_of(data.folder, part.splits, manifest=data.manifest)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpipe.data import dataset
-from tfpipe.data.dataset import Data, direction
+from tfpipe.data.dataset import Dataset, direction
 from tfpipe.training import checkpoints, schedules
 from tfpipe.training.compile import drawing_of, prepare, stages_open, steps_of, targets_of
 from tfpipe.training.settings import Settings
@@ -52,7 +52,7 @@ class Course:
 
 def fit(
     model: keras.Model,
-    data: Data,
+    data: Dataset,
     *,
     settings: Settings,
     until: int | None = None,
@@ -96,7 +96,7 @@ def fit(
 class _Run:
     """One call of `fit`."""
 
-    def __init__(self, model, data: Data, settings: Settings, kept: Path | None):
+    def __init__(self, model, data: Dataset, settings: Settings, kept: Path | None):
         self.model, self.data, self.settings, self.kept = model, data, settings, kept
         self.course = Course()
         self.hard: np.ndarray | None = None
@@ -156,7 +156,7 @@ class _Run:
             data.folder,
             replace(drawing, seed=drawing.seed + 1000 * course.begun, hard=self.hard),
             manifest=data.manifest,
-            part=data.train,
+            subset=data.train,
             skip=(course.epoch - course.begun) * self.steps + course.step,
         )
         batches = batches.map(targets_of(self.model, data, self.settings), tf.data.AUTOTUNE)

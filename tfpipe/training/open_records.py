@@ -4,13 +4,13 @@ from pathlib import Path
 
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import validation
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.models import AUTOENCODERS
 from tfpipe.models.spec import Spec
 from tfpipe.tasks.task import Task
 
 
-def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[Data, Spec]:
+def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[Dataset, Spec]:
     """Returns packed records, and what a model may know of them.
 
     Args:
@@ -33,4 +33,4 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
         **{name: tuple(values) for name, values in stats.items()},
     )
     objective = "loss" if model in AUTOENCODERS else task.objective
-    return Data(records, manifest, objective), spec
+    return Dataset(records, manifest, objective), spec

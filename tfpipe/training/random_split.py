@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpipe.data import augmentation, dataset, parsing
-from tfpipe.data.dataset import Data
+from tfpipe.data import augmentation, dataset
+from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction
 from tfpipe.evaluation.reconstruction import UNLABELLED
 from tfpipe.models.calls import reconstructs
@@ -33,7 +33,7 @@ MOST = 20_000  # pictures used at most
 
 
 def random_split_scores(
-    build: Callable[[], keras.Model], data: Data, *, settings: Settings
+    build: Callable[[], keras.Model], data: Dataset, *, settings: Settings
 ) -> dict[str, Any] | None:
     """Returns the test scores that a model gets when pictures are split at random.
 
@@ -65,7 +65,7 @@ def random_split_scores(
         return metrics.of_classes(*_labelled(model, mixed, dataset.TEST), thresholds=thresholds)
 
 
-def _usable(data: Data, split: str, *, unlabelled: bool) -> bool:
+def _usable(data: Dataset, split: str, *, unlabelled: bool) -> bool:
     """Returns whether a split has pictures to learn from: labelled, and of more than one class."""
     counts = dict(data.manifest["counts"][split])
     loose = counts.pop(UNLABELLED, 0)
@@ -74,13 +74,13 @@ def _usable(data: Data, split: str, *, unlabelled: bool) -> bool:
     return sum(count > 0 for count in counts.values()) > 1
 
 
-def _labelled(model: keras.Model, data: Data, part: dataset.Part):
+def _labelled(model: keras.Model, data: Dataset, part: dataset.Subset):
     """Returns labels [n] and probabilities [n, classes] of a part's labelled examples."""
     labels, said = validation.predicted(model, data, part)
     return labels[labels >= 0], said[labels >= 0]
 
 
-def _mixed(data: Data, folder: Path, *, turns: int, seed: int) -> Data:
+def _mixed(data: Dataset, folder: Path, *, turns: int, seed: int) -> Dataset:
     """Writes the same records anew, each picture in a split of its own draw, `turns` copies."""
     manifest = data.manifest
     total = turns * sum(shard["count"] for shard in manifest["shards"])
@@ -115,7 +115,7 @@ def _turned(record: bytes, way: int, manifest: dict[str, Any]) -> bytes:
         return record
     example = tf.train.Example.FromString(record)
     encoded = example.features.feature["image"].bytes_list.value
-    shape, dtype = parsing.stored_shape(manifest), manifest["image_dtype"]
+    shape, dtype = dataset.stored_shape(manifest), manifest["image_dtype"]
     is_raw = manifest["image_encoding"] == "bytes"
     image = (
         np.frombuffer(encoded[0], dtype)

@@ -8,14 +8,14 @@ import tensorflow as tf
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
-from tfpipe.data.dataset import Data, Part
+from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.evaluation import metrics
 from tfpipe.models.calls import reconstructs
 
 CHUNK = 256  # pictures scored at once
 
 
-def predicted(model: keras.Model, data: Data, part: Part) -> tuple[np.ndarray, np.ndarray]:
+def predicted(model: keras.Model, data: Dataset, part: Subset) -> tuple[np.ndarray, np.ndarray]:
     """Returns labels [n] int and answers [n, ...] float32 of a part's examples, in order."""
     step = _answering(model)
     labels, said = [], []
@@ -42,7 +42,7 @@ def hardest(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return found
 
 
-def scorer(model: keras.Model, data: Data) -> Callable[[int], dict[str, float]]:
+def scorer(model: keras.Model, data: Dataset) -> Callable[[int], dict[str, float]]:
     """Returns a function that scores the validation examples after an epoch."""
     batches = dataset.batches(
         data.folder,

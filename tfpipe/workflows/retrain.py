@@ -13,7 +13,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.baselines import train_trees
 from tfpipe.baselines.tree_search import Plan
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data.dataset import Data
+from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction, version_comparison
 from tfpipe.evaluation.version_comparison import Answers
 from tfpipe.registry import load, previous_version, store, trees
@@ -182,7 +182,7 @@ def _judged(
     test = predictions[predictions["split"] == "test"]
     labels, groups = test["label"].to_numpy(int), test["group"].to_numpy(str)
     if card["kind"] == "autoencoder":
-        objective, data = "loss", Data(records, manifest, "loss")
+        objective, data = "loss", Dataset(records, manifest, "loss")
         old = reconstruction.errors(load.read_model(version), data)["test"].of_model
         answers = Answers(labels, groups, old, test["error"].to_numpy())
     else:

@@ -89,7 +89,7 @@ def _to_the_end(settings: loop.Settings, values: dict) -> loop.Settings:
     return replace(settings, **{"schedule": "cosine", "mining": True} | values)
 
 
-def opened(run: Run) -> tuple[loop.Data, Spec]:
+def opened(run: Run) -> tuple[loop.Dataset, Spec]:
     """Returns the records, checked whole, and what a model may know of them."""
     return open_records.opened(run.task, run.folder, model=run.model, is_checked=False)
 
@@ -189,7 +189,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     return {"version": int(path.name), "path": str(path), "scores": known.scores}
 
 
-def _kept(run: Run, data: loop.Data, arguments: dict, settings: loop.Settings) -> Path:
+def _kept(run: Run, data: loop.Dataset, arguments: dict, settings: loop.Settings) -> Path:
     """Returns the folder of a training's state; another training's is moved aside first."""
     folder = run.models / "training"
     told = {"model": arguments, "settings": asdict(settings), "data": data.manifest["fingerprint"]}
