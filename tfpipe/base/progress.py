@@ -1,14 +1,40 @@
-"""Progress: what long work reports while it runs."""
+"""Progress: what long work reports while it runs, and the bar that shows it."""
 
+import sys
+import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+
+from rich import progress
+from rich.console import Console
+
+QUIET_S = 30.0  # between lines where there is no terminal
+
+TITLES = {
+    "pack": "packing",
+    "search": "searching",
+    "train": "training",
+    "trees": "scoring candidates",
+    "leaderboard": "comparing classifiers",
+    "random-split": "training on a random split, for comparison",
+    "evaluate": "predicting whole files",
+    "previous-version": "predicting whole files with the previous version",
+    "export": "exporting and checking",
+    "predict": "predicting",
+    "compare": "comparing models",
+    "embed": "computing embeddings",
+    "map": "mapping",
+    "leave-out": "training without a class",
+    "write": "writing tables and the page",
+}
 
 
 class Reporter(Protocol):
     """Receives each step of long work, to show it or to leave it.
 
-    Called with the name of a stage ("pack", "train", ...) and its numbers: {"done", "total"}, or
-    {"epoch", "epochs", metric: value ...}, or {"trial", "trials", "best", ...}, or nothing.
+    Called with the name of a stage, one of `TITLES`, and its numbers: {"done", "total"}, or
+    {"epoch", "epochs", metric: value ...}, or {"trial", "trials", "best", "epoch", "epochs"}, or
+    nothing.
     """
 
     def __call__(self, stage: str, info: Mapping[str, Any], /) -> None: ...
@@ -21,3 +47,64 @@ def silent(stage: str, info: Mapping[str, Any], /) -> None:
 def counter(report: Reporter, stage: str) -> Callable[[int, int], None]:
     """Returns a function of (done, total) that reports them as a stage's."""
     return lambda done, total: report(stage, {"done": done, "total": total})
+
+
+class ProgressBar:
+    """A reporter that draws a bar in a terminal or a notebook.
+
+    Elsewhere it prints a line now and then. A context manager: the bar is drawn while it is open.
+
+    Args:
+      console: where to draw; standard error by default.
+    """
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(file=sys.stderr)
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TextColumn("{task.percentage:>3.0f}%"),
+            progress.TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console,
+            disable=not (self.console.is_terminal or self.console.is_jupyter),
+        )
+        self._stage: str | None = None
+        self._bar_id: progress.TaskID | None = None
+        self._printed_s = -QUIET_S
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, stage: str, info: Mapping[str, Any], /) -> None:
+        share, words = _describe(info)
+        text = f"{TITLES[stage]}{': ' if words else ''}{words}"
+        is_new = stage != self._stage
+        if is_new or self._bar_id is None:
+            if self._bar_id is not None:
+                self._bar.update(self._bar_id, completed=1.0)
+            self._bar_id = self._bar.add_task(text, total=1.0 if share is not None else None)
+            self._stage = stage
+        self._bar.update(self._bar_id, description=text, completed=share or 0.0)
+        if self._bar.disable and (is_new or time.monotonic() - self._printed_s > QUIET_S):
+            self._printed_s = time.monotonic()
+            self.console.print(text, highlight=False, markup=False)
+
+
+def _describe(info: Mapping[str, Any]) -> tuple[float | None, str]:
+    """Returns the share done, if it can be known, and a few words."""
+    if "trial" in info:
+        trial, trials = min(info["trial"], info["trials"]), info["trials"]
+        share = (trial - 1 + info["epoch"] / info["epochs"]) / trials
+        best = f", best so far {info['best']:.4f}" if info["best"] is not None else ""
+        return share, f"trial {trial} of {trials}{best}"
+    if "epoch" in info:
+        words = f"epoch {info['epoch']} of at most {info['epochs']}"
+        metrics = [f"{k} {v:.4f}" for k, v in info.items() if k.startswith("val_")]
+        return info["epoch"] / info["epochs"], ", ".join([words, *metrics])
+    if "total" in info:
+        return info["done"] / max(info["total"], 1), f"{info['done']} of {info['total']}"
+    return None, ""

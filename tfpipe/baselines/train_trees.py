@@ -87,7 +87,7 @@ def train(
         classes=len(names),
         plan=plan,
         fingerprint=manifest["fingerprint"],
-        tell=lambda done, loss: tell("shallow", {"done": done, "total": plan.trials, "loss": loss}),
+        tell=lambda done, loss: tell("trees", {"done": done, "total": plan.trials, "loss": loss}),
     )
     told = {"classes": len(names), "arguments": best["arguments"]}
     trees = boosted_trees.fit(learnt, **told, balanced=plan.balance, seed=plan.seed)

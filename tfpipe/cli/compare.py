@@ -9,9 +9,9 @@ from rich.table import Table
 from tfpipe import tasks
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options
 from tfpipe.cli.data import packed
-from tfpipe.cli.progress import Progress
 from tfpipe.models import calls
 
 
@@ -85,7 +85,7 @@ def compare(
     fixed = {name: value for name, value in given.items() if name not in SEARCHED}
     by_splits = found.judged_by_splits if splits is None else splits
     count = folds if folds or not by_splits else 0
-    with Progress(options.err) as progress:
+    with ProgressBar(options.err) as progress:
         frame = baselines_compare.compare(
             found,
             data / "records" / found.name,
@@ -99,7 +99,7 @@ def compare(
         )
         rows = compare_summary.summary(frame).to_dict("records")
         for done, row in enumerate(rows if naive_split else ()):
-            progress("naive", {"done": done, "total": len(rows)})
+            progress("random-split", {"done": done, "total": len(rows)})
             row["random_split_accuracy"] = baselines_compare.claimed(
                 found,
                 data / "records" / found.name,

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tfpipe import tasks
+from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options as cli_options
-from tfpipe.cli.progress import Progress
 from tfpipe.tasks import samples, status
 from tfpipe.tasks.options import options_of
 from tfpipe.tasks.task import raw_folder
@@ -110,7 +110,7 @@ def packed(task: str, packing: cli_options.Packing) -> dict:
     cli_options.start_tensorflow()
     from tfpipe.data import pack as data_pack
 
-    with Progress(cli_options.err) as progress:
+    with ProgressBar(cli_options.err) as progress:
         manifest = data_pack.pack(
             found,
             raw_folder(found, packing.data),

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from tfpipe import tasks
+from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options
-from tfpipe.cli.progress import Progress
 
 
 def explore(
@@ -37,7 +37,7 @@ def explore(
     from tfpipe.registry import store
 
     folder = store.find(models, task=found.name, model=model, version=version)
-    with Progress(options.err) as progress:
+    with ProgressBar(options.err) as progress:
         made = exploring.explore(
             exploring.Exploration(
                 task=found,

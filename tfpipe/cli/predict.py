@@ -7,8 +7,8 @@ import typer
 
 from tfpipe import tasks
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options
-from tfpipe.cli.progress import Progress
 
 
 def predict(
@@ -48,7 +48,7 @@ def predict(
 
     kinds = ("classifier",) if found.look else images.KINDS
     folder = store.find(models, task=found.name, model=model, version=version, kinds=kinds)
-    with Progress(options.err) as progress:
+    with ProgressBar(options.err) as progress:
         told = {
             "out": out,
             "settings": tuple(option or ()),

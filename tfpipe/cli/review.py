@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from tfpipe import tasks
+from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options
-from tfpipe.cli.progress import Progress
 from tfpipe.tasks.task import raw_folder
 
 
@@ -49,10 +49,10 @@ def review(
         webbrowser.open(address)
     title = f"{found.name}: review by {folder.parent.name} {folder.name}"
     app = review_app.app(queue, secret=secret, port=port, title=title, who=getpass.getuser())
-    with Progress(options.err) as progress:
+    with ProgressBar(options.err) as progress:
 
         def tell(done: int, total: int) -> None:
-            progress("look", {"done": done, "total": total})
+            progress("embed", {"done": done, "total": total})
 
         with background.Looking(queue, look, progress=tell):
             review_app.run(app, taken)

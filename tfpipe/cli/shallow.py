@@ -9,9 +9,9 @@ from rich.table import Table
 
 from tfpipe import tasks
 from tfpipe.base.choose import choose
+from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options
 from tfpipe.cli.data import packed
-from tfpipe.cli.progress import Progress
 from tfpipe.tasks.task import Task, raw_folder
 
 
@@ -65,7 +65,7 @@ def shallow(
     from tfpipe.registry import trees
 
     choose(balance, boosted_trees.BALANCES, noun="balance")
-    with Progress(options.err) as progress:
+    with ProgressBar(options.err) as progress:
         made = shallows.train(
             found,
             data / "records" / found.name,
@@ -98,7 +98,7 @@ def _leaderboard(found: Task, features, folder: Path, *, json: bool, **wanted) -
 
     for note in features.notes:
         options.err.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    with Progress(options.err) as progress:
+    with ProgressBar(options.err) as progress:
         frame = baselines_leaderboard.run(features, folder, **wanted, tell=progress)
     baselines_feature_tables.write(features, folder)
     if json:

@@ -12,9 +12,9 @@ from tfpipe import tasks
 from tfpipe.base import processes
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options as cli_options
 from tfpipe.cli.data import packed
-from tfpipe.cli.progress import Progress
 from tfpipe.tasks.options import options_of
 from tfpipe.tasks.task import raw_folder
 
@@ -87,7 +87,7 @@ def tune(
         cli_options.done(json, command="tune", task=run.task.name, path=folder, model=run.model)
         return
     packed(task, packing)
-    with Progress(cli_options.err) as progress:
+    with ProgressBar(cli_options.err) as progress:
         run = replace(run, tell=progress, with_naive=naive_split, **logs)
         made = workflows_train.tune(run, job, team=team, epochs=epochs)
     cli_options.done(json, command="tune", task=run.task.name, **{"model": run.model, **made})
@@ -120,7 +120,7 @@ def train(
     logs = {"tensorboard": tensorboard, "mlflow": mlflow}
     run = _run(task, packing, model, models, hp, precision, settings)
     packed(task, packing)
-    with Progress(cli_options.err) as progress:
+    with ProgressBar(cli_options.err) as progress:
         from tfpipe.workflows import train as workflows_train
 
         run = replace(run, tell=progress, with_naive=naive_split, **logs)

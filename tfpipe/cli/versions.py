@@ -10,8 +10,8 @@ from rich.text import Text
 from tfpipe import tasks
 from tfpipe.base import processes
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options
-from tfpipe.cli.progress import Progress
 from tfpipe.tasks.task import raw_folder
 
 Line = Annotated[
@@ -57,7 +57,7 @@ def retrain(
     raw, folder = raw_folder(found, data), data / "records" / found.name
     place = {"command": "retrain", "task": found.name, "model": version.parent.name}
     try:
-        with Progress(options.err) as progress:
+        with ProgressBar(options.err) as progress:
             told["progress"] = lambda done, all: progress("pack", {"done": done, "total": all})
             manifest = pack.pack(found, raw, folder, **told)
             made = workflows_retrain.retrain(

@@ -107,7 +107,7 @@ def _findings(
     """Returns what there is to find, and the parametric map if that was asked for."""
     data = found[0].data
     seen = _seen(run, found)
-    looks = embeddings.looks(data, progress=_told(run, "look"))
+    looks = embeddings.looks(data, progress=_told(run, "embed"))
     frame, label = _described(data)
     train = (frame["split"] == "train").to_numpy()
     known = train & (label >= 0)
@@ -164,7 +164,7 @@ def _findings(
 def _seen(run: Exploration, found: list[Subject]) -> Seen:
     """Returns what the first subject and, beside it, the one of the other kind make of all."""
     each = [
-        embeddings.seen(one.model, one.data, blind=run.blind, progress=_told(run, "look"))
+        embeddings.seen(one.model, one.data, blind=run.blind, progress=_told(run, "embed"))
         for one in found
     ]
     return Seen(

@@ -135,7 +135,7 @@ def retrain(
                     version,
                     known.files,
                     **{"task": task, "raw": raw, "records": records, "options": options},
-                    progress=lambda i, n: tell("before", {"done": i, "total": n}),
+                    progress=lambda i, n: tell("previous-version", {"done": i, "total": n}),
                 ),
                 **{"task": task, "records": records, "force": wish.force},
             ),

@@ -126,7 +126,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     history = loop.fit(model, data, settings=settings, kept=kept, told=tellers)
     claimed = None
     if run.with_naive:
-        run.tell("naive", {})
+        run.tell("random-split", {})
         claimed = random_split.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, built)
     fitted = None if reconstructs(exported) else evaluate.calibrate(data, exported)

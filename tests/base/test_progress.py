@@ -1,0 +1,34 @@
+"""What a command is doing, in words."""
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tfpipe.base import progress
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_stage_that_is_reported_has_a_title():
+    text = "\n".join(path.read_text() for path in ROOT.glob("tfpipe/**/*.py"))
+    stages = set(re.findall(r'(?:report|reporter|tell|progress)\(\s*"([a-z-]+)"', text))
+    stages |= set(re.findall(r'counter\([\w.]+, "([a-z-]+)"\)', text))
+    stages |= set(re.findall(r'_told\(\w+, "([a-z-]+)"\)', text))
+    assert {"export", "map", "leaderboard"} <= stages <= set(progress.TITLES)
+
+
+@pytest.mark.parametrize("stage", progress.TITLES)
+def test_words_are_printed_once_a_stage(stage, capsys):
+    with progress.ProgressBar(Console()) as report:
+        report(stage, {"done": 0, "total": 2})
+        report(stage, {"done": 1, "total": 2})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{progress.TITLES[stage]}: 0 of 2"]
+
+
+def test_a_bar_is_drawn_on_a_terminal(capsys):
+    with progress.ProgressBar(Console(force_terminal=True, width=100)) as report:
+        report("pack", {"done": 1, "total": 2})
+    assert "packing: 1 of 2" in capsys.readouterr().out
