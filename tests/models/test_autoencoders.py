@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from shelf import (
+from small_models import (
     COLUMNS,
     count_trainable,
     embed,

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from shelf import make_small, make_spec
+from small_models import make_small, make_spec
 
 from tfpipe.base.errors import UserError
 from tfpipe.models import inference_modes, sliding_window

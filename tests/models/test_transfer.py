@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from shelf import count_trainable, make_images, make_small, make_spec, predict
+from small_models import count_trainable, make_images, make_small, make_spec, predict
 
 from tfpipe.base.errors import UserError
 from tfpipe.models import pretrained

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from shelf import (
+from small_models import (
     COLUMNS,
     NEED_COLUMNS,
     SMALL,

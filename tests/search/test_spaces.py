@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras_tuner
 import pytest
-from shelf import NEED_COLUMNS
+from small_models import NEED_COLUMNS
 
 import tuning
 from tfpipe.models import MODELS

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
-from serving import png
+from server_process import png
 
 from tfpipe.evaluation import drift
 from tfpipe.models.spec import Spec

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
-from serving import Server, received
+from server_process import Server, received
 
 from tfpipe.base.errors import UserError
 from tfpipe.serving import server, sockets

@@ -12,10 +12,10 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-import serving
+import server_process
 import tensorflow as tf
 from prometheus_client.multiprocess import MultiProcessCollector
-from serving import b64, pixels, png
+from server_process import b64, pixels, png
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tfpipe.base.errors import UserError
@@ -179,14 +179,14 @@ def test_a_grpc_port_is_kept_for_workers_and_refused_to_others():
 
 @pytest.mark.slow
 def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_chief(tmp_path):
-    serving.published(tmp_path / "tiny" / "simple-cnn", seed=1)
+    server_process.published(tmp_path / "tiny" / "simple-cnn", seed=1)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     heard, is_up = set(), threading.Event()
 
     def listen() -> None:
         """Hears what clients do that come too early."""
-        early = serving.Server(None, {"url": f"http://127.0.0.1:{port}"})
+        early = server_process.Server(None, {"url": f"http://127.0.0.1:{port}"})
         while not is_up.is_set():
             try:
                 heard.add(early.ask("/healthz", timeout=30)[0])
@@ -197,7 +197,7 @@ def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_chief(tmp
     with ThreadPoolExecutor(8) as pool:
         early = pool.submit(listen)
         words = ("--workers", "2", "--grpc-port", "0")
-        with serving.running(tmp_path, *words, port=port) as server:
+        with server_process.running(tmp_path, *words, port=port) as server:
             is_up.set()
             early.result()
             assert "refused" in heard and heard <= {"refused", 200}

@@ -10,9 +10,9 @@ import keras
 import kinds
 import numpy as np
 import pytest
-import serving
+import server_process
 import tensorflow as tf
-from serving import b64, pixels, png
+from server_process import b64, pixels, png
 from typer.testing import CliRunner
 
 from tfpipe.base.errors import UserError
@@ -54,7 +54,7 @@ def store(tmp_path_factory):
     """The folder of two versions."""
     folder = tmp_path_factory.mktemp("models") / "tiny" / "simple-cnn"
     for seed in (1, 2):
-        serving.published(folder, seed=seed)
+        server_process.published(folder, seed=seed)
     return folder
 
 
@@ -285,7 +285,7 @@ def test_an_operation_that_a_runtime_does_not_know_leaves_it_out(tmp_path):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_server_answers_by_another_runtime(store, runtime):
     right = load.Loaded(store / "2").classify(IMAGES)
-    with serving.running(store.parents[1], "--runtime", runtime) as server:
+    with server_process.running(store.parents[1], "--runtime", runtime) as server:
         assert server.told["runtimes"] == {"tiny": runtime}
         told = server.ask("/v1/models")[1]["runtimes"]
         assert told == {"tiny": {"runtime": runtime, "measured_ms": {}, "left_out": {}}}

@@ -15,9 +15,9 @@ import cv2
 import grpc
 import numpy as np
 import pytest
-import serving
+import server_process
 import tensorflow as tf
-from serving import b64, pixels, png
+from server_process import b64, pixels, png
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -45,7 +45,7 @@ def store(tmp_path_factory):
     """Two versions, neither of them published yet."""
     folder = tmp_path_factory.mktemp("store") / "tiny" / "simple-cnn"
     for seed in (1, 2):
-        serving.published(folder, seed=seed)
+        server_process.published(folder, seed=seed)
     return folder
 
 
@@ -64,7 +64,7 @@ def right(store):
 
 @pytest.fixture(scope="module")
 def server(models):
-    with serving.running(models, "--grpc-port", "0", "--max-body", "2") as found:
+    with server_process.running(models, "--grpc-port", "0", "--max-body", "2") as found:
         yield found
 
 
@@ -467,7 +467,7 @@ def test_killed_it_starts_again_and_told_to_end_it_answers_who_has_asked(
     server.process.kill()
     server.process.wait()
     pinned = ("tiny/simple-cnn/1", "tiny/simple-cnn")
-    with serving.running(models, *pinned, port=server.port, TFPIPE_TOKEN="secret") as second:
+    with server_process.running(models, *pinned, port=server.port, TFPIPE_TOKEN="secret") as second:
         assert second.told["models"] == {"tiny_simple-cnn": 2}
         path = "/v1/models/tiny_simple-cnn/versions/2:predict"
         assert second.ask(path, instances())[0] == 401
@@ -489,14 +489,14 @@ def test_killed_it_starts_again_and_told_to_end_it_answers_who_has_asked(
             second.process.send_signal(signal.SIGTERM)
             wait_for(lambda: is_closed(second))
             line.sendall(body[100:])
-            got = serving.received(line)
+            got = server_process.received(line)
         assert got.startswith(b"HTTP/1.1 200")
         said = probabilities(json.loads(got[got.index(b"{") :]))
         np.testing.assert_allclose(said, right[2], atol=1e-6)
         assert second.process.wait(60) == 0
 
 
-def is_closed(server: serving.Server) -> bool:
+def is_closed(server: server_process.Server) -> bool:
     try:
         socket.create_connection((server.host, server.port)).close()
     except ConnectionRefusedError:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from typed import run
+from run_command import run
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from typed import run
+from run_command import run
 
 from tfpipe import tasks
 from tfpipe.base.errors import UserError

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from typed import run
+from run_command import run
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import apart
 import pandas as pd
 import pytest
+import run_command
 import tensorflow_datasets as tfds
-import typed
 from packed import MELT_OPTIONS
 from tensorflow.python.tools import saved_model_utils
 
@@ -90,7 +90,7 @@ def test_predict_writes_the_table_the_windows_and_the_overlays(home, trained):
     photos = home / "data" / "raw" / "melt-layer" / "photos"
     two = [str(path) for path in sorted(photos.iterdir())[:2]]
     words = ("--out", "found/layers.csv", "--windows", "found/windows.csv")
-    told = typed.run("predict", "melt-layer", *two, *words)
+    told = run_command.run("predict", "melt-layer", *two, *words)
     assert (told["files"], told["bad"], told["notes"]) == (2, {}, [])
     table = pd.read_csv(home / "found" / "layers.csv")
     assert tuple(table.columns) == TASK.answer_columns
@@ -114,16 +114,16 @@ def test_one_bad_photo_does_not_stop_the_others(home, trained, tmp_path):
 
 def test_a_second_training_is_version_two_and_report_can_be_written_anew(home, trained):
     quick = ("--hp", "filters=2", "--hp", "dense_units=8", "--epochs", "1", "--no-naive-split")
-    told = typed.run("train", "melt-layer", *quick, *SHARES, *STRIDE)
+    told = run_command.run("train", "melt-layer", *quick, *SHARES, *STRIDE)
     assert told["version"] == 2
     page = home / told["path"] / "assets.extra" / "report.html"
     whole = page.read_bytes()
     page.unlink()
-    assert typed.run("report", "melt-layer")["version"] == 2
+    assert run_command.run("report", "melt-layer")["version"] == 2
     assert page.read_bytes() == whole
 
 
 def test_verify_and_tasks_know_what_there_is(home, trained):
-    assert typed.run("verify", "melt-layer")["records"] > 0
-    task = {one["task"]: one for one in typed.run("tasks")["tasks"]}["melt-layer"]
+    assert run_command.run("verify", "melt-layer")["records"] > 0
+    task = {one["task"]: one for one in run_command.run("tasks")["tasks"]}["melt-layer"]
     assert task["versions"][0].startswith("simple-cnn: 1")

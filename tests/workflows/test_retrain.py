@@ -9,7 +9,7 @@ import apart
 import numpy as np
 import pandas as pd
 import pytest
-import typed
+import run_command
 from typer.testing import CliRunner
 
 from tfpipe.base import files
@@ -38,7 +38,7 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         add(range(24))
-        typed.run("train", TASK, *SMALL, "--epochs", str(EPOCHS), "--no-naive-split")
+        run_command.run("train", TASK, *SMALL, "--epochs", str(EPOCHS), "--no-naive-split")
         add(range(24, 40))
         shutil.copytree(home, home.with_name("untouched"))
         yield home
@@ -92,7 +92,7 @@ def test_what_is_worse_is_not_published_unless_forced_and_then_not_trained_again
     whole = told["files"][0]
     assert (whole["score"], whole["decides"]) == ("file_share", True)
     assert whole["sets"]["all"]["verdict"] != "worse"
-    made = typed.run("retrain", TASK, "--afresh", "--force")
+    made = run_command.run("retrain", TASK, "--afresh", "--force")
     assert made["version"] == 2 and len(epochs) == EPOCHS and made["comparison"]["forced"]
     assert "published although it is worse" in (extra(2) / "MODEL_CARD.md").read_text()
     shutil.rmtree(folder / "2")
@@ -120,7 +120,7 @@ def test_a_stopped_retraining_goes_on_and_old_files_keep_their_splits(home, monk
         return begun(model, *args, told=[*told, lambda e, logs: epochs.append(e)], **rest)
 
     monkeypatch.setattr(loop, "fit", counted)
-    made = typed.run("retrain", TASK, "--epochs", "2")
+    made = run_command.run("retrain", TASK, "--epochs", "2")
     assert epochs == [1, 2] and made["version"] == 2 and versions() == [1, 2]
     sets = made["comparison"]["sets"]
     new = pd.read_csv(extra(2) / "sources.csv").set_index("source")["split"]
@@ -216,14 +216,14 @@ def test_a_file_that_changed_its_split_is_refused(home, tmp_path):
 def test_rolling_back_publishes_a_copy_that_is_then_served(home):
     assert "is served already" in refused("rollback", TASK, "2")
     assert "no version 9" in refused("rollback", TASK, "9")
-    made = typed.run("rollback", TASK, "1")
+    made = run_command.run("rollback", TASK, "1")
     assert made["version"] == 3 and made["copied_from"] == 1
     found = store.find(Path("saved_models"), task="lights", model=None, version=None)
     card = store.read_card(found)
     assert found.name == "3" and card["version"] == 3 and card["copied_from"] == 1
     store.check(found, card["sha256"], card)
     assert "rolled back" in (extra(3) / "MODEL_CARD.md").read_text()
-    rows = {row["version"]: row for row in typed.run("versions", TASK)["versions"]}
+    rows = {row["version"]: row for row in run_command.run("versions", TASK)["versions"]}
     assert [rows[n]["served"] for n in (1, 2, 3)] == ["", "", "by default"]
     assert rows[3]["from"] == "copy of 1" and rows[2]["from"] == "weights of 1"
     assert rows[2]["one_ms"] > 0 and rows[2]["bytes"] > 10_000 and rows[1]["score"]
@@ -262,8 +262,8 @@ def test_predict_names_what_has_left_the_training(home, tmp_path):
         (tmp_path / name).mkdir()
         for i in range(6):
             (tmp_path / name / f"new{i}.txt").write_text(f"{100 + i}{added}")
-    like = typed.run("predict", TASK, str(tmp_path / "same"), "--out", "same.csv")
-    bright = typed.run("predict", TASK, str(tmp_path / "bright"), "--out", "bright.csv")
+    like = run_command.run("predict", TASK, str(tmp_path / "same"), "--out", "same.csv")
+    bright = run_command.run("predict", TASK, str(tmp_path / "bright"), "--out", "bright.csv")
     assert "drift" not in like
     assert "brightness" in {one["name"] for one in bright["drift"]}
     assert any("brightness is far outside" in note for note in bright["notes"])

@@ -11,7 +11,7 @@ import browser
 import cv2
 import numpy as np
 import pytest
-from typed import run
+from run_command import run
 
 import tfpipe
 from tfpipe.tasks.annotations import decisions

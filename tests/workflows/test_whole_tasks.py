@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from run_command import run
 from sklearn import datasets
-from typed import run
 
 pytestmark = pytest.mark.slow
 
