@@ -3,7 +3,7 @@
 import dataclasses
 
 import cv2
-import kinds
+import four_class_task
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,14 +19,14 @@ from tfpipe.training.settings import Settings
 
 pytestmark = pytest.mark.slow  # what they share trains
 
-TASK = dataclasses.replace(kinds.TASK, models=("simple-cnn", "columns-mlp"))
+TASK = dataclasses.replace(four_class_task.TASK, models=("simple-cnn", "columns-mlp"))
 SETTINGS = Settings(epochs=3, schedule="cosine", learning_rate=0.01)
 NAMES = ("xgboost", "columns-mlp")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return kinds.packed(tmp_path_factory.mktemp("kinds"), task=TASK)
+    return four_class_task.packed(tmp_path_factory.mktemp("kinds"), task=TASK)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,12 @@ def frame(data, models):
 def test_every_labelled_example_is_judged_once_by_each_model(data, frame):
     counts = data.manifest["counts"]
     labelled = sum(
-        counts[split][name] for split in ("train", "validation") for name in kinds.CLASSES
+        counts[split][name] for split in ("train", "validation") for name in four_class_task.CLASSES
     )
     assert frame.groupby("model")["examples"].sum().to_dict() == dict.fromkeys(NAMES, labelled)
     assert frame["fold"].tolist() == [1, 2, 1, 2]
     for fold, (own, _) in zip(
-        (1, 2), cross_validation.of(data, kinds.spec_of(data), 2), strict=True
+        (1, 2), cross_validation.of(data, four_class_task.spec_of(data), 2), strict=True
     ):
         part = own.validation
         labels = dataset.labels_of(data.folder, part.splits, manifest=data.manifest)
@@ -110,10 +110,10 @@ def test_columns_pictures_and_both_are_compared_where_there_are_columns():
 
 def test_trees_without_columns_are_refused(tmp_path):
     def read(source, options):
-        examples = kinds.read(source, options).examples
+        examples = four_class_task.read(source, options).examples
         return Reading([example._replace(columns=example.columns[:0]) for example in examples])
 
-    bare = kinds.packed(tmp_path, task=dataclasses.replace(TASK, columns=(), read=read))
+    bare = four_class_task.packed(tmp_path, task=dataclasses.replace(TASK, columns=(), read=read))
     with pytest.raises(UserError, match="xgboost reads columns, but the records of kinds have"):
         compared(bare, tmp_path, names=("xgboost",))
 
@@ -131,7 +131,7 @@ def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_cl
     # The middle's brightness tells the four apart, and is the first component.
     classes = ("0", "1", "2", "3")
     task = dataclasses.replace(TASK, quantity="level", classes=classes)
-    spec = dataclasses.replace(kinds.spec_of(data), classes=classes)
+    spec = dataclasses.replace(four_class_task.spec_of(data), classes=classes)
     given = {"components": 3, "side": 8, "trees": 20}
     fold, known = cross_validation.of(data, spec, 2)[0]
     contest = Contest(fold, known, (fold.validation,), given, SETTINGS)
@@ -142,7 +142,7 @@ def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_cl
 
 
 def test_a_frozen_code_learns_from_the_training_groups_only(data, monkeypatch):
-    fold, known = cross_validation.of(data, kinds.spec_of(data), 2)[0]
+    fold, known = cross_validation.of(data, four_class_task.spec_of(data), 2)[0]
     seen = []
     fit = loop.fit
     monkeypatch.setattr(
@@ -179,7 +179,7 @@ def test_splits_judge_once_each_and_a_pretrained_model_without_weights_is_named(
     assert judged["split"].tolist() == ["validation", "test"]
     for split, examples in zip(judged["split"], judged["examples"], strict=True):
         own = data.manifest["counts"][split]
-        assert examples == sum(own[name] for name in kinds.CLASSES)
+        assert examples == sum(own[name] for name in four_class_task.CLASSES)
     first, second = compare_summary.summary(frame).to_dict("records")
     assert "has no resnet50.weights.h5, resnet50.h5 or resnet50.keras" in first["failed"]
     assert second["failed"] == "" and second["test_accuracy"] == judged["accuracy"].iloc[1]
@@ -211,7 +211,7 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
     rng = np.random.default_rng(0)
 
     def read(source, options):
-        found = kinds.read(source, options).examples
+        found = four_class_task.read(source, options).examples
         coloured = [
             one._replace(image=rng.integers(0, 256, (16, 16, 3), np.uint8)) for one in found
         ]
@@ -219,7 +219,7 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
 
     shape = (16, 16, 3)
     task = dataclasses.replace(TASK, image_shape=shape, read=read)
-    data = kinds.packed(tmp_path, task=task)
+    data = four_class_task.packed(tmp_path, task=task)
     grey = dataset.without_colours(data.manifest)
     for manifest in (data.manifest, grey):
         assert dataset.stored_shape(manifest) == shape
@@ -232,7 +232,7 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
             assert np.abs(other[..., 0] - expected).max() <= 1
     given = dataclasses.replace(data, manifest=grey)
     known = cross_validation.known(
-        given, dataclasses.replace(kinds.spec_of(data), image_shape=(16, 16, 1))
+        given, dataclasses.replace(four_class_task.spec_of(data), image_shape=(16, 16, 1))
     )
     pixels = np.concatenate([batch["image"].numpy() for batch, _ in without]).astype(float)
     assert known.image_mean == pytest.approx([pixels.mean()])

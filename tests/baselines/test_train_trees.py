@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import four_class_task
 import keras_tuner
-import kinds
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,8 +49,8 @@ def small_trees():
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shallow")
-    task = replace(kinds.TASK, columns=("level", "=other"))
-    data = kinds.packed(folder, files=16, task=task)
+    task = replace(four_class_task.TASK, columns=("level", "=other"))
+    data = four_class_task.packed(folder, files=16, task=task)
     return folder, task, data
 
 
@@ -82,12 +82,14 @@ def test_a_version_is_found_by_its_card_and_answers_as_predicted(packed, version
     loaded = registry_trees.Loaded(path)
     card = loaded.card
     assert (card["kind"], card["inputs"], card["version"]) == ("shallow", ["columns"], 1)
-    assert card["columns"] == ["level", "=other"] and card["classes"] == list(kinds.CLASSES)
+    assert card["columns"] == ["level", "=other"] and card["classes"] == list(
+        four_class_task.CLASSES
+    )
     frame = pd.read_csv(path / "assets.extra" / "predictions.csv")
     test = data_columns.read(data.folder, ("test",), manifest=data.manifest)
     said = loaded.classify(test.columns)
     told = frame[frame["split"] == "test"]
-    np.testing.assert_allclose(told[[f"p_{n}" for n in kinds.CLASSES]], said, rtol=1e-6)
+    np.testing.assert_allclose(told[[f"p_{n}" for n in four_class_task.CLASSES]], said, rtol=1e-6)
     assert told["key"].tolist() == [key.decode() for key in test.keys]
     assert told["label"].tolist() == test.labels.tolist() and (test.labels < 0).any()
     known = test.labels >= 0
@@ -98,7 +100,7 @@ def test_a_version_is_found_by_its_card_and_answers_as_predicted(packed, version
 
 def test_the_card_tells_how_sure_it_may_be(packed, version):
     card = store.read_card(Path(version["path"]))
-    assert set(card["abstention"]["thresholds"]) == set(kinds.CLASSES)
+    assert set(card["abstention"]["thresholds"]) == set(four_class_task.CLASSES)
     told = card["calibration"]
     assert calibration.COLDEST <= told["temperature"] <= calibration.HOTTEST
     assert set(told["error"]) == set(told["error_before"]) == {"validation", "test"}
@@ -114,7 +116,7 @@ def test_the_report_tells_all_and_can_be_written_anew(packed, version):
     assert write.write(path, packed[2].folder).read_text() == before
     sizes = pd.read_csv(path / "assets.extra" / "shap.csv")
     assert sizes["column"].tolist() == ["level", "'=other"]  # the one that tells the class first
-    assert sizes.columns.tolist() == ["column", *kinds.CLASSES]
+    assert sizes.columns.tolist() == ["column", *four_class_task.CLASSES]
 
 
 def test_a_damaged_or_other_version_is_refused(packed, version, tmp_path):

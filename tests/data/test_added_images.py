@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from packed import draw_melt, pack_melt
+from small_records import draw_melt, pack_melt
 
 from tfpipe import tasks
 from tfpipe.data import manifest as data_manifest

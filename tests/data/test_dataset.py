@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import tensorflow as tf
-from packed import WINDOWS, draw_small, make_task, names_in, pack_small, spread
+from small_records import WINDOWS, draw_small, make_task, names_in, pack_small, spread
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import augmentation, sampling

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from packed import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
+from small_records import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import manifest, near_duplicates

@@ -8,14 +8,14 @@ import shutil
 import subprocess
 import sys
 
-import apart
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import subprocesses
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from packed import (
+from small_records import (
     WINDOWS,
     Options,
     draw_melt,
@@ -524,6 +524,6 @@ def test_the_command_packs_what_the_function_packs(melt_raw, tmp_path):
     pack_melt(melt_raw, tmp_path / "records")
     shutil.copytree(melt_raw, tmp_path / "data/raw/melt-layer")
     settings = ["--option", "stride_px=40", "--split", "50/25/25", "--salt", "a"]
-    done = apart.run("tfpipe", "pack", "melt-layer", *settings, "--data", tmp_path / "data")
+    done = subprocesses.run("tfpipe", "pack", "melt-layer", *settings, "--data", tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "data/records/melt-layer") == tree(tmp_path / "records")

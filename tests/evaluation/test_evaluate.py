@@ -4,8 +4,8 @@ import json
 import shutil
 from dataclasses import replace
 
+import four_class_task
 import keras
-import kinds
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,15 +23,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return kinds.packed(tmp_path_factory.mktemp("kinds"))
+    return four_class_task.packed(tmp_path_factory.mktemp("kinds"))
 
 
 @pytest.fixture(scope="module")
 def spec(data):
-    return kinds.spec_of(data)
+    return four_class_task.spec_of(data)
 
 
-def evaluated(data, model, *, task=kinds.TASK):
+def evaluated(data, model, *, task=four_class_task.TASK):
     """Evaluates a model on a packed task."""
     return evaluate.evaluate(task, data.folder.parent / "raw", data, model, options=task.options)
 
@@ -39,13 +39,13 @@ def evaluated(data, model, *, task=kinds.TASK):
 @pytest.fixture(scope="module")
 def classified(data, spec):
     keras.utils.set_random_seed(1)
-    return evaluated(data, kinds.of_both(spec))
+    return evaluated(data, four_class_task.of_both(spec))
 
 
 @pytest.fixture(scope="module")
 def model(spec):
     keras.utils.set_random_seed(1)
-    return kinds.autoencoder(spec)
+    return four_class_task.autoencoder(spec)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,13 @@ def rebuilt(data, model):
 def raw_examples(data, split):
     """Returns the examples of a split, read from the raw files anew."""
     raw = data.folder.parent / "raw"
-    sources = {source.name: source for source in kinds.TASK.survey(raw, None).sources}
+    sources = {source.name: source for source in four_class_task.TASK.survey(raw, None).sources}
     names = data.manifest["sources"][split]
-    return [e for n in names for e in kinds.read(sources[n], kinds.TASK.options).examples]
+    return [
+        e
+        for n in names
+        for e in four_class_task.read(sources[n], four_class_task.TASK.options).examples
+    ]
 
 
 FOUR = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.2, 0.7, 0.1], [0.1, 0.5, 0.4]])
@@ -146,9 +150,9 @@ def test_unlabelled_examples_are_predicted_and_not_scored(data, classified):
         labelled = len(own) - counts["(unlabelled)"]
         assert classified.scores[split]["examples"] == labelled
         supports = {name: each["support"] for name, each in classified.by_class[split].items()}
-        assert supports == {name: counts[name] for name in kinds.CLASSES}
+        assert supports == {name: counts[name] for name in four_class_task.CLASSES}
         known = own[own["label"] >= 0]
-        said = known[[f"p_{name}" for name in kinds.CLASSES]].to_numpy().argmax(axis=1)
+        said = known[[f"p_{name}" for name in four_class_task.CLASSES]].to_numpy().argmax(axis=1)
         assert classified.scores[split]["accuracy"] == (said == known["label"]).mean()
 
 
@@ -162,8 +166,10 @@ def test_predictions_stand_in_the_order_of_the_examples(data, spec, classified):
         "image": np.stack([example.image for example in examples]),
         "columns": np.stack([example.columns for example in examples]),
     }
-    expected = kinds.of_both(spec).predict_on_batch(features)
-    np.testing.assert_allclose(own[[f"p_{n}" for n in kinds.CLASSES]], expected, atol=1e-6)
+    expected = four_class_task.of_both(spec).predict_on_batch(features)
+    np.testing.assert_allclose(
+        own[[f"p_{n}" for n in four_class_task.CLASSES]], expected, atol=1e-6
+    )
 
 
 def test_many_classes_have_no_threshold_and_need_no_files(data, spec, classified):
@@ -171,7 +177,11 @@ def test_many_classes_have_no_threshold_and_need_no_files(data, spec, classified
         raise AssertionError("the raw files are not asked for")
 
     assert classified.thresholds == {}
-    evaluated(data, kinds.of_columns(spec), task=replace(kinds.TASK, survey=refused, look=refused))
+    evaluated(
+        data,
+        four_class_task.of_columns(spec),
+        task=replace(four_class_task.TASK, survey=refused, look=refused),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +247,7 @@ def test_errors_of_reconstruction_are_those_counted_anew(data, model, rebuilt):
 
 def test_errors_by_class_add_up_to_those_of_the_split(rebuilt):
     for split, each in rebuilt.by_class.items():
-        assert set(each) == {*kinds.CLASSES, "(unlabelled)"}
+        assert set(each) == {*four_class_task.CLASSES, "(unlabelled)"}
         counts = [told["examples"] for told in each.values()]
         values = [told["mean_squared_error"] for told in each.values()]
         whole = rebuilt.scores[split]["mean_squared_error"]
@@ -248,7 +258,7 @@ def test_errors_by_class_add_up_to_those_of_the_split(rebuilt):
 def test_a_random_split_keeps_the_unlabelled_apart(data, tmp_path):
     drawn = random_split._mixed(data, tmp_path, turns=1, seed=3).manifest["counts"]
     honest = data.manifest["counts"]
-    for name in (*kinds.CLASSES, "(unlabelled)"):
+    for name in (*four_class_task.CLASSES, "(unlabelled)"):
         assert sum(drawn[split].get(name, 0) for split in SPLITS) == sum(
             honest[split][name] for split in SPLITS
         )
@@ -257,28 +267,30 @@ def test_a_random_split_keeps_the_unlabelled_apart(data, tmp_path):
 def test_too_few_pictures_for_a_random_split_claim_nothing(data, spec, monkeypatch, caplog):
     monkeypatch.setattr(random_split, "MOST", 3)
     claimed = random_split.random_split_scores(
-        lambda: kinds.of_columns(spec), data, settings=Settings(epochs=1)
+        lambda: four_class_task.of_columns(spec), data, settings=Settings(epochs=1)
     )
     assert claimed is None
     assert "too few pictures" in caplog.text
 
 
-@pytest.mark.parametrize("build", [kinds.of_columns, kinds.autoencoder])
+@pytest.mark.parametrize("build", [four_class_task.of_columns, four_class_task.autoencoder])
 def test_a_random_split_is_scored_as_the_honest_one(data, spec, build):
     settings = Settings(epochs=1, batch_size=64, balance="none")
-    objective = "loss" if build is kinds.autoencoder else data.objective
+    objective = "loss" if build is four_class_task.autoencoder else data.objective
     claimed = random_split.random_split_scores(
         lambda: build(spec), replace(data, objective=objective), settings=settings
     )
     json.dumps(claimed, allow_nan=False)
     assert 0 < claimed["examples"] < 288
-    wanted = "mean_squared_error" if build is kinds.autoencoder else "macro_average_precision"
+    wanted = (
+        "mean_squared_error" if build is four_class_task.autoencoder else "macro_average_precision"
+    )
     assert 0 < claimed[wanted] <= 1
 
 
 def test_metadata_of_every_kind_comes_back(tmp_path):
     def read(source, options):
-        reading = kinds.read(source, options)
+        reading = four_class_task.read(source, options)
         numbered = [
             e._replace(metadata={"number": i, "depth_m": 2000 + i / 3, "where": f"={i}"})
             for i, e in enumerate(reading.examples)
@@ -286,10 +298,14 @@ def test_metadata_of_every_kind_comes_back(tmp_path):
         return reading._replace(examples=numbered)
 
     task = replace(
-        kinds.TASK, read=read, metadata={"number": "int64", "depth_m": "float64", "where": "str"}
+        four_class_task.TASK,
+        read=read,
+        metadata={"number": "int64", "depth_m": "float64", "where": "str"},
     )
-    data = kinds.packed(tmp_path, task=task)
-    table = evaluated(data, kinds.autoencoder(kinds.spec_of(data)), task=task).predictions
+    data = four_class_task.packed(tmp_path, task=task)
+    table = evaluated(
+        data, four_class_task.autoencoder(four_class_task.spec_of(data)), task=task
+    ).predictions
     first = table.iloc[1]
     assert (first["number"], first["depth_m"], first["where"]) == (1, 2000 + 1 / 3, "=1")
     assert pd.api.types.is_integer_dtype(table["label"])

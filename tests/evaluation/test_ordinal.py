@@ -2,14 +2,14 @@
 
 import dataclasses
 
-import kinds
+import four_class_task
 import numpy as np
 import pandas as pd
 import pytest
 
 from tfpipe.evaluation import ordinal
 
-TASK = dataclasses.replace(kinds.TASK, classes=("5.0", "5.5", "7.0"), quantity="z")
+TASK = dataclasses.replace(four_class_task.TASK, classes=("5.0", "5.5", "7.0"), quantity="z")
 LIKELY = np.array([[0.6, 0.4, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
 LABELS = np.array([0, 1, 1, 2])
 
@@ -32,9 +32,9 @@ def test_pictures_set_apart_are_counted_and_scored_by_themselves():
 
 
 def test_other_tasks_are_told_nothing():
-    assert ordinal.told(kinds.TASK, LABELS, LIKELY) == {}
+    assert ordinal.told(four_class_task.TASK, LABELS, LIKELY) == {}
     frame = pd.DataFrame({"label": LABELS})
-    assert list(ordinal.with_expected(frame, kinds.TASK, LIKELY)) == ["label"]
+    assert list(ordinal.with_expected(frame, four_class_task.TASK, LIKELY)) == ["label"]
 
 
 def test_tables_have_what_is_expected():

@@ -5,8 +5,8 @@ import shutil
 from dataclasses import asdict, replace
 
 import cv2
+import four_class_task
 import keras
-import kinds
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,13 +50,15 @@ def read(source, options) -> Reading:
         label = -1 if i % 8 == 7 else kind
         key, number = f"{source.name}@{i:03d}", np.zeros(0, np.float32)
         examples.append(
-            kinds.Example(key, source.group, image[..., None], label, number, {"image_x": x})
+            four_class_task.Example(
+                key, source.group, image[..., None], label, number, {"image_x": x}
+            )
         )
     return Reading(examples)
 
 
 TASK = replace(
-    kinds.TASK,
+    four_class_task.TASK,
     name="shapes",
     classes=SHAPES,
     columns=(),
@@ -68,7 +70,7 @@ TASK = replace(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return kinds.packed(tmp_path_factory.mktemp("shapes"), files=16, task=TASK)
+    return four_class_task.packed(tmp_path_factory.mktemp("shapes"), files=16, task=TASK)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +195,7 @@ def test_pictures_are_those_of_their_rows(data):
 
 def test_versions_of_other_records_are_refused(run, data, tmp_path):
     other = replace(TASK, classes=("disc", "bar", "hole"))
-    held = kinds.packed(tmp_path / "other", files=16, task=other)
+    held = four_class_task.packed(tmp_path / "other", files=16, task=other)
     with pytest.raises(UserError, match="knows the classes .* but the records hold"):
         explore_run.explore(replace(run, records=held.folder))
 
@@ -281,7 +283,7 @@ def test_pictures_that_nobody_labelled_are_explored_by_an_autoencoder_alone(mode
         return Reading([one._replace(label=-1) for one in read(source, options).examples])
 
     task = replace(TASK, name="bare", classes=(), read=read_bare)
-    data = kinds.packed(tmp_path, files=16, task=task)
+    data = four_class_task.packed(tmp_path, files=16, task=task)
     version = tmp_path / "models" / "bare" / "conv-autoencoder" / "1"
     shutil.copytree(models / TASK.name / "conv-autoencoder" / "1", version)
     card = store.read_card(version) | {"classes": ()}

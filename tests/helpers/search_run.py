@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import apart
 import psutil
+import subprocesses
 import tiny
 
 from tfpipe.data import manifest
@@ -86,8 +86,8 @@ def _process(pid: int) -> psutil.Process:
         return psutil.Process()  # ended already
 
 
-def _started(data: loop.Dataset, folder: Path, *numbers: int) -> apart.Process:
-    return apart.Process(__file__, data.folder, folder, *numbers)
+def _started(data: loop.Dataset, folder: Path, *numbers: int) -> subprocesses.Process:
+    return subprocesses.Process(__file__, data.folder, folder, *numbers)
 
 
 def _written(folder: Path) -> int:

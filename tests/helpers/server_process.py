@@ -8,10 +8,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import apart
 import cv2
 import keras
 import numpy as np
+import subprocesses
 import tiny
 
 from tfpipe.evaluation import drift
@@ -41,11 +41,11 @@ def published(folder: Path, *, seed: int) -> Path:
     known = drift.measured(pixels(1000, seed=1), None)
     card = CARD | {"drift": drift.learnt(known, np.arange(1000).astype(str))}
 
-    apart, store.processes.called = store.processes.called, lambda function, *told: function(*told)
+    called, store.processes.called = store.processes.called, lambda function, *told: function(*told)
     try:
         draft = store.publish(model, SPEC, folder, card=card, checked={"image": pixels(4)})
     finally:
-        store.processes.called = apart
+        store.processes.called = called
     (draft / "assets.extra" / "predictions.csv").write_text(PREDICTIONS)
     return store.number(draft)
 
@@ -66,7 +66,7 @@ def b64(data: bytes) -> dict[str, str]:
 class Server:
     """A running `tfpipe serve`."""
 
-    def __init__(self, process: apart.Process, told: dict):
+    def __init__(self, process: subprocesses.Process, told: dict):
         self.process, self.told = process, told
         self.url, self.grpc = told["url"], told.get("grpc")
         self.host, _, port = self.url.removeprefix("http://").partition(":")
@@ -111,7 +111,7 @@ def received(line: socket.socket) -> bytes:
 def running(models: Path, *words: str, port: int = 0, **environment: str) -> Iterator[Server]:
     """Runs a server, by default on any free port of this machine; whatever happens, it ends."""
     words = (*words, "--models", models, "--port", port, "--poll", "0.1", "--json")
-    process = apart.Process("tfpipe", "serve", *words, **environment)
+    process = subprocesses.Process("tfpipe", "serve", *words, **environment)
     try:
         line = process.stdout.readline()
         assert line, process.complaints()

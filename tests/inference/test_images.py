@@ -3,8 +3,8 @@
 import dataclasses
 
 import cv2
+import four_class_task
 import keras
-import kinds
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +24,7 @@ from tfpipe.registry import load, store
 from tfpipe.training import loop, validation
 from tfpipe.training.settings import Settings
 
-TASK = dataclasses.replace(kinds.TASK, look=None, answer=None, draw=None)
+TASK = dataclasses.replace(four_class_task.TASK, look=None, answer=None, draw=None)
 WANTED = Wanted()
 
 
@@ -99,20 +99,20 @@ def test_sheets_keep_the_surest_and_the_least_sure_of_each_class(tmp_path, monke
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return kinds.packed(tmp_path_factory.mktemp("kinds"), files=20, task=TASK)
+    return four_class_task.packed(tmp_path_factory.mktemp("kinds"), files=20, task=TASK)
 
 
 @pytest.fixture(scope="module")
 def version(data, tmp_path_factory):
     keras.utils.set_random_seed(1)
-    spec = kinds.spec_of(data)
-    model = kinds.of_both(spec)
+    spec = four_class_task.spec_of(data)
+    model = four_class_task.of_both(spec)
     settings = Settings(epochs=12, learning_rate=0.03, schedule="cosine")
     loop.prepare(model, data, settings=settings)
     loop.fit(model, data, settings=settings)
     evaluate.calibrate(data, model)
     known = evaluate.evaluate(TASK, data.folder, data, model, options=TASK.options)
-    card = {"task": "kinds", "model": "both", "options": {}, "classes": kinds.CLASSES}
+    card = {"task": "kinds", "model": "both", "options": {}, "classes": four_class_task.CLASSES}
     images = np.zeros((2, 16, 16, 1), np.uint8)
     draft = store.publish(
         model,
@@ -149,12 +149,14 @@ def test_every_picture_has_a_row_with_what_the_model_says_of_it(version, new, tm
     images, columns = (np.stack([getattr(e, w) for e in examples]) for w in ("image", "columns"))
     ready = load.Loaded(version)
     likely = ready.classify(images, columns)
-    names = [f"p_{name}" for name in kinds.CLASSES]
+    names = [f"p_{name}" for name in four_class_task.CLASSES]
     np.testing.assert_allclose(table[names], likely, atol=1e-6)
-    assert table["label"].tolist() == [kinds.CLASSES[i] for i in likely.argmax(axis=1)]
+    assert table["label"].tolist() == [four_class_task.CLASSES[i] for i in likely.argmax(axis=1)]
     told = table[[f"embedding_{i}" for i in range(8)]]
     np.testing.assert_allclose(told, ready.embed(images, columns), atol=1e-5)
-    truth = np.array([kinds.CLASSES[i % TASK.options.pictures % 4] for i in range(len(table))])
+    truth = np.array(
+        [four_class_task.CLASSES[i % TASK.options.pictures % 4] for i in range(len(table))]
+    )
     sets = [set(cell.split("; ")) for cell in table["classes"].fillna("")]
     assert np.mean([name in one for name, one in zip(truth, sets, strict=True)]) > 0.8
     named = ~table["unsure"]
@@ -165,7 +167,7 @@ def test_every_picture_has_a_row_with_what_the_model_says_of_it(version, new, tm
 def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_path):
     made = asked(version, new, tmp_path / "t.parquet")
     counts = pd.read_csv(tmp_path / "t" / "counts.csv")
-    assert counts["class"].tolist() == list(kinds.CLASSES)
+    assert counts["class"].tolist() == list(four_class_task.CLASSES)
     assert counts["named"].sum() == made.rows
     assert counts["adjusted"].sum() == pytest.approx(made.rows, rel=1e-3)
     true = made.rows / 4
@@ -214,7 +216,7 @@ def test_bad_sources_are_named_and_the_others_answered(version, new, tmp_path):
 
 
 def test_calibrating_divides_the_logits_of_the_head(data):
-    model = kinds.of_both(kinds.spec_of(data))
+    model = four_class_task.of_both(four_class_task.spec_of(data))
     soften(model, 0.25)  # too sure
     _, before = validation.predicted(model, data, TEST)
     fitted = evaluate.calibrate(data, model)

@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import apart
 import pytest
-from packed import tree
+import subprocesses
+from small_records import tree
 
 from tfpipe.base.errors import UserError
 from tfpipe.inference import files, resume
@@ -105,7 +105,7 @@ def predicted(kind: str, folder: Path, raw: Path, *, name: str, moments: list[in
     for path in raw.iterdir():
         os.link(path, raw_there / path.name)
     words = (kind, raw_there, folder / "out" / name, json.dumps(moments))
-    done = apart.run(HELPERS / "predicting.py", *words)
+    done = subprocesses.run(HELPERS / "killed_prediction.py", *words)
     assert done.returncode == 0, done.stderr[-2000:]
     read = Counter((folder / "read.txt").read_text().split())
     made = json.loads((folder / "made.json").read_text())

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
-from packed import draw_melt, pack_melt
 from small_models import make_features, make_small, make_spec
+from small_records import draw_melt, pack_melt
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import augmentation, dataset, pack

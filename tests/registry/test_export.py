@@ -3,8 +3,8 @@
 import json
 
 import cv2
+import four_class_task
 import keras
-import kinds
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,14 +24,23 @@ from tfpipe.workflows import train
 
 pytestmark = pytest.mark.slow
 
-MODELS = {"columns": kinds.of_columns, "both": kinds.of_both, "autoencoder": kinds.autoencoder}
+MODELS = {
+    "columns": four_class_task.of_columns,
+    "both": four_class_task.of_both,
+    "autoencoder": four_class_task.autoencoder,
+}
 CLASSIFIED = {"probabilities", "label", "classes"}
 REBUILT = {"reconstruction", "error"}
 
 
 def spec_for(dtype: str) -> Spec:
     return Spec(
-        (6, 8, 1), kinds.CLASSES, (1.0,), (1.0,), columns=("level", "other"), image_dtype=dtype
+        (6, 8, 1),
+        four_class_task.CLASSES,
+        (1.0,),
+        (1.0,),
+        columns=("level", "other"),
+        image_dtype=dtype,
     )
 
 
@@ -92,7 +101,7 @@ def test_classifiers_of_columns_answer_as_trained(exported, name):
     expected = model(given, training=False)
     np.testing.assert_allclose(said["probabilities"], expected, atol=1e-6)
     np.testing.assert_array_equal(said["label"], np.argmax(expected, axis=1))
-    assert [word.decode() for word in said["classes"][0].numpy()] == list(kinds.CLASSES)
+    assert [word.decode() for word in said["classes"][0].numpy()] == list(four_class_task.CLASSES)
     inner = keras.Model(model.input, model.get_layer("embedding").output)
     embedding = loaded.signatures["embed"](**{k: tf.constant(v) for k, v in given.items()})
     np.testing.assert_allclose(embedding["embedding"], inner(given), atol=1e-6)
@@ -132,7 +141,11 @@ def test_a_version_of_any_kind_is_published_and_said_to_be_one(
 ):
     model, given = made(name, dtype), examples(dtype)
     draft = store.publish(
-        model, spec_for(dtype), tmp_path / name, card={"classes": kinds.CLASSES}, checked=given
+        model,
+        spec_for(dtype),
+        tmp_path / name,
+        card={"classes": four_class_task.CLASSES},
+        checked=given,
     )
     card = store.read_card(draft)
     assert card["kind"] == ("autoencoder" if name == "autoencoder" else "classifier")
@@ -217,15 +230,15 @@ def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path
 def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
     monkeypatch.setitem(models.MODELS, name, MODELS[name])
     monkeypatch.setattr(job, "AUTOENCODERS", ("autoencoder",))
-    data = kinds.packed(tmp_path)
+    data = four_class_task.packed(tmp_path)
     told = train.train(
         train.Run(
-            task=kinds.TASK,
+            task=four_class_task.TASK,
             model=name,
             raw=tmp_path / "raw",
             folder=data.folder,
             models=tmp_path / "saved" / name,
-            options=kinds.TASK.options,
+            options=four_class_task.TASK.options,
             settings=Settings(epochs=2),
             precision="float32",
         )

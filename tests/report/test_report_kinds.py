@@ -5,8 +5,8 @@ import re
 import shutil
 
 import cv2
+import four_class_task
 import keras
-import kinds
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,18 +33,22 @@ TRIALS = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return kinds.packed(tmp_path_factory.mktemp("kinds"), files=24)
+    return four_class_task.packed(tmp_path_factory.mktemp("kinds"), files=24)
 
 
 def published(folder, data, build, *, claimed=None):
     """Writes what a report is made of, of an untrained model; returns the version's folder."""
     keras.utils.set_random_seed(1)
-    model = build(kinds.spec_of(data))
+    model = build(four_class_task.spec_of(data))
     known = evaluate.evaluate(
-        kinds.TASK, data.folder.parent / "raw", data, model, options=kinds.TASK.options
+        four_class_task.TASK,
+        data.folder.parent / "raw",
+        data,
+        model,
+        options=four_class_task.TASK.options,
     )
     kept = ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
-    is_autoencoder = build is kinds.autoencoder
+    is_autoencoder = build is four_class_task.autoencoder
     extra = folder / "3" / "assets.extra"
     extra.mkdir(parents=True)
     model.save(extra / "model.keras")
@@ -56,7 +60,7 @@ def published(folder, data, build, *, claimed=None):
         "model": "conv-autoencoder" if is_autoencoder else "columns-mlp",
         "hyperparameters": {"units": 16},
         "training": {"optimizer": "nadam", "schedule": "constant"},
-        "classes": kinds.CLASSES,
+        "classes": four_class_task.CLASSES,
         "parameters": model.count_params(),
         "options": {},
         "data": {key: data.manifest[key] for key in kept},
@@ -99,7 +103,7 @@ def changed(data, many, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def rebuilt(data, tmp_path_factory):
-    made = published(tmp_path_factory.mktemp("autoencoder"), data, kinds.autoencoder)
+    made = published(tmp_path_factory.mktemp("autoencoder"), data, four_class_task.autoencoder)
     report_write.write(made, data.folder)
     return made
 
@@ -147,7 +151,7 @@ def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):
 
 def test_tables_of_an_autoencoder_are_those_of_its_predictions(rebuilt_text, table):
     told = Page(rebuilt_text).text
-    for label, name in [*enumerate(kinds.CLASSES), (-1, "(unlabelled)")]:
+    for label, name in [*enumerate(four_class_task.CLASSES), (-1, "(unlabelled)")]:
         own = table[table["label"] == label]
         expected = f"{name} {own['error'].mean():.5f} {own['error_of_mean_picture'].mean():.5f}"
         assert expected in told
@@ -173,11 +177,13 @@ def test_originals_stand_beside_what_was_made_of_them(rebuilt, rebuilt_text, dat
     part = rebuilt_text[rebuilt_text.index("<h3>Worst</h3>") :]
     worst = table.nlargest(1, "error").iloc[0]
     assert Page(part[part.index("<figcaption>") : part.index("</figcaption>") + 13]).text == (
-        f"{worst['key']} error {worst['error']:.5f} is {kinds.CLASSES[worst['label']]}"
+        f"{worst['key']} error {worst['error']:.5f} is {four_class_task.CLASSES[worst['label']]}"
     )
     raw = data.folder.parent / "raw"
-    (source,) = [s for s in kinds.TASK.survey(raw, None).sources if s.group == worst["group"]]
-    examples = kinds.read(source, kinds.TASK.options).examples
+    (source,) = [
+        s for s in four_class_task.TASK.survey(raw, None).sources if s.group == worst["group"]
+    ]
+    examples = four_class_task.read(source, four_class_task.TASK.options).examples
     (image,) = [example.image for example in examples if example.key == worst["key"]]
     model = keras.models.load_model(rebuilt / "assets.extra" / "model.keras")
     made = model.predict_on_batch({"image": image[None]})[0]
@@ -204,7 +210,9 @@ def test_a_changed_network_is_not_shown(rebuilt, data, tmp_path):
 @pytest.fixture(scope="module")
 def many(data, tmp_path_factory):
     claimed = {"macro_average_precision": 0.999, "accuracy": 0.9}
-    made = published(tmp_path_factory.mktemp("many"), data, kinds.of_columns, claimed=claimed)
+    made = published(
+        tmp_path_factory.mktemp("many"), data, four_class_task.of_columns, claimed=claimed
+    )
     report_write.write(made, data.folder)
     return made
 
@@ -242,13 +250,13 @@ def test_many_classes_have_their_scores_each(many, many_text):
 def test_the_surest_mistakes_come_first(many, many_text):
     frame = pd.read_csv(many / "assets.extra" / "predictions.csv")
     frame = frame[(frame["split"] == "test") & (frame["label"] >= 0)]
-    likely = frame[[f"p_{name}" for name in kinds.CLASSES]].to_numpy()
+    likely = frame[[f"p_{name}" for name in four_class_task.CLASSES]].to_numpy()
     wrong = likely.argmax(axis=1) != frame["label"].to_numpy()
     worst = np.flatnonzero(wrong)[likely.max(axis=1)[wrong].argmax()]
     part = many_text[many_text.index("<h3>Surest mistakes</h3>") :]
     assert Page(part[part.index("<figcaption>") : part.index("</figcaption>") + 13]).text == (
-        f"{frame['key'].iloc[worst]} p({kinds.CLASSES[likely[worst].argmax()]}) = "
-        f"{likely[worst].max():.3f} is {kinds.CLASSES[frame['label'].iloc[worst]]}"
+        f"{frame['key'].iloc[worst]} p({four_class_task.CLASSES[likely[worst].argmax()]}) = "
+        f"{likely[worst].max():.3f} is {four_class_task.CLASSES[frame['label'].iloc[worst]]}"
     )
     right = int((~wrong).sum())
     assert f"{right} of {len(frame)} test pictures are named rightly." in Page(many_text).text

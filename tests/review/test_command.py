@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-import apart
 import cv2
 import numpy as np
 import pytest
+import subprocesses
 
 from tfpipe import tasks
 from tfpipe.base import files
@@ -94,7 +94,7 @@ def asked(address: str, path: str) -> dict:
 
 def test_two_reviewers_a_full_disk_and_a_kill_lose_nothing_that_was_saved(photos):
     words = ("review", "./photos", "--port", "0", "--no-open", "--json")
-    process = apart.Process("tfpipe", *words)
+    process = subprocesses.Process("tfpipe", *words)
     try:
         address = json.loads(process.stdout.readline())["address"]
         ids = [one["id"] for one in asked(address, "queue")["items"]]

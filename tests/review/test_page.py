@@ -8,14 +8,14 @@ import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
-import apart
 import browser
 import cv2
 import numpy as np
-import packed as drawn
 import pandas as pd
 import pytest
 import review_queue
+import small_records as drawn
+import subprocesses
 from review_queue import Plain, answered, served
 from typer.testing import CliRunner
 
@@ -249,7 +249,7 @@ def full_disk(monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_what_was_told_to_be_saved_outlives_a_kill(tmp_path):
-    process = apart.Process(review_queue.__file__, tmp_path)
+    process = subprocesses.Process(review_queue.__file__, tmp_path)
     address = f"http://127.0.0.1:{int(process.stdout.readline())}/secret/"
     for row in range(5):
         assert asked(address, "decide", SAID | {"id": row})[0] == 200

@@ -9,10 +9,10 @@ import threading
 import time
 from pathlib import Path
 
-import apart
 import psutil
 import pytest
 import search_run
+import subprocesses
 import tiny
 from keras_tuner.engine import trial as trials
 
@@ -388,8 +388,8 @@ def test_a_chief_and_a_worker_that_are_started_by_hand(tmp_path):
     words += ["--space", str(Path(tiny.__file__).with_name("tiny_space.py")), "--chief", address]
     words += ["--algorithm", "random", "--trials", "2", "--trial-epochs", "1", "--epochs", "1"]
     words += ["--data", str(place), "--models", str(tmp_path / "models"), "--no-naive-split"]
-    chief = apart.Process(*words, "--workers", "0")
-    worker = apart.Process(*words, "--worker", "--wait", "600")
+    chief = subprocesses.Process(*words, "--workers", "0")
+    worker = subprocesses.Process(*words, "--worker", "--wait", "600")
     done = worker.communicate()
     said = json.loads(done.stdout)
     assert done.returncode == 0

@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import four_class_task
 import keras
-import kinds
 import numpy as np
 import pytest
 import server_process
@@ -33,10 +33,10 @@ IMAGES = pixels(12)
 BYTES = {"image_bytes": np.array([png(image) for image in IMAGES], object)}
 COLUMNS = {"columns": ("level", "other"), "column_mean": (1.0, 0.0), "column_std": (0.5, 1.0)}
 KINDS = {
-    "columns": (kinds.of_columns, "uint8"),
-    "both": (kinds.of_both, "uint8"),
-    "autoencoder of float32": (kinds.autoencoder, "float32"),
-    "autoencoder of uint16": (kinds.autoencoder, "uint16"),
+    "columns": (four_class_task.of_columns, "uint8"),
+    "both": (four_class_task.of_both, "uint8"),
+    "autoencoder of float32": (four_class_task.autoencoder, "float32"),
+    "autoencoder of uint16": (four_class_task.autoencoder, "uint16"),
 }
 
 
@@ -209,7 +209,9 @@ def test_a_version_answers_the_same_by_every_runtime(store, runtime):
 def test_every_kind_of_network_agrees(tmp_path, kind, runtime):
     build, dtype = KINDS[kind]
     middle = {"uint8": 100.0, "uint16": 9000.0, "float32": 0.5}[dtype]
-    spec = Spec((6, 8, 1), kinds.CLASSES, (middle,), (middle / 3,), image_dtype=dtype, **COLUMNS)
+    spec = Spec(
+        (6, 8, 1), four_class_task.CLASSES, (middle,), (middle / 3,), image_dtype=dtype, **COLUMNS
+    )
     keras.utils.set_random_seed(1)
     export.write(build(spec), spec, tmp_path / "1")
     model = tf.saved_model.load(str(tmp_path / "1"))

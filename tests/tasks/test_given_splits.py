@@ -3,8 +3,8 @@
 import dataclasses
 import shutil
 
-import packed
 import pytest
+import small_records
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
@@ -14,7 +14,7 @@ from tfpipe.tasks.task import SPLITS
 
 def task_of(*, splits=None, groups=None, **rest):
     """Returns the small task, its pictures in these splits and groups by name."""
-    task = packed.make_task()
+    task = small_records.make_task()
 
     def survey(folder, options):
         found = task.survey(folder, options)
@@ -33,20 +33,22 @@ def task_of(*, splits=None, groups=None, **rest):
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    return packed.draw_small(tmp_path_factory.mktemp("given") / "raw", packed.spread(3, 2, 2))
+    return small_records.draw_small(
+        tmp_path_factory.mktemp("given") / "raw", small_records.spread(3, 2, 2)
+    )
 
 
 def test_the_users_splits_are_the_records(raw, tmp_path):
     names = sorted(path.stem for path in raw.glob("*.png"))
     splits = {name: SPLITS[i % 3] for i, name in enumerate(names)}
-    manifest = packed.pack_small(raw, tmp_path / "records", task=task_of(splits=splits))
+    manifest = small_records.pack_small(raw, tmp_path / "records", task=task_of(splits=splits))
     for split in SPLITS:
         wanted = [f"{name}.png" for name in names if splits[name] == split]
         assert manifest["sources"][split] == wanted
     assert data_manifest.verify(tmp_path / "records") == []
     # Another split by the user is another data set.
     other = dict(zip(splits, [*list(splits.values())[1:], "train"], strict=True))
-    again = packed.pack_small(raw, tmp_path / "records", task=task_of(splits=other))
+    again = small_records.pack_small(raw, tmp_path / "records", task=task_of(splits=other))
     assert again["fingerprint"] != manifest["fingerprint"]
 
 
@@ -55,7 +57,7 @@ def test_a_group_that_the_users_splits_part_is_refused_and_named(raw, tmp_path):
     splits = {name: SPLITS[i % 3] for i, name in enumerate(names)}
     groups = {names[0]: "same", names[1]: "same"}
     with pytest.raises(UserError, match=f"{names[0]}.png .train. and {names[1]}.png .valid.*same"):
-        packed.pack_small(raw, tmp_path / "r", task=task_of(splits=splits, groups=groups))
+        small_records.pack_small(raw, tmp_path / "r", task=task_of(splits=splits, groups=groups))
 
 
 def test_training_and_validation_may_share_a_group_with_gaps_and_the_test_never(raw, tmp_path):
@@ -63,33 +65,33 @@ def test_training_and_validation_may_share_a_group_with_gaps_and_the_test_never(
     splits = {name: SPLITS[i % 3] for i, name in enumerate(names)}
     groups = {names[0]: "same", names[1]: "same"}
     told = {"splits": splits, "gaps": True}
-    manifest = packed.pack_small(raw, tmp_path / "r", task=task_of(groups=groups, **told))
+    manifest = small_records.pack_small(raw, tmp_path / "r", task=task_of(groups=groups, **told))
     assert f"{names[1]}.png" in manifest["sources"]["validation"]
     groups[names[2]] = "same"
     with pytest.raises(UserError, match=f"{names[0]}.png .train. and {names[2]}.png .test.*same"):
-        packed.pack_small(raw, tmp_path / "s", task=task_of(groups=groups, **told))
+        small_records.pack_small(raw, tmp_path / "s", task=task_of(groups=groups, **told))
 
 
 def test_near_copies_are_one_group_where_that_is_asked_and_refused_where_not(raw, tmp_path):
     own = shutil.copytree(raw, tmp_path / "raw")
-    like = packed.names_in("train", 1)[0]
-    copy = packed.names_in("test", 1, word="copy")[0]
+    like = small_records.names_in("train", 1)[0]
+    copy = small_records.names_in("test", 1, word="copy")[0]
     shutil.copy(own / f"{like}.png", own / f"{copy}.png")
     with pytest.raises(UserError, match="could be believed"):
-        packed.pack_small(own, tmp_path / "records", task=task_of())
-    manifest = packed.pack_small(own, tmp_path / "records", task=task_of(joins=True))
+        small_records.pack_small(own, tmp_path / "records", task=task_of())
+    manifest = small_records.pack_small(own, tmp_path / "records", task=task_of(joins=True))
     split = next(s for s in SPLITS if f"{like}.png" in manifest["sources"][s])
     assert f"{copy}.png" in manifest["sources"][split]
     assert any("near-copies of others" in note for note in manifest["notes"])
     assert data_manifest.verify(tmp_path / "records") == []
-    assert packed.pack_small(own, tmp_path / "records", task=task_of(joins=True)) is not None
+    assert small_records.pack_small(own, tmp_path / "records", task=task_of(joins=True)) is not None
 
 
 def test_many_sources_share_shards(tmp_path):
-    task = packed.make_task()
-    raw = packed.draw_small(tmp_path / "raw", packed.names_in("train", 1))
+    task = small_records.make_task()
+    raw = small_records.draw_small(tmp_path / "raw", small_records.names_in("train", 1))
     (one,) = task.survey(raw, task.options).sources
     many = [dataclasses.replace(one, name=str(i), split="train") for i in range(1000)]
-    jobs = pack._jobs(task, many, split=(packed.HALVES, ""))
+    jobs = pack._jobs(task, many, split=(small_records.HALVES, ""))
     assert len(jobs) <= pack.MOST_SHARDS
     assert [source.name for _, _, inside in jobs for source in inside] == [s.name for s in many]

@@ -8,10 +8,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import apart
 import keras
 import numpy as np
 import pytest
+import subprocesses
 import tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -174,7 +174,7 @@ def test_the_best_epoch_is_remembered_over_a_stop(known, data, tmp_path):
 def test_killed_five_times_inside_epochs_it_ends_with_the_same_weights(data, tmp_path):
     """The process keeps its state at every batch, and dies after a random one."""
     whole, _ = fitted(data, KILLED)
-    run = apart.run(__file__, data.folder, tmp_path)
+    run = subprocesses.run(__file__, data.folder, tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     assert json.loads(run.stdout.splitlines()[-1]) == [-signal.SIGKILL] * 5 + [0]
     final = np.load(tmp_path / "final.npz", allow_pickle=False)

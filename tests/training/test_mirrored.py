@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-import apart
 import keras
 import numpy as np
 import pytest
+import subprocesses
 import tensorflow as tf
 import tiny
 
@@ -17,7 +17,7 @@ SETTINGS = loop.Settings(epochs=2, batch_size=16, learning_rate=0.01, seed=1, sc
 
 @pytest.mark.slow
 def test_two_devices_learn_what_one_learns_and_go_on_after_a_stop(tmp_path):
-    run = apart.run(__file__, tmp_path)
+    run = subprocesses.run(__file__, tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.splitlines()[-1] == "2 replicas"
 

@@ -4,12 +4,12 @@ import contextlib
 import json
 from pathlib import Path
 
-import apart
 import pandas as pd
 import pytest
 import run_command
+import subprocesses
 import tensorflow_datasets as tfds
-from packed import MELT_OPTIONS
+from small_records import MELT_OPTIONS
 from tensorflow.python.tools import saved_model_utils
 
 from tfpipe.tasks.melt_layer import TASK
@@ -35,7 +35,7 @@ def at_home(home, monkeypatch):
 def process(folder, *words, code: int = 0) -> dict:
     """Runs a command as a process in a folder and returns the JSON object it prints."""
     with contextlib.chdir(folder):
-        done = apart.run("tfpipe", *words, "--json")
+        done = subprocesses.run("tfpipe", *words, "--json")
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     (line,) = done.stdout.splitlines()

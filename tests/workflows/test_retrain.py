@@ -5,11 +5,11 @@ import shutil
 import signal
 from pathlib import Path
 
-import apart
 import numpy as np
 import pandas as pd
 import pytest
 import run_command
+import subprocesses
 from typer.testing import CliRunner
 
 from tfpipe.base import files
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets"),
 ]
 
-TASK = str(Path(__file__).parents[1] / "helpers" / "lights.py")
+TASK = str(Path(__file__).parents[1] / "helpers" / "brightness_task.py")
 VALUES = ("filters=4", "conv_layers=1", "dropout=0", "dense_units=8", "dense_dropout=0")
 SMALL = [word for one in (*VALUES, "learning_rate=0.01") for word in ("--hp", one)]
 EPOCHS = 6
@@ -142,8 +142,8 @@ def retrained(folder: Path, home: Path, *, moments: list[str]):
     """Retrains in processes killed at their moments; returns their ends and the last words."""
     shutil.copytree(home.with_name("untouched"), folder)
     words = json.dumps(["retrain", TASK, "--epochs", "2"])
-    script = Path(__file__).parents[1] / "helpers" / "retrained.py"
-    done = apart.run(script, folder, words, json.dumps(moments))
+    script = Path(__file__).parents[1] / "helpers" / "killed_retraining.py"
+    done = subprocesses.run(script, folder, words, json.dumps(moments))
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import kinds
+import four_class_task
 import pytest
 
 from tfpipe.base.errors import UserError
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets"),
 ]
-TASK = replace(kinds.TASK, models=("conv-autoencoder",))
+TASK = replace(four_class_task.TASK, models=("conv-autoencoder",))
 
 
 def grow(data, raw, *, files: range) -> None:
@@ -36,7 +36,7 @@ def quiet(stage, facts):
 def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatch):
     few = {"learning_rate": 0.296, "max_depth": 3, "trees": 12}
     monkeypatch.setattr(tuned, "PUBLISHED", few)
-    data = kinds.packed(tmp_path, task=TASK)
+    data = four_class_task.packed(tmp_path, task=TASK)
     folder = tmp_path / "models" / "kinds" / "xgboost"
     train_trees.train(TASK, data.folder, folder, plan=Plan(1, 2))
     grow(data, tmp_path / "raw", files=range(12, 20))
@@ -56,7 +56,7 @@ def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatc
 
 
 def test_an_autoencoder_is_compared_by_its_error(tmp_path):
-    data = kinds.packed(tmp_path, task=TASK)
+    data = four_class_task.packed(tmp_path, task=TASK)
     run = Run(
         task=TASK,
         model="conv-autoencoder",

@@ -6,11 +6,11 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-import apart
 import browser
 import cv2
 import numpy as np
 import pytest
+import subprocesses
 from run_command import run
 
 import tfpipe
@@ -29,7 +29,7 @@ REVIEWED = 20
 @contextmanager
 def started(*words: str):
     """Starts a command that goes on; gives what it tells first."""
-    process = apart.Process("tfpipe", *words, "--json")
+    process = subprocesses.Process("tfpipe", *words, "--json")
     try:
         yield json.loads(process.stdout.readline())
     finally:

@@ -4,9 +4,9 @@ import dataclasses
 import math
 
 import numpy as np
-import packed
 import pytest
-from packed import HALVES, MELT_OPTIONS
+import small_records
+from small_records import HALVES, MELT_OPTIONS
 
 from tfpipe import tasks
 from tfpipe.base.errors import UserError
@@ -39,15 +39,17 @@ def labelled(folder) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    return packed.draw_small(tmp_path_factory.mktemp("raw"), packed.spread(2, 2, 1))
+    return small_records.draw_small(tmp_path_factory.mktemp("raw"), small_records.spread(2, 2, 1))
 
 
 def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
-    plain_survey = packed.make_task().survey  # it takes every .csv for a table of the task's own
-    task = packed.make_task(
+    plain_survey = (
+        small_records.make_task().survey
+    )  # it takes every .csv for a table of the task's own
+    task = small_records.make_task(
         survey=lambda folder, given: dataclasses.replace(plain_survey(folder, given), tables=())
     )
-    before = packed.pack_small(raw, tmp_path / "records", task=task)
+    before = small_records.pack_small(raw, tmp_path / "records", task=task)
     first = labelled(tmp_path / "records")
     keys = sorted(first)[:5]
     spotted, plain, kept, strange, undone = keys
@@ -58,7 +60,7 @@ def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
     decide(raw, undone, "plain")
     decide(raw, undone, "plain", state="predicted", action="undo")
     decide(raw, "nowhere.png@0", "plain")
-    after = packed.pack_small(raw, tmp_path / "records", task=task)
+    after = small_records.pack_small(raw, tmp_path / "records", task=task)
     expected = first | {spotted: 1 - first[spotted], plain: -1, strange: -1}
     assert labelled(tmp_path / "records") == expected
     assert after["fingerprint"] != before["fingerprint"]
@@ -72,7 +74,7 @@ def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
     for key in keys:
         decide(raw, key, "plain", state="predicted", action="undo")
     decide(raw, "nowhere.png@0", "plain", state="predicted", action="undo")
-    again = packed.pack_small(raw, tmp_path / "records", task=task)
+    again = small_records.pack_small(raw, tmp_path / "records", task=task)
     assert again["fingerprint"] == before["fingerprint"]
     assert labelled(tmp_path / "records") == first
 
@@ -82,16 +84,16 @@ def test_a_decision_lets_the_source_of_its_picture_be_read_again_and_no_other(ra
 
     def noted(source, options):
         read.append(source.name)
-        return packed.make_task().read(source, options)
+        return small_records.make_task().read(source, options)
 
     def pack(folder="records"):
         read.clear()
-        packed.pack_small(raw, tmp_path / folder, task=task)
+        small_records.pack_small(raw, tmp_path / folder, task=task)
         return sorted(read)
 
-    surveyed = packed.make_task().survey
+    surveyed = small_records.make_task().survey
     plain = {"tables": ()}  # labels.csv is none of the task's own
-    task = packed.make_task(
+    task = small_records.make_task(
         read=noted, survey=lambda *given: dataclasses.replace(surveyed(*given), **plain)
     )
     every = pack()
@@ -110,7 +112,7 @@ def test_a_decision_lets_the_source_of_its_picture_be_read_again_and_no_other(ra
     assert pack() == [every[1]]
     assert labelled(tmp_path / "records") == first | {about: -1, other: 1}
     assert pack("fresh") == every
-    assert packed.tree(tmp_path / "records") == packed.tree(tmp_path / "fresh")
+    assert small_records.tree(tmp_path / "records") == small_records.tree(tmp_path / "fresh")
     decide(raw, about, "spotted", state="predicted", action="undo")
     assert pack() == [every[1]]
     (raw / annotations_decisions.NAME).unlink()
@@ -122,13 +124,13 @@ def test_a_torn_line_is_named_by_the_records(raw, tmp_path):
     (raw / annotations_decisions.NAME).write_text(
         f"{annotations_decisions.HEADING}\nt,Ada,a.png,a.p"
     )
-    manifest = packed.pack_small(raw, tmp_path / "records")
+    manifest = small_records.pack_small(raw, tmp_path / "records")
     (raw / annotations_decisions.NAME).unlink()
     assert "labels.csv line 2 is torn" in manifest["notes"][-1]
 
 
 def test_a_folder_s_own_table_of_that_name_is_still_its_own(tmp_path):
-    packed.draw_small(tmp_path / "photos", ["a", "b"])
+    small_records.draw_small(tmp_path / "photos", ["a", "b"])
     (tmp_path / "photos" / annotations_decisions.NAME).write_text(
         "path,label\na.png,dust\nb.png,ash\n"
     )
@@ -142,7 +144,7 @@ def test_decisions_about_tracks_are_kept_beside_the_tracks_own_labels():
 
 @pytest.fixture(scope="module")
 def melt(tmp_path_factory):
-    return packed.draw_melt(tmp_path_factory.mktemp("melt"))
+    return small_records.draw_melt(tmp_path_factory.mktemp("melt"))
 
 
 def sources(raw):
@@ -307,7 +309,7 @@ def test_what_is_reviewed_is_the_table_then_what_was_decided_then_what_else_was_
 
 def test_a_strip_shows_the_table_where_alignment_put_it(aligned):
     source, before = aligned
-    ice = core_detection.cut(packed.images.read(source.path), crop_px=None, name="x").image
+    ice = core_detection.cut(small_records.images.read(source.path), crop_px=None, name="x").image
     photo = source.about.photo
     px_per_m = len(ice) / (photo.bottom_m - photo.top_m)
     seen = Seen(source, ice, photo.top_m, px_per_m, *(np.zeros(0),) * 3)
@@ -348,6 +350,10 @@ def test_a_wrong_line_stops_packing(raw, tmp_path):
     )
     with pytest.raises(UserError, match="labels.csv line 2: state is 'certain'"):
         data_pack.pack(
-            packed.make_task(), raw, tmp_path / "r", options=packed.Options(), split=(HALVES, "")
+            small_records.make_task(),
+            raw,
+            tmp_path / "r",
+            options=small_records.Options(),
+            split=(HALVES, ""),
         )
     (raw / annotations_decisions.NAME).unlink()

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import kinds
+import four_class_task
 import numpy as np
 import pandas as pd
 import tiny
@@ -17,7 +17,7 @@ from tfpipe.inference import images as inference_images
 from tfpipe.inference.confidence import Wanted
 from tfpipe.registry import load, predictions, store
 
-PICTURES = replace(kinds.TASK, look=None, answer=None, draw=None)
+PICTURES = replace(four_class_task.TASK, look=None, answer=None, draw=None)
 PHOTOS = replace(tiny.TASK, name="photos", answer_columns=("bright", "share"))
 
 
@@ -25,7 +25,7 @@ class Bright:
     """Takes the brightest pictures for the last class; stands for a trained version."""
 
     def __init__(self, version):
-        classes = kinds.CLASSES if version.name == "pictures" else tiny.CLASSES
+        classes = four_class_task.CLASSES if version.name == "pictures" else tiny.CLASSES
         self.card = {
             "kind": "classifier",
             "classes": classes,
@@ -47,7 +47,7 @@ def known(version, card) -> pd.DataFrame:
     labels = np.tile(np.arange(4), 20)
     frame = pd.DataFrame({"label": labels, "split": np.repeat(["validation", "test"], 40)})
     frame["group"] = [f"g{i % 5}" for i in range(80)]
-    frame[[f"p_{name}" for name in kinds.CLASSES]] = 0.1 + 0.6 * np.eye(4)[labels]
+    frame[[f"p_{name}" for name in four_class_task.CLASSES]] = 0.1 + 0.6 * np.eye(4)[labels]
     return frame
 
 

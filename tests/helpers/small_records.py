@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import apart
 import cv2
 import numpy as np
+import subprocesses
 
 from tfpipe.base import images
 from tfpipe.data import pack
@@ -154,7 +154,7 @@ def kill_packing(kind: str, raw: Path, folder: Path, moments: list) -> list[dict
     Returns:
       For each, {"status", "shards": name -> inode of those finished when it ended}.
     """
-    run = apart.run(__file__, kind, raw, folder, json.dumps(moments))
+    run = subprocesses.run(__file__, kind, raw, folder, json.dumps(moments))
     assert run.returncode == 0, run.stderr[-2000:]
     return json.loads(run.stdout.splitlines()[-1])
 
