@@ -37,14 +37,14 @@ def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float
     options.start_tensorflow()
     import keras
 
-    from tfpipe.base import precision
+    from tfpipe.base import hardware
     from tfpipe.data import manifest as data_manifest
     from tfpipe.models import MODELS
     from tfpipe.models.spec import Spec
     from tfpipe.training import loop
 
     keras.backend.clear_session()
-    keras.config.set_dtype_policy(precision.compute_policy("auto"))
+    keras.config.set_dtype_policy(hardware.compute_policy("auto"))
     keras.utils.set_random_seed(seed)
     manifest = data_manifest.read(folder / "records")
     data = loop.Dataset(folder / "records", manifest, "average_precision")

@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,16 @@ def no_network(monkeypatch):
 
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+
+
+@pytest.fixture(autouse=True)
+def dtype_policy_stays():
+    """Fails a test after which the global Keras dtype policy is not what it was."""
+    before = _dtype_policy()
+    yield
+    assert _dtype_policy() == before, "The test leaves another dtype policy behind."
+
+
+def _dtype_policy() -> str:
+    keras = sys.modules.get("keras")
+    return keras.config.dtype_policy().name if keras else "float32"

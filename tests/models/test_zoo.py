@@ -24,6 +24,7 @@ from small_models import (
     spec_for,
 )
 
+from tfpipe.base import hardware
 from tfpipe.base.errors import UserError
 from tfpipe.models import AUTOENCODERS, MODELS, build
 from tfpipe.models.calls import reconstructs
@@ -40,13 +41,6 @@ CLASSIFIERS = [name for name in EVERY_MODEL if name not in AUTOENCODERS]
 # Probabilities, or pixels in 0..1, may differ by so much in bfloat16, whose mantissa of 8 bits is
 # right to 1 in 256; measured over three seeds: to 0.002, and to 0.01 in residual networks.
 BFLOAT16_TOLERANCE = 0.03
-
-
-@pytest.fixture
-def float32_again():
-    before = keras.config.dtype_policy()
-    yield
-    keras.config.set_dtype_policy(before)
 
 
 # Published numbers.
@@ -283,14 +277,14 @@ def test_a_saved_model_gives_the_same_answers(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", EVERY_MODEL)
-def test_bfloat16_answers_as_float32_does(name, float32_again):
+def test_bfloat16_answers_as_float32_does(name):
     keras.utils.set_random_seed(0)
     spec = spec_for(name)
     precise = make_small(name, spec)
     features = make_features(precise, spec)
     expected = predict(settle(precise, spec), features)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    model = make_small(name, spec)
+    with hardware.dtype_policy("mixed_bfloat16"):
+        model = make_small(name, spec)
     assert model.get_layer("embedding").compute_dtype == "bfloat16"
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}
     model.set_weights(precise.get_weights())

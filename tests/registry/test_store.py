@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfpipe.base.errors import UserError
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import export, load, store
@@ -150,13 +151,10 @@ def test_a_bfloat16_network_is_exported_in_float32(images):
     def build():
         return simple_cnn.build(SPEC, filters=4, conv_layers=2, dense_units=8)
 
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         trained = build()
         exported = export.in_float32(trained, build)
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
-    finally:
-        keras.config.set_dtype_policy("float32")
     assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
     for one, other in zip(trained.get_weights(), exported.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

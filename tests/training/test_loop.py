@@ -15,7 +15,6 @@ import subprocesses
 import tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfpipe.base import precision
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset, manifest
 from tfpipe.training import checkpoints, loggers, loop, validation
@@ -140,13 +139,6 @@ def test_gradients_are_clipped_and_weights_decay(data):
 def test_a_word_that_is_unknown_is_named(data, change):
     with pytest.raises(UserError, match=next(iter(change.values()))):
         fresh(data, replace(SETTINGS, **change))
-
-
-@pytest.mark.parametrize(("flags", "policy"), [("avx2 avx512_bf16", "mixed_bfloat16"), ("avx2", 0)])
-def test_bfloat16_is_taken_only_where_the_processor_has_it(monkeypatch, flags, policy):
-    monkeypatch.setattr(precision.Path, "read_text", lambda path: f"flags : {flags}")
-    assert precision.compute_policy("auto") == (policy or "float32")
-    assert precision.compute_policy("float32") == "float32"
 
 
 def test_models_are_not_compiled_by_xla_on_a_processor(known):

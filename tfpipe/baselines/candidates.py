@@ -17,7 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 
 import tuning.boosted_trees
-from tfpipe.base.precision import compute_policy
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.baselines import variants
 from tfpipe.data import columns as data_columns
 from tfpipe.data import dataset
@@ -126,7 +126,8 @@ def judge(name: str, contest: Contest) -> Judged:
     """Trains a contestant, and returns what it says of the parts that are asked of it."""
     own = {TREES: _trees, FROZEN_CODE: _frozen_code, PRINCIPAL: _principal}
     judging: Callable[[str, Contest], Judged] = own.get(name, _network)
-    return judging(name, contest)
+    with dtype_policy("auto"):
+        return judging(name, contest)
 
 
 def _network(name: str, contest: Contest) -> Judged:
@@ -161,7 +162,6 @@ def _frozen_code(name: str, contest: Contest) -> Judged:
 
 def _trained(name: str, contest: Contest) -> keras.Model:
     keras.backend.clear_session()
-    keras.config.set_dtype_policy(compute_policy("auto"))
     keras.utils.set_random_seed(contest.settings.seed)
     model = build(name, contest.spec, contest.arguments)
     training_compile.prepare(model, contest.data, settings=contest.settings)

@@ -19,14 +19,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 from sklearn import metrics
 
 from tfpipe.base import files, hardware, tables
 from tfpipe.base.errors import UserError
-from tfpipe.base.precision import compute_policy
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.baselines import candidates, compare_plot, compare_summary, variants
 from tfpipe.baselines.candidates import TREES, Contest
 from tfpipe.data import dataset
@@ -179,10 +178,10 @@ def claimed(
     data, spec = open_records.opened(task, records, model=variant.model, is_checked=True)
     data, spec = _Parts(data, spec, 0).of(grey=variant.grey)[0]
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
-    keras.config.set_dtype_policy(compute_policy("auto"))
-    made = random_split.random_split_scores(
-        lambda: build(variant.model, spec, arguments), data, settings=settings
-    )
+    with dtype_policy("auto"):
+        made = random_split.random_split_scores(
+            lambda: build(variant.model, spec, arguments), data, settings=settings
+        )
     return made and made["accuracy"]
 
 

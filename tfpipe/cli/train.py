@@ -181,7 +181,7 @@ def _run(
     options = options_of(found, packing.option or ())
     processes.begin()  # for workers and the export's check: it imports while this process does
     cli_options.start_tensorflow()
-    from tfpipe.base.precision import PRECISIONS
+    from tfpipe.base.hardware import PRECISIONS
     from tfpipe.data.sampling import BALANCES
     from tfpipe.training import loop
     from tfpipe.workflows import train as workflows_train

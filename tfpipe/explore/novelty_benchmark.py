@@ -21,6 +21,7 @@ import pandas as pd
 from tfpipe.base import files
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.explore import embeddings, novelty, umap
@@ -185,9 +186,7 @@ def _trained(
     def built() -> keras.Model:
         return MODELS[card["model"]](spec, **card["hyperparameters"])
 
-    before = keras.config.dtype_policy().name
-    keras.config.set_dtype_policy(card["training"]["precision"])
-    try:
+    with dtype_policy(card["training"]["precision"]):
         keras.utils.set_random_seed(settings.seed)
         model = built()
         enough = math.ceil(LEAST_STEPS / training_compile.steps_of(model, without, settings))
@@ -196,8 +195,6 @@ def _trained(
         training_compile.prepare(model, without, settings=settings)
         loop.fit(model, without, settings=settings, kept=state)
         return embeddings.seen(export.in_float32(model, built), data)
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _without(data: Dataset, part: Subset, label: int) -> Subset:

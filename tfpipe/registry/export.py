@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.models.calls import inputs_of, reconstructs, squared_errors, with_target
 from tfpipe.models.interval_head import with_interval
 from tfpipe.models.spec import Spec
@@ -134,9 +135,7 @@ def _framed(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
     """Returns the same weights in a network that computes in float32, as every export does."""
-    policy = keras.config.dtype_policy().name
-    keras.config.set_dtype_policy("float32")
-    rebuilt = build()
+    with dtype_policy("float32"):
+        rebuilt = build()
     rebuilt.set_weights(model.get_weights())
-    keras.config.set_dtype_policy(policy)
     return rebuilt

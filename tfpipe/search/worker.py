@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import keras
 import tensorflow as tf
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.src import protos
@@ -18,7 +17,7 @@ from keras_tuner.src.distribute import oracle_client
 from tfpipe import tasks
 from tfpipe.base import processes
 from tfpipe.base.errors import UserError
-from tfpipe.base.precision import compute_policy
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.search import job as search_job
 from tfpipe.search import oracles
 from tfpipe.search.rpc import Line
@@ -49,7 +48,6 @@ def _work(orders: Orders) -> None:
     """
     _take_device(orders.place, of=orders.places)
     job = search_job.Job(**orders.job)
-    keras.config.set_dtype_policy(compute_policy(job.precision))
     plan = search_job.plan_of(job)
     records = Path(job.records)
     data, spec = open_records.opened(
@@ -62,7 +60,7 @@ def _work(orders: Orders) -> None:
     tuner = Tuner(job, plan, parts, folder=Path(orders.folder), oracle=oracle)
     tuner.oracle, tuner.tuner_id = Client(oracle, line, name=orders.name), orders.name
     threading.Thread(target=_beat, args=(line, tuner), daemon=True).start()
-    with line.sentences():
+    with line.sentences(), dtype_policy(job.precision):
         tuner.search()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tfpipe.base import files, tables
-from tfpipe.base.precision import compute_policy
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.data import dataset, manifest
 from tfpipe.evaluation import evaluate
 from tfpipe.models import build, calls
@@ -45,7 +45,6 @@ def tune(run: Run, job: Job, *, team: Team, epochs: int | None) -> dict[str, Any
       {"version", "path", "scores"}.
     """
     data, spec = opened(run)
-    _policy(run)
     best = search_run.tune(
         job,
         run.models / "search",
@@ -55,7 +54,8 @@ def tune(run: Run, job: Job, *, team: Team, epochs: int | None) -> dict[str, Any
     )
     epochs = epochs or search_job.plan_of(job).epochs
     settings = _to_the_end(replace(run.settings, epochs=epochs), best["training"])
-    return _train(run, data, spec, best["model"], settings, best)
+    with dtype_policy(run.precision):
+        return _train(run, data, spec, best["model"], settings, best)
 
 
 def work(run: Run, job: Job, *, team: Team) -> None:
@@ -67,21 +67,21 @@ def work(run: Run, job: Job, *, team: Team) -> None:
 def train(run: Run) -> dict[str, Any]:
     """Trains one model with the values given, else a search's best, else the published ones."""
     data, spec = opened(run)
-    _policy(run)
     best = search_folder.read_best(run.models / "search")
     base = run.task.arguments.get(run.model, {})
     arguments = base | (best["model"] if best else {}) | model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
-    return _train(run, data, spec, arguments, _to_the_end(run.settings, values), best)
+    with dtype_policy(run.precision):
+        return _train(run, data, spec, arguments, _to_the_end(run.settings, values), best)
 
 
 def go_on(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
     """Trains once more by a version's own values, from `run.begin`'s weights or at random."""
     data, spec = opened(run)
-    _policy(run)
     if run.begin:
         spec = warm_start.spec_of(run.begin, spec)
-    return _train(run, data, spec, arguments, run.settings, None)
+    with dtype_policy(run.precision):
+        return _train(run, data, spec, arguments, run.settings, None)
 
 
 def _to_the_end(settings: loop.Settings, values: dict) -> loop.Settings:
@@ -92,10 +92,6 @@ def _to_the_end(settings: loop.Settings, values: dict) -> loop.Settings:
 def opened(run: Run) -> tuple[loop.Dataset, Spec]:
     """Returns the records, checked whole, and what a model may know of them."""
     return open_records.opened(run.task, run.folder, model=run.model, is_checked=False)
-
-
-def _policy(run: Run) -> None:
-    keras.config.set_dtype_policy(compute_policy(run.precision))
 
 
 def _training_part(run: Run) -> dict:
