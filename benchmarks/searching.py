@@ -77,9 +77,9 @@ def plain(given: argparse.Namespace, folder: Path) -> int:
 def ours(given: argparse.Namespace, folder: Path, *, workers: int) -> int:
     """The search of `tfpipe tune`; returns how many trials were completed."""
     from tfpipe.search import run as search_run
-    from tfpipe.search.job import Job
+    from tfpipe.search.config import SearchConfig
 
-    job = Job(
+    config = SearchConfig(
         task=str(HERE / "drawn.py"),
         model="simple-cnn",
         records=str(given.folder / "records"),
@@ -87,11 +87,13 @@ def ours(given: argparse.Namespace, folder: Path, *, workers: int) -> int:
         space=str(HERE / "laptop_space.py"),
         trials=given.trials,
         trial_epochs=given.trial_epochs,
-        settings={"balance": "none", "batch_size": BATCH, "seed": given.seed},
+        training={"balance": "none", "batch_size": BATCH, "seed": given.seed},
     )
-    records = open_records.opened(drawn.TASK, Path(job.records), model=job.model, is_checked=True)
+    records = open_records.opened(
+        drawn.TASK, Path(config.records), model=config.model, is_checked=True
+    )
     team = search_run.Team(workers=workers)
-    best = search_run.tune(job, folder / "search", records=records, team=team)
+    best = search_run.tune(config, folder / "search", records=records, team=team)
     return sum(trial["status"] == "COMPLETED" for trial in best["trials"])
 
 

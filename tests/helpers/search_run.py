@@ -14,8 +14,8 @@ import subprocesses
 import tiny
 
 from tfpipe.data import manifest
-from tfpipe.search import job as search_job
 from tfpipe.search import oracles, search_folder
+from tfpipe.search import plan as search_plan
 from tfpipe.search import run as search_run
 from tfpipe.search.trial import Tuner
 from tfpipe.training import loop
@@ -23,19 +23,19 @@ from tfpipe.training import loop
 
 def in_this_process(data: loop.Dataset, folder: Path, **changes) -> dict:
     """Runs a search without chief and workers; returns what `search_folder.read` tells of it."""
-    job = tiny.job(data, **changes)
-    plan = search_job.plan_of(job)
-    oracle = oracles.made(job, plan, data)
+    config = tiny.search_config(data, **changes)
+    plan = search_plan.plan_of(config)
+    oracle = oracles.made(config, plan, data)
     oracle.keep_in(folder, chief="here")
-    parts = search_job.parts_of(job, data, tiny.spec_of(data))
-    Tuner(job, plan, parts, folder=folder, oracle=oracle).search()
+    parts = search_plan.training_sets(config, data, tiny.spec_of(data))
+    Tuner(config, plan, parts, folder=folder, oracle=oracle).search()
     return search_folder.read(folder)
 
 
 def by_workers(data: loop.Dataset, folder: Path, *, team: search_run.Team, **changes) -> dict:
     """Runs a search by a chief in this process and workers in their own."""
     records = (data, tiny.spec_of(data))
-    return search_run.tune(tiny.job(data, **changes), folder, records=records, team=team)
+    return search_run.tune(tiny.search_config(data, **changes), folder, records=records, team=team)
 
 
 def killed(

@@ -9,7 +9,7 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
-from tfpipe.search.job import Job
+from tfpipe.search.config import SearchConfig
 from tfpipe.tasks.task import Answer, Example, Reading, Source, Survey, Task
 from tfpipe.training import loop
 
@@ -112,11 +112,11 @@ def build(spec: Spec, *, filters: int = 4, dropout: float = 0.0):
     )
 
 
-def job(data: loop.Dataset, **changes) -> Job:
+def search_config(data: loop.Dataset, **changes) -> SearchConfig:
     """Returns a search of the tiny task by `tiny_space.py`, small unless changed."""
     here = Path(__file__)
-    given = {"space": str(here.with_name("tiny_space.py")), "settings": {"seed": 3}}
+    given = {"space": str(here.with_name("tiny_space.py")), "training": {"seed": 3}}
     given |= {"algorithm": "random", "trials": 3, "trial_epochs": 1} | changes
     if given["algorithm"] == "hyperband":
         given["trials"] = None
-    return Job(str(here), "simple-cnn", str(data.folder), **given)
+    return SearchConfig(str(here), "simple-cnn", str(data.folder), **given)

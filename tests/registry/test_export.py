@@ -17,8 +17,8 @@ from tfpipe.base.errors import UserError
 from tfpipe.inference import files
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export, load, store
-from tfpipe.search import job
 from tfpipe.tasks.insolubles import letterbox
+from tfpipe.training import open_records
 from tfpipe.training.settings import Settings
 from tfpipe.workflows import train
 
@@ -229,7 +229,7 @@ def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path
 @pytest.mark.parametrize("name", ["columns", "autoencoder"])
 def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
     monkeypatch.setitem(models.MODELS, name, MODELS[name])
-    monkeypatch.setattr(job, "AUTOENCODERS", ("autoencoder",))
+    monkeypatch.setattr(open_records, "AUTOENCODERS", ("autoencoder",))
     data = four_class_task.packed(tmp_path)
     told = train.train(
         train.Run(

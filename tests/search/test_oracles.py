@@ -10,8 +10,8 @@ from keras_tuner.engine import trial as trials
 
 from tfpipe.base import files
 from tfpipe.data.dataset import Dataset
-from tfpipe.search import job as search_job
 from tfpipe.search import oracles, search_folder
+from tfpipe.search import plan as search_plan
 from tfpipe.search.oracle_state import COMPLETED, FAILED
 
 ALGORITHMS = {
@@ -36,8 +36,8 @@ class Died(BaseException):
 def begun(folder, algorithm="random", *, chief="here", **changes):
     """Returns an oracle that goes on with what is in a folder."""
     data = Dataset(folder, {"fingerprint": "of the records"}, "accuracy")
-    job = tiny.job(data, **ALGORITHMS[algorithm] | changes)
-    oracle = oracles.made(job, search_job.plan_of(job), data)
+    config = tiny.search_config(data, **ALGORITHMS[algorithm] | changes)
+    oracle = oracles.made(config, search_plan.plan_of(config), data)
     oracle.keep_in(folder, chief=chief)
     return oracle
 

@@ -19,8 +19,10 @@ from typer.testing import CliRunner
 from tfpipe import cli
 from tfpipe.base.errors import UserError
 from tfpipe.base.html import POLICY
-from tfpipe.search import job, oracles, parallel_coordinates, results, search_page
+from tfpipe.search import oracles, parallel_coordinates, results, search_page
+from tfpipe.search.config import SearchConfig
 from tfpipe.search.importance import FAIR, LEAST, importance
+from tfpipe.search.plan import SearchPlan
 from tfpipe.training import loop
 
 EVIL = "<b>x</b></script><script>alert(1)</script>&lt;"
@@ -46,9 +48,9 @@ def score_of(values: dict) -> float:
 
 def kept(folder: Path, *, algorithm="random", trials=12, ended=None, objective="score") -> Path:
     """Leaves a search in a folder as a chief would, of which `ended` trials are over."""
-    plan = job.Plan(space, rate, algorithm, max_epochs=9, factor=3, max_trials=trials, epochs=9)
+    plan = SearchPlan(space, rate, algorithm, max_epochs=9, factor=3, max_trials=trials, epochs=9)
     data = loop.Dataset(folder, {"fingerprint": ""}, objective)
-    oracle = oracles.made(job.Job("drawn", "cnn", "", algorithm), plan, data)
+    oracle = oracles.made(SearchConfig("drawn", "cnn", "", algorithm), plan, data)
     oracle.keep_in(folder, chief="here")
     for i in range(oracle.asked if ended is None else ended):
         trial = oracle.create_trial("here-1")

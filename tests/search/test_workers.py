@@ -20,8 +20,8 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
 from tfpipe.search import chief as chiefs
-from tfpipe.search import job as search_job
 from tfpipe.search import oracles, rpc, search_folder, worker_pool
+from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief
 from tfpipe.search.oracle_state import COMPLETED, FAILED
 from tfpipe.search.run import Team
@@ -63,8 +63,8 @@ def served(tmp_path):
 
     def start(*, limit_s=None, address="127.0.0.1:0", **changes) -> tuple[Chief, str]:
         found = Dataset(tmp_path, {"fingerprint": "of the records"}, "accuracy")
-        job = tiny.job(found, **changes)
-        oracle = oracles.made(job, search_job.plan_of(job), found)
+        config = tiny.search_config(found, **changes)
+        oracle = oracles.made(config, search_plan.plan_of(config), found)
         oracle.keep_in(tmp_path, chief="here")
         chief = Chief(oracle, limit_s=limit_s)
         server, got = rpc.serve(chief, chief.methods, address=address)
@@ -352,11 +352,9 @@ def test_a_trial_that_hangs_is_ended_and_so_is_its_worker(data, tmp_path):
 def seed_of(space: str, kind: str, data: loop.Dataset) -> int:
     """Returns a seed with which a random search of a bad space begins with that kind of trial."""
     for seed in range(1, 50):
-        job = tiny.job(data, space=space, settings={"seed": seed})
-        if (
-            oracles.made(job, search_job.plan_of(job), data).populate_space("0")["values"]["kind"]
-            == kind
-        ):
+        config = tiny.search_config(data, space=space, training={"seed": seed})
+        oracle = oracles.made(config, search_plan.plan_of(config), data)
+        if oracle.populate_space("0")["values"]["kind"] == kind:
             return seed
     raise AssertionError(f"No seed begins with {kind}.")
 

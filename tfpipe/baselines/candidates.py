@@ -24,7 +24,7 @@ from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.models import AUTOENCODERS, boosted_trees, build, calls
 from tfpipe.models.spec import Spec
-from tfpipe.search import job
+from tfpipe.search import plan as search_plan
 from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loop, validation
@@ -115,7 +115,7 @@ def arguments(task: Task, name: str, *, quick: bool, fixed: dict[str, Any]) -> d
         }
     variant = variants.of(name)
     found = tuning.search_of(task.name, variant.model)
-    quickly = found.quick_space(job.hyperparameters({})) if quick and found else {}
+    quickly = found.quick_space(search_plan.hyperparameters({})) if quick and found else {}
     taken = calls.arguments_of(variant.model)
     own = task.arguments.get(variant.model, {}) | quickly
     own |= {key: value for key, value in fixed.items() if key in taken}

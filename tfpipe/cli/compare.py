@@ -54,7 +54,7 @@ def compare(
     import tuning
     from tfpipe.baselines import candidates, compare_summary, variants
     from tfpipe.baselines import compare as baselines_compare
-    from tfpipe.search import job
+    from tfpipe.search import plan as search_plan
     from tfpipe.training import schedules
     from tfpipe.training.settings import SEARCHED, Settings
 
@@ -67,7 +67,7 @@ def compare(
     taken = {argument for name in networks for argument in calls.arguments_of(name)}
     for name in given:
         choose(name, [*taken, *SEARCHED], noun="hyperparameter of the models compared")
-    learnt = tuning.training_of(found.name)(job.hyperparameters({}))
+    learnt = tuning.training_of(found.name)(search_plan.hyperparameters({}))
     learnt |= {name: value for name, value in given.items() if name in SEARCHED}
     settings = Settings(
         epochs=epochs,

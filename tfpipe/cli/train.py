@@ -60,11 +60,12 @@ def tune(
     hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]
     logs = {"tensorboard": tensorboard, "mlflow": mlflow}
     run = _run(task, packing, model, models, hp, precision, settings)
-    from tfpipe.search import job as search_job
+    from tfpipe.search import plan as search_plan
     from tfpipe.search import run as search_run
+    from tfpipe.search.config import SearchConfig
     from tfpipe.workflows import train as workflows_train
 
-    job = search_job.Job(
+    config = SearchConfig(
         task=tasks.lasting(task),
         model=run.model,
         records=str(run.folder.resolve()),
@@ -75,21 +76,21 @@ def tune(
         trial_epochs=trial_epochs,
         folds=folds,
         fixed=run.fixed,
-        settings=asdict(run.settings),
+        training=asdict(run.settings),
         precision=precision,
     )
-    search_job.plan_of(job)
+    search_plan.plan_of(config)
     limit_s = trial_limit and 60 * trial_limit
     team = search_run.Team(workers, chief or search_run.HERE, limit_s, wait)
     if worker:
-        workflows_train.work(run, job, team=team)
+        workflows_train.work(run, config, team=team)
         folder = run.models / "search"
         cli_options.done(json, command="tune", task=run.task.name, path=folder, model=run.model)
         return
     packed(task, packing)
     with ProgressBar(cli_options.err) as progress:
         run = replace(run, tell=progress, with_naive=naive_split, **logs)
-        made = workflows_train.tune(run, job, team=team, epochs=epochs)
+        made = workflows_train.tune(run, config, team=team, epochs=epochs)
     cli_options.done(json, command="tune", task=run.task.name, **{"model": run.model, **made})
 
 

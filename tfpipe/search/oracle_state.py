@@ -25,7 +25,7 @@ class Kept:
 
     Attributes:
       folder: where.
-      plan: what is searched (`job.identity`).
+      plan: what is searched (`plan.identity`).
       asked: how many trials there will be.
       chief: name of the process that gives out trials; its own workers' names begin with it.
       notes: trial -> {"worker", "seconds", "losses"}.

@@ -19,20 +19,21 @@ from keras_tuner.src.engine import oracle as engine
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tfpipe.data.dataset import Dataset, direction
-from tfpipe.search import job as search_job
-from tfpipe.search.job import Job, Plan
+from tfpipe.search import plan as search_plan
+from tfpipe.search.config import SearchConfig
 from tfpipe.search.oracle_state import COMPLETED, FAILED, Kept
+from tfpipe.search.plan import SearchPlan
 
 LOG = logging.getLogger("tfpipe")
 LOSSES = 5  # times that a trial's worker may be killed before the trial is given up
 FAILURES = 3  # trials in a row that may fail before the search is given up
 
 
-def made(job: Job, plan: Plan, data: Dataset):
-    """Returns the oracle of a job: its space is declared, and `plan` and `asked` are set."""
+def made(config: SearchConfig, plan: SearchPlan, data: Dataset):
+    """Returns the oracle of a search: its space is declared, and `plan` and `asked` are set."""
     rules = {
         "objective": keras_tuner.Objective(f"val_{data.objective}", direction(data)),
-        "seed": job.settings.get("seed", 0) or 1,
+        "seed": config.training.get("seed", 0) or 1,
     }
     if plan.algorithm == "hyperband":
         oracle = Hyperband(max_epochs=plan.max_epochs, factor=plan.factor, **rules)
@@ -42,7 +43,7 @@ def made(job: Job, plan: Plan, data: Dataset):
         oracle = Random(max_trials=plan.max_trials, **rules)
     _declare(oracle, plan)
     space = [hp.get_config() for hp in oracle.get_space().space]
-    oracle.plan = search_job.identity(job, plan, data, space=space)
+    oracle.plan = search_plan.identity(config, plan, data, space=space)
     oracle.asked = number_of_trials(oracle)
     return oracle
 
@@ -193,7 +194,7 @@ class _Open:
         """Likewise."""
 
 
-def _declare(oracle, plan: Plan) -> None:
+def _declare(oracle, plan: SearchPlan) -> None:
     """Tells an oracle every hyperparameter, those behind conditions too; no model is built."""
     space = SimpleNamespace(build=lambda hp: plan.space(hp) | plan.training(hp))
     BaseTuner._activate_all_conditions(SimpleNamespace(oracle=oracle, hypermodel=space))

@@ -14,10 +14,11 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
-from tfpipe.search import job as search_job
 from tfpipe.search import oracles, rpc, search_folder
+from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief
-from tfpipe.search.job import Job, Plan
+from tfpipe.search.config import SearchConfig
+from tfpipe.search.plan import SearchPlan
 from tfpipe.search.worker_pool import Crew, name_here
 
 LOG = logging.getLogger("tfpipe")
@@ -47,7 +48,7 @@ class Team:
 
 
 def tune(
-    job: Job,
+    config: SearchConfig,
     folder: Path,
     *,
     records: tuple[Dataset, Spec],
@@ -57,7 +58,7 @@ def tune(
     """Runs a search to its end, or the rest of it.
 
     Args:
-      job: what is searched.
+      config: what is searched.
       folder: where the search is kept.
       records: opened.
       team: who runs the trials.
@@ -69,28 +70,28 @@ def tune(
       best.json keeps it.
 
     Raises:
-      UserError: the job cannot be done, three trials in a row fail, or workers cannot work.
+      UserError: the search cannot be planned, three trials in a row fail, or workers cannot work.
     """
-    plan, (data, spec) = search_job.plan_of(job), records
-    search_job.parts_of(job, data, spec)
-    oracle = oracles.made(job, plan, data)
+    plan, (data, spec) = search_plan.plan_of(config), records
+    search_plan.training_sets(config, data, spec)
+    oracle = oracles.made(config, plan, data)
     with _alone(folder):
         _make_room(folder, oracle.plan)
         best = search_folder.read_best(folder)
         if best is None:
             oracle.keep_in(folder, chief=name_here())
             files.replace(folder / "plan.json", json.dumps(oracle.plan).encode())
-            _run(Chief(oracle, limit_s=team.limit_s), job, team=team, report=report)
+            _run(Chief(oracle, limit_s=team.limit_s), config, team=team, report=report)
             best = _outcome(oracle, plan)
             files.replace(folder / "best.json", json.dumps(best, indent=1).encode())
     return best
 
 
-def work(job: Job, folder: Path, *, team: Team) -> None:
+def work(config: SearchConfig, folder: Path, *, team: Team) -> None:
     """Works for a chief until it says that all is over.
 
     Args:
-      job: as the chief has it.
+      config: the same as the chief's.
       folder: where this machine keeps the states of trainings; best the chief's own folder, as
         trials that are promoted to another machine begin anew without.
       team: who works, and where the chief is.
@@ -99,18 +100,18 @@ def work(job: Job, folder: Path, *, team: Team) -> None:
       UserError: the chief cannot be reached, or runs another search.
     """
     call = rpc.Line(team.chief, wait_s=team.wait_s).call
-    crew = Crew(job, folder, chief=team.chief, size=team.workers, wait_s=team.wait_s, call=call)
+    crew = Crew(config, folder, chief=team.chief, size=team.workers, wait_s=team.wait_s, call=call)
     with contextlib.closing(crew):
         while not crew.watch():
             time.sleep(FAR_LOOK_S)
 
 
-def _run(chief: Chief, job: Job, *, team: Team, report: Report) -> None:
+def _run(chief: Chief, config: SearchConfig, *, team: Team, report: Report) -> None:
     """Serves until all is over."""
     folder = chief.oracle.folder
     server, address = rpc.serve(chief, chief.methods, address=team.chief)
     crew = Crew(
-        job,
+        config,
         folder,
         chief=address,
         size=team.workers,
@@ -159,13 +160,13 @@ def _tell(chief: Chief, report: Report) -> None:
         )
 
 
-def _outcome(oracle, plan: Plan) -> dict[str, Any]:
+def _outcome(oracle, plan: SearchPlan) -> dict[str, Any]:
     """Returns what a finished search found."""
     told = search_folder.read(oracle.folder)
     if told["best"] is None:
         raise UserError("No trial of the search gave a score. Widen its space or its budget.")
     values = oracle.trials[told["best"]["trial"]].hyperparameters.values
-    hp = search_job.hyperparameters(values)
+    hp = search_plan.hyperparameters(values)
     return {
         "model": plan.space(hp),
         "training": plan.training(hp),

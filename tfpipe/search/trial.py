@@ -9,15 +9,16 @@ import keras
 import keras_tuner
 import numpy as np
 import tensorflow as tf
-from keras_tuner.src import config
+from keras_tuner.src import config as keras_tuner_config
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.models import build
 from tfpipe.models.spec import Spec
-from tfpipe.search import job as search_job
-from tfpipe.search.job import Job, Plan
+from tfpipe.search import plan as search_plan
+from tfpipe.search.config import SearchConfig
+from tfpipe.search.plan import SearchPlan
 from tfpipe.search.search_folder import FOLD
 from tfpipe.training import checkpoints, loop
 from tfpipe.training import compile as training_compile
@@ -30,7 +31,7 @@ class Tuner(keras_tuner.Tuner):
     """KerasTuner's, which keeps nothing: the oracle does.
 
     Args:
-      job: what is searched.
+      config: what is searched.
       plan: what it comes to.
       parts: what each trial is trained on: the folds, or the training split.
       folder: where states of trainings are kept.
@@ -41,12 +42,18 @@ class Tuner(keras_tuner.Tuner):
     """
 
     def __init__(
-        self, job: Job, plan: Plan, parts: list[tuple[Dataset, Spec]], *, folder: Path, oracle
+        self,
+        config: SearchConfig,
+        plan: SearchPlan,
+        parts: list[tuple[Dataset, Spec]],
+        *,
+        folder: Path,
+        oracle,
     ):
-        self.job, self.plan, self.parts, self.folder = job, plan, parts, folder
-        self.settings = Settings(**job.settings)
+        self.config, self.plan, self.parts, self.folder = config, plan, parts, folder
+        self.settings = Settings(**config.training)
         self.progress, self.reason = {"epoch": 0, "epochs": 1}, None
-        config.DEBUG = False  # KerasTuner would print each failed trial's traceback
+        keras_tuner_config.DEBUG = False  # KerasTuner would print each failed trial's traceback
         super().__init__(oracle=oracle, directory=str(folder.parent), project_name=folder.name)
 
     def save(self):
@@ -82,7 +89,7 @@ class Tuner(keras_tuner.Tuner):
         values = trial.hyperparameters.values
         epochs = values.get("tuner/epochs", self.plan.max_epochs)
         self.progress = {"epoch": 0, "epochs": epochs}
-        hp = search_job.hyperparameters(values)
+        hp = search_plan.hyperparameters(values)
         seed = self.settings.seed + 1 + int(self._first(trial))
         chosen = {"epochs": self.plan.max_epochs, "patience": self.plan.max_epochs, "seed": seed}
         settings = replace(self.settings, **self.plan.training(hp), **chosen)
@@ -93,7 +100,7 @@ class Tuner(keras_tuner.Tuner):
         keras.backend.clear_session(free_memory=True)
         keras.utils.set_random_seed(seed)
         with training_compile.strategy().scope():
-            model = build(self.job.model, spec, self.plan.space(hp))
+            model = build(self.config.model, spec, self.plan.space(hp))
             loop.prepare(model, data, settings=settings)
         return loop.fit(model, data, settings=settings, until=epochs, kept=kept, told=[self._tell])
 

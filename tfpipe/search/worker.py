@@ -18,8 +18,9 @@ from tfpipe import tasks
 from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
-from tfpipe.search import job as search_job
 from tfpipe.search import oracles
+from tfpipe.search import plan as search_plan
+from tfpipe.search.config import SearchConfig
 from tfpipe.search.rpc import Line
 from tfpipe.search.trial import Tuner
 from tfpipe.search.worker_pool import TOLD, Orders
@@ -44,23 +45,23 @@ def _work(orders: Orders) -> None:
     """Runs trials until the chief has no more.
 
     Raises:
-      UserError: the chief refuses or cannot be reached, or the job cannot be done here.
+      UserError: the chief refuses or cannot be reached, or the search cannot be planned here.
     """
     _take_device(orders.place, of=orders.places)
-    job = search_job.Job(**orders.job)
-    plan = search_job.plan_of(job)
-    records = Path(job.records)
+    config = SearchConfig(**orders.config)
+    plan = search_plan.plan_of(config)
+    records = Path(config.records)
     data, spec = open_records.opened(
-        tasks.find(job.task), records, model=job.model, is_checked=True
+        tasks.find(config.task), records, model=config.model, is_checked=True
     )
-    oracle = oracles.made(job, plan, data)
+    oracle = oracles.made(config, plan, data)
     line = Line(orders.chief, wait_s=orders.wait_s)
     line.call("join", plan=oracle.plan)
-    parts = search_job.parts_of(job, data, spec)
-    tuner = Tuner(job, plan, parts, folder=Path(orders.folder), oracle=oracle)
+    parts = search_plan.training_sets(config, data, spec)
+    tuner = Tuner(config, plan, parts, folder=Path(orders.folder), oracle=oracle)
     tuner.oracle, tuner.tuner_id = Client(oracle, line, name=orders.name), orders.name
     threading.Thread(target=_beat, args=(line, tuner), daemon=True).start()
-    with line.sentences(), dtype_policy(job.precision):
+    with line.sentences(), dtype_policy(config.precision):
         tuner.search()
 
 
@@ -68,7 +69,7 @@ class Client(oracle_client.OracleClient):
     """KerasTuner's, with what `wire` adds.
 
     Args:
-      oracle: an oracle of the same job, which is asked for nothing but its objective.
+      oracle: an oracle of the same search, which is asked for nothing but its objective.
       line: to the chief.
       name: of the worker.
     """

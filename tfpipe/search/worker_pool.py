@@ -13,7 +13,7 @@ from typing import Any
 from tfpipe.base import command_processes
 from tfpipe.base import processes as base_processes
 from tfpipe.base.errors import UserError
-from tfpipe.search.job import Job
+from tfpipe.search.config import SearchConfig
 
 LOG = logging.getLogger("tfpipe")
 VAIN = 5  # workers in a row that may end without having had a trial
@@ -27,7 +27,7 @@ class Orders:
     """What a worker process is told to do.
 
     Attributes:
-      job: fields of the `Job`.
+      config: fields of the `SearchConfig`.
       folder: where the search is kept.
       chief: its address.
       wait_s: how long to try to reach it.
@@ -36,7 +36,7 @@ class Orders:
       places: how many workers its machine has.
     """
 
-    job: dict[str, Any]
+    config: dict[str, Any]
     folder: str
     chief: str
     wait_s: float
@@ -58,7 +58,7 @@ class Crew:
     """The workers of one machine, and whoever they work for.
 
     Args:
-      job: what is searched.
+      config: what is searched.
       folder: where the search is kept.
       chief: the chief's address.
       size: workers at once.
@@ -68,7 +68,7 @@ class Crew:
 
     def __init__(
         self,
-        job: Job,
+        config: SearchConfig,
         folder: Path,
         *,
         chief: str,
@@ -76,9 +76,14 @@ class Crew:
         wait_s: float,
         call: Callable[..., dict],
     ):
-        self.job, self.folder, self.call = job, folder, call
+        self.config, self.folder, self.call = config, folder, call
         self.name = name_here()
-        self.orders = {"job": asdict(job), "folder": str(folder), "chief": chief, "wait_s": wait_s}
+        self.orders = {
+            "config": asdict(config),
+            "folder": str(folder),
+            "chief": chief,
+            "wait_s": wait_s,
+        }
         self.size, self.started, self.vain = size, 0, 0
         self.workers: list[_Worker] = []
 

@@ -20,10 +20,10 @@ from tfpipe.registry import card as registry_card
 from tfpipe.registry import model_card, previous_version, store, warm_start
 from tfpipe.registry.export import in_float32
 from tfpipe.report import write
-from tfpipe.search import job as search_job
+from tfpipe.search import plan as search_plan
 from tfpipe.search import run as search_run
 from tfpipe.search import search_folder
-from tfpipe.search.job import Job
+from tfpipe.search.config import SearchConfig
 from tfpipe.search.run import Team
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loggers, loop, open_records, random_split
@@ -32,12 +32,12 @@ from tfpipe.workflows.training_run import Run
 LOG = logging.getLogger("tfpipe")
 
 
-def tune(run: Run, job: Job, *, team: Team, epochs: int | None) -> dict[str, Any]:
+def tune(run: Run, config: SearchConfig, *, team: Team, epochs: int | None) -> dict[str, Any]:
     """Searches, or goes on searching; trains the winner; publishes it as the next version.
 
     Args:
       run: the run.
-      job: what is searched.
+      config: what is searched.
       team: who runs the trials.
       epochs: of the winner's training; None for the search's own.
 
@@ -46,22 +46,22 @@ def tune(run: Run, job: Job, *, team: Team, epochs: int | None) -> dict[str, Any
     """
     data, spec = opened(run)
     best = search_run.tune(
-        job,
+        config,
         run.models / "search",
         records=(data, spec),
         team=team,
         report=lambda told: run.tell("search", told),
     )
-    epochs = epochs or search_job.plan_of(job).epochs
+    epochs = epochs or search_plan.plan_of(config).epochs
     settings = _to_the_end(replace(run.settings, epochs=epochs), best["training"])
     with dtype_policy(run.precision):
         return _train(run, data, spec, best["model"], settings, best)
 
 
-def work(run: Run, job: Job, *, team: Team) -> None:
+def work(run: Run, config: SearchConfig, *, team: Team) -> None:
     """Runs trials for the search of a chief elsewhere, until that is over."""
     opened(run)
-    search_run.work(job, run.models / "search", team=team)
+    search_run.work(config, run.models / "search", team=team)
 
 
 def train(run: Run) -> dict[str, Any]:
@@ -95,12 +95,12 @@ def opened(run: Run) -> tuple[loop.Dataset, Spec]:
 
 
 def _training_part(run: Run) -> dict:
-    return search_job.fixed_parts(run.fixed, model=run.model)[1]
+    return search_plan.fixed_parts(run.fixed, model=run.model)[1]
 
 
 def model_part(run: Run) -> dict:
     """Returns the user's builder arguments; an unknown one is refused with the nearest name."""
-    return search_job.fixed_parts(run.fixed, model=run.model)[0]
+    return search_plan.fixed_parts(run.fixed, model=run.model)[0]
 
 
 def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:

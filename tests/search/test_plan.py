@@ -10,8 +10,8 @@ from search_run import in_this_process
 
 from tfpipe import tasks
 from tfpipe.base.errors import UserError
-from tfpipe.search import job as search_job
 from tfpipe.search import oracles, search_folder, trial
+from tfpipe.search import plan as search_plan
 from tfpipe.search import run as search_run
 from tfpipe.training import checkpoints, loop, open_records
 
@@ -117,10 +117,10 @@ def test_with_folds_a_trial_has_their_mean_and_spread(data, tmp_path):
 
 @pytest.mark.slow
 def test_an_autoencoder_is_judged_by_its_loss(data, tmp_path):
-    job = tiny.job(data)
+    config = tiny.search_config(data)
     records, spec = open_records.opened(tiny.TASK, data.folder, model="conv-vae", is_checked=True)
     assert records.objective == "loss"
-    oracle = oracles.made(job, search_job.plan_of(job), records)
+    oracle = oracles.made(config, search_plan.plan_of(config), records)
     assert (oracle.objective.name, oracle.objective.direction) == ("val_loss", "min")
 
 
@@ -143,28 +143,28 @@ def test_a_trial_that_diverges_is_marked_and_the_search_goes_on(data, tmp_path, 
 def test_a_finished_search_is_told_and_not_run_again(data, tmp_path):
     folder = tmp_path / "search"
     first = {"model": {"filters": 2}, "score": 0.5}
-    job = tiny.job(data)
-    oracles.made(job, search_job.plan_of(job), data).keep_in(folder, chief="here")
+    config = tiny.search_config(data)
+    oracles.made(config, search_plan.plan_of(config), data).keep_in(folder, chief="here")
     (folder / "best.json").write_text(json.dumps(first))
     nobody = search_run.Team(workers=0)
     records = (data, tiny.spec_of(data))
-    assert search_run.tune(job, folder, records=records, team=nobody) == first
+    assert search_run.tune(config, folder, records=records, team=nobody) == first
     assert search_folder.read(folder)["finished"]
 
 
 @pytest.mark.parametrize("damaged", [(), ("plan.json",), ("state.json",)])
 def test_another_plan_begins_anew_and_the_earlier_search_is_kept(damaged, data, tmp_path):
     folder = tmp_path / "search"
-    job = tiny.job(data)
-    oracle = oracles.made(job, search_job.plan_of(job), data)
+    config = tiny.search_config(data)
+    oracle = oracles.made(config, search_plan.plan_of(config), data)
     oracle.keep_in(folder, chief="here")
     (folder / "plan.json").write_text(json.dumps(oracle.plan))
     for name in damaged:
         (folder / name).write_bytes(b"{")
     search_run._make_room(folder, oracle.plan)
     assert (folder / "plan.json").is_file()
-    other = replace(job, trials=2)
-    search_run._make_room(folder, oracles.made(other, search_job.plan_of(other), data).plan)
+    other = replace(config, trials=2)
+    search_run._make_room(folder, oracles.made(other, search_plan.plan_of(other), data).plan)
     assert not folder.exists() and (tmp_path / "search-1" / "plan.json").is_file()
 
 
@@ -195,7 +195,7 @@ def space_file(folder, text: str) -> str:
 def test_a_space_that_names_an_unknown_argument_is_told_the_builders(data, tmp_path):
     mine = space_file(tmp_path, "def space(hp):\n    return {'filter': hp.Int('f', 1, 3)}")
     with pytest.raises(UserError) as refused:
-        search_job.plan_of(tiny.job(data, space=mine))
+        search_plan.plan_of(tiny.search_config(data, space=mine))
     assert str(refused.value) == (
         "No argument of simple-cnn called 'filter'. Did you mean 'filters'? There are: filters, "
         "conv_layers, kernels, dropout, dense_units, dense_dropout."
@@ -221,34 +221,36 @@ def test_a_space_that_names_an_unknown_argument_is_told_the_builders(data, tmp_p
 )
 def test_what_is_wrong_with_a_space_is_said_with_its_line(text, says, data, tmp_path):
     with pytest.raises(UserError, match=says):
-        search_job.plan_of(tiny.job(data, space=space_file(tmp_path, text)))
+        search_plan.plan_of(tiny.search_config(data, space=space_file(tmp_path, text)))
 
 
 def test_a_task_without_a_space_has_that_of_any_folder_of_pictures_or_needs_one(data):
-    assert search_job.plan_of(tiny.job(data, space=None)).space(search_job.hyperparameters({}))
-    job = replace(tiny.job(data, space=None), model="dense-baseline")
+    plan = search_plan.plan_of(tiny.search_config(data, space=None))
+    assert plan.space(search_plan.hyperparameters({}))
+    config = replace(tiny.search_config(data, space=None), model="dense-baseline")
     with pytest.raises(UserError, match="no search space for dense-baseline on tiny, .* --space"):
-        search_job.plan_of(job)
+        search_plan.plan_of(config)
 
 
 def test_a_space_without_training_leaves_it_to_the_settings(data, tmp_path):
     mine = space_file(tmp_path, "def space(hp):\n    return {'filters': hp.Int('f', 1, 3)}")
-    plan = search_job.plan_of(
-        tiny.job(data, space=mine, fixed={"learning_rate": 0.1, "dropout": 0.2})
+    plan = search_plan.plan_of(
+        tiny.search_config(data, space=mine, fixed={"learning_rate": 0.1, "dropout": 0.2})
     )
-    assert plan.space(search_job.hyperparameters({"f": 3})) == {"filters": 3, "dropout": 0.2}
-    assert plan.training(search_job.hyperparameters({})) == {"learning_rate": 0.1}
+    assert plan.space(search_plan.hyperparameters({"f": 3})) == {"filters": 3, "dropout": 0.2}
+    assert plan.training(search_plan.hyperparameters({})) == {"learning_rate": 0.1}
 
 
 def test_trials_are_none_of_hyperbands(data):
-    with pytest.raises(UserError, match="--trials is of a Bayesian or random search"):
-        search_job.plan_of(replace(tiny.job(data), algorithm="hyperband", trials=3))
+    with pytest.raises(UserError, match="--trials belongs to a Bayesian or random search"):
+        search_plan.plan_of(replace(tiny.search_config(data), algorithm="hyperband", trials=3))
 
 
 def test_more_folds_than_groups_are_refused_before_anything_is_kept(data, tmp_path):
     records, nobody = (data, tiny.spec_of(data)), search_run.Team(workers=0)
     with pytest.raises(UserError, match="--folds is 40, but there are"):
-        search_run.tune(tiny.job(data, folds=40), tmp_path / "s", records=records, team=nobody)
+        config = tiny.search_config(data, folds=40)
+        search_run.tune(config, tmp_path / "s", records=records, team=nobody)
     assert not (tmp_path / "s").exists()
 
 
@@ -261,8 +263,8 @@ def test_hyperparameters_behind_conditions_are_known_from_the_beginning(data, tm
         "        units = hp.Int('units', 1, 9)\n"
         "    return {'dense_units': units if deep else 3}\n",
     )
-    job = tiny.job(data, space=mine)
-    known = oracles.made(job, search_job.plan_of(job), data).plan["space"]
+    config = tiny.search_config(data, space=mine)
+    known = oracles.made(config, search_plan.plan_of(config), data).plan["space"]
     assert [one["name"] for one in known] == ["deep", "units"]
 
 
