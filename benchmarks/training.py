@@ -42,6 +42,7 @@ def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float
     from tfpipe.models import MODELS
     from tfpipe.models.spec import Spec
     from tfpipe.training import loop
+    from tfpipe.training.config import TrainingConfig
 
     keras.backend.clear_session()
     keras.config.set_dtype_policy(hardware.compute_policy("auto"))
@@ -50,7 +51,7 @@ def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float
     data = loop.Dataset(folder / "records", manifest, "average_precision")
     stats = data_manifest.read_stats(data.folder)
     spec = Spec(SHAPE, drawn.CLASSES, stats["image_mean"], stats["image_std"])
-    settings = loop.Settings(
+    settings = TrainingConfig(
         optimizer="adam",
         learning_rate=RATE,
         epochs=epochs,

@@ -15,12 +15,12 @@ from tfpipe.data import dataset
 from tfpipe.tasks import TASKS
 from tfpipe.tasks.task import Reading
 from tfpipe.training import cross_validation, loop
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 pytestmark = pytest.mark.slow  # what they share trains
 
 TASK = dataclasses.replace(four_class_task.TASK, models=("simple-cnn", "columns-mlp"))
-SETTINGS = Settings(epochs=3, schedule="cosine", learning_rate=0.01)
+SETTINGS = TrainingConfig(epochs=3, schedule="cosine", learning_rate=0.01)
 NAMES = ("xgboost", "columns-mlp")
 
 

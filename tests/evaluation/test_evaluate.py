@@ -16,7 +16,7 @@ from tfpipe.evaluation import evaluate
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.tasks.task import SPLITS
 from tfpipe.training import random_split
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 pytestmark = pytest.mark.slow
 
@@ -267,7 +267,7 @@ def test_a_random_split_keeps_the_unlabelled_apart(data, tmp_path):
 def test_too_few_pictures_for_a_random_split_claim_nothing(data, spec, monkeypatch, caplog):
     monkeypatch.setattr(random_split, "MOST", 3)
     claimed = random_split.random_split_scores(
-        lambda: four_class_task.of_columns(spec), data, settings=Settings(epochs=1)
+        lambda: four_class_task.of_columns(spec), data, settings=TrainingConfig(epochs=1)
     )
     assert claimed is None
     assert "too few pictures" in caplog.text
@@ -275,7 +275,7 @@ def test_too_few_pictures_for_a_random_split_claim_nothing(data, spec, monkeypat
 
 @pytest.mark.parametrize("build", [four_class_task.of_columns, four_class_task.autoencoder])
 def test_a_random_split_is_scored_as_the_honest_one(data, spec, build):
-    settings = Settings(epochs=1, batch_size=64, balance="none")
+    settings = TrainingConfig(epochs=1, batch_size=64, balance="none")
     objective = "loss" if build is four_class_task.autoencoder else data.objective
     claimed = random_split.random_split_scores(
         lambda: build(spec), replace(data, objective=objective), settings=settings

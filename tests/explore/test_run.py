@@ -23,7 +23,7 @@ from tfpipe.registry import load, store
 from tfpipe.tasks.task import Reading
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loop, open_records
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ SMALL = {
     "simple-cnn": {"filters": 8, "conv_layers": 2, "dense_units": 8, "dropout": 0.0},
     "conv-autoencoder": {"latent": 8, "filters": 4, "dense_units": 16},
 }
-SETTINGS = Settings(epochs=4, learning_rate=0.003, seed=1, loss="auto")
+SETTINGS = TrainingConfig(epochs=4, learning_rate=0.003, seed=1, loss="auto")
 
 
 def read(source, options) -> Reading:

@@ -22,7 +22,7 @@ from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import load, store
 from tfpipe.training import loop, validation
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 TASK = dataclasses.replace(four_class_task.TASK, look=None, answer=None, draw=None)
 WANTED = Wanted()
@@ -107,7 +107,7 @@ def version(data, tmp_path_factory):
     keras.utils.set_random_seed(1)
     spec = four_class_task.spec_of(data)
     model = four_class_task.of_both(spec)
-    settings = Settings(epochs=12, learning_rate=0.03, schedule="cosine")
+    settings = TrainingConfig(epochs=12, learning_rate=0.03, schedule="cosine")
     loop.prepare(model, data, settings=settings)
     loop.fit(model, data, settings=settings)
     evaluate.calibrate(data, model)

@@ -20,6 +20,7 @@ from tfpipe.tasks.melt_layer import windows as melt_layer_windows
 from tfpipe.tasks.task import Example, Reading
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loop
+from tfpipe.training.config import TrainingConfig
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +77,7 @@ def test_a_window_tells_the_rows_of_the_layer_it_holds_most_of():
 
 
 def test_training_changes_the_interval_as_it_changes_the_picture(data):
-    drawing = loop.drawing_of(tiny.build(spec_of(data)), loop.Settings(seed=4))
+    drawing = loop.drawing_of(tiny.build(spec_of(data)), TrainingConfig(seed=4))
     drawn = dataset.training_batches(data.folder, drawing, manifest=data.manifest)
     plain = dataclasses.replace(drawing, augmentation="none")
     unchanged = dataset.training_batches(data.folder, plain, manifest=data.manifest)
@@ -109,7 +110,7 @@ def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tm
     model = simple_cnn_interval.build(
         spec, filters=8, conv_layers=2, dense_units=32, dropout=0.0, dense_dropout=0.0
     )
-    settings = loop.Settings(epochs=6, learning_rate=3e-3, schedule="cosine")
+    settings = TrainingConfig(epochs=6, learning_rate=3e-3, schedule="cosine")
     loop.prepare(model, data, settings=settings)
     loop.fit(model, data, settings=settings)
     sources = TASK.survey(data.folder.parent / "raw", TASK.options).sources
@@ -140,7 +141,7 @@ def test_records_without_intervals_are_refused_before_training(data):
     silent = dataclasses.replace(data, manifest=manifest)
     model = make_small("simple-cnn-interval", spec_of(data), conv_layers=2)
     with pytest.raises(UserError, match="where in a picture something begins and ends, which"):
-        training_compile.prepare(model, silent, settings=loop.Settings())
+        training_compile.prepare(model, silent, settings=TrainingConfig())
 
 
 def test_what_the_interval_learns_leaves_the_classes_alone():

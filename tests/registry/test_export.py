@@ -19,7 +19,7 @@ from tfpipe.models.spec import Spec
 from tfpipe.registry import export, load, store
 from tfpipe.tasks.insolubles import letterbox
 from tfpipe.training import open_records
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import train
 
 pytestmark = pytest.mark.slow
@@ -239,7 +239,7 @@ def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
             folder=data.folder,
             models=tmp_path / "saved" / name,
             options=four_class_task.TASK.options,
-            settings=Settings(epochs=2),
+            settings=TrainingConfig(epochs=2),
             precision="float32",
         )
     )

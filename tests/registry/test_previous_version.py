@@ -14,7 +14,7 @@ from tfpipe.data import dataset
 from tfpipe.models.spec import Spec
 from tfpipe.registry import history, previous_version, store, warm_start
 from tfpipe.registry.trees import KIND
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import retrain
 from tfpipe.workflows.retrain import Wish
 
@@ -66,7 +66,7 @@ def test_only_a_file_that_is_still_there_can_have_changed_its_split(tmp_path):
 
 
 def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path):
-    first = asdict(Settings(learning_rate=0.01, epochs=2, seed=5)) | {"precision": "float32"}
+    first = asdict(TrainingConfig(learning_rate=0.01, epochs=2, seed=5)) | {"precision": "float32"}
     gentle = first | {"learning_rate": 0.001, "epochs": 1, "schedule": "cosine"}
     make(tmp_path, 1, training=first)
     make(tmp_path, 2, training=gentle, begun_with=1)

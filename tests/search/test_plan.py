@@ -14,6 +14,7 @@ from tfpipe.search import oracles, search_folder, trial
 from tfpipe.search import plan as search_plan
 from tfpipe.search import run as search_run
 from tfpipe.training import checkpoints, loop, open_records
+from tfpipe.training.config import TrainingConfig
 
 HYPERBAND = {"algorithm": "hyperband", "trial_epochs": 3}
 
@@ -64,7 +65,7 @@ def test_a_promoted_trial_goes_on_with_its_optimizer_schedule_and_data(data, hyp
     promoted = told["trials"][place]
     (past,) = [r for r in told["trials"][:3] if values(r) == values(promoted)]
     # As if that trial had been trained for three epochs from the beginning.
-    settings = loop.Settings(
+    settings = TrainingConfig(
         seed=3 + 1 + int(past["trial"]),
         epochs=3,
         patience=3,

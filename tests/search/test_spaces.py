@@ -13,8 +13,8 @@ import tuning
 from tfpipe.models import MODELS
 from tfpipe.models.spec import Spec
 from tfpipe.tasks import TASKS
+from tfpipe.training.config import SEARCHABLE, TrainingConfig
 from tfpipe.training.schedules import SCHEDULES
-from tfpipe.training.settings import SEARCHED, Settings
 from tuning import SEARCHES
 
 pytestmark = pytest.mark.slow
@@ -63,11 +63,11 @@ def test_quick_spaces_ask_for_the_same_names(key):
 def test_training_is_what_models_can_be_trained_by(key):
     search = SEARCHES[key]
     training, hp = registered(search.training)
-    assert {"optimizer", "learning_rate"} <= set(training) <= set(SEARCHED)
+    assert {"optimizer", "learning_rate"} <= set(training) <= set(SEARCHABLE)
     assert training["optimizer"] in ("sgd", "adam", "nadam")
     assert training.get("schedule", "constant") in SCHEDULES
     assert 1e-4 <= training["learning_rate"] <= 1e-2
-    assert set(training) - {one.name for one in fields(Settings)} == set()
+    assert set(training) - {one.name for one in fields(TrainingConfig)} == set()
     assert not set(hp.values) & set(registered(search.space)[1].values)
 
 

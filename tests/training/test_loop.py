@@ -18,10 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset, manifest
 from tfpipe.training import checkpoints, loggers, loop, validation
+from tfpipe.training.config import TrainingConfig
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = loop.Settings(epochs=3, batch_size=16, learning_rate=0.01, seed=1)
+SETTINGS = TrainingConfig(epochs=3, batch_size=16, learning_rate=0.01, seed=1)
 FALLING = replace(SETTINGS, schedule="cosine", mining=True)
 KILLED = replace(FALLING, schedule="exponential", decay_steps=10)  # keeps its best epoch, too
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 import tiny
 
 from tfpipe.training import loop
+from tfpipe.training.config import TrainingConfig
 
-SETTINGS = loop.Settings(epochs=2, batch_size=16, learning_rate=0.01, seed=1, schedule="cosine")
+SETTINGS = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.01, seed=1, schedule="cosine")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from tfpipe.baselines import train_trees
 from tfpipe.baselines.tree_search import Plan
 from tfpipe.data import pack
 from tfpipe.registry import store
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import retrain, train
 from tfpipe.workflows.retrain import Wish
 from tfpipe.workflows.training_run import Run
@@ -64,7 +64,7 @@ def test_an_autoencoder_is_compared_by_its_error(tmp_path):
         folder=data.folder,
         models=tmp_path / "models" / "kinds" / "conv-autoencoder",
         options=TASK.options,
-        settings=Settings(epochs=3),
+        settings=TrainingConfig(epochs=3),
         with_naive=False,
     )
     train.train(run)

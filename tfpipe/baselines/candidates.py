@@ -28,7 +28,7 @@ from tfpipe.search import plan as search_plan
 from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loop, validation
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 TREES = "xgboost"
 FROZEN_CODE = "frozen-code-cnn"
@@ -57,7 +57,7 @@ class Contest(NamedTuple):
     spec: Spec
     asked: tuple[Subset, ...]
     arguments: dict[str, Any]
-    settings: Settings
+    settings: TrainingConfig
 
 
 class Judged(NamedTuple):

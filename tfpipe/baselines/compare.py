@@ -36,7 +36,7 @@ from tfpipe.models import build, calls
 from tfpipe.models.spec import Spec
 from tfpipe.tasks.task import Task
 from tfpipe.training import cross_validation, open_records, random_split
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 LOG = logging.getLogger("tfpipe")
 SPLITS = {"validation": dataset.VALIDATION, "test": dataset.TEST}  # what judges without folds
@@ -48,7 +48,7 @@ def compare(
     *,
     names: tuple[str, ...],
     count: int | None,
-    settings: Settings,
+    settings: TrainingConfig,
     models: Path,
     quick: bool = False,
     fixed: dict[str, Any] | None = None,
@@ -112,7 +112,7 @@ def _of_model(
     parts: "_Parts",
     kept: "_Kept",
     *,
-    settings: Settings,
+    settings: TrainingConfig,
     quick: bool,
     fixed: dict[str, Any],
 ) -> Iterator[list[dict]]:
@@ -157,7 +157,13 @@ class _Parts:
 
 
 def claimed(
-    task: Task, records: Path, name: str, *, settings: Settings, quick: bool, fixed: dict[str, Any]
+    task: Task,
+    records: Path,
+    name: str,
+    *,
+    settings: TrainingConfig,
+    quick: bool,
+    fixed: dict[str, Any],
 ) -> float | None:
     """Returns the accuracy that a network gets when pictures are split at random, copies and all.
 

@@ -56,7 +56,7 @@ def compare(
     from tfpipe.baselines import compare as baselines_compare
     from tfpipe.search import plan as search_plan
     from tfpipe.training import schedules
-    from tfpipe.training.settings import SEARCHED, Settings
+    from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
     names = model or candidates.usual(found, tuple(manifest["columns"]))
     for name in names:
@@ -66,10 +66,10 @@ def compare(
     networks = list(filter(None, map(candidates.network_of, names)))
     taken = {argument for name in networks for argument in calls.arguments_of(name)}
     for name in given:
-        choose(name, [*taken, *SEARCHED], noun="hyperparameter of the models compared")
+        choose(name, [*taken, *SEARCHABLE], noun="hyperparameter of the models compared")
     learnt = tuning.training_of(found.name)(search_plan.hyperparameters({}))
-    learnt |= {name: value for name, value in given.items() if name in SEARCHED}
-    settings = Settings(
+    learnt |= {name: value for name, value in given.items() if name in SEARCHABLE}
+    settings = TrainingConfig(
         epochs=epochs,
         mining=True,
         balance=balance,
@@ -82,7 +82,7 @@ def compare(
             f"A comparison trains for a fixed number of epochs, so the rate must fall to 0, which "
             f"{settings.schedule} does not. Give --hp schedule=cosine or one-cycle."
         )
-    fixed = {name: value for name, value in given.items() if name not in SEARCHED}
+    fixed = {name: value for name, value in given.items() if name not in SEARCHABLE}
     by_splits = found.judged_by_splits if splits is None else splits
     count = folds if folds or not by_splits else 0
     with ProgressBar(options.err) as progress:

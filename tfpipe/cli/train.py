@@ -184,7 +184,7 @@ def _run(
     cli_options.start_tensorflow()
     from tfpipe.base.hardware import PRECISIONS
     from tfpipe.data.sampling import BALANCES
-    from tfpipe.training import loop
+    from tfpipe.training.config import TrainingConfig
     from tfpipe.workflows import train as workflows_train
 
     choose(settings["balance"], BALANCES, noun="balance")
@@ -195,7 +195,7 @@ def _run(
         folder=packing.data / "records" / found.name,
         models=models / found.name / name,
         options=options,
-        settings=loop.Settings(**settings, augmentation=found.augmentation),
+        settings=TrainingConfig(**settings, augmentation=found.augmentation),
         precision=choose(precision, PRECISIONS, noun="precision"),
         fixed=fixed,
     )

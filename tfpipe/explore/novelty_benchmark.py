@@ -31,7 +31,7 @@ from tfpipe.models.spec import Spec
 from tfpipe.registry import export
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loop
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 LOG = logging.getLogger("tfpipe")
 EPOCHS = 8  # of a model without a class, unless that is less than so many gradient steps:
@@ -179,7 +179,7 @@ def _trained(
       state: folder of its state, with which a stopped training goes on.
     """
     values = {name: value for name, value in card["training"].items() if name != "precision"}
-    settings = Settings(**values | {"seed": told["seed"]})
+    settings = TrainingConfig(**values | {"seed": told["seed"]})
     train, validation = (_without(data, part, label) for part in (data.train, data.validation))
     without = replace(data, train=train, validation=validation)
 

@@ -17,7 +17,7 @@ from tfpipe.models.calls import arguments_of
 from tfpipe.models.spec import Spec
 from tfpipe.search.config import ALGORITHMS, SearchConfig
 from tfpipe.training import cross_validation
-from tfpipe.training.settings import SEARCHED, Settings
+from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
 Space = Callable[[keras_tuner.HyperParameters], dict[str, Any]]
 
@@ -92,8 +92,8 @@ def fixed_parts(fixed: dict[str, Any], *, model: str) -> tuple[dict[str, Any], d
       UserError: a name is neither; the message has the nearest name.
     """
     for name in fixed:
-        choose(name, [*arguments_of(model), *SEARCHED], noun=f"hyperparameter of {model}")
-    training_values = {name: value for name, value in fixed.items() if name in SEARCHED}
+        choose(name, [*arguments_of(model), *SEARCHABLE], noun=f"hyperparameter of {model}")
+    training_values = {name: value for name, value in fixed.items() if name in SEARCHABLE}
     arguments = {name: value for name, value in fixed.items() if name not in training_values}
     return arguments, training_values
 
@@ -121,7 +121,7 @@ def identity(
       data: the records.
       space: each hyperparameter as KerasTuner describes it.
     """
-    settings = asdict(Settings(**config.training))
+    settings = asdict(TrainingConfig(**config.training))
     budget = ("algorithm", "max_epochs", "factor", "max_trials")
     defaults = [plan.space(hyperparameters({})), plan.training(hyperparameters({}))]
     return {
@@ -171,4 +171,4 @@ def _check(plan: SearchPlan, config: SearchConfig) -> None:
     for name in plan.space(hp):
         choose(name, arguments_of(config.model), noun=f"argument of {config.model}")
     for name in plan.training(hp):
-        choose(name, SEARCHED, noun="training value")
+        choose(name, SEARCHABLE, noun="training value")

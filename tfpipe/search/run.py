@@ -65,7 +65,7 @@ def tune(
       report: told {"trial", "trials", "best", "epoch", "epochs"} as it goes.
 
     Returns:
-      {"model": builder's arguments, "training": values of `Settings`, "score", "objective",
+      {"model": builder's arguments, "training": values of `TrainingConfig`, "score", "objective",
       "direction", "algorithm", "trials": a row each, see `search_folder.rows`}, as
       best.json keeps it.
 

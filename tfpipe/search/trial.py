@@ -22,7 +22,7 @@ from tfpipe.search.plan import SearchPlan
 from tfpipe.search.search_folder import FOLD
 from tfpipe.training import checkpoints, loop
 from tfpipe.training import compile as training_compile
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 LOG = logging.getLogger("tfpipe")
 
@@ -51,7 +51,7 @@ class Tuner(keras_tuner.Tuner):
         oracle,
     ):
         self.config, self.plan, self.parts, self.folder = config, plan, parts, folder
-        self.settings = Settings(**config.training)
+        self.settings = TrainingConfig(**config.training)
         self.progress, self.reason = {"epoch": 0, "epochs": 1}, None
         keras_tuner_config.DEBUG = False  # KerasTuner would print each failed trial's traceback
         super().__init__(oracle=oracle, directory=str(folder.parent), project_name=folder.name)

@@ -12,7 +12,7 @@ from tfpipe.models import pretrained
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.interval_head import locates
 from tfpipe.training import schedules
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 OPTIMIZERS = {
     "sgd": lambda rate, **rest: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **rest),
@@ -23,7 +23,7 @@ LOSSES = ("auto", "binary_crossentropy", "mean_squared_error")
 OPENED_RATE = 0.1  # each stage of a pretrained body that is opened makes the rate this much lower
 
 
-def prepare(model: keras.Model, data: Dataset, *, settings: Settings, begun: int = 0) -> None:
+def prepare(model: keras.Model, data: Dataset, *, settings: TrainingConfig, begun: int = 0) -> None:
     """Compiles a model; XLA is never asked for on a CPU, where it is 20 to 40 times slower.
 
     Args:
@@ -66,13 +66,13 @@ def prepare(model: keras.Model, data: Dataset, *, settings: Settings, begun: int
     model.optimizer.build(model.trainable_variables)
 
 
-def stages_open(model: keras.Model, settings: Settings, epoch: int) -> int:
+def stages_open(model: keras.Model, settings: TrainingConfig, epoch: int) -> int:
     """Returns how many stages of a pretrained body are open in an epoch: none at first."""
     due = (settings.unfreeze + 1) * epoch // settings.epochs
     return min(due, settings.unfreeze, len(pretrained.stages(model)))
 
 
-def drawing_of(model: keras.Model, settings: Settings) -> sampling.Drawing:
+def drawing_of(model: keras.Model, settings: TrainingConfig) -> sampling.Drawing:
     return sampling.Drawing(
         seed=settings.seed,
         batch_size=settings.batch_size,
@@ -82,7 +82,7 @@ def drawing_of(model: keras.Model, settings: Settings) -> sampling.Drawing:
     )
 
 
-def steps_of(model: keras.Model, data: Dataset, settings: Settings) -> int:
+def steps_of(model: keras.Model, data: Dataset, settings: TrainingConfig) -> int:
     """Returns batches an epoch."""
     counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
     if reconstructs(model):
@@ -90,7 +90,7 @@ def steps_of(model: keras.Model, data: Dataset, settings: Settings) -> int:
     return sampling.steps_per_epoch(counts, drawing_of(model, settings))
 
 
-def targets_of(model: keras.Model, data: Dataset, settings: Settings):
+def targets_of(model: keras.Model, data: Dataset, settings: TrainingConfig):
     """Returns a function from a batch to what the model's training step takes."""
     names = list(model.input)
     if reconstructs(model):

@@ -18,7 +18,7 @@ from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.training import checkpoints, schedules
 from tfpipe.training.compile import drawing_of, prepare, stages_open, steps_of, targets_of
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 from tfpipe.training.validation import hardest, predicted, scorer
 
 KEEP_EVERY_S = 30.0
@@ -54,7 +54,7 @@ def fit(
     model: keras.Model,
     data: Dataset,
     *,
-    settings: Settings,
+    settings: TrainingConfig,
     until: int | None = None,
     kept: Path | None = None,
     told: Sequence[Told] = (),
@@ -96,7 +96,7 @@ def fit(
 class _Run:
     """One call of `fit`."""
 
-    def __init__(self, model, data: Dataset, settings: Settings, kept: Path | None):
+    def __init__(self, model, data: Dataset, settings: TrainingConfig, kept: Path | None):
         self.model, self.data, self.settings, self.kept = model, data, settings, kept
         self.course = Course()
         self.hard: np.ndarray | None = None

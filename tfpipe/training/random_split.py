@@ -26,14 +26,14 @@ from tfpipe.models.calls import reconstructs
 from tfpipe.tasks.task import SPLITS
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loop, validation
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 LOG = logging.getLogger("tfpipe")
 MOST = 20_000  # pictures used at most
 
 
 def random_split_scores(
-    build: Callable[[], keras.Model], data: Dataset, *, settings: Settings
+    build: Callable[[], keras.Model], data: Dataset, *, settings: TrainingConfig
 ) -> dict[str, Any] | None:
     """Returns the test scores that a model gets when pictures are split at random.
 

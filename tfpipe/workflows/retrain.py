@@ -19,7 +19,7 @@ from tfpipe.evaluation.version_comparison import Answers
 from tfpipe.registry import load, previous_version, store, trees
 from tfpipe.tasks.options import options_of
 from tfpipe.tasks.task import Task
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import train
 
 GENTLER = 0.1  # of the highest learning rate, where weights are gone on with
@@ -145,16 +145,16 @@ def retrain(
     return made | {"comparison": store.read_card(Path(made["path"]))["comparison"]}
 
 
-def _settings(version: Path, wish: Wish) -> Settings:
+def _settings(version: Path, wish: Wish) -> TrainingConfig:
     """Returns a version's own settings; gentler and shorter where weights are gone on with.
 
     Its own are those of the version with which its line of weights began: each retraining is as
     gentle as the first.
     """
-    known, card = {one.name for one in fields(Settings)}, store.read_card(version)
+    known, card = {one.name for one in fields(TrainingConfig)}, store.read_card(version)
     while card.get("begun_with") in store.versions(version.parent):
         card = store.read_card(version.parent / str(card["begun_with"]))
-    settings = Settings(**{name: v for name, v in card["training"].items() if name in known})
+    settings = TrainingConfig(**{name: v for name, v in card["training"].items() if name in known})
     if wish.begin:
         settings = replace(
             settings,

@@ -27,6 +27,7 @@ from tfpipe.search.config import SearchConfig
 from tfpipe.search.run import Team
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loggers, loop, open_records, random_split
+from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows.training_run import Run
 
 LOG = logging.getLogger("tfpipe")
@@ -84,7 +85,7 @@ def go_on(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
         return _train(run, data, spec, arguments, run.settings, None)
 
 
-def _to_the_end(settings: loop.Settings, values: dict) -> loop.Settings:
+def _to_the_end(settings: TrainingConfig, values: dict) -> TrainingConfig:
     """Returns how a winner is trained: by a rate that falls to 0, and hard examples drawn more."""
     return replace(settings, **{"schedule": "cosine", "mining": True} | values)
 
@@ -185,7 +186,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     return {"version": int(path.name), "path": str(path), "scores": known.scores}
 
 
-def _kept(run: Run, data: loop.Dataset, arguments: dict, settings: loop.Settings) -> Path:
+def _kept(run: Run, data: loop.Dataset, arguments: dict, settings: TrainingConfig) -> Path:
     """Returns the folder of a training's state; another training's is moved aside first."""
     folder = run.models / "training"
     told = {"model": arguments, "settings": asdict(settings), "data": data.manifest["fingerprint"]}
@@ -200,7 +201,7 @@ def _kept(run: Run, data: loop.Dataset, arguments: dict, settings: loop.Settings
     return folder
 
 
-def _logs(run: Run, arguments: dict, settings: loop.Settings) -> list[loop.Told]:
+def _logs(run: Run, arguments: dict, settings: TrainingConfig) -> list[loop.Told]:
     found = []
     if run.tensorboard:
         found.append(loggers.to_tensorboard(run.tensorboard))

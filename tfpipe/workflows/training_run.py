@@ -9,7 +9,7 @@ import keras
 
 from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.tasks.task import Task
-from tfpipe.training.settings import Settings
+from tfpipe.training.config import TrainingConfig
 
 Tell = Callable[[str, dict[str, Any]], None]
 
@@ -43,7 +43,7 @@ class Run:
     folder: Path
     models: Path
     options: Any
-    settings: Settings
+    settings: TrainingConfig
     precision: str = "auto"
     fixed: dict[str, Any] = field(default_factory=dict)
     with_naive: bool = True
