@@ -232,14 +232,14 @@ def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
     monkeypatch.setattr(open_records, "AUTOENCODERS", ("autoencoder",))
     data = four_class_task.packed(tmp_path)
     told = train.train(
-        train.Run(
+        train.TrainingRun(
             task=four_class_task.TASK,
             model=name,
             raw=tmp_path / "raw",
-            folder=data.folder,
+            records=data.folder,
             models=tmp_path / "saved" / name,
             options=four_class_task.TASK.options,
-            settings=TrainingConfig(epochs=2),
+            config=TrainingConfig(epochs=2),
             precision="float32",
         )
     )

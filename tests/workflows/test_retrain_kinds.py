@@ -13,7 +13,7 @@ from tfpipe.registry import store
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import retrain, train
 from tfpipe.workflows.retrain import Wish
-from tfpipe.workflows.training_run import Run
+from tfpipe.workflows.train import TrainingRun
 from tuning import boosted_trees as tuned
 
 pytestmark = [
@@ -57,15 +57,15 @@ def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatc
 
 def test_an_autoencoder_is_compared_by_its_error(tmp_path):
     data = four_class_task.packed(tmp_path, task=TASK)
-    run = Run(
+    run = TrainingRun(
         task=TASK,
         model="conv-autoencoder",
         raw=tmp_path / "raw",
-        folder=data.folder,
+        records=data.folder,
         models=tmp_path / "models" / "kinds" / "conv-autoencoder",
         options=TASK.options,
-        settings=TrainingConfig(epochs=3),
-        with_naive=False,
+        config=TrainingConfig(epochs=3),
+        random_split=False,
     )
     train.train(run)
     grow(data, tmp_path / "raw", files=range(12, 20))

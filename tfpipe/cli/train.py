@@ -68,15 +68,15 @@ def tune(
     config = SearchConfig(
         task=tasks.lasting(task),
         model=run.model,
-        records=str(run.folder.resolve()),
+        records=str(run.records.resolve()),
         algorithm=algorithm,
         quick=quick,
         space=str(space.resolve()) if space else None,
         trials=trials,
         trial_epochs=trial_epochs,
         folds=folds,
-        fixed=run.fixed,
-        training=asdict(run.settings),
+        fixed=run.hyperparameters,
+        training=asdict(run.config),
         precision=precision,
     )
     search_plan.plan_of(config)
@@ -89,7 +89,7 @@ def tune(
         return
     packed(task, packing)
     with ProgressBar(cli_options.err) as progress:
-        run = replace(run, tell=progress, with_naive=naive_split, **logs)
+        run = replace(run, report=progress, random_split=naive_split, **logs)
         made = workflows_train.tune(run, config, team=team, epochs=epochs)
     cli_options.done(json, command="tune", task=run.task.name, **{"model": run.model, **made})
 
@@ -124,7 +124,7 @@ def train(
     with ProgressBar(cli_options.err) as progress:
         from tfpipe.workflows import train as workflows_train
 
-        run = replace(run, tell=progress, with_naive=naive_split, **logs)
+        run = replace(run, report=progress, random_split=naive_split, **logs)
         made = workflows_train.train(run)
     cli_options.done(json, command="train", task=run.task.name, **{"model": run.model, **made})
 
@@ -188,16 +188,16 @@ def _run(
     from tfpipe.workflows import train as workflows_train
 
     choose(settings["balance"], BALANCES, noun="balance")
-    run = workflows_train.Run(
+    run = workflows_train.TrainingRun(
         task=found,
         model=name,
         raw=raw_folder(found, packing.data),
-        folder=packing.data / "records" / found.name,
+        records=packing.data / "records" / found.name,
         models=models / found.name / name,
         options=options,
-        settings=TrainingConfig(**settings, augmentation=found.augmentation),
+        config=TrainingConfig(**settings, augmentation=found.augmentation),
         precision=choose(precision, PRECISIONS, noun="precision"),
-        fixed=fixed,
+        hyperparameters=fixed,
     )
     workflows_train.model_part(run)
     return run

@@ -115,19 +115,19 @@ def retrain(
         made = _trees(task, version, card, records=records, wish=wish, tell=tell)
     else:
         options = packing(task, version)["options"]
-        run = train.Run(
+        run = train.TrainingRun(
             task=task,
             model=card["model"],
             raw=raw,
-            folder=records,
+            records=records,
             models=version.parent,
             options=options,
-            settings=_settings(version, wish),
+            config=_settings(version, wish),
             precision=card["training"]["precision"],
-            with_naive=False,
-            tell=tell,
-            begin=wish.begin,
-            judge=lambda model, known: _judged(
+            random_split=False,
+            report=tell,
+            initialized_from=wish.begin,
+            accept=lambda model, known: _judged(
                 version,
                 known.predictions,
                 known.thresholds,

@@ -3,7 +3,8 @@
 import json
 import logging
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import keras
 
 from tfpipe.base import files, tables
 from tfpipe.base.hardware import dtype_policy
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import dataset, manifest
 from tfpipe.evaluation import evaluate
+from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.models import build, calls
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.spec import Spec
@@ -25,15 +28,57 @@ from tfpipe.search import run as search_run
 from tfpipe.search import search_folder
 from tfpipe.search.config import SearchConfig
 from tfpipe.search.run import Team
+from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loggers, loop, open_records, random_split
 from tfpipe.training.config import TrainingConfig
-from tfpipe.workflows.training_run import Run
 
-LOG = logging.getLogger("tfpipe")
+LOG = logging.getLogger(__name__)
 
 
-def tune(run: Run, config: SearchConfig, *, team: Team, epochs: int | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TrainingRun:
+    """What one training is made from.
+
+    Attributes:
+      task: the task.
+      model: name of the model.
+      raw: folder of the raw files.
+      records: folder of the packed records.
+      models: saved_models/<task>/<model>.
+      options: the task's options.
+      config: how to train.
+      precision: "auto", "float32" or "mixed_bfloat16".
+      hyperparameters: builder's arguments and training values that the user holds fixed.
+      random_split: whether to train once more on a random split, for comparison.
+      tensorboard: folder of event files, or None.
+      mlflow: tracking URI, or None.
+      report: receives the progress.
+      initialized_from: version whose weights the training starts from; None for random weights.
+      accept: called with the trained model and its evaluation before anything is published. It
+        returns what the card holds besides, or raises a UserError.
+    """
+
+    task: Task
+    model: str
+    raw: Path
+    records: Path
+    models: Path
+    options: Any
+    config: TrainingConfig
+    precision: str = "auto"
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    random_split: bool = True
+    tensorboard: Path | None = None
+    mlflow: str | None = None
+    report: Reporter = silent
+    initialized_from: Path | None = None
+    accept: Callable[[keras.Model, Evaluation], dict[str, Any]] = lambda model, evaluation: {}
+
+
+def tune(
+    run: TrainingRun, config: SearchConfig, *, team: Team, epochs: int | None
+) -> dict[str, Any]:
     """Searches, or goes on searching; trains the winner; publishes it as the next version.
 
     Args:
@@ -51,21 +96,21 @@ def tune(run: Run, config: SearchConfig, *, team: Team, epochs: int | None) -> d
         run.models / "search",
         records=(data, spec),
         team=team,
-        report=lambda told: run.tell("search", told),
+        report=lambda told: run.report("search", told),
     )
     epochs = epochs or search_plan.plan_of(config).epochs
-    settings = _to_the_end(replace(run.settings, epochs=epochs), best["training"])
+    settings = _to_the_end(replace(run.config, epochs=epochs), best["training"])
     with dtype_policy(run.precision):
         return _train(run, data, spec, best["model"], settings, best)
 
 
-def work(run: Run, config: SearchConfig, *, team: Team) -> None:
+def work(run: TrainingRun, config: SearchConfig, *, team: Team) -> None:
     """Runs trials for the search of a chief elsewhere, until that is over."""
     opened(run)
     search_run.work(config, run.models / "search", team=team)
 
 
-def train(run: Run) -> dict[str, Any]:
+def train(run: TrainingRun) -> dict[str, Any]:
     """Trains one model with the values given, else a search's best, else the published ones."""
     data, spec = opened(run)
     best = search_folder.read_best(run.models / "search")
@@ -73,16 +118,16 @@ def train(run: Run) -> dict[str, Any]:
     arguments = base | (best["model"] if best else {}) | model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
     with dtype_policy(run.precision):
-        return _train(run, data, spec, arguments, _to_the_end(run.settings, values), best)
+        return _train(run, data, spec, arguments, _to_the_end(run.config, values), best)
 
 
-def go_on(run: Run, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Trains once more by a version's own values, from `run.begin`'s weights or at random."""
+def go_on(run: TrainingRun, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Trains by a version's own values, from `run.initialized_from`'s weights or random ones."""
     data, spec = opened(run)
-    if run.begin:
-        spec = warm_start.spec_of(run.begin, spec)
+    if run.initialized_from:
+        spec = warm_start.spec_of(run.initialized_from, spec)
     with dtype_policy(run.precision):
-        return _train(run, data, spec, arguments, run.settings, None)
+        return _train(run, data, spec, arguments, run.config, None)
 
 
 def _to_the_end(settings: TrainingConfig, values: dict) -> TrainingConfig:
@@ -90,24 +135,24 @@ def _to_the_end(settings: TrainingConfig, values: dict) -> TrainingConfig:
     return replace(settings, **{"schedule": "cosine", "mining": True} | values)
 
 
-def opened(run: Run) -> tuple[loop.Dataset, Spec]:
+def opened(run: TrainingRun) -> tuple[loop.Dataset, Spec]:
     """Returns the records, checked whole, and what a model may know of them."""
-    return open_records.opened(run.task, run.folder, model=run.model, is_checked=False)
+    return open_records.opened(run.task, run.records, model=run.model, is_checked=False)
 
 
-def _training_part(run: Run) -> dict:
-    return search_plan.fixed_parts(run.fixed, model=run.model)[1]
+def _training_part(run: TrainingRun) -> dict:
+    return search_plan.fixed_parts(run.hyperparameters, model=run.model)[1]
 
 
-def model_part(run: Run) -> dict:
+def model_part(run: TrainingRun) -> dict:
     """Returns the user's builder arguments; an unknown one is refused with the nearest name."""
-    return search_plan.fixed_parts(run.fixed, model=run.model)[0]
+    return search_plan.fixed_parts(run.hyperparameters, model=run.model)[0]
 
 
-def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
+def _train(run: TrainingRun, data, spec, arguments, settings, best) -> dict[str, Any]:
     def built() -> keras.Model:
-        if run.begin:
-            return warm_start.model_of(run.begin, spec, arguments)
+        if run.initialized_from:
+            return warm_start.model_of(run.initialized_from, spec, arguments)
         return build(run.model, spec, arguments)
 
     keras.utils.set_random_seed(settings.seed)
@@ -116,14 +161,16 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         loop.prepare(model, data, settings=settings)
     kept = _kept(run, data, arguments, settings)
     tellers = [
-        lambda epoch, told: run.tell("train", {"epoch": epoch, "epochs": settings.epochs, **told}),
+        lambda epoch, told: run.report(
+            "train", {"epoch": epoch, "epochs": settings.epochs, **told}
+        ),
         loggers.history_csv(kept / "history.csv"),
         *_logs(run, arguments, settings),
     ]
     history = loop.fit(model, data, settings=settings, kept=kept, told=tellers)
     claimed = None
-    if run.with_naive:
-        run.tell("random-split", {})
+    if run.random_split:
+        run.report("random-split", {})
         claimed = random_split.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, built)
     fitted = None if reconstructs(exported) else evaluate.calibrate(data, exported)
@@ -133,10 +180,10 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         data,
         exported,
         options=run.options,
-        progress=lambda done, total: run.tell("evaluate", {"done": done, "total": total}),
+        progress=lambda done, total: run.report("evaluate", {"done": done, "total": total}),
     )
-    judged = run.judge(exported, known)
-    run.tell("export", {})
+    judged = run.accept(exported, known)
+    run.report("export", {})
     card = {
         "task": run.task.name,
         "model": run.model,
@@ -158,7 +205,7 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
         "false_findings": known.false_kinds,
         "history": history,
         "search": best,
-        "begun_with": run.begin and int(run.begin.name),
+        "begun_with": run.initialized_from and int(run.initialized_from.name),
         **judged,
     }
     card |= registry_card.of(
@@ -186,12 +233,12 @@ def _train(run: Run, data, spec, arguments, settings, best) -> dict[str, Any]:
     return {"version": int(path.name), "path": str(path), "scores": known.scores}
 
 
-def _kept(run: Run, data: loop.Dataset, arguments: dict, settings: TrainingConfig) -> Path:
+def _kept(run: TrainingRun, data: loop.Dataset, arguments: dict, settings: TrainingConfig) -> Path:
     """Returns the folder of a training's state; another training's is moved aside first."""
     folder = run.models / "training"
     told = {"model": arguments, "settings": asdict(settings), "data": data.manifest["fingerprint"]}
     told["precision"] = keras.config.dtype_policy().name
-    told |= {"begun_with": str(run.begin)} if run.begin else {}
+    told |= {"begun_with": str(run.initialized_from)} if run.initialized_from else {}
     text, plan = json.dumps(told, sort_keys=True, default=str), folder / "plan.json"
     if plan.is_file() and plan.read_text() != text:
         aside = files.free(folder)
@@ -201,7 +248,7 @@ def _kept(run: Run, data: loop.Dataset, arguments: dict, settings: TrainingConfi
     return folder
 
 
-def _logs(run: Run, arguments: dict, settings: TrainingConfig) -> list[loop.Told]:
+def _logs(run: TrainingRun, arguments: dict, settings: TrainingConfig) -> list[loop.Told]:
     found = []
     if run.tensorboard:
         found.append(loggers.to_tensorboard(run.tensorboard))
