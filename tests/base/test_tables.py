@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tfpipe.base import table_rows, tables
+from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 
 EXPECTED = "expected a table (.csv, .tsv, .txt, .xlsx or PANGAEA .tab)"
@@ -237,12 +237,14 @@ def test_cells_that_are_no_numbers_are_said_with_their_line(tmp_path, cells, mis
 DAMAGES = {
     "zero bytes": (b"", "layers.csv is empty (0 bytes), expected a table"),
     "blank": (b"\n \n\t\t\n", f"layers.csv is blank, {EXPECTED}. Copy it again."),
-    "no rows": (b"a,b\n\n,\n", f"layers.csv has headings but no rows, {EXPECTED}. Add the rows."),
+    "no rows": (
+        b"a,b\n\n,\n",
+        "layers.csv has headings but no rows, expected one row or more. Add the rows.",
+    ),
     "no rows in excel": (excel(["a", "b"]), "layers.csv has headings but no rows, expected"),
     "binary": (
         b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
-        f"layers.csv holds bytes that are no text, {EXPECTED}. "
-        "Save the table as .csv in UTF-8, or as .xlsx.",
+        f"layers.csv holds bytes that are no text, {EXPECTED}. Save it again as text in UTF-8.",
     ),
     "not in cp1252": (b"a,b\n\x81,\x8d\n", "layers.csv holds bytes that are no text, expected"),
     "broken excel": (
@@ -270,8 +272,8 @@ DAMAGES = {
     ),
     "open quote": (
         b'a,b\n1,2\n3,"4\n5,6\n',
-        "layers.csv line 3: the row cannot be told apart (unexpected end of data), expected double "
-        "quotes in pairs around whole cells. Close or remove the quote.",
+        "layers.csv line 3: the row cannot be split into cells (unexpected end of data), expected "
+        "double quotes in pairs around whole cells. Close or remove the quote.",
     ),
 }
 
@@ -408,9 +410,87 @@ def test_a_full_disk_is_said_and_leaves_the_old_table(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_rows_of_text_are_read_as_they_are_needed(tmp_path):
-    numbered = table_rows.read(write(tmp_path, 'a,b\n1,2\n3,"4'))
-    assert next(numbered) == (1, ["a", "b"])
-    assert next(numbered) == (2, ["1", "2"])
-    with pytest.raises(UserError, match="line 3"):
-        next(numbered)
+def test_headings_are_read_without_the_rows_below_them(tmp_path):
+    path = write(tmp_path, '\n"a, b",Depth [m]\n1,2\n3,"4')
+    assert tables.headings(path) == ["a, b", "Depth [m]"]
+    with pytest.raises(UserError, match="line 4"):
+        tables.read(path)
+
+
+def test_a_table_of_one_width_refuses_short_and_long_rows(tmp_path):
+    def read(text):
+        return tables.read(write(tmp_path, text), name_of=str, same_width=True)
+
+    assert list(read("A,b_c,\n1,2,3\n").headings.items()) == [
+        ("A", "A"),
+        ("b_c", "b_c"),
+        ("column 3", ""),
+    ]
+    assert message("a,b\n1,2\n3\n4,5\n", read) == (
+        "layers.csv line 3: the row has 1 cells, expected 2, one for each column. Correct the row, "
+        "or export the file again."
+    )
+    assert message("a,b\n1,2\n3,4,5\n\n", read) == (
+        "layers.csv line 3: the row has 3 cells, expected 2, one for each column. It is the last "
+        "row: the file may be cut short. Correct the row, or export the file again."
+    )
+
+
+def test_whole_numbers_and_numbers_that_are_not_finite(tmp_path):
+    table = tables.read(write(tmp_path, "n,x\n3,1.#QNAN\n0,-inf\n7,\n"))
+    assert table.whole_numbers("n").tolist() == [3, 0, 7]
+    values = table.numbers("x", missing_ok=True, finite=False)
+    np.testing.assert_array_equal(values, [np.nan, -np.inf, np.nan])
+    table = tables.read(write(tmp_path, "n\n3\n-1\n"))
+    assert message("n", table.whole_numbers) == (
+        "layers.csv line 3: n is -1, expected a whole number of 0 or more. Correct the cell."
+    )
+
+
+def test_rows_whose_headings_stand_elsewhere(tmp_path):
+    path = tmp_path / "run.lst"
+    table = tables.read_rows(path, "1|a\n\n2|b\n", names=["n", "kind"], delimiter="|", above=4)
+    assert table.frame.to_numpy().tolist() == [["1", "a"], ["2", "b"]]
+    assert table.where(1) == "run.lst line 7"
+
+
+LINES = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(LINES, st.floats(allow_nan=False, allow_infinity=False)), min_size=1),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from(",;\t"),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+)
+def test_tables_come_back_in_every_encoding(
+    tmp_path_factory, rows, encoding, line_end, delimiter, quoting
+):
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=delimiter, lineterminator=line_end, quoting=quoting)
+    writer.writerow(["größe", "x"])
+    writer.writerows(["*" + note, value] for note, value in rows)
+    path = write(tmp_path_factory.getbasetemp(), stream.getvalue().encode(encoding), "coded.csv")
+    table = tables.read(path)
+    assert table.frame["größe"].tolist() == [("*" + note).strip() for note, _ in rows]
+    assert table.numbers("x", missing_ok=False).tolist() == [value for _, value in rows]
+    assert table.lines.tolist() == list(range(2, 2 + len(rows)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(LINES, max_size=5),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
+    st.sampled_from(".,"),
+)
+def test_a_description_of_any_lines_is_no_part_of_the_table(
+    tmp_path_factory, description, values, mark
+):
+    above = ["/* DATA DESCRIPTION:", *("\t" + line for line in description), "*/"]
+    below = ["Depth [m]\tnote", *(f'{value!r}\t"'.replace(".", mark) for value in values)]
+    text = "\n".join([*above, *below])
+    table = tables.read(write(tmp_path_factory.getbasetemp(), text, "core.tab"))
+    assert table.numbers("depth", missing_ok=False).tolist() == values
+    assert table.lines[0] == len(above) + 2

@@ -245,8 +245,7 @@ BAD_TABLES = {
     ),
     "headings only": (
         whole("photos.csv", "photo,top_m,bottom_m\n"),
-        "photos.csv has headings but no rows, expected a table "
-        "(.csv, .tsv, .txt, .xlsx or PANGAEA .tab). Add the rows.",
+        "photos.csv has headings but no rows, expected one row or more. Add the rows.",
     ),
 }
 

@@ -60,7 +60,7 @@ def test_there_are_the_34_columns_of_seed_000():
     ],
 )
 def test_one_name_for_every_spelling(written, name):
-    assert column_names.of_csv([written, "no such thing"], where="x") == {written: name}
+    assert column_names.of_csv([written, "no such thing"], where="x") == {name: written}
 
 
 def test_two_headings_for_one_name_are_refused():

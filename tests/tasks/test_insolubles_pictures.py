@@ -119,7 +119,7 @@ def test_other_names_need_another_pattern(pictures):
             "line 3: the picture .*77.png' is not under set, nor are 1 others",
         ),
         ("20x_2.png", "20x_1.png", "line 3: the picture .* is already in line 2"),
-        ("Length", "imgpaths", "line 1: the heading 'imgpaths' stands twice"),
+        ("Length", "imgpaths", "line 1: the headings 'imgpaths' and 'imgpaths' are the same"),
         ("Length", "Calibration..Factor.", "both mean calibration_factor_um"),
         (",label", ",label,", "line 2: the row has 4 cells, expected 5"),
         ("\n5,", "\nlong,", "line 2: Length is 'long', expected a number"),

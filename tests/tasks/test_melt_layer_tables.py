@@ -266,8 +266,7 @@ BAD_PHOTOS = {
     ),
     "headings only": (
         PHOTOS.splitlines()[0],
-        "photos.csv has headings but no rows, expected a table "
-        "(.csv, .tsv, .txt, .xlsx or PANGAEA .tab). Add the rows.",
+        "photos.csv has headings but no rows, expected one row or more. Add the rows.",
     ),
     "a column missing": (
         "photo,top_m\na.png,120\n",
@@ -334,8 +333,7 @@ BAD_LAYERS = {
     ),
     "headings only": (
         LAYERS.splitlines()[0],
-        "layers.csv has headings but no rows, expected a table "
-        "(.csv, .tsv, .txt, .xlsx or PANGAEA .tab). Add the rows.",
+        "layers.csv has headings but no rows, expected one row or more. Add the rows.",
     ),
     "a column missing": (
         "depth from,depth to\n120.5,120.51\n",

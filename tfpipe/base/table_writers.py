@@ -59,7 +59,11 @@ def check(path: Path) -> None:
 @contextlib.contextmanager
 def _csv(path: Path) -> Iterator[Write]:
     with path.open("w", encoding="utf-8") as file:
-        yield lambda frame: file.write(tables.csv_of(frame, headings=file.tell() == 0))
+
+        def write(frame: pd.DataFrame) -> None:
+            file.write(tables.csv_of(frame, headings=file.tell() == 0))
+
+        yield write
         file.flush()
         os.fsync(file.fileno())
 
@@ -67,7 +71,7 @@ def _csv(path: Path) -> Iterator[Write]:
 @contextlib.contextmanager
 def _parquet(path: Path) -> Iterator[Write]:
     with path.open("wb") as file, contextlib.ExitStack() as stack:
-        writers = []
+        writers: list[parquet.ParquetWriter] = []
 
         def write(frame: pd.DataFrame) -> None:
             table = pyarrow.Table.from_pandas(frame, preserve_index=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files, table_rows, tables
+from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders
 from tfpipe.tasks.image_folder.class_folders import Listed
@@ -69,10 +69,10 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> Listed:
 def _lists_pictures(path: Path) -> bool:
     """Returns whether the first row of a table with cells names pictures."""
     try:
-        heading = next((cells for _, cells in table_rows.read(path) if any(cells)), [])
+        headings = tables.headings(path)
     except UserError:
         return False  # some other table of the user's
-    return PATH in {cell.strip().lower() for cell in heading}
+    return PATH in {heading.lower() for heading in headings}
 
 
 def _files(table: tables.Table, column: str, folder: Path) -> list[str]:

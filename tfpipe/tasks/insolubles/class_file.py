@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpipe.base import files
+from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.insolubles import delimited
 
 
 class Member(NamedTuple):
@@ -32,7 +31,8 @@ def read(path: Path) -> list[Member]:
         raise lines.wrong(version, "a version such as v3")
     lines.number("a number")
     lines.next("the title")
-    members, first = [], {}
+    members: list[Member] = []
+    first: dict[str, int] = {}
     for _ in range(lines.number("the number of classes")):
         name = " ".join(lines.next("the name of a class").split())
         if not name:
@@ -58,7 +58,7 @@ class _Lines:
 
     def __init__(self, path: Path):
         self.name = files.shown(path.name)
-        self.lines = delimited.text_of(path, expected="a class file (.cla)").splitlines()
+        self.lines = tables.text_of(path, expected="a class file (.cla)").splitlines()
         self.line = 0
 
     def next(self, expected: str) -> str:

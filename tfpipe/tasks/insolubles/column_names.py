@@ -142,32 +142,33 @@ _OF_HEADING = {
 
 
 def of_csv(headings: Iterable[str], *, where: str) -> dict[str, str]:
-    """Returns heading -> our name, for those headings of a table that we know.
+    """Returns our name -> heading, for those headings of a table that have a meaning here.
 
     Args:
       headings: as written; brackets, case and spaces do not matter.
-      where: the table and line, which begins the sentence.
+      where: the table and line, which begins the message.
 
     Raises:
       UserError: two of them mean the same.
     """
-    known = {h: _OF_HEADING[_letters(h)] for h in headings if _letters(h) in _OF_HEADING}
-    return _each_once(known, where=where)
+    return _by_name({h: _OF_HEADING.get(_letters(h)) for h in headings}, where=where)
 
 
 def of_lst(fields: Iterable[str], *, where: str) -> dict[str, str]:
-    """Returns field -> our name, for those fields of a .lst that we know; else as `of_csv`."""
-    known = {field: _OF_FIELD[field] for field in fields if field in _OF_FIELD}
-    return _each_once(known, where=where)
+    """Returns our name -> field, for those fields of a .lst that have a meaning here."""
+    return _by_name({field: _OF_FIELD.get(field) for field in fields}, where=where)
 
 
-def _each_once(known: dict[str, str], *, where: str) -> dict[str, str]:
-    first: dict[str, str] = {}
-    for heading, name in known.items():
-        if name in first:
+def _by_name(name_of: dict[str, str | None], *, where: str) -> dict[str, str]:
+    """Returns our name -> heading of heading -> our name, None for no meaning."""
+    headings: dict[str, str] = {}
+    for heading, name in name_of.items():
+        if name is None:
+            continue
+        if name in headings:
             raise UserError(
-                f"{where}: the headings {first[name]!r} and {heading!r} both mean {name}. "
+                f"{where}: the headings {headings[name]!r} and {heading!r} both mean {name}. "
                 "Rename or remove one of the columns."
             )
-        first[name] = heading
-    return known
+        headings[name] = heading
+    return headings

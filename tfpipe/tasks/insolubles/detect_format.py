@@ -7,8 +7,8 @@ import pandas as pd
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import (
-    delimited,
     ecotaxa,
+    flowcam_table,
     particle_table,
     picture_table,
     visual_spreadsheet,
@@ -78,7 +78,7 @@ def read_new(paths: list[Path], table: Path | None, options: Options) -> tuple[l
 def _read(folder: Path, options: Options, *, labelled: bool) -> list[Particles]:
     """Returns the particles of the tables in one folder; [] if it has none."""
     lists = _with_suffix(folder, ".lst")
-    tables = {path: delimited.names_in(path) for path in _with_suffix(folder, ".csv")}
+    tables = {path: flowcam_table.names_in(path) for path in _with_suffix(folder, ".csv")}
     exports = [path for path, names in tables.items() if {"particle_id", "collage"} <= names]
     exports = [path for path in exports if "picture" not in tables[path]]
     if lists or exports:
@@ -123,7 +123,7 @@ def _of_file(folder: Path, table: Path, options: Options) -> Particles:
     suffix = table.suffix.lower()
     if suffix == ".tsv":
         return ecotaxa.read(folder, table)
-    if suffix == ".csv" and "picture" in delimited.names_in(table):
+    if suffix == ".csv" and "picture" in flowcam_table.names_in(table):
         return picture_table.read(folder, table, options)
     if suffix in (".csv", ".lst"):
         return visual_spreadsheet.read(folder, table)

@@ -6,6 +6,7 @@ predicted, dubious or validated.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.insolubles import column_names, delimited, derived_columns, particle_table
+from tfpipe.tasks.insolubles import column_names, derived_columns, flowcam_table, particle_table
 from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.insolubles.picture_table import refuse_twice
 
@@ -36,25 +37,27 @@ def read(folder: Path, table: Path) -> Particles:
       UserError: naming file and line, where it is no such table, a picture is absent, or a status
         is none of EcoTaxa's.
     """
-    found = delimited.read(table)
-    named = {str(heading).lower(): heading for heading in found.cells}
+    found = flowcam_table.cells_of(table)
+    named = {heading.lower(): heading for heading in found.headings}
     for needed in ("img_file_name", "object_id"):
         if needed not in named:
             raise UserError(f"{found.name} has no column {needed}, as EcoTaxa's tables have.")
-    types = found.cells.iloc[0].astype("str").str.strip()
+    types = found.frame.iloc[0]
     if not types.isin(["[t]", "[f]"]).all():
         raise UserError(
             f"{found.name} line {found.lines[0]}: expected the types, [t] or [f] for each column, "
             f"came {types[~types.isin(['[t]', '[f]'])].iloc[0][:40]!r}. Export it from EcoTaxa."
         )
-    cells, lines = found.cells.iloc[1:].reset_index(drop=True), found.lines[1:]
+    cells = found.frame.iloc[1:].reset_index(drop=True)
+    found = replace(found, frame=cells, lines=found.lines[1:])
+    lines = found.lines
     if not len(cells):
         raise UserError(f"{found.name} has types but no objects. Export it again.")
 
     def text(heading: str, otherwise: str) -> pd.Series:
         if heading not in named:
             return pd.Series([otherwise] * len(cells), dtype="str")
-        cleaned = cells[named[heading]].fillna("").astype("str").str.split().str.join(" ")
+        cleaned = cells[named[heading]].str.split().str.join(" ")
         return cleaned.mask(cleaned == "", otherwise)
 
     statuses = text("object_annotation_status", "").str.lower()
@@ -72,10 +75,11 @@ def read(folder: Path, table: Path) -> Particles:
     measured = [h for low, h in named.items() if types[h] == "[f]" and low.startswith("object_")]
     measured = [h for h in measured if not _NOT_MEASURED.fullmatch(h.lower())]
     without = {h: h.lower().removeprefix("object_") for h in measured}
-    ours = column_names.of_csv(without.values(), where=f"{found.name} line 1")
+    known = column_names.of_csv(without.values(), where=f"{found.name} line 1")
+    ours = {written: name for name, written in known.items()}
     numbers = pd.DataFrame(
         {
-            ours.get(name, name): delimited.numbers(cells[heading], lines=lines, path=table)
+            ours.get(name, name): found.numbers(heading, missing_ok=True, finite=False)
             for heading, name in without.items()
             if ours.get(name, name) not in column_names.TEXT
         },

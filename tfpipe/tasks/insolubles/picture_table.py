@@ -12,7 +12,8 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.insolubles import delimited, derived_columns, particle_table
+from tfpipe.tasks.insolubles import derived_columns, flowcam_table, particle_table
+from tfpipe.tasks.insolubles.flowcam_table import FlowCamTable
 from tfpipe.tasks.insolubles.options import Options, names
 from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.insolubles.visual_spreadsheet import unknown_note
@@ -31,7 +32,7 @@ def read(folder: Path, table: Path, options: Options) -> Particles:
       UserError: naming file and line, where a picture is absent, listed twice or tells no run, or
         the classes contradict each other.
     """
-    found = delimited.read(table)
+    found = flowcam_table.read_csv(table)
     paths = particle_table.pictures_meant(
         found.text("picture"), folder, lines=found.lines, table=table
     )
@@ -54,8 +55,8 @@ def read(folder: Path, table: Path, options: Options) -> Particles:
         label=labels,
         line=found.lines,
     )
-    used = delimited.Table(table, found.cells.drop(columns=list(columns)), found.lines, found.known)
-    return Particles(folder, table, rows, numbers, (table,), tuple(unknown_note(used)))
+    notes = unknown_note(found, besides=columns)
+    return Particles(folder, table, rows, numbers, (table,), tuple(notes))
 
 
 def runs(paths: list[str], *, pattern: str, folder: Path) -> list[str]:
@@ -96,18 +97,15 @@ def refuse_twice(paths: list[str], lines: np.ndarray, *, table: Path) -> None:
         )
 
 
-def _one_of(columns: tuple[str, ...], table: delimited.Table) -> np.ndarray:
+def _one_of(columns: tuple[str, ...], table: FlowCamTable) -> np.ndarray:
     """Returns the class [rows] str of 0/1 columns, "" where all are 0."""
-    absent = [name for name in columns if name not in table.cells]
+    absent = [name for name in columns if name not in table.cells.headings]
     if absent:
         raise UserError(
             f"{table.name} has no column {absent[0]!r}, as option class_columns says. Correct it."
         )
     ones = np.stack(
-        [
-            delimited.numbers(table.cells[name], lines=table.lines, path=table.path)
-            for name in columns
-        ],
+        [table.cells.numbers(name, missing_ok=False) for name in columns],
         axis=1,
     )
     wrong = ~np.isin(ones, (0, 1)).all(axis=1) | (ones.sum(axis=1) > 1)

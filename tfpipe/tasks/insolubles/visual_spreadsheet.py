@@ -7,7 +7,8 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.insolubles import class_file, delimited, derived_columns, lst, particle_table
+from tfpipe.tasks.insolubles import class_file, derived_columns, flowcam_table, particle_table
+from tfpipe.tasks.insolubles.flowcam_table import FlowCamTable
 from tfpipe.tasks.insolubles.particle_table import Particles
 
 
@@ -26,11 +27,11 @@ def read(
       UserError: naming file and line, where they are damaged or contradict each other.
     """
     is_lst = table.suffix.lower() == ".lst"
-    found = lst.read(table) if is_lst else delimited.read(table)
-    ids = found.whole("particle_id")
+    found = flowcam_table.read_lst(table) if is_lst else flowcam_table.read_csv(table)
+    ids = found.whole_numbers("particle_id")
     first = _lines_of(found, ids)
     place = {
-        name: found.whole(f"image_{word}_px")
+        name: found.whole_numbers(f"image_{word}_px")
         for name, word in {"x": "x", "y": "y", "width": "width", "height": "height"}.items()
     }
     _refuse_empty(place, found)
@@ -60,13 +61,13 @@ def read(
     return Particles(folder, table, rows, numbers, tables, tuple(notes))
 
 
-def unknown_note(table: delimited.Table) -> list[str]:
-    """Returns a note on a table's headings that map to nothing, if it has some."""
-    unknown = particle_table.in_words(table.unknown)
+def unknown_note(table: FlowCamTable, *, besides: tuple[str, ...] = ()) -> list[str]:
+    """Returns a note on a table's headings without a meaning, if it has some besides these."""
+    unknown = particle_table.in_words(name for name in table.unknown if name not in besides)
     return [f"{table.name}: columns of unknown meaning are unused: {unknown}."] if unknown else []
 
 
-def _lines_of(table: delimited.Table, ids: np.ndarray) -> dict[int, int]:
+def _lines_of(table: FlowCamTable, ids: np.ndarray) -> dict[int, int]:
     """Returns the line of each particle by its id, which must be there once."""
     twice = pd.Series(ids).duplicated().to_numpy()
     if twice.any():
@@ -79,7 +80,7 @@ def _lines_of(table: delimited.Table, ids: np.ndarray) -> dict[int, int]:
     return dict(zip(ids.tolist(), table.lines.tolist(), strict=True))
 
 
-def _refuse_empty(place: dict[str, np.ndarray], table: delimited.Table) -> None:
+def _refuse_empty(place: dict[str, np.ndarray], table: FlowCamTable) -> None:
     empty = (place["width"] < 1) | (place["height"] < 1)
     if empty.any():
         row = int(empty.argmax())
@@ -90,7 +91,7 @@ def _refuse_empty(place: dict[str, np.ndarray], table: delimited.Table) -> None:
         )
 
 
-def _refuse_absent(collages: pd.Series, table: delimited.Table, *, folder: Path) -> None:
+def _refuse_absent(collages: pd.Series, table: FlowCamTable, *, folder: Path) -> None:
     for row, collage in collages.drop_duplicates().items():
         where = f"{table.name} line {table.lines[row]}"
         if not files.inside(folder, collage, where=where).is_file():
@@ -101,7 +102,7 @@ def _refuse_absent(collages: pd.Series, table: delimited.Table, *, folder: Path)
 
 
 def _labels(
-    ids: np.ndarray, lines: dict[int, int], *, classes: Path, table: delimited.Table
+    ids: np.ndarray, lines: dict[int, int], *, classes: Path, table: FlowCamTable
 ) -> tuple[np.ndarray, list[str]]:
     """Returns the class [particles] str of each, "" for those in none or in several; and notes.
 
@@ -136,8 +137,8 @@ def _with_exported(
     numbers: pd.DataFrame, ids: np.ndarray, exported: Path, *, table: Path
 ) -> tuple[pd.DataFrame, list[str]]:
     """Returns a .lst's columns and those that only its exported CSV has."""
-    found = delimited.read(exported)
-    others = found.whole("particle_id")
+    found = flowcam_table.read_csv(exported)
+    others = found.whole_numbers("particle_id")
     _lines_of(found, others)
     if not np.isin(ids, others).all():
         return numbers, [
