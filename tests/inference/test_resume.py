@@ -26,18 +26,18 @@ def source_of(folder, name="a.txt") -> Source:
 
 def test_what_is_kept_is_there_until_the_file_changes(tmp_path):
     source, out = source_of(tmp_path), tmp_path / "t.csv"
-    with pytest.raises(ZeroDivisionError), resume.keeping(out, {"v": 1}) as kept:
-        assert kept.told(source) is None
-        kept.add(source, {"rows": 3})
+    with pytest.raises(ZeroDivisionError), resume.open_results(out, {"v": 1}) as results:
+        assert results.result(source) is None
+        results.add(source, {"rows": 3})
         raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError), resume.keeping(out, {"v": 1}) as kept:
-        assert kept.told(source) == {"rows": 3}
+    with pytest.raises(ZeroDivisionError), resume.open_results(out, {"v": 1}) as results:
+        assert results.result(source) == {"rows": 3}
         source.path.write_text("another")
-        assert kept.told(source) is None
+        assert results.result(source) is None
         source.path.unlink()
-        assert kept.told(source) is None
+        assert results.result(source) is None
         raise ZeroDivisionError
-    with resume.keeping(out, {"v": 1}):
+    with resume.open_results(out, {"v": 1}):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -46,11 +46,11 @@ def test_a_file_read_along_with_it_counts_too(tmp_path):
     source, out = source_of(tmp_path), tmp_path / "t.csv"
     (tmp_path / "b.txt").write_text("beside")
     source = replace(source, also=(tmp_path / "b.txt",))
-    with pytest.raises(ZeroDivisionError), resume.keeping(out, {}) as kept:
-        kept.add(source, {})
-        assert kept.told(source) == {}
+    with pytest.raises(ZeroDivisionError), resume.open_results(out, {}) as results:
+        results.add(source, {})
+        assert results.result(source) == {}
         (tmp_path / "b.txt").write_text("another")
-        assert kept.told(source) is None
+        assert results.result(source) is None
         raise ZeroDivisionError
 
 
@@ -59,28 +59,28 @@ def test_half_a_picture_of_a_killed_run_is_removed(tmp_path):
     folder.mkdir()
     (folder / ".a.png.7.part").write_bytes(b"half")
     (folder / "b.png").write_bytes(b"whole")
-    with resume.keeping(tmp_path / "t.csv", {}):
+    with resume.open_results(tmp_path / "t.csv", {}):
         assert [path.name for path in folder.iterdir()] == ["b.png"]
 
 
 def test_another_plan_begins_afresh(tmp_path):
     source, out = source_of(tmp_path), tmp_path / "t.csv"
-    with pytest.raises(ZeroDivisionError), resume.keeping(out, {"v": 1}) as kept:
-        kept.add(source, {})
+    with pytest.raises(ZeroDivisionError), resume.open_results(out, {"v": 1}) as results:
+        results.add(source, {})
         raise ZeroDivisionError
-    with resume.keeping(out, {"v": 2}) as kept:
-        assert kept.told(source) is None
+    with resume.open_results(out, {"v": 2}) as results:
+        assert results.result(source) is None
 
 
 def test_two_runs_do_not_write_the_same_table(tmp_path):
     out = tmp_path / "t.csv"
-    with resume.keeping(out, {}):
+    with resume.open_results(out, {}):
         with (
             pytest.raises(UserError, match=r"Another run is writing .*t\.csv. Wait for it to end"),
-            resume.keeping(out, {}),
+            resume.open_results(out, {}),
         ):
             raise AssertionError
-        with resume.keeping(tmp_path / "other.csv", {}):
+        with resume.open_results(tmp_path / "other.csv", {}):
             pass
 
 

@@ -162,18 +162,23 @@ def test_another_plan_begins_anew_and_the_earlier_search_is_kept(damaged, data, 
     (folder / "plan.json").write_text(json.dumps(oracle.plan))
     for name in damaged:
         (folder / name).write_bytes(b"{")
-    search_run._make_room(folder, oracle.plan)
-    assert (folder / "plan.json").is_file()
+    with search_run.resumable_search(folder, oracle.plan):
+        written = json.loads((folder / "plan.json").read_bytes())
+        assert written == json.loads(json.dumps(oracle.plan))
+    assert not (tmp_path / "search-1").exists()
     other = replace(config, trials=2)
-    search_run._make_room(folder, oracles.made(other, search_plan.plan_of(other), data).plan)
-    assert not folder.exists() and (tmp_path / "search-1" / "plan.json").is_file()
+    with search_run.resumable_search(
+        folder, oracles.made(other, search_plan.plan_of(other), data).plan
+    ):
+        assert not (folder / "trial_0").exists() and not (folder / "state.json").exists()
+    assert (tmp_path / "search-1" / "plan.json").is_file()
 
 
 def test_two_chiefs_cannot_keep_one_search(tmp_path):
     with (
-        search_run._alone(tmp_path / "search"),
+        search_run.resumable_search(tmp_path / "search", {}),
         pytest.raises(UserError, match="Another search is running in .*search"),
-        search_run._alone(tmp_path / "search"),
+        search_run.resumable_search(tmp_path / "search", {}),
     ):
         pass
 

@@ -1,7 +1,6 @@
 """Reads and writes whole files safely: one sentence for whatever goes wrong, never half a file."""
 
 import hashlib
-import itertools
 import os
 import uuid
 from contextlib import suppress
@@ -133,12 +132,3 @@ def _problem(root: Path, name: str) -> str | None:
     except (OSError, RuntimeError):
         return "cannot be followed"
     return "leads outside the folder through a link" if leaves else None
-
-
-def free(path: Path) -> Path:
-    """Returns the first of path-1, path-2, ... that does not exist yet."""
-    return next(
-        aside
-        for n in itertools.count(1)
-        if not (aside := path.with_name(f"{path.stem}-{n}{path.suffix}")).exists()
-    )

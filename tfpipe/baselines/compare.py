@@ -11,8 +11,6 @@ training split once and is judged on validation and on test. The best of many su
 having been the best; the folds do not look at the test split.
 """
 
-import json
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -23,9 +21,10 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from tfpipe.base import files, hardware, tables
+from tfpipe.base import files, hardware, resumable, tables
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
+from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import candidates, compare_plot, compare_summary, variants
 from tfpipe.baselines.candidates import TREES, Contest
 from tfpipe.data import dataset
@@ -38,7 +37,6 @@ from tfpipe.tasks.task import Task
 from tfpipe.training import cross_validation, open_records, random_split
 from tfpipe.training.config import TrainingConfig
 
-LOG = logging.getLogger("tfpipe")
 SPLITS = {"validation": dataset.VALIDATION, "test": dataset.TEST}  # what judges without folds
 
 
@@ -83,20 +81,26 @@ def compare(
     if not spec.columns and TREES in names:
         raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
     parts = _Parts(data, spec, cross_validation.usual(data) if count is None else count)
-    kept = _Kept(models / "comparison" / "results.jsonl")
+    results = ResumableFolder(
+        models / "comparison" / "results",
+        None,
+        work="comparison",
+        busy=f"Another comparison is running in {models}. Wait for it to end.",
+    )
     rows: list[dict] = []
     how = {"settings": settings, "quick": quick, "fixed": fixed or {}}
     each = max(parts.count, 1)
-    for place, name in enumerate(names):
-        tell("compare", {"done": each * place, "total": each * len(names)})
-        try:
-            for done, found in enumerate(_of_model(task, name, parts, kept, **how), start=1):
-                rows += found
-                tell("compare", {"done": each * place + done, "total": each * len(names)})
-        except UserError as error:
-            if variants.of(name).start != variants.PRETRAINED or len(names) == 1:
-                raise
-            rows.append({"model": name, "failed": str(error)})
+    with results:
+        for place, name in enumerate(names):
+            tell("compare", {"done": each * place, "total": each * len(names)})
+            try:
+                for done, found in enumerate(_of_model(task, name, parts, results, **how), start=1):
+                    rows += found
+                    tell("compare", {"done": each * place + done, "total": each * len(names)})
+            except UserError as error:
+                if variants.of(name).start != variants.PRETRAINED or len(names) == 1:
+                    raise
+                rows.append({"model": name, "failed": str(error)})
     frame = pd.DataFrame(rows)
     if "accuracy" not in frame:
         raise UserError(frame["failed"].iloc[0])
@@ -110,7 +114,7 @@ def _of_model(
     task: Task,
     name: str,
     parts: "_Parts",
-    kept: "_Kept",
+    results: ResumableFolder,
     *,
     settings: TrainingConfig,
     quick: bool,
@@ -124,7 +128,8 @@ def _of_model(
             **{"model": name, "fold": number, "folds": parts.count, "arguments": arguments},
             **{"data": data.manifest["fingerprint"], "settings": asdict(settings)},
         }
-        rows = kept.find(told)
+        part = resumable.hash_of(told)[:24]
+        rows = results.result(part, told)
         if rows is None:
             asked = {"fold": data.validation} if parts.count else SPLITS
             contest = Contest(data, spec, tuple(asked.values()), arguments, settings)
@@ -132,7 +137,7 @@ def _of_model(
             for row, which in zip(rows, asked, strict=True):
                 row |= {"fold": number} if parts.count else {"split": which}
                 row |= {"pretrained": _is_pretrained(name, arguments), "grey": grey}
-            kept.add(told, rows)
+            results.add_result(part, told, rows)
         yield [{"model": name, **row} for row in rows]
 
 
@@ -219,30 +224,3 @@ def _scores(task: Task, labels: np.ndarray, likely: np.ndarray) -> dict[str, Any
         "log_loss": float(metrics.log_loss(labels, likely, labels=np.arange(likely.shape[1]))),
         **{key: value for key, value in numbers.items() if key == compare_summary.ERROR},
     }
-
-
-class _Kept:
-    """What has been judged before, a JSON object a line; a line cut short by a kill is dropped."""
-
-    def __init__(self, path: Path):
-        self.path, self.rows = path, []
-        if path.is_file():
-            for line in path.read_text().splitlines():
-                try:
-                    one = json.loads(line)
-                except ValueError:
-                    LOG.warning("%s ended in half a line, which is judged again.", path)
-                    continue
-                if "rows" not in one:
-                    raise UserError(f"{path} is of an earlier release. Remove it to begin anew.")
-                self.rows.append(one)
-
-    def find(self, told: dict) -> list[dict] | None:
-        """Returns the rows of a model and fold judged under the same conditions, or None."""
-        same = json.loads(json.dumps(told))
-        return next((one["rows"] for one in self.rows if one["told"] == same), None)
-
-    def add(self, told: dict, rows: list[dict]) -> None:
-        self.rows.append({"told": told, "rows": rows})
-        lines = "".join(json.dumps(one) + "\n" for one in self.rows)
-        files.replace(self.path, lines.encode())

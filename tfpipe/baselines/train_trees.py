@@ -11,6 +11,7 @@ import pandas as pd
 import xgboost
 
 from tfpipe.base import tables
+from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import tree_search
 from tfpipe.baselines.tree_search import Plan
 from tfpipe.data import columns as data_columns
@@ -115,20 +116,22 @@ def train(
     card |= registry_card.of(
         task, records, known.predictions, manifest=manifest, card=card, takes=["columns"]
     )
-    draft = registry_trees.draft(
-        trees,
-        folder,
-        card=card,
-        predictions=known.predictions,
-        explained=_some(parts["test"].labelled.columns, seed=plan.seed),
-        checked=parts["validation"].columns,
-    )
-    groups = registry_card.groups(records, manifest=manifest)
-    tables.write_csv(groups, draft / "assets.extra" / "groups.csv")
-    previous_version.write_sources(draft, manifest)
-    write.write(draft, records)
-    model_card.write(draft)
-    path = store.number(draft)
+    busy = f"Another training is running in {folder}. Wait for it to end."
+    with ResumableFolder(folder / "training", None, work="training", busy=busy):
+        draft = registry_trees.draft(
+            trees,
+            folder,
+            card=card,
+            predictions=known.predictions,
+            explained=_some(parts["test"].labelled.columns, seed=plan.seed),
+            checked=parts["validation"].columns,
+        )
+        groups = registry_card.groups(records, manifest=manifest)
+        tables.write_csv(groups, draft / "assets.extra" / "groups.csv")
+        previous_version.write_sources(draft, manifest)
+        write.write(draft, records)
+        model_card.write(draft)
+        path = store.number(draft)
     return {"version": int(path.name), "path": str(path), "scores": known.told["scores"]}
 
 

@@ -9,7 +9,6 @@ trials add to those scored before.
 """
 
 import json
-import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +21,12 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
+from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data.columns import Measured
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.models import boosted_trees
 from tuning import boosted_trees as tuned
 
-LOG = logging.getLogger("tfpipe")
 FOLDS = 5
 
 
@@ -79,23 +78,37 @@ def search(
       UserError: there are fewer groups than folds.
     """
     parts = folds(learnt, plan)
-    rows = _scored_before(folder, _identity(plan, fingerprint))
-    for number in range(len(rows), plan.trials):
-        tell(number, min((row["log_loss"] for row in rows), default=None))
-        arguments = candidate(number, seed=plan.seed)
-        told = _judged(learnt, parts, arguments, classes=classes, plan=plan)
-        rows.append({"candidate": number, **told})
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        files.replace(folder / "trials.jsonl", lines.encode())
-    best = min(rows[: plan.trials], key=lambda row: row["log_loss"])
+    unfinished = ResumableFolder(
+        folder,
+        _identity(plan, fingerprint),
+        work="search",
+        busy=f"Another search is running in {folder}. Wait for it to end.",
+    )
+    with unfinished:
+        rows = _scored_before(unfinished)
+        for number in range(len(rows), plan.trials):
+            tell(number, min((row["log_loss"] for row in rows), default=None))
+            arguments = candidate(number, seed=plan.seed)
+            told = _judged(learnt, parts, arguments, classes=classes, plan=plan)
+            rows.append({"candidate": number, **told})
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            files.replace(folder / "trials.jsonl", lines.encode())
+        best = _best_of(rows[: plan.trials], plan)
+        unfinished.write("best.json", best)
     tell(plan.trials, best["log_loss"])
-    found = {
+    return best
+
+
+def _best_of(rows: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
+    """Returns the candidate with the lowest log loss, and all of them."""
+    best = min(rows, key=lambda row: row["log_loss"])
+    return {
         "arguments": best["arguments"] | {"trees": best["trees"]},
-        **{"candidate": best["candidate"], "log_loss": best["log_loss"], "folds": plan.folds},
-        "candidates": rows[: plan.trials],
+        "candidate": best["candidate"],
+        "log_loss": best["log_loss"],
+        "folds": plan.folds,
+        "candidates": rows,
     }
-    files.replace(folder / "best.json", json.dumps(found, indent=1).encode())
-    return found
 
 
 def crossed(learnt: Measured, *, classes: int, arguments: dict[str, Any], plan: Plan) -> np.ndarray:
@@ -183,21 +196,13 @@ def _identity(plan: Plan, fingerprint: str) -> dict[str, Any]:
     return {**told, "published": tuned.PUBLISHED, "space": space, "data": fingerprint}
 
 
-def _scored_before(folder: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the candidates scored under the same plan; those of another are moved aside."""
-    text, plan = json.dumps(identity, sort_keys=True), folder / "plan.json"
+def _scored_before(folder: ResumableFolder) -> list[dict[str, Any]]:
+    """Returns the candidates that were scored before."""
+    trials = folder.path / "trials.jsonl"
     try:
-        lines = (folder / "trials.jsonl").read_text().splitlines()
-        if plan.read_text() == text:
-            return [json.loads(line) for line in lines]
-        why = "was of other data or another plan"
+        return [json.loads(line) for line in trials.read_text().splitlines()]
     except FileNotFoundError:
-        why = ""
+        return []
     except ValueError:
-        why = "cannot be read"
-    if why:
-        aside = files.free(folder)
-        folder.replace(aside)
-        LOG.warning("An earlier search %s; it is now %s.", why, aside)
-    files.replace(plan, text.encode())
-    return []
+        folder.discard("cannot be read")
+        return []

@@ -1,8 +1,6 @@
 """Raw files to records: TFRecord shards, and a manifest that vouches for them."""
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import logging
 import math
@@ -16,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 import tfpipe
-from tfpipe.base import files, tables
+from tfpipe.base import files, resumable, tables
 from tfpipe.base.errors import UserError
+from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import schema, source_cache, validation
@@ -74,15 +73,24 @@ def pack(
     task = dataclasses.replace(task, **settled)
     options = survey.options or options
     fingerprint = data_fingerprint.of(task, raw, survey, options=options, split=split)
-    with _lock(folder):
+    parts = _hidden(folder, "partial")
+    unfinished = ResumableFolder(
+        parts,
+        None,
+        work="packing",
+        busy=f"Another run is packing {folder}. Wait for it to end.",
+        lock=_hidden(folder, "lock"),
+        keep_other=False,
+    )
+    with unfinished:
         _recover(folder)
         manifest = data_manifest.read(folder) if (folder / "manifest.json").is_file() else None
         if manifest and manifest["fingerprint"] == fingerprint and len(manifest["bad"]) <= skip_bad:
             _tidy(folder)
             return manifest
-        parts, kept = _hidden(folder, "partial"), _kept(folder)
+        kept = _kept(folder)
         survey = validation.lasting(survey, kept.groups)
-        _begin(parts, fingerprint=fingerprint)
+        _begin(unfinished, fingerprint=fingerprint)
         jobs = _jobs(task, survey.sources, split=split)
         told = {"task": task, "options": options, "kept": kept}
         told["decided"] = {one.what: one for one in survey.decided}
@@ -90,7 +98,7 @@ def pack(
         joined = validation.joined(survey, abouts, parts, before=kept.groups)
         if joined.sources != survey.sources:
             survey, jobs = joined, _jobs(task, joined.sources, split=split)
-            _begin(parts, fingerprint=f"{fingerprint}, joined")
+            _begin(unfinished, fingerprint=f"{fingerprint}, joined")
             abouts = _run(jobs, parts, told, progress=progress)
         bad = {name: why for about in abouts for name, why in about["bad"].items()}
         if len(bad) > skip_bad:
@@ -141,24 +149,6 @@ def _hidden(folder: Path, word: str) -> Path:
     return folder.parent / f".{folder.name}.{word}"
 
 
-@contextlib.contextmanager
-def _lock(folder: Path):
-    """Holds the records for one run; the system frees the lock of a run that died."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        file = _hidden(folder, "lock").open("w")
-    except OSError as error:
-        raise UserError(
-            f"{folder.parent} cannot be written: {error.strerror}. Choose another folder by --data."
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"Another run is packing {folder}. Wait for it to end.") from None
-        yield
-
-
 def _recover(folder: Path) -> None:
     """Ends an exchange of old and new records that was cut short."""
     old = _hidden(folder, "old")
@@ -177,13 +167,10 @@ def _kept(folder: Path) -> source_cache.Kept:
     return source_cache.Kept(None if wrong else folder)
 
 
-def _begin(parts: Path, *, fingerprint: str) -> None:
+def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
     """Keeps finished shards of the same plan, and nothing else."""
-    plan = parts / "plan"
-    if not plan.is_file() or plan.read_text() != fingerprint:
-        shutil.rmtree(parts, ignore_errors=True)
-        files.replace(plan, fingerprint.encode())
-    for unfinished in [p for p in parts.rglob(".*") if p.is_file()]:
+    parts.begin({"fingerprint": fingerprint})
+    for unfinished in [p for p in parts.path.rglob(".*") if p.is_file()]:
         unfinished.unlink()
 
 
@@ -232,8 +219,8 @@ def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) ->
         tables.write_csv(pd.DataFrame(rows), parts / f"{task.table}.csv")
     told = [unit for about in abouts for unit in about["units"]]
     files.replace(parts / source_cache.TOLD, json.dumps(told).encode())
-    work = ("", ".json")
-    left_out = {"plan", "manifest.json"} | {f"{a['name']}{end}" for a in abouts for end in work}
+    shards = {f"{about['name']}{end}" for about in abouts for end in ("", ".json")}
+    left_out = {resumable.PLAN, "manifest.json"} | shards
     manifest["files"] = {
         path.relative_to(parts).as_posix(): files.sha256(path)
         for path in sorted(parts.rglob("*"))
@@ -250,5 +237,5 @@ def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) ->
 def _tidy(folder: Path) -> None:
     """Removes what only a stopped run would need: last, so that it loses no finished shard."""
     shutil.rmtree(_hidden(folder, "old"), ignore_errors=True)
-    for path in [*folder.glob("*.tfrecord-*.json"), folder / "plan"]:
+    for path in [*folder.glob("*.tfrecord-*.json"), folder / resumable.PLAN]:
         path.unlink(missing_ok=True)

@@ -4,8 +4,6 @@ The six-or-seven experiment of seed 000, made a benchmark. A class that is left 
 in the model's answers, where it is never right in training and is taken out before any score.
 """
 
-import hashlib
-import json
 import logging
 import math
 import shutil
@@ -18,10 +16,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files
+from tfpipe.base import resumable
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
+from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.explore import embeddings, novelty, umap
@@ -83,29 +82,29 @@ def benchmark(
     labels = _labels(subjects[0][1])
     plan = _plan(subjects, epochs=epochs, seed=seed)
     found = {}
-    for done, name in enumerate(asked):
-        tell("leave-out", {"done": done, "total": len(asked)})
-        label = classes.index(name)
-        kept = folder / f"{label:02d}.json"
-        if (known := _kept(kept, plan)) is None:
-            held_out = labels["asked"] & (labels["label"] == label)
-            if held_out.sum() < LEAST_NOVEL:
-                LOG.warning(
-                    "%s has %d pictures in held-out groups, which is too few to leave it out.",
-                    name,
-                    held_out.sum(),
-                )
-                continue
-            told = {"epochs": epochs, "seed": seed}
-            state = folder / f".{hashlib.sha256(plan.encode()).hexdigest()[:12]}-{label:02d}"
-            trained = [
-                _trained(card, data, spec, label=label, told=told, state=state / card["model"])
-                for card, data, spec in subjects
-            ]
-            known = _scored(trained, labels, label=label, seed=seed)
-            files.replace(kept, json.dumps({"plan": plan, "class": name, "scores": known}).encode())
-            shutil.rmtree(state)
-        found[name] = known
+    with _results_in(folder) as results:
+        for done, name in enumerate(asked):
+            tell("leave-out", {"done": done, "total": len(asked)})
+            label = classes.index(name)
+            if (known := results.result(f"{label:02d}", plan)) is None:
+                held_out = labels["asked"] & (labels["label"] == label)
+                if held_out.sum() < LEAST_NOVEL:
+                    LOG.warning(
+                        "%s has %d pictures in held-out groups, which is too few to leave it out.",
+                        name,
+                        held_out.sum(),
+                    )
+                    continue
+                told = {"epochs": epochs, "seed": seed}
+                state = folder / f".{resumable.hash_of(plan)[:12]}-{label:02d}"
+                trained = [
+                    _trained(card, data, spec, label=label, told=told, state=state / card["model"])
+                    for card, data, spec in subjects
+                ]
+                known = _scored(trained, labels, label=label, seed=seed)
+                results.add_result(f"{label:02d}", plan, known)
+                shutil.rmtree(state)
+            found[name] = known
     tell("leave-out", {"done": len(asked), "total": len(asked)})
     return _table(found)
 
@@ -114,7 +113,8 @@ def kept(subjects: list, folder: Path, *, epochs: int = EPOCHS, seed: int = 0) -
     """Returns the table of all classes that were left out before, under the same plan."""
     plan = _plan(subjects, epochs=epochs, seed=seed)
     classes = subjects[0][2].classes
-    found = {name: _kept(folder / f"{i:02d}.json", plan) for i, name in enumerate(classes)}
+    results = _results_in(folder)
+    found = {name: results.result(f"{i:02d}", plan) for i, name in enumerate(classes)}
     return _table({name: known for name, known in found.items() if known is not None})
 
 
@@ -124,23 +124,24 @@ def winner(table: pd.DataFrame) -> str | None:
     return str(means.loc[means["auroc"].idxmax(), "score"]) if len(means) else None
 
 
-def _plan(subjects: list, *, epochs: int, seed: int) -> str:
-    """Returns all that a result depends on, as text."""
+def _plan(subjects: list, *, epochs: int, seed: int) -> list[Any]:
+    """Returns all that a result depends on."""
     names = ("model", "hyperparameters", "training")
     told = [
         {name: card[name] for name in names} | {"data": data.manifest["fingerprint"]}
         for card, data, _ in subjects
     ]
-    return json.dumps([told, epochs, seed], sort_keys=True, default=str)
+    return [told, epochs, seed]
 
 
-def _kept(path: Path, plan: str) -> dict[str, dict] | None:
-    """Returns the scores of a class that was left out under the same plan, or None."""
-    try:
-        told = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return told["scores"] if told.get("plan") == plan else None
+def _results_in(folder: Path) -> ResumableFolder:
+    """Returns the folder of results, one for each class that was left out."""
+    return ResumableFolder(
+        folder,
+        None,
+        work="novelty benchmark",
+        busy=f"Another exploration leaves classes out in {folder}. Wait for it to end.",
+    )
 
 
 def _labels(data: Dataset) -> dict[str, np.ndarray]:

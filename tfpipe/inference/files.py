@@ -102,12 +102,12 @@ def predict(
     longer = sorted(path.name for name, path in overlays.items() if path.stem != Path(name).stem)
     plan = plan_of(loaded.card, options, survey) | {"way": way, "windows": bool(windows)}
     plan |= {"longer": longer}
-    with resume.keeping(out, plan) as kept:
-        before = sum(kept.told(source) is not None for source in survey.sources)
+    with resume.open_results(out, plan) as results:
+        before = sum(results.result(source) is not None for source in survey.sources)
         bad = {}
         for i, source in enumerate(survey.sources):
             progress(i, len(survey.sources))
-            if kept.told(source) is not None:
+            if results.result(source) is not None:
                 continue
             watch = drift.Watch(loaded.card)
             try:
@@ -118,17 +118,17 @@ def predict(
             said = task.answer(seen, thresholds)
             base_images.write_png(task.draw(seen, thresholds), overlays[source.name])
             told = {"rows": said.rows, "windows": said.windows if windows else []}
-            kept.add(source, told | {"drift": watch.told()})
+            results.add(source, told | {"drift": watch.told()})
         progress(len(survey.sources), len(survey.sources))
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
         good = [source for source in survey.sources if source.name not in bad]
-        told = (kept.told(source) for source in good)
+        told = (results.result(source) for source in good)
         rows = _write(out, (one["rows"] for one in told), columns=task.answer_columns)
         if windows:
-            told = (kept.told(source) for source in good)
+            told = (results.result(source) for source in good)
             _write(windows, (one["windows"] for one in told), columns=())
-        seen = (kept.told(source)["drift"] for source in good)
+        seen = (results.result(source)["drift"] for source in good)
         notes, more = drifted(survey.notes, loaded.card, seen)
     more |= {"kept_from_before": before} if before else {}
     shown = [overlays[source.name] for source in good]
@@ -180,7 +180,7 @@ def _watched(classify: Classify, watch: drift.Watch, name: str) -> Classify:
 
 
 def plan_of(card: dict[str, Any], options: Any, survey: Survey) -> dict[str, Any]:
-    """Returns all that answers depend on but the files themselves, see `resume.keeping`."""
+    """Returns all that answers depend on but the files themselves, see `resume.open_results`."""
     tables = {str(path): base_files.sha256(path) for path in survey.tables}
     return {"card": card, "options": asdict(options), "tables": tables}
 

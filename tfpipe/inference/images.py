@@ -76,12 +76,12 @@ def predict(
         table_writers.check(out)
     plan = plan_of(loaded.card, options, survey) | {"wanted": wanted, "out": out.suffix}
     sheets, bad = Sheets(classes), {}
-    with resume.keeping(out, plan) as kept:
-        done = [source for source in survey.sources if kept.told(source) is not None]
+    with resume.open_results(out, plan) as results:
+        done = [source for source in survey.sources if results.result(source) is not None]
         for source in done:
-            with np.load(kept.path(source, ".npz"), allow_pickle=False) as taken:
+            with np.load(results.path(source, ".npz"), allow_pickle=False) as taken:
                 sheets.again(taken)
-        left = [source for source in survey.sources if kept.told(source) is None]
+        left = [source for source in survey.sources if results.result(source) is None]
         for i, (source, reading) in enumerate(_read_ahead(task, left, options), len(done)):
             progress(i, len(survey.sources))
             if isinstance(reading, UserError):
@@ -89,7 +89,7 @@ def predict(
                 continue
             watch = drift.Watch(loaded.card)
             rows, named, said = 0, np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
-            with table_writers.writing(kept.path(source, ".parquet")) as write:
+            with table_writers.writing(results.path(source, ".parquet")) as write:
                 for begin in range(0, len(reading.examples), MOST_ROWS):
                     examples = reading.examples[begin : begin + MOST_ROWS]
                     told, images, likely = _told(
@@ -100,23 +100,23 @@ def predict(
                     rows += len(examples)
                     named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
                     said += prevalence.told(judge.said(likely), classes=len(classes))
-            picture = _drawn(task, source, kept.rows(source), out, options=options)
+            picture = _drawn(task, source, results.rows(source), out, options=options)
             file = io.BytesIO()
             np.savez(file, **sheets.taken())
-            files.replace(kept.path(source, ".npz"), file.getvalue())
+            files.replace(results.path(source, ".npz"), file.getvalue())
             counts = {"rows": rows, "named": named.tolist(), "said": said.tolist()}
             counts |= {"overlay": picture and str(picture), "drift": watch.told()}
-            kept.add(source, counts)
+            results.add(source, counts)
         progress(len(survey.sources), len(survey.sources))
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
         good = [source for source in survey.sources if source.name not in bad]
-        told = [kept.told(source) for source in good]
+        told = [results.result(source) for source in good]
         # The headings all the same where there is no picture.
         nothing = pd.DataFrame(columns=["key", "group", *task.metadata])
         nothing = pd.concat([nothing, judge.told(np.zeros((0, len(classes)), np.float32))], axis=1)
         no_images = np.zeros((0, *task.image_shape))
-        frames = (frame for source in good for frame in kept.rows(source))
+        frames = (frame for source in good for frame in results.rows(source))
         if not any(one["rows"] for one in told):
             frames = iter([_as_written(task, nothing, no_images, out)])
         _write(task, frames, out)

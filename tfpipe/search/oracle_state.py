@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_tuner.engine import trial as trials
 
-from tfpipe.base import files
+from tfpipe.base import files, resumable
 
 LOG = logging.getLogger("tfpipe")
 RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"
@@ -52,8 +52,7 @@ class Kept:
                 self._take(json.loads(path.read_bytes()))
             except _DAMAGED:
                 if path.is_file():
-                    aside = files.free(path)
-                    path.replace(aside)
+                    aside = resumable.move_aside(path)
                     LOG.warning(
                         "%s was damaged and is now %s; trials are taken back from their own files.",
                         *(path, aside.name),
@@ -126,8 +125,7 @@ class Kept:
                 trial = trials.Trial.from_state(told["trial"])
                 found[trial.trial_id] = (told["written"], told["note"], told["oracle"], trial)
             except _DAMAGED:
-                aside = files.free(path.parent)
-                path.parent.replace(aside)
+                aside = resumable.move_aside(path.parent)
                 LOG.warning("%s was damaged and is now in %s; it is run again.", path, aside.name)
         if not found:
             return

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tfpipe.base import locks, resumable
 from tfpipe.base.errors import UserError
 from tfpipe.search import search_folder
 
@@ -76,9 +77,7 @@ class Known:
         """Returns "finished", "running", or "stopped": `tfpipe tune` goes on with it."""
         if self.told["finished"]:
             return "finished"
-        return (
-            "running" if _is_held(self.folder.parent / f".{self.folder.name}.lock") else "stopped"
-        )
+        return "running" if locks.is_held(resumable.lock_of(self.folder)) else "stopped"
 
     def varies(self, name: str) -> bool:
         """Returns whether completed trials differ in a value."""
@@ -144,15 +143,6 @@ def _has_score(row: dict[str, Any]) -> bool:
     """Returns whether a trial ended with a number."""
     score = row["score"]
     return row["status"] == "COMPLETED" and score is not None and math.isfinite(score)
-
-
-def _is_held(lock: Path) -> bool:
-    """Returns whether a process of this machine holds a lock, without trying to take it."""
-    try:
-        number, held = lock.stat().st_ino, Path("/proc/locks").read_text()
-    except OSError:
-        return False
-    return any(line.split()[5].endswith(f":{number}") for line in held.splitlines())
 
 
 def _earlier(folder: Path) -> float:

@@ -1,7 +1,6 @@
 """Runs a search, or works for one that runs elsewhere."""
 
 import contextlib
-import fcntl
 import json
 import logging
 import time
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfpipe.base import files
+from tfpipe.base import files, resumable
 from tfpipe.base.errors import UserError
+from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
 from tfpipe.search import oracles, rpc, search_folder
@@ -75,12 +75,10 @@ def tune(
     plan, (data, spec) = search_plan.plan_of(config), records
     search_plan.training_sets(config, data, spec)
     oracle = oracles.made(config, plan, data)
-    with _alone(folder):
-        _make_room(folder, oracle.plan)
+    with resumable_search(folder, oracle.plan):
         best = search_folder.read_best(folder)
         if best is None:
             oracle.keep_in(folder, chief=name_here())
-            files.replace(folder / "plan.json", json.dumps(oracle.plan).encode())
             _run(Chief(oracle, limit_s=team.limit_s), config, team=team, report=report)
             best = _outcome(oracle, plan)
             files.replace(folder / "best.json", json.dumps(best, indent=1).encode())
@@ -175,37 +173,23 @@ def _outcome(oracle, plan: SearchPlan) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def _alone(folder: Path):
-    """Holds a search's folder for one chief; the system frees that of one that died."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"Another search is running in {folder}. Wait for it to end, or work for it by "
-                "--worker."
-            ) from None
-        yield
+def resumable_search(folder: Path, plan: dict[str, Any]) -> ResumableFolder:
+    """Returns a search's folder; entering it moves a search with another plan aside."""
+    return ResumableFolder(
+        folder,
+        plan,
+        work="search",
+        busy=f"Another search is running in {folder}. Wait for it to end, or work for it by "
+        "--worker.",
+        contents=("state.json", "plan.json", "trial_*/trial.json"),
+        recover_plan=_plan_of_state,
+    )
 
 
-def _make_room(folder: Path, told: dict[str, Any]) -> None:
-    """Moves another search, or one of which nothing can be read, aside."""
-    kept = [folder / "state.json", folder / "plan.json", *folder.glob("trial_*/trial.json")]
-    kept = [path for path in kept if path.is_file()]
-    plans = (_plan_in(path) for path in kept)
-    known = next((plan for plan in plans if plan), None)
-    if kept and known != json.loads(json.dumps(told)):
-        aside = files.free(folder)
-        folder.replace(aside)
-        LOG.warning("An earlier search with another plan is now %s.", aside)
-
-
-def _plan_in(path: Path) -> dict[str, Any] | None:
-    """Returns what a file says is searched, or None if it cannot be read."""
-    try:
-        told = json.loads(path.read_bytes())
-        return told if path.name == "plan.json" else told["plan"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _plan_of_state(folder: Path) -> dict[str, Any] | None:
+    """Returns the plan that a search's state or its trials hold; None if none can be read."""
+    for path in (folder / "state.json", *folder.glob("trial_*/trial.json")):
+        state = resumable.read_json(path)
+        if isinstance(state, dict) and state.get("plan"):
+            return state["plan"]
+    return None

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras_tuner.src import config as keras_tuner_config
 
-from tfpipe.base import files
+from tfpipe.base import resumable
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.models import build
@@ -157,4 +157,4 @@ def _forget_if_damaged(kept: Path) -> None:
         checkpoints.newest(kept)
     except UserError as error:
         LOG.warning("%s The trial begins anew.", error)
-        kept.replace(files.free(kept))
+        resumable.move_aside(kept)

@@ -1,8 +1,5 @@
 """The stages one after the other: what `tfpipe tune` and `tfpipe train` do."""
 
-import json
-import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,9 +7,10 @@ from typing import Any
 
 import keras
 
-from tfpipe.base import files, tables
+from tfpipe.base import tables
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
+from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import dataset, manifest
 from tfpipe.evaluation import evaluate
 from tfpipe.evaluation.evaluate import Evaluation
@@ -32,8 +30,6 @@ from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loggers, loop, open_records, random_split
 from tfpipe.training.config import TrainingConfig
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -150,6 +146,15 @@ def model_part(run: TrainingRun) -> dict:
 
 
 def _train(run: TrainingRun, data, spec, arguments, settings, best) -> dict[str, Any]:
+    with _training_folder(run, data, arguments, settings) as unfinished:
+        result = _trained(run, data, spec, arguments, settings, best, kept=unfinished.path)
+        unfinished.remove()
+    return result
+
+
+def _trained(
+    run: TrainingRun, data, spec, arguments, settings, best, *, kept: Path
+) -> dict[str, Any]:
     def built() -> keras.Model:
         if run.initialized_from:
             return warm_start.model_of(run.initialized_from, spec, arguments)
@@ -159,7 +164,6 @@ def _train(run: TrainingRun, data, spec, arguments, settings, best) -> dict[str,
     with training_compile.strategy().scope():
         model = built()
         loop.prepare(model, data, settings=settings)
-    kept = _kept(run, data, arguments, settings)
     tellers = [
         lambda epoch, told: run.report(
             "train", {"epoch": epoch, "epochs": settings.epochs, **told}
@@ -229,23 +233,25 @@ def _train(run: TrainingRun, data, spec, arguments, settings, best) -> dict[str,
     model_card.write(draft)
     (extra / "history.csv").write_bytes((kept / "history.csv").read_bytes())
     path = store.number(draft)
-    shutil.rmtree(kept)
     return {"version": int(path.name), "path": str(path), "scores": known.scores}
 
 
-def _kept(run: TrainingRun, data: loop.Dataset, arguments: dict, settings: TrainingConfig) -> Path:
-    """Returns the folder of a training's state; another training's is moved aside first."""
-    folder = run.models / "training"
-    told = {"model": arguments, "settings": asdict(settings), "data": data.manifest["fingerprint"]}
-    told["precision"] = keras.config.dtype_policy().name
-    told |= {"begun_with": str(run.initialized_from)} if run.initialized_from else {}
-    text, plan = json.dumps(told, sort_keys=True, default=str), folder / "plan.json"
-    if plan.is_file() and plan.read_text() != text:
-        aside = files.free(folder)
-        folder.replace(aside)
-        LOG.warning("An earlier training that was not finished is now %s.", aside)
-    files.replace(plan, text.encode())
-    return folder
+def _training_folder(
+    run: TrainingRun, data: loop.Dataset, arguments: dict, settings: TrainingConfig
+) -> ResumableFolder:
+    """Returns the folder of an unfinished training, which one process at a time goes on with."""
+    plan = {
+        "model": arguments,
+        "settings": asdict(settings),
+        "data": data.manifest["fingerprint"],
+        "precision": keras.config.dtype_policy().name,
+    }
+    return ResumableFolder(
+        run.models / "training",
+        plan | ({"begun_with": str(run.initialized_from)} if run.initialized_from else {}),
+        work="training",
+        busy=f"Another training is running in {run.models}. Wait for it to end.",
+    )
 
 
 def _logs(run: TrainingRun, arguments: dict, settings: TrainingConfig) -> list[loop.Told]:

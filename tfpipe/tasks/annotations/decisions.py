@@ -1,7 +1,6 @@
 """What reviewers have decided: labels.csv beside the raw files, a line for each decision."""
 
 import csv
-import fcntl
 import io
 import math
 import os
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpipe.base import files
+from tfpipe.base import files, locks
 from tfpipe.base.errors import UserError
 
 NAME = "labels.csv"
@@ -129,12 +128,12 @@ def append(folder: Path, decision: Decision, *, name: str = NAME) -> None:
     """
     path, line = folder / name, _line(decision)
     try:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _add(file, line, path)
-        finally:
-            os.close(file)
+        with locks.hold(path, busy=None):
+            file = os.open(path, os.O_RDWR | os.O_APPEND)
+            try:
+                _add(file, line, path)
+            finally:
+                os.close(file)
     except OSError as error:
         raise UserError(
             f"The decision was not saved: {files.shown(path)} cannot be written "
