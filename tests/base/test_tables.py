@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import os
+import re
 import time
 
 import numpy as np
@@ -317,7 +318,8 @@ def test_random_tables_come_back(tmp_path_factory, table, delimiter, values, mar
         writer.writerows([a, b, value.replace(".", mark)] for a, b, value in written)
     read = tables.read(path)
     missing = {"", "NaN", "nan", "NA", "N/A", "n/a", "-"}
-    stripped = [["" if cell.strip() in missing else cell.strip() for cell in row] for row in table]
+    plain = [[tables.unescaped(cell).strip() for cell in row] for row in table]
+    stripped = [["" if cell in missing else cell for cell in row] for row in plain]
     assert read.frame[["first", "second"]].to_numpy().tolist() == stripped
     assert read.numbers("value", missing_ok=False).tolist() == [float(row[2]) for row in written]
 
@@ -392,6 +394,49 @@ def test_written_tables_read_back_and_run_nothing(tmp_path):
         tables.read(path).numbers("value", missing_ok=True), frame["value"].to_numpy()
     )
     assert frame["=name"][0] == "=1+1"
+
+
+BEGINNINGS = ("", "'", "''", "=", "+", "-", "@", "\t", "\n", "'=", "''@", "-1", "+2.5e3", "a")
+TEXT = st.builds(
+    str.__add__,
+    st.sampled_from(BEGINNINGS),
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=4),
+)
+
+
+@given(TEXT)
+def test_escaped_text_is_no_formula_and_comes_back(text):
+    cell = tables.escaped(text)
+    assert tables.unescaped(cell) == text
+    is_number = re.fullmatch(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", cell, re.ASCII)
+    assert is_number or not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert len(cell) <= len(text) + 1
+
+
+@pytest.mark.parametrize("number", ["-5", "+5", "-1.5", "-1,5", "+.5", "-1e-300", "7"])
+def test_text_that_is_a_number_stays_as_it_is(number):
+    assert tables.escaped(number) == number
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(TEXT, st.floats(allow_infinity=False)), min_size=1, max_size=6),
+    st.tuples(TEXT, TEXT).filter(lambda names: names[0] != names[1] and all(names)),
+)
+def test_written_frames_are_read_back_as_they_were(tmp_path_factory, rows, names):
+    path = tmp_path_factory.getbasetemp() / "frame.csv"
+    frame = pd.DataFrame(rows, columns=list(names))
+    tables.write_csv(frame, path)
+    read = tables.read_csv(path, text=names[:1])
+    assert list(read) == list(names)
+    assert read[names[0]].tolist() == frame[names[0]].tolist()
+    np.testing.assert_allclose(read[names[1]], frame[names[1]], rtol=1e-15)
+
+
+def test_the_reader_of_users_tables_takes_one_apostrophe_off_too(tmp_path):
+    frame = pd.DataFrame({"name": ["=1+1", "'=1+1", "''", "'a", "-5"]})
+    tables.write_csv(frame, tmp_path / "out.csv")
+    assert tables.read(tmp_path / "out.csv").frame["name"].tolist() == frame["name"].tolist()
 
 
 def test_a_frame_without_rows_writes_its_headings(tmp_path):

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,12 +18,12 @@ from tfpipe.base.errors import UserError
 
 EXPECTED = "a table (.csv, .tsv, .txt, .xlsx or PANGAEA .tab)"
 MISSING = ("NaN", "nan", "NA", "N/A", "n/a", "-")  # cells that read as empty
-GUARDED = re.compile(r"^'(?=[=+\-@\t\r])")  # see `write_csv`
 
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _BLOCK_ROWS = 20_000  # rows held as Python lists before they become columns
 _BRACKETS = re.compile(r"\s*[\[(]([^\[\]()]*)[\])]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # begin what a spreadsheet may run
+_ESCAPED = tuple(f"'{mark}" for mark in (*_FORMULA, "'"))
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 # What programs print instead of a number; on Windows 1.#QNAN, -1.#IND, 1.#INF00.
 _NOT_A_NUMBER = re.compile(r"[+-]?(\d\.#)?[qs]?(nan|ind|inf|na|n/a)\d*", re.IGNORECASE)
@@ -257,8 +257,7 @@ def text_of(path: Path, *, expected: str = EXPECTED) -> str:
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Writes a frame, without its index, as UTF-8 CSV that a spreadsheet does not run.
 
-    Text that a spreadsheet would take for a formula gets a single quote before it; numbers, also
-    those in text cells, stay as they are.
+    Text and headings are `escaped`; `read_csv` gives them back.
 
     Raises:
       UserError: the folder cannot be written to or is full; an older file is then as it was.
@@ -275,6 +274,52 @@ def csv_of(frame: pd.DataFrame, *, headings: bool = True) -> str:
     safe = pd.concat(columns, axis=1) if columns else frame
     header = [_harmless(str(name)) for name in frame.columns] if headings else False
     return safe.to_csv(index=False, header=header, lineterminator="\n")
+
+
+def read_csv(path: Path, *, text: Container[str] | None = None) -> pd.DataFrame:
+    """Returns a frame that `write_csv` wrote: headings and text as they were before.
+
+    Args:
+      path: the file.
+      text: the names of the columns that hold text; in the others, empty cells and nan are NaN.
+        None: columns in which each cell is a number hold numbers, the others text.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: it is no table.
+    """
+    if text is None:
+        frame = pd.read_csv(path, keep_default_na=False)  # a photo may be called "NA"
+    else:
+        names = pd.read_csv(path, nrows=0).columns
+        is_text = {name: unescaped(name) in text for name in names}
+        frame = pd.read_csv(
+            path,
+            dtype={name: str for name in names if is_text[name]},
+            keep_default_na=False,
+            na_values={name: ["", "nan"] for name in names if not is_text[name]},
+        )
+    for name in frame:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = frame[name].map(unescaped, na_action="ignore")
+    return frame.rename(columns=unescaped)
+
+
+def escaped(value: str) -> str:
+    """Returns the text of a CSV cell that no spreadsheet takes for a formula.
+
+    Text that begins with = + - @, a tab or a line end gets one apostrophe in front, and so does
+    text that begins with an apostrophe before one of these or before another apostrophe. Text that
+    is a number stays as it is. `unescaped` is the inverse.
+    """
+    if value.startswith(_ESCAPED):
+        return "'" + value
+    return "'" + value if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else value
+
+
+def unescaped(cell: str) -> str:
+    """Returns the text that `escaped` made a CSV cell of."""
+    return cell[1:] if cell.startswith(_ESCAPED) else cell
 
 
 def _table(
@@ -383,7 +428,7 @@ def _text_rows(
     line = above + 1
     try:
         for row in reader:
-            yield line, [cell.strip() for cell in row]
+            yield line, [unescaped(cell).strip() for cell in row]
             line = above + reader.line_num + 1
     except csv.Error as error:
         raise UserError(
@@ -471,9 +516,7 @@ def _harmless(value: object) -> object:
     """Returns a cell that no spreadsheet runs and UTF-8 can hold, with plain line ends."""
     if not isinstance(value, str):
         return value
-    if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
-        value = "'" + value
-    value = value.replace("\r\n", "\n").replace("\r", "\n")
+    value = escaped(value).replace("\r\n", "\n").replace("\r", "\n")
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

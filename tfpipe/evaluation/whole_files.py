@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
+from tfpipe.base import tables
 from tfpipe.data.dataset import Dataset
 from tfpipe.tasks.annotations import apply
 from tfpipe.tasks.task import Classify, Source, Task
@@ -124,7 +124,7 @@ def rows_of(task: Task, data: Dataset) -> dict[str, dict[str, Any]]:
     """Returns source -> its row of the task's table of sources, where it has one."""
     if task.table is None:
         return {}
-    table = pd.read_csv(data.folder / f"{task.table}.csv", keep_default_na=False)
+    table = tables.read_csv(data.folder / f"{task.table}.csv")
     return {row[table.columns[0]]: row for row in table.to_dict("records")}
 
 

@@ -48,8 +48,7 @@ def check(version: Path, manifest: dict[str, Any]) -> None:
         )
     if not (version / SOURCES).is_file():
         return
-    known = pd.read_csv(version / SOURCES, dtype=str, keep_default_na=False)
-    known["source"] = known["source"].str.replace(tables.GUARDED, "", regex=True)
+    known = tables.read_csv(version / SOURCES, text=("split", "source"))
     now = {name: split for split in SPLITS for name in manifest["sources"][split]}
     moved = [
         f"{name} ({split}, now {now[name]})"

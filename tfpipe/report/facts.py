@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
+from tfpipe.base import tables
 from tfpipe.data import manifest as data_manifest
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.registry import store
@@ -140,7 +141,7 @@ class Facts:
         path = self.records / f"{self.table_name}.csv"
         if self.table_name is None or not path.is_file():
             return None
-        return pd.read_csv(path, keep_default_na=False)
+        return tables.read_csv(path)
 
 
 def read(version: Path, folder: Path) -> Facts:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import html
+from tfpipe.base import html, tables
 from tfpipe.base.html import Html, joined, tag
 from tfpipe.report import classifier, shap_plots
 from tfpipe.report.classifier import in_words as in_words
@@ -31,8 +31,8 @@ def columns(known: Facts) -> Html:
     extra = known.version / "assets.extra"
     with np.load(extra / "contributions.npz", allow_pickle=False) as kept:
         added, values = kept["added"], kept["columns"]
-    sizes = pd.read_csv(extra / "shap.csv", keep_default_na=False)
-    order = [names.index(name) for name in _plain(sizes.iloc[:, 0], names)]
+    sizes = tables.read_csv(extra / "shap.csv")
+    order = [names.index(name) for name in sizes.iloc[:, 0]]
     means = np.abs(added).mean(axis=0)  # [classes, columns]
     text = (
         f"SHAP values of {len(added):,} test {known.window}s: what a column adds to the log-odds "
@@ -92,12 +92,6 @@ def candidates(known: Facts) -> Html:
 def _bars(sizes: pd.DataFrame) -> Html:
     says = f"Mean size of what a column adds to each class, of the {min(BARS, len(sizes))} largest."
     return html.plot(shap_plots.bars(sizes.head(BARS)), says=says)
-
-
-def _plain(shown: pd.Series, names: list[str]) -> list[str]:
-    """Returns columns' names from a table that quotes those which look like formulas."""
-    known = {f"'{name}": name for name in names} | {name: name for name in names}
-    return [known[name] for name in shown]
 
 
 def _number(value) -> Html:

@@ -86,7 +86,7 @@ def test_a_file_cut_anywhere_loses_its_last_line_at_most(tmp_path_factory, writt
     assert same(annotations_decisions.read(folder).lines, tuple(written))
 
 
-@pytest.mark.parametrize("what", ["=1+1", "'=1+1", "''", "@a", "-5", "'a", "\N{NO-BREAK SPACE}"])
+@pytest.mark.parametrize("what", ["=1+1", "'=1+1", "''", "@a", "-a", "'a", "\N{NO-BREAK SPACE}"])
 def test_no_cell_is_a_formula_and_all_are_read_back(tmp_path, what):
     annotations_decisions.append(tmp_path, decision(what, who=what))
     cells = (tmp_path / annotations_decisions.NAME).read_text().splitlines()[1].split(",")

@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpipe.base import files, locks
+from tfpipe.base import files, locks, tables
 from tfpipe.base.errors import UserError
 
 NAME = "labels.csv"
 STATES = ("predicted", "dubious", "validated")
 # None begins with another, and they stand last in a line: half a line is never taken for a whole.
 ACTIONS = ("accept", "label", "dubious", "move", "draw", "delete", "undo")
-_GUARDED = re.compile(r"\A'(?=['=+\-@])")  # what keeps a spreadsheet from running a cell
 _UNFIT = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # for one line of UTF-8
 
 
@@ -203,7 +202,7 @@ def _decision(cells: list[str], *, where: str) -> Decision:
             f"{where}: the row has {len(cells)} cells, expected {len(names)}: {HEADING}. Put cells "
             "that hold a comma in double quotes."
         )
-    told = {name: _GUARDED.sub("", cell, count=1) for name, cell in zip(names, cells, strict=True)}
+    told = {name: tables.unescaped(cell) for name, cell in zip(names, cells, strict=True)}
     for name, known in (("state", STATES), ("action", ACTIONS)):
         if told[name] not in known:
             raise UserError(
@@ -246,4 +245,4 @@ def _written(decision: Decision) -> Iterator[str]:
         if isinstance(value, float):
             yield "" if math.isnan(value) else f"{value:.5f}"
         else:
-            yield f"'{value}" if value.startswith(("'", "=", "+", "-", "@")) else value
+            yield tables.escaped(value)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.samples import ice
 from tfpipe.tasks.samples.output_folder import whole
@@ -240,4 +241,6 @@ def write_table(path: Path, rows: Iterable[dict], *, headings: tuple[str, ...]) 
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, headings, lineterminator="\n")
         table.writeheader()
-        table.writerows(rows)
+        for row in rows:
+            text = {k: tables.escaped(v) for k, v in row.items() if isinstance(v, str)}
+            table.writerow(row | text)
