@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe.explore import map_plots
 from tfpipe.explore import page as explore_page
 from tfpipe.explore.queue import Entry
 from tfpipe.explore.result import Findings
@@ -18,15 +17,15 @@ from tfpipe.explore.result import Findings
 COUNT = 40
 BAD = "</script><b>x"  # a class may be called anything
 WHERE = """
-function where(said) {
-  const i = told.said.findIndex(one => one.startsWith(said));
-  const box = plot.getBoundingClientRect(), {xaxis, yaxis} = plot._fullLayout;
-  return [box.x + xaxis._offset + xaxis.l2p(told.x[i]),
-          box.y + yaxis._offset + yaxis.l2p(told.y[i])];
+function where(name) {
+  const i = data.captions.findIndex(text => text.startsWith(name));
+  const box = map.getBoundingClientRect(), {xaxis, yaxis} = map._fullLayout;
+  return [box.x + xaxis._offset + xaxis.l2p(data.x[i]),
+          box.y + yaxis._offset + yaxis.l2p(data.y[i])];
 }
-function saidOf(cluster) {
-  const found = /^p([0-9]+):/.exec(said.textContent);
-  return found && found[1] % 2 === cluster && !picture.hidden && found[1];
+function rowShown(cluster) {
+  const match = /^p([0-9]+):/.exec(caption.textContent);
+  return match && match[1] % 2 === cluster && !thumbnail.hidden && match[1];
 }
 """
 
@@ -97,7 +96,7 @@ def page(known, tmp_path_factory):
     rows, queued = explore_page.shown_rows(known, seed=0)
     pictures = {row: jpeg(6 * row) for row in rows}
     path = tmp_path_factory.mktemp("page") / "explore.html"
-    return explore_page.write(path, known, pictures=pictures, remade={0: jpeg(200)})
+    return explore_page.write(path, known, thumbnails=pictures, reconstructions={0: jpeg(200)})
 
 
 def test_the_page_runs_its_own_scripts_and_fetches_nothing(page):
@@ -113,14 +112,14 @@ def test_the_page_says_what_a_nuisance_explains_and_which_score_to_trust(page):
     text = page.read_text()
     assert "Cluster 0 may be no more than brightness (AUROC 0.97, p &lt; 0.001)." in text
     assert "Cluster 1 is explained by none of these" in text
-    assert "near-copies left out: 1" in text
+    assert "near-duplicates left out: 1" in text
     assert "<td>0.700</td>" in re.sub(r' class="[a-z]*"', "", text)
 
 
 def test_words_of_the_data_are_no_markup(page):
     text = page.read_text()
     assert "<b>x" not in text
-    assert text.count("</script>") == 2
+    assert text.count("</script>") == 3
 
 
 def test_the_pictures_of_the_queue_and_of_its_neighbours_are_there(known):
@@ -129,7 +128,7 @@ def test_the_pictures_of_the_queue_and_of_its_neighbours_are_there(known):
 
 
 def test_the_map_is_a_png_with_both_clusters(known):
-    picture = cv2.imdecode(np.frombuffer(map_plots.png(known), np.uint8), cv2.IMREAD_COLOR)
+    picture = cv2.imdecode(np.frombuffer(explore_page.map_png(known), np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (1040, 2200, 3)
     colours = {tuple(one) for one in picture.reshape(-1, 3)[::7].tolist()}
     assert len(colours) > 4
@@ -140,18 +139,18 @@ def test_the_map_is_a_png_with_both_clusters(known):
 def test_resting_on_a_point_shows_its_picture(known, page, tmp_path):
     with browser.opened(page, tmp_path / "profile") as shown:
         shown.wait("document.querySelectorAll('#map .point').length === 40")
-        assert shown.value("document.getElementById('picture').hidden")
+        assert shown.value("document.getElementById('thumbnail').hidden")
         shown.value(WHERE)
         for row in (8, 31):
             shown.point(*shown.value(f"where('p{row}:')"))
             # Plotly waits a moment before it says what the mouse rests on.
-            said = int(shown.wait(f"saidOf({row % 2})"))
+            said = int(shown.wait(f"rowShown({row % 2})"))
             bytes_ = base64.b64encode(jpeg(6 * said)).decode()
-            assert shown.value("document.getElementById('picture').src").endswith(bytes_)
-            assert shown.wait("document.getElementById('picture').naturalWidth") == 8
+            assert shown.value("document.getElementById('thumbnail').src").endswith(bytes_)
+            assert shown.wait("document.getElementById('thumbnail').naturalWidth") == 8
         shown.value(
-            "menu.selectedIndex = told.fields.findIndex(f => f.name === 'cluster');"
-            "menu.dispatchEvent(new Event('change'))"
+            "colourMenu.selectedIndex = data.columns.findIndex(c => c.name === 'cluster');"
+            "colourMenu.dispatchEvent(new Event('change'))"
         )
         names = "[...document.querySelectorAll('#map .legendtext')].map(e => e.textContent).join()"
         assert shown.wait(names) == "cluster 0,cluster 1"

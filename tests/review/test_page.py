@@ -38,7 +38,7 @@ from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 CLASSES = ("ash", "dust", "pollen")
 COUNT, WRONG = 120, (5, 40, 77)
 JSON = {"Content-Type": "application/json"}
-SAYS = "document.querySelector('#said')?.textContent"
+SAYS = "document.querySelector('#message')?.textContent"
 NO_BROWSER = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no chromium on this machine to open it with"
 )
@@ -372,8 +372,8 @@ def test_a_photo_that_cannot_be_read_is_said_and_the_others_are_shown(strips, me
     photo.write_bytes(whole[:100])
     with served(strips) as address, browser.opened(address, tmp_path / "profile") as page:
         page.wait(f"{SAYS}?.includes('core_003.png')")
-        page.value("document.querySelectorAll('#files li')[1].click()")
-        page.wait("!!file && file.key === 'core_005.png'")
+        page.value("document.querySelectorAll('#photos li')[1].click()")
+        page.wait("!!photo && photo.key === 'core_005.png'")
     photo.write_bytes(whole)
 
 
@@ -407,7 +407,7 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         assert lines()[-1].action == "undo" and len(pictures.desk.known().held) == 2
         page.wait("document.querySelectorAll('figure.dubious').length === 0")
         page.value("location.reload()")
-        page.wait("document.querySelectorAll('figure').length === 24 && !!told")
+        page.wait("document.querySelectorAll('figure').length === 24 && !!settings")
         page.wait("document.getElementById('count')?.textContent.startsWith('2 of')")
         pictures.desk.decide("Bo", ("x", f"<b>{WRONG[0]}.png"), label="ash", action="label")
         page.press("r")
@@ -416,9 +416,9 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         now = page.value(shown)
         told = known.told._replace(suspected=None, new=None, uncertain=np.arange(COUNT) + 1.0)
         pictures.rank(told)
-        page.wait(f"{SAYS}?.includes('in its order now')")
+        page.wait(f"{SAYS}?.includes('in its new order now')")
         assert page.value(shown) == now, "nothing moves that is being looked at"
-        page.value("document.getElementById('after').click()")
+        page.value("document.getElementById('next').click()")
         done = {f"<b>{i}.png" for i in now} | {what for _, what in pictures.desk.known().held}
         later = [i for i in range(COUNT)[::-1] if f"<b>{i}.png" not in done][:24]
         page.wait(f"JSON.stringify({shown}) === '{json.dumps(later, separators=(',', ':'))}'")
@@ -427,13 +427,13 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         pictures.desk.decide("Bo", ("x", f"<b>{later[0]}.png"), label="dust", action="label")
         page.wait(f"{SAYS}?.includes('Bo decided about <b>{later[0]}.png after you')")
         page.wait(f"document.getElementById('item-{later[0]}').textContent.includes('by Bo')")
-        page.value("document.getElementById('before').click()")
+        page.value("document.getElementById('previous').click()")
         before = len(lines())
         with monkeypatch.context() as patch:
             full_disk(patch)
             page.press("1")
             page.wait(f"{SAYS}?.includes('No space left on device')")
-            assert page.value("document.getElementById('said').className") == "wrong"
+            assert page.value("document.getElementById('message').className") == "error"
         assert len(lines()) == before
         assert page.value("document.querySelectorAll('figure.validated').length") <= 3
 
@@ -444,10 +444,10 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
     lines = lambda: strips.desk.known().lines  # noqa: E731
     size = {"size": (1400, 4000)}
     with served(strips) as address, browser.opened(address, tmp_path / "p", **size) as page:
-        page.wait("document.querySelector('#ice')?.naturalWidth === 200")
+        page.wait("document.querySelector('#core-image')?.naturalWidth === 200")
         page.press("ArrowRight")
-        page.wait("!!file && file.key === 'core_005.png'")
-        page.wait("document.querySelectorAll('.span').length === file.spans.length")
+        page.wait("!!photo && photo.key === 'core_005.png'")
+        page.wait("document.querySelectorAll('.span').length === photo.spans.length")
         page.value("document.querySelectorAll('.span').forEach(one => one.hidden = true)")
         x, y = page.value("(b => [b.x + 150, b.y])(core.getBoundingClientRect())")
         page.drag((x, y + 400), (x, y + 430))
@@ -457,9 +457,9 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         px_per_m = told["height"] * 1.5 / (told["bottom_m"] - told["top_m"])
         expected = [told["top_m"] + at / px_per_m for at in (400, 430)]
         assert drawn_m == pytest.approx(expected, abs=1.1 / px_per_m)
-        assert " m" in page.value("depth.textContent")
+        assert " m" in page.value("depthLabel.textContent")
         own = (
-            "[...document.querySelectorAll('.span')].find(e => e.dataset.what.startsWith('drawn'))"
+            "[...document.querySelectorAll('.span')].find(e => e.dataset.name.startsWith('drawn'))"
         )
         page.wait(f"{own}.className.includes('validated')")
         page.drag((x, y + 415), (x, y + 445))
@@ -483,12 +483,12 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
             ("delete", "", "validated"),
             ("undo", "meltLens", "dubious"),
         ]
-        before = {one["what"]: one["top_m"] for one in page.value("file.spans")}
+        before = {one["what"]: one["top_m"] for one in page.value("photo.spans")}
         page.value("draw()")  # and all are there again
         first = "(b => [b.x + 20, b.y + b.height / 2])(%s.getBoundingClientRect())"
         x, y = page.value(first % "document.querySelector('.span.tabled.predicted')")
         page.drag((x, y), (x, y + 60), modifiers=8)
-        page.wait("file.spans.every(one => origin(one) !== 'tabled' || one.state !== 'predicted')")
+        page.wait("photo.spans.every(one => originOf(one) !== 'tabled' || one.state !== 'predicted')")
         moved = [one for one in lines()[6:] if one.what.startswith("tabled")]
         assert len(moved) == len([what for what in before if what.startswith("tabled")])
         by = [one.top_m - before[one.what] for one in moved]
@@ -496,20 +496,20 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         page.press("n")
         page.wait(f"{SAYS}?.includes('Still open')")
         page.press("a")
-        page.wait("file.spans.every(one => one.state === 'validated' || origin(one) === 'drawn')")
-        page.value("choose(file.spans.find(one => one.state === 'dubious').what)")
+        page.wait("photo.spans.every(one => one.state === 'validated' || originOf(one) === 'drawn')")
+        page.value("selectSpan(photo.spans.find(one => one.state === 'dubious').what)")
         page.press("x")
-        page.wait("file.spans.every(one => one.state === 'validated')")
+        page.wait("photo.spans.every(one => one.state === 'validated')")
         page.press("n")
         page.wait("document.getElementById('count').textContent.includes('nothing else is here')")
         assert lines()[-1].what == WHOLE and lines()[-1].label == ""
         page.wait("!!document.querySelector('.files li.validated[aria-current=true]')")
         page.press("u")
-        page.wait("file.whole.state === 'predicted'")
+        page.wait("photo.whole.state === 'predicted'")
         empty = strips.queue()[-1]["id"]
         strips._looked[empty] = strips._strip(empty)._replace(tabled=(), found=())
-        page.value(f"open({empty}).then(() => 1)")
-        page.wait(f"file.id === {empty} && document.querySelectorAll('.span').length === 0")
+        page.value(f"openPhoto({empty}).then(() => 1)")
+        page.wait(f"photo.id === {empty} && document.querySelectorAll('.span').length === 0")
         page.press("n")
         page.wait("document.getElementById('count').textContent.includes('nothing else is here')")
         page.press("d")

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from tfpipe import cli
 from tfpipe.base.errors import UserError
 from tfpipe.base.html import POLICY
-from tfpipe.search import oracles, parallel_coordinates, results, search_page
+from tfpipe.search import oracles, report, results
 from tfpipe.search.config import SearchConfig
 from tfpipe.search.importance import FAIR, LEAST, importance
 from tfpipe.search.plan import SearchPlan
@@ -194,7 +194,7 @@ def test_trials_that_all_score_the_same_have_none_either():
 
 
 def test_an_axis_of_powers_has_them_at_even_distances():
-    made = parallel_coordinates.axis([1e-4, 1e-3, 1e-2], name="learning_rate", is_log=True)
+    made = report.axis([1e-4, 1e-3, 1e-2], name="learning_rate", is_log=True)
     assert np.diff(made["values"]) == pytest.approx([1, 1])
     at = dict(zip(made["ticktext"], made["tickvals"], strict=True))
     assert [at[said] for said in ("0.0001", "0.001", "0.01")] == pytest.approx(made["values"])
@@ -202,7 +202,7 @@ def test_an_axis_of_powers_has_them_at_even_distances():
 
 
 def test_an_axis_of_words_has_a_tick_each_and_gaps_stand_below():
-    made = parallel_coordinates.axis(
+    made = report.axis(
         ["sgd", None, "adam", True], name="<i>optimizer</i>", is_log=False
     )
     ticks = dict(zip(made["tickvals"], made["ticktext"], strict=True))
@@ -215,17 +215,17 @@ def test_an_axis_of_words_has_a_tick_each_and_gaps_stand_below():
     "values", [[3, 3, 3], [0.1, 0.9, 0.5], [1, 1000, 7], [0.0, 1e-7], [-3.5, 2.5], [1e5, 3e5 + 0.5]]
 )
 def test_ticks_of_numbers_are_few_and_within_the_axis(values):
-    made = parallel_coordinates.axis(values, name="x", is_log=False)
+    made = report.axis(values, name="x", is_log=False)
     low, high = made["range"]
     assert low < high and low <= min(values) and high >= max(values)
-    assert 1 <= len(made["tickvals"]) <= parallel_coordinates.MOST_TICKS + 1
+    assert 1 <= len(made["tickvals"]) <= report.MAX_TICKS + 1
     assert all(low <= tick <= high for tick in made["tickvals"])
     said = [float(text) for text in made["ticktext"]]
     assert said == pytest.approx(made["tickvals"], rel=1e-5)
 
 
 def test_the_best_so_far_never_gets_worse(known):
-    line, dots = parallel_coordinates.best_so_far(known)["data"]
+    line, dots = report.best_so_far(known)["data"]
     np.testing.assert_array_equal(line["y"], np.maximum.accumulate(dots["y"]))
     assert dots["y"] == [score_of(row) for row in known.completed]
 
@@ -235,7 +235,7 @@ def page(models, tmp_path_factory) -> Path:
     known = results.found(models / "melt-layer")[-1]
     mattered = importance(known.completed, names=[*known.names, "epochs"])
     path = tmp_path_factory.mktemp("page") / "search.html"
-    return search_page.write(path, known, mattered, task="melt-layer")
+    return report.write(path, known, mattered, task="melt-layer")
 
 
 def test_the_page_runs_its_own_scripts_and_asks_for_nothing(page):
@@ -247,7 +247,7 @@ def test_the_page_runs_its_own_scripts_and_asks_for_nothing(page):
     assert re.findall(r"'sha256-(.*?)'", told) == digests and len(digests) == 2
     rest = text.replace(scripts[0], "")
     assert not re.findall(r"(?:src|href)=\"(?!#)", rest)
-    assert rest.count("<script") == 2 and "<b>x" not in rest
+    assert rest.count("<script") == 3 and "<b>x" not in rest
 
 
 def test_the_page_tells_every_trial(page, known):
@@ -262,7 +262,7 @@ def test_the_page_tells_every_trial(page, known):
 def test_a_search_without_a_score_has_a_page_too(tmp_path):
     kept(tmp_path / "cnn" / "search", ended=0)
     (known,) = results.found(tmp_path)
-    text = search_page.write(tmp_path / "x.html", known, importance([], names=()), task="t")
+    text = report.write(tmp_path / "x.html", known, importance([], names=()), task="t")
     assert "No trial has a score yet." in text.read_text()
     assert "<script" not in text.read_text()
 

@@ -394,13 +394,13 @@ def test_a_picture_dropped_on_the_page_is_answered_there(server, right, tmp_path
       const data = Uint8Array.from(atob('{ONE["b64"]}'), c => c.charCodeAt(0));
       held.items.add(new File([data], 'a <b>.png', {{type: 'image/png'}}));
       held.items.add(new File(['no'], 'bad.png', {{type: 'image/png'}}));
-      drop.dispatchEvent(new DragEvent('drop', {{dataTransfer: held}}))
+      dropZone.dispatchEvent(new DragEvent('drop', {{dataTransfer: held}}))
     """
     with browser.opened(f"{server.url}/", tmp_path / "profile") as page:
-        page.wait("typeof drop === 'object'")
-        page.value("byId('heat').checked = true")
+        page.wait("typeof dropZone === 'object'")
+        page.value("byId('grad-cam').checked = true")
         page.value(drop)
-        bad, good = "#answers article:nth-child(1)", "#answers article:nth-child(2)"
+        bad, good = "#results article:nth-child(1)", "#results article:nth-child(2)"
         label = ("dull", "bright")[right[1][0].argmax()]
         assert page.wait(f"document.querySelector('{good} b')?.textContent") == label
         shares = (
@@ -409,7 +409,7 @@ def test_a_picture_dropped_on_the_page_is_answered_there(server, right, tmp_path
         np.testing.assert_allclose(page.value(shares), sorted(right[1][0])[::-1], atol=6e-4)
         assert page.wait(f"document.querySelector('{good} img:last-child').naturalWidth") == 16
         assert page.value(f"document.querySelector('{good} span').textContent") == "a <b>.png"
-        assert "damaged" in page.wait(f"document.querySelector('{bad} .no')?.textContent")
+        assert "damaged" in page.wait(f"document.querySelector('{bad} .error')?.textContent")
 
 
 def test_new_versions_are_taken_up_under_load_and_bad_ones_refused(server, models, store, right):

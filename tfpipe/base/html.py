@@ -1,111 +1,181 @@
-"""Fragments of a page of HTML: whatever is not yet markup is escaped, once, here."""
+"""HTML pages: Jinja2 templates, packaged scripts and styles, and the parts that pages share.
+
+A page is one file that needs no network. Whatever is not markup is escaped by Jinja2.
+"""
 
 import base64
-import html
+import functools
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 from tfpipe.base import files
 
-# Nothing may be fetched or run, even if an escape were forgotten.
+PACKAGE = Path(__file__).parents[1]  # templates and assets are named by their path in it
+PARTS = "base/templates/parts.html"
+STYLE = "base/assets/style.css"
+
+# Nothing is fetched or run, even if a value were not escaped.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
-LOOKS = """
-:root { --ink: #1d2a33; --soft: #5c6b75; --line: #dde4e8; --pale: #f4f7f8; --first: #2f6690 }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 66rem; padding: 1.5rem 1.1rem 4rem; color: var(--ink);
-  background: #fff; 
-  font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .3rem }
-h2 { font-size: 1.25rem; margin: 2.8rem 0 .6rem; padding-top: 1rem;
-  border-top: 1px solid var(--line) }
-h3 { font-size: 1rem; margin: 1.6rem 0 .5rem }
-p { max-width: 46rem; margin: .5rem 0 } ul { max-width: 46rem; padding-left: 1.2rem }
-a { color: var(--first) } .soft, figcaption { color: var(--soft) } .lead { font-size: 1.1rem }
-nav { font-size: .9rem; margin: 1rem 0 } nav a { margin-right: 1rem; white-space: nowrap }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .92rem; margin: .6rem 0 }
-caption { text-align: left; font-weight: 600; padding: .3rem 0 }
-th, td { padding: .32rem 1.3rem .32rem 0; border-bottom: 1px solid var(--line); text-align: left;
-  vertical-align: top; overflow-wrap: anywhere } thead th { color: var(--soft); font-weight: 600;
-  overflow-wrap: break-word; vertical-align: bottom }
-tbody th { font-weight: 500 } td, .tile b { font-variant-numeric: tabular-nums }
-td.number, th.number { text-align: right; overflow-wrap: normal }
-.tiles { display: grid; gap: .7rem; margin: 1.1rem 0;
-  grid-template-columns: repeat(auto-fit, minmax(9.2rem, 1fr)) }
-.tile { background: var(--pale); border-radius: .5rem; padding: .7rem .9rem }
-.tile b { display: block; font-size: 1.55rem; line-height: 1.3; font-weight: 600 }
-.tile span { font-size: .85rem; color: var(--soft) }
-.plots { display: grid; gap: 1.2rem 2rem; margin: 1.2rem 0; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)) }
-.plots > div { min-width: 0 }
-figure { margin: 0; min-width: 0 } figure.plot img { width: 100%; max-width: 34rem; height: auto }
-figcaption { font-size: .85rem; line-height: 1.4; overflow-wrap: anywhere }
-.gallery { display: grid; gap: 1rem .9rem; margin: .6rem 0 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)) }
-.gallery img { width: 100%; display: block; margin-bottom: .3rem; border-radius: .25rem; background: var(--pale) }
-.bar { display: inline-block; height: .7rem; background: var(--first); border-radius: 2px;
-  min-width: 2px } td.bars { min-width: 8.5rem }
-.blocks { display: grid; gap: 0 2rem; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)) }
-@media print { body { max-width: none; padding: 0; font-size: 10pt } nav { display: none }
-  figure, tr, .tiles, .tile { break-inside: avoid } h2, h3, caption { break-after: avoid }
-  .tile, .bar { print-color-adjust: exact } .gallery { grid-template-columns: repeat(4, 1fr) } }
-"""
+
+class Number(Markup):
+    """A formatted number. It is aligned right in a table."""
 
 
-class Html(str):
-    """Markup, as opposed to text that has yet to be escaped."""
+def page(
+    template: str,
+    *,
+    title: str,
+    styles: Sequence[str] = (STYLE,),
+    scripts: Sequence[str] = (),
+    data: Any = None,
+    policy: str = POLICY,
+    may_compile: bool = False,
+    **context: Any,
+) -> str:
+    """Returns a whole page.
 
-
-class Number(Html):
-    """A number as it is shown, which stands to the right in a table."""
-
-
-def escaped(content: Any) -> Html:
-    """Returns markup as it is, and anything else as text."""
-    if isinstance(content, Html):
-        return content
-    return Html(html.escape(files.shown(str(content))))
-
-
-def tag(name: str, *content: Any, **attributes: Any) -> Html:
-    """Returns an element; `class_` stands for the attribute `class`, and None leaves one out."""
-    told = "".join(
-        f' {key.rstrip("_")}="{html.escape(files.shown(str(value)))}"'
-        for key, value in attributes.items()
-        if value is not None
+    Args:
+      template: path of a template in the package that extends base/templates/page.html.
+      title: title of the page.
+      styles: paths of style sheets in the package.
+      scripts: texts of scripts, see `asset` and `plotly_script`. No other script can run.
+      data: what the scripts read as JSON from the element "page-data"; None for nothing.
+      policy: Content-Security-Policy without its script-src.
+      may_compile: whether the scripts may make functions from text.
+      **context: what the template uses besides.
+    """
+    return str(
+        render(
+            template,
+            title=title,
+            styles=[Markup(asset(path)) for path in styles],
+            scripts=[Markup(script) for script in scripts],
+            data=data,
+            policy=security_policy(scripts, policy=policy, may_compile=may_compile),
+            **context,
+        )
     )
-    if name == "img":
-        return Html(f"<{name}{told}>")
-    return Html(f"<{name}{told}>{''.join(map(escaped, content))}</{name}>\n")
 
 
-def joined(*parts: Any) -> Html:
-    """Returns fragments one after the other; None is left out."""
-    return Html("".join(escaped(part) for part in parts if part is not None))
+def document(title: str, lead: Markup, sections: Sequence[tuple[str, Markup]]) -> str:
+    """Returns a page of sections with a table of contents.
+
+    Args:
+      title: title of the page.
+      lead: what comes before the sections.
+      sections: (heading, content) of each.
+    """
+    template = "base/templates/document.html"
+    return page(template, title=title, lead=lead, sections=sections)
+
+
+def render(template: str, **context: Any) -> Markup:
+    """Returns a template of the package, filled in. A name that is missing is an error."""
+    return Markup(_environment().get_template(template).render(context))
+
+
+@functools.cache
+def asset(path: str) -> str:
+    """Returns the text of a script or style sheet of the package.
+
+    Args:
+      path: such as "explore/assets/map.js".
+    """
+    return (PACKAGE / path).read_text(encoding="utf-8")
+
+
+def plotly_script() -> str:
+    """Returns plotly.js, for pages with figures that readers can zoom and turn."""
+    from plotly.offline import get_plotlyjs  # 5 MB: only such pages need it
+
+    return get_plotlyjs()
+
+
+def security_policy(
+    scripts: Sequence[str], *, policy: str = POLICY, may_compile: bool = False
+) -> Markup:
+    """Returns the Content-Security-Policy of a page: only these scripts run.
+
+    Args:
+      scripts: texts of the page's scripts, of which the hashes are computed.
+      policy: the policy without its script-src.
+      may_compile: whether the scripts may make functions from text.
+    """
+    if not scripts:
+        return Markup(policy)
+    sources = [f"'sha256-{_sha256(script)}'" for script in scripts]
+    if may_compile:
+        sources.append("'unsafe-eval'")
+    return Markup(f"{policy}; script-src {' '.join(sources)}")
 
 
 def data_uri(data: bytes, *, kind: str) -> str:
-    """Returns bytes as an address that holds them; `kind` is such as "image/png"."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    """Returns bytes as an address that contains them; `kind` is such as "image/png"."""
+    return f"data:{kind};base64,{base64_text(data)}"
+
+
+def base64_text(data: bytes) -> str:
+    """Returns bytes as base64, for addresses and for JSON."""
+    return base64.b64encode(data).decode()
+
+
+def escaped(content: Any) -> Markup:
+    """Returns markup unchanged, and anything else as text of HTML."""
+    return content if isinstance(content, Markup) else Markup.escape(_printable(content))
+
+
+def joined(*parts: Any) -> Markup:
+    """Returns parts one after the other. None is left out."""
+    return Markup("").join(escaped(part) for part in parts if part is not None)
+
+
+def paragraph(*content: Any, style: str | None = None) -> Markup:
+    """Returns a paragraph; `style` is "lead", "soft" or None."""
+    return _parts().paragraph(joined(*content), style)
+
+
+def title(text: str) -> Markup:
+    """Returns the heading of a page."""
+    return _parts().title(text)
+
+
+def heading(text: str) -> Markup:
+    """Returns a heading within a section."""
+    return _parts().heading(text)
+
+
+def bullets(items: Iterable[Any]) -> Markup:
+    """Returns a bulleted list."""
+    return _parts().bullets(list(items))
+
+
+def code(text: str) -> Markup:
+    """Returns text in a typewriter's font."""
+    return _parts().code(text)
 
 
 def number(value: Any, *, digits: int = 3, why: str = "not measured") -> Number:
-    """Returns a number as a reader wants it; for a missing one or nan, a dash and the reason."""
+    """Returns a formatted number. A missing or infinite one is a dash and the reason `why`."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return Number(f"\N{EM DASH} {tag('span', f'({why})', class_='soft')}")
+        return Number(_parts().missing(why))
     if isinstance(value, int):
         return Number(f"{value:,}")
     return Number(f"{value:.{digits}f}")
 
 
-def table(headings: Sequence[Any], rows: Iterable[Sequence[Any]], *, caption: str = "") -> Html:
-    """Returns a table whose first column names the rows; numbers stand to the right.
+def table(headings: Sequence[Any], rows: Iterable[Sequence[Any]], *, caption: str = "") -> Markup:
+    """Returns a table whose first column names the rows. Columns of numbers are aligned right.
 
     Args:
       headings: one for each column.
-      rows: cells; int and float are formatted, other values are text unless they are `Html`.
+      rows: cells; int and float are formatted, other values are text unless they are markup.
       caption: what the table shows, or "".
     """
     rows = [list(row) for row in rows]
@@ -113,72 +183,98 @@ def table(headings: Sequence[Any], rows: Iterable[Sequence[Any]], *, caption: st
         bool(rows) and all(_is_number(row[i]) or row[i] is None for row in rows)
         for i in range(len(headings))
     ]
-
-    def cell(i: int, value: Any) -> Html:
-        shown = number(value) if isinstance(value, int | float | None) else value
-        if i == 0:
-            return tag("th", shown, scope="row", class_="number" if numeric[0] else None)
-        has_bar = isinstance(value, Html) and 'class="bar"' in value
-        return tag("td", shown, class_="number" if numeric[i] else "bars" if has_bar else None)
-
-    head = [
-        tag("th", heading, scope="col", class_="number" if numeric[i] else None)
-        for i, heading in enumerate(headings)
-    ]
-    body = [tag("tr", *(cell(i, value) for i, value in enumerate(row))) for row in rows]
-    title = tag("caption", caption) if caption else ""
-    inside = tag("table", title, tag("thead", tag("tr", *head)), tag("tbody", *body))
-    return tag("div", inside, class_="wide")
+    cells = [[_cell(value) for value in row] for row in rows]
+    return _parts().table(list(headings), cells, numeric, caption)
 
 
-def bar(share: float) -> Html:
+def bar(share: float) -> Markup:
     """Returns a horizontal bar, `share` (0..1) of the longest; a number may follow it."""
-    return tag("span", class_="bar", style=f"width: {70 * share:.1f}%") if share else Html()
+    return _parts().bar(round(70 * share, 1)) if share else Markup("")
 
 
-def tiles(named: Iterable[tuple[str, Any]]) -> Html:
-    """Returns the page's few large numbers, each over its name."""
-    return tag(
-        "div",
-        *(tag("div", tag("b", value), tag("span", name), class_="tile") for name, value in named),
-        class_="tiles",
-    )
+def tiles(values: Iterable[tuple[str, Any]]) -> Markup:
+    """Returns a page's few large numbers from (name, value)."""
+    return _parts().tiles(list(values))
 
 
-def plot(uri: str, *, says: str) -> Html:
-    """Returns a figure with its caption, which is also what is read aloud for it."""
-    return tag("figure", tag("img", src=uri, alt=says), tag("figcaption", says), class_="plot")
+def plot(uri: str, *, caption: str) -> Markup:
+    """Returns a figure with its caption, which is its alternative text, too."""
+    return _parts().plot(uri, caption)
 
 
-def document(
-    title: str, lead: Html, sections: Sequence[tuple[str, Html]], *, policy: str = POLICY
-) -> str:
-    """Returns the whole page: a lead, a list of the sections, and the sections.
+def plots(figures: Iterable[Any]) -> Markup:
+    """Returns figures or tables beside each other where the page is wide enough."""
+    return _parts().grid(list(figures), "plots")
+
+
+def blocks(tables: Iterable[Any]) -> Markup:
+    """Returns narrow tables beside each other where the page is wide enough."""
+    return _parts().grid(list(tables), "blocks")
+
+
+def gallery(title: str, figures: Iterable[Any]) -> Markup:
+    """Returns small images in rows under a title."""
+    return _parts().gallery(title, list(figures))
+
+
+def image(uri: str | None, *, lines: Sequence[Any]) -> Markup:
+    """Returns an image of a gallery over its caption; without an image, the page says so.
 
     Args:
-      title: of the page.
-      lead: what stands above all sections.
-      sections: (heading, content) of each.
-      policy: what the page may load and run, as a Content-Security-Policy.
+      uri: the image's address, see `data_uri`, or None.
+      lines: the caption.
     """
-    anchors = [f"part-{i}" for i in range(1, len(sections) + 1)]
-    links = [
-        tag("a", name, href=f"#{anchor}")
-        for anchor, (name, _) in zip(anchors, sections, strict=True)
-    ]
-    parts = [
-        tag("section", tag("h2", name), content, id=anchor)
-        for anchor, (name, content) in zip(anchors, sections, strict=True)
-    ]
-    head = Html(
-        '<head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"{tag('title', title)}<style>{LOOKS}</style></head>\n"
+    return _parts().image(uri, list(lines))
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PACKAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    body = tag("body", tag("header", lead, tag("nav", *links)), tag("main", *parts))
-    return f'<!doctype html>\n<html lang="en">\n{head}{body}</html>\n'
+    environment.policies["json.dumps_kwargs"] = {}  # keep the order of keys
+    return environment
+
+
+def _parts() -> Any:
+    """Returns the macros of parts.html."""
+    return _environment().get_template(PARTS).module
+
+
+def _printable(value: Any) -> Any:
+    """Returns markup unchanged, and any other value as valid text."""
+    return value if isinstance(value, Markup) else files.shown(str(value))
+
+
+def _sha256(script: str) -> str:
+    return base64_text(hashlib.sha256(script.encode()).digest())
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        return value
+    return number(value)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Number) and not isinstance(value, bool)
+
+
+Html = Markup
+
+
+def tag(name: str, *content: Any, **attributes: Any) -> Markup:
+    """Returns an element; `class_` stands for the attribute `class`, and None leaves one out."""
+    text = "".join(
+        f' {key.rstrip("_")}="{escaped(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name == "img":
+        return Markup(f"<{name}{text}>")
+    return Markup(f"<{name}{text}>{''.join(map(escaped, content))}</{name}>\n")

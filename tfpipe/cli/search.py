@@ -35,9 +35,9 @@ def search(
         choose(model, dict.fromkeys(one.model for one in found), noun=f"search of {name}")
     one = max((k for k in found if k.model == (model or k.model)), key=lambda k: k.changed)
     mattered = importance(one.completed, names=[*one.names, "epochs"])
-    from tfpipe.search import search_page
+    from tfpipe.search import report
 
-    path = search_page.write(out or one.folder.with_suffix(".html"), one, mattered, task=name)
+    path = report.write(out or one.folder.with_suffix(".html"), one, mattered, task=name)
     told = {"searches": [known.summary for known in found], "search": one.folder.name}
     if json:
         told |= {"trials": one.told["trials"], "importance": mattered._asdict()}

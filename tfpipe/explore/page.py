@@ -1,39 +1,69 @@
-"""An exploration as one page of HTML: the map with its pictures, the queue, and what to trust."""
+"""Page of an exploration: the map with its images, the queue, and what to trust."""
 
+import io
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import matplotlib
+import numpy as np
 import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from tfpipe.base import files, html, html_scripts
-from tfpipe.base.html import Html, joined, tag
-from tfpipe.explore import confounders, page_map, umap
+from tfpipe.base import figures, files, html
+from tfpipe.explore import confounders, umap
 from tfpipe.explore.novelty_benchmark import MEAN
 from tfpipe.explore.queue import Entry
-from tfpipe.explore.result import Findings
+from tfpipe.explore.result import UNLABELLED, Findings
 
-MOST_POINTS = 6_000  # on the page's map, each with its picture of some 3 KB
-QUEUED = 48  # entries of the queue shown
+STYLES = (html.STYLE, "explore/assets/explore.css")
+SCRIPT = "explore/assets/map.js"
+MAX_POINTS = 6_000  # of the page's map, each with its image of some 3 KB
+MAX_QUEUED = 48  # entries of the queue that are shown
+MAX_CATEGORIES = 24  # that colours can distinguish, more or less
+MAX_LEGEND = 20  # names in the legend of the PNG
+NO_CATEGORY = "#c3ccd2"  # colour of images without a class or cluster
+PNG_SIZE_IN, PNG_DPI = (11.0, 5.2), 200
+_PLAIN_AXIS = {"showgrid": False, "zeroline": False, "showticklabels": False}
+LAYOUT = {
+    "height": 560,
+    "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+    "plot_bgcolor": "#f4f7f8",
+    "hovermode": "closest",
+    "xaxis": _PLAIN_AXIS,
+    "yaxis": _PLAIN_AXIS | {"scaleanchor": "x"},
+    "legend": {"itemsizing": "constant"},
+}
 
 
-def shown_rows(known: Findings, *, seed: int) -> tuple[list[int], list[int]]:
-    """Returns the rows whose pictures the page needs, and those of the queue that it shows."""
-    queued = {row for entry in known.queue[:QUEUED] for row in (entry.row, *entry.beside)} | {
-        entry.row for entry in known.queue[: MOST_POINTS // 4]
+def shown_rows(result: Findings, *, seed: int) -> tuple[list[int], list[int]]:
+    """Returns the rows whose images the page needs, and the rows of the queue that it shows."""
+    entries = result.queue[:MAX_QUEUED]
+    queued = {row for entry in entries for row in (entry.row, *entry.beside)} | {
+        entry.row for entry in result.queue[: MAX_POINTS // 4]
     }
-    drawn = umap.chosen(len(known.frame), most=MOST_POINTS - len(queued), seed=seed)
-    return sorted({*queued, *drawn.tolist()}), [entry.row for entry in known.queue[:QUEUED]]
+    drawn = umap.chosen(len(result.frame), most=MAX_POINTS - len(queued), seed=seed)
+    return sorted({*queued, *drawn.tolist()}), [entry.row for entry in entries]
 
 
 def write(
-    path: Path, known: Findings, *, pictures: dict[int, bytes], remade: dict[int, bytes]
+    path: Path,
+    result: Findings,
+    *,
+    thumbnails: dict[int, bytes],
+    reconstructions: dict[int, bytes],
 ) -> Path:
-    """Writes an exploration as one file that needs no network.
+    """Writes an exploration as one HTML file that needs no network.
 
     Args:
-      path: of the page.
-      known: what was found.
-      pictures: row -> JPEG, of `shown_rows`.
-      remade: row -> JPEG of what an autoencoder made of it, of the queue; {} without one.
+      path: path of the page.
+      result: the exploration.
+      thumbnails: row -> JPEG, of `shown_rows`.
+      reconstructions: row -> JPEG of the autoencoder's reconstruction, of the queue; {} without an
+        autoencoder.
 
     Returns:
       The path.
@@ -41,158 +71,279 @@ def write(
     Raises:
       UserError: if the folder cannot be written.
     """
-    told = page_map.told(known, pictures)
-    scripts = html_scripts.scripts(told, page_map.DRAW)
-    notes = tag("ul", *(tag("li", note) for note in known.notes)) if known.notes else None
-    parts = [
-        ("Map", joined(page_map.section(told, total=len(known.frame)), _trust(known.trust))),
-        ("Queue", _queue(known, pictures=pictures, remade=remade)),
-        ("Which score to trust", _benchmark(known.benchmark)),
-        ("Clusters: real, or light and crop?", _clusters(known)),
-        ("Scores: new, or light and crop?", _scores(known)),
-        ("Notes", joined(notes, *(tag("script", script) for script in scripts))),
+    data = map_data(result, thumbnails)
+    queue = _queue(result, thumbnails=thumbnails, reconstructions=reconstructions)
+    notes = html.bullets(result.notes) if result.notes else Markup("")
+    sections = [
+        ("Map", html.joined(_map(data, total=len(result.frame)), _trust(result.trust))),
+        ("Queue", queue),
+        ("Which score to trust", _benchmark(result.benchmark)),
+        ("Clusters: real, or light and crop?", _clusters(result)),
+        ("Scores: new, or light and crop?", _scores(result)),
+        ("Notes", notes),
     ]
-    policy = html_scripts.policy(scripts)
-    text = html.document(known.title, _headline(known), parts, policy=policy)
+    text = html.page(
+        "base/templates/document.html",
+        title=result.title,
+        styles=STYLES,
+        scripts=[html.plotly_script(), html.asset(SCRIPT)],
+        data=data,
+        lead=_headline(result),
+        sections=sections,
+    )
     files.replace(path, text.encode("utf-8", "replace"))
     return path
 
 
-def _headline(known: Findings) -> Html:
-    tiles = [
-        ("pictures", len(known.frame)),
-        ("of them labelled", int((known.frame["label"] != "").sum())),
-        ("clusters", int(known.frame["cluster"].max()) + 1),
-        ("in the queue", len(known.queue)),
+def map_data(result: Findings, thumbnails: dict[int, bytes]) -> dict[str, Any]:
+    """Returns what assets/map.js draws: an item for each row that has a thumbnail."""
+    rows = sorted(thumbnails)
+    frame = result.frame.iloc[rows]
+    labels, clusters = result.labels[rows], result.clusters[rows]
+    columns = [_category_column("class", labels)]
+    if (frame["predicted"] != "").any():
+        columns.append(_category_column("prediction", frame["predicted"].to_numpy(str)))
+    columns.append(_category_column("cluster", clusters))
+    for name in (*result.scores, *result.nuisances):
+        values = frame[name].to_numpy()
+        if values.dtype.kind == "f":
+            columns.append(_numeric_column(name.replace("_", " "), values))
+        elif len(np.unique(values.astype(str))) <= MAX_CATEGORIES:
+            columns.append(_category_column(name, values.astype(str)))
+    captions = [
+        f"{key}: {label}, {f'predicted {predicted}, ' if predicted else ''}{cluster}"
+        for key, label, predicted, cluster in zip(
+            frame["key"], labels, frame["predicted"], clusters, strict=True
+        )
     ]
-    return joined(
-        tag("h1", known.title),
-        tag("p", known.reason, class_="lead"),
-        html.tiles([(name, f"{count:,}") for name, count in tiles]),
+    return {
+        "x": _rounded(frame["x"]),
+        "y": _rounded(frame["y"]),
+        "columns": columns,
+        "thumbnails": [html.base64_text(thumbnails[row]) for row in rows],
+        "captions": [files.shown(text) for text in captions],
+        "layout": LAYOUT,
+    }
+
+
+def map_png(result: Findings) -> bytes:
+    """Returns a PNG for papers: the map coloured by class, and beside it by cluster."""
+    with matplotlib.rc_context(figures.STYLE):
+        figure = Figure(figsize=PNG_SIZE_IN, layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+        _scatter(left, result, result.labels, without=UNLABELLED, title="By class")
+        _scatter(right, result, result.clusters, without="no cluster", title="By cluster")
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    return png.getvalue()
+
+
+def _scatter(axes: Axes, result: Findings, names: np.ndarray, *, without: str, title: str) -> None:
+    """Draws the map; points named `without` are pale, the commonest of the others come first."""
+    x, y = result.frame["x"].to_numpy(), result.frame["y"].to_numpy()
+
+    def points(inside: np.ndarray, colour: str, label: str | None) -> None:
+        axes.scatter(x[inside], y[inside], s=6, lw=0, alpha=0.8, color=colour, label=label)
+
+    is_without = names == without
+    if is_without.any():
+        points(is_without, NO_CATEGORY, without)
+    categories, counts = np.unique(names[~is_without], return_counts=True)
+    ranked = categories[np.argsort(-counts, kind="stable")]
+    for rank, (category, colour) in enumerate(zip(ranked, _colours(len(ranked)), strict=True)):
+        points(names == category, colour, str(category) if rank < MAX_LEGEND else None)
+    axes.legend(markerscale=2.5, fontsize=8, loc="best")
+    axes.set_title(title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+
+
+def _colours(count: int) -> list[str]:
+    """Returns so many colours: first those of all figures, then paler and darker ones."""
+    more = [matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps["tab20"].colors]
+    every = [*figures.COLOURS, *more]
+    return [every[i % len(every)] for i in range(count)]
+
+
+def _category_column(name: str, values: np.ndarray) -> dict[str, Any]:
+    categories, indices = np.unique(values, return_inverse=True)
+    colours = [
+        NO_CATEGORY if category.startswith(("(", "no ")) else colour
+        for category, colour in zip(categories, _colours(len(categories)), strict=True)
+    ]
+    return {
+        "name": name,
+        "values": indices.tolist(),
+        "categories": [html.escaped(str(category)) for category in categories],  # plotly's markup
+        "colours": colours,
+    }
+
+
+def _numeric_column(name: str, values: np.ndarray) -> dict[str, Any]:
+    return {"name": name, "values": _rounded(values), "categories": None, "colours": None}
+
+
+def _rounded(values: Iterable[float]) -> list[float | None]:
+    """Returns numbers with the digits that a figure can show; None for missing ones."""
+    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
+
+
+def _headline(result: Findings) -> Markup:
+    counts = [
+        ("images", len(result.frame)),
+        ("of them labelled", int((result.frame["label"] != "").sum())),
+        ("clusters", int(result.frame["cluster"].max()) + 1),
+        ("in the queue", len(result.queue)),
+    ]
+    return html.joined(
+        html.title(result.title),
+        html.paragraph(result.reason, style="lead"),
+        html.tiles([(name, f"{count:,}") for name, count in counts]),
     )
 
 
-def _trust(trust: pd.DataFrame) -> Html:
+def _map(data: dict[str, Any], *, total: int) -> Markup:
+    return html.render(
+        "explore/templates/map.html",
+        columns=[column["name"] for column in data["columns"]],
+        shown=f"{len(data['x']):,}",
+        total=f"{total:,}",
+    )
+
+
+def _trust(trust: pd.DataFrame) -> Markup:
     why = "chosen by umap-learn"
     rows = [
-        (row.map, row.training, row.new, html.number(row.steps, digits=0, why=why))
-        for row in trust.itertuples()
+        (name, training, new, html.number(steps, digits=0, why=why))
+        for name, training, new, steps in zip(
+            trust["map"], trust["training"], trust["new"], trust["steps"], strict=True
+        )
     ]
     headings = ("map", "trustworthiness, training", "trustworthiness, new", "gradient steps")
     return html.table(headings, rows)
 
 
-def _queue(known: Findings, *, pictures: dict[int, bytes], remade: dict[int, bytes]) -> Html:
-    says = "The newest first; near-copies of one above are left out. Under each picture"
-    says += ", beside what the autoencoder made of it," if remade else ""
-    says += " stand the known pictures nearest to it."
-    figures = [
-        _entry(known, rank, entry, pictures=pictures, remade=remade)
-        for rank, entry in enumerate(known.queue[:QUEUED], start=1)
+def _queue(
+    result: Findings, *, thumbnails: dict[int, bytes], reconstructions: dict[int, bytes]
+) -> Markup:
+    entries = [
+        {
+            "large": _large_images(result, entry, thumbnails, reconstructions),
+            "small": [
+                (_jpeg_uri(thumbnails[row]), f"labelled: {result.labels[row]}")
+                for row in entry.beside
+            ],
+            "lines": _entry_lines(result, rank, entry),
+        }
+        for rank, entry in enumerate(result.queue[:MAX_QUEUED], start=1)
     ]
-    more = f"The first {len(figures):,} of {len(known.queue):,}; queue.csv has all."
-    return joined(
-        tag("p", says), tag("p", more, class_="soft"), tag("div", *figures, class_="gallery")
+    return html.render(
+        "explore/templates/queue.html",
+        entries=entries,
+        total=f"{len(result.queue):,}",
+        has_reconstructions=bool(reconstructions),
     )
 
 
-def _entry(
-    known: Findings,
-    rank: int,
+def _large_images(
+    result: Findings,
     entry: Entry,
-    *,
-    pictures: dict[int, bytes],
-    remade: dict[int, bytes],
-) -> Html:
-    row, labels = known.frame.iloc[entry.row], known.labels
-    large = [_picture(pictures[entry.row], says=str(row["key"]), width="48%")]
-    if entry.row in remade:
-        large.append(_picture(remade[entry.row], says="as the autoencoder remade it", width="48%"))
-    small = [_picture(pictures[i], says=f"known: {labels[i]}", width="31%") for i in entry.beside]
-    lines = [f"{rank}. {row['key']}"]
-    lines += [f"predicted {row['predicted']}"] if row["predicted"] else []
-    lines += [
-        f"{known.clusters[entry.row]}, {known.ranked_by.replace('_', ' ')} "
-        f"{row[known.ranked_by]:.3g}"
+    thumbnails: dict[int, bytes],
+    reconstructions: dict[int, bytes],
+) -> list[tuple[str, str]]:
+    """Returns (address, text) of the image, and of its reconstruction if there is one."""
+    images = [(_jpeg_uri(thumbnails[entry.row]), str(result.frame["key"].iloc[entry.row]))]
+    if entry.row in reconstructions:
+        images.append((_jpeg_uri(reconstructions[entry.row]), "reconstruction"))
+    return images
+
+
+def _entry_lines(result: Findings, rank: int, entry: Entry) -> list[str]:
+    row = result.frame.iloc[entry.row]
+    score = f"{result.ranked_by.replace('_', ' ')} {row[result.ranked_by]:.3g}"
+    lines = [
+        f"{rank}. {row['key']}",
+        f"predicted {row['predicted']}" if row["predicted"] else "",
+        f"{result.clusters[entry.row]}, {score}",
+        f"near-duplicates left out: {len(entry.copies)}" if entry.copies else "",
+        f"nearest labelled: {', '.join(result.labels[i] for i in entry.beside)}",
     ]
-    lines += [f"near-copies left out: {len(entry.copies)}"] if entry.copies else []
-    lines.append(f"nearest known: {', '.join(labels[i] for i in entry.beside)}")
-    caption = tag("figcaption", *(joined(line, Html("<br>")) for line in lines))
-    flow = "display: flex; gap: 2%; align-items: flex-start"
-    return tag("figure", tag("div", *large, style=flow), tag("div", *small, style=flow), caption)
+    return [line for line in lines if line]
 
 
-def _picture(jpeg: bytes, *, says: str, width: str) -> Html:
-    uri = html.data_uri(jpeg, kind="image/jpeg")
-    return tag("img", src=uri, alt=says, title=says, style=f"width: {width}")
+def _jpeg_uri(jpeg: bytes) -> str:
+    return html.data_uri(jpeg, kind="image/jpeg")
 
 
-def _benchmark(table: pd.DataFrame) -> Html:
+def _benchmark(table: pd.DataFrame) -> Markup:
     if not len(table):
-        says = "No class was left out yet: --leave-out each measures which score finds new kinds."
-        return tag("p", says)
+        return html.paragraph(
+            "No class was left out yet. `--leave-out each` measures which score finds new classes."
+        )
     wide = table.pivot(index="score", columns="class", values="auroc")
-    first = table[table["class"] == MEAN].set_index("score")
-    order = first["auroc"].sort_values(ascending=False, kind="stable").index
+    means = table[table["class"] == MEAN].set_index("score")
+    ranked = means["auroc"].sort_values(ascending=False, kind="stable").index
     classes = [name for name in table["class"].unique() if name != MEAN]
     rows = [
         (
-            name.replace("_", " "),
-            float(first.loc[name, "auroc"]),
-            float(first.loc[name, "precision_at_100"]),
-            *(float(wide.loc[name, one]) for one in classes),
+            score.replace("_", " "),
+            float(means.loc[score, "auroc"]),
+            float(means.loc[score, "precision_at_100"]),
+            *(float(wide.loc[score, name]) for name in classes),
         )
-        for name in order
+        for score in ranked
     ]
-    says = (
-        "Each class in turn was left out of training, and looked for among the labelled pictures "
-        "of held-out groups. AUROC: how often a picture of it scores above another (0.5 is "
-        "chance). Precision at 100: the share of it among the first hundred, or among as many as "
-        "it has pictures where these are fewer."
+    text = (
+        "Each class in turn was left out of training, and searched for among the labelled images "
+        "of held-out groups. AUROC: how often an image of this class scores above another image "
+        "(0.5 is chance). Precision at 100: the share of this class among the first hundred, or "
+        "among as many as it has images if these are fewer."
     )
-    headings = ("score", "mean AUROC", "mean precision at 100", *(f"AUROC, {c}" for c in classes))
-    return joined(tag("p", says), html.table(headings, rows))
+    auroc_headings = [f"AUROC, {name}" for name in classes]
+    headings = ("score", "mean AUROC", "mean precision at 100", *auroc_headings)
+    return html.joined(html.paragraph(text), html.table(headings, rows))
 
 
-def _clusters(known: Findings) -> Html:
-    if not len(known.of_clusters):
-        return tag("p", "There is no cluster: too few pictures lie close enough together.")
-    said = confounders.in_words(known.of_clusters)
+def _clusters(result: Findings) -> Markup:
+    if not len(result.of_clusters):
+        return html.paragraph("There is no cluster: too few images lie close enough together.")
+    explanations = confounders.in_words(result.of_clusters)
+    numbers = result.frame["cluster"].to_numpy()
     rows = []
-    for number, own in known.frame.groupby("cluster"):
-        if number < 0:
-            continue
-        counts = pd.Series(known.labels[own.index]).value_counts()
-        shares = ", ".join(f"{count:,} {name}" for name, count in counts.head(3).items())
-        rows.append((f"{number}", len(own), shares, said[f"cluster {number}"]))
-    says = (
-        "Each cluster is tested against what can be measured of light, crop, place and run: how "
-        "well that number alone tells the cluster's pictures from the others."
+    for number in range(numbers.max() + 1):
+        labels = result.labels[numbers == number]
+        counts = pd.Series(labels).value_counts().head(3)
+        commonest = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        explanation = explanations[f"cluster {number}"]
+        rows.append((str(number), len(labels), commonest, explanation))
+    text = (
+        "Each cluster is tested against light, crop, place and run: how well does such a number "
+        "alone separate the images of the cluster from the others?"
     )
-    headings = ("cluster", "pictures", "commonest classes", "explained by")
-    return joined(tag("p", says), html.table(headings, rows), _direction(known.of_direction))
+    headings = ("cluster", "images", "commonest classes", "explained by")
+    table = html.table(headings, rows)
+    return html.joined(html.paragraph(text), table, _direction(result.of_direction))
 
 
-def _direction(table: pd.DataFrame) -> Html:
+def _direction(table: pd.DataFrame) -> Markup:
     rows = [
-        (
-            f"{row.what}, pictures {row.shown}",
-            row.measure,
-            row.value,
-            "yes" if row.explained else "no",
+        (f"{what}, images {shown}", measure, value, "yes" if explained else "no")
+        for what, shown, measure, value, explained in zip(
+            *(table[name] for name in ("what", "shown", "measure", "value", "explained")),
+            strict=True,
         )
-        for row in table.itertuples()
     ]
-    says = (
-        "How much of each cluster is the direction alone in which a thing lies, with twice the "
-        "angle, as half a turn changes nothing. AUROC: 0.5 is chance. "
+    text = (
+        "How much of each cluster is only the direction in which a particle lies. The angle is "
+        "doubled, because half a turn changes nothing. AUROC: 0.5 is chance."
     )
     if table["shown"].nunique() < 2:
-        says += "With --blind-to-direction models are shown every picture lying the same way."
+        text += " With --blind-to-direction, models see every image turned to the same direction."
     headings = ("clusters", "measure", "value", "explained")
-    return joined(tag("p", says), html.table(headings, rows))
+    return html.joined(html.paragraph(text), html.table(headings, rows))
 
 
-def _scores(known: Findings) -> Html:
-    said = confounders.in_words(known.of_scores)
-    return tag("ul", *(tag("li", sentence) for sentence in said.values()))
+def _scores(result: Findings) -> Markup:
+    return html.bullets(confounders.in_words(result.of_scores).values())

@@ -6,7 +6,7 @@ import keras
 import pandas as pd
 
 from tfpipe.base import files, tables
-from tfpipe.explore import embeddings, map_plots, page, parametric_umap
+from tfpipe.explore import embeddings, page, parametric_umap
 from tfpipe.explore.result import Findings
 from tfpipe.explore.versions import Subject
 
@@ -37,7 +37,7 @@ def write(
         named["leave_out.csv"] = known.benchmark
     for name, table in named.items():
         tables.write_csv(table, out / name)
-    files.replace(out / "map.png", map_plots.png(known))
+    files.replace(out / "map.png", page.map_png(known))
     if mapped is not None:
         parametric_umap.save(mapped, out / "map.keras")
     rows, queued = page.shown_rows(known, seed=seed)
@@ -45,7 +45,7 @@ def write(
     for one in found:
         if one.kind == "autoencoder":
             remade = embeddings.reconstructions(one.model, one.data, queued)
-    pictures = embeddings.thumbnails(found[0].data, rows)
-    page.write(out / "explore.html", known, pictures=pictures, remade=remade)
+    thumbnails = embeddings.thumbnails(found[0].data, rows)
+    page.write(out / "explore.html", known, thumbnails=thumbnails, reconstructions=remade)
     kept = ["map.keras"] if mapped is not None else []
     return [out / name for name in (*named, "map.png", *kept, "explore.html")]

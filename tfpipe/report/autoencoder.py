@@ -56,11 +56,11 @@ def errors(known: Facts) -> Html:
     drawn = [
         html.plot(
             plots.histograms(by_split, title="Errors by split", x=x, high=high),
-            says="Errors of single pictures; those of the training split are of pictures learnt.",
+            caption="Errors of single pictures; those of the training split are of pictures learnt.",
         ),
         html.plot(
             plots.histograms(by_class, title="Errors by class, test split", x=x, high=high),
-            says="What a class shows, the model was never told.",
+            caption="What a class shows, the model was never told.",
         ),
     ]
     return joined(

@@ -119,7 +119,7 @@ def _many(known: Facts) -> list[Html]:
         _confusion(known, title="Confusion matrix"),
         html.plot(
             plots.histograms(named, title=title, x=x),
-            says=f"The probability of the class named is {100 * sure.mean():.1f} % on average; "
+            caption=f"The probability of the class named is {100 * sure.mean():.1f} % on average; "
             f"{100 * right.mean():.1f} % of the {known.window}s are named rightly.",
         ),
     ]
@@ -135,15 +135,15 @@ def _two(known: Facts) -> list[Html]:
         _confusion(known, title=f"Confusion matrix at {at:.3f}"),
         html.plot(
             plots.precision_recall(labels, positive, threshold=at),
-            says="Precision against recall, for every threshold; the dot is the one chosen.",
+            caption="Precision against recall, for every threshold; the dot is the one chosen.",
         ),
         html.plot(
             plots.roc(labels, positive, threshold=at),
-            says=f"With {100 * np.mean(labels):.1f} % positives this curve flatters.",
+            caption=f"With {100 * np.mean(labels):.1f} % positives this curve flatters.",
         ),
         html.plot(
             plots.histograms(named, title=title, x=x, threshold=at),
-            says=f"How sure the model is, by what the {known.window} truly shows.",
+            caption=f"How sure the model is, by what the {known.window} truly shows.",
         ),
     ]
 
@@ -156,7 +156,7 @@ def _confusion(known: Facts, *, title: str) -> Html:
     at = ", at the threshold chosen on validation" if len(judged.classes) == 2 else ""
     return html.plot(
         plots.confusion(counts, judged.classes, title=title),
-        says=f"{right} are named rightly{at}.",
+        caption=f"{right} are named rightly{at}.",
     )
 
 

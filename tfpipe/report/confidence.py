@@ -41,7 +41,7 @@ def reliability(
     return joined(
         tag("p", text),
         tag("p", note, class_="soft") if note else None,
-        html.plot(drawn, says="The nearer to the dashed line, the more a probability is worth."),
+        html.plot(drawn, caption="The nearer to the dashed line, the more a probability is worth."),
     )
 
 
@@ -53,7 +53,7 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> Html:
         f"Of all test examples {100 * curve.risk[-1]:.1f} % are named wrongly, of the surest half "
         f"{100 * curve.risk[half]:.1f} %."
     )
-    return html.plot(confidence_plots.risk_coverage(curve), says=says)
+    return html.plot(confidence_plots.risk_coverage(curve), caption=says)
 
 
 def thresholds(

@@ -140,7 +140,7 @@ def alignment(known: Facts) -> Html | None:
             f"{np.median(np.abs(shift_mm)):.1f} mm either way in the "
             f"median of {len(shift_mm):,} aligned photos."
         )
-        drawn = html.plot(plots.shifts(shift_mm), says=says)
+        drawn = html.plot(plots.shifts(shift_mm), caption=says)
     set_aside = list(zip(aside.iloc[:, 0], aside["why"], strict=True))
     tables = joined(
         html.table(("alignment", "why", "photos"), rows),
@@ -156,7 +156,7 @@ def training(known: Facts) -> Html | None:
         return None
     epochs, seconds = len(history["loss"]), history.get("seconds")
     unit = "loss" if known.is_autoencoder else "cross-entropy (nats)"
-    drawn = [html.plot(plots.losses(history, unit=unit), says="Loss after each epoch.")]
+    drawn = [html.plot(plots.losses(history, unit=unit), caption="Loss after each epoch.")]
     watched = next((n for n in history if n.startswith("val_") and n != "val_loss"), None)
     if watched:
         values, name = history[watched], watched.removeprefix("val_").replace("_", " ")
@@ -164,7 +164,7 @@ def training(known: Facts) -> Html | None:
         kept = len(values) - 1 if is_last else int(np.argmax(values))
         after = "the last epoch" if is_last else f"epoch {kept + 1}, the best"
         says = f"Validation {name}: {values[kept]:.3f} after {after}, which is kept."
-        drawn.append(html.plot(plots.objective(values, name=name, kept=kept), says=says))
+        drawn.append(html.plot(plots.objective(values, name=name, kept=kept), caption=says))
     took = f", {sum(seconds):,.0f} s in all, {np.median(seconds):.1f} s an epoch" if seconds else ""
     return joined(
         tag("p", f"{epochs} epoch{'s' * (epochs > 1)}{took}."), tag("div", *drawn, class_="plots")
@@ -191,7 +191,7 @@ def search(known: Facts) -> Html | None:
     headings = ("trial", f"validation {name}", *(key.replace("_", " ") for key in told))
     return joined(
         tag("p", f"Best: {values}, with a validation {name} of {best['score']:.4f}."),
-        html.plot(plots.search(trials, name=f"validation {name}", lowest=lowest), says=says),
+        html.plot(plots.search(trials, name=f"validation {name}", lowest=lowest), caption=says),
         listed(headings, rows, rest="card.json"),
     )
 

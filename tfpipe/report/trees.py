@@ -46,14 +46,14 @@ def columns(known: Facts) -> Html:
             added[:, c, top], values[:, top], names=[names[i] for i in top], title=classes[c]
         )
         says = f"What speaks for {classes[c]}: to the right, {names[top[0]]} most of all."
-        figures.append(html.plot(drawn, says=says))
+        figures.append(html.plot(drawn, caption=says))
     for i in order[:DEPENDENCES]:
         c = int(means[:, i].argmax())
         drawn = shap_plots.dependence(
             values[:, i], added[:, c, i], column=names[i], name=classes[c]
         )
         says = f"How {names[i]} speaks for or against {classes[c]}, where it matters most."
-        figures.append(html.plot(drawn, says=says))
+        figures.append(html.plot(drawn, caption=says))
     headings = ("mean |SHAP|", *classes)
     rows = [(name, *row) for name, *row in sizes.itertuples(index=False)]
     return joined(
@@ -91,7 +91,7 @@ def candidates(known: Facts) -> Html:
 
 def _bars(sizes: pd.DataFrame) -> Html:
     says = f"Mean size of what a column adds to each class, of the {min(BARS, len(sizes))} largest."
-    return html.plot(shap_plots.bars(sizes.head(BARS)), says=says)
+    return html.plot(shap_plots.bars(sizes.head(BARS)), caption=says)
 
 
 def _number(value) -> Html:

@@ -1,0 +1,104 @@
+// The front page: an image that is dropped on it is sent to the server, and the prediction shown.
+
+const byId = id => document.getElementById(id);
+const dropZone = byId('drop');
+const fileInput = byId('files');
+
+function createElement(tagName, text, className) {
+  const element = document.createElement(tagName);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+function createImage(source, alternative) {
+  const image = createElement('img');
+  image.src = source;
+  image.alt = alternative;
+  return image;
+}
+
+async function showPrediction(file) {
+  const article = createElement('article');
+  const images = createElement('div');
+  const result = createElement('div');
+  images.append(createImage(URL.createObjectURL(file), file.name), createElement('span', file.name));
+  result.append(createElement('p', '...'));
+  article.append(images, result);
+  byId('results').prepend(article);
+  try {
+    const explanation = await requestExplanation(file);
+    result.replaceChildren(...describe(explanation));
+    if (explanation.grad_cam) images.append(createHeatmap(explanation.grad_cam.b64));
+  } catch (error) {
+    result.replaceChildren(createElement('p', error.message, 'error'));
+  }
+}
+
+async function requestExplanation(file) {
+  const url = 'v1/models/' + encodeURIComponent(byId('model').value) + ':explain?grad_cam=' +
+              byId('grad-cam').checked;
+  const type = file.type.startsWith('image/') ? file.type : 'image/unknown';
+  const headers = {'Content-Type': type};
+  if (byId('token')) headers.Authorization = 'Bearer ' + byId('token').value;
+  const response = await fetch(url, {method: 'POST', headers, body: file});
+  const content = await response.json();
+  if (!response.ok) throw Error(content.error);
+  return content.explanations[0];
+}
+
+function describe(explanation) {
+  const parts = [createHeadline(explanation), createTable(explanation.probabilities || {})];
+  if (explanation.novelty !== null) {
+    const percent = Math.round(100 * explanation.novelty);
+    parts.push(createElement('p', 'More novel than ' + percent + ' % of the test images.'));
+  }
+  return parts;
+}
+
+// The class of a classifier, or the reconstruction error of an autoencoder.
+function createHeadline(explanation) {
+  const {label, error, unsure} = explanation;
+  const headline = createElement('p');
+  headline.append(createElement('b', label === undefined ? 'error ' + error.toPrecision(3) : label));
+  if (unsure) headline.append(' (unsure)');
+  return headline;
+}
+
+function createTable(probabilities) {
+  const table = createElement('table');
+  const ranked = Object.entries(probabilities).sort((a, b) => b[1] - a[1]);
+  for (const [label, probability] of ranked) {
+    const row = createElement('tr');
+    const cell = createElement('td');
+    cell.append(createBar(probability));
+    row.append(createElement('th', label), createElement('td', probability.toFixed(3)), cell);
+    table.append(row);
+  }
+  return table;
+}
+
+function createBar(share) {
+  const bar = createElement('span', undefined, 'bar');
+  bar.style.width = 70 * share + '%';
+  return bar;
+}
+
+function createHeatmap(base64) {
+  return createImage('data:image/png;base64,' + base64, 'Grad-CAM: where the class was recognised');
+}
+
+function showPredictions(files) { [...files].forEach(showPrediction); }
+
+dropZone.addEventListener('click', () => fileInput.click());
+fileInput.addEventListener('change', () => showPredictions(fileInput.files));
+dropZone.addEventListener('dragover', event => {
+  event.preventDefault();  // else the browser opens the file instead
+  dropZone.className = 'over';
+});
+dropZone.addEventListener('dragleave', () => { dropZone.className = ''; });
+dropZone.addEventListener('drop', event => {
+  event.preventDefault();
+  dropZone.className = '';
+  showPredictions(event.dataTransfer.files);
+});
