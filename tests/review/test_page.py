@@ -488,7 +488,8 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         first = "(b => [b.x + 20, b.y + b.height / 2])(%s.getBoundingClientRect())"
         x, y = page.value(first % "document.querySelector('.span.tabled.predicted')")
         page.drag((x, y), (x, y + 60), modifiers=8)
-        page.wait("photo.spans.every(one => originOf(one) !== 'tabled' || one.state !== 'predicted')")
+        decided = "originOf(one) !== 'tabled' || one.state !== 'predicted'"
+        page.wait(f"photo.spans.every(one => {decided})")
         moved = [one for one in lines()[6:] if one.what.startswith("tabled")]
         assert len(moved) == len([what for what in before if what.startswith("tabled")])
         by = [one.top_m - before[one.what] for one in moved]
@@ -496,7 +497,8 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         page.press("n")
         page.wait(f"{SAYS}?.includes('Still open')")
         page.press("a")
-        page.wait("photo.spans.every(one => one.state === 'validated' || originOf(one) === 'drawn')")
+        done = "one.state === 'validated' || originOf(one) === 'drawn'"
+        page.wait(f"photo.spans.every(one => {done})")
         page.value("selectSpan(photo.spans.find(one => one.state === 'dubious').what)")
         page.press("x")
         page.wait("photo.spans.every(one => one.state === 'validated')")

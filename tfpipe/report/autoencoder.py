@@ -56,7 +56,7 @@ def errors(known: Facts) -> Html:
     drawn = [
         html.plot(
             plots.histograms(by_split, title="Errors by split", x=x, high=high),
-            caption="Errors of single pictures; those of the training split are of pictures learnt.",
+            caption="Errors of single images. The model was fitted on those of the training split.",
         ),
         html.plot(
             plots.histograms(by_class, title="Errors by class, test split", x=x, high=high),
