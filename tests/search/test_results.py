@@ -202,9 +202,7 @@ def test_an_axis_of_powers_has_them_at_even_distances():
 
 
 def test_an_axis_of_words_has_a_tick_each_and_gaps_stand_below():
-    made = report.axis(
-        ["sgd", None, "adam", True], name="<i>optimizer</i>", is_log=False
-    )
+    made = report.axis(["sgd", None, "adam", True], name="<i>optimizer</i>", is_log=False)
     ticks = dict(zip(made["tickvals"], made["ticktext"], strict=True))
     assert [ticks[value] for value in made["values"]] == ["sgd", "\N{EM DASH}", "adam", "True"]
     assert made["values"][1] == min(made["tickvals"]) == made["range"][0]
