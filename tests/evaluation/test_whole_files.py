@@ -10,7 +10,7 @@ import tiny
 
 from tfpipe.evaluation import whole_files
 from tfpipe.evaluation.whole_files import Judged
-from tfpipe.report import inference_modes
+from tfpipe.report import classifier
 from tfpipe.tasks.task import Answer
 
 TASK = dataclasses.replace(tiny.TASK, judged_by="f1", judged_then="error_mm")
@@ -109,8 +109,8 @@ def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, c
 def test_the_report_sets_the_ways_side_by_side():
     scores = {"layer_f1": 0.75, "layer_depth_error_mm": float("nan"), "layers_found": 8}
     about = {"thresholds": {"decision": 0.4}, "scores": {"validation": scores, "test": scores}}
-    told = inference_modes.ways(SimpleNamespace(card={"way": "scan", "ways": {"scan": about}}))
-    assert str(told).count("<tr>") == 3 and "scan, predict&#x27;s default" in str(told)
+    told = classifier.ways(SimpleNamespace(card={"way": "scan", "ways": {"scan": about}}))
+    assert str(told).count("<tr>") == 3 and "scan, predict&#39;s default" in str(told)
     assert "0.750" in str(told) and "Median depth error (mm)" in str(told)
     for card in ({}, {"way": "", "ways": {}}):
-        assert inference_modes.ways(SimpleNamespace(card=card)) is None
+        assert classifier.ways(SimpleNamespace(card=card)) is None

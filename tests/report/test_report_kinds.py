@@ -16,7 +16,7 @@ from tfpipe.base import display_image, files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.evaluation import evaluate, metric_names
 from tfpipe.registry import store
-from tfpipe.report import facts, plots
+from tfpipe.report import plots, report_data
 from tfpipe.report import write as report_write
 from tfpipe.report.autoencoder import _beside
 
@@ -136,7 +136,7 @@ def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):
     told, error = Page(rebuilt_text).text, table["error"].mean()
     variance = table["error_of_mean_picture"].mean()
     groups = table["group"].nunique()
-    assert groups >= facts.FEWEST_PHOTOS
+    assert groups >= report_data.FEWEST_PHOTOS
     assert (
         f"On {groups} groups it had never seen, it gives {len(table)} pictures back with a mean "
         f"squared error of {error:.5f}" in told

@@ -12,7 +12,7 @@ from tfpipe.evaluation.reconstruction import UNLABELLED
 from tfpipe.models import calls
 from tfpipe.registry import load
 from tfpipe.report import gallery, plots, sections
-from tfpipe.report.facts import Facts
+from tfpipe.report.report_data import ReportData
 from tfpipe.tasks.task import SPLITS
 
 SHOWN = 8  # pictures of a list
@@ -21,7 +21,7 @@ WIDE = 1.5  # times as wide as high, from which on the two stand one below the o
 NAMES = ("mean_squared_error", "error_of_mean_picture", "variance_explained")
 
 
-def titled(known: Facts):
+def titled(known: ReportData):
     """Returns (title, function of the facts) of each section."""
     return (
         ("Errors of reconstruction", errors),
@@ -29,13 +29,13 @@ def titled(known: Facts):
     )
 
 
-def tiles(known: Facts) -> list[tuple[str, Html]]:
+def tiles(known: ReportData) -> list[tuple[str, Html]]:
     """Returns (name, value) of the scores that matter most."""
     scores = known.card["scores"]["test"]
     return [(title_of(name), sections.score(name, scores)) for name in NAMES]
 
 
-def in_words(known: Facts) -> str:
+def in_words(known: ReportData) -> str:
     """Returns what it did on the test split, the end of a sentence."""
     scores = known.card["scores"]["test"]
     error, variance = scores["mean_squared_error"], scores["error_of_mean_picture"]
@@ -46,7 +46,7 @@ def in_words(known: Facts) -> str:
     )
 
 
-def errors(known: Facts) -> Html:
+def errors(known: ReportData) -> Html:
     """How large the errors are, by split, class and group."""
     frames = {split: known.of_split(split) for split in SPLITS}
     high = max(known.frame["error"].max(), 1e-12)
@@ -70,7 +70,7 @@ def errors(known: Facts) -> Html:
     )
 
 
-def originals(known: Facts) -> Html:
+def originals(known: ReportData) -> Html:
     """The best, the middling and the worst pictures of the test split, each beside its original."""
     frame = known.of_split("test")
     error = frame["error"].to_numpy()
@@ -92,14 +92,14 @@ def originals(known: Facts) -> Html:
     return joined(tag("p", "The original comes first, then what the model made of it."), *parts)
 
 
-def _by_class(known: Facts, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+def _by_class(known: ReportData, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Returns the errors of each class, of the commonest ones that a figure can tell apart."""
     counted = frame["label"].value_counts().index[: len(base_figures.COLOURS)]
     names = [*known.card["classes"], UNLABELLED]  # at -1
     return {names[i]: frame.loc[frame["label"] == i, "error"].to_numpy() for i in sorted(counted)}
 
 
-def _class_table(known: Facts) -> Html:
+def _class_table(known: ReportData) -> Html:
     rows = [
         (name, *(sections.score(metric, scores) for metric in NAMES), scores["examples"])
         for name, scores in known.card["by_class"]["test"].items()
@@ -107,7 +107,7 @@ def _class_table(known: Facts) -> Html:
     return html.table(("class (test)", "error", "variance", "explained", "pictures"), rows)
 
 
-def _group_table(known: Facts, frame: pd.DataFrame) -> Html:
+def _group_table(known: ReportData, frame: pd.DataFrame) -> Html:
     means = frame.groupby(known.photo)[["error", "error_of_mean_picture"]].mean()
     means["examples"] = frame.groupby(known.photo).size()
     means = means.sort_values("error", ascending=False)
@@ -124,7 +124,7 @@ def _group_table(known: Facts, frame: pd.DataFrame) -> Html:
     return sections.listed(headings, rows, rest="predictions.csv")
 
 
-def _pairs(known: Facts, rows: list[int]) -> dict[int, bytes]:
+def _pairs(known: ReportData, rows: list[int]) -> dict[int, bytes]:
     """Returns row number -> PNG of the original and the reconstruction, of test examples."""
     wanted = np.zeros(len(known.of_split("test")), bool)
     wanted[rows] = True

@@ -5,34 +5,36 @@ from sklearn import metrics
 
 from tfpipe.base import html
 from tfpipe.base.html import Html, joined, tag
+from tfpipe.evaluation import ordinal as evaluation_ordinal
 from tfpipe.evaluation.metric_names import METRICS, title_of
-from tfpipe.report import confidence, gallery, grad_cam, inference_modes, ordinal, plots
-from tfpipe.report.facts import Facts
+from tfpipe.models.inference_modes import WAYS
+from tfpipe.report import confidence, gallery, grad_cam, plots
+from tfpipe.report.report_data import ReportData
 from tfpipe.report.sections import MOST_ROWS, by_split, score
 
 
-def titled(known: Facts):
+def titled(known: ReportData):
     """Returns (title, function of the facts) of each section."""
     return (
         (f"Scores of single {known.window}s", curves),
         ("Scores of each class", classes),
-        *ordinal.titled(known),
+        *_ordinal_titled(known),
         *confidence.titled(known),
         ("Scores of whole layers", layers),
-        ("Ways of looking along photos", inference_modes.ways),
+        ("Ways of looking along photos", ways),
         (f"Mistakes by what the {known.window} shows", gallery.by_kind),
         (f"The most wrong {known.window}s", gallery.gallery),
         (f"Where it looked in {known.window}s", grad_cam.looked_at),
     )
 
 
-def tiles(known: Facts) -> list[tuple[str, Html]]:
+def tiles(known: ReportData) -> list[tuple[str, Html]]:
     """Returns (name, value) of the scores that matter most."""
     scores = known.card["scores"]["test"]
     if len(known.card["classes"]) != 2:
         names = ("accuracy", "balanced_accuracy", "macro_f1", "macro_average_precision")
         named = [(title_of(name), score(name, scores)) for name in names if name in scores]
-        return [*named, *ordinal.tile(known)]
+        return [*named, *ordinal_tile(known)]
     first = f"Average precision of {known.window}s"
     named = [(first, score("average_precision", scores))]
     if "layer_f1" in scores:
@@ -43,7 +45,7 @@ def tiles(known: Facts) -> list[tuple[str, Html]]:
     return [*named, ("Threshold, chosen on validation", html.number(known.threshold))]
 
 
-def in_words(known: Facts) -> str:
+def in_words(known: ReportData) -> str:
     """Returns what it did on the test split, the end of a sentence."""
     scores, judged = known.card["scores"]["test"], known.test
     if scores.get("layers_tabled") is not None:
@@ -59,7 +61,7 @@ def in_words(known: Facts) -> str:
     )
 
 
-def curves(known: Facts) -> Html:
+def curves(known: ReportData) -> Html:
     """What the model says of single examples of the test split."""
     names = [name for name in known.card["scores"]["test"] if not name.startswith("layer")]
     labels, classes = known.test.labels, known.test.classes
@@ -67,7 +69,7 @@ def curves(known: Facts) -> Html:
     return joined(by_split(known, names), tag("div", *drawn, class_="plots"))
 
 
-def classes(known: Facts) -> Html | None:
+def classes(known: ReportData) -> Html | None:
     """How well each of many classes is told from the others."""
     told = known.card.get("by_class", {}).get("test")
     if not told or len(known.test.classes) == 2:
@@ -88,7 +90,7 @@ def classes(known: Facts) -> Html | None:
     )
 
 
-def layers(known: Facts) -> Html | None:
+def layers(known: ReportData) -> Html | None:
     """What the model finds in whole photos, as a user would run it."""
     names = [name for name in METRICS if name.startswith("layer")]
     if not any(name in scores for scores in known.card["scores"].values() for name in names):
@@ -109,7 +111,7 @@ def layers(known: Facts) -> Html | None:
     )
 
 
-def _many(known: Facts) -> list[Html]:
+def _many(known: ReportData) -> list[Html]:
     """Returns the figures of any number of classes."""
     judged = known.test
     sure, right = judged.probabilities.max(axis=1), judged.said == judged.labels
@@ -125,7 +127,7 @@ def _many(known: Facts) -> list[Html]:
     ]
 
 
-def _two(known: Facts) -> list[Html]:
+def _two(known: ReportData) -> list[Html]:
     """Returns the figures of two classes."""
     labels, classes, at = known.test.labels, known.test.classes, known.threshold
     positive = known.test.probabilities[:, 1]
@@ -148,7 +150,7 @@ def _two(known: Facts) -> list[Html]:
     ]
 
 
-def _confusion(known: Facts, *, title: str) -> Html:
+def _confusion(known: ReportData, *, title: str) -> Html:
     judged = known.test
     every = range(len(judged.classes))
     counts = metrics.confusion_matrix(judged.labels, judged.said, labels=every)
@@ -169,3 +171,103 @@ def _layers_in_words(scores: dict) -> str:
         f"it found {hits:,} of the {tabled:,} layers in the table{where}; it also reported "
         f"{found - hits:,} where the table has none."
     )
+
+
+ERRORS = (
+    "mean_absolute_error",
+    "mean_absolute_error_of_expected",
+    "mean_absolute_error_of_median",
+    "mean_absolute_error_of_others",
+)
+
+
+def _ordinal_titled(known: ReportData):
+    """Returns (title, function of the facts) of each section, none for cards that tell nothing."""
+    return (("Classes as numbers", _values), ("Pictures set apart", _apart))
+
+
+def ordinal_tile(known: ReportData) -> list[tuple[str, Html]]:
+    """Returns (name, value) of the mean absolute error, where there is one."""
+    name = ERRORS[0]
+    error = known.card["scores"]["test"].get(name)
+    if error is None:
+        return []
+    return [(f"{title_of(name)}, in {known.card['quantity']}", html.number(error))]
+
+
+def _values(known: ReportData) -> Html | None:
+    unit = known.card.get("quantity")
+    if not unit:
+        return None
+    judged = known.test
+    classes = judged.classes
+    value = evaluation_ordinal.expected(judged.probabilities, classes=classes)
+    said = evaluation_ordinal.values_of(classes)[judged.said]
+    rows = []
+    for label, name in enumerate(classes):
+        own = judged.labels == label
+        if own.any():
+            error = np.abs(said[own] - float(name)).mean()
+            numbers = (value[own].mean(), value[own].std(), error)
+            rows.append((name, int(own.sum()), *map(html.number, numbers)))
+    text = (
+        f"The classes are values of {unit}, so a neighbour is a smaller mistake than a far one. "
+        "What is expected is the mean of the values by the model's probabilities."
+    )
+    there = [name for name in ERRORS if name in known.card["scores"]["test"]]
+    headings = (f"true {unit}", f"{known.window}s", "expected", "deviation", "mean absolute error")
+    return joined(tag("p", text), by_split(known, there), html.table(headings, rows))
+
+
+def _apart(known: ReportData) -> Html | None:
+    name = known.card.get("apart")
+    if not name or f"examples_{name}" not in known.card["scores"]["test"]:
+        return None
+    scores = known.card["scores"]["test"]
+    count, total = scores[f"examples_{name}"], scores["examples"]
+    text = (
+        f"{count:,} of the {total:,} test {known.window}s are marked {name.replace('_', ' ')}: "
+        "they are alike whatever their class, so nobody can tell them apart, and the accuracy on "
+        "them is luck and habit. The others show what the model can do."
+    )
+    metrics = [f"examples_{name}", f"accuracy_{name}", "accuracy_of_others"]
+    metrics += [ERRORS[-1]] if ERRORS[-1] in scores else []
+    return joined(tag("p", text), by_split(known, metrics))
+
+
+SAID = {
+    "scan": "windows share their work, those that may show something are seen one by one, too",
+    "scan-intervals": "likewise, and where a layer begins and ends is what the windows say",
+    "windows": "window by window; a layer is as thick as its rows are dark",
+    "intervals": "window by window, and where a layer begins and ends is what the windows say",
+}
+
+
+def ways(known: ReportData) -> Html | None:
+    """What whole photos' layers are found like in each way, and which one predict takes."""
+    told = known.card.get("ways") or {}
+    names = [
+        name
+        for name in METRICS
+        if any(name in one["scores"]["validation"] for one in told.values())
+    ]
+    if not names:
+        return None
+    rows = [
+        (
+            f"{name}, predict's default" if name == known.card["way"] else name,
+            split,
+            html.number(told[name]["thresholds"]["decision"]),
+            *(html.number(scores.get(metric), why="none there") for metric in names),
+        )
+        for name in WAYS
+        if name in told
+        for split, scores in told[name]["scores"].items()
+    ]
+    headings = ("way", "split", "threshold", *map(title_of, names))
+    explained = [tag("li", f"{name}: {SAID[name]}") for name in WAYS if name in told]
+    text = (
+        "The way and its threshold are chosen on the validation photos; of equally good ones the "
+        "faster is taken. `--way` asks for another."
+    )
+    return joined(tag("p", text), html.table(headings, rows), tag("ul", *explained))

@@ -1,15 +1,18 @@
 """What a report tells of how sure a classifier is, from plain arrays or from a version's facts."""
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from tfpipe.base import html
+from tfpipe.base.figures import COLOURS, INK
 from tfpipe.base.html import Html, joined, tag
 from tfpipe.evaluation import calibration, selective
-from tfpipe.report import confidence_plots
-from tfpipe.report.facts import Facts
+from tfpipe.evaluation.selective import RiskCoverage
+from tfpipe.report import plots
+from tfpipe.report.report_data import ReportData
 
 
-def titled(known: Facts):
+def titled(known: ReportData):
     """Returns (title, function of the facts) of each section, none for cards that tell nothing."""
     return (
         ("How sure it may be", _of_facts_reliability),
@@ -37,7 +40,7 @@ def reliability(
         f"{calibration.BINS} bins of equally many examples), went from {errors[0]:.4f} to "
         f"{errors[1]:.4f} on the test split. Which class is named stays the same."
     )
-    drawn = confidence_plots.reliability(labels, before, probabilities)
+    drawn = draw_reliability(labels, before, probabilities)
     return joined(
         tag("p", text),
         tag("p", note, class_="soft") if note else None,
@@ -53,7 +56,7 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> Html:
         f"Of all test examples {100 * curve.risk[-1]:.1f} % are named wrongly, of the surest half "
         f"{100 * curve.risk[half]:.1f} %."
     )
-    return html.plot(confidence_plots.risk_coverage(curve), caption=says)
+    return html.plot(draw_risk_coverage(curve), caption=says)
 
 
 def thresholds(
@@ -85,7 +88,7 @@ def thresholds(
     return joined(tag("p", text), html.table(headings, rows))
 
 
-def _of_facts_reliability(known: Facts) -> Html | None:
+def _of_facts_reliability(known: ReportData) -> Html | None:
     told = known.card.get("calibration")
     if not told:
         return None
@@ -98,7 +101,7 @@ def _of_facts_reliability(known: Facts) -> Html | None:
     )
 
 
-def _of_facts_unsaid(known: Facts) -> Html | None:
+def _of_facts_unsaid(known: ReportData) -> Html | None:
     told = known.card.get("abstention")
     if not told:
         return None
@@ -110,3 +113,41 @@ def _of_facts_unsaid(known: Facts) -> Html | None:
         **{"classes": judged.classes, "asked": told["min_precision"]},
     )
     return joined(table, risk_coverage(judged.labels, judged.probabilities))
+
+
+def draw_reliability(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> str:
+    """Draws how often the class named is right against how sure the model is of it.
+
+    Args:
+      labels: [n] int.
+      before: [n, classes] float, probabilities as the model gave them.
+      after: likewise, calibrated.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="as it should be")
+        told = (("before", before, COLOURS[1]), ("calibrated", after, COLOURS[0]))
+        for name, probabilities, colour in told:
+            curve = calibration.reliability(labels, probabilities)
+            error = calibration.calibration_error(labels, probabilities)
+            label = f"{name}, error {error:.3f}"
+            axes.plot(curve.sure, curve.right, marker="o", ms=4, color=colour, label=label)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
+        axes.legend(loc="upper left")
+        plots.titles(axes, "Reliability", x="probability of the class named", y="share right")
+
+    return plots.drawn(draw)
+
+
+def draw_risk_coverage(curve: RiskCoverage) -> str:
+    """Draws the share named wrongly against the share that is named at all, the surest first."""
+
+    def draw(axes: Axes) -> None:
+        label = f"area {curve.area:.4f} (best possible {curve.best:.4f})"
+        axes.plot(curve.coverage, curve.risk, color=COLOURS[0], label=label)
+        axes.plot(1, curve.risk[-1], "o", color=COLOURS[1], ms=8, label="all are named")
+        axes.set(xlim=(-0.02, 1.02), ylim=(0, max(0.05, 1.3 * float(curve.risk.max()))))
+        axes.legend(loc="upper left")
+        plots.titles(axes, "Risk and coverage", x="share named", y="share of these named wrongly")
+
+    return plots.drawn(draw)

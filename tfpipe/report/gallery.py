@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpipe.base import display_image, html
 from tfpipe.base import images as base_images
 from tfpipe.base.html import Html
-from tfpipe.report.facts import Facts, Judged
+from tfpipe.report.report_data import Judged, ReportData
 
 MOST_KINDS = 40
 WRONG, RIGHT = 12, 6  # pictures of a list
@@ -18,7 +18,7 @@ OF_ONE_PHOTO = 3  # neighbours overlap, and would fill a list
 NOTHING = "nothing in the table"
 
 
-def by_kind(known: Facts) -> Html | None:
+def by_kind(known: ReportData) -> Html | None:
     """Returns a table of a two-class model's mistakes by what the table says is there."""
     judged = known.test
     if len(judged.classes) != 2 or "type_of_feature" not in judged.frame:
@@ -49,7 +49,7 @@ def by_kind(known: Facts) -> Html | None:
     return html.table(headings, [row for _, row in rows[:MOST_KINDS]])
 
 
-def gallery(known: Facts) -> Html:
+def gallery(known: ReportData) -> Html:
     """Returns the most wrong pictures of the test split, and the surest right ones beside them."""
     judged, lists = known.test, _lists(known.test)
     keys = {judged.frame["key"].iloc[i] for _, _, rows in lists for i in rows}

@@ -10,13 +10,13 @@ from tfpipe.data import dataset
 from tfpipe.models import grad_cam
 from tfpipe.registry import load
 from tfpipe.report import gallery
-from tfpipe.report.facts import Facts
+from tfpipe.report.report_data import ReportData
 
 WRONG, RIGHT = 6, 6  # pictures
 SHARE = 0.45  # of the heat in what is shown
 
 
-def looked_at(known: Facts) -> Html | None:
+def looked_at(known: ReportData) -> Html | None:
     """Where the network saw the class it named, and in wrong pictures the true one."""
     if "image" not in known.card["inputs"] or not _model_is_there(known):
         return None
@@ -55,7 +55,7 @@ def overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return np.rint((1 - SHARE) * shown + SHARE * warm).astype(np.uint8)
 
 
-def _figures(known: Facts, model, rows: list[int]) -> list[Html]:
+def _figures(known: ReportData, model, rows: list[int]) -> list[Html]:
     """Returns each picture, and its heat for the class named and, where that is wrong, the true."""
     judged, classes = known.test, known.test.classes
     keys = [judged.frame["key"].iloc[row] for row in rows]
@@ -85,7 +85,7 @@ def _figures(known: Facts, model, rows: list[int]) -> list[Html]:
     return figures
 
 
-def _columns(known: Facts, rows: list[int]) -> np.ndarray:
+def _columns(known: ReportData, rows: list[int]) -> np.ndarray:
     """Returns the columns [n, columns] float32 of some test examples."""
     keys = dataset.keys_of(known.records, ("test",), manifest=known.manifest)
     numbers = dataset.columns_of(known.records, ("test",), manifest=known.manifest)
@@ -93,5 +93,5 @@ def _columns(known: Facts, rows: list[int]) -> np.ndarray:
     return numbers[[places[known.test.frame["key"].iloc[row]] for row in rows]]
 
 
-def _model_is_there(known: Facts) -> bool:
+def _model_is_there(known: ReportData) -> bool:
     return (known.version / "assets.extra" / "model.keras").is_file()

@@ -10,7 +10,7 @@ from tfpipe.base.html import Html, joined, tag
 from tfpipe.evaluation import version_comparison
 from tfpipe.evaluation.metric_names import METRICS, title_of
 from tfpipe.report import plots
-from tfpipe.report.facts import Facts
+from tfpipe.report.report_data import ReportData
 from tfpipe.search.results import ABOUT
 from tfpipe.tasks.task import SPLITS
 from tfpipe.training import schedules
@@ -32,7 +32,7 @@ def score(metric: str, scores: dict[str, Any] | None) -> Html:
     return html.number(scores[metric] if there else None, digits=digits, why=why)
 
 
-def by_split(known: Facts, names: Iterable[str]) -> Html:
+def by_split(known: ReportData, names: Iterable[str]) -> Html:
     """Returns a table of metrics, a column for each split."""
     scores = known.card["scores"]
     splits = [split for split in SPLITS if split in scores]
@@ -51,7 +51,7 @@ def listed(headings, rows: list, *, rest: str) -> Html | None:
     )
 
 
-def random_split(known: Facts) -> Html:
+def random_split(known: ReportData) -> Html:
     """What the seed projects' way of splitting would have told of the same model."""
     claimed, honest = known.card["random_split_scores"], known.card["scores"]["test"]
     wanted = [name for name in COMPARED if name in honest]
@@ -73,7 +73,7 @@ def random_split(known: Facts) -> Html:
     )
 
 
-def compared(known: Facts) -> Html | None:
+def compared(known: ReportData) -> Html | None:
     """How it answers beside the version before, where it was trained again on more data."""
     told = known.card.get("comparison")
     if not told:
@@ -101,7 +101,7 @@ def _flattery(metric: str, *, honest: float | None, claimed: float | None) -> st
     return f" It would have claimed {amount} {title_of(metric).lower()}."
 
 
-def data(known: Facts) -> Html:
+def data(known: ReportData) -> Html:
     """How many there are of everything, and what was left out."""
     about = known.card["data"]
     classes = list(dict.fromkeys(name for split in SPLITS for name in about["counts"][split]))
@@ -124,7 +124,7 @@ def data(known: Facts) -> Html:
     )
 
 
-def alignment(known: Facts) -> Html | None:
+def alignment(known: ReportData) -> Html | None:
     """How far the labels had to be moved, and where nobody can know."""
     table = known.table
     if table is None or not {"status", "why", "shift_mm"} <= set(table):
@@ -149,7 +149,7 @@ def alignment(known: Facts) -> Html | None:
     return tag("div", tag("div", tables), drawn or "", class_="plots")
 
 
-def training(known: Facts) -> Html | None:
+def training(known: ReportData) -> Html | None:
     """Curves of the training."""
     history = known.card["history"]
     if not history.get("loss"):
@@ -171,7 +171,7 @@ def training(known: Facts) -> Html | None:
     )
 
 
-def search(known: Facts) -> Html | None:
+def search(known: ReportData) -> Html | None:
     """The trials of the search that chose the hyperparameters."""
     best = known.card["search"]
     if not best or not best.get("trials"):
@@ -196,7 +196,7 @@ def search(known: Facts) -> Html | None:
     )
 
 
-def card(known: Facts) -> Html:
+def card(known: ReportData) -> Html:
     """All that is needed to do it again."""
     about = known.card
     parity = about["parity"]

@@ -6,8 +6,8 @@ from types import ModuleType
 from tfpipe.base import files, html
 from tfpipe.base.html import Html, joined, tag
 from tfpipe.evaluation import metric_names
-from tfpipe.report import autoencoder, classifier, facts, sections, trees
-from tfpipe.report.facts import Facts
+from tfpipe.report import autoencoder, classifier, report_data, sections, trees
+from tfpipe.report.report_data import ReportData
 
 KINDS = {
     "autoencoder": autoencoder,
@@ -29,7 +29,7 @@ def write(version: Path, records: Path) -> Path:
     Raises:
       UserError: if a file it is made of is missing, or the folder cannot be written.
     """
-    known = facts.read(version, records)
+    known = report_data.read(version, records)
     own = KINDS[known.card["kind"]]
     named = (
         ("Beside the version before", sections.compared),
@@ -49,7 +49,7 @@ def write(version: Path, records: Path) -> Path:
     return path
 
 
-def _headline(known: Facts, own: ModuleType, *, title: str) -> Html:
+def _headline(known: ReportData, own: ModuleType, *, title: str) -> Html:
     """Returns the head of the page; `own` tells what is particular to this kind of model."""
     card, photos = known.card, known.scored[known.photo].nunique()
     takes = " and ".join({"image": "pictures", "columns": "columns"}[i] for i in card["inputs"])
@@ -66,7 +66,7 @@ def _headline(known: Facts, own: ModuleType, *, title: str) -> Html:
     )
 
 
-def _how_sure(known: Facts) -> str:
+def _how_sure(known: ReportData) -> str:
     if known.spread is None:
         return f"The test {known.photo}s cannot tell how far others would move these scores."
     digits = 5 if known.is_autoencoder else 2
@@ -75,5 +75,5 @@ def _how_sure(known: Facts) -> str:
         f"With other {known.photo}s, as many and of the same kind, "
         f"{metric_names.title_of(known.first_metric).lower()} would likely lie between {low} and "
         f"{high} "
-        f"(95 % of {facts.DRAWS} draws of {known.photo}s)."
+        f"(95 % of {report_data.DRAWS} draws of {known.photo}s)."
     )

@@ -39,7 +39,7 @@ class Judged(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReportData:
     """All that a report is made of.
 
     Attributes:
@@ -144,7 +144,7 @@ class Facts:
         return tables.read_csv(path)
 
 
-def read(version: Path, folder: Path) -> Facts:
+def read(version: Path, folder: Path) -> ReportData:
     """Returns the facts of a version.
 
     Args:
@@ -157,4 +157,4 @@ def read(version: Path, folder: Path) -> Facts:
     card, manifest = store.read_card(version), data_manifest.read(folder)
     frame = predictions(version, manifest["metadata"])
     task = TASKS.get(card["task"])
-    return Facts(version, folder, card, manifest, frame, task.table if task else None)
+    return ReportData(version, folder, card, manifest, frame, task.table if task else None)
