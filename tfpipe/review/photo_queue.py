@@ -40,7 +40,10 @@ class Strips:
         self._options = options_of(task, trained)
         self._sources = apply.surveyed(task, raw, self._options).sources
         self._rows = whole_files.rows_of(task, packed.data)
-        self._loaded = load.Loaded(version)
+        loaded = load.Loaded(version)
+        # As `predict` does: the thresholds were chosen for this inference mode.
+        self._classify = load.asked(loaded, None) if task.slides else loaded.classify
+        self._thresholds = loaded.card["thresholds"]
         self._looked: OrderedDict[int, Strip] = OrderedDict()
         self._lock = threading.Lock()
         self.rank(packed.told)
@@ -169,8 +172,8 @@ class Strips:
         with self._lock:  # two pages would look at the same file twice
             if number not in self._looked:
                 source = self._sources[number]
-                seen = self._task.look(source, self._loaded.classify, self._options)
-                said = self._task.answer(seen, self._loaded.card["thresholds"])
+                seen = self._task.look(source, self._classify, self._options)
+                said = self._task.answer(seen, self._thresholds)
                 row = self._rows.get(source.name)
                 self._looked[number] = self._task.spans.strip(source, seen, said, row)
                 if len(self._looked) > KEPT:

@@ -1,0 +1,91 @@
+"""Core photos to review: the page shows what `predict` finds."""
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from small_models import make_small, make_spec
+from small_records import draw_melt
+
+from tfpipe.base import files
+from tfpipe.inference import files as inference_files
+from tfpipe.models import inference_modes
+from tfpipe.registry import load
+from tfpipe.review import photo_queue, ranking
+from tfpipe.review.decision_desk import Desk
+from tfpipe.review.photo_queue import Strips
+from tfpipe.review.records import Packed
+from tfpipe.tasks.annotations import decisions
+from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
+
+MODEL = "simple-cnn-interval"
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory) -> Path:
+    """Drawn core photos with their tables."""
+    return draw_melt(tmp_path_factory.mktemp("melt"))
+
+
+@pytest.fixture
+def version(raw, tmp_path, monkeypatch) -> Path:
+    """A version whose inference mode is `intervals`, by a network with random weights."""
+    folder = tmp_path / MODEL / "1"
+    path = folder / "assets.extra" / "model.keras"
+    path.parent.mkdir(parents=True)
+    keras.utils.set_random_seed(0)
+    spec = make_spec(MELT_LAYER.image_shape)
+    model = make_small(MODEL, spec)
+    model.save(path)
+    classify = inference_modes.of(model)["windows"]
+    options = dataclasses.replace(MELT_LAYER.options, predict_stride_px=20)
+    photo = next((raw / "photos").iterdir())
+    source = next(s for s in MELT_LAYER.survey(raw, options).sources if s.path == photo)
+    decision = float(np.median(MELT_LAYER.look(source, classify, options).probability))
+    card = {
+        "kind": "classifier",
+        "model": MODEL,
+        "inputs": ["image"],
+        "classes": MELT_LAYER.classes,
+        "options": {"predict_stride_px": 20},
+        "thresholds": {"decision": decision, "confident": decision},
+        "way": "intervals",
+        "sha256": {"assets.extra/model.keras": files.sha256(path)},
+        "spec": {"image_shape": MELT_LAYER.image_shape},
+    }
+    (path.parent / "card.json").write_text(json.dumps(card))
+    monkeypatch.setattr(
+        load, "Loaded", lambda path: SimpleNamespace(path=path, card=card, classify=classify)
+    )
+    return folder
+
+
+def test_the_layers_of_the_queue_are_those_that_predict_finds(raw, version, tmp_path, monkeypatch):
+    monkeypatch.setattr(photo_queue.whole_files, "rows_of", lambda task, data: {})
+    out = tmp_path / "layers.csv"
+    inference_files.predict(
+        MELT_LAYER, version, [raw / "photos"], out=out, table=raw / "photos.csv"
+    )
+    predicted = pd.read_csv(out)
+    zeros = np.zeros(2)
+    told = ranking.Told(np.zeros((2, 2)), zeros, None, None, zeros, ())
+    packed = Packed(None, pd.DataFrame({"group": ["a", "b"]}), told, load.Loaded(version).card)
+    desk = Desk(raw, decisions.NAME, f"{MODEL}/1")
+    queue = Strips(packed, desk, task=MELT_LAYER, version=version, raw=raw)
+    names = ["depth_from_m", "depth_to_m", "probability"]
+    layers = {
+        entry["key"]: [
+            (layer["top_m"], layer["bottom_m"], layer["probability"])
+            for layer in queue.told(entry["id"])["found"]
+        ]
+        for entry in queue.queue()
+    }
+    assert sum(map(len, layers.values())) == len(predicted) >= 4
+    for photo, found in layers.items():
+        rows = predicted.loc[predicted["photo"] == photo, names]
+        assert found == [*rows.itertuples(index=False, name=None)]
