@@ -19,9 +19,9 @@ pytestmark = [
 ]
 SCRIPT = """
 import os
-from tfpipe import fresh
+from tfpipe.base import processes
 print("begun")
-print(fresh.called(str.upper, "said"))
+print(processes.called(str.upper, "said"))
 """
 
 
@@ -30,6 +30,12 @@ def told() -> tuple[int, bool]:
     from tensorflow.python.eager import context
 
     return os.getppid(), "keras_tuner" in sys.modules and context.context_safe() is None
+
+
+@pytest.fixture(autouse=True)
+def begun():
+    """The server, which imports KerasTuner with the worker of searches."""
+    processes.begin("tfpipe.search.worker")
 
 
 def test_it_has_imported_and_computed_nothing_and_so_has_the_next():

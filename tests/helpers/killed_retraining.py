@@ -45,7 +45,7 @@ def main(folder: Path, words: list[str], moments: list[str]) -> None:
             os.chdir(folder)
             loop.KEEP_EVERY_S, loop.KEEP_SHARE = 0, 1e9  # a state after every step
             processes.begin, processes.called = (
-                lambda: None,
+                lambda *modules: None,
                 lambda function, *told: function(*told),
             )
             if moment:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from page_parser import Page
 
-from tfpipe.base import display_image, files, tables
+from tfpipe.base import files, images, tables
 from tfpipe.base.errors import UserError
 from tfpipe.evaluation import evaluate, metric_names
 from tfpipe.registry import store
@@ -290,4 +290,4 @@ def test_wide_pictures_stand_one_above_the_other():
     assert (png[0].max(), png[10].min(), png[11].max()) == (0, 255, 128)
     large = np.zeros((800, 500, 1), np.float32)
     shape = cv2.imdecode(np.frombuffer(_beside(large, large), np.uint8), -1).shape
-    assert shape[0] * shape[1] < 3 * display_image.MOST_PX
+    assert shape[0] * shape[1] < 3 * images.DISPLAY_PX

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from page_parser import Page
 
-from tfpipe.base import display_image, tables
 from tfpipe.base import html as base_html
+from tfpipe.base import images, tables
 from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
@@ -303,9 +303,9 @@ def test_a_task_of_many_classes_and_no_metadata(tmp_path):
 
 def test_large_and_deep_pictures_become_small_ones():
     deep = np.random.default_rng(0).integers(0, 4096, (900, 1200, 3)).astype(np.uint16)
-    seen = display_image.shown(deep)
-    assert seen.dtype == np.uint8 and seen.shape[0] * seen.shape[1] <= display_image.MOST_PX * 1.02
-    grey = display_image.shown(np.full((5, 6, 1), np.nan, np.float32))
+    seen = images.to_display(deep)
+    assert seen.dtype == np.uint8 and seen.shape[0] * seen.shape[1] <= images.DISPLAY_PX * 1.02
+    grey = images.to_display(np.full((5, 6, 1), np.nan, np.float32))
     assert grey.shape == (5, 6)
 
 

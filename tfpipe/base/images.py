@@ -13,6 +13,7 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 
 MAX_PIXELS = 200_000_000  # 600 MB as RGB; the largest scanner and drone pictures are near 100 MP
+DISPLAY_PX = 20_000  # pixels of an image in a page: 36 of them as PNG stay under 3 MB
 
 _EXPECTED = "a picture (JPEG, PNG, TIFF, BMP, WebP, GIF or PNM)"
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
@@ -37,7 +38,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class PictureInfo(NamedTuple):
+class ImageInfo(NamedTuple):
     """What the header of a picture says.
 
     Attributes:
@@ -53,7 +54,7 @@ class PictureInfo(NamedTuple):
     format: str
 
 
-def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """Returns size, depth and format of a picture from its header alone.
 
     Args:
@@ -74,7 +75,7 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
         return _header(file, path.name, max_pixels=max_pixels)[0]
 
 
-def probe_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> PictureInfo:
+def probe_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """Returns what `probe` does of a picture in memory, called by a name in its sentences."""
     return _header(io.BytesIO(data), name, max_pixels=max_pixels)[0]
 
@@ -132,6 +133,29 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return cv2.convertScaleAbs(image, alpha=255 / (2**bits - 1))
 
 
+def to_display(image: np.ndarray) -> np.ndarray:
+    """Returns an image fit to be seen in a page: 8 bits, one or three channels, `DISPLAY_PX`.
+
+    Args:
+      image: [height, width, channels], integers or floats; the first three channels are shown.
+
+    Returns:
+      [height, width] or [height, width, 3] uint8; floats are scaled between their percentiles 0.5
+      and 99.5.
+    """
+    image = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, 0]
+    if image.dtype.kind == "f":
+        finite = image[np.isfinite(image)]
+        low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0, 1)
+        image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+        image = np.nan_to_num(255 * image).astype(np.uint8)
+    image = to_uint8(np.ascontiguousarray(image))
+    scale = (DISPLAY_PX / (image.shape[0] * image.shape[1])) ** 0.5
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
 def to_rgb(image: np.ndarray) -> np.ndarray:
     """Returns [height, width, 3] of a grey [height, width] or RGB picture, in its own dtype."""
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
@@ -158,7 +182,7 @@ def write_png(image: np.ndarray, path: Path) -> None:
     files.replace(path, encode_png(image))
 
 
-def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[PictureInfo, Image.Image]:
+def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[ImageInfo, Image.Image]:
     """Returns what the header says, and Pillow's picture that has decoded nothing yet."""
     name = files.shown(name)
     file.seek(0)
@@ -191,7 +215,7 @@ def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[PictureInfo,
         )
     if image.mode == "F" or (image.mode == "I" and format_ != "PPM") or bits > 16:
         raise _unsupported(name, "floats, signed or 32-bit numbers")
-    return PictureInfo(height, width, 16 if bits > 8 else 8, format_), image
+    return ImageInfo(height, width, 16 if bits > 8 else 8, format_), image
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,11 +1,13 @@
-"""What the server of `fresh` imports, once, for all processes that are forked from it."""
+"""Imports of the server in `processes`, made once for all processes that are forked from it."""
 
 import gc
+import os
 from importlib import import_module
 
+from tfpipe.base.processes import PRELOADED
 from tfpipe.base.tensorflow import start_tensorflow
 
 start_tensorflow()
-for name in ("tfpipe.registry.parity", "tfpipe.search.worker"):
+for name in os.environ.get(PRELOADED, "").split():
     import_module(name)
-gc.freeze()  # looking for garbage would copy the pages that processes share
+gc.freeze()  # a garbage collection would copy the pages that the processes share

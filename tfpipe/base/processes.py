@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
@@ -27,13 +28,21 @@ LONGEST = 70  # letters of the folder that the socket lies in: 107 hold them and
 FORKS = sys.platform == "linux" and len(tempfile.gettempdir()) <= LONGEST
 CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 CONTEXT.set_forkserver_preload(["tfpipe.base.preload"])
+PRELOADED = "TFPIPE_PRELOAD"  # environment variable: the modules that the server imports
 WITHOUT_SERVER = 255  # the exit code of a process that was ended because the server was
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h: a signal for when the parent, here the server, has ended
 
 
-def begin() -> None:
-    """Starts the server, which imports while we go on; else the first process waits for it."""
+def begin(*modules: str) -> None:
+    """Starts the server, which imports while we go on; else the first process waits for it.
+
+    Args:
+      modules: names of what the server imports besides TensorFlow, for all processes to come. A
+        server that runs already imports no more; the process itself does then.
+    """
     tensorflow.set_environment()
+    preloaded = os.environ.get(PRELOADED, "").split()
+    os.environ[PRELOADED] = " ".join(dict.fromkeys([*preloaded, *modules]))
     if FORKS:
         forkserver.ensure_running()
 
@@ -44,7 +53,7 @@ def called(function, *arguments: Any) -> Any:
     Raises:
       whatever the function raises; BrokenProcessPool if the process ended before it had answered.
     """
-    begin()
+    _begin_for(getattr(function, "__module__", None) or "")
     with _without_main(), ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -58,7 +67,7 @@ def started(module: str, *arguments: Any, log: Path, environment: dict[str, str]
       log: a file for all that it prints.
       environment: what it has of it, as far as it is read after importing.
     """
-    begin()
+    _begin_for(module)
     # As a daemon it is ended with us should we not have done so.
     process = CONTEXT.Process(
         target=_main, args=(module, arguments, str(log), environment), daemon=True
@@ -74,6 +83,11 @@ def end_with_parent() -> None:
     os._exit(0)
 
 
+def _begin_for(module: str) -> None:
+    """Starts the server for a function's module; one that is not ours stays out of the server."""
+    begin(*([module] if module.startswith("tfpipe.") else []))
+
+
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
     """Keeps fresh processes from running the user's script again, of which they need nothing."""
@@ -82,6 +96,31 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+def share_of_cores(n_processes: int) -> dict[str, str]:
+    """Returns the environment of one of several processes that divide this machine's cores."""
+    environment = dict(os.environ)
+    if n_processes > 1:
+        threads = max(1, len(os.sched_getaffinity(0)) // n_processes)
+        names = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
+        environment |= dict.fromkeys(names, str(threads))
+    return environment
+
+
+def end_with_stdin(last: Callable[[], None] = lambda: None) -> None:
+    """Ends this process once its standard input is closed, as it is when the parent dies.
+
+    Args:
+      last: is called before.
+    """
+
+    def wait() -> None:
+        sys.stdin.read()
+        last()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _main(module: str, arguments: tuple, log: str, environment: dict[str, str]) -> None:

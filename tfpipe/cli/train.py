@@ -180,7 +180,8 @@ def _run(
     name = choose(model or found.models[0], found.models, noun=f"model for {found.name}")
     fixed = dict(cli_options.hyperparameter(setting) for setting in hp or ())
     options = options_of(found, packing.option or ())
-    processes.begin()  # for workers and the export's check: it imports while this process does
+    # For workers and the export's check: the server imports while this process does.
+    processes.begin("tfpipe.registry.parity", "tfpipe.search.worker")
     cli_options.start_tensorflow()
     from tfpipe.base.hardware import PRECISIONS
     from tfpipe.data.sampling import BALANCES

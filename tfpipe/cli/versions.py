@@ -44,7 +44,7 @@ def retrain(
     found = tasks.find(task)
     if afresh and begin is not None:
         raise UserError("--from and --afresh exclude each other. Give one of them.")
-    processes.begin()
+    processes.begin("tfpipe.registry.parity")
     options.start_tensorflow()
     from tfpipe.data import pack
     from tfpipe.registry import store

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpipe.base import display_image
+from tfpipe.base import images as base_images
 from tfpipe.data import augmentation, dataset, near_duplicates
 from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.explore import appearance, orientation
@@ -144,7 +144,7 @@ def reconstructions(model: keras.Model, data: Dataset, rows: list[int]) -> dict[
 
 def jpeg(image: np.ndarray) -> bytes:
     """Returns a picture [height, width, channels] as a small JPEG."""
-    small = display_image.shown(image)
+    small = base_images.to_display(image)
     scale = SIDE_PX / max(small.shape[:2])
     if scale < 1:
         small = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

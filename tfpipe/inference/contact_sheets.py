@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from tfpipe.base import display_image, files
+from tfpipe.base import files
 from tfpipe.base import images as base_images
 
 MOST, ACROSS = 24, 8  # pictures of a kind, and in a row
@@ -122,7 +122,7 @@ class Sheets:
 
 def _fitted(image: np.ndarray) -> np.ndarray:
     """Returns a picture as RGB uint8 that fits a square of `SIDE`, its sides in proportion."""
-    shown = display_image.shown(image)
+    shown = base_images.to_display(image)
     shown = shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2)
     scale = SIDE / max(shown.shape[:2])
     size = [max(1, round(length * scale)) for length in shown.shape[1::-1]]

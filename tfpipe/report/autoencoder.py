@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import display_image, html, images
 from tfpipe.base import figures as base_figures
+from tfpipe.base import html, images
 from tfpipe.base.html import Html, joined, tag
 from tfpipe.data import dataset
 from tfpipe.evaluation.metric_names import title_of
@@ -142,7 +142,7 @@ def _pairs(known: ReportData, rows: list[int]) -> dict[int, bytes]:
 def _beside(target: np.ndarray, given: np.ndarray) -> bytes:
     """Returns the PNG of two pictures [height, width, channels] float32 in 0..1."""
     one, other = (
-        display_image.shown(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8))
+        images.to_display(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8))
         for image in (target, given)
     )
     axis = 0 if one.shape[1] > WIDE * one.shape[0] else 1

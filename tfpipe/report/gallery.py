@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tfpipe.base import display_image, html
+from tfpipe.base import html
 from tfpipe.base import images as base_images
 from tfpipe.base.html import Html
 from tfpipe.report.report_data import Judged, ReportData
@@ -55,7 +55,7 @@ def gallery(known: ReportData) -> Html:
     keys = {judged.frame["key"].iloc[i] for _, _, rows in lists for i in rows}
     images = pixels(known.records, keys, manifest=known.manifest)
     found = {
-        key: base_images.encode_png(display_image.shown(image)) for key, image in images.items()
+        key: base_images.encode_png(base_images.to_display(image)) for key, image in images.items()
     }
     return html.joined(
         *(

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 
-from tfpipe.base import display_image
 from tfpipe.base import images as base_images
 from tfpipe.base.html import Html, joined, tag
 from tfpipe.data import dataset
@@ -48,7 +47,7 @@ def overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
       image: [h, w, channels] in the task's dtype.
       heat: [h, w] float, 0..1.
     """
-    shown = display_image.shown(image)
+    shown = base_images.to_display(image)
     shown = base_images.to_rgb(np.ascontiguousarray(shown))
     levels = np.rint(255 * cv2.resize(heat, shown.shape[1::-1])).astype(np.uint8)
     warm = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
@@ -75,7 +74,7 @@ def _figures(known: ReportData, model, rows: list[int]) -> list[Html]:
         about, likely = judged.frame.iloc[row], judged.probabilities[row]
         is_class = f"is {classes[true[i]]}"
         told = [f"p({classes[said[i]]}) = {likely[said[i]]:.3f}", is_class]
-        png = base_images.encode_png(display_image.shown(images[i]))
+        png = base_images.encode_png(base_images.to_display(images[i]))
         figures.append(gallery.figure(about, told, png=png))
         asked = ("said",) if said[i] == true[i] else ("said", "true")
         for which in asked:

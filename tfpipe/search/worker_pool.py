@@ -10,7 +10,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tfpipe.base import command_processes
 from tfpipe.base import processes as base_processes
 from tfpipe.base.errors import UserError
 from tfpipe.search.config import SearchConfig
@@ -123,7 +122,7 @@ class Crew:
         name = f"{self.name}-{self.started}"
         log = self.folder / "logs" / f"{name.replace(':', '-')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = command_processes.share(self.size)
+        environment = base_processes.share_of_cores(self.size)
         orders = Orders(**self.orders, name=name, place=place, places=self.size)
         process = base_processes.started(
             "tfpipe.search.worker", asdict(orders), log=log, environment=environment

@@ -21,7 +21,7 @@ from typing import Any
 
 from prometheus_client import multiprocess
 
-from tfpipe.base import command_processes
+from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.serving import sockets
 from tfpipe.serving.config import Wanted
@@ -154,7 +154,7 @@ class Chief:
             WORKER,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=command_processes.share(self.size) | {"PROMETHEUS_MULTIPROC_DIR": counts},
+            env=processes.share_of_cores(self.size) | {"PROMETHEUS_MULTIPROC_DIR": counts},
             pass_fds=[number],
             start_new_session=True,  # Ctrl-C is for us
         )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tfpipe.base import command_processes, tensorflow
+from tfpipe.base import processes, tensorflow
 from tfpipe.base.errors import UserError
 from tfpipe.serving.config import Wanted
 from tfpipe.serving.limits import Limits
@@ -28,7 +28,7 @@ def main(started: Callable[[dict], None]) -> None:
     orders = Orders(**json.loads(sys.stdin.readline()))
     # A chief that was killed leaves the counts behind.
     counts = Path(orders.counts)
-    command_processes.end_with_whoever_started_us(lambda: shutil.rmtree(counts, ignore_errors=True))
+    processes.end_with_stdin(lambda: shutil.rmtree(counts, ignore_errors=True))
     tensorflow.start_tensorflow()
     from tfpipe.serving import server
 
