@@ -67,8 +67,7 @@ def task(shape: tuple[int, int, int], *, share: int) -> Task:
         options=Options(),
         survey=survey,
         read=read,
-        **dict.fromkeys(("survey_new", "look", "answer", "draw")),
-        answer_columns=(),
+        survey_new=None,
         models=("simple-cnn", "resnet18"),
         columns=COLUMNS,
     )

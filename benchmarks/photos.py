@@ -23,7 +23,7 @@ import numpy as np
 
 from tfpipe.registry import load
 from tfpipe.tasks.melt_layer import TASK
-from tfpipe.tasks.melt_layer.predict import answer, look
+from tfpipe.tasks.melt_layer.predict import infer, predict
 from tfpipe.tasks.samples import melt_layer
 
 SIDES = ("scan", "windows", "deck")
@@ -67,7 +67,7 @@ def warm(loaded: load.Loaded, way: str, source, options) -> Timed:
     """Returns it after a first photo, which nobody times."""
     timed = asked(loaded, way)
     if not timed.seconds:
-        look(source, timed, options)
+        infer(source, timed, options)
     return timed
 
 
@@ -75,8 +75,8 @@ def of_way(loaded: load.Loaded, source, *, way: str, options) -> dict:
     """Returns seconds for one photo's windows in all flips, and what was said."""
     timed = warm(loaded, way, source, options)
     timed.seconds = 0.0
-    seen = look(source, timed, options)
-    found = answer(seen, loaded.card["thresholds"]).rows
+    seen = infer(source, timed, options)
+    found = predict(seen, loaded.card["thresholds"]).rows
     spans = [[row["from_top_mm"], row["thickness_mm"]] for row in found]
     said = [round(float(one), 6) for one in seen.probability]
     return {"seconds": timed.seconds, "windows": len(said), "said": said, "layers": spans}

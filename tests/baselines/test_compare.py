@@ -13,7 +13,7 @@ from tfpipe.baselines import candidates, compare, compare_summary, variants
 from tfpipe.baselines.candidates import Contest
 from tfpipe.data import dataset
 from tfpipe.tasks import TASKS
-from tfpipe.tasks.task import Reading
+from tfpipe.tasks.task import Reading, Scoring
 from tfpipe.training import cross_validation, loop
 from tfpipe.training.config import TrainingConfig
 
@@ -116,7 +116,7 @@ def test_trees_without_columns_are_refused(tmp_path):
 def test_a_task_may_name_its_contestants():
     task = TASKS["ionization-redshift"]
     found = candidates.usual(task, ("mean_mk",))
-    assert found == task.compared
+    assert found == task.baselines.candidates
     assert set(found) <= set(candidates.known(task))
 
 
@@ -125,7 +125,7 @@ def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_cl
 ):
     # The middle's brightness tells the four apart, and is the first component.
     classes = ("0", "1", "2", "3")
-    task = dataclasses.replace(TASK, quantity="level", classes=classes)
+    task = dataclasses.replace(TASK, scoring=Scoring(ordinal_target="level"), classes=classes)
     spec = dataclasses.replace(four_class_task.spec_of(data), classes=classes)
     given = {"components": 3, "side": 8, "trees": 20}
     fold, known = cross_validation.of(data, spec, 2)[0]

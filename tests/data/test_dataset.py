@@ -12,6 +12,7 @@ from tfpipe.data import augmentation, sampling
 from tfpipe.data import dataset as data_dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Subset
+from tfpipe.tasks.task import RawFiles
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
 
@@ -118,7 +119,7 @@ def test_png_records_give_the_pictures_that_raw_ones_give(tmp_path, dtype, chann
     given = []
     for name, shape in (("png", big), ("raw", (150, 10, channels))):
         # The same bytes of a file, cut in windows of another shape.
-        task = make_task(image_shape=shape, image_dtype=dtype, table=None)
+        task = make_task(image_shape=shape, image_dtype=dtype, raw_files=RawFiles())
         manifest = pack_small(raw, tmp_path / name, task=task)
         assert manifest["image_encoding"] == ("png" if name == "png" else "bytes")
         given.append(judged((tmp_path / name, data_manifest.trusted(tmp_path / name)), "train")[0])

@@ -14,7 +14,7 @@ from sklearn import metrics
 
 from tfpipe.evaluation import evaluate
 from tfpipe.evaluation import metrics as evaluation_metrics
-from tfpipe.tasks.task import SPLITS
+from tfpipe.tasks.task import SPLITS, RawFiles
 from tfpipe.training import random_split
 from tfpipe.training.config import TrainingConfig
 
@@ -177,11 +177,9 @@ def test_many_classes_have_no_threshold_and_need_no_files(data, spec, classified
         raise AssertionError("the raw files are not asked for")
 
     assert classified.thresholds == {}
-    evaluated(
-        data,
-        four_class_task.of_columns(spec),
-        task=replace(four_class_task.TASK, survey=refused, look=refused),
-    )
+    whole_file = replace(four_class_task.TASK.whole_file, infer=refused)
+    task = replace(four_class_task.TASK, survey=refused, whole_file=whole_file)
+    evaluated(data, four_class_task.of_columns(spec), task=task)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +206,8 @@ def test_thresholds_come_from_validation_files_alone(two, tmp_path):
 
 def test_without_a_judge_single_examples_choose_two_classes_threshold(two, caplog):
     data, model = two
-    silent = replace(tiny.TASK, judge=None, judged_by="", table=None)
+    whole_file = replace(tiny.TASK.whole_file, evaluate=None, metric="")
+    silent = replace(tiny.TASK, whole_file=whole_file, raw_files=RawFiles())
     known = evaluated(data, model, task=silent)
     own = known.predictions[known.predictions["split"] == "validation"]
     precision, recall, at = metrics.precision_recall_curve(own["label"], own["p_bright"])
@@ -217,7 +216,8 @@ def test_without_a_judge_single_examples_choose_two_classes_threshold(two, caplo
     assert known.thresholds["confident"] == 1
     assert "file_share" not in known.scores["test"]
     assert not [record for record in caplog.records if record.name == "tfpipe"]
-    unknown = evaluated(data, model, task=replace(tiny.TASK, judge=lambda *_: None))
+    whole_file = replace(tiny.TASK.whole_file, evaluate=lambda *_: None)
+    unknown = evaluated(data, model, task=replace(tiny.TASK, whole_file=whole_file))
     assert unknown.thresholds == known.thresholds
     assert "No validation file has a known truth" in caplog.text
 
@@ -295,7 +295,7 @@ def test_metadata_of_every_kind_comes_back(tmp_path):
             e._replace(metadata={"number": i, "depth_m": 2000 + i / 3, "where": f"={i}"})
             for i, e in enumerate(reading.examples)
         ]
-        return reading._replace(examples=numbered)
+        return replace(reading, examples=numbered)
 
     task = replace(
         four_class_task.TASK,

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from tfpipe.evaluation import ordinal
+from tfpipe.tasks.task import Scoring
 
-TASK = dataclasses.replace(four_class_task.TASK, classes=("5.0", "5.5", "7.0"), quantity="z")
+SCORING = Scoring(ordinal_target="z")
+TASK = dataclasses.replace(four_class_task.TASK, classes=("5.0", "5.5", "7.0"), scoring=SCORING)
 LIKELY = np.array([[0.6, 0.4, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
 LABELS = np.array([0, 1, 1, 2])
 
@@ -23,7 +25,7 @@ def test_errors_are_in_the_unit_of_the_classes():
 
 
 def test_pictures_set_apart_are_counted_and_scored_by_themselves():
-    task = dataclasses.replace(TASK, apart="no_signal")
+    task = dataclasses.replace(TASK, scoring=Scoring(ordinal_target="z", ambiguous="no_signal"))
     told = ordinal.told(task, LABELS, LIKELY, apart=np.array([False, True, True, False]))
     assert (told["examples_no_signal"], told["accuracy_no_signal"]) == (2, 0)
     assert (told["accuracy_of_others"], told["mean_absolute_error_of_others"]) == (1, 0)

@@ -11,9 +11,12 @@ import tiny
 from tfpipe.evaluation import whole_files
 from tfpipe.evaluation.whole_files import Judged
 from tfpipe.report import classifier
-from tfpipe.tasks.task import Answer
+from tfpipe.tasks.task import FilePrediction
 
-TASK = dataclasses.replace(tiny.TASK, judged_by="f1", judged_then="error_mm")
+WHOLE_FILE = tiny.TASK.whole_file
+TASK = dataclasses.replace(
+    tiny.TASK, whole_file=dataclasses.replace(WHOLE_FILE, metric="f1", tie_metric="error_mm")
+)
 
 
 class Found(NamedTuple):
@@ -57,7 +60,13 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
         return classify
 
     task = dataclasses.replace(
-        tiny.TASK, answer=lambda seen, at: Answer([{"bright": (seen >= at["decision"]).sum()}], [])
+        tiny.TASK,
+        whole_file=dataclasses.replace(
+            WHOLE_FILE,
+            predict=lambda outputs, thresholds: FilePrediction(
+                [{"bright": (outputs >= thresholds["decision"]).sum()}], []
+            ),
+        ),
     )
     ways = {"sure": way(0.9), "faint": way(0.3)}
     raw, done = data.folder.parent / "raw", []
@@ -97,9 +106,11 @@ def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, c
 
     task = SimpleNamespace(
         classes=("no", "yes"),
-        judged_by="f1",
-        answer=lambda seen, thresholds: thresholds["decision"],
-        judge=lambda source, row, said: found(said),
+        whole_file=SimpleNamespace(
+            metric="f1",
+            predict=lambda outputs, thresholds: thresholds["decision"],
+            evaluate=lambda source, row, prediction: found(prediction),
+        ),
     )
     source = SimpleNamespace(name="a", group="a")
     told = whole_files._thresholds(task, [(source, {}, None)])

@@ -19,7 +19,7 @@ def read(source, options) -> Reading:
     examples = [
         one._replace(image=image) for one, image in zip(of_tiny.examples, images, strict=True)
     ]
-    return of_tiny._replace(examples=examples)
+    return replace(of_tiny, examples=examples)
 
 
 class _Seed:
@@ -29,9 +29,11 @@ class _Seed:
         self.read_text = lambda: seed
 
 
-def look(source, classify, options):
+def infer(source, classify, options):
     images = np.stack([example.image for example in read(source, options).examples])
     return classify(images)[:, 1]
 
 
-TASK = replace(tiny.TASK, name="lights", read=read, look=look)
+TASK = replace(
+    tiny.TASK, name="lights", read=read, whole_file=replace(tiny.TASK.whole_file, infer=infer)
+)

@@ -12,7 +12,7 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
-from tfpipe.tasks.task import Example, Reading
+from tfpipe.tasks.task import Example, RawFiles, Reading, Scoring
 
 CLASSES = ("none", "few", "some", "many")
 
@@ -37,10 +37,9 @@ TASK = replace(
     classes=CLASSES,
     columns=("level", "other"),
     read=read,
-    judge=None,
-    judged_by="",
-    table=None,
-    objective="macro_average_precision",
+    whole_file=replace(tiny.TASK.whole_file, evaluate=None, metric=""),
+    raw_files=RawFiles(),
+    scoring=Scoring(objective="macro_average_precision"),
 )
 
 
@@ -51,7 +50,7 @@ def packed(folder: Path, *, files: int = 12, task=TASK) -> Dataset:
     for i in range(files):
         (raw / f"file{i:02d}.txt").write_text(str(i))
     manifest = pack.pack(task, raw, folder / "records", options=task.options)
-    return Dataset(folder / "records", manifest, task.objective)
+    return Dataset(folder / "records", manifest, task.scoring.objective)
 
 
 def spec_of(data: Dataset) -> Spec:

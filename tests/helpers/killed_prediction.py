@@ -16,9 +16,11 @@ from tfpipe.inference import files
 from tfpipe.inference import images as inference_images
 from tfpipe.inference.confidence import Wanted
 from tfpipe.registry import load, predictions, store
+from tfpipe.tasks.task import FilePrediction
 
-PICTURES = replace(four_class_task.TASK, look=None, answer=None, draw=None)
-PHOTOS = replace(tiny.TASK, name="photos", answer_columns=("bright", "share"))
+PICTURES = replace(four_class_task.TASK, whole_file=None)
+WHOLE_FILE = replace(tiny.TASK.whole_file, table_columns=("bright", "share"))
+PHOTOS = replace(tiny.TASK, name="photos", whole_file=WHOLE_FILE)
 
 
 class Bright:
@@ -70,10 +72,13 @@ def run(kind: str, raw: Path, out: Path) -> dict:
         return inference_images.predict(task, version, [raw], out=out, wanted=Wanted())._asdict()
     task = replace(
         PHOTOS,
-        look=noted(PHOTOS.look),
-        answer=lambda seen, thresholds: tiny.Answer(
-            [{"bright": int((seen > 0.5).sum()), "share": float(seen.mean())}],
-            [{"p": float(one)} for one in seen],
+        whole_file=replace(
+            WHOLE_FILE,
+            infer=noted(WHOLE_FILE.infer),
+            predict=lambda outputs, thresholds: FilePrediction(
+                [{"bright": int((outputs > 0.5).sum()), "share": float(outputs.mean())}],
+                [{"p": float(probability)} for probability in outputs],
+            ),
         ),
     )
     windows = out.with_name(f"windows{out.suffix}")

@@ -101,5 +101,5 @@ if __name__ == "__main__":
     records, folder = map(Path, sys.argv[1:3])
     workers, trials = map(int, sys.argv[3:])
     oracles.LOSSES = 99  # ten kills may by chance hit one trial five times
-    found = loop.Dataset(records, manifest.read(records), tiny.TASK.objective)
+    found = loop.Dataset(records, manifest.read(records), tiny.TASK.scoring.objective)
     by_workers(found, folder, team=search_run.Team(workers), trials=trials)

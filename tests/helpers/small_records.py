@@ -18,7 +18,7 @@ from tfpipe.data import pack
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 from tfpipe.tasks.samples import melt_layer
 from tfpipe.tasks.splits import split_of
-from tfpipe.tasks.task import SPLITS, Example, Reading, Source, Survey, Task
+from tfpipe.tasks.task import SPLITS, Example, RawFiles, Reading, Source, Survey, Task
 
 HALVES = (0.5, 0.25, 0.25)
 SCALES = {"uint8": 1.0, "uint16": 257.0, "float32": 1 / 255}
@@ -64,7 +64,6 @@ def make_task(image_shape=(20, 30, 3), image_dtype="uint8", **changes) -> Task:
         shown = windows[0] if windows.dtype == np.uint8 and image_shape[2] == 3 else None
         return Reading(examples, {"picture": source.name, "windows": len(examples)}, shown)
 
-    unused = dict.fromkeys(("survey_new", "look", "answer", "draw", "judge"))
     task = Task(
         name="small-task",
         title="small pictures",
@@ -77,11 +76,9 @@ def make_task(image_shape=(20, 30, 3), image_dtype="uint8", **changes) -> Task:
         options=Options(),
         survey=_survey,
         read=read,
-        judged_by="",
-        answer_columns=(),
+        survey_new=None,
         models=(),
-        table="pictures",
-        **unused,
+        raw_files=RawFiles(source_table="pictures"),
     )
     return dataclasses.replace(task, **changes)
 

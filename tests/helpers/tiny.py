@@ -10,7 +10,16 @@ from tfpipe.data import pack
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.search.config import SearchConfig
-from tfpipe.tasks.task import Answer, Example, Reading, Source, Survey, Task
+from tfpipe.tasks.task import (
+    Example,
+    FilePrediction,
+    RawFiles,
+    Reading,
+    Source,
+    Survey,
+    Task,
+    WholeFile,
+)
 from tfpipe.training import loop
 
 CLASSES = ("dull", "bright")
@@ -55,16 +64,16 @@ def read(source: Source, options: Options) -> Reading:
     return Reading(examples, {"file": source.name, "seed": source.path.read_text()})
 
 
-def look(source, classify, options):
+def infer(source, classify, options):
     images = np.stack([example.image for example in read(source, options).examples])
     return classify(images)[:, 1]
 
 
-def answer(seen, thresholds):
-    return Answer([{"bright": int((seen >= thresholds["decision"]).sum())}], [])
+def predict(outputs, thresholds):
+    return FilePrediction([{"bright": int((outputs >= thresholds["decision"]).sum())}], [])
 
 
-def judge(source, row, said):
+def evaluate(source, row, said):
     return Counts(said.rows[0]["bright"] == Options().pictures // 2, 1)
 
 
@@ -78,14 +87,16 @@ TASK = Task(
     survey=survey,
     read=read,
     survey_new=lambda paths, table, options: survey(paths[0], options),
-    look=look,
-    answer=answer,
-    draw=lambda seen, thresholds: np.zeros((4, 4, 3), np.uint8),
-    judge=judge,
-    judged_by="file_share",
-    answer_columns=("bright",),
     models=("simple-cnn",),
-    table="files",
+    raw_files=RawFiles(source_table="files"),
+    whole_file=WholeFile(
+        infer=infer,
+        predict=predict,
+        overlay=lambda outputs, thresholds: np.zeros((4, 4, 3), np.uint8),
+        table_columns=("bright",),
+        evaluate=evaluate,
+        metric="file_share",
+    ),
 )
 
 
@@ -96,7 +107,7 @@ def packed(folder: Path, *, files: int = 12) -> loop.Dataset:
     for i in range(files):
         (raw / f"file{i:02d}.txt").write_text(str(i))
     manifest = pack.pack(TASK, raw, folder / "records", options=TASK.options)
-    return loop.Dataset(folder / "records", manifest, TASK.objective)
+    return loop.Dataset(folder / "records", manifest, TASK.scoring.objective)
 
 
 def spec_of(data: loop.Dataset) -> Spec:

@@ -21,10 +21,11 @@ from tfpipe.models.calls import soften
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import load, store
+from tfpipe.tasks.task import ImageOutputs
 from tfpipe.training import loop, validation
 from tfpipe.training.config import TrainingConfig
 
-TASK = dataclasses.replace(four_class_task.TASK, look=None, answer=None, draw=None)
+TASK = dataclasses.replace(four_class_task.TASK, whole_file=None)
 WANTED = Wanted()
 
 
@@ -178,7 +179,8 @@ def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_p
 
 @pytest.mark.slow
 def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_path):
-    task = dataclasses.replace(TASK, writers={".tsv": lambda frame, path: frame.to_csv(path)})
+    outputs = ImageOutputs(writers={".tsv": lambda frame, path: frame.to_csv(path)})
+    task = dataclasses.replace(TASK, image_outputs=outputs)
     made = inference_images.predict(task, version, [new], out=tmp_path / "t.tsv")
     table = pd.read_csv(tmp_path / "t.tsv")
     assert len(table) == made.rows and table["label"].isna().sum() == made.more["unsure"]

@@ -148,7 +148,7 @@ def test_the_weights_of_the_author_give_back_the_cube():
     assert cube.std() == pytest.approx(6.627, abs=5e-4)
     assert (cube == 0).mean() == pytest.approx(0.556, abs=5e-4)
     spec = make_spec((200, 200, 1), dtype="float32")
-    model = MODELS["conv-autoencoder"](spec, **task.arguments["conv-autoencoder"])
+    model = MODELS["conv-autoencoder"](spec, **task.model_arguments["conv-autoencoder"])
     wanted = [layer for layer in model.layers if layer.weights]
     path = folder / "autoencoder_adam_95.model.h5"
     weights_file.fill(wanted, path, expected="seed 003's autoencoder")

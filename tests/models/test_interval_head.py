@@ -47,9 +47,8 @@ TASK = dataclasses.replace(
     read=read,
     image_shape=(HEIGHT, 16, 1),
     metadata={"top": "int64", "bottom": "int64"},
-    interval=("top", "bottom"),
-    judge=None,
-    alike=True,
+    whole_file=dataclasses.replace(tiny.TASK.whole_file, interval=("top", "bottom"), evaluate=None),
+    raw_files=dataclasses.replace(tiny.TASK.raw_files, skip_duplicate_check=True),
 )
 
 
@@ -60,7 +59,7 @@ def data(tmp_path_factory):
     for i in range(12):
         (folder / "raw" / f"file{i:02d}.txt").write_text(str(i))
     manifest = pack.pack(TASK, folder / "raw", folder / "records", options=TASK.options)
-    return loop.Dataset(folder / "records", manifest, TASK.objective)
+    return loop.Dataset(folder / "records", manifest, TASK.scoring.objective)
 
 
 def spec_of(data):

@@ -379,7 +379,8 @@ def test_a_photo_that_cannot_be_read_is_said_and_the_others_are_shown(strips, me
 
 def test_a_task_whose_files_have_no_spans_says_so(monkeypatch):
     monkeypatch.setattr(review_open.load, "check_kind", lambda version: None)
-    task = dataclasses.replace(MELT_LAYER, spans=None)
+    whole_file = dataclasses.replace(MELT_LAYER.whole_file, review=None)
+    task = dataclasses.replace(MELT_LAYER, whole_file=whole_file)
     with pytest.raises(UserError, match="does not tell how their parts are reviewed"):
         review_open.opened(task, Path("nowhere/1"), Path(), raw=Path())
 

@@ -46,7 +46,7 @@ def version(raw, tmp_path, monkeypatch) -> Path:
     options = dataclasses.replace(MELT_LAYER.options, predict_stride_px=20)
     photo = next((raw / "photos").iterdir())
     source = next(s for s in MELT_LAYER.survey(raw, options).sources if s.path == photo)
-    decision = float(np.median(MELT_LAYER.look(source, classify, options).probability))
+    decision = float(np.median(MELT_LAYER.whole_file.infer(source, classify, options).probability))
     card = {
         "kind": "classifier",
         "model": MODEL,

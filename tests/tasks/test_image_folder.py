@@ -38,7 +38,7 @@ def tree(folder, *names, count=2, **given):
 
 def surveyed(folder, *words):
     task = tasks.find(str(folder))
-    return task.survey(task.raw, options_of(task, words))
+    return task.survey(task.raw_files.folder, options_of(task, words))
 
 
 def refused(folder, says, *words):
@@ -50,7 +50,7 @@ def refused(folder, says, *words):
 def test_a_folder_is_a_task_under_a_safe_name(tmp_path, monkeypatch):
     tree(tmp_path / "Größe der Füße (2)", "a", "b")
     task = tasks.find(str(tmp_path / "Größe der Füße (2)"))
-    assert task.name == "groe-der-fue-2" and task.raw.is_absolute()
+    assert task.name == "groe-der-fue-2" and task.raw_files.folder.is_absolute()
     tree(tmp_path / "insolubles", "a", "b")
     monkeypatch.chdir(tmp_path)
     assert tasks.find("./insolubles").name == "insolubles-pictures"

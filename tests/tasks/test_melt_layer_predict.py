@@ -12,10 +12,10 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import figures, tables
 from tfpipe.tasks.melt_layer.layer_detection import Match
 from tfpipe.tasks.melt_layer.options import Options
-from tfpipe.tasks.melt_layer.predict import answer, draw, judge, look
+from tfpipe.tasks.melt_layer.predict import evaluate, infer, overlay, predict
 from tfpipe.tasks.melt_layer.survey import Section, survey, survey_new
 from tfpipe.tasks.samples.melt_layer import draw as draw_sample
-from tfpipe.tasks.task import Answer
+from tfpipe.tasks.task import FilePrediction
 
 THRESHOLDS = {"decision": 0.5, "confident": 0.7}
 FLIPS = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
@@ -62,11 +62,11 @@ def always(*answers):
 
 @pytest.fixture(scope="module")
 def seen(source):
-    return look(source, dark_aware, Options())
+    return infer(source, dark_aware, Options())
 
 
 def test_layers_are_found_near_their_true_depths(seen, tabled):
-    rows = pd.DataFrame(answer(seen, THRESHOLDS).rows)
+    rows = pd.DataFrame(predict(seen, THRESHOLDS).rows)
     assert len(tabled) == 4 and len(rows) <= 8
     for one in tabled.itertuples():
         middle_m = (one.depth_from_m + one.depth_to_m) / 2
@@ -84,7 +84,7 @@ def test_layers_are_found_near_their_true_depths(seen, tabled):
 
 
 def test_every_window_is_told_with_its_depths(seen):
-    windows = pd.DataFrame(answer(seen, THRESHOLDS).windows)
+    windows = pd.DataFrame(predict(seen, THRESHOLDS).windows)
     assert len(windows) == len(seen.top_px) == len(seen.probability)
     assert windows.depth_from_m.iloc[0] == 120.0
     bottom_m = seen.source.about.photo.bottom_m
@@ -98,16 +98,16 @@ def test_every_window_is_told_with_its_depths(seen):
 
 def test_layers_below_the_confident_threshold_are_uncertain(seen):
     fading = seen._replace(probability=seen.probability * np.linspace(1, 0.4, len(seen.top_px)))
-    rows = answer(fading, {"decision": 0.3, "confident": 0.6}).rows
+    rows = predict(fading, {"decision": 0.3, "confident": 0.6}).rows
     assert {row["uncertain"] for row in rows} == {True, False}
     assert all(row["uncertain"] == (row["probability"] < 0.6) for row in rows)
     assert all(row["probability"] >= 0.3 for row in rows)
-    assert answer(seen, {"decision": 1.01, "confident": 1.01}).rows == []
+    assert predict(seen, {"decision": 1.01, "confident": 1.01}).rows == []
 
 
 def test_the_model_is_shown_every_window_in_its_four_flips(source):
     classify, shown = always(0.1, 0.1, 0.1, 0.1)
-    seen = look(source, classify, Options(predict_stride_px=100))
+    seen = infer(source, classify, Options(predict_stride_px=100))
     upright = np.stack([seen.ice[top : top + 50] for top in seen.top_px])
     assert len(shown) == 4
     for rows, columns in FLIPS:
@@ -119,14 +119,14 @@ def test_the_model_is_shown_every_window_in_its_four_flips(source):
 def test_the_stride_between_windows_is_the_options(source):
     for stride_px in (10, 25):
         classify, _ = always(0.1, 0.1, 0.1, 0.1)
-        seen = look(source, classify, Options(predict_stride_px=stride_px))
+        seen = infer(source, classify, Options(predict_stride_px=stride_px))
         assert set(np.diff(seen.top_px)[:-1]) == {stride_px}
         assert seen.top_px[-1] == len(seen.ice) - 50
 
 
 def test_flips_are_combined_by_their_mean(source):
     classify, _ = always(0.9, 0.8, 0.7, 0.2)
-    seen = look(source, classify, Options(predict_stride_px=500))
+    seen = infer(source, classify, Options(predict_stride_px=500))
     np.testing.assert_allclose(seen.probability, 0.65)
 
 
@@ -144,7 +144,7 @@ def test_flips_are_combined_by_their_mean(source):
 )
 def test_flips_are_combined_by_the_most_common_prediction(source, flips, is_layer):
     classify, _ = always(*flips)
-    seen = look(source, classify, Options(predict_stride_px=500, vote="majority"))
+    seen = infer(source, classify, Options(predict_stride_px=500, vote="majority"))
     assert set(seen.probability >= 0.5) == {is_layer}
     for threshold in (0.15, 0.45, 0.515, 0.95):
         is_common = sum(one >= threshold for one in flips) >= 3
@@ -152,16 +152,16 @@ def test_flips_are_combined_by_the_most_common_prediction(source, flips, is_laye
 
 
 def test_a_photo_without_depths_gives_mm_from_its_top(raw, source, seen):
-    with_depths = answer(seen, THRESHOLDS).rows
+    with_depths = predict(seen, THRESHOLDS).rows
     unknown = dataclasses.replace(source, about=Section(None))
-    said = answer(look(unknown, dark_aware, Options()), THRESHOLDS)
+    said = predict(infer(unknown, dark_aware, Options()), THRESHOLDS)
     assert len(said.rows) == len(with_depths)
     for row, other in zip(said.rows, with_depths, strict=True):
         assert row["depth_from_m"] is None and row["depth_to_m"] is None
         assert row["from_top_mm"] == pytest.approx(other["from_top_mm"], rel=0.02)
         assert row["thickness_mm"] == pytest.approx(other["thickness_mm"], rel=0.02)
     assert all(row["depth_from_m"] is None for row in said.windows)
-    narrow = answer(look(unknown, dark_aware, Options(core_width_mm=50)), THRESHOLDS)
+    narrow = predict(infer(unknown, dark_aware, Options(core_width_mm=50)), THRESHOLDS)
     for row, other in zip(narrow.rows, said.rows, strict=True):
         assert row["from_top_mm"] == pytest.approx(other["from_top_mm"] / 2, abs=0.01)
 
@@ -205,18 +205,18 @@ def test_what_cannot_be_answered_is_refused(tmp_path):
 def test_a_core_shorter_than_a_window_has_no_layers(source):
     photo = dataclasses.replace(source.about.photo, crop_px=(500, 530, 50, 250))
     short = dataclasses.replace(source, about=Section(photo))
-    said = answer(look(short, lambda windows: np.zeros((0, 2)), Options()), THRESHOLDS)
-    assert said == Answer([], [])
+    said = predict(infer(short, lambda windows: np.zeros((0, 2)), Options()), THRESHOLDS)
+    assert said == FilePrediction([], [])
 
 
 def test_the_overlay_marks_the_layers_that_are_found(seen):
-    overlay = draw(seen, THRESHOLDS)
-    assert overlay.dtype == np.uint8 and overlay.ndim == 3 and overlay.shape[2] == 3
-    assert overlay.shape[0] >= 1400 and overlay.shape[1] >= 700
-    rows = answer(seen, THRESHOLDS).rows
-    bars = (overlay == figures.COLOURS["layer"]).all(axis=-1).sum(axis=1) >= 52
-    bars |= (overlay == figures.COLOURS["doubtful"]).all(axis=-1).sum(axis=1) >= 52
-    head = len(overlay) - figures.HEIGHT_PX
+    drawn = overlay(seen, THRESHOLDS)
+    assert drawn.dtype == np.uint8 and drawn.ndim == 3 and drawn.shape[2] == 3
+    assert drawn.shape[0] >= 1400 and drawn.shape[1] >= 700
+    rows = predict(seen, THRESHOLDS).rows
+    bars = (drawn == figures.COLOURS["layer"]).all(axis=-1).sum(axis=1) >= 52
+    bars |= (drawn == figures.COLOURS["doubtful"]).all(axis=-1).sum(axis=1) >= 52
+    head = len(drawn) - figures.HEIGHT_PX
     shown = figures.HEIGHT_PX / (len(seen.ice) / seen.px_per_m * 1000)
     wanted = {
         y
@@ -226,15 +226,15 @@ def test_the_overlay_marks_the_layers_that_are_found(seen):
             head + int((row["from_top_mm"] + row["thickness_mm"]) * shown) + 1,
         )
     }
-    drawn = set(np.flatnonzero(bars).tolist())
-    assert wanted and all({y - 1, y, y + 1} & drawn for y in wanted)
-    assert all(set(range(y - 3, y + 4)) & wanted for y in drawn)
-    assert not np.array_equal(overlay, draw(seen, {"decision": 1.01, "confident": 1.01}))
+    marked = set(np.flatnonzero(bars).tolist())
+    assert wanted and all({y - 1, y, y + 1} & marked for y in wanted)
+    assert all(set(range(y - 3, y + 4)) & wanted for y in marked)
+    assert not np.array_equal(drawn, overlay(seen, {"decision": 1.01, "confident": 1.01}))
 
 
 def found_at(*spans_m):
     rows = [{"depth_from_m": a, "depth_to_m": b, "probability": 0.9} for a, b in spans_m]
-    return Answer(rows, [])
+    return FilePrediction(rows, [])
 
 
 def test_found_layers_are_judged_against_the_table_moved_by_the_shift(source):
@@ -242,12 +242,12 @@ def test_found_layers_are_judged_against_the_table_moved_by_the_shift(source):
     one = dataclasses.replace(source, about=Section(source.about.photo, features))
     row = {"status": "aligned", "shift_mm": -20.0}
     said = found_at((120.481, 120.491), (120.98, 120.981))
-    assert judge(one, row, said) == Match(1, 0, 1, (pytest.approx(1.0),), ("meltLens",))
-    assert judge(one, row | {"shift_mm": 20.0}, said).hits == 0
-    assert judge(one, row, found_at()) == Match(0, 1, 0, (), ())
-    assert judge(one, {"status": "not identifiable", "shift_mm": 0.0}, said) is None
+    assert evaluate(one, row, said) == Match(1, 0, 1, (pytest.approx(1.0),), ("meltLens",))
+    assert evaluate(one, row | {"shift_mm": 20.0}, said).hits == 0
+    assert evaluate(one, row, found_at()) == Match(0, 1, 0, (), ())
+    assert evaluate(one, {"status": "not identifiable", "shift_mm": 0.0}, said) is None
 
 
 def test_pictures_and_tables_take_what_was_said(seen, tmp_path):
-    images.write_png(draw(seen, THRESHOLDS), tmp_path / "overlay.png")
+    images.write_png(overlay(seen, THRESHOLDS), tmp_path / "overlay.png")
     assert images.probe(tmp_path / "overlay.png").height >= 1400

@@ -265,7 +265,7 @@ def test_the_state_of_another_model_is_refused_and_changes_nothing(data, tmp_pat
 
 if __name__ == "__main__":
     records, folder = (Path(word) for word in sys.argv[1:])
-    opened = loop.Dataset(records, manifest.read(records), tiny.TASK.objective)
+    opened = loop.Dataset(records, manifest.read(records), tiny.TASK.scoring.objective)
     rng = np.random.default_rng(7)
     # Of 39 batches in all, so that every one of the five dies on its way.
     moments = [int(n) for n in rng.integers(3, 8, 5)] + [None]

@@ -93,7 +93,7 @@ def test_predict_writes_the_table_the_windows_and_the_overlays(home, trained):
     told = run_command.run("predict", "melt-layer", *two, *words)
     assert (told["files"], told["bad"], told["notes"]) == (2, {}, [])
     table = pd.read_csv(home / "found" / "layers.csv")
-    assert tuple(table.columns) == TASK.answer_columns
+    assert tuple(table.columns) == TASK.whole_file.table_columns
     windows = pd.read_csv(home / "found" / "windows.csv")
     assert set(windows["photo"]) == {path.rpartition("/")[2] for path in two}
     assert windows["probability"].between(0, 1).all()

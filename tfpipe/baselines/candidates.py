@@ -83,8 +83,8 @@ def usual(task: Task, columns: tuple[str, ...]) -> tuple[str, ...]:
 
     Bodies that begin with given weights are compared when they are asked for.
     """
-    if task.compared:
-        return task.compared
+    if task.baselines.candidates:
+        return task.baselines.candidates
     own = [name for name in task.models if "weights" not in calls.arguments_of(name)]
     networks = [name for name in own if name not in AUTOENCODERS]
     pictures = [name for name in networks if "columns" not in name][:1]
@@ -117,7 +117,7 @@ def arguments(task: Task, name: str, *, quick: bool, fixed: dict[str, Any]) -> d
     found = tuning.search_of(task.name, variant.model)
     quickly = found.quick_space(search_plan.hyperparameters({})) if quick and found else {}
     taken = calls.arguments_of(variant.model)
-    own = task.arguments.get(variant.model, {}) | quickly
+    own = task.model_arguments.get(variant.model, {}) | quickly
     own |= {key: value for key, value in fixed.items() if key in taken}
     return own | variants.weights_of(variant, taken, given=fixed.get("weights"))
 

@@ -104,8 +104,8 @@ def train(
         "classes": names,
         "columns": manifest["columns"],
         "parameters": boosted_trees.leaves(trees),
-        "quantity": task.quantity,
-        "apart": task.apart,
+        "quantity": task.scoring.ordinal_target,
+        "apart": task.scoring.ambiguous,
         **data_manifest.for_card(manifest),
         **known.told,
         "random_split_scores": None,
@@ -200,12 +200,14 @@ def _in_numbers(task: Task, known: Judgement, records: Path, *, manifest: dict) 
         likely = frame[[f"p_{name}" for name in task.classes]].to_numpy()
         labels = frame["label"].to_numpy()
         own, apart = labels >= 0, None
-        if task.apart:
-            apart = dataset.marks_of(records, (split,), task.apart, manifest=manifest)[own]
+        if task.scoring.ambiguous:
+            apart = dataset.marks_of(records, (split,), task.scoring.ambiguous, manifest=manifest)[
+                own
+            ]
         told = ordinal.told(task, labels[own], likely[own], apart=apart)
         known.told["scores"][split] |= told
         frames.append(ordinal.with_expected(frame, task, likely))
-    return known._replace(predictions=pd.concat(frames, ignore_index=True))
+    return replace(known, predictions=pd.concat(frames, ignore_index=True))
 
 
 def _frame(split: str, examples: Measured, likely: np.ndarray, classes) -> pd.DataFrame:

@@ -73,7 +73,7 @@ def compare(
         epochs=epochs,
         mining=True,
         balance=balance,
-        augmentation=found.augmentation,
+        augmentation=found.preprocessing.augmentation,
         seed=seed,
         **learnt,
     )
@@ -83,7 +83,7 @@ def compare(
             f"{settings.schedule} does not. Give --hp schedule=cosine or one-cycle."
         )
     fixed = {name: value for name, value in given.items() if name not in SEARCHABLE}
-    by_splits = found.judged_by_splits if splits is None else splits
+    by_splits = found.baselines.packed_splits if splits is None else splits
     count = folds if folds or not by_splits else 0
     with ProgressBar(options.err) as progress:
         frame = baselines_compare.compare(

@@ -38,7 +38,7 @@ def predict(
 ) -> None:
     """Answers the task's question for new raw files."""
     found = tasks.find(task)
-    if way and not found.slides:
+    if way and not (found.whole_file and found.whole_file.sliding_window):
         raise UserError(f"{found.name} slides no window along its pictures. Leave out --way.")
     options.start_tensorflow()
     from tfpipe.inference import files as prediction
@@ -46,7 +46,7 @@ def predict(
     from tfpipe.inference.confidence import Wanted
     from tfpipe.registry import store
 
-    kinds = ("classifier",) if found.look else images.KINDS
+    kinds = ("classifier",) if found.whole_file else images.KINDS
     folder = store.find(models, task=found.name, model=model, version=version, kinds=kinds)
     with ProgressBar(options.err) as progress:
         told = {
@@ -54,7 +54,7 @@ def predict(
             "settings": tuple(option or ()),
             "progress": lambda done, total: progress("predict", {"done": done, "total": total}),
         }
-        if found.look:
+        if found.whole_file:
             made = prediction.predict(
                 found, folder, files, table=photos_table, windows=windows, way=way, **told
             )

@@ -52,7 +52,7 @@ def shallow(
     """Searches and trains boosted trees on the columns; or compares many classifiers."""
     found = tasks.find(task)
     packing = options.Packing(option, split, salt, skip_bad, data)
-    if found.leaderboard if leaderboard is None else leaderboard:
+    if found.baselines.leaderboard if leaderboard is None else leaderboard:
         kinds = tuple(kind.strip() for kind in features.split(",") if kind.strip())
         known = _features(found, task, packing, kinds)
         folder = models / found.name / "leaderboard"

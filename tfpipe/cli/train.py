@@ -196,7 +196,7 @@ def _run(
         records=packing.data / "records" / found.name,
         models=models / found.name / name,
         options=options,
-        config=TrainingConfig(**settings, augmentation=found.augmentation),
+        config=TrainingConfig(**settings, augmentation=found.preprocessing.augmentation),
         precision=choose(precision, PRECISIONS, noun="precision"),
         hyperparameters=fixed,
     )

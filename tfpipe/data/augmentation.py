@@ -191,7 +191,7 @@ def _jittered(image, draws):
     return tf.reshape(tf.matmul(pixels, whole, transpose_b=True), tf.shape(image))
 
 
-# By the name that a task gives (`Task.augmentation`).
+# By the name that a task gives (`Preprocessing.augmentation`).
 KINDS = {
     "slices": of_slices,
     "turns": of_turns,

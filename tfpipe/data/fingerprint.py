@@ -55,7 +55,12 @@ def of_source(task: Task, source: Source, *, options: Any) -> str | None:
         "layout": LAYOUT,
         "task": task.name,
         "shape": [*task.image_shape, task.image_dtype],
-        "names": [task.classes, task.columns, list(task.metadata.items()), task.table],
+        "names": [
+            task.classes,
+            task.columns,
+            list(task.metadata.items()),
+            task.raw_files.source_table,
+        ],
         "options": dataclasses.asdict(options),
         "source": [source.name, source.group, [path.name for path in paths]],
         "decided": _holding(source.decided),

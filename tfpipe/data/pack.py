@@ -108,7 +108,9 @@ def pack(
                 f"remove them, or pack the others by --skip-bad {len(bad)}."
             )
         validation.classes(task, abouts, jobs)
-        validation.crossings(survey, [] if task.alike else abouts, parts, split=split)
+        validation.crossings(
+            survey, [] if task.raw_files.skip_duplicate_check else abouts, parts, split=split
+        )
         manifest = {
             "task": task.name,
             "fingerprint": fingerprint,
@@ -122,7 +124,7 @@ def pack(
             "image_encoding": schema.encoding(task),
             "columns": task.columns,
             "metadata": task.metadata,
-            "interval": task.interval,
+            "interval": task.whole_file.interval if task.whole_file else (),
             "augmentation": survey.augmentation,
             "counts": data_manifest.counts(task, abouts),
             "settled": any(source.split for source in survey.sources),
@@ -214,9 +216,9 @@ def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) ->
     """Writes what describes the shards, and exchanges new records for old ones."""
     data_manifest.describe(task, parts, abouts=abouts)
     rows = [row for about in abouts for row in about["rows"] if row]
-    if task.table and rows:
+    if task.raw_files.source_table and rows:
         rows.sort(key=lambda row: str(next(iter(row.values()))))
-        tables.write_csv(pd.DataFrame(rows), parts / f"{task.table}.csv")
+        tables.write_csv(pd.DataFrame(rows), parts / f"{task.raw_files.source_table}.csv")
     told = [unit for about in abouts for unit in about["units"]]
     files.replace(parts / source_cache.TOLD, json.dumps(told).encode())
     shards = {f"{about['name']}{end}" for about in abouts for end in ("", ".json")}

@@ -106,7 +106,9 @@ def write(
                 begin, first = file.tell(), len(hashes)
                 source_cache.append(unit, file)
                 hashes += unit.hashes
-                picture = f"{task.table}/{source.name}.png" if unit.picture else None
+                picture = (
+                    f"{task.raw_files.source_table}/{source.name}.png" if unit.picture else None
+                )
                 if picture:
                     files.replace(folder / picture, unit.picture)
                 place = {"shard": name, "records": [begin, file.tell()], "picture": picture}

@@ -3,8 +3,9 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +23,8 @@ from tfpipe.tasks.task import SPLITS, Classify, Task
 LOG = logging.getLogger("tfpipe")
 
 
-class Evaluation(NamedTuple):
+@dataclass(frozen=True)
+class Evaluation:
     """What is known of a trained model.
 
     Attributes:
@@ -48,8 +50,8 @@ class Evaluation(NamedTuple):
     calibration: dict[str, float] | None = None
     abstention: dict[str, Any] | None = None
     way: str = ""
-    ways: dict[str, dict[str, Any]] = {}
-    files: dict[str, whole_files.InFile] = {}
+    ways: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, whole_files.InFile] = field(default_factory=dict)
 
 
 def calibrate(data: Dataset, model: keras.Model) -> evaluation_calibration.Fit:
@@ -109,7 +111,9 @@ def evaluate(
         found = best.found[split] if best else None
         told[split] |= found.scores if found else {}
         frame = metadata.described(data, split, labels)
-        apart = frame[task.apart].to_numpy()[known] == 1 if task.apart else None
+        apart = (
+            frame[task.scoring.ambiguous].to_numpy()[known] == 1 if task.scoring.ambiguous else None
+        )
         told[split] |= ordinal.told(task, labels[known], likely[known], apart=apart)
         frame[[f"p_{name}" for name in task.classes]] = likely
         frame = ordinal.with_expected(frame, task, likely)
@@ -122,8 +126,16 @@ def evaluate(
     every = pd.concat(frames, ignore_index=True)
     about = {name: one.told() for name, one in judged.items()} if best else {}
     return Evaluation(
-        *(thresholds, told, by_class, every, kinds, errors, abstained),
-        **{"way": way, "ways": about, "files": best.files if best else {}},
+        thresholds=thresholds,
+        scores=told,
+        by_class=by_class,
+        predictions=every,
+        false_kinds=kinds,
+        calibration=errors,
+        abstention=abstained,
+        way=way,
+        ways=about,
+        files=best.files if best else {},
     )
 
 
@@ -156,7 +168,8 @@ def _classifier(model: keras.Model) -> Classify:
 
 
 def _ways(task: Task, model: keras.Model, classify: Classify) -> dict[str, Classify]:
-    return inference_modes.of(model) if task.slides else {inference_modes.PLAIN: classify}
+    is_sliding = task.whole_file is not None and task.whole_file.sliding_window
+    return inference_modes.of(model) if is_sliding else {inference_modes.PLAIN: classify}
 
 
 def _thresholds(task: Task, best, labels: np.ndarray, likely: np.ndarray) -> dict[str, float]:
@@ -172,7 +185,7 @@ def _thresholds(task: Task, best, labels: np.ndarray, likely: np.ndarray) -> dic
     """
     if best or len(task.classes) != 2:
         return best.thresholds if best else {}
-    if task.judge:
+    if task.whole_file and task.whole_file.evaluate:
         LOG.warning(
             "No validation file has a known truth, so single examples choose the threshold."
         )

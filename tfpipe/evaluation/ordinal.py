@@ -33,14 +33,16 @@ def told(
       Metric to value, errors in the classes' own unit; None of what has no examples.
     """
     found = _errors(task, labels, probabilities)
-    if not task.apart or apart is None:
+    if not task.scoring.ambiguous or apart is None:
         return found
     right = probabilities.argmax(axis=1) == labels
-    found[f"examples_{task.apart}"] = int(apart.sum())
-    found[f"accuracy_{task.apart}"] = float(right[apart].mean()) if apart.any() else None
+    found[f"examples_{task.scoring.ambiguous}"] = int(apart.sum())
+    found[f"accuracy_{task.scoring.ambiguous}"] = (
+        float(right[apart].mean()) if apart.any() else None
+    )
     others = ~apart
     found["accuracy_of_others"] = float(right[others].mean()) if others.any() else None
-    if task.quantity and others.any():
+    if task.scoring.ordinal_target and others.any():
         of_others = _errors(task, labels[others], probabilities[others])
         found["mean_absolute_error_of_others"] = of_others["mean_absolute_error"]
     return found
@@ -54,14 +56,14 @@ def with_expected(frame: pd.DataFrame, task: Task, probabilities: np.ndarray) ->
       task: the question, with the classes that were found.
       probabilities: [n, classes] float.
     """
-    if not task.quantity:
+    if not task.scoring.ordinal_target:
         return frame
     value = expected(probabilities, classes=task.classes)
-    return frame.assign(**{f"expected_{task.quantity}": value})
+    return frame.assign(**{f"expected_{task.scoring.ordinal_target}": value})
 
 
 def _errors(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    if not task.quantity:
+    if not task.scoring.ordinal_target:
         return {}
     values = values_of(task.classes)
     true = values[labels]

@@ -40,10 +40,10 @@ class Files(NamedTuple):
 
     Attributes:
       groups: [n] str.
-      before: [n] counts by `Task.judge`, of the old version.
+      before: [n] counts by `WholeFile.evaluate`, of the old version.
       after: those of the new one.
-      by: the score of theirs that decides, see `Task.judged_by`.
-      beside: an error of theirs that is told besides, see `Task.judged_then`; "" for none.
+      by: the score of theirs that decides, see `WholeFile.metric`.
+      beside: an error of theirs that is told besides, see `WholeFile.tie_metric`; "" for none.
     """
 
     groups: np.ndarray

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,31 +12,34 @@ import numpy as np
 from tfpipe.base import tables
 from tfpipe.data.dataset import Dataset
 from tfpipe.tasks.annotations import apply
-from tfpipe.tasks.task import Classify, Source, Task
+from tfpipe.tasks.task import Classify, Source, Task, WholeFile
 
 SURE = 0.95  # findings at or above the "confident" threshold are right this often
-FINEST = 0.1  # smaller differences of `Task.judged_then`, such as 0.1 mm of depth, choose no way
+FINEST = (
+    0.1  # smaller differences of `WholeFile.tie_metric`, such as 0.1 mm of depth, choose no way
+)
 
 
 class InFile(NamedTuple):
-    """What was found and missed in one file: its group, and what `Task.judge` counted."""
+    """What was found and missed in one file: its group, and what `WholeFile.evaluate` counted."""
 
     group: str
     counts: Any
 
 
-class Judged(NamedTuple):
+@dataclass(frozen=True)
+class Judged:
     """What was found in one way.
 
     Attributes:
       thresholds: chosen on the validation files.
-      found: split -> what `Task.judge` counted there; None where no truth is known.
+      found: split -> what `WholeFile.evaluate` counted there; None where no truth is known.
       files: test file -> what was found in it, of those whose truth is known.
     """
 
     thresholds: dict[str, float]
     found: dict[str, Any]
-    files: dict[str, InFile] = {}
+    files: dict[str, InFile] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
         """Returns it as a card has it."""
@@ -66,7 +70,8 @@ def judged(
       Way -> what it found; {} where the task judges no files, or no validation file's truth is
       known.
     """
-    if task.judge is None:
+    whole_file = task.whole_file
+    if whole_file is None or whole_file.evaluate is None:
         return {}
     files = {split: _files(task, raw, data, split, options) for split in ("validation", "test")}
     count, done = sum(map(len, files.values())), 0
@@ -76,7 +81,8 @@ def judged(
         for split, own in files.items():
             for source, row in own:
                 progress(done, len(ways) * count)
-                seen[split].append((source, row, task.look(source, classify, options)))
+                outputs = whole_file.infer(source, classify, options)
+                seen[split].append((source, row, outputs))
                 done += 1
         thresholds = _thresholds(task, seen["validation"])
         if thresholds is None:
@@ -99,9 +105,10 @@ def in_test_files(
 ) -> dict[str, InFile]:
     """Returns what a model that has its thresholds finds in each test file whose truth is known."""
     files, seen = _files(task, raw, data, "test", options), []
+    infer = _whole_file(task).infer
     for i, (source, row) in enumerate(files):
         progress(i, len(files))
-        seen.append((source, row, task.look(source, classify, options)))
+        seen.append((source, row, infer(source, classify, options)))
     return _each(task, seen, thresholds)
 
 
@@ -110,10 +117,12 @@ def best(task: Task, judged: dict[str, Judged]) -> tuple[str, Judged | None]:
     if not judged:
         return "", None
 
+    metric, tie_metric = _whole_file(task).metric, _whole_file(task).tie_metric
+
     def worth(way: str) -> tuple[float, float]:
         scores = judged[way].found["validation"].scores
-        value = np.nan_to_num(scores[task.judged_by], nan=-1.0) if task.judged_by else 0.0
-        error = scores[task.judged_then] if task.judged_then else 0.0
+        value = np.nan_to_num(scores[metric], nan=-1.0) if metric else 0.0
+        error = scores[tie_metric] if tie_metric else 0.0
         return round(float(value), 9), -round(float(np.nan_to_num(error, nan=1e9)) / FINEST)
 
     way = max(judged, key=worth)
@@ -122,10 +131,15 @@ def best(task: Task, judged: dict[str, Judged]) -> tuple[str, Judged | None]:
 
 def rows_of(task: Task, data: Dataset) -> dict[str, dict[str, Any]]:
     """Returns source -> its row of the task's table of sources, where it has one."""
-    if task.table is None:
+    if task.raw_files.source_table is None:
         return {}
-    table = tables.read_csv(data.folder / f"{task.table}.csv")
+    table = tables.read_csv(data.folder / f"{task.raw_files.source_table}.csv")
     return {row[table.columns[0]]: row for row in table.to_dict("records")}
+
+
+def _whole_file(task: Task) -> WholeFile:
+    assert task.whole_file is not None, f"{task.name} does not predict whole files"
+    return task.whole_file
 
 
 def _files(
@@ -140,9 +154,11 @@ def _files(
 
 def _each(task: Task, seen: list, thresholds: dict[str, float]) -> dict[str, InFile]:
     """Returns what is found and missed in each file whose truth is known."""
+    whole_file = _whole_file(task)
+    assert whole_file.evaluate is not None
     counts = [
-        (source, task.judge(source, row, task.answer(looked, thresholds)))
-        for source, row, looked in seen
+        (source, whole_file.evaluate(source, row, whole_file.predict(outputs, thresholds)))
+        for source, row, outputs in seen
     ]
     return {s.name: InFile(s.group, count) for s, count in counts if count is not None}
 
@@ -173,7 +189,7 @@ def _thresholds(task: Task, seen: list) -> dict[str, float] | None:
     found = [_found(task, seen, {"decision": t, "confident": 1.0}) for t in grid]
     if found[0] is None:
         return None
-    values = np.nan_to_num([one.scores[task.judged_by] for one in found], nan=-1.0)
+    values = np.nan_to_num([one.scores[_whole_file(task).metric] for one in found], nan=-1.0)
     highest = np.flatnonzero(values >= values.max() - 1e-9)
     decision = float(grid[highest[len(highest) // 2]])
     right = np.array([one.precision for one in found])

@@ -42,7 +42,7 @@ class Predicted(NamedTuple):
     bad: dict[str, str]
     notes: tuple[str, ...]
     overlays: list[Path]
-    more: dict[str, Any] = {}
+    more: dict[str, Any]
 
 
 def predict(
@@ -82,11 +82,13 @@ def predict(
       UserError: if a path or table is wrong, not one file could be read, or the version is of an
         autoencoder.
     """
+    whole_file = task.whole_file
+    assert whole_file is not None, f"{task.name} does not predict whole files"
     check_kind(version)
     loaded = load.Loaded(version)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
     options = options_of(task, [*trained, *settings])
-    classify = load.asked(loaded, way) if task.slides else loaded.classify
+    classify = load.asked(loaded, way) if whole_file.sliding_window else loaded.classify
     thresholds = loaded.card["thresholds"]
     if way:
         thresholds = loaded.card.get("ways", {}).get(way, loaded.card)["thresholds"]
@@ -111,12 +113,12 @@ def predict(
                 continue
             watch = drift.Watch(loaded.card)
             try:
-                seen = task.look(source, _watched(classify, watch, source.name), options)
+                seen = whole_file.infer(source, _watched(classify, watch, source.name), options)
             except UserError as error:
                 bad[source.name] = str(error)
                 continue
-            said = task.answer(seen, thresholds)
-            base_images.write_png(task.draw(seen, thresholds), overlays[source.name])
+            said = whole_file.predict(seen, thresholds)
+            base_images.write_png(whole_file.overlay(seen, thresholds), overlays[source.name])
             told = {"rows": said.rows, "windows": said.windows if windows else []}
             results.add(source, told | {"drift": watch.told()})
         progress(len(survey.sources), len(survey.sources))
@@ -124,7 +126,7 @@ def predict(
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
         good = [source for source in survey.sources if source.name not in bad]
         told = (results.result(source) for source in good)
-        rows = _write(out, (one["rows"] for one in told), columns=task.answer_columns)
+        rows = _write(out, (one["rows"] for one in told), columns=whole_file.table_columns)
         if windows:
             told = (results.result(source) for source in good)
             _write(windows, (one["windows"] for one in told), columns=())

@@ -72,7 +72,7 @@ def predict(
     known = predictions.predictions(version, {})
     judge = Certainty(known, classes, wanted)
     task = replace(task, classes=classes, columns=found)
-    if out.suffix.lower() not in task.writers:
+    if out.suffix.lower() not in task.image_outputs.writers:
         table_writers.check(out)
     plan = plan_of(loaded.card, options, survey) | {"wanted": wanted, "out": out.suffix}
     sheets, bad = Sheets(classes), {}
@@ -158,13 +158,13 @@ def _told(
 
 def _as_written(task: Task, told: pd.DataFrame, images: np.ndarray, out: Path) -> pd.DataFrame:
     """Returns rows as the table will have them."""
-    if out.suffix.lower() in task.writers:
+    if out.suffix.lower() in task.image_outputs.writers:
         return interchange.with_pictures(told, images, out)
     return told
 
 
 def _write(task: Task, frames: Iterator[pd.DataFrame], out: Path) -> None:
-    foreign = task.writers.get(out.suffix.lower())
+    foreign = task.image_outputs.writers.get(out.suffix.lower())
     if foreign:
         foreign(pd.concat(frames, ignore_index=True), out)
         return
@@ -197,10 +197,10 @@ def _read_ahead(
 
 def _drawn(task: Task, source: Source, frames: Iterator[pd.DataFrame], out: Path, *, options):
     """Returns the path of a source's own picture with the answers in it, written; None for none."""
-    told = list(frames) if task.mark else []
+    told = list(frames) if task.image_outputs.overlay else []
     if not told:
         return None
-    picture = task.mark(source, pd.concat(told, ignore_index=True), options)
+    picture = task.image_outputs.overlay(source, pd.concat(told, ignore_index=True), options)
     if picture is None:
         return None
     # Its folders go into the name: those of two nights may hold files of the same name.

@@ -10,7 +10,7 @@ from tfpipe.base import images as base_images
 
 
 def with_pictures(frame: pd.DataFrame, images: np.ndarray, path: Path) -> pd.DataFrame:
-    """Writes the pictures of some rows, and returns the rows as `Task.writers` take them.
+    """Writes the pictures of some rows, and returns the rows as `ImageOutputs.writers` take them.
 
     Args:
       frame: the rows, with their `key`, `label` and whether they are `unsure`.

@@ -35,7 +35,7 @@ PLAIN = "windows"
 
 
 class Looking:
-    """A model of windows, asked in one of the ways; see `Task.slides`."""
+    """A model of windows, asked in one of the ways; see `WholeFile.sliding_window`."""
 
     def __init__(self, answer: "_Answer", network: sliding_window.Network | None, way: Way):
         self._answer, self._network, self._way = answer, network, way

@@ -40,7 +40,7 @@ def of(
     return {
         "intended_use": use | {"note": USE if names_classes else "It gives pictures back."},
         "leak_check": _leak_check(task, manifest),
-        "intervals": _intervals(test, task.objective, card=card),
+        "intervals": _intervals(test, task.scoring.objective, card=card),
         "limits": _limits(test, manifest, card=card),
         "drift": _statistics(records, predictions, manifest=manifest, card=card, takes=takes),
     }
@@ -66,7 +66,7 @@ def groups(records: Path, *, manifest: dict[str, Any]) -> pd.DataFrame:
 def _leak_check(task: Task, manifest: dict[str, Any]) -> dict[str, Any]:
     how = "settled by the user or the task" if manifest["settled"] else "by a hash of the group"
     looked = "none across splits, by perceptual hashes turned over in four ways"
-    if task.alike:
+    if task.raw_files.skip_duplicate_check:
         looked = "not looked for: different things look alike here"
     return {"split": how, "near_copies": looked, "groups_in_two_splits": 0}
 

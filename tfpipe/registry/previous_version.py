@@ -133,13 +133,14 @@ def in_files(
       Both, of the files whose truth is known; None where there are none, or no score of them that
       decides.
     """
-    if not now or not task.judged_by:
+    whole_file = task.whole_file
+    if not now or whole_file is None or not whole_file.metric:
         return None
     loaded = load.Loaded(version)
     then = whole_files.in_test_files(
         task,
         raw,
-        Dataset(records, data_manifest.read(records), task.objective),
+        Dataset(records, data_manifest.read(records), task.scoring.objective),
         load.asked(loaded, None),
         thresholds=loaded.card["thresholds"],
         **{"options": options, "progress": progress},
@@ -148,5 +149,6 @@ def in_files(
         np.array([now[name].group for name in now], str),
         [then[name].counts for name in now],
         [one.counts for one in now.values()],
-        *(task.judged_by, task.judged_then),
+        whole_file.metric,
+        whole_file.tie_metric,
     )

@@ -157,4 +157,5 @@ def read(version: Path, folder: Path) -> ReportData:
     card, manifest = store.read_card(version), data_manifest.read(folder)
     frame = predictions(version, manifest["metadata"])
     task = TASKS.get(card["task"])
-    return ReportData(version, folder, card, manifest, frame, task.table if task else None)
+    source_table = task.raw_files.source_table if task else None
+    return ReportData(version, folder, card, manifest, frame, source_table)

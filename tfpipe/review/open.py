@@ -34,13 +34,13 @@ def opened(
         task's files cannot be reviewed.
     """
     load.check_kind(version)
-    if task.look and task.spans is None:
+    if task.whole_file and task.whole_file.review is None:
         raise UserError(
             f"{task.name} answers over whole files and does not tell how their parts are reviewed, "
             "so there is nothing to show."
         )
-    desk = Desk(raw, task.decisions, f"{version.parent.name}/{version.name}")
+    desk = Desk(raw, task.raw_files.decisions, f"{version.parent.name}/{version.name}")
     known = review_records.read(task, version, records, desk=desk)
-    if task.look:
+    if task.whole_file:
         return Strips(known, desk, task=task, version=version, raw=raw), known.look
     return Pictures(known, desk), known.look

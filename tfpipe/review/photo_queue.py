@@ -35,14 +35,17 @@ class Strips:
     def __init__(self, packed: Packed, desk: Desk, *, task: Task, version: Path, raw: Path):
         self.desk, self._packed, self._task = desk, packed, task
         self.doing, self.turn = "", 0
-        self.labels = task.spans.kinds
+        assert task.whole_file and task.whole_file.review, f"{task.name} has no files to review"
+        self._whole_file, self._review = task.whole_file, task.whole_file.review
+        self.labels = self._review.kinds
         trained = [f"{name}={value}" for name, value in packed.card["options"].items()]
         self._options = options_of(task, trained)
         self._sources = apply.surveyed(task, raw, self._options).sources
         self._rows = whole_files.rows_of(task, packed.data)
         loaded = load.Loaded(version)
         # As `predict` does: the thresholds were chosen for this inference mode.
-        self._classify = load.asked(loaded, None) if task.slides else loaded.classify
+        is_sliding = self._whole_file.sliding_window
+        self._classify = load.asked(loaded, None) if is_sliding else loaded.classify
         self._thresholds = loaded.card["thresholds"]
         self._looked: OrderedDict[int, Strip] = OrderedDict()
         self._lock = threading.Lock()
@@ -172,10 +175,10 @@ class Strips:
         with self._lock:  # two pages would look at the same file twice
             if number not in self._looked:
                 source = self._sources[number]
-                seen = self._task.look(source, self._classify, self._options)
-                said = self._task.answer(seen, self._thresholds)
+                seen = self._whole_file.infer(source, self._classify, self._options)
+                said = self._whole_file.predict(seen, self._thresholds)
                 row = self._rows.get(source.name)
-                self._looked[number] = self._task.spans.strip(source, seen, said, row)
+                self._looked[number] = self._review.strip(source, seen, said, row)
                 if len(self._looked) > KEPT:
                     self._looked.popitem(last=False)
             self._looked.move_to_end(number)

@@ -69,7 +69,7 @@ def plan_of(config: SearchConfig) -> SearchPlan:
         )
     arguments, values = fixed_parts(config.fixed, model=config.model)
     space = search.quick_space if config.quick else search.space
-    task_arguments = task.arguments.get(config.model, {})
+    task_arguments = task.model_arguments.get(config.model, {})
     max_epochs = search.quick_max_epochs if config.quick else search.max_epochs
     max_trials = search.quick_max_trials if config.quick else search.max_trials
     plan = SearchPlan(

@@ -8,7 +8,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks import image_folder
 from tfpipe.tasks.image_folder import class_folders
 from tfpipe.tasks.image_folder.options import Options
-from tfpipe.tasks.task import Survey, Task
+from tfpipe.tasks.task import Baselines, Preprocessing, Scoring, Survey, Task
 
 CLASSES = ("box", "chevron", "rounded")
 OUTCROP = r"^(outcrop[^_]*|.*)"  # what stands before the first "_"; other names are their own
@@ -53,16 +53,32 @@ TASK = Task(
     read=image_folder.read,
     survey_new=image_folder.survey_new,
     models=(
-        *("resnet9", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-        *("simple-cnn", "vgg16", "conv-autoencoder", "conv-vae"),
+        "resnet9",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "simple-cnn",
+        "vgg16",
+        "conv-autoencoder",
+        "conv-vae",
     ),
-    objective="balanced_accuracy",
-    augmentation="photos",
-    leaderboard=True,
-    compared=(
-        *("resnet9+grey", "resnet9", "resnet34"),
-        *("resnet50+random", "resnet50+pretrained", "resnet101+random", "resnet101+pretrained"),
-        *("resnet152+random", "resnet152+pretrained"),
+    scoring=Scoring(objective="balanced_accuracy"),
+    preprocessing=Preprocessing(augmentation="photos"),
+    baselines=Baselines(
+        candidates=(
+            "resnet9+grey",
+            "resnet9",
+            "resnet34",
+            "resnet50+random",
+            "resnet50+pretrained",
+            "resnet101+random",
+            "resnet101+pretrained",
+            "resnet152+random",
+            "resnet152+pretrained",
+        ),
+        packed_splits=True,
+        leaderboard=True,
     ),
-    judged_by_splits=True,
 )

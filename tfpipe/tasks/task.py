@@ -1,4 +1,4 @@
-"""What a task is: a question asked of one kind of picture, as plain values and functions."""
+"""Task: a question asked of one kind of image, as plain values and functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfpipe.tasks.annotations.decisions import NAME, Decision
-from tfpipe.tasks.annotations.spans import Reviewing
+from tfpipe.tasks.annotations.spans import SpanReview
 
 SPLITS = ("train", "validation", "test")
 
 
 class Example(NamedTuple):
-    """One picture as a reader yields it.
+    """One labelled or unlabelled image, as a task's reader returns it.
 
     Attributes:
       key: unique and stable name, such as "a.png@00120".
-      group: name shared by all near-copies; a group is never cut by a split.
+      group: name shared by all near-copies; a split never divides a group.
       image: [height, width, channels] in the task's dtype.
-      label: index into the task's classes, or -1 where nobody has labelled it.
-      columns: [len(task.columns)] float32, what a model may know beside the picture.
-      metadata: what is kept beside it and never shown to a model, as `Task.metadata` names it.
+      label: index into the task's classes, or -1 for an unlabelled image.
+      columns: [len(task.columns)] float32, numbers that a model may use beside the image.
+      metadata: values stored with the example and never shown to a model, see `Task.metadata`.
     """
 
     key: str
@@ -35,16 +35,16 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """One raw file, and what the tables say of it: the unit that is read at once.
+    """One raw file and what the tables say about it: the unit that is read at once.
 
     Attributes:
-      name: how summaries call it, such as "photos/a.png".
-      group: its examples' group.
+      name: its name in summaries and messages, such as "photos/a.png".
+      group: the group of its examples.
       path: the raw file.
       about: whatever the task's `read` needs from the tables.
-      also: raw files read along with it, such as the rest of a hundred small pictures.
-      split: "train", "validation" or "test" where the user has decided; "" for that of the group.
-      decided: what reviewers have said of its spans.
+      also: other raw files that are read with it, such as the rest of a hundred small images.
+      split: "train", "validation" or "test" where the user has chosen it; "" for that of the group.
+      decided: reviewers' decisions about its spans.
     """
 
     name: str
@@ -58,24 +58,25 @@ class Source:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a raw folder holds, found without decoding a picture.
+    """The contents of a raw folder, listed without decoding an image.
 
     Attributes:
       sources: the files to read, in a fixed order.
       tables: other files that the examples depend on.
       notes: what is left out and why, one sentence each.
-      twins: (source, source, why) for sources that show the same thing by the tables; a split must
-        not part them.
-      classes: those found in the folder, in label order, for a task that has none of its own.
-      columns: names of the numbers found beside the pictures, for a task that has none of its own.
-      image_shape: (height, width, channels), for a task whose options set them; () for the task's.
-      options: as the records are read and new files will be, where some were left to the survey;
-        None for those given.
-      joins: whether groups that share near-copies are made one, where the split is ours; else
-        near-copies across splits fail the run.
-      augmentation: of these pictures, where they bear less than the task's; "" for the task's.
-      gaps: whether training and validation may share a group, as what lies between is left out.
-      decided: what reviewers have said of single pictures; not a task's own, see `decided`.
+      twins: (source, source, reason) for sources that show the same thing according to the tables;
+        a split must not separate them.
+      classes: class names that the folder defines, in label order, for a task without its own.
+      columns: names of the numbers beside the images, for a task without its own.
+      image_shape: (height, width, channels) where the options set it; () for the task's.
+      options: the options that records are read with and new files will be, where the survey had
+        to complete them; None for the options passed in.
+      joins: whether groups that share near-copies are merged, where tfpipe splits; otherwise
+        near-copies in two splits are an error.
+      augmentation: of these images, where they allow less than the task's; "" for the task's.
+      gaps: whether training and validation may share a group, because what lies between them is
+        left out.
+      decided: reviewers' decisions about single images; filled in by `annotations.apply`.
     """
 
     sources: tuple[Source, ...]
@@ -84,7 +85,7 @@ class Survey:
     twins: tuple[tuple[str, str, str], ...] = ()
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
-    image_shape: tuple[int, ...] = ()
+    image_shape: tuple[int, int, int] | tuple[()] = ()
     options: Any = None
     joins: bool = False
     augmentation: str = ""
@@ -92,26 +93,27 @@ class Survey:
     decided: tuple[Decision, ...] = ()
 
 
-class Reading(NamedTuple):
-    """What reading one source gave.
+@dataclass(frozen=True)
+class Reading:
+    """The result of reading one source.
 
     Attributes:
       examples: its examples, in a fixed order.
-      row: one row of the task's table of sources (`Task.table`), {} for none.
-      picture: a picture of how it was read, [height, width, 3] uint8 RGB, or None.
+      row: its row of the task's source table (`RawFiles.source_table`), {} for none.
+      figure: how it was read, [height, width, 3] uint8 RGB, or None.
     """
 
     examples: list[Example]
-    row: dict[str, Any] = {}
-    picture: np.ndarray | None = None
+    row: dict[str, Any] = field(default_factory=dict)
+    figure: np.ndarray | None = None
 
 
-class Answer(NamedTuple):
-    """What a model says of one new raw file, in the user's units.
+class FilePrediction(NamedTuple):
+    """A model's prediction for one raw file, in the user's units.
 
     Attributes:
-      rows: the table's rows.
-      windows: a row for each picture that the model was shown.
+      rows: rows of the prediction table, such as one for each layer.
+      windows: one row for each image that the model was shown.
     """
 
     rows: list[dict[str, Any]]
@@ -122,8 +124,131 @@ Classify = Callable[..., np.ndarray]  # (images), or (images, columns) where the
 
 
 @dataclass(frozen=True)
+class WholeFile:
+    """Prediction of whole raw files, such as the layers of a core photo: `Task.whole_file`.
+
+    Attributes:
+      infer: (source, classify, options) -> outputs, the slow part. `classify` takes images
+        [n, *image_shape], then columns [n, columns] where the task has columns, and returns
+        probabilities [n, classes].
+      predict: (outputs of `infer`, thresholds) -> FilePrediction. Thresholds have "decision" where
+        the task has two classes, and "confident" too where files are evaluated.
+      overlay: (outputs of `infer`, thresholds) -> [height, width, 3] uint8 RGB.
+      table_columns: names of the columns of the prediction table.
+      evaluate: (source, its row of the source table, FilePrediction) -> counts that can be added
+        over sources and have `.scores` and `.precision`, such as layers found and missed; None
+        where the row gives no ground truth. Without it only single examples are scored.
+      metric: the score in `.scores` that the decision threshold of two classes maximises on
+        validation; without `evaluate` it is the F1 of single examples.
+      tie_metric: the error in `.scores` that decides between inference modes of equal `metric`,
+        smallest first, such as a depth error; "" for none.
+      sliding_window: whether `infer` slides a window along long images. Then `classify` may have
+        an attribute `along`: (images [n, height, width, channels], first rows of windows
+        [n, windows]) -> "probabilities" [n, windows, classes] and perhaps "interval"
+        [n, windows, 2].
+      interval: names of the two int64 metadata fields with the first row of the object in an image
+        and one past its last; -1 where there is none. () where it is unknown. Such images are
+        augmented as slices are, or not at all.
+      review: how reviewers see and correct a file's spans; None where they cannot.
+    """
+
+    infer: Callable[[Source, Classify, Any], Any]
+    predict: Callable[[Any, dict[str, float]], FilePrediction]
+    overlay: Callable[[Any, dict[str, float]], np.ndarray]
+    table_columns: tuple[str, ...] = ()
+    evaluate: Callable[[Source, dict[str, Any], FilePrediction], Any] | None = None
+    metric: str = ""
+    tie_metric: str = ""
+    sliding_window: bool = False
+    interval: tuple[str, ...] = ()
+    review: SpanReview | None = None
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a task's predictions are scored: `Task.scoring`.
+
+    Attributes:
+      objective: the validation score that searches and early stopping maximise.
+      ordinal_target: the quantity whose values the class names are, such as "z", where they are
+        numbers; then errors are reported in it, with the expected value. "" for none.
+      ambiguous: the int64 metadata field that is 1 for images that nobody could tell apart; they
+        are counted, and scored separately too. "" for none.
+    """
+
+    objective: str = "average_precision"
+    ordinal_target: str = ""
+    ambiguous: str = ""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a task's images reach a model: `Task.preprocessing`.
+
+    Attributes:
+      augmentation: random changes of training images, one of `augmentation.KINDS`.
+      per_image_standardization: whether camera settings vary, so that only contrast within an
+        image counts.
+      letterbox: whether images of other sizes are padded with their background, not stretched.
+    """
+
+    augmentation: str = "slices"
+    per_image_standardization: bool = False
+    letterbox: bool = False
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """Where a task's raw files and the tables beside them are: `Task.raw_files`.
+
+    Attributes:
+      folder: the raw folder where the user chose it; None for data/raw/<name>.
+      decisions: name of the file of reviewers' decisions in the raw folder.
+      source_table: name of the table of sources that reading writes ("alignment"), or None.
+      skip_duplicate_check: whether different things may look the same, as dots do, so that
+        likeness across splits is no sign of a copy.
+    """
+
+    folder: Path | None = None
+    decisions: str = NAME
+    source_table: str | None = None
+    skip_duplicate_check: bool = False
+
+
+@dataclass(frozen=True)
+class ImageOutputs:
+    """What predictions of single images are written as, besides a table: `Task.image_outputs`.
+
+    Attributes:
+      overlay: (source, its rows of the prediction table, options) -> the source's own image with
+        the predictions drawn in, [height, width, 3] uint8 RGB, or None where it has none.
+      writers: file suffix -> (table, path) -> None, for tables that another program imports; see
+        `interchange.with_pictures`.
+    """
+
+    overlay: Callable[[Source, Any, Any], np.ndarray | None] | None = None
+    writers: dict[str, Callable[[Any, Path], None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What a task's models are compared with: `Task.baselines`.
+
+    Attributes:
+      candidates: models that `tfpipe compare` compares; () for those that follow from the columns.
+      packed_splits: whether a comparison uses the packed validation and test splits, as the
+        published table does, not folds.
+      leaderboard: whether `tfpipe shallow` compares many classifiers, not one of boosted trees.
+    """
+
+    candidates: tuple[str, ...] = ()
+    packed_splits: bool = False
+    leaderboard: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
-    """A question asked of one kind of picture.
+    """A question asked of one kind of image.
 
     Attributes:
       name: what users type.
@@ -132,61 +257,23 @@ class Task:
       classes: names, in label order; the last one is the positive class of a two-class task. ()
         for those that a survey finds in the raw folder.
       image_shape: (height, width, channels).
-      columns: names of the numbers a model may see beside the picture. () for none, or for those
-        that a survey finds in the raw folder.
-      metadata: name -> "str", "int64" or "float64", kept with each example.
       options: a frozen dataclass of the task's own options, at their defaults.
       survey: (raw folder, options) -> Survey.
-      read: (source, options) -> Reading; touches the source's own file only.
+      read: (source, options) -> Reading; reads the source's own files only.
       survey_new: (raw files, table or None, options) -> Survey of unlabelled files.
       models: names worth trying, the default first.
-      look: (source, classify, options) -> whatever `answer` needs, the costly part; `classify`
-        takes images [n, *image_shape], then columns [n, columns] where the task has some, and
-        returns probabilities [n, classes]. None where each picture is answered for itself; then
-        neither `answer` nor `draw` is needed.
-      answer: (what look saw, thresholds) -> Answer; thresholds has "decision" where there are two
-        classes, and "confident" besides where files are judged.
-      draw: likewise -> an overlay, [height, width, 3] uint8 RGB.
-      answer_columns: names of the columns of an answer's rows.
-      judge: (source, its row of the task's table, answer) -> counts that add up over sources and
-        have `.scores`, such as layers found and missed; None where the table's row gives no truth.
-        Without it only single examples are scored.
-      judged_by: the one of these scores that two classes' decision threshold maximises on
-        validation; without `judge` that is the F1 of single examples.
-      judged_then: the one of these scores that is to be least where ways of looking are equally
-        good by `judged_by`, such as a depth error; "" for none.
-      table: name of the table of sources that reading writes ("alignment"), or None.
-      objective: the validation score that searches and early stopping maximise.
-      writers: ending of a table of answers -> (frame, path) -> None, for tables that another
-        program imports; see `interchange.with_pictures`.
       image_dtype: of the examples' images.
-      even_exposure: whether camera settings vary, so that only contrast in a picture counts.
-      augmentation: how training pictures are changed at random, one of `augmentation.KINDS`.
-      pads: whether pictures of other sizes are padded with their background, not stretched.
-      alike: whether different things may look the same, as dots do, so that likeness across splits
-        is no sign of a copy.
-      mark: (source, its rows of the table of answers, options) -> the source's own picture with the
-        answers drawn in, [height, width, 3] uint8 RGB, or None where it has none; for pictures that
-        are answered for themselves.
-      leaderboard: whether `tfpipe shallow` compares many classifiers, not one of trees.
-      raw: its raw folder where that is the user's own; None for data/raw/<name>.
-      arguments: model -> arguments of its builder that hold for this task unless the user or a
-        search gives others.
-      compared: contestants of `compare.compare`; () for those that follow from the columns.
-      judged_by_splits: whether a comparison judges by the packed validation and test splits, as the
-        table that was published does, not by folds.
-      quantity: what the classes' names are values of, such as "z", where they are numbers; then
-        errors are told in them, and what is to be expected.
-      slides: whether `look` slides a window along long pictures. Then `classify` may have an
-        attribute `along`: (pictures [n, height, width, channels], first rows of windows [n,
-        windows]) -> "probabilities" [n, windows, classes], and perhaps "interval" [n, windows, 2].
-      interval: names of the int64 metadata fields that tell on which row of a picture the thing
-        looked for begins, and one past its last; -1 where there is none. () where nobody knows.
-        Pictures are then changed in training as slices are, or not at all.
-      apart: the name of an int64 metadata field that is 1 for pictures that nobody could tell
-        apart; they are counted, and scored by themselves as well. "" for none.
-      spans: how a file's spans are reviewed, for tasks with `look`.
-      decisions: file of reviewers' decisions in the raw folder.
+      columns: names of the numbers a model may use beside the image. () for none, or for those
+        that a survey finds in the raw folder.
+      metadata: name -> "str", "int64" or "float64", stored with each example.
+      scoring: objective, ordinal target, ambiguous images.
+      preprocessing: augmentation, standardization, padding.
+      raw_files: where raw files and their tables are.
+      whole_file: prediction of whole raw files; None where each image is predicted for itself.
+      image_outputs: overlays and tables of single images' predictions.
+      model_arguments: model -> arguments of its builder that hold for this task unless the user or
+        a search sets others.
+      baselines: what the models are compared with.
     """
 
     name: str
@@ -199,37 +286,18 @@ class Task:
     read: Callable[[Source, Any], Reading]
     survey_new: Callable[[list[Path], Path | None, Any], Survey]
     models: tuple[str, ...]
-    look: Callable[[Source, Classify, Any], Any] | None = None
-    answer: Callable[[Any, dict[str, float]], Answer] | None = None
-    draw: Callable[[Any, dict[str, float]], np.ndarray] | None = None
-    answer_columns: tuple[str, ...] = ()
-    judge: Callable[[Source, dict[str, Any], Answer], Any] | None = None
-    judged_by: str = ""
-    judged_then: str = ""
+    image_dtype: str = "uint8"
     columns: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
-    table: str | None = None
-    objective: str = "average_precision"
-    writers: dict[str, Callable[[Any, Path], None]] = field(default_factory=dict)
-    image_dtype: str = "uint8"
-    even_exposure: bool = False
-    augmentation: str = "slices"
-    pads: bool = False
-    alike: bool = False
-    mark: Callable[[Source, Any, Any], np.ndarray | None] | None = None
-    leaderboard: bool = False
-    raw: Path | None = None
-    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
-    compared: tuple[str, ...] = ()
-    judged_by_splits: bool = False
-    quantity: str = ""
-    slides: bool = False
-    interval: tuple[str, ...] = ()
-    apart: str = ""
-    spans: Reviewing | None = None
-    decisions: str = NAME
+    scoring: Scoring = Scoring()
+    preprocessing: Preprocessing = Preprocessing()
+    raw_files: RawFiles = RawFiles()
+    whole_file: WholeFile | None = None
+    image_outputs: ImageOutputs = field(default_factory=ImageOutputs)
+    model_arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baselines: Baselines = Baselines()
 
 
 def raw_folder(task: Task, data: Path) -> Path:
-    """Returns where a task's raw files lie, by default under the folder of all data."""
-    return task.raw or data / "raw" / task.name
+    """Returns the folder of a task's raw files, by default under the folder of all data."""
+    return task.raw_files.folder or data / "raw" / task.name

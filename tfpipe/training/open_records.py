@@ -28,9 +28,9 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
         image_dtype=manifest["image_dtype"],
         classes=tuple(manifest["classes"]),
         columns=tuple(manifest["columns"]),
-        even_exposure=task.even_exposure,
-        pads=task.pads,
+        even_exposure=task.preprocessing.per_image_standardization,
+        pads=task.preprocessing.letterbox,
         **{name: tuple(values) for name, values in stats.items()},
     )
-    objective = "loss" if model in AUTOENCODERS else task.objective
+    objective = "loss" if model in AUTOENCODERS else task.scoring.objective
     return Dataset(records, manifest, objective), spec

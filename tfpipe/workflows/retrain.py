@@ -187,7 +187,7 @@ def _judged(
         answers = Answers(labels, groups, old, test["error"].to_numpy())
     else:
         objective, old = (
-            task.objective,
+            task.scoring.objective,
             previous_version.answered(version, records, manifest=manifest),
         )
         new = test[[f"p_{name}" for name in classes]].to_numpy(float)

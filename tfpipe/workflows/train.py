@@ -110,7 +110,7 @@ def train(run: TrainingRun) -> dict[str, Any]:
     """Trains one model with the values given, else a search's best, else the published ones."""
     data, spec = opened(run)
     best = search_folder.read_best(run.models / "search")
-    base = run.task.arguments.get(run.model, {})
+    base = run.task.model_arguments.get(run.model, {})
     arguments = base | (best["model"] if best else {}) | model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
     with dtype_policy(run.precision):
@@ -195,8 +195,8 @@ def _trained(
         "training": asdict(settings) | {"precision": keras.config.dtype_policy().name},
         "classes": spec.classes,
         "parameters": model.count_params(),
-        "quantity": run.task.quantity,
-        "apart": run.task.apart,
+        "quantity": run.task.scoring.ordinal_target,
+        "apart": run.task.scoring.ambiguous,
         **manifest.for_card(data.manifest),
         "thresholds": known.thresholds,
         "way": known.way,

@@ -19,9 +19,9 @@ from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.ccd_tracks import TASK as CCD_TRACKS
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 from tfpipe.tasks.melt_layer import core_detection, review_overrides, review_view, windows
-from tfpipe.tasks.melt_layer.predict import Seen, judge
+from tfpipe.tasks.melt_layer.predict import Seen, evaluate
 from tfpipe.tasks.melt_layer.reader import read
-from tfpipe.tasks.task import SPLITS, Answer
+from tfpipe.tasks.task import SPLITS, FilePrediction
 
 
 def decide(raw, what, label, *, state="validated", file="", depths_m=(math.nan, math.nan), **rest):
@@ -65,9 +65,9 @@ def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
     assert labelled(tmp_path / "records") == expected
     assert after["fingerprint"] != before["fingerprint"]
     assert after["notes"][-4:] == [
-        "labels.csv: 2 pictures are validated, 1 of them as another class than the source says.",
+        "labels.csv: 2 images are validated, 1 of them as another class than the source says.",
         "labels.csv: 1 dubious pictures are left out of training and scores: plain 1.",
-        "labels.csv: 1 pictures are validated as what is not told apart here (striped 1), so they "
+        "labels.csv: 1 images are validated as a class that is not used here (striped 1), so they "
         "count as unlabelled.",
         "labels.csv decides about 1 pictures that are not here.",
     ]
@@ -135,11 +135,11 @@ def test_a_folder_s_own_table_of_that_name_is_still_its_own(tmp_path):
         "path,label\na.png,dust\nb.png,ash\n"
     )
     task = tasks.find(str(tmp_path / "photos"))
-    assert apply.surveyed(task, task.raw, task.options).classes == ("ash", "dust")
+    assert apply.surveyed(task, task.raw_files.folder, task.options).classes == ("ash", "dust")
 
 
 def test_decisions_about_tracks_are_kept_beside_the_tracks_own_labels():
-    assert CCD_TRACKS.decisions != annotations_decisions.NAME
+    assert CCD_TRACKS.raw_files.decisions != annotations_decisions.NAME
 
 
 @pytest.fixture(scope="module")
@@ -226,11 +226,11 @@ def test_a_layer_found_where_the_reviewer_put_it_is_a_hit(aligned):
         "t", "A", source.name, "drawn", *found_m, "meltLayer", "m/1", "validated", "draw"
     )
     own = dataclasses.replace(source, decided=(one,))
-    alone = judge(own, row, Answer([layer], []))
+    alone = evaluate(own, row, FilePrediction([layer], []))
     assert alone.hits == 1 and alone.false == 0 and alone.errors_mm[0] < 0.02
-    assert judge(source, row, Answer([layer], [])).hits == 0
+    assert evaluate(source, row, FilePrediction([layer], [])).hits == 0
     none = dataclasses.replace(source, decided=(one._replace(label="", action="delete"),))
-    assert judge(none, row, Answer([layer], [])).false == 1
+    assert evaluate(none, row, FilePrediction([layer], [])).false == 1
 
 
 def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(aligned):
@@ -313,7 +313,7 @@ def test_a_strip_shows_the_table_where_alignment_put_it(aligned):
     photo = source.about.photo
     px_per_m = len(ice) / (photo.bottom_m - photo.top_m)
     seen = Seen(source, ice, photo.top_m, px_per_m, *(np.zeros(0),) * 3)
-    said = Answer([{"depth_from_m": 1.0, "depth_to_m": 2.0, "probability": 0.5}], [])
+    said = FilePrediction([{"depth_from_m": 1.0, "depth_to_m": 2.0, "probability": 0.5}], [])
     strip = review_view.strip(source, seen, said, before.row)
     both = zip(strip.tabled, source.about.features, strict=True)
     moved = [span.top_m - feature.depth_from_m for span, feature in both]

@@ -21,7 +21,7 @@ def surveyed(task: Task, raw: Path, options: Any) -> Survey:
     Raises:
       UserError: as the task's own survey, and where a line of the decisions is wrong.
     """
-    known = decisions.read(raw, name=task.decisions)
+    known = decisions.read(raw, name=task.raw_files.decisions)
     survey = task.survey(raw, options)
     spans, pictures = defaultdict(list), []
     for _, one in sorted(known.held.items()):
@@ -30,7 +30,9 @@ def surveyed(task: Task, raw: Path, options: Any) -> Survey:
     notes = [*known.notes, *_of_spans({f: o for f, o in spans.items() if f in there}, task)]
     absent = [f"{file} ({len(own)})" for file, own in spans.items() if file not in there]
     if absent:
-        notes.append(f"{task.decisions} decides about files that are not here: {_listed(absent)}.")
+        notes.append(
+            f"{task.raw_files.decisions} decides about files that are not here: {_listed(absent)}."
+        )
     sources = tuple(replace(s, decided=tuple(spans.get(s.name, ()))) for s in survey.sources)
     notes = (*survey.notes, *notes)
     return replace(survey, sources=sources, notes=notes, decided=tuple(pictures))
@@ -60,7 +62,7 @@ def relabelled(
         label = classes.index(one.label) if is_known else -1
         told[one.state, one.label, label != example.label] += 1
         examples.append(example._replace(label=label))
-    return reading._replace(examples=examples), told
+    return replace(reading, examples=examples), told
 
 
 def notes(survey: Survey, abouts: list[dict], task: Task) -> list[str]:
@@ -80,19 +82,21 @@ def notes(survey: Survey, abouts: list[dict], task: Task) -> list[str]:
     if validated - strange:
         other = sum(n for (_, _, differs), n in (validated - strange).items() if differs)
         found.append(
-            f"{task.decisions}: {(validated - strange).total()} pictures are validated, {other} of "
-            "them as another class than the source says."
+            f"{task.raw_files.decisions}: {(validated - strange).total()} images are validated, "
+            f"{other} of them as another class than the source says."
         )
     if dubious:
         found.append(_left_out("pictures", dubious, task))
     if strange:
         found.append(
-            f"{task.decisions}: {strange.total()} pictures are validated as what is not told apart "
-            f"here ({_by_label(strange)}), so they count as unlabelled."
+            f"{task.raw_files.decisions}: {strange.total()} images are validated as a class that "
+            f"is not used here ({_by_label(strange)}), so they count as unlabelled."
         )
     absent = len(survey.decided) - told.total()
     if absent:
-        found.append(f"{task.decisions} decides about {absent} pictures that are not here.")
+        found.append(
+            f"{task.raw_files.decisions} decides about {absent} pictures that are not here."
+        )
     return found
 
 
@@ -106,7 +110,7 @@ def _of_spans(spans: dict[str, list[Decision]], task: Task) -> list[str]:
     if validated:
         none = validated["validated", ""]
         found.append(
-            f"{task.decisions}: {validated.total() - none} spans of "
+            f"{task.raw_files.decisions}: {validated.total() - none} spans of "
             f"{len({one.file for one in every})} files are validated, and {none} are said to be "
             "none."
         )
@@ -114,19 +118,21 @@ def _of_spans(spans: dict[str, list[Decision]], task: Task) -> list[str]:
         found.append(_left_out("spans", told - validated, task))
     if whole["validated"]:
         found.append(
-            f"{task.decisions}: {whole['validated']} files are validated as holding nothing else."
+            f"{task.raw_files.decisions}: {whole['validated']} files are validated as "
+            "holding nothing else."
         )
     if whole["dubious"]:
         found.append(
-            f"{task.decisions}: {whole['dubious']} dubious files are left out of training and "
-            "scores as a whole."
+            f"{task.raw_files.decisions}: {whole['dubious']} dubious files are left out of "
+            "training and scores as a whole."
         )
     return found
 
 
 def _left_out(noun: str, dubious: Counter, task: Task) -> str:
     return (
-        f"{task.decisions}: {dubious.total()} dubious {noun} are left out of training and scores: "
+        f"{task.raw_files.decisions}: {dubious.total()} dubious {noun} are left out of training "
+        f"and scores: "
         f"{_by_label(dubious)}."
     )
 

@@ -56,13 +56,13 @@ class Strip(NamedTuple):
     says: str = ""
 
 
-class Reviewing(NamedTuple):
-    """How a task's spans are reviewed: `Task.spans`.
+class SpanReview(NamedTuple):
+    """How a task's spans are reviewed: `WholeFile.review`.
 
     Attributes:
       kinds: labels that a span may have, that of a drawn one first.
-      strip: (source, what `Task.look` saw, what `Task.answer` said, the source's row of the task's
-        table or None) -> Strip.
+      strip: (source, outputs of `WholeFile.infer`, FilePrediction of `WholeFile.predict`, the
+        source's row of the source table or None) -> Strip.
     """
 
     kinds: tuple[str, ...]

@@ -1,10 +1,10 @@
 """Tracks of particles in exposures of a CCD (seed 001): what left each of them?"""
 
-from tfpipe.tasks.ccd_tracks.figures import mark
+from tfpipe.tasks.ccd_tracks.figures import overlay
 from tfpipe.tasks.ccd_tracks.options import Options
 from tfpipe.tasks.ccd_tracks.reader import COLUMNS, METADATA, read
 from tfpipe.tasks.ccd_tracks.survey import survey, survey_new
-from tfpipe.tasks.task import Task
+from tfpipe.tasks.task import ImageOutputs, Preprocessing, RawFiles, Scoring, Task
 
 TASK = Task(
     name="ccd-tracks",
@@ -21,15 +21,17 @@ TASK = Task(
     survey=survey,
     read=read,
     survey_new=survey_new,
-    mark=mark,
     models=("simple-cnn", "resnet9", "columns-mlp", "image-and-columns", "conv-vae"),
-    table="exposures",
-    objective="balanced_accuracy",
-    # Averages of pixels are no whole numbers, and summed energies pass 65535.
+    # Averages of pixels are no whole numbers, and summed energies exceed 65535.
     image_dtype="float32",
-    augmentation="turns",
-    alike=True,
-    # What lies around a track is black; with another threshold give --hp black=...
-    arguments={"conv-vae": {"black": Options().threshold}},
-    decisions="decisions.csv",  # labels.csv is the table of the exposures
+    scoring=Scoring(objective="balanced_accuracy"),
+    preprocessing=Preprocessing(augmentation="turns"),
+    raw_files=RawFiles(
+        decisions="decisions.csv",  # labels.csv is the table of the exposures
+        source_table="exposures",
+        skip_duplicate_check=True,
+    ),
+    image_outputs=ImageOutputs(overlay=overlay),
+    # The background of a track is black; with another threshold give --hp black=...
+    model_arguments={"conv-vae": {"black": Options().threshold}},
 )

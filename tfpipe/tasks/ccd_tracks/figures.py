@@ -19,7 +19,7 @@ LINE, LEAST_LEGEND = 28, 220  # px
 FAINT, BRIGHT = 50.0, 99.9  # percentiles that become black and white
 
 
-def mark(source: Source, told: pd.DataFrame, options: Options) -> np.ndarray | None:
+def overlay(source: Source, told: pd.DataFrame, options: Options) -> np.ndarray | None:
     """Returns an exposure with its tracks boxed, [height, width + legend, 3] uint8 RGB.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tfpipe.tasks.image_folder.options import Options
 from tfpipe.tasks.image_folder.reader import METADATA, read
 from tfpipe.tasks.image_folder.survey import survey, survey_new
-from tfpipe.tasks.task import Task
+from tfpipe.tasks.task import Preprocessing, RawFiles, Scoring, Task
 
 EXPECTS = (
     "a folder for each class, with pictures (PNG, JPEG, TIFF, ...), in one tree or under train/, "
@@ -39,9 +39,9 @@ def of(folder: Path, *, taken: tuple[str, ...] = ()) -> Task:
         read=read,
         survey_new=survey_new,
         models=MODELS,
-        objective="balanced_accuracy",
-        augmentation="photos",
-        raw=folder.resolve(),
+        scoring=Scoring(objective="balanced_accuracy"),
+        preprocessing=Preprocessing(augmentation="photos"),
+        raw_files=RawFiles(folder=folder.resolve()),
     )
 
 

@@ -4,7 +4,7 @@ from tfpipe.tasks.insolubles import ecotaxa
 from tfpipe.tasks.insolubles.options import Options
 from tfpipe.tasks.insolubles.reader import METADATA, read
 from tfpipe.tasks.insolubles.survey import survey, survey_new
-from tfpipe.tasks.task import Task
+from tfpipe.tasks.task import ImageOutputs, Preprocessing, Scoring, Task
 
 TASK = Task(
     name="insolubles",
@@ -21,12 +21,23 @@ TASK = Task(
     read=read,
     survey_new=survey_new,
     models=(
-        *("resnet18", "image-and-columns", "columns-mlp", "simple-cnn", "resnet9", "resnet34"),
-        *("conv-autoencoder", "conv-vae", "resnet50", "resnet50-and-columns", "vgg16"),
+        "resnet18",
+        "image-and-columns",
+        "columns-mlp",
+        "simple-cnn",
+        "resnet9",
+        "resnet34",
+        "conv-autoencoder",
+        "conv-vae",
+        "resnet50",
+        "resnet50-and-columns",
+        "vgg16",
     ),
-    objective="balanced_accuracy",
-    writers={".tsv": ecotaxa.write},
-    # Off: scaled by its own deviation, a speck on an even ground would look as dark as a boulder.
-    even_exposure=False,
-    pads=True,
+    scoring=Scoring(objective="balanced_accuracy"),
+    preprocessing=Preprocessing(
+        # Scaled by its own deviation, a speck on an even ground would look as dark as a boulder.
+        per_image_standardization=False,
+        letterbox=True,
+    ),
+    image_outputs=ImageOutputs(writers={".tsv": ecotaxa.write}),
 )

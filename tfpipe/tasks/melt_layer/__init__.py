@@ -1,11 +1,11 @@
 """Melt layers in line-scan photos of ice cores (seed 002): where are they, in metres of depth?"""
 
 from tfpipe.tasks.melt_layer.options import Options
-from tfpipe.tasks.melt_layer.predict import answer, draw, judge, look
+from tfpipe.tasks.melt_layer.predict import evaluate, infer, overlay, predict
 from tfpipe.tasks.melt_layer.reader import read
-from tfpipe.tasks.melt_layer.review_view import REVIEWING
+from tfpipe.tasks.melt_layer.review_view import REVIEW
 from tfpipe.tasks.melt_layer.survey import survey, survey_new
-from tfpipe.tasks.task import Task
+from tfpipe.tasks.task import Preprocessing, RawFiles, Task, WholeFile
 
 TASK = Task(
     name="melt-layer",
@@ -29,39 +29,44 @@ TASK = Task(
     survey=survey,
     read=read,
     survey_new=survey_new,
-    look=look,
-    answer=answer,
-    draw=draw,
-    judge=judge,
-    judged_by="layer_f1",
-    judged_then="layer_depth_error_mm",
-    slides=True,
-    interval=("layer_top_px", "layer_bottom_px"),
-    answer_columns=(
-        "photo",
-        "depth_from_m",
-        "depth_to_m",
-        "thickness_mm",
-        "probability",
-        "uncertain",
-        "from_top_mm",
-    ),
     models=(
-        *("simple-cnn", "simple-cnn-interval", "enhanced-cnn", "simple-cnn-2"),
-        *(
-            "resnet9",
-            "resnet18",
-            "resnet34",
-            "resnet50",
-            "resnet101",
-            "resnet152",
-            "vgg16",
-            "code-cnn",
-            "dense-baseline",
-        ),
-        *("conv-autoencoder", "conv-vae"),
+        "simple-cnn",
+        "simple-cnn-interval",
+        "enhanced-cnn",
+        "simple-cnn-2",
+        "resnet9",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "vgg16",
+        "code-cnn",
+        "dense-baseline",
+        "conv-autoencoder",
+        "conv-vae",
     ),
-    table="alignment",
-    spans=REVIEWING,
-    even_exposure=True,  # seed 002: "not all with the same camera settings"
+    # Seed document 002: "not all with the same camera settings".
+    preprocessing=Preprocessing(per_image_standardization=True),
+    raw_files=RawFiles(source_table="alignment"),
+    whole_file=WholeFile(
+        infer=infer,
+        predict=predict,
+        overlay=overlay,
+        table_columns=(
+            "photo",
+            "depth_from_m",
+            "depth_to_m",
+            "thickness_mm",
+            "probability",
+            "uncertain",
+            "from_top_mm",
+        ),
+        evaluate=evaluate,
+        metric="layer_f1",
+        tie_metric="layer_depth_error_mm",
+        sliding_window=True,
+        interval=("layer_top_px", "layer_bottom_px"),
+        review=REVIEW,
+    ),
 )

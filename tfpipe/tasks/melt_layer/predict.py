@@ -14,7 +14,7 @@ from tfpipe.tasks.melt_layer import (
 )
 from tfpipe.tasks.melt_layer import windows as melt_layer_windows
 from tfpipe.tasks.melt_layer.options import Options
-from tfpipe.tasks.task import Answer, Classify, Source
+from tfpipe.tasks.task import Classify, FilePrediction, Source
 
 FLIPS = ((False, False), (False, True), (True, False), (True, True))  # (rows, columns) turned round
 
@@ -44,13 +44,13 @@ class Seen(NamedTuple):
     ends_px: np.ndarray | None = None
 
 
-def look(source: Source, classify: Classify, options: Options) -> Seen:
+def infer(source: Source, classify: Classify, options: Options) -> Seen:
     """Finds the core of one photo and shows its windows to a model (seed 002, "Using the Model").
 
     Args:
       source: a photo as `survey` or `survey_new` found it.
       classify: takes windows [n, 50, 200, 3] uint8, returns probabilities [n, 2]; or answers for
-        windows along the core itself, see `Task.slides`.
+        windows along the core itself, see `WholeFile.sliding_window`.
       options: the user's; `predict_stride_px` and `vote` are used here.
 
     Returns:
@@ -75,11 +75,11 @@ def look(source: Source, classify: Classify, options: Options) -> Seen:
     return Seen(source, ice, top_m, px_per_m, top_px, probability, brightness, ends_px)
 
 
-def answer(seen: Seen, thresholds: dict[str, float]) -> Answer:
+def predict(seen: Seen, thresholds: dict[str, float]) -> FilePrediction:
     """Says which layers a core holds.
 
     Args:
-      seen: by `look`.
+      seen: by `infer`.
       thresholds: "decision": rows at or above it belong to a layer; "confident": layers below it
         are marked uncertain.
 
@@ -108,10 +108,10 @@ def answer(seen: Seen, thresholds: dict[str, float]) -> Answer:
         }
         for top, likely in zip(seen.top_px, seen.probability, strict=True)
     ]
-    return Answer(rows, windows)
+    return FilePrediction(rows, windows)
 
 
-def draw(seen: Seen, thresholds: dict[str, float]) -> np.ndarray:
+def overlay(seen: Seen, thresholds: dict[str, float]) -> np.ndarray:
     """Returns the overlay of a core, [height, width, 3] uint8: probabilities, layers found."""
     spans = [
         (
@@ -196,13 +196,13 @@ def _ends_px(top_px: np.ndarray, likely: np.ndarray, interval: np.ndarray) -> np
     )
 
 
-def judge(source: Source, row: dict, said: Answer) -> layer_detection.Match | None:
+def evaluate(source: Source, row: dict, said: FilePrediction) -> layer_detection.Match | None:
     """Compares the layers found in a photo with the table's, moved by the photo's shift.
 
     Args:
       source: a photo of the raw folder.
       row: its row of alignment.csv.
-      said: what `answer` gave for it.
+      said: what `predict` gave for it.
 
     Returns:
       The counts; None for a photo whose shift is not identifiable: nobody knows its truth.

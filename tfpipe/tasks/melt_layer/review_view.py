@@ -3,15 +3,15 @@
 from typing import Any
 
 from tfpipe.tasks.annotations import spans
-from tfpipe.tasks.annotations.spans import Reviewing, Span, Strip
+from tfpipe.tasks.annotations.spans import Span, SpanReview, Strip
 from tfpipe.tasks.melt_layer import alignment, review_overrides
 from tfpipe.tasks.melt_layer.predict import Seen
-from tfpipe.tasks.task import Answer, Source
+from tfpipe.tasks.task import FilePrediction, Source
 
 THIN_M = alignment.THIN_MM / 1000
 
 
-def strip(source: Source, seen: Seen, said: Answer, row: dict[str, Any] | None) -> Strip:
+def strip(source: Source, seen: Seen, said: FilePrediction, row: dict[str, Any] | None) -> Strip:
     """Returns a core with the layers of the table, where alignment puts them, and those found.
 
     Args:
@@ -48,4 +48,4 @@ def strip(source: Source, seen: Seen, said: Answer, row: dict[str, Any] | None) 
     return Strip(seen.ice, seen.top_m, bottom_m, tuple(tabled), tuple(found), says)
 
 
-REVIEWING = Reviewing(kinds=("meltLayer", "meltLens"), strip=strip)
+REVIEW = SpanReview(kinds=("meltLayer", "meltLens"), strip=strip)
