@@ -1,34 +1,151 @@
 """The manifest of packed records: what they are, and whether they still are."""
 
+import dataclasses
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfpipe.base import files
+from tfpipe.base import files, json_dataclass
 from tfpipe.base.errors import UserError
 from tfpipe.data import schema
 from tfpipe.tasks.task import SPLITS, Task
 
 
-def read(folder: Path) -> dict:
+REMEDY = "Remove the folder and run `tfpipe pack` again."
+RENAMED = {"settled": "user_defined_split", "bad": "unreadable"}  # keys of older releases
+
+
+class Shard(NamedTuple):
+    """A TFRecord file of packed records: name in the folder, split, examples, size, checksum."""
+
+    name: str
+    split: str
+    count: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSummary:
+    """What a version's card holds of the records that it was trained on.
+
+    Attributes:
+      fingerprint: SHA-256 over all that the records depend on.
+      counts: split -> class -> labelled examples, and "(unlabelled)" where there are some.
+      groups: split -> number of groups.
+      fractions: shares of (train, validation, test).
+      salt: word that a random split is drawn with.
+      user_defined_split: whether the user or the task sets the split of some sources.
+      unreadable: source that could not be read -> why.
+      left_out: what else was left out and why, one sentence each.
+      notes: what else is to be known of the records, one sentence each.
+    """
+
+    fingerprint: str
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    salt: str = ""
+    user_defined_split: bool = False
+    unreadable: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def upgrade(value: dict[str, Any]) -> dict[str, Any]:
+        """Returns what an older release wrote with the keys of this one."""
+        return {RENAMED.get(name, name): v for name, v in value.items()}
+
+    @property
+    def omissions(self) -> list[str]:
+        """Returns a sentence for everything that was left out, unreadable files among it."""
+        return [*self.left_out, *self.unreadable.values()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordManifest(RecordSummary):
+    """The manifest of packed records, `manifest.json`.
+
+    Attributes:
+      task: name of the task.
+      tfpipe: version of tfpipe that packed them.
+      options: the task's options.
+      classes: names in label order.
+      image_shape: (height, width, channels) as models take images.
+      image_dtype: "uint8", "uint16" or "float32".
+      image_encoding: "bytes" or "png".
+      columns: names of the numbers beside each image.
+      metadata: name -> "str", "int64" or "float64", stored with each example.
+      interval: names of the two metadata fields with the first and the one-past-last row of what is
+        looked for; () for none.
+      augmentation: kind of augmentation, where the records allow less than the task; "" for the
+        task's.
+      sources: split -> names of the sources in it.
+      shards: the TFRecord files, in order.
+      files: other file of the folder -> its SHA-256.
+      stored_shape: shape of the images in the records where they are read as grey ones; None where
+        it is `image_shape`. Never written.
+    """
+
+    task: str
+    tfpipe: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    image_shape: tuple[int, int, int] = (0, 0, 0)
+    image_dtype: str = "uint8"
+    image_encoding: str = "bytes"
+    columns: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    interval: tuple[str, ...] = ()
+    augmentation: str = ""
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    shards: tuple[Shard, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    stored_shape: tuple[int, int, int] | None = None
+
+    @classmethod
+    def from_json(cls, value: Any, *, file: str) -> Self:
+        """Returns the manifest that `manifest.json` holds, of this release or an older one.
+
+        Args:
+          value: as `json.loads` returns it.
+          file: its path, for the sentence.
+
+        Raises:
+          UserError: a field is missing or has another type.
+        """
+        value = cls.upgrade(value) if isinstance(value, dict) else value
+        return json_dataclass.from_json(cls, value, file=file, remedy=REMEDY)
+
+    def to_json(self) -> bytes:
+        """Returns the contents of `manifest.json`."""
+        return json_dataclass.to_json(self)
+
+    @property
+    def summary(self) -> RecordSummary:
+        """Returns what a version's card holds of these records."""
+        names = [one.name for one in dataclasses.fields(RecordSummary)]
+        return RecordSummary(**{name: getattr(self, name) for name in names})
+
+
+def read(folder: Path) -> RecordManifest:
     """Returns the manifest of packed records.
 
     Raises:
-      UserError: if there is none, or it is no manifest.
+      UserError: there is none, or it is malformed.
     """
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{folder} holds no packed records. Run `tfpipe pack` first.") from None
     except ValueError:
-        manifest = None
-    if not isinstance(manifest, dict) or not {"fingerprint", "shards", "files"} <= set(manifest):
-        raise UserError(f"{path} is damaged. Remove {folder} and run `tfpipe pack` again.")
-    return manifest
+        raise UserError(f"{path} is damaged, expected JSON. {REMEDY}") from None
+    return RecordManifest.from_json(value, file=str(path))
 
 
 def verify(folder: Path) -> list[str]:

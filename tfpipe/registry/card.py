@@ -1,152 +1,170 @@
-"""What a card tells besides settings and scores: use, leak check, intervals, limits, statistics."""
+"""Version card: what a saved version is, from what, how good, and by which files."""
 
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
-import numpy as np
-import pandas as pd
+from tfpipe.base import json_dataclass
+from tfpipe.data.manifest import RecordSummary
+from tfpipe.models.spec import Spec
 
-from tfpipe.data import dataset
-from tfpipe.evaluation import bootstrap, drift, metrics
-from tfpipe.tasks.task import SPLITS, Task
+CLASSIFIER, AUTOENCODER, BOOSTED_TREES = "classifier", "autoencoder", "boosted-trees"
+REMEDY = "Restore the file from a copy, or train a new version."
 
-DRAWS = 200
-FEW_GROUPS, FEW_EXAMPLES, LOW_RECALL = 10, 20, 0.5  # under which a card warns
-USE = "It names one of its classes whatever it is shown: it does not know what it never saw."
+# Keys that older releases wrote, and their names now. Nested keys are in RENAMED_INSIDE.
+RENAMED = {
+    "scores": "metrics",
+    "by_class": "class_metrics",
+    "way": "inference_mode",
+    "ways": "inference_modes",
+    "quantity": "ordinal_target",
+    "apart": "ambiguous",
+    "begun_with": "initialized_from",
+    "false_findings": "false_positive_kinds",
+    "intervals": "confidence_intervals",
+    "limits": "limitations",
+    "bytes": "size_bytes",
+}
+RENAMED_INSIDE = {
+    "intended_use": {"shown": "input", "answers": "classes"},
+    "leak_check": {"near_copies": "near_duplicates"},
+    "parity": {"pictures": "examples"},
+}
 
 
-def of(
-    task: Task,
-    records: Path,
-    predictions: pd.DataFrame,
-    *,
-    manifest: dict[str, Any],
-    card: dict[str, Any],
-    takes: list[str],
-) -> dict[str, Any]:
-    """Returns "intended_use", "leak_check", "intervals", "limits" and "drift" of a version.
+@dataclass(frozen=True, kw_only=True)
+class VersionCard:
+    """A version's card, `assets.extra/card.json`.
 
-    Args:
-      task: the question.
-      records: that it learnt from.
-      predictions: a row for each validation and test example, see `evaluate.Evaluation`.
-      manifest: the records'.
-      card: what is known so far: classes, thresholds, by_class, calibration.
-      takes: names of the model's inputs.
+    Only `publish` gives a card its number; what it adds besides is marked (publish). A field that
+    does not apply to a kind of model, or that an older release did not write, is empty.
+
+    Attributes:
+      task: name of the task.
+      model: name of the model, as users type it.
+      version: number of the version's folder; 0 before it is published (publish).
+      kind: "classifier", "autoencoder" or "boosted-trees" (publish).
+      inputs: "image", "columns" or both (publish).
+      classes: names in label order; () for an autoencoder of unlabelled images.
+      columns: names of the columns of the records; which the model reads if it takes "columns".
+      hyperparameters: arguments of the model's builder, or of XGBoost.
+      training: values of the training config, and "precision".
+      options: the task's options.
+      data: summary of the records that the version was trained on; None in cards by hand.
+      spec: what the network was built from; None for boosted trees (publish).
+      parameters: number of weights, or of leaves.
+      ordinal_target: what the class names are values of, such as "z"; "" where they are names.
+      ambiguous: metadata field that marks examples that nobody can label with certainty; "" for
+        none.
+      thresholds: of two classes "decision", and "confident" where whole files are evaluated.
+      inference_mode: how whole files are predicted by default; "" for single images.
+      inference_modes: mode -> its thresholds, and metrics of whole files by split.
+      metrics: split -> metric -> value; None where it is not defined.
+      class_metrics: split -> class -> metric -> value.
+      confidence_intervals: metric -> 95 % interval of the test split, or None.
+      random_split_scores: metric -> value by a split at random; {} where it was not measured.
+      false_positive_kinds: what lies below false detections in test files -> how many.
+      calibration: "temperature", "note", and calibration errors by split.
+      abstention: "min_precision", thresholds by class, and what they give on the test split.
+      history: metric -> value after each epoch.
+      search: the best trial, and the plan of its search; {} without a search.
+      initialized_from: version whose weights were the first; None for random weights.
+      copied_from: version that this is a copy of, by a rollback.
+      comparison: how it compares with the version before; {} where it was not compared.
+      intended_use: "question", "input", "classes", "note".
+      leak_check: how the split was made and checked.
+      limitations: sentences to read before trusting the metrics.
+      drift: histograms of the training split, see `evaluation.drift`.
+      parity: how the exported model differs from the trained one (publish).
+      speed: "one_ms", "batch_ms" and "batch", measured in a fresh process (publish).
+      date: when it was exported, ISO 8601 in UTC (publish).
+      size_bytes: of the model's files together (publish).
+      hardware: processor, threads and GPU that it was made on (publish).
+      python: version of Python (publish).
+      packages: package -> version (publish).
+      sha256: file of the version -> its SHA-256; these are checked before loading (publish).
     """
-    use = {"question": task.title, "shown": task.expects, "answers": [*card["classes"]]}
-    names_classes = "error" not in predictions
-    test = predictions[predictions["split"] == "test"]
-    return {
-        "intended_use": use | {"note": USE if names_classes else "It gives pictures back."},
-        "leak_check": _leak_check(task, manifest),
-        "intervals": _intervals(test, task.scoring.objective, card=card),
-        "limits": _limits(test, manifest, card=card),
-        "drift": _statistics(records, predictions, manifest=manifest, card=card, takes=takes),
-    }
 
+    task: str
+    model: str
+    version: int = 0
+    kind: str = CLASSIFIER
+    inputs: tuple[str, ...] = ("image",)
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    data: RecordSummary | None = None
+    spec: Spec | None = None
+    parameters: int | None = None
+    ordinal_target: str = ""
+    ambiguous: str = ""
+    thresholds: dict[str, float] = field(default_factory=dict)
+    inference_mode: str = ""
+    inference_modes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    class_metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    confidence_intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+    random_split_scores: dict[str, Any] = field(default_factory=dict)
+    false_positive_kinds: dict[str, int] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    abstention: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, list[float | None]] = field(default_factory=dict)
+    search: dict[str, Any] = field(default_factory=dict)
+    initialized_from: int | None = None
+    copied_from: int | None = None
+    comparison: dict[str, Any] = field(default_factory=dict)
+    intended_use: dict[str, Any] = field(default_factory=dict)
+    leak_check: dict[str, Any] = field(default_factory=dict)
+    limitations: tuple[str, ...] = ()
+    drift: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parity: dict[str, Any] = field(default_factory=dict)
+    speed: dict[str, float] = field(default_factory=dict)
+    date: str = ""
+    size_bytes: int | None = None
+    hardware: dict[str, Any] = field(default_factory=dict)
+    python: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
 
-def groups(records: Path, *, manifest: dict[str, Any]) -> pd.DataFrame:
-    """Returns a row for each group: its split, its pictures, and how many are of each class."""
-    classes, frames = manifest["classes"], []
-    for split in SPLITS:
-        named = dataset.groups_of(records, (split,), manifest=manifest)
-        labels = dataset.labels_of(records, (split,), manifest=manifest)
-        names, of_group = np.unique(named.astype(bytes), return_inverse=True)
-        cells = np.bincount(
-            of_group * (len(classes) + 1) + labels + 1, minlength=len(names) * (len(classes) + 1)
-        ).reshape(len(names), -1)
-        frame = pd.DataFrame({"split": split, "group": [name.decode() for name in names]})
-        frame["pictures"] = cells.sum(axis=1)
-        frame[[f"n_{name}" for name in classes]] = cells[:, 1:]
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    @classmethod
+    def from_json(cls, value: Any, *, file: str) -> Self:
+        """Returns the card that `card.json` holds, of this release or an older one.
 
+        Args:
+          value: as `json.loads` returns it.
+          file: its path, for the sentence.
 
-def _leak_check(task: Task, manifest: dict[str, Any]) -> dict[str, Any]:
-    how = "settled by the user or the task" if manifest["settled"] else "by a hash of the group"
-    looked = "none across splits, by perceptual hashes turned over in four ways"
-    if task.raw_files.skip_duplicate_check:
-        looked = "not looked for: different things look alike here"
-    return {"split": how, "near_copies": looked, "groups_in_two_splits": 0}
+        Raises:
+          UserError: a field is missing or has another type.
+        """
+        value = cls.upgrade(value) if isinstance(value, dict) else value
+        return json_dataclass.from_json(cls, value, file=file, remedy=REMEDY)
 
+    def to_json(self) -> bytes:
+        """Returns the contents of `card.json`."""
+        return json_dataclass.to_json(self)
 
-def _intervals(
-    test: pd.DataFrame, objective: str, *, card: dict[str, Any]
-) -> dict[str, list[float] | None]:
-    """Returns metric -> what it lies between in 95 % of draws of as many test groups."""
-    if "error" in test:
-        named, own = ["mean_squared_error"], test
-        errors = own["error"].to_numpy()
-        statistic = lambda rows: np.array([errors[rows].mean()])  # noqa: E731
-    else:
-        own = test[test["label"] >= 0]
-        classes, labels = card["classes"], own["label"].to_numpy(int)
-        likely = own[[f"p_{name}" for name in classes]].to_numpy(float)
-        said = metrics.said(likely, thresholds=card["thresholds"])
-        named = [objective, "accuracy", *(f"recall of {name}" for name in classes)]
+    @staticmethod
+    def upgrade(card: dict[str, Any]) -> dict[str, Any]:
+        """Returns an older release's card with the keys of this one; a card of this one as it is.
 
-        def statistic(rows: np.ndarray) -> np.ndarray:
-            drawn, right = labels[rows], (said == labels)[rows]
-            both = len(np.unique(drawn)) > 1
-            first = metrics.OBJECTIVES[objective](drawn, likely[rows]) if both else np.nan
-            support = np.bincount(drawn, minlength=len(classes)).astype(float)
-            support[support == 0] = np.nan
-            recall = np.bincount(drawn[right], minlength=len(classes)) / support
-            return np.array([first, right.mean(), *recall])
-
-    if own["group"].nunique() < bootstrap.FEWEST:
-        return dict.fromkeys(named)
-    bounds = bootstrap.interval(statistic, own["group"].to_numpy(str), draws=DRAWS)
-    pairs = zip(named, bounds.T, strict=True)
-    return {n: [float(v) for v in two] if np.isfinite(two).all() else None for n, two in pairs}
-
-
-def _limits(test: pd.DataFrame, manifest: dict[str, Any], *, card: dict[str, Any]) -> list[str]:
-    """Returns what a reader must know before trusting the scores, one sentence each."""
-    found, count = [], test["group"].nunique()
-    if count < FEW_GROUPS:
-        found.append(f"Test scores rest on {count} groups.")
-    for name, own in card["by_class"].get("test", {}).items():
-        support, recall = own.get("support"), own.get("recall")
-        if support is not None and support < FEW_EXAMPLES:
-            found.append(f"Of {name} there are {support} test pictures.")
-        elif recall is not None and recall < LOW_RECALL:
-            found.append(f"Of {name} {recall:.0%} are found.")
-    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest["counts"].values())
-    if unlabelled:
-        found.append(f"{unlabelled:,} pictures have no label and are in no score.")
-    if manifest["bad"]:
-        found.append(f"{len(manifest['bad'])} raw files could not be read and are left out.")
-    note = (card.get("calibration") or {}).get("note")
-    return [*found, *([note] if note else []), *manifest["notes"]]
-
-
-def _statistics(
-    records: Path,
-    predictions: pd.DataFrame,
-    *,
-    manifest: dict[str, Any],
-    card: dict[str, Any],
-    takes: list[str],
-) -> drift.Learnt:
-    """Returns histograms of the training split, and of the classes named on validation."""
-    columns = tuple(manifest["columns"]) if "columns" in takes else ()
-    told = {"manifest": manifest}
-    if "image" in takes:
-        parts = [
-            drift.measured(features["image"], features.get("columns"), columns)
-            for features, _ in dataset.batches(records, dataset.TRAIN, **told).as_numpy_iterator()
-        ]
-        values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    else:
-        known = dataset.columns_of(records, ("train",), **told)
-        values = drift.measured(None, known, columns)
-    own = {"groups": dataset.groups_of(records, ("train",), **told).astype(bytes)}
-    if "error" in predictions:
-        return drift.learnt(values, **own)
-    frame = predictions[predictions["split"] == "validation"]
-    likely = frame[[f"p_{name}" for name in card["classes"]]].to_numpy(float)
-    said = metrics.said(likely, thresholds=card["thresholds"])
-    own |= {"said": said, "said_groups": frame["group"].to_numpy(str), "classes": card["classes"]}
-    return drift.learnt(values, **own)
+        Cards of the first release have neither kind nor inputs: all were classifiers of images.
+        """
+        upgraded = {RENAMED.get(name, name): value for name, value in card.items()}
+        for name, renamed in RENAMED_INSIDE.items():
+            if isinstance(upgraded.get(name), dict):
+                upgraded[name] = {renamed.get(n, n): v for n, v in upgraded[name].items()}
+        modes = upgraded.get("inference_modes") or {}
+        upgraded["inference_modes"] = {
+            mode: {RENAMED.get(name, name): value for name, value in about.items()}
+            for mode, about in modes.items()
+        }
+        if isinstance(upgraded.get("data"), dict):
+            upgraded["data"] = RecordSummary.upgrade(upgraded["data"])
+        if upgraded.get("kind") == "shallow":
+            upgraded["kind"] = BOOSTED_TREES
+        if "columns" not in upgraded and isinstance(upgraded.get("spec"), dict):
+            upgraded["columns"] = upgraded["spec"].get("columns", ())
+        # Where there was nothing to tell, older releases wrote null.
+        return {name: value for name, value in upgraded.items() if value is not None}

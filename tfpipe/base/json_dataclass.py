@@ -1,0 +1,152 @@
+"""Dataclasses from JSON and back, with the type of every field checked."""
+
+import dataclasses
+import functools
+import json
+import types
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from tfpipe.base.errors import UserError
+
+LONGEST = 40  # characters of a received value in an error's sentence
+
+
+def from_json[T](kind: type[T], value: Any, *, file: str, remedy: str) -> T:
+    """Returns a dataclass from what JSON holds; unknown keys are left out.
+
+    Args:
+      kind: the dataclass. A field may be text, a number, bool, None, Any, another dataclass, or a
+        tuple, list, dict or union of these; an int is a float, too.
+      value: as `json.loads` returns it.
+      file: where it was read from, for the sentence.
+      remedy: what the user can do, a sentence.
+
+    Raises:
+      UserError: a required field is missing, or a value has another type.
+    """
+    try:
+        result = _checked(kind, value, "")
+    except _MismatchError as error:
+        what = f"field {error.field!r}" if error.field else "the whole file"
+        raise UserError(
+            f"{file}: {what} is malformed: expected {error.expected}, received {error.received}. "
+            f"{remedy}"
+        ) from None
+    return result
+
+
+def to_json(value: Any) -> bytes:
+    """Returns a dataclass as indented JSON; numpy's numbers become Python's, other values text."""
+    return json.dumps(dataclasses.asdict(value), indent=1, default=_plain).encode()
+
+
+class _MismatchError(Exception):
+    def __init__(self, field: str, expected: str, received: str):
+        super().__init__(field)
+        self.field, self.expected, self.received = field, expected, received
+
+
+def _checked(kind: Any, value: Any, field: str) -> Any:
+    """Returns a value as the annotation `kind` has it."""
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _dataclass(kind, value, field)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _union(arguments, value, field)
+    if origin in (tuple, list) and isinstance(value, list | tuple):
+        return _sequence(kind, value, field)
+    if origin is dict and isinstance(value, dict):
+        return {key: _checked(arguments[1], v, _under(field, key)) for key, v in value.items()}
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        float: number,
+        int: number and isinstance(value, int),
+        bool: isinstance(value, bool),
+        str: isinstance(value, str),
+        types.NoneType: value is None,
+    }
+    if not fits.get(kind, False):
+        raise _MismatchError(field, _words(kind), _received(value))
+    return value
+
+
+def _dataclass(kind: type, value: Any, field: str) -> Any:
+    if not isinstance(value, dict):
+        raise _MismatchError(field, "an object", _received(value))
+    hints, values = _hints(kind), {}
+    for one in dataclasses.fields(kind):
+        if one.name in value:
+            inner = _under(field, one.name)
+            values[one.name] = _checked(hints[one.name], value[one.name], inner)
+        elif one.default is one.default_factory is dataclasses.MISSING:
+            raise _MismatchError(_under(field, one.name), _words(hints[one.name]), "nothing")
+    return kind(**values)
+
+
+def _union(kinds: tuple[Any, ...], value: Any, field: str) -> Any:
+    if value is None and types.NoneType in kinds:
+        return None
+    present = [kind for kind in kinds if kind is not types.NoneType]
+    for kind in present[:-1]:
+        try:
+            return _checked(kind, value, field)
+        except _MismatchError:
+            continue
+    return _checked(present[-1], value, field)
+
+
+def _sequence(kind: Any, value: list[Any] | tuple[Any, ...], field: str) -> Any:
+    origin, kinds = get_origin(kind), get_args(kind)
+    if origin is tuple and kinds[-1] is not Ellipsis:
+        if len(kinds) != len(value):
+            raise _MismatchError(field, _words(kind), _received(value))
+    else:
+        kinds = kinds[:1] * len(value)
+    return origin(
+        _checked(inner, part, f"{field}[{i}]")
+        for i, (inner, part) in enumerate(zip(kinds, value, strict=True))
+    )
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _under(field: str, name: str) -> str:
+    return f"{field}.{name}" if field else name
+
+
+def _words(kind: Any) -> str:
+    """Returns an annotation in words: "a list of 3 numbers"."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(inner) for inner in arguments)
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return f"a list of {len(arguments)} values, each {_words(arguments[0])}"
+    if origin in (tuple, list):
+        return f"a list, each {_words(arguments[0])}"
+    if origin is dict or dataclasses.is_dataclass(kind):
+        return "an object"
+    words = {
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        types.NoneType: "null",
+    }
+    return words.get(kind, str(kind))
+
+
+def _received(value: Any) -> str:
+    """Returns the beginning of a value as JSON has it."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)

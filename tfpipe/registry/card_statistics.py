@@ -1,0 +1,152 @@
+"""What a card tells besides settings and scores: use, leak check, intervals, limits, statistics."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfpipe.data import dataset
+from tfpipe.evaluation import bootstrap, drift, metrics
+from tfpipe.tasks.task import SPLITS, Task
+
+DRAWS = 200
+FEW_GROUPS, FEW_EXAMPLES, LOW_RECALL = 10, 20, 0.5  # under which a card warns
+USE = "It names one of its classes whatever it is shown: it does not know what it never saw."
+
+
+def of(
+    task: Task,
+    records: Path,
+    predictions: pd.DataFrame,
+    *,
+    manifest: dict[str, Any],
+    card: dict[str, Any],
+    takes: list[str],
+) -> dict[str, Any]:
+    """Returns "intended_use", "leak_check", "intervals", "limits" and "drift" of a version.
+
+    Args:
+      task: the question.
+      records: that it learnt from.
+      predictions: a row for each validation and test example, see `evaluate.Evaluation`.
+      manifest: the records'.
+      card: what is known so far: classes, thresholds, by_class, calibration.
+      takes: names of the model's inputs.
+    """
+    use = {"question": task.title, "shown": task.expects, "answers": [*card["classes"]]}
+    names_classes = "error" not in predictions
+    test = predictions[predictions["split"] == "test"]
+    return {
+        "intended_use": use | {"note": USE if names_classes else "It gives pictures back."},
+        "leak_check": _leak_check(task, manifest),
+        "intervals": _intervals(test, task.scoring.objective, card=card),
+        "limits": _limits(test, manifest, card=card),
+        "drift": _statistics(records, predictions, manifest=manifest, card=card, takes=takes),
+    }
+
+
+def groups(records: Path, *, manifest: dict[str, Any]) -> pd.DataFrame:
+    """Returns a row for each group: its split, its pictures, and how many are of each class."""
+    classes, frames = manifest["classes"], []
+    for split in SPLITS:
+        named = dataset.groups_of(records, (split,), manifest=manifest)
+        labels = dataset.labels_of(records, (split,), manifest=manifest)
+        names, of_group = np.unique(named.astype(bytes), return_inverse=True)
+        cells = np.bincount(
+            of_group * (len(classes) + 1) + labels + 1, minlength=len(names) * (len(classes) + 1)
+        ).reshape(len(names), -1)
+        frame = pd.DataFrame({"split": split, "group": [name.decode() for name in names]})
+        frame["pictures"] = cells.sum(axis=1)
+        frame[[f"n_{name}" for name in classes]] = cells[:, 1:]
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _leak_check(task: Task, manifest: dict[str, Any]) -> dict[str, Any]:
+    how = "settled by the user or the task" if manifest["settled"] else "by a hash of the group"
+    looked = "none across splits, by perceptual hashes turned over in four ways"
+    if task.raw_files.skip_duplicate_check:
+        looked = "not looked for: different things look alike here"
+    return {"split": how, "near_copies": looked, "groups_in_two_splits": 0}
+
+
+def _intervals(
+    test: pd.DataFrame, objective: str, *, card: dict[str, Any]
+) -> dict[str, list[float] | None]:
+    """Returns metric -> what it lies between in 95 % of draws of as many test groups."""
+    if "error" in test:
+        named, own = ["mean_squared_error"], test
+        errors = own["error"].to_numpy()
+        statistic = lambda rows: np.array([errors[rows].mean()])  # noqa: E731
+    else:
+        own = test[test["label"] >= 0]
+        classes, labels = card["classes"], own["label"].to_numpy(int)
+        likely = own[[f"p_{name}" for name in classes]].to_numpy(float)
+        said = metrics.said(likely, thresholds=card["thresholds"])
+        named = [objective, "accuracy", *(f"recall of {name}" for name in classes)]
+
+        def statistic(rows: np.ndarray) -> np.ndarray:
+            drawn, right = labels[rows], (said == labels)[rows]
+            both = len(np.unique(drawn)) > 1
+            first = metrics.OBJECTIVES[objective](drawn, likely[rows]) if both else np.nan
+            support = np.bincount(drawn, minlength=len(classes)).astype(float)
+            support[support == 0] = np.nan
+            recall = np.bincount(drawn[right], minlength=len(classes)) / support
+            return np.array([first, right.mean(), *recall])
+
+    if own["group"].nunique() < bootstrap.FEWEST:
+        return dict.fromkeys(named)
+    bounds = bootstrap.interval(statistic, own["group"].to_numpy(str), draws=DRAWS)
+    pairs = zip(named, bounds.T, strict=True)
+    return {n: [float(v) for v in two] if np.isfinite(two).all() else None for n, two in pairs}
+
+
+def _limits(test: pd.DataFrame, manifest: dict[str, Any], *, card: dict[str, Any]) -> list[str]:
+    """Returns what a reader must know before trusting the scores, one sentence each."""
+    found, count = [], test["group"].nunique()
+    if count < FEW_GROUPS:
+        found.append(f"Test scores rest on {count} groups.")
+    for name, own in card["by_class"].get("test", {}).items():
+        support, recall = own.get("support"), own.get("recall")
+        if support is not None and support < FEW_EXAMPLES:
+            found.append(f"Of {name} there are {support} test pictures.")
+        elif recall is not None and recall < LOW_RECALL:
+            found.append(f"Of {name} {recall:.0%} are found.")
+    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest["counts"].values())
+    if unlabelled:
+        found.append(f"{unlabelled:,} pictures have no label and are in no score.")
+    if manifest["bad"]:
+        found.append(f"{len(manifest['bad'])} raw files could not be read and are left out.")
+    note = (card.get("calibration") or {}).get("note")
+    return [*found, *([note] if note else []), *manifest["notes"]]
+
+
+def _statistics(
+    records: Path,
+    predictions: pd.DataFrame,
+    *,
+    manifest: dict[str, Any],
+    card: dict[str, Any],
+    takes: list[str],
+) -> drift.Learnt:
+    """Returns histograms of the training split, and of the classes named on validation."""
+    columns = tuple(manifest["columns"]) if "columns" in takes else ()
+    told = {"manifest": manifest}
+    if "image" in takes:
+        parts = [
+            drift.measured(features["image"], features.get("columns"), columns)
+            for features, _ in dataset.batches(records, dataset.TRAIN, **told).as_numpy_iterator()
+        ]
+        values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    else:
+        known = dataset.columns_of(records, ("train",), **told)
+        values = drift.measured(None, known, columns)
+    own = {"groups": dataset.groups_of(records, ("train",), **told).astype(bytes)}
+    if "error" in predictions:
+        return drift.learnt(values, **own)
+    frame = predictions[predictions["split"] == "validation"]
+    likely = frame[[f"p_{name}" for name in card["classes"]]].to_numpy(float)
+    said = metrics.said(likely, thresholds=card["thresholds"])
+    own |= {"said": said, "said_groups": frame["group"].to_numpy(str), "classes": card["classes"]}
+    return drift.learnt(values, **own)
