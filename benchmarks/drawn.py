@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.task import Example, Reading, Source, Survey, Task
 
 CLASSES = ("empty", "band")
@@ -76,7 +77,7 @@ def task(shape: tuple[int, int, int], *, share: int) -> Task:
 TASK = task((50, 200, 3), share=26)
 
 
-def packed(folder: Path, *, pictures: int, shape: tuple[int, int, int]) -> dict:
+def packed(folder: Path, *, pictures: int, shape: tuple[int, int, int]) -> RecordManifest:
     """Packs pictures to folder/records; returns the manifest.
 
     Args:
@@ -94,9 +95,9 @@ def packed(folder: Path, *, pictures: int, shape: tuple[int, int, int]) -> dict:
     return pack.pack(made, raw, folder / "records", options=made.options)
 
 
-def arrays(manifest: dict, split: str) -> tuple[np.ndarray, ...]:
+def arrays(manifest: RecordManifest, split: str) -> tuple[np.ndarray, ...]:
     """Returns the images, labels and columns of a packed split, in the records' order."""
-    shape, names = tuple(manifest["image_shape"]), manifest["sources"][split]
-    share = sum(manifest["counts"][split].values()) // len(names)
+    shape, names = tuple(manifest.image_shape), manifest.sources[split]
+    share = sum(manifest.counts[split].values()) // len(names)
     drawn = [draw(share, shape=shape, seed=int(name.split(".")[0])) for name in names]
     return tuple(np.concatenate(parts) for parts in zip(*drawn, strict=True))

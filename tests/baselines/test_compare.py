@@ -46,7 +46,7 @@ def frame(data, models):
 
 
 def test_every_labelled_example_is_judged_once_by_each_model(data, frame):
-    counts = data.manifest["counts"]
+    counts = data.manifest.counts
     labelled = sum(
         counts[split][name] for split in ("train", "validation") for name in four_class_task.CLASSES
     )
@@ -173,7 +173,7 @@ def test_splits_judge_once_each_and_a_pretrained_model_without_weights_is_named(
     judged = frame[frame["model"] == "columns-mlp"]
     assert judged["split"].tolist() == ["validation", "test"]
     for split, examples in zip(judged["split"], judged["examples"], strict=True):
-        own = data.manifest["counts"][split]
+        own = data.manifest.counts[split]
         assert examples == sum(own[name] for name in four_class_task.CLASSES)
     first, second = compare_summary.summary(frame).to_dict("records")
     assert "has no resnet50.weights.h5, resnet50.h5 or resnet50.keras" in first["failed"]

@@ -369,6 +369,6 @@ def test_the_command_line_says_what_it_made(packed, monkeypatch):
     told = json.loads(made.stdout)
     assert (told["command"], told["model"], told["version"]) == ("shallow", "xgboost", 1)
     assert told["path"] == str(folder / "models" / "kinds" / "xgboost" / "1")
-    assert manifest.read(data.folder)["fingerprint"] == data.manifest["fingerprint"]
+    assert manifest.read(data.folder).fingerprint == data.manifest.fingerprint
     refused = CliRunner().invoke(cli.app, [*words, "--balance", "wieghts"])
     assert "Did you mean 'weights'?" in str(refused.exception)

@@ -11,6 +11,7 @@ from small_records import draw_melt, pack_melt
 from tfpipe import tasks
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.options import options_of
 from tfpipe.tasks.splits import split_of
 from tfpipe.tasks.task import SPLITS
@@ -18,8 +19,8 @@ from tfpipe.tasks.task import SPLITS
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
 
 
-def splits(manifest: dict) -> dict[str, str]:
-    return {name: split for split in SPLITS for name in manifest["sources"][split]}
+def splits(manifest: RecordManifest) -> dict[str, str]:
+    return {name: split for split in SPLITS for name in manifest.sources[split]}
 
 
 @pytest.mark.slow
@@ -38,7 +39,7 @@ def test_core_photos_stay_and_new_ones_fall_where_their_names_say(tmp_path):
     table.to_csv(raw / "photos.csv", index=False)
     new = splits(pack_melt(raw, folder))
     assert old.items() < new.items() and len(new) == len(old) + 3
-    fractions = data_manifest.read(folder)["fractions"]
+    fractions = data_manifest.read(folder).fractions
     for name in new.keys() - old.keys():
         assert new[name] == split_of(name.rpartition("/")[2], fractions=fractions, salt="a")
 

@@ -1,5 +1,6 @@
 """Records to batches: all once where it is judged, shuffled and changed where it is learnt."""
 
+import dataclasses
 from itertools import product
 
 import numpy as np
@@ -76,7 +77,7 @@ def same(one, other):
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_every_example_is_judged_once_and_in_order(one, split):
     folder, manifest = one
-    count = sum(manifest["counts"][split].values())
+    count = sum(manifest.counts[split].values())
     sizes = [
         len(label)
         for _, label in data_dataset.batches(
@@ -95,7 +96,9 @@ def test_a_split_without_records_is_refused(one):
     folder, manifest = one
     with pytest.raises(UserError, match="no test records.*tfpipe pack"):
         data_dataset.batches(
-            folder, data_dataset.TEST, manifest=manifest | {"shards": manifest["shards"][:1]}
+            folder,
+            data_dataset.TEST,
+            manifest=dataclasses.replace(manifest, shards=manifest.shards[:1]),
         )
 
 
@@ -104,8 +107,8 @@ def test_batches_are_as_the_manifest_says(packed):
     batch, label = next(
         iter(data_dataset.batches(folder, data_dataset.TRAIN, manifest=manifest, batch_size=3))
     )
-    assert batch["image"].shape == (3, *manifest["image_shape"])
-    assert batch["image"].dtype == manifest["image_dtype"]
+    assert batch["image"].shape == (3, *manifest.image_shape)
+    assert batch["image"].dtype == manifest.image_dtype
     assert (batch["columns"].shape, batch["columns"].dtype) == ((3, 2), tf.float32)
     assert (label.shape, label.dtype) == ((3,), tf.int64)
 
@@ -121,7 +124,7 @@ def test_png_records_give_the_pictures_that_raw_ones_give(tmp_path, dtype, chann
         # The same bytes of a file, cut in windows of another shape.
         task = make_task(image_shape=shape, image_dtype=dtype, raw_files=RawFiles())
         manifest = pack_small(raw, tmp_path / name, task=task)
-        assert manifest["image_encoding"] == ("png" if name == "png" else "bytes")
+        assert manifest.image_encoding == ("png" if name == "png" else "bytes")
         given.append(judged((tmp_path / name, data_manifest.trusted(tmp_path / name)), "train")[0])
     assert given[0].dtype == given[1].dtype == dtype and len(given[0]) == WINDOWS
     assert given[0].tobytes() == given[1].tobytes()
@@ -241,7 +244,7 @@ def test_photos_are_turned_shifted_and_flipped_both_ways():
 
 def test_sampling_draws_classes_by_the_fourth_root_of_their_counts(one):
     _, manifest = one
-    assert manifest["counts"]["train"] == {"plain": 27, "spotted": 15}
+    assert manifest.counts["train"] == {"plain": 27, "spotted": 15}
     plain = learnt(one, balance="none", take=100, augmentation="none")[2]
     drawn = learnt(one, balance="sampling", take=100, augmentation="none")[2]
     assert abs(plain.mean() - 15 / 42) < 0.02

@@ -246,5 +246,5 @@ def test_two_photos_of_the_same_depths_need_one_group(raw, tmp_path):
     table = pd.read_csv(raw / "photos.csv").astype({"group": object})
     table.loc[table["photo"].isin([like, name]), "group"] = like
     table.to_csv(raw / "photos.csv", index=False)
-    assert {like, name} <= set(pack_melt(raw, tmp_path / "records")["sources"]["test"])
+    assert {like, name} <= set(pack_melt(raw, tmp_path / "records").sources["test"])
     assert manifest.verify(tmp_path / "records") == []

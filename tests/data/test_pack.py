@@ -98,7 +98,7 @@ def test_records_hold_what_the_reader_gave_and_tfds_reads_the_same(raw, whole):
     for split in SPLITS:
         read = [
             example
-            for name in manifest["sources"][split]
+            for name in manifest.sources[split]
             for example in task.read(sources[name], task.options).examples
         ]
         told = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=in_order)))
@@ -109,7 +109,7 @@ def test_records_hold_what_the_reader_gave_and_tfds_reads_the_same(raw, whole):
         columns = np.concatenate([batch["columns"] for batch, _ in batched])
         labels = np.concatenate([label for _, label in batched])
         assert len(read) == len(told) == len(images) == builder.info.splits[split].num_examples
-        assert sum(s["count"] for s in manifest["shards"] if s["split"] == split) == len(read)
+        assert sum(s.count for s in manifest.shards if s.split == split) == len(read)
         for i, (one, other) in enumerate(zip(read, told, strict=True)):
             np.testing.assert_array_equal(one.image, other["image"])
             np.testing.assert_array_equal(one.image, images[i])
@@ -124,12 +124,12 @@ def test_records_hold_what_the_reader_gave_and_tfds_reads_the_same(raw, whole):
 
 def test_every_picture_is_in_one_split_and_counted(raw, whole):
     manifest = data_manifest.read(whole)
-    names = [name for split in SPLITS for name in manifest["sources"][split]]
+    names = [name for split in SPLITS for name in manifest.sources[split]]
     assert sorted(names) == sorted(path.name for path in raw.glob("*.png"))
-    assert [len(manifest["sources"][split]) for split in SPLITS] == [5, 5, 1]
+    assert [len(manifest.sources[split]) for split in SPLITS] == [5, 5, 1]
     for split in SPLITS:
-        each = len(manifest["sources"][split]) * WINDOWS // 2
-        assert manifest["counts"][split] == {"plain": each, "spotted": each}
+        each = len(manifest.sources[split]) * WINDOWS // 2
+        assert manifest.counts[split] == {"plain": each, "spotted": each}
 
 
 def test_packing_twice_gives_the_same_bytes_whatever_the_threads(raw, whole, tmp_path, monkeypatch):
@@ -168,31 +168,31 @@ def test_statistics_know_nothing_of_pictures_outside_training(own_raw, whole, tm
 def test_unchanged_raw_files_are_not_packed_again(raw, folder, monkeypatch):
     before = written(folder)
     monkeypatch.setattr(schema, "write", None)
-    assert pack_small(raw, folder)["fingerprint"] == data_manifest.read(folder)["fingerprint"]
+    assert pack_small(raw, folder).fingerprint == data_manifest.read(folder).fingerprint
     assert written(folder) == before
 
 
 def test_a_changed_table_option_picture_or_split_is_packed_again(own_raw, folder):
-    seen = {pack_small(own_raw, folder)["fingerprint"]}
+    seen = {pack_small(own_raw, folder).fingerprint}
     options = dataclasses.replace(make_task().options, first=2)
-    seen.add(pack_small(own_raw, folder, options=options)["fingerprint"])
-    assert data_manifest.read(folder)["counts"]["test"] == {"plain": 2, "spotted": 2}
-    seen.add(pack_small(own_raw, folder, split=((0.4, 0.3, 0.3), ""))["fingerprint"])
+    seen.add(pack_small(own_raw, folder, options=options).fingerprint)
+    assert data_manifest.read(folder).counts["test"] == {"plain": 2, "spotted": 2}
+    seen.add(pack_small(own_raw, folder, split=((0.4, 0.3, 0.3), "")).fingerprint)
     (own_raw / "table.csv").write_text("a,b\n")
-    seen.add(pack_small(own_raw, folder)["fingerprint"])
+    seen.add(pack_small(own_raw, folder).fingerprint)
     (own_raw / "table.csv").write_text("a,c\n")
-    seen.add(pack_small(own_raw, folder)["fingerprint"])
+    seen.add(pack_small(own_raw, folder).fingerprint)
     draw_small(own_raw / "other", ["else"])
     (own_raw / "other/else.png").replace(own_raw / f"{spread()[0]}.png")
-    seen.add(pack_small(own_raw, folder)["fingerprint"])
+    seen.add(pack_small(own_raw, folder).fingerprint)
     assert len(seen) == 6
     assert data_manifest.verify(folder) == [] and not hidden(folder)
 
 
 def test_added_pictures_move_no_old_one_to_another_split(own_raw, folder):
-    old = data_manifest.read(folder)["sources"]
+    old = data_manifest.read(folder).sources
     draw_small(own_raw, [f"a{i}" for i in range(8)] + [f"z{i}" for i in range(8)])
-    new = pack_small(own_raw, folder)["sources"]
+    new = pack_small(own_raw, folder).sources
     assert sum(map(len, new.values())) == sum(map(len, old.values())) + 16
     assert all(set(old[split]) <= set(new[split]) for split in SPLITS)
 
@@ -296,14 +296,16 @@ def test_a_cut_picture_fails_the_run_and_is_named(own_raw, tmp_path):
     manifest = pack_small(own_raw, folder, skip_bad=1)
     now = {(path.replace(".records.partial", "records"), how) for path, how in kept}
     assert now <= set(written(folder).items())
-    assert list(manifest["bad"]) == [bad.name] and "is cut short" in manifest["bad"][bad.name]
-    assert manifest["counts"]["validation"] == {"plain": 12, "spotted": 12}
+    assert (
+        list(manifest.unreadable) == [bad.name] and "is cut short" in manifest.unreadable[bad.name]
+    )
+    assert manifest.counts["validation"] == {"plain": 12, "spotted": 12}
 
     with pytest.raises(UserError, match=bad.name):  # the budget is this call's, not the last one's
         pack_small(own_raw, folder)
     assert data_manifest.verify(folder) == []
     bad.write_bytes(data)
-    assert pack_small(own_raw, folder)["bad"] == {}
+    assert pack_small(own_raw, folder).unreadable == {}
 
 
 def test_records_without_the_bad_picture_are_those_of_a_folder_without_it(own_raw, tmp_path):
@@ -316,7 +318,7 @@ def test_records_without_the_bad_picture_are_those_of_a_folder_without_it(own_ra
         assert (tmp_path / "skipped" / name).read_bytes() == (
             tmp_path / "without" / name
         ).read_bytes()
-    counts = [data_manifest.read(tmp_path / one)["counts"] for one in ("skipped", "without")]
+    counts = [data_manifest.read(tmp_path / one).counts for one in ("skipped", "without")]
     assert counts[0] == counts[1]
 
 
@@ -463,7 +465,7 @@ def test_a_second_packer_is_refused_and_a_dead_ones_lock_is_no_obstacle(raw, tmp
         assert not folder.exists() and not hidden(folder)
         other.kill()
     assert (tmp_path / ".records.lock").exists()
-    assert pack_small(raw, folder)["counts"]
+    assert pack_small(raw, folder).counts
 
 
 def test_a_packer_refuses_another_while_it_packs(raw, tmp_path):

@@ -59,8 +59,8 @@ def test_the_claim_parts_eight_copies_of_each_picture(tmp_path):
     mixed = random_split._mixed(data, tmp_path / "mixed", turns=8, seed=0)
     images = {split: pictures_of(tmp_path / "mixed" / split) for split in SPLITS}
     every = np.concatenate(list(images.values()))
-    total = sum(shard["count"] for shard in data.manifest["shards"])
-    assert len(every) == 8 * total == sum(shard["count"] for shard in mixed.manifest["shards"])
+    total = sum(shard.count for shard in data.manifest.shards)
+    assert len(every) == 8 * total == sum(shard.count for shard in mixed.manifest.shards)
     shapes = Counter(np.sort(image.ravel()).tobytes() for image in every)
     assert set(shapes.values()) == {8}
     assert len({image.tobytes() for image in every}) == 8 * total

@@ -57,7 +57,7 @@ def raw_examples(data, split):
     """Returns the examples of a split, read from the raw files anew."""
     raw = data.folder.parent / "raw"
     sources = {source.name: source for source in four_class_task.TASK.survey(raw, None).sources}
-    names = data.manifest["sources"][split]
+    names = data.manifest.sources[split]
     return [
         e
         for n in names
@@ -143,7 +143,7 @@ def test_every_objective_is_1_for_the_truth_and_less_for_its_opposite(name):
 def test_unlabelled_examples_are_predicted_and_not_scored(data, classified):
     table = classified.predictions
     for split in ("validation", "test"):
-        counts = data.manifest["counts"][split]
+        counts = data.manifest.counts[split]
         own = table[table["split"] == split]
         assert counts["(unlabelled)"] == (own["label"] == -1).sum() > 0
         assert len(own) == sum(counts.values())
@@ -194,7 +194,7 @@ def test_thresholds_come_from_validation_files_alone(two, tmp_path):
     data, model = two
     raw, other = data.folder.parent / "raw", tmp_path / "raw"
     shutil.copytree(raw, other)
-    for name in data.manifest["sources"]["test"]:
+    for name in data.manifest.sources["test"]:
         (other / name).write_text("987")
     options = {"options": tiny.TASK.options}
     before = evaluate.evaluate(tiny.TASK, raw, data, model, **options)
@@ -256,8 +256,8 @@ def test_errors_by_class_add_up_to_those_of_the_split(rebuilt):
 
 
 def test_a_random_split_keeps_the_unlabelled_apart(data, tmp_path):
-    drawn = random_split._mixed(data, tmp_path, turns=1, seed=3).manifest["counts"]
-    honest = data.manifest["counts"]
+    drawn = random_split._mixed(data, tmp_path, turns=1, seed=3).manifest.counts
+    honest = data.manifest.counts
     for name in (*four_class_task.CLASSES, "(unlabelled)"):
         assert sum(drawn[split].get(name, 0) for split in SPLITS) == sum(
             honest[split][name] for split in SPLITS

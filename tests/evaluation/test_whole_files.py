@@ -78,13 +78,13 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
         options=task.options,
         progress=lambda now, total: done.append((now, total)),
     )
-    files = len(data.manifest["sources"]["validation"]) + len(data.manifest["sources"]["test"])
+    files = len(data.manifest.sources["validation"]) + len(data.manifest.sources["test"])
     assert asked == [0.9] * files + [0.3] * files
     assert done[-1] == (2 * files, 2 * files)
     assert judged["faint"].thresholds["decision"] < 0.3 < judged["sure"].thresholds["decision"]
     assert {one.told()["scores"]["test"]["file_share"] for one in judged.values()} == {1.0}
     tested = judged["faint"].files
-    assert list(tested) == data.manifest["sources"]["test"]
+    assert list(tested) == data.manifest.sources["test"]
     assert {name: one.group for name, one in tested.items()} == {n: n[:-4] for n in tested}
     again = whole_files.in_test_files(
         task,

@@ -104,7 +104,7 @@ def models(data, spec, tmp_path_factory):
             "classes": SHAPES,
             "spec": asdict(spec),
             "thresholds": {},
-            "data": {"fingerprint": data.manifest["fingerprint"]},
+            "data": {"fingerprint": data.manifest.fingerprint},
             "sha256": {"assets.extra/model.keras": files.sha256(extra / "model.keras")},
         }
         (extra / "card.json").write_text(json.dumps(card))

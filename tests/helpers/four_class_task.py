@@ -58,9 +58,9 @@ def spec_of(data: Dataset) -> Spec:
     stats = {name: tuple(values) for name, values in data_manifest.read_stats(data.folder).items()}
     manifest = data.manifest
     return Spec(
-        tuple(manifest["image_shape"]),
-        tuple(manifest["classes"]),
-        columns=tuple(manifest["columns"]),
+        tuple(manifest.image_shape),
+        tuple(manifest.classes),
+        columns=tuple(manifest.columns),
         **stats,
     )
 

@@ -15,6 +15,7 @@ import subprocesses
 
 from tfpipe.base import images
 from tfpipe.data import pack
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 from tfpipe.tasks.samples import melt_layer
 from tfpipe.tasks.splits import split_of
@@ -109,7 +110,7 @@ def spread(train: int = 5, validation: int = 5, test: int = 1) -> list[str]:
     return [name for split, count in wanted for name in names_in(split, count)]
 
 
-def pack_small(raw: Path, folder: Path, *, task: Task | None = None, **changes) -> dict:
+def pack_small(raw: Path, folder: Path, *, task: Task | None = None, **changes) -> RecordManifest:
     task = task or make_task()
     given = {"options": task.options, "split": (HALVES, "")} | changes
     return pack.pack(task, raw, folder, **given)
@@ -120,7 +121,7 @@ def draw_melt(folder: Path) -> Path:
     return folder
 
 
-def pack_melt(raw: Path, folder: Path, **changes) -> dict:
+def pack_melt(raw: Path, folder: Path, **changes) -> RecordManifest:
     given = {"options": MELT_OPTIONS, "split": MELT_SPLIT} | changes
     return pack.pack(MELT_LAYER, raw, folder, **given)
 

@@ -113,7 +113,7 @@ def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tm
     loop.prepare(model, data, settings=settings)
     loop.fit(model, data, settings=settings)
     sources = TASK.survey(data.folder.parent / "raw", TASK.options).sources
-    inside = set(data.manifest["sources"]["test"])
+    inside = set(data.manifest.sources["test"])
     examples = [e for s in sources if s.name in inside for e in read(s, TASK.options).examples]
     images = np.stack([example.image for example in examples])
     true = np.array([[e.metadata["top"], e.metadata["bottom"]] for e in examples])
@@ -136,7 +136,7 @@ def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tm
 
 
 def test_records_without_intervals_are_refused_before_training(data):
-    manifest = data.manifest | {"interval": []}
+    manifest = dataclasses.replace(data.manifest, interval=())
     silent = dataclasses.replace(data, manifest=manifest)
     model = make_small("simple-cnn-interval", spec_of(data), conv_layers=2)
     with pytest.raises(UserError, match="where in a picture something begins and ends, which"):
@@ -203,13 +203,13 @@ def test_layers_beside_each_other_stay_apart_and_a_thick_one_is_one():
 def test_packed_windows_tell_the_rows_of_their_layer(tmp_path):
     raw = draw_melt(tmp_path / "raw")
     manifest = pack_melt(raw, tmp_path / "records")
-    assert manifest["interval"] == ("layer_top_px", "layer_bottom_px")
+    assert manifest.interval == ("layer_top_px", "layer_bottom_px")
     part = dataset.Subset(("train", "validation", "test"))
     labels = dataset.labels_of(tmp_path / "records", part.splits, manifest=manifest)
     ends = np.stack(
         [
             dataset._field(tmp_path / "records", part.splits, name, tf.int64, manifest=manifest)
-            for name in manifest["interval"]
+            for name in manifest.interval
         ],
         axis=1,
     )

@@ -253,7 +253,7 @@ def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
     assert set(card["random_split_scores"]) == set(card["scores"]["test"])
     keys = pd.read_csv(extra / "predictions.csv")["key"]
     splits = card["scores"]
-    assert len(keys) == sum(sum(data.manifest["counts"][split].values()) for split in splits)
+    assert len(keys) == sum(sum(data.manifest.counts[split].values()) for split in splits)
     assert "<h2>Card</h2>" in (extra / "report.html").read_text()
 
 

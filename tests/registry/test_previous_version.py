@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from made_manifest import made_manifest
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
@@ -35,7 +36,9 @@ def make(models: Path, number: int, *, model: str = "simple-cnn", **told) -> Pat
 def test_old_answers_are_put_in_the_order_of_the_records(tmp_path, monkeypatch):
     told = {"kind": KIND, "columns": ["width", "area"], "inputs": ["columns"]}
     version = make(tmp_path, 1, **told)
-    manifest = {"columns": ["area", "colour", "width"], "classes": ["bright", "faint", "dull"]}
+    manifest = made_manifest(
+        columns=("area", "colour", "width"), classes=("bright", "faint", "dull")
+    )
     rows = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     asked = []
 
@@ -49,20 +52,20 @@ def test_old_answers_are_put_in_the_order_of_the_records(tmp_path, monkeypatch):
     assert asked[0].tolist() == [[3.0, 1.0], [6.0, 4.0]]  # width, area
     assert said.tolist() == [[0.1, 0.0, 0.9]] * 2  # dull is its first class, faint it has none
     with pytest.raises(UserError, match="no longer have the columns width, which version 1"):
-        previous_version.answered(version, tmp_path, manifest=manifest | {"columns": ["area"]})
+        previous_version.answered(version, tmp_path, manifest=replace(manifest, columns=("area",)))
 
 
 def test_only_a_file_that_is_still_there_can_have_changed_its_split(tmp_path):
     sources = {"train": ["=a.txt", "b.txt"], "validation": ["c.txt"], "test": ["d.txt"]}
-    manifest = {"sources": sources, "classes": [*tiny.CLASSES]}
+    manifest = made_manifest(sources=sources, classes=tiny.CLASSES)
     version = make(tmp_path, 1)
     previous_version.check(version, manifest)  # of the first release there is no table
     previous_version.write_sources(version, manifest)
-    fewer = {"train": ["=a.txt", "new.txt"], "validation": [], "test": ["d.txt"]}
-    previous_version.check(version, manifest | {"sources": fewer})
-    moved = {"train": ["b.txt"], "validation": ["c.txt", "=a.txt"], "test": ["d.txt"]}
+    fewer = {"train": ("=a.txt", "new.txt"), "validation": (), "test": ("d.txt",)}
+    previous_version.check(version, replace(manifest, sources=fewer))
+    moved = {"train": ("b.txt",), "validation": ("c.txt", "=a.txt"), "test": ("d.txt",)}
     with pytest.raises(UserError, match=r"version 1: =a.txt \(train, now validation\)\. So one"):
-        previous_version.check(version, manifest | {"sources": moved})
+        previous_version.check(version, replace(manifest, sources=moved))
 
 
 def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path):
@@ -79,7 +82,11 @@ def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path
 
 
 def test_records_are_packed_and_weights_begun_with_as_the_card_tells(tmp_path):
-    data = {"fractions": [0.5, 0.3, 0.2], "salt": "b", "bad": {"x.txt": "cut", "y.txt": "cut"}}
+    data = {
+        "fractions": [0.5, 0.3, 0.2],
+        "salt": "b",
+        "unreadable": {"x.txt": "cut", "y.txt": "cut"},
+    }
     version = make(tmp_path, 1, options={"pictures": 7}, data=data)
     told = retrain.packing(tiny.TASK, version)
     assert told == {

@@ -1,5 +1,6 @@
 """Reports of what is no two-class model: autoencoders, and classifiers of many classes."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -47,7 +48,6 @@ def published(folder, data, build, *, claimed=None):
         model,
         options=four_class_task.TASK.options,
     )
-    kept = ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
     is_autoencoder = build is four_class_task.autoencoder
     extra = folder / "3" / "assets.extra"
     extra.mkdir(parents=True)
@@ -63,7 +63,7 @@ def published(folder, data, build, *, claimed=None):
         "classes": four_class_task.CLASSES,
         "parameters": model.count_params(),
         "options": {},
-        "data": {key: data.manifest[key] for key in kept},
+        "data": dataclasses.asdict(data.manifest.summary),
         "thresholds": known.thresholds,
         "scores": known.scores,
         "by_class": known.by_class,

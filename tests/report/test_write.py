@@ -97,7 +97,7 @@ def published(folder, at, *, classes=TASK.classes, **changes):
     rng = np.random.default_rng(0)
     frames, scores, each = [], {}, {}
     for split in ("validation", "test"):
-        names = [name for name in manifest["sources"][split] for _ in range(WINDOWS)]
+        names = [name for name in manifest.sources[split] for _ in range(WINDOWS)]
         i = np.arange(len(names))
         label = (i % WINDOWS % 4 == 0).astype(int)
         positive = np.clip(0.3 + 0.3 * label + rng.normal(0, 0.2, len(i)), 0.001, 0.999)
@@ -108,7 +108,7 @@ def published(folder, at, *, classes=TASK.classes, **changes):
             said /= said.sum(axis=1, keepdims=True)
         keys = [f"{name}@{j % WINDOWS:06d}" for j, name in enumerate(names)]
         frame = pd.DataFrame({"split": split, "key": keys, "group": names})
-        if manifest["metadata"]:
+        if manifest.metadata:
             frame["photo"] = names
             frame["depth_top_m"], frame["depth_bottom_m"] = 120 + i / 10, 120.025 + i / 10
             kinds = np.array(["meltLayer", "", "meltLens", EVIL])
@@ -120,9 +120,8 @@ def published(folder, at, *, classes=TASK.classes, **changes):
         each[split] = by_class(label, said.argmax(axis=1), classes=classes)
     layered = {"layer_precision": 0.75, "layer_recall": 0.6, "layer_f1": 2 / 3}
     layered |= {"layer_depth_error_mm": float("nan"), "layers_tabled": 10, "layers_found": 8}
-    if len(classes) == 2 and manifest["metadata"]:
+    if len(classes) == 2 and manifest.metadata:
         scores["test"] |= layered
-    kept = ("fingerprint", "counts", "groups", "fractions", "salt", "notes", "bad")
     card = {
         "version": 7,
         "task": "melt-layer",
@@ -132,7 +131,7 @@ def published(folder, at, *, classes=TASK.classes, **changes):
         "classes": classes,
         "parameters": 2551105,
         "options": {"stride_px": 25},
-        "data": {key: manifest[key] for key in kept},
+        "data": dataclasses.asdict(manifest.summary),
         "thresholds": {"decision": 0.5, "confident": 0.9},
         "scores": scores,
         "by_class": each,

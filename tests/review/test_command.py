@@ -48,13 +48,13 @@ def photos(tmp_path, monkeypatch) -> Path:
         task, task.raw_files.folder, folder, options=task.options, split=((0.5, 0.25, 0.25), "b")
     )
     stats = {name: tuple(values) for name, values in data_manifest.read_stats(folder).items()}
-    spec = Spec(tuple(manifest["image_shape"]), CLASSES, **stats)
+    spec = Spec(tuple(manifest.image_shape), CLASSES, **stats)
     extra = tmp_path / "saved_models" / task.name / "simple-cnn" / "1" / "assets.extra"
     extra.mkdir(parents=True)
     MODELS["simple-cnn"](spec, **SMALL).save(extra / "model.keras")
     card = {
         **{"kind": "classifier", "model": "simple-cnn", "classes": CLASSES, "spec": asdict(spec)},
-        "data": {"fingerprint": manifest["fingerprint"]},
+        "data": {"fingerprint": manifest.fingerprint},
         "sha256": {"assets.extra/model.keras": files.sha256(extra / "model.keras")},
     }
     (extra / "card.json").write_text(json.dumps(card))

@@ -16,6 +16,7 @@ import pytest
 import review_queue
 import small_records as drawn
 import subprocesses
+from made_manifest import made_manifest
 from review_queue import Plain, answered, served
 from typer.testing import CliRunner
 
@@ -59,7 +60,7 @@ def known() -> Packed:
     frame = pd.DataFrame(
         {"split": "train", "key": [f"<b>{i}.png" for i in range(COUNT)], "group": groups}
     ).assign(label=given)
-    data = Dataset(Path(), {"classes": list(CLASSES)}, "accuracy")
+    data = Dataset(Path(), made_manifest(classes=CLASSES), "accuracy")
     return Packed(data, frame, told, {})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_manifest import made_manifest
 
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
@@ -37,7 +38,7 @@ class Model:
 
 
 def opened(version: Path, *, sha256="a", fingerprint="f") -> Kept:
-    data = Dataset(Path(), {"fingerprint": fingerprint}, "accuracy")
+    data = Dataset(Path(), made_manifest(fingerprint=fingerprint), "accuracy")
     return Kept(version, sha256=sha256, data=data, count=COUNT)
 
 
@@ -101,7 +102,7 @@ def test_where_nothing_can_be_kept_the_review_goes_on(tmp_path, monkeypatch, cap
 
 def test_what_a_version_was_tested_with_is_known_before_anything_is_looked_at(tmp_path):
     frame = pd.DataFrame({"key": ["a", "b", "=c"]})
-    manifest = {"classes": ["ash", "dust"], "metadata": {}}
+    manifest = made_manifest(classes=("ash", "dust"))
     assert np.isnan(_tested(tmp_path, frame, manifest)).all()
     (tmp_path / "assets.extra").mkdir()
     table = tmp_path / "assets.extra" / "predictions.csv"

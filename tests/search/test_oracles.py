@@ -7,6 +7,7 @@ import os
 import pytest
 import tiny
 from keras_tuner.engine import trial as trials
+from made_manifest import made_manifest
 
 from tfpipe.base import files
 from tfpipe.data.dataset import Dataset
@@ -35,7 +36,7 @@ class Died(BaseException):
 
 def begun(folder, algorithm="random", *, chief="here", **changes):
     """Returns an oracle that goes on with what is in a folder."""
-    data = Dataset(folder, {"fingerprint": "of the records"}, "accuracy")
+    data = Dataset(folder, made_manifest(fingerprint="of the records"), "accuracy")
     config = tiny.search_config(data, **ALGORITHMS[algorithm] | changes)
     oracle = oracles.made(config, search_plan.plan_of(config), data)
     oracle.keep_in(folder, chief=chief)

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from made_manifest import made_manifest
 from typer.testing import CliRunner
 
 from tfpipe import cli
@@ -49,7 +50,7 @@ def score_of(values: dict) -> float:
 def kept(folder: Path, *, algorithm="random", trials=12, ended=None, objective="score") -> Path:
     """Leaves a search in a folder as a chief would, of which `ended` trials are over."""
     plan = SearchPlan(space, rate, algorithm, max_epochs=9, factor=3, max_trials=trials, epochs=9)
-    data = loop.Dataset(folder, {"fingerprint": ""}, objective)
+    data = loop.Dataset(folder, made_manifest(), objective)
     oracle = oracles.made(SearchConfig("drawn", "cnn", "", algorithm), plan, data)
     oracle.keep_in(folder, chief="here")
     for i in range(oracle.asked if ended is None else ended):

@@ -15,6 +15,7 @@ import search_run
 import subprocesses
 import tiny
 from keras_tuner.engine import trial as trials
+from made_manifest import made_manifest
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
@@ -62,7 +63,7 @@ def served(tmp_path):
     servers = []
 
     def start(*, limit_s=None, address="127.0.0.1:0", **changes) -> tuple[Chief, str]:
-        found = Dataset(tmp_path, {"fingerprint": "of the records"}, "accuracy")
+        found = Dataset(tmp_path, made_manifest(fingerprint="of the records"), "accuracy")
         config = tiny.search_config(found, **changes)
         oracle = oracles.made(config, search_plan.plan_of(config), found)
         oracle.keep_in(tmp_path, chief="here")

@@ -44,12 +44,12 @@ def test_the_users_splits_are_the_records(raw, tmp_path):
     manifest = small_records.pack_small(raw, tmp_path / "records", task=task_of(splits=splits))
     for split in SPLITS:
         wanted = [f"{name}.png" for name in names if splits[name] == split]
-        assert manifest["sources"][split] == wanted
+        assert manifest.sources[split] == tuple(wanted)
     assert data_manifest.verify(tmp_path / "records") == []
     # Another split by the user is another data set.
     other = dict(zip(splits, [*list(splits.values())[1:], "train"], strict=True))
     again = small_records.pack_small(raw, tmp_path / "records", task=task_of(splits=other))
-    assert again["fingerprint"] != manifest["fingerprint"]
+    assert again.fingerprint != manifest.fingerprint
 
 
 def test_a_group_that_the_users_splits_part_is_refused_and_named(raw, tmp_path):
@@ -66,7 +66,7 @@ def test_training_and_validation_may_share_a_group_with_gaps_and_the_test_never(
     groups = {names[0]: "same", names[1]: "same"}
     told = {"splits": splits, "gaps": True}
     manifest = small_records.pack_small(raw, tmp_path / "r", task=task_of(groups=groups, **told))
-    assert f"{names[1]}.png" in manifest["sources"]["validation"]
+    assert f"{names[1]}.png" in manifest.sources["validation"]
     groups[names[2]] = "same"
     with pytest.raises(UserError, match=f"{names[0]}.png .train. and {names[2]}.png .test.*same"):
         small_records.pack_small(raw, tmp_path / "s", task=task_of(groups=groups, **told))
@@ -80,9 +80,9 @@ def test_near_copies_are_one_group_where_that_is_asked_and_refused_where_not(raw
     with pytest.raises(UserError, match="could be believed"):
         small_records.pack_small(own, tmp_path / "records", task=task_of())
     manifest = small_records.pack_small(own, tmp_path / "records", task=task_of(joins=True))
-    split = next(s for s in SPLITS if f"{like}.png" in manifest["sources"][s])
-    assert f"{copy}.png" in manifest["sources"][split]
-    assert any("near-copies of others" in note for note in manifest["notes"])
+    split = next(s for s in SPLITS if f"{like}.png" in manifest.sources[s])
+    assert f"{copy}.png" in manifest.sources[split]
+    assert any("near-copies of others" in note for note in manifest.notes)
     assert data_manifest.verify(tmp_path / "records") == []
     assert small_records.pack_small(own, tmp_path / "records", task=task_of(joins=True)) is not None
 

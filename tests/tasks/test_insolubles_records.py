@@ -28,27 +28,27 @@ def pack(folder, *, classes, runs=8, options=OPTIONS, split=SPLIT):
 
 def test_classes_columns_and_shape_are_those_of_the_folder(tmp_path):
     manifest = pack(tmp_path, classes={"ash": [1, 2], "dust": [3]})
-    assert manifest["classes"] == ("ash", "dust")
-    assert manifest["image_shape"] == (16, 16, 3)
-    assert manifest["columns"] == flowcam.surveyed(tmp_path / "raw").columns
-    assert sum(manifest["groups"].values()) == 8
-    for split in manifest["counts"].values():
+    assert manifest.classes == ("ash", "dust")
+    assert manifest.image_shape == (16, 16, 3)
+    assert manifest.columns == flowcam.surveyed(tmp_path / "raw").columns
+    assert sum(manifest.groups.values()) == 8
+    for split in manifest.counts.values():
         assert split["ash"] == 2 * split["dust"] == 2 * split["(unlabelled)"] / 3
     assert data_manifest.verify(tmp_path / "records") == []
     written = data_manifest.read(tmp_path / "records")
     batches = dataset.batches(tmp_path / "records", dataset.TRAIN, manifest=written)
     batch, labels = next(iter(batches))
     assert batch["image"].shape[1:] == (16, 16, 3)
-    assert batch["columns"].shape[1] == len(written["columns"])
+    assert batch["columns"].shape[1] == len(written.columns)
     assert set(tf.unique(labels)[0].numpy()) == {-1, 0, 1}
 
 
 def test_without_labels_packing_works_and_classifying_says_why_not(tmp_path):
     manifest = pack(tmp_path, classes=None)
-    assert manifest["classes"] == () and manifest["counts"]["train"].keys() == {"(unlabelled)"}
+    assert manifest.classes == () and manifest.counts["train"].keys() == {"(unlabelled)"}
     opened = {"task": TASK, "records": tmp_path / "records", "is_checked": False}
     data, spec = open_records.opened(**opened, model="conv-autoencoder")
-    assert spec.classes == () and spec.columns == tuple(manifest["columns"])
+    assert spec.classes == () and spec.columns == tuple(manifest.columns)
     with pytest.raises(UserError, match="two classes or more, but the records have none: 48 of 48"):
         open_records.opened(**opened, model="resnet18")
 
@@ -62,7 +62,7 @@ def test_a_class_of_one_particle_is_unlabelled_unless_one_is_enough(tmp_path):
     options = dataclasses.replace(OPTIONS, min_class=9)
     flowcam.run(tmp_path / "raw" / "odd", classes={"pollen": [1]})
     manifest = pack(tmp_path, classes={"ash": [1, 2], "dust": [3, 4]}, options=options)
-    assert manifest["classes"] == ("ash", "dust")
-    assert any("pollen (1)" in note for note in manifest["notes"])
+    assert manifest.classes == ("ash", "dust")
+    assert any("pollen (1)" in note for note in manifest.notes)
     with pytest.raises(UserError, match="no pollen"):
         data_pack.pack(TASK, tmp_path / "raw", tmp_path / "again", options=OPTIONS, split=SPLIT)

@@ -24,7 +24,7 @@ def test_sample_tune_report_and_predict(tmp_path, monkeypatch):
     assert scores["examples_no_signal"] > 0
     card = json.loads((tmp_path / told["path"] / "assets.extra" / "card.json").read_text())
     assert card["options"]["side"] == 16
-    assert card["data"]["settled"]
+    assert card["data"]["user_defined_split"]
     page = tmp_path / run("report", "ionization-redshift")["path"]
     for words in ("Classes as numbers", "Pictures set apart", "Mean absolute error"):
         assert words in page.read_text()

@@ -120,13 +120,13 @@ def test_hard_examples_are_drawn_after_a_third_of_the_epochs(data, monkeypatch):
 
     monkeypatch.setattr(dataset, "training_batches", spied)
     fitted(data, FALLING)
-    counts = data.manifest["counts"]["train"].values()
+    counts = data.manifest.counts["train"].values()
     assert told == [None, sum(max(1, count // 10) for count in counts)]
 
 
 def test_predicted_covers_a_split_in_order(known, data):
     labels, said = validation.predicted(known[0], data, dataset.TEST)
-    assert len(labels) == sum(data.manifest["counts"]["test"].values())
+    assert len(labels) == sum(data.manifest.counts["test"].values())
     assert np.allclose(said.sum(axis=1), 1)
 
 

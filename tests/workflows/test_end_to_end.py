@@ -78,7 +78,7 @@ def test_records_open_with_tensorflow_datasets(home, trained):
     builder = tfds.builder_from_directory(home / "data" / "records" / "melt-layer")
     manifest = json.loads((home / "data" / "records" / "melt-layer" / "manifest.json").read_text())
     for split, info in builder.info.splits.items():
-        assert info.num_examples == sum(manifest["counts"][split].values())
+        assert info.num_examples == sum(manifest.counts[split].values())
 
 
 def test_tensorflows_own_tools_see_the_three_signatures(trained):

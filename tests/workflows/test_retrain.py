@@ -201,16 +201,20 @@ def test_a_version_that_is_gone_on_from_begins_as_it_was_before_calibration(home
 
 
 def test_a_file_that_changed_its_split_is_refused(home, tmp_path):
+    from dataclasses import replace
+
     from tfpipe.data import manifest as data_manifest
     from tfpipe.registry import previous_version
 
     manifest = data_manifest.read(Path("data/records/lights"))
-    name = manifest["sources"]["test"].pop()
-    manifest["sources"]["train"].append(name)
+    *rest, name = manifest.sources["test"]
+    train = (*manifest.sources["train"], name)
+    moved = manifest.sources | {"test": tuple(rest), "train": train}
+    manifest = replace(manifest, sources=moved)
     with pytest.raises(UserError, match=f"{name} \\(test, now train\\)"):
         previous_version.check(extra(2).parent, manifest)
     with pytest.raises(UserError, match="no longer have the class 'bright'"):
-        previous_version.check(extra(2).parent, manifest | {"classes": ["dull"]})
+        previous_version.check(extra(2).parent, replace(manifest, classes=("dull",)))
 
 
 def test_rolling_back_publishes_a_copy_that_is_then_served(home):

@@ -104,8 +104,8 @@ def test_served_reviewed_retrained_and_swapped(tmp_path, monkeypatch):
     columns = ["p_no-layer", "p_melt-layer"]
     assert not np.allclose(before[columns], after[columns], atol=1e-6)
     manifest = json.loads((Path("data") / "records" / NAME / "manifest.json").read_text())
-    packed = {name for own in manifest["sources"].values() for name in own}
+    packed = {name for own in manifest.sources.values() for name in own}
     assert set(later) <= packed
-    assert any("are validated" in note for note in manifest["notes"])
+    assert any("are validated" in note for note in manifest.notes)
     told = run("versions", NAME)["versions"]
     assert [one["version"] for one in told if one["served"]] == [2]

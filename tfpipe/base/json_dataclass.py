@@ -4,16 +4,17 @@ import dataclasses
 import functools
 import json
 import types
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from tfpipe.base.errors import UserError
 
+T = TypeVar("T")
 LONGEST = 40  # characters of a received value in an error's sentence
 
 
-def from_json[T](kind: type[T], value: Any, *, file: str, remedy: str) -> T:
+def from_json(kind: type[T], value: Any, *, file: str, remedy: str) -> T:
     """Returns a dataclass from what JSON holds; unknown keys are left out.
 
     Args:
@@ -29,9 +30,9 @@ def from_json[T](kind: type[T], value: Any, *, file: str, remedy: str) -> T:
     try:
         result = _checked(kind, value, "")
     except _MismatchError as error:
-        what = f"field {error.field!r}" if error.field else "the whole file"
+        where = f"field {error.field!r}: " if error.field else ""
         raise UserError(
-            f"{file}: {what} is malformed: expected {error.expected}, received {error.received}. "
+            f"{file} is damaged: {where}expected {error.expected}, received {error.received}. "
             f"{remedy}"
         ) from None
     return result

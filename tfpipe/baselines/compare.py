@@ -126,7 +126,7 @@ def _of_model(
     for number, (data, spec) in enumerate(parts.of(grey=grey), start=1):
         told = {
             **{"model": name, "fold": number, "folds": parts.count, "arguments": arguments},
-            **{"data": data.manifest["fingerprint"], "settings": asdict(settings)},
+            **{"data": data.manifest.fingerprint, "settings": asdict(settings)},
         }
         part = resumable.hash_of(told)[:24]
         rows = results.result(part, told)
@@ -153,7 +153,7 @@ class _Parts:
             data, spec = self.data, self.spec
             if grey:
                 data = replace(data, manifest=dataset.without_colours(data.manifest))
-                spec = replace(spec, image_shape=tuple(data.manifest["image_shape"]))
+                spec = replace(spec, image_shape=tuple(data.manifest.image_shape))
                 spec = cross_validation.known(data, spec)
             self.made[grey] = (
                 cross_validation.of(data, spec, self.count) if self.count else [(data, spec)]

@@ -11,12 +11,13 @@ from tfpipe.baselines import texture
 from tfpipe.baselines.feature_tables import Features, Part
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Subset
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.task import SPLITS
 
 KINDS = ("columns", *texture.KINDS)
 
 
-def features(records: Path, kinds: tuple[str, ...], *, manifest: dict) -> Features:
+def features(records: Path, kinds: tuple[str, ...], *, manifest: RecordManifest) -> Features:
     """Returns the labelled examples of packed records by their features.
 
     Args:
@@ -27,16 +28,16 @@ def features(records: Path, kinds: tuple[str, ...], *, manifest: dict) -> Featur
     Raises:
       UserError: no such kind, the pictures are of floats, or there are no columns.
     """
-    columns = tuple(manifest["columns"])
+    columns = tuple(manifest.columns)
     kinds = kinds or (*(("columns",) if columns else ()), "texture")
     for kind in kinds:
         choose(kind, KINDS, noun="kind of features")
     if "columns" in kinds and not columns:
-        raise UserError(f"The records of {manifest['task']} have no columns. Leave them out.")
+        raise UserError(f"The records of {manifest.task} have no columns. Leave them out.")
     drawn = tuple(kind for kind in kinds if kind != "columns")
-    if drawn and manifest["image_dtype"] == "float32":
+    if drawn and manifest.image_dtype == "float32":
         raise UserError(
-            f"The pictures of {manifest['task']} are floats, of which no textures are counted. "
+            f"The pictures of {manifest.task} are floats, of which no textures are counted. "
             "Give --features columns."
         )
     parts, names = {}, ()
@@ -59,4 +60,4 @@ def features(records: Path, kinds: tuple[str, ...], *, manifest: dict) -> Featur
         frame = pd.concat([one for one in tables if len(one)], ignore_index=True)
         names = tuple(frame.columns)
         parts[split] = Part(frame.to_numpy(np.float64), np.concatenate(labels), groups)
-    return Features(names, tuple(manifest["classes"]), parts, ())
+    return Features(names, tuple(manifest.classes), parts, ())

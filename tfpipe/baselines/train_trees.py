@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from tfpipe.data import columns as data_columns
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.columns import Measured
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import calibration, metrics, ordinal, selective
 from tfpipe.models import boosted_trees
 from tfpipe.registry import card as registry_card
@@ -76,7 +77,7 @@ def train(
     """
     manifest = data_manifest.trusted(records)
     parts = {split: data_columns.read(records, (split,), manifest=manifest) for split in SPLITS}
-    names = tuple(manifest["classes"])
+    names = tuple(manifest.classes)
     data_columns.check(parts, classes=names)
     if not plan.folds:
         groups = len(np.unique(parts["train"].labelled.groups))
@@ -87,7 +88,7 @@ def train(
         folder / "search",
         classes=len(names),
         plan=plan,
-        fingerprint=manifest["fingerprint"],
+        fingerprint=manifest.fingerprint,
         tell=lambda done, loss: tell("trees", {"done": done, "total": plan.trials, "loss": loss}),
     )
     told = {"classes": len(names), "arguments": best["arguments"]}
@@ -102,11 +103,12 @@ def train(
         "hyperparameters": best["arguments"],
         "training": {"balance": plan.balance, "seed": plan.seed},
         "classes": names,
-        "columns": manifest["columns"],
+        "columns": manifest.columns,
         "parameters": boosted_trees.leaves(trees),
         "quantity": task.scoring.ordinal_target,
         "apart": task.scoring.ambiguous,
-        **data_manifest.for_card(manifest),
+        "options": manifest.options,
+        "data": asdict(manifest.summary),
         **known.told,
         "random_split_scores": None,
         "history": {},
@@ -193,7 +195,9 @@ def judged(
     return Judgement(card, pd.concat(frames, ignore_index=True))
 
 
-def _in_numbers(task: Task, known: Judgement, records: Path, *, manifest: dict) -> Judgement:
+def _in_numbers(
+    task: Task, known: Judgement, records: Path, *, manifest: RecordManifest
+) -> Judgement:
     """Returns a judgement with what a task's `quantity` and `apart` ask for besides."""
     frames = []
     for split, frame in known.predictions.groupby("split", sort=False):

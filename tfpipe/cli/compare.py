@@ -58,7 +58,7 @@ def compare(
     from tfpipe.training import schedules
     from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
-    names = model or candidates.usual(found, tuple(manifest["columns"]))
+    names = model or candidates.usual(found, tuple(manifest.columns))
     for name in names:
         choose(variants.of(name).model, candidates.known(found), noun=f"model for {found.name}")
     hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]

@@ -1,7 +1,7 @@
 """The commands about data: tasks, sample, pack, verify."""
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,10 @@ from tfpipe.tasks import samples, status
 from tfpipe.tasks.options import options_of
 from tfpipe.tasks.task import raw_folder
 
+if TYPE_CHECKING:
+    from tfpipe.data.manifest import RecordManifest
+
+PRINTED = ("left_out", "notes", "unreadable")  # by `print_notes`, so not once more as a summary
 of_melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 of_insolubles = partial(typer.Option, rich_help_panel="insolubles")
 of_ccd_tracks = partial(typer.Option, rich_help_panel="ccd-tracks")
@@ -81,7 +85,8 @@ def pack(
 ) -> None:
     """Packs raw files into records; stopped at any moment, the same command goes on."""
     manifest = packed(task, cli_options.Packing(option, split, salt, skip_bad, data))
-    told = {name: manifest[name] for name in ("counts", "groups", "notes", "bad", "fingerprint")}
+    names = ("counts", "groups", "left_out", "notes", "unreadable", "fingerprint")
+    told = {name: getattr(manifest, name) for name in names if json or name not in PRINTED}
     name = tasks.find(task).name
     cli_options.done(json, command="pack", task=name, path=data / "records" / name, **told)
 
@@ -97,12 +102,12 @@ def verify(
     cli_options.start_tensorflow()
     from tfpipe.data import manifest as data_manifest
 
-    shards = data_manifest.trusted(folder)["shards"]
-    whole = {"shards": len(shards), "records": sum(shard["count"] for shard in shards)}
+    shards = data_manifest.trusted(folder).shards
+    whole = {"shards": len(shards), "records": sum(shard.count for shard in shards)}
     cli_options.done(json, command="verify", task=name, path=folder, **whole)
 
 
-def packed(task: str, packing: cli_options.Packing) -> dict:
+def packed(task: str, packing: cli_options.Packing) -> "RecordManifest":
     """Packs if need be, says what was left out, and returns the manifest."""
     found = tasks.find(task)
     options = options_of(found, packing.option or ())
@@ -120,6 +125,5 @@ def packed(task: str, packing: cli_options.Packing) -> dict:
             skip_bad=packing.skip_bad,
             progress=lambda done, total: progress("pack", {"done": done, "total": total}),
         )
-    for note in [*manifest["notes"], *manifest["bad"].values()]:
-        cli_options.err.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
+    cli_options.print_notes(manifest)
     return manifest

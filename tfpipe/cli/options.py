@@ -119,15 +119,29 @@ def done(as_json: bool, *, command: str, task: str, path: Path, **rest) -> None:
     for name, value in summary.items():
         if value in (None, {}, [], ()) or name in ("command", "task", "scores"):
             continue
-        if isinstance(value, list) and isinstance(value[0], dict):
+        if isinstance(value, list | tuple) and isinstance(value[0], dict):
             out.print(f"{name}:")
             out.print(rows_shown(value))
+        elif isinstance(value, list | tuple):
+            for part in value:
+                out.print(f"{name}: {part}", markup=False, soft_wrap=True)
         else:
             out.print(f"{name}: {value}", markup=False, soft_wrap=True)
     for split, metrics in rest.get("scores", {}).items():
         known = {name: value for name, value in metrics.items() if value is not None}
         shown = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
         out.print(f"{split}: {shown}", markup=False, soft_wrap=True)
+
+
+def print_notes(records: Any) -> None:
+    """Prints what was left out of packed records, and what else is to be known of them.
+
+    Args:
+      records: their `RecordManifest`.
+    """
+    sentences = [f"left out: {sentence}" for sentence in records.omissions]
+    for sentence in [*sentences, *(f"note: {note}" for note in records.notes)]:
+        err.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def rows_shown(rows: list[dict[str, Any]]) -> Table:

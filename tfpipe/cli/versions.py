@@ -74,8 +74,7 @@ def retrain(
         else:
             _compared(refused.told)
         raise
-    for note in [*manifest["notes"], *manifest["bad"].values()]:
-        options.err.print(f"left out: {note}", markup=False, highlight=False, soft_wrap=True)
+    options.print_notes(manifest)
     if not json:
         _compared(made.pop("comparison"))
     options.done(json, **place, **made)

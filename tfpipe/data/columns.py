@@ -8,6 +8,7 @@ import numpy as np
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
+from tfpipe.data.manifest import RecordManifest
 
 LOG = logging.getLogger("tfpipe")
 
@@ -37,14 +38,14 @@ class Measured(NamedTuple):
         return self.only(self.labels >= 0)
 
 
-def read(records: Path, splits: tuple[str, ...], *, manifest: dict) -> Measured:
+def read(records: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> Measured:
     """Returns the examples of some splits, in the records' order.
 
     Raises:
       UserError: the records have no columns, or one of their values is infinite.
     """
-    if not manifest["columns"]:
-        name = manifest["task"]
+    if not manifest.columns:
+        name = manifest.task
         raise UserError(
             f"The records of {name} have no columns for trees to learn from, only pictures. Train "
             f"a model of these: `tfpipe train {name}`."
@@ -55,7 +56,7 @@ def read(records: Path, splits: tuple[str, ...], *, manifest: dict) -> Measured:
     if endless.any():
         row, column = np.argwhere(endless)[0]
         raise UserError(
-            f"{found.keys[row].decode()}: column {manifest['columns'][column]!r} is infinite, "
+            f"{found.keys[row].decode()}: column {manifest.columns[column]!r} is infinite, "
             "expected a number, or nothing where none was measured. Correct the table."
         )
     return found

@@ -1,6 +1,6 @@
 """Records to batches: ({"image", "columns"}, label), shuffled and augmented for training only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import augmentation
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.data.sampling import HARD_SHARE, Drawing, shares
 
 
@@ -41,7 +42,7 @@ class Dataset:
     """
 
     folder: Path
-    manifest: dict
+    manifest: RecordManifest
     objective: str
     train: Subset = TRAIN
     validation: Subset = VALIDATION
@@ -53,7 +54,12 @@ def direction(data: Dataset) -> str:
 
 
 def batches(
-    folder: Path, subset: Subset, *, manifest: dict, batch_size: int = 64, labelled: bool = False
+    folder: Path,
+    subset: Subset,
+    *,
+    manifest: RecordManifest,
+    batch_size: int = 64,
+    labelled: bool = False,
 ) -> tf.data.Dataset:
     """Returns examples once, in order, the last partial batch included.
 
@@ -77,7 +83,12 @@ def batches(
 
 
 def training_batches(
-    folder: Path, drawing: Drawing, *, manifest: dict, subset: Subset = TRAIN, skip: int = 0
+    folder: Path,
+    drawing: Drawing,
+    *,
+    manifest: RecordManifest,
+    subset: Subset = TRAIN,
+    skip: int = 0,
 ) -> tf.data.Dataset:
     """Returns training examples for ever, shuffled and augmented.
 
@@ -108,13 +119,15 @@ def training_batches(
     dataset = dataset.batch(drawing.batch_size).skip(skip)
     dataset = dataset.map(parser(manifest, intervals=True), tf.data.AUTOTUNE)
     if drawing.augmentation != "none":
-        kind = manifest.get("augmentation") or drawing.augmentation
+        kind = manifest.augmentation or drawing.augmentation
         change = augmentation.KINDS[kind](drawing.seed)
         dataset = dataset.enumerate(skip).map(change, tf.data.AUTOTUNE)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
-def _sampled(folder, subset, drawing, *, counts: np.ndarray, manifest: dict) -> tf.data.Dataset:
+def _sampled(
+    folder, subset, drawing, *, counts: np.ndarray, manifest: RecordManifest
+) -> tf.data.Dataset:
     """Returns records for ever, each class as often as `shares` says, hard ones besides."""
 
     def drawn(records, count: int, seed: int) -> tf.data.Dataset:
@@ -136,67 +149,69 @@ def _sampled(folder, subset, drawing, *, counts: np.ndarray, manifest: dict) -> 
     )
 
 
-def class_counts(folder: Path, subset: Subset, *, manifest: dict) -> np.ndarray:
+def class_counts(folder: Path, subset: Subset, *, manifest: RecordManifest) -> np.ndarray:
     """Returns how many examples there are of each class, [classes] int."""
     if subset.chosen is None:
-        kept = [manifest["counts"][split] for split in subset.splits]
-        return np.array([sum(one[name] for one in kept) for name in manifest["classes"]])
+        kept = [manifest.counts[split] for split in subset.splits]
+        return np.array([sum(one[name] for one in kept) for name in manifest.classes])
     labels = labels_of(folder, subset.splits, manifest=manifest)[subset.chosen]
-    return np.bincount(labels[labels >= 0], minlength=len(manifest["classes"]))
+    return np.bincount(labels[labels >= 0], minlength=len(manifest.classes))
 
 
-def labels_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+def labels_of(folder: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> np.ndarray:
     """Returns the labels [n] int of some splits' examples, in order; -1 where there is none."""
     return _field(folder, splits, "label", tf.int64, manifest=manifest)
 
 
-def groups_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+def groups_of(folder: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> np.ndarray:
     """Returns the groups [n] bytes of some splits' examples, in order."""
     return _field(folder, splits, "group", tf.string, manifest=manifest)
 
 
-def keys_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+def keys_of(folder: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> np.ndarray:
     """Returns the keys [n] bytes of some splits' examples, in order."""
     return _field(folder, splits, "key", tf.string, manifest=manifest)
 
 
-def columns_of(folder: Path, splits: tuple[str, ...], *, manifest: dict) -> np.ndarray:
+def columns_of(folder: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> np.ndarray:
     """Returns the columns [n, columns] float32 of some splits' examples, in order."""
-    shape = (len(manifest["columns"]),)
+    shape = (len(manifest.columns),)
     return _field(folder, splits, "columns", tf.float32, manifest=manifest, shape=shape)
 
 
-def all_labelled(manifest: dict, splits: tuple[str, ...]) -> bool:
+def all_labelled(manifest: RecordManifest, splits: tuple[str, ...]) -> bool:
     """Returns whether every example of some splits has a label."""
-    return not any(manifest["counts"][split].get("(unlabelled)") for split in splits)
+    return not any(manifest.counts[split].get("(unlabelled)") for split in splits)
 
 
-def _field(folder, splits, name: str, dtype, *, manifest: dict, shape=()) -> np.ndarray:
+def _field(folder, splits, name: str, dtype, *, manifest: RecordManifest, shape=()) -> np.ndarray:
     wanted = {name: tf.io.FixedLenFeature(shape, dtype)}
     dataset = _records(folder, Subset(splits), manifest=manifest).batch(1024)
     values = dataset.map(lambda records: tf.io.parse_example(records, wanted)[name])
     return np.concatenate([*values.as_numpy_iterator()])
 
 
-def marks_of(folder: Path, splits: tuple[str, ...], name: str, *, manifest: dict) -> np.ndarray:
+def marks_of(
+    folder: Path, splits: tuple[str, ...], name: str, *, manifest: RecordManifest
+) -> np.ndarray:
     """Returns which of some splits' examples [n] bool have 1 in an int64 field, in order."""
     return _field(folder, splits, name, tf.int64, manifest=manifest) == 1
 
 
-def size(subset: Subset, *, manifest: dict) -> int:
+def size(subset: Subset, *, manifest: RecordManifest) -> int:
     """Returns how many examples a subset has, labelled or not."""
     if subset.chosen is not None:
         return int(subset.chosen.sum())
-    return sum(shard["count"] for shard in manifest["shards"] if shard["split"] in subset.splits)
+    return sum(shard.count for shard in manifest.shards if shard.split in subset.splits)
 
 
-def _records(folder: Path, subset: Subset, *, manifest: dict) -> tf.data.Dataset:
+def _records(folder: Path, subset: Subset, *, manifest: RecordManifest) -> tf.data.Dataset:
     """Returns the serialized examples of a subset, in order."""
-    shards = [s for split in subset.splits for s in manifest["shards"] if s["split"] == split]
+    shards = [s for split in subset.splits for s in manifest.shards if s.split == split]
     for split in subset.splits:
-        if not any(shard["split"] == split for shard in shards):
+        if not any(shard.split == split for shard in shards):
             raise UserError(f"{folder} holds no {split} records. Run `tfpipe pack` again.")
-    dataset = tf.data.TFRecordDataset([str(folder / shard["name"]) for shard in shards])
+    dataset = tf.data.TFRecordDataset([str(folder / shard.name) for shard in shards])
     return dataset if subset.chosen is None else _where(dataset, subset.chosen)
 
 
@@ -227,39 +242,39 @@ def _has_label(label: int):
     return lambda record: _label(record) == label
 
 
-def without_colours(manifest: dict) -> dict:
+def without_colours(manifest: RecordManifest) -> RecordManifest:
     """Returns the manifest of the same records, whose pictures are then read as grey ones.
 
     Raises:
       UserError: they have no colours.
     """
-    height, width, channels = manifest["image_shape"]
+    height, width, channels = manifest.image_shape
     if channels != 3:
         raise UserError(
-            f"The pictures of {manifest['task']} have {channels} channels, not 3 colours, so there "
+            f"The pictures of {manifest.task} have {channels} channels, not 3 colours, so there "
             "are none to take away."
         )
-    return manifest | {"image_shape": [height, width, 1], "stored_shape": [height, width, 3]}
+    return replace(manifest, image_shape=(height, width, 1), stored_shape=(height, width, channels))
 
 
-def stored_shape(manifest: dict) -> tuple[int, int, int]:
+def stored_shape(manifest: RecordManifest) -> tuple[int, int, int]:
     """Returns the shape of the pictures in the records, which may be read as grey ones."""
-    return tuple(manifest.get("stored_shape", manifest["image_shape"]))
+    return manifest.stored_shape or manifest.image_shape
 
 
-def parser(manifest: dict, *, intervals: bool = False):
+def parser(manifest: RecordManifest, *, intervals: bool = False):
     """Returns a function from serialized records [batch] to a batch."""
-    shape, dtype = stored_shape(manifest), tf.as_dtype(manifest["image_dtype"])
-    columns = len(manifest["columns"])
+    shape, dtype = stored_shape(manifest), tf.as_dtype(manifest.image_dtype)
+    columns = len(manifest.columns)
     wanted = {
         "image": tf.io.FixedLenFeature((), tf.string),
         "label": tf.io.FixedLenFeature((), tf.int64),
     }
     if columns:
         wanted["columns"] = tf.io.FixedLenFeature((columns,), tf.float32)
-    ends = manifest.get("interval", ()) if intervals else ()
+    ends = manifest.interval if intervals else ()
     wanted |= {name: tf.io.FixedLenFeature((), tf.int64) for name in ends}
-    is_raw = manifest["image_encoding"] == "bytes"
+    is_raw = manifest.image_encoding == "bytes"
 
     def picture(encoded):
         return tf.io.decode_png(encoded, channels=shape[-1], dtype=dtype)
@@ -271,7 +286,7 @@ def parser(manifest: dict, *, intervals: bool = False):
         else:
             image = tf.map_fn(picture, fields["image"], fn_output_signature=dtype)
             image = tf.ensure_shape(image, (None, *shape))
-        if "stored_shape" in manifest:
+        if manifest.stored_shape:
             image = tf.image.rgb_to_grayscale(image)
         inputs = {"image": image} | ({"columns": fields["columns"]} if columns else {})
         if ends:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -14,12 +14,12 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import schema
 from tfpipe.tasks.task import SPLITS, Task
 
-
 REMEDY = "Remove the folder and run `tfpipe pack` again."
 RENAMED = {"settled": "user_defined_split", "bad": "unreadable"}  # keys of older releases
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """A TFRecord file of packed records: name in the folder, split, examples, size, checksum."""
 
     name: str
@@ -92,18 +92,18 @@ class RecordManifest(RecordSummary):
     """
 
     task: str
-    tfpipe: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
-    image_shape: tuple[int, int, int] = (0, 0, 0)
-    image_dtype: str = "uint8"
-    image_encoding: str = "bytes"
-    columns: tuple[str, ...] = ()
-    metadata: dict[str, str] = field(default_factory=dict)
+    tfpipe: str
+    options: dict[str, Any]
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    image_dtype: str
+    image_encoding: str
+    columns: tuple[str, ...]
+    metadata: dict[str, str]
     interval: tuple[str, ...] = ()
     augmentation: str = ""
-    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    shards: tuple[Shard, ...] = ()
+    sources: dict[str, tuple[str, ...]]
+    shards: tuple[Shard, ...]
     files: dict[str, str] = field(default_factory=dict)
     stored_shape: tuple[int, int, int] | None = None
 
@@ -151,18 +151,20 @@ def read(folder: Path) -> RecordManifest:
 def verify(folder: Path) -> list[str]:
     """Returns a sentence for each thing wrong with packed records: every shard is read whole."""
     manifest = read(folder)
-    found = []
-    for shard in manifest["shards"]:
-        expected = {key: shard[key] for key in ("count", "bytes", "sha256")}
-        found.append(schema.damage(folder / shard["name"], **expected))
-    for name, sha256 in manifest["files"].items():
+    found = [
+        schema.damage(
+            folder / shard.name, count=shard.count, bytes=shard.bytes, sha256=shard.sha256
+        )
+        for shard in manifest.shards
+    ]
+    for name, sha256 in manifest.files.items():
         path = folder / name
         if not path.is_file() or files.sha256(path) != sha256:
             found.append(f"{name} is missing or has changed since it was written")
     return [sentence for sentence in found if sentence]
 
 
-def trusted(folder: Path) -> dict:
+def trusted(folder: Path) -> RecordManifest:
     """Returns the manifest, after checking every shard against it; damaged records are refused."""
     wrong = verify(folder)
     if wrong:
@@ -175,12 +177,6 @@ def trusted(folder: Path) -> dict:
 def read_stats(folder: Path) -> dict:
     """Returns image_mean, image_std, column_mean, column_std of the training split."""
     return json.loads((folder / "stats.json").read_bytes())
-
-
-def for_card(manifest: dict) -> dict[str, Any]:
-    """Returns what a version's card tells of the records that it learnt from."""
-    names = ("fingerprint", "counts", "groups", "fractions", "salt", "settled", "notes", "bad")
-    return {"options": manifest["options"], "data": {name: manifest[name] for name in names}}
 
 
 def counts(task: Task, abouts: list[dict]) -> dict[str, dict[str, int]]:

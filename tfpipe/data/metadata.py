@@ -9,13 +9,13 @@ from tfpipe.data.dataset import Dataset
 
 def described(data: Dataset, split: str, labels: np.ndarray) -> pd.DataFrame:
     """Returns split, key, group, metadata and label of a split's examples, in order."""
-    kinds = data.manifest["metadata"]
+    kinds = data.manifest.metadata
     text = {name for name, kind in kinds.items() if kind != "int64"} | {"key", "group"}
     wanted = {
         name: tf.io.FixedLenFeature((), tf.string if name in text else tf.int64)
         for name in ("key", "group", *kinds)
     }
-    paths = [str(data.folder / s["name"]) for s in data.manifest["shards"] if s["split"] == split]
+    paths = [str(data.folder / s.name) for s in data.manifest.shards if s.split == split]
     columns: dict[str, list] = {name: [] for name in wanted}
     for records in tf.data.TFRecordDataset(paths).batch(1024):
         fields = tf.io.parse_example(records, wanted)

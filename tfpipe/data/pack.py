@@ -20,9 +20,10 @@ from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import schema, source_cache, validation
+from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.tasks.annotations import apply
 from tfpipe.tasks.splits import placed
-from tfpipe.tasks.task import SPLITS, Source, Task
+from tfpipe.tasks.task import SPLITS, LeftOut, Source, Task
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
@@ -41,7 +42,7 @@ def pack(
     split: tuple[tuple[float, float, float], str] = (FRACTIONS, ""),
     skip_bad: int = 0,
     progress: Progress = lambda done, total: None,
-) -> dict:
+) -> RecordManifest:
     """Packs a task's raw files into records; killed at any moment, the same call goes on.
 
     Shards are gathered in a hidden folder beside `folder`, each renamed when whole, and the folder
@@ -85,7 +86,11 @@ def pack(
     with unfinished:
         _recover(folder)
         manifest = data_manifest.read(folder) if (folder / "manifest.json").is_file() else None
-        if manifest and manifest["fingerprint"] == fingerprint and len(manifest["bad"]) <= skip_bad:
+        if (
+            manifest
+            and manifest.fingerprint == fingerprint
+            and len(manifest.unreadable) <= skip_bad
+        ):
             _tidy(folder)
             return manifest
         kept = _kept(folder)
@@ -111,40 +116,47 @@ def pack(
         validation.crossings(
             survey, [] if task.raw_files.skip_duplicate_check else abouts, parts, split=split
         )
-        manifest = {
-            "task": task.name,
-            "fingerprint": fingerprint,
-            "tfpipe": tfpipe.__version__,
-            "options": dataclasses.asdict(options),
-            "fractions": split[0],
-            "salt": split[1],
-            "classes": task.classes,
-            "image_shape": task.image_shape,
-            "image_dtype": task.image_dtype,
-            "image_encoding": schema.encoding(task),
-            "columns": task.columns,
-            "metadata": task.metadata,
-            "interval": task.whole_file.interval if task.whole_file else (),
-            "augmentation": survey.augmentation,
-            "counts": data_manifest.counts(task, abouts),
-            "settled": any(source.split for source in survey.sources),
-            "groups": {name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
-            "sources": {name: [s.name for s in _of(jobs, name)] for name in SPLITS},
-            "shards": [
-                {key: about[key] for key in ("name", "split", "count", "bytes", "sha256")}
+        notes = [*survey.notes, *apply.notes(survey, abouts, task)]
+        manifest = RecordManifest(
+            task=task.name,
+            fingerprint=fingerprint,
+            tfpipe=tfpipe.__version__,
+            options=dataclasses.asdict(options),
+            fractions=split[0],
+            salt=split[1],
+            classes=task.classes,
+            image_shape=task.image_shape,
+            image_dtype=task.image_dtype,
+            image_encoding=schema.encoding(task),
+            columns=task.columns,
+            metadata=task.metadata,
+            interval=task.whole_file.interval if task.whole_file else (),
+            augmentation=survey.augmentation,
+            counts=data_manifest.counts(task, abouts),
+            user_defined_split=any(source.split for source in survey.sources),
+            groups={name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
+            sources={name: tuple(s.name for s in _of(jobs, name)) for name in SPLITS},
+            shards=tuple(
+                Shard(
+                    name=about["name"],
+                    split=about["split"],
+                    count=about["count"],
+                    bytes=about["bytes"],
+                    sha256=about["sha256"],
+                )
                 for about in abouts
-            ],
-            "bad": bad,
-            "notes": [*survey.notes, *apply.notes(survey, abouts, task)],
-        }
+            ),
+            unreadable=bad,
+            left_out=tuple(note for note in notes if isinstance(note, LeftOut)),
+            notes=tuple(note for note in notes if not isinstance(note, LeftOut)),
+        )
         try:
-            _finish(task, parts, folder, abouts=abouts, manifest=manifest)
+            return _finish(task, parts, folder, abouts=abouts, manifest=manifest)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written: {error.strerror or error}. "
                 "Free some space or choose another folder."
             ) from error
-    return manifest
 
 
 def _hidden(folder: Path, word: str) -> Path:
@@ -212,7 +224,9 @@ def _run(jobs, parts: Path, told: dict[str, Any], *, progress: Progress) -> list
     return abouts
 
 
-def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) -> None:
+def _finish(
+    task: Task, parts: Path, folder: Path, *, abouts: list[dict], manifest: RecordManifest
+) -> RecordManifest:
     """Writes what describes the shards, and exchanges new records for old ones."""
     data_manifest.describe(task, parts, abouts=abouts)
     rows = [row for about in abouts for row in about["rows"] if row]
@@ -223,17 +237,19 @@ def _finish(task: Task, parts: Path, folder: Path, *, abouts, manifest: dict) ->
     files.replace(parts / source_cache.TOLD, json.dumps(told).encode())
     shards = {f"{about['name']}{end}" for about in abouts for end in ("", ".json")}
     left_out = {resumable.PLAN, "manifest.json"} | shards
-    manifest["files"] = {
+    sums = {
         path.relative_to(parts).as_posix(): files.sha256(path)
         for path in sorted(parts.rglob("*"))
         if path.is_file() and path.name not in left_out
     }
-    files.replace(parts / "manifest.json", json.dumps(manifest, indent=1).encode())
+    manifest = dataclasses.replace(manifest, files=sums)
+    files.replace(parts / "manifest.json", manifest.to_json())
     old = _hidden(folder, "old")
     if folder.exists():
         os.replace(folder, old)
     os.replace(parts, folder)
     _tidy(folder)
+    return manifest
 
 
 def _tidy(folder: Path) -> None:

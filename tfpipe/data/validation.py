@@ -8,6 +8,7 @@ import numpy as np
 from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.splits import placed
 from tfpipe.tasks.task import SPLITS, Survey, Task
 
@@ -32,13 +33,13 @@ def classes(task: Task, abouts: list[dict], jobs) -> None:
     )
 
 
-def classifiable(manifest: dict) -> None:
+def classifiable(manifest: RecordManifest) -> None:
     """Raises a UserError if packed records have nothing that a classifier could tell apart."""
-    if len(manifest["classes"]) > 1:
+    if len(manifest.classes) > 1:
         return
-    counts = [sum(split.values()) for split in manifest["counts"].values()]
-    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest["counts"].values())
-    there = ", ".join(manifest["classes"]) or "none"
+    counts = [sum(split.values()) for split in manifest.counts.values()]
+    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest.counts.values())
+    there = ", ".join(manifest.classes) or "none"
     raise UserError(
         f"A classifier needs two classes or more, but the records have {there}: {unlabelled} of "
         f"{sum(counts)} examples are unlabelled. Label more of them and pack again, or train an "

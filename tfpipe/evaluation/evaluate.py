@@ -140,7 +140,7 @@ def evaluate(
 
 
 def _of_autoencoder(data: Dataset, model: keras.Model) -> Evaluation:
-    classes = tuple(data.manifest["classes"])
+    classes = tuple(data.manifest.classes)
     found = reconstruction.errors(model, data)
     frames = []
     for split in SPLITS:

@@ -42,7 +42,7 @@ class Looks(NamedTuple):
 
 def splits_of(data: Dataset) -> tuple[str, ...]:
     """Returns the splits that hold examples, in order."""
-    held = {shard["split"] for shard in data.manifest["shards"] if shard["count"]}
+    held = {shard.split for shard in data.manifest.shards if shard.count}
     return tuple(split for split in SPLITS if split in held)
 
 

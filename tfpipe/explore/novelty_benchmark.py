@@ -128,7 +128,7 @@ def _plan(subjects: list, *, epochs: int, seed: int) -> list[Any]:
     """Returns all that a result depends on."""
     names = ("model", "hyperparameters", "training")
     told = [
-        {name: card[name] for name in names} | {"data": data.manifest["fingerprint"]}
+        {name: card[name] for name in names} | {"data": data.manifest.fingerprint}
         for card, data, _ in subjects
     ]
     return [told, epochs, seed]

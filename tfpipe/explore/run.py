@@ -127,7 +127,7 @@ def _findings(
     told = novelty.scores(seen, known, labels=label, places=places)
     measures = appearance.all_of(looks.nuisances, frame)
     clusters, level = umap.clusters(places), found[0] if run.blind else None
-    classes = data.manifest["classes"]
+    classes = data.manifest.classes
     frame = frame[["key", "split", "group"]].assign(
         label=[classes[i] if i >= 0 else "" for i in label],
         predicted=_predicted(found, seen),

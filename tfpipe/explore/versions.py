@@ -61,7 +61,7 @@ def opened(task: Task, version: Path, records: Path) -> tuple[list[Subject], lis
     if wrong:
         raise UserError(f"{version} {wrong}. Train a version on these records, and explore that.")
     notes = []
-    fingerprint = first.data.manifest["fingerprint"]
+    fingerprint = first.data.manifest.fingerprint
     if first.card["data"]["fingerprint"] != fingerprint:
         notes.append(
             f"Version {version.name} of {version.parent.name} was trained on other records than "
@@ -100,7 +100,8 @@ def _difference(subject: Subject) -> str | None:
         ("classes", "knows the classes"),
     ):
         one, other = (
-            value if isinstance(value, str) else list(value) for value in (told[name], held[name])
+            value if isinstance(value, str) else list(value)
+            for value in (told[name], getattr(held, name))
         )
         if one != other:
             return f"{noun} {one}, but the records hold {other}"

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.data import dataset
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import bootstrap, drift, metrics
 from tfpipe.tasks.task import SPLITS, Task
 
@@ -20,7 +21,7 @@ def of(
     records: Path,
     predictions: pd.DataFrame,
     *,
-    manifest: dict[str, Any],
+    manifest: RecordManifest,
     card: dict[str, Any],
     takes: list[str],
 ) -> dict[str, Any]:
@@ -46,9 +47,9 @@ def of(
     }
 
 
-def groups(records: Path, *, manifest: dict[str, Any]) -> pd.DataFrame:
+def groups(records: Path, *, manifest: RecordManifest) -> pd.DataFrame:
     """Returns a row for each group: its split, its pictures, and how many are of each class."""
-    classes, frames = manifest["classes"], []
+    classes, frames = manifest.classes, []
     for split in SPLITS:
         named = dataset.groups_of(records, (split,), manifest=manifest)
         labels = dataset.labels_of(records, (split,), manifest=manifest)
@@ -63,8 +64,12 @@ def groups(records: Path, *, manifest: dict[str, Any]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _leak_check(task: Task, manifest: dict[str, Any]) -> dict[str, Any]:
-    how = "settled by the user or the task" if manifest["settled"] else "by a hash of the group"
+def _leak_check(task: Task, manifest: RecordManifest) -> dict[str, Any]:
+    how = (
+        "settled by the user or the task"
+        if manifest.user_defined_split
+        else "by a hash of the group"
+    )
     looked = "none across splits, by perceptual hashes turned over in four ways"
     if task.raw_files.skip_duplicate_check:
         looked = "not looked for: different things look alike here"
@@ -102,7 +107,7 @@ def _intervals(
     return {n: [float(v) for v in two] if np.isfinite(two).all() else None for n, two in pairs}
 
 
-def _limits(test: pd.DataFrame, manifest: dict[str, Any], *, card: dict[str, Any]) -> list[str]:
+def _limits(test: pd.DataFrame, manifest: RecordManifest, *, card: dict[str, Any]) -> list[str]:
     """Returns what a reader must know before trusting the scores, one sentence each."""
     found, count = [], test["group"].nunique()
     if count < FEW_GROUPS:
@@ -113,36 +118,38 @@ def _limits(test: pd.DataFrame, manifest: dict[str, Any], *, card: dict[str, Any
             found.append(f"Of {name} there are {support} test pictures.")
         elif recall is not None and recall < LOW_RECALL:
             found.append(f"Of {name} {recall:.0%} are found.")
-    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest["counts"].values())
+    unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest.counts.values())
     if unlabelled:
         found.append(f"{unlabelled:,} pictures have no label and are in no score.")
-    if manifest["bad"]:
-        found.append(f"{len(manifest['bad'])} raw files could not be read and are left out.")
+    if manifest.unreadable:
+        found.append(f"{len(manifest.unreadable)} raw files could not be read and are left out.")
     note = (card.get("calibration") or {}).get("note")
-    return [*found, *([note] if note else []), *manifest["notes"]]
+    told = [note] if note else []
+    return [*found, *told, *manifest.left_out, *manifest.notes]
 
 
 def _statistics(
     records: Path,
     predictions: pd.DataFrame,
     *,
-    manifest: dict[str, Any],
+    manifest: RecordManifest,
     card: dict[str, Any],
     takes: list[str],
 ) -> drift.Learnt:
     """Returns histograms of the training split, and of the classes named on validation."""
-    columns = tuple(manifest["columns"]) if "columns" in takes else ()
-    told = {"manifest": manifest}
+    columns = tuple(manifest.columns) if "columns" in takes else ()
     if "image" in takes:
         parts = [
             drift.measured(features["image"], features.get("columns"), columns)
-            for features, _ in dataset.batches(records, dataset.TRAIN, **told).as_numpy_iterator()
+            for features, _ in dataset.batches(
+                records, dataset.TRAIN, manifest=manifest
+            ).as_numpy_iterator()
         ]
         values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     else:
-        known = dataset.columns_of(records, ("train",), **told)
+        known = dataset.columns_of(records, ("train",), manifest=manifest)
         values = drift.measured(None, known, columns)
-    own = {"groups": dataset.groups_of(records, ("train",), **told).astype(bytes)}
+    own = {"groups": dataset.groups_of(records, ("train",), manifest=manifest).astype(bytes)}
     if "error" in predictions:
         return drift.learnt(values, **own)
     frame = predictions[predictions["split"] == "validation"]

@@ -12,6 +12,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import version_comparison, whole_files
 from tfpipe.registry import load, predictions, store, trees
 from tfpipe.tasks.task import SPLITS, Task
@@ -20,13 +21,13 @@ SOURCES = "assets.extra/sources.csv"
 SHOWN = 5  # raw files in an error's sentence
 
 
-def write_sources(version: Path, manifest: dict[str, Any]) -> None:
+def write_sources(version: Path, manifest: RecordManifest) -> None:
     """Writes which split each raw file was in when a version was made."""
-    rows = [(split, name) for split in SPLITS for name in manifest["sources"][split]]
+    rows = [(split, name) for split in SPLITS for name in manifest.sources[split]]
     tables.write_csv(pd.DataFrame(rows, columns=["split", "source"]), version / SOURCES)
 
 
-def check(version: Path, manifest: dict[str, Any]) -> None:
+def check(version: Path, manifest: RecordManifest) -> None:
     """Refuses records in which the version before cannot be judged beside a new one.
 
     A photo that one of them learnt from must never judge the other; and each class of the old one
@@ -40,7 +41,7 @@ def check(version: Path, manifest: dict[str, Any]) -> None:
       UserError: raw files have changed their split, or a class is gone.
     """
     card = store.read_card(version)
-    gone = [name for name in card["classes"] if name not in manifest["classes"]]
+    gone = [name for name in card["classes"] if name not in manifest.classes]
     if gone:
         raise UserError(
             f"The records no longer have the class {gone[0]!r}, which version {version.name} names."
@@ -49,7 +50,7 @@ def check(version: Path, manifest: dict[str, Any]) -> None:
     if not (version / SOURCES).is_file():
         return
     known = tables.read_csv(version / SOURCES, text=("split", "source"))
-    now = {name: split for split in SPLITS for name in manifest["sources"][split]}
+    now = {name: split for split in SPLITS for name in manifest.sources[split]}
     moved = [
         f"{name} ({split}, now {now[name]})"
         for split, name in known.itertuples(index=False)
@@ -65,13 +66,13 @@ def check(version: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def test_groups(version: Path, manifest: dict[str, Any]) -> set[str]:
+def test_groups(version: Path, manifest: RecordManifest) -> set[str]:
     """Returns the test groups that there were when a version was made."""
-    frame = predictions.predictions(version, manifest["metadata"])
+    frame = predictions.predictions(version, manifest.metadata)
     return set(frame.loc[frame["split"] == "test", "group"])
 
 
-def answered(version: Path, records: Path, *, manifest: dict[str, Any]) -> np.ndarray:
+def answered(version: Path, records: Path, *, manifest: RecordManifest) -> np.ndarray:
     """Returns a version's probabilities [n, classes] of the test examples as they are now.
 
     Classes are the records'; one that the version does not know has a probability of 0.
@@ -82,13 +83,13 @@ def answered(version: Path, records: Path, *, manifest: dict[str, Any]) -> np.nd
     card = store.read_card(version)
     is_trees = card["kind"] == trees.KIND
     known = card["columns"] if is_trees else card["spec"]["columns"]
-    lacking = [name for name in known if name not in manifest["columns"]]
+    lacking = [name for name in known if name not in manifest.columns]
     if lacking and "columns" in card["inputs"]:
         raise UserError(
             f"The records no longer have the columns {', '.join(lacking)}, which version "
             f"{version.name} reads. Export the raw files with them."
         )
-    order = [manifest["columns"].index(name) for name in known if name not in lacking]
+    order = [manifest.columns.index(name) for name in known if name not in lacking]
     if is_trees:
         columns = dataset.columns_of(records, ("test",), manifest=manifest)[:, order]
         said = trees.Loaded(version).classify(columns)
@@ -103,8 +104,8 @@ def answered(version: Path, records: Path, *, manifest: dict[str, Any]) -> np.nd
                 for features, _ in dataset.batches(records, dataset.TEST, manifest=manifest)
             ]
         )
-    likely = np.zeros((len(said), len(manifest["classes"])))
-    likely[:, [manifest["classes"].index(name) for name in card["classes"]]] = said
+    likely = np.zeros((len(said), len(manifest.classes)))
+    likely[:, [manifest.classes.index(name) for name in card["classes"]]] = said
     return likely
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfpipe.base import html
 from tfpipe.base import images as base_images
 from tfpipe.base.html import Html
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.report.report_data import Judged, ReportData
 
 MOST_KINDS = 40
@@ -153,9 +154,9 @@ def _figure(judged: Judged, i: int, *, of: int, found: dict[str, bytes]) -> Html
     return figure(row, told, png=found.get(row["key"]))
 
 
-def pixels(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, np.ndarray]:
+def pixels(folder: Path, keys: set[str], *, manifest: RecordManifest) -> dict[str, np.ndarray]:
     """Returns key -> [height, width, channels] of the test split's pictures of those keys."""
-    paths = [str(folder / s["name"]) for s in manifest["shards"] if s["split"] == "test"]
+    paths = [str(folder / s.name) for s in manifest.shards if s.split == "test"]
     names = {name: tf.io.FixedLenFeature((), tf.string) for name in ("key", "image")}
     found = {}
     for record in tf.data.TFRecordDataset(paths).as_numpy_iterator():
@@ -168,9 +169,9 @@ def pixels(folder: Path, keys: set[str], *, manifest: dict) -> dict[str, np.ndar
     return found
 
 
-def _pixels(encoded: bytes, *, manifest: dict) -> np.ndarray:
+def _pixels(encoded: bytes, *, manifest: RecordManifest) -> np.ndarray:
     """Returns a record's image [height, width, channels] in the task's dtype."""
-    shape, dtype = manifest["image_shape"], np.dtype(manifest["image_dtype"])
-    if manifest["image_encoding"] == "bytes":
+    shape, dtype = manifest.image_shape, np.dtype(manifest.image_dtype)
+    if manifest.image_encoding == "bytes":
         return np.frombuffer(encoded, dtype).reshape(shape)
     return tf.io.decode_png(encoded, channels=shape[-1], dtype=tf.as_dtype(dtype)).numpy()

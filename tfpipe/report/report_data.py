@@ -11,6 +11,7 @@ from sklearn import metrics
 
 from tfpipe.base import tables
 from tfpipe.data import manifest as data_manifest
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.registry import store
 from tfpipe.registry.predictions import predictions
@@ -54,7 +55,7 @@ class ReportData:
     version: Path
     records: Path
     card: dict[str, Any]
-    manifest: dict[str, Any]
+    manifest: RecordManifest
     frame: pd.DataFrame
     table_name: str | None
 
@@ -155,7 +156,7 @@ def read(version: Path, folder: Path) -> ReportData:
       UserError: if one of them is missing or damaged.
     """
     card, manifest = store.read_card(version), data_manifest.read(folder)
-    frame = predictions(version, manifest["metadata"])
+    frame = predictions(version, manifest.metadata)
     task = TASKS.get(card["task"])
     source_table = task.raw_files.source_table if task else None
     return ReportData(version, folder, card, manifest, frame, source_table)

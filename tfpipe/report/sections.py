@@ -113,14 +113,16 @@ def data(known: ReportData) -> Html:
     shares = " / ".join(f"{100 * share:g}" for share in about["fractions"])
     salt = f", drawn with the salt {about['salt']!r}" if about["salt"] else ""
     shared = f"The {known.photo}s were shared out {shares} %{salt}."
-    if about.get("settled"):
+    if about.get("user_defined_split"):
         shared = f"Which {known.photo}s teach and which test was settled by hand, see below."
+    left_out = [tag("li", sentence) for sentence in about["left_out"]]
     notes = [tag("li", note) for note in about["notes"]]
     return joined(
         html.table(("split", f"{known.photo}s", *classes, f"{known.window}s"), rows),
         tag("p", shared, class_="soft"),
-        joined(tag("h3", "Left out"), tag("ul", *notes)) if notes else None,
-        listed(("unreadable file", "why"), list(about["bad"].items()), rest="manifest.json"),
+        joined(tag("h3", "Left out"), tag("ul", *left_out)) if left_out else None,
+        joined(tag("h3", "Notes"), tag("ul", *notes)) if notes else None,
+        listed(("unreadable file", "why"), list(about["unreadable"].items()), rest="manifest.json"),
     )
 
 

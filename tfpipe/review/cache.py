@@ -36,7 +36,7 @@ class Kept:
           data: the records.
           count: pictures in them.
         """
-        of = hashlib.sha256(f"{sha256} {data.manifest['fingerprint']}".encode()).hexdigest()
+        of = hashlib.sha256(f"{sha256} {data.manifest.fingerprint}".encode()).hexdigest()
         self._folder = version.parent / FOLDER / f"{version.name}-{of[:24]}"
         for other in self._folder.parent.glob(f"{version.name}-*"):
             if other != self._folder:

@@ -35,7 +35,7 @@ class Pictures:
 
     def __init__(self, packed: Packed, desk: Desk):
         self.desk, self.doing, self.turn = desk, "", 0
-        self.labels = tuple(packed.data.manifest["classes"])
+        self.labels = tuple(packed.data.manifest.classes)
         self._packed, self._shown, self._lock = packed, {}, threading.Lock()
         frame = packed.frame
         self._key, self._split = frame["key"].tolist(), frame["split"].tolist()

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tfpipe.data import dataset, metadata
 from tfpipe.data.dataset import Dataset
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.explore import embeddings, versions
 from tfpipe.explore.embeddings import Progress
 from tfpipe.explore.versions import Subject
@@ -56,7 +57,7 @@ def read(task: Task, version: Path, records: Path, *, desk: Desk) -> Packed:
     kept = Kept(version, sha256=sha256, data=data, count=len(frame))
     look = _looking(first, frame, kept, desk)
     notes = ()
-    if first.card["data"]["fingerprint"] != data.manifest["fingerprint"]:
+    if first.card["data"]["fingerprint"] != data.manifest.fingerprint:
         says = f"Version {version.name} of {version.parent.name} has learnt from other records."
         notes = (says,)
     if kept.is_whole:
@@ -75,7 +76,7 @@ def _looking(first: Subject, frame: pd.DataFrame, kept: Kept, desk: Desk) -> Loo
         held_out = kept.held_out(
             lambda: ranking.out_of_fold(seen.embedding, labels=packed, groups=groups)
         )
-        labels = _decided(frame, desk, tuple(first.data.manifest["classes"]))
+        labels = _decided(frame, desk, tuple(first.data.manifest.classes))
         return ranking.told(seen, held_out, labels=labels, known=known)
 
     return look
@@ -92,12 +93,12 @@ def _decided(frame: pd.DataFrame, desk: Desk, classes: tuple[str, ...]) -> np.nd
     return labels
 
 
-def _tested(version: Path, frame: pd.DataFrame, manifest: dict[str, Any]) -> np.ndarray:
+def _tested(version: Path, frame: pd.DataFrame, manifest: RecordManifest) -> np.ndarray:
     """Returns the probabilities [n, classes] that the version gave when it was tested, or nan."""
-    names = [f"p_{name}" for name in manifest["classes"]]
+    names = [f"p_{name}" for name in manifest.classes]
     likely = np.full((len(frame), len(names)), np.nan)
     if (version / "assets.extra" / "predictions.csv").is_file():
-        said = predictions.predictions(version, manifest["metadata"]).drop_duplicates("key")
+        said = predictions.predictions(version, manifest.metadata).drop_duplicates("key")
         if {*names} <= {*said}:
             likely = said.set_index("key").reindex(frame["key"])[names].to_numpy(float)
     return likely

@@ -133,7 +133,7 @@ def identity(
         "folds": config.folds,
         "settings": {k: v for k, v in settings.items() if k not in ("epochs", "patience")},
         "precision": config.precision,
-        "data": data.manifest["fingerprint"],
+        "data": data.manifest.fingerprint,
     }
 
 

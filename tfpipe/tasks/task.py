@@ -56,6 +56,10 @@ class Source:
     decided: tuple[Decision, ...] = ()
 
 
+class LeftOut(str):
+    """A note on what is left out, and why."""
+
+
 @dataclass(frozen=True)
 class Survey:
     """The contents of a raw folder, listed without decoding an image.
@@ -63,7 +67,8 @@ class Survey:
     Attributes:
       sources: the files to read, in a fixed order.
       tables: other files that the examples depend on.
-      notes: what is left out and why, one sentence each.
+      notes: what is to be known of the files, one sentence each; what is left out and why, as
+        `LeftOut`.
       twins: (source, source, reason) for sources that show the same thing according to the tables;
         a split must not separate them.
       classes: class names that the folder defines, in label order, for a task without its own.

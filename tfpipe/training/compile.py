@@ -35,7 +35,7 @@ def prepare(model: keras.Model, data: Dataset, *, settings: TrainingConfig, begu
     choose(settings.optimizer, OPTIMIZERS, noun="optimizer")
     choose(settings.schedule, schedules.SCHEDULES, noun="schedule")
     choose(settings.loss, LOSSES, noun="loss")
-    if locates(model) and not data.manifest.get("interval"):
+    if locates(model) and not data.manifest.interval:
         raise UserError(
             "This model learns where in a picture something begins and ends, which these records "
             "do not tell. Take another model, or pack again records that an older tfpipe packed."

@@ -24,10 +24,10 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
         validation.classifiable(manifest)
     stats = data_manifest.read_stats(records)
     spec = Spec(
-        image_shape=tuple(manifest["image_shape"]),
-        image_dtype=manifest["image_dtype"],
-        classes=tuple(manifest["classes"]),
-        columns=tuple(manifest["columns"]),
+        image_shape=tuple(manifest.image_shape),
+        image_dtype=manifest.image_dtype,
+        classes=tuple(manifest.classes),
+        columns=tuple(manifest.columns),
         even_exposure=task.preprocessing.per_image_standardization,
         pads=task.preprocessing.letterbox,
         **{name: tuple(values) for name, values in stats.items()},

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfpipe.data import augmentation, dataset
 from tfpipe.data.dataset import Dataset
+from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.evaluation import metrics, reconstruction
 from tfpipe.evaluation.reconstruction import UNLABELLED
 from tfpipe.models.calls import reconstructs
@@ -67,7 +68,7 @@ def random_split_scores(
 
 def _usable(data: Dataset, split: str, *, unlabelled: bool) -> bool:
     """Returns whether a split has pictures to learn from: labelled, and of more than one class."""
-    counts = dict(data.manifest["counts"][split])
+    counts = dict(data.manifest.counts[split])
     loose = counts.pop(UNLABELLED, 0)
     if unlabelled:
         return sum(counts.values()) + loose > 0
@@ -83,12 +84,12 @@ def _labelled(model: keras.Model, data: Dataset, part: dataset.Subset):
 def _mixed(data: Dataset, folder: Path, *, turns: int, seed: int) -> Dataset:
     """Writes the same records anew, each picture in a split of its own draw, `turns` copies."""
     manifest = data.manifest
-    total = turns * sum(shard["count"] for shard in manifest["shards"])
-    bounds = np.cumsum(manifest["fractions"])
-    counts = {split: dict.fromkeys(manifest["classes"], 0) for split in SPLITS}
+    total = turns * sum(shard.count for shard in manifest.shards)
+    bounds = np.cumsum(manifest.fractions)
+    counts = {split: dict.fromkeys(manifest.classes, 0) for split in SPLITS}
     writers = {split: tf.io.TFRecordWriter(str(folder / split)) for split in SPLITS}
     wanted = {"label": tf.io.FixedLenFeature((), tf.int64)}
-    paths = [str(data.folder / shard["name"]) for shard in manifest["shards"]]
+    paths = [str(data.folder / shard.name) for shard in manifest.shards]
     records = tf.data.TFRecordDataset(paths).as_numpy_iterator()
     copies = (_turned(one, way, manifest) for one in records for way in range(turns))
     for i, record in enumerate(copies):
@@ -99,24 +100,25 @@ def _mixed(data: Dataset, folder: Path, *, turns: int, seed: int) -> Dataset:
         place = draw * max(total / MOST, 1)
         split = SPLITS[min(int(np.searchsorted(bounds, place, side="right")), 2)]
         writers[split].write(record)
-        name = manifest["classes"][label] if label >= 0 else UNLABELLED
+        name = manifest.classes[label] if label >= 0 else UNLABELLED
         counts[split][name] = counts[split].get(name, 0) + 1
     for writer in writers.values():
         writer.close()
-    shards = [{"name": s, "split": s, "count": sum(counts[s].values())} for s in SPLITS]
-    manifest = manifest | {"counts": counts, "shards": shards}
-    parts = {"train": dataset.TRAIN, "validation": dataset.VALIDATION}
-    return replace(data, folder=folder, manifest=manifest, **parts)
+    shards = tuple(Shard(s, s, sum(counts[s].values()), 0, "") for s in SPLITS)
+    manifest = replace(manifest, counts=counts, shards=shards)
+    return replace(
+        data, folder=folder, manifest=manifest, train=dataset.TRAIN, validation=dataset.VALIDATION
+    )
 
 
-def _turned(record: bytes, way: int, manifest: dict[str, Any]) -> bytes:
+def _turned(record: bytes, way: int, manifest: RecordManifest) -> bytes:
     """Returns a record whose picture is turned, see `augmentation.turned`."""
     if way == 0:
         return record
     example = tf.train.Example.FromString(record)
     encoded = example.features.feature["image"].bytes_list.value
-    shape, dtype = dataset.stored_shape(manifest), manifest["image_dtype"]
-    is_raw = manifest["image_encoding"] == "bytes"
+    shape, dtype = dataset.stored_shape(manifest), manifest.image_dtype
+    is_raw = manifest.image_encoding == "bytes"
     image = (
         np.frombuffer(encoded[0], dtype)
         if is_raw

@@ -61,7 +61,7 @@ def packing(task: Task, version: Path) -> dict[str, Any]:
     return {
         "options": options_of(task, settings),
         "split": (tuple(data["fractions"]), data["salt"]),
-        "skip_bad": len(data["bad"]),
+        "skip_bad": len(data["unreadable"]),
     }
 
 
@@ -105,7 +105,7 @@ def retrain(
         go on from does not fit the records.
     """
     card, manifest = store.read_card(version), data_manifest.read(records)
-    if card["data"]["fingerprint"] == manifest["fingerprint"] and not wish.force:
+    if card["data"]["fingerprint"] == manifest.fingerprint and not wish.force:
         raise UserError(
             f"Version {version.name} of {version.parent.name} learnt from just these records. Add "
             "raw files or correct labels first, or train once more all the same by --force."
@@ -178,7 +178,7 @@ def _judged(
 ) -> dict[str, Any]:
     """Returns how new predictions compare with the old version's, and refuses worse ones."""
     card, manifest = store.read_card(version), data_manifest.read(records)
-    classes = tuple(manifest["classes"])
+    classes = tuple(manifest.classes)
     test = predictions[predictions["split"] == "test"]
     labels, groups = test["label"].to_numpy(int), test["group"].to_numpy(str)
     if card["kind"] == "autoencoder":

@@ -11,7 +11,7 @@ from tfpipe.base import tables
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
-from tfpipe.data import dataset, manifest
+from tfpipe.data import dataset
 from tfpipe.evaluation import evaluate
 from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.models import build, calls
@@ -197,7 +197,8 @@ def _trained(
         "parameters": model.count_params(),
         "quantity": run.task.scoring.ordinal_target,
         "apart": run.task.scoring.ambiguous,
-        **manifest.for_card(data.manifest),
+        "options": data.manifest.options,
+        "data": asdict(data.manifest.summary),
         "thresholds": known.thresholds,
         "way": known.way,
         "ways": known.ways,
@@ -243,7 +244,7 @@ def _training_folder(
     plan = {
         "model": arguments,
         "settings": asdict(settings),
-        "data": data.manifest["fingerprint"],
+        "data": data.manifest.fingerprint,
         "precision": keras.config.dtype_policy().name,
     }
     return ResumableFolder(

@@ -63,19 +63,21 @@ def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
     after = small_records.pack_small(raw, tmp_path / "records", task=task)
     expected = first | {spotted: 1 - first[spotted], plain: -1, strange: -1}
     assert labelled(tmp_path / "records") == expected
-    assert after["fingerprint"] != before["fingerprint"]
-    assert after["notes"][-4:] == [
+    assert after.fingerprint != before.fingerprint
+    assert after.notes == (
         "labels.csv: 2 images are validated, 1 of them as another class than the source says.",
-        "labels.csv: 1 dubious pictures are left out of training and scores: plain 1.",
         "labels.csv: 1 images are validated as a class that is not used here (striped 1), so they "
         "count as unlabelled.",
+    )
+    assert after.left_out == (
+        "labels.csv: 1 dubious pictures are left out of training and scores: plain 1.",
         "labels.csv decides about 1 pictures that are not here.",
-    ]
+    )
     for key in keys:
         decide(raw, key, "plain", state="predicted", action="undo")
     decide(raw, "nowhere.png@0", "plain", state="predicted", action="undo")
     again = small_records.pack_small(raw, tmp_path / "records", task=task)
-    assert again["fingerprint"] == before["fingerprint"]
+    assert again.fingerprint == before.fingerprint
     assert labelled(tmp_path / "records") == first
 
 
@@ -126,7 +128,7 @@ def test_a_torn_line_is_named_by_the_records(raw, tmp_path):
     )
     manifest = small_records.pack_small(raw, tmp_path / "records")
     (raw / annotations_decisions.NAME).unlink()
-    assert "labels.csv line 2 is torn" in manifest["notes"][-1]
+    assert "labels.csv line 2 is torn" in manifest.left_out[-1]
 
 
 def test_a_folder_s_own_table_of_that_name_is_still_its_own(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.annotations.spans import WHOLE
-from tfpipe.tasks.task import Reading, Survey, Task
+from tfpipe.tasks.task import LeftOut, Reading, Survey, Task
 
 
 def surveyed(task: Task, raw: Path, options: Any) -> Survey:
@@ -27,11 +27,17 @@ def surveyed(task: Task, raw: Path, options: Any) -> Survey:
     for _, one in sorted(known.held.items()):
         (spans[one.file] if one.is_span else pictures).append(one)
     there = {source.name for source in survey.sources}
-    notes = [*known.notes, *_of_spans({f: o for f, o in spans.items() if f in there}, task)]
+    notes = [
+        *map(LeftOut, known.notes),
+        *_of_spans({f: o for f, o in spans.items() if f in there}, task),
+    ]
     absent = [f"{file} ({len(own)})" for file, own in spans.items() if file not in there]
     if absent:
         notes.append(
-            f"{task.raw_files.decisions} decides about files that are not here: {_listed(absent)}."
+            LeftOut(
+                f"{task.raw_files.decisions} decides about files that are not here: "
+                f"{_listed(absent)}."
+            )
         )
     sources = tuple(replace(s, decided=tuple(spans.get(s.name, ()))) for s in survey.sources)
     notes = (*survey.notes, *notes)
@@ -95,7 +101,9 @@ def notes(survey: Survey, abouts: list[dict], task: Task) -> list[str]:
     absent = len(survey.decided) - told.total()
     if absent:
         found.append(
-            f"{task.raw_files.decisions} decides about {absent} pictures that are not here."
+            LeftOut(
+                f"{task.raw_files.decisions} decides about {absent} pictures that are not here."
+            )
         )
     return found
 
@@ -123,16 +131,18 @@ def _of_spans(spans: dict[str, list[Decision]], task: Task) -> list[str]:
         )
     if whole["dubious"]:
         found.append(
-            f"{task.raw_files.decisions}: {whole['dubious']} dubious files are left out of "
-            "training and scores as a whole."
+            LeftOut(
+                f"{task.raw_files.decisions}: {whole['dubious']} dubious files are left out of "
+                "training and scores as a whole."
+            )
         )
     return found
 
 
-def _left_out(noun: str, dubious: Counter, task: Task) -> str:
-    return (
+def _left_out(noun: str, dubious: Counter, task: Task) -> LeftOut:
+    return LeftOut(
         f"{task.raw_files.decisions}: {dubious.total()} dubious {noun} are left out of training "
-        f"and scores: "
+        "and scores: "
         f"{_by_label(dubious)}."
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks.segmentation import Tracks
+from tfpipe.tasks.task import LeftOut
 
 
 class Mark(NamedTuple):
@@ -53,7 +54,9 @@ def read(path: Path, *, names: list[str]) -> tuple[dict[str, list[Mark]], list[s
         x, y = (int(np.floor(axis[row])) for axis in places)
         found.setdefault(own[0], []).append(Mark(x, y, label, table.where(row)))
     listed = [f"{files.shown(name)} ({count})" for name, count in list(absent.items())[:12]]
-    notes = [f"{path.name} has rows about exposures that are not here: {', '.join(listed)}."]
+    notes = [
+        LeftOut(f"{path.name} has rows about exposures that are not here: {', '.join(listed)}.")
+    ]
     return found, notes if absent else []
 
 

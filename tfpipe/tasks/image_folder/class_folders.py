@@ -10,6 +10,7 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
+from tfpipe.tasks.task import LeftOut
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm"),
@@ -52,7 +53,7 @@ def of_folders(folder: Path) -> Listed:
     if len({*splits.values()}) > 1:
         unused = [files.shown(top.name) for top in tops if top not in splits]
         if unused:
-            notes.append(f"{in_words(unused)}: unused, beside folders of splits.")
+            notes.append(LeftOut(f"{in_words(unused)}: unused, beside folders of splits."))
         places = [(split, inner) for top, split in splits.items() for inner in _folders(top)]
         around = [folder, *splits]
     else:
@@ -77,10 +78,12 @@ def of_folders(folder: Path) -> Listed:
             for name in found
         ]
     if others:
-        notes.append(f"{len(others)} files in class folders are no pictures: {in_words(others)}.")
+        notes.append(
+            LeftOut(f"{len(others)} files in class folders are no pictures: {in_words(others)}.")
+        )
     loose = [path.name for place in around for path in _pictures_here(place)]
     if loose:
-        notes.append(f"{len(loose)} pictures lie in no class folder: {in_words(loose)}.")
+        notes.append(LeftOut(f"{len(loose)} pictures lie in no class folder: {in_words(loose)}."))
     return Listed(folder, rows_of(rows), pd.DataFrame(index=range(len(rows))), (), notes)
 
 

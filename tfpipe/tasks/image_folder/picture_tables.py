@@ -9,6 +9,7 @@ from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders
 from tfpipe.tasks.image_folder.class_folders import Listed
+from tfpipe.tasks.task import LeftOut
 
 SUFFIXES = (".csv", ".tsv", ".xlsx")
 PATH, LABEL = "path", "label"
@@ -123,6 +124,8 @@ def _numbers(table: tables.Table) -> tuple[pd.DataFrame, list[str]]:
         else:
             found[name.replace(" ", "_")] = table.numbers(name, missing_ok=False)
     said = class_folders.in_words(unused, most=20)
-    notes = [f"Columns without a number in each row are left out: {said}."] if unused else []
+    notes: list[str] = []
+    if unused:
+        notes.append(LeftOut(f"Columns without a number in each row are left out: {said}."))
     index = np.arange(len(table.frame))
     return pd.DataFrame(found, index=index), notes

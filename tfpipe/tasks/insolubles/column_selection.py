@@ -7,6 +7,7 @@ from tfpipe.base import files
 from tfpipe.tasks.insolubles import column_names
 from tfpipe.tasks.insolubles.options import Options
 from tfpipe.tasks.insolubles.particle_table import Particles, in_words
+from tfpipe.tasks.task import LeftOut
 
 _LARGEST = np.finfo(np.float32).max
 
@@ -74,7 +75,9 @@ def _picked(names: list[str], mask: np.ndarray) -> list[str]:
 
 
 def _note(what: str, names: list[str]) -> list[str]:
-    return [f"{what[0].upper()}{what[1:]}: {in_words(names, most=60)}."] if names else []
+    if not names:
+        return []
+    return [LeftOut(f"{what[0].upper()}{what[1:]}: {in_words(names, most=60)}.")]
 
 
 def _filled(found: list[Particles], names: list[str], is_fine: np.ndarray) -> list[str]:

@@ -15,6 +15,7 @@ from tfpipe.tasks.insolubles import (
 )
 from tfpipe.tasks.insolubles.options import Options
 from tfpipe.tasks.insolubles.particle_table import Particles
+from tfpipe.tasks.task import LeftOut
 
 EXPECTED = (
     "a FlowCam list (.lst) or its exported .csv with the collages, a .csv with imgpaths, or an "
@@ -45,7 +46,9 @@ def read(folder: Path, options: Options, *, labelled: bool = True) -> tuple[list
         inside = _read(inner, options, labelled=labelled)
         found += inside
         if not inside:
-            notes.append(f"{files.shown(inner.name)}/ is unused: it holds no {EXPECTED[2:]}.")
+            notes.append(
+                LeftOut(f"{files.shown(inner.name)}/ is unused: it holds no {EXPECTED[2:]}.")
+            )
     if not found:
         raise UserError(f"{files.shown(folder)} holds no particles: expected {EXPECTED}.")
     return found, notes

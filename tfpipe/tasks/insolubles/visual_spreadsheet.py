@@ -10,6 +10,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import class_file, derived_columns, flowcam_table, particle_table
 from tfpipe.tasks.insolubles.flowcam_table import FlowCamTable
 from tfpipe.tasks.insolubles.particle_table import Particles
+from tfpipe.tasks.task import LeftOut
 
 
 def read(
@@ -64,7 +65,9 @@ def read(
 def unknown_note(table: FlowCamTable, *, besides: tuple[str, ...] = ()) -> list[str]:
     """Returns a note on a table's headings without a meaning, if it has some besides these."""
     unknown = particle_table.in_words(name for name in table.unknown if name not in besides)
-    return [f"{table.name}: columns of unknown meaning are unused: {unknown}."] if unknown else []
+    if not unknown:
+        return []
+    return [LeftOut(f"{table.name}: columns of unknown meaning are unused: {unknown}.")]
 
 
 def _lines_of(table: FlowCamTable, ids: np.ndarray) -> dict[int, int]:

@@ -12,6 +12,7 @@ import numpy as np
 from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ionization import cube_io
+from tfpipe.tasks.task import LeftOut
 
 TABLE = "cubes.csv"
 EXPECTED = (
@@ -177,4 +178,4 @@ def _left_out(names: list[str]) -> list[str]:
         return []
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     shown = ", ".join(map(files.shown, names[:5]))
-    return [f"No cubes, so left aside: {shown}{more}."]
+    return [LeftOut(f"No cubes, so left aside: {shown}{more}.")]

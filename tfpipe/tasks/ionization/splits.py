@@ -12,6 +12,7 @@ import numpy as np
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ionization.cubes import Cube
 from tfpipe.tasks.ionization.options import Options, names
+from tfpipe.tasks.task import LeftOut
 
 FEW = 10  # seeds, below which a draw by their names may leave a split empty
 OF_ONE_SEED = ("train", "train", "train", "validation", "test")
@@ -73,9 +74,11 @@ def parts(
     lost = [cube for cube in cubes if not cube.seed]
     if lost:
         notes.append(
-            f"{len(lost)} cubes, {lost[0].about} among them, tell no seed while others do, so they "
-            "may share their structure with any of these and are left out. Name their seeds in "
-            "cubes.csv."
+            LeftOut(
+                f"{len(lost)} cubes, {lost[0].about} among them, tell no seed while others do, so "
+                "they may share their structure with any of these and are left out. Name their "
+                "seeds in cubes.csv."
+            )
         )
     if not asked and len(seeds) >= FEW:
         return [(cube, Part(f"seed {cube.seed}")) for cube in cubes if cube.seed], notes, options

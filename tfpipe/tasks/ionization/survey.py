@@ -13,7 +13,7 @@ from tfpipe.tasks.ionization import splits as ionization_splits
 from tfpipe.tasks.ionization.cubes import Cube
 from tfpipe.tasks.ionization.options import Options, names
 from tfpipe.tasks.ionization.splits import Part
-from tfpipe.tasks.task import Source, Survey
+from tfpipe.tasks.task import LeftOut, Source, Survey
 
 REDSHIFTS = tuple(np.arange(5.0, 13.25, 0.5).tolist())  # seed 003: 17 classes
 CELL_MPC = 1.5  # seed 003: 300 Mpc in 200 cells
@@ -165,7 +165,9 @@ def _wanted(found: list[Cube], options: Options) -> tuple[list[Cube], list[str]]
     if not kept:
         raise UserError(f"No cube has z {options.z or 'any'} and f_esc {options.f_esc or 'any'}.")
     left = len(found) - len(kept)
-    return kept, [f"{left} cubes are of another z or f_esc than asked for."] if left else []
+    if not left:
+        return kept, []
+    return kept, [LeftOut(f"{left} cubes are of another z or f_esc than asked for.")]
 
 
 def _settled(found: list[Cube], options: Options) -> tuple[Options, list[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import tables as melt_layer_tables
 from tfpipe.tasks.melt_layer.options import Options
-from tfpipe.tasks.task import Source, Survey
+from tfpipe.tasks.task import LeftOut, Source, Survey
 
 SAME_SHARE = 0.1  # two photos that share more of their depth than this show the same ice
 
@@ -49,7 +49,9 @@ def survey(folder: Path, options: Options) -> Survey:
     tabled = {photo.path.name for photo in photos}
     for path in sorted(photo_folder.iterdir()):
         if path.suffix.lower() in melt_layer_tables.PHOTO_SUFFIXES and path.name not in tabled:
-            notes.append(f"photos/{path.name} is not in {photo_table.name}, so it is unused.")
+            notes.append(
+                LeftOut(f"photos/{path.name} is not in {photo_table.name}, so it is unused.")
+            )
     sources, used = [], set()
     for photo in sorted(photos, key=lambda photo: photo.name):
         inside = [
@@ -63,8 +65,10 @@ def survey(folder: Path, options: Options) -> Survey:
     unused = [str(lines[i]) for i in range(len(features)) if i not in used]
     if unused:
         notes.append(
-            f"{layer_table.name}: {len(unused)} features lie in no photo's depths "
-            f"(line {', '.join(unused)}), so they are unused."
+            LeftOut(
+                f"{layer_table.name}: {len(unused)} features lie in no photo's depths "
+                f"(line {', '.join(unused)}), so they are unused."
+            )
         )
     return Survey(tuple(sources), (photo_table, layer_table), tuple(notes), _twins(photos))
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
+from tfpipe.tasks.task import LeftOut
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LAYER_TABLES = ("layers.csv", "layers.xlsx", "layers.tab", "layers.txt", "layers.tsv")
@@ -100,7 +101,9 @@ def photos(path: Path, *, folder: Path) -> tuple[list[Photo], list[str]]:
                 "Swap them, or correct the row."
             )
         if not file.is_file():
-            notes.append(f"{where}: photo {name!r} is not in {folder.name}/, so its row is unused.")
+            notes.append(
+                LeftOut(f"{where}: photo {name!r} is not in {folder.name}/, so its row is unused.")
+            )
             continue
         found.append(
             Photo(name, file, top_m[row], bottom_m[row], crop_px[row], groups.iloc[row] or name)
