@@ -21,8 +21,7 @@ from tfpipe.data.columns import Measured
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import calibration, metrics, ordinal, selective
 from tfpipe.models import boosted_trees
-from tfpipe.registry import card as registry_card
-from tfpipe.registry import model_card, previous_version, store
+from tfpipe.registry import card_statistics, model_card, previous_version, store
 from tfpipe.registry import trees as registry_trees
 from tfpipe.report import write
 from tfpipe.tasks.task import SPLITS, Task
@@ -115,7 +114,7 @@ def train(
         "search": best,
         **judgement,
     }
-    card |= registry_card.of(
+    card |= card_statistics.of(
         task, records, known.predictions, manifest=manifest, card=card, takes=["columns"]
     )
     busy = f"Another training is running in {folder}. Wait for it to end."
@@ -128,7 +127,7 @@ def train(
             explained=_some(parts["test"].labelled.columns, seed=plan.seed),
             checked=parts["validation"].columns,
         )
-        groups = registry_card.groups(records, manifest=manifest)
+        groups = card_statistics.groups(records, manifest=manifest)
         tables.write_csv(groups, draft / "assets.extra" / "groups.csv")
         previous_version.write_sources(draft, manifest)
         write.write(draft, records)

@@ -17,8 +17,7 @@ from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.models import build, calls
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.spec import Spec
-from tfpipe.registry import card as registry_card
-from tfpipe.registry import model_card, previous_version, store, warm_start
+from tfpipe.registry import card_statistics, model_card, previous_version, store, warm_start
 from tfpipe.registry.export import in_float32
 from tfpipe.report import write
 from tfpipe.search import plan as search_plan
@@ -213,7 +212,7 @@ def _trained(
         "begun_with": run.initialized_from and int(run.initialized_from.name),
         **judged,
     }
-    card |= registry_card.of(
+    card |= card_statistics.of(
         run.task,
         data.folder,
         known.predictions,
@@ -227,7 +226,7 @@ def _trained(
     extra = draft / "assets.extra"
     tables.write_csv(known.predictions, extra / "predictions.csv")
     tables.write_csv(
-        registry_card.groups(data.folder, manifest=data.manifest), extra / "groups.csv"
+        card_statistics.groups(data.folder, manifest=data.manifest), extra / "groups.csv"
     )
     previous_version.write_sources(draft, data.manifest)
     write.write(draft, data.folder)
