@@ -1,5 +1,7 @@
 """The style that all figures share: colours, fonts, grid."""
 
+from typing import Any
+
 # Told apart by people who do not see red and green, and in a grey print.
 COLOURS = ("#2f6690", "#e07a1f", "#3a9d78", "#8d5a97", "#c8ab1f", "#7a8790")
 
@@ -10,7 +12,7 @@ INK, GRID = "#33424d", "#e3e9ec"
 WIDTH_IN, HEIGHT_IN = 5.2, 3.5
 
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a class may be called "$x"
     "svg.hashsalt": "tfpipe",  # the same numbers give the same bytes
     "font.size": 10,

@@ -263,18 +263,3 @@ def _cell(value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Number) and not isinstance(value, bool)
-
-
-Html = Markup
-
-
-def tag(name: str, *content: Any, **attributes: Any) -> Markup:
-    """Returns an element; `class_` stands for the attribute `class`, and None leaves one out."""
-    text = "".join(
-        f' {key.rstrip("_")}="{escaped(value)}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    if name == "img":
-        return Markup(f"<{name}{text}>")
-    return Markup(f"<{name}{text}>{''.join(map(escaped, content))}</{name}>\n")

@@ -162,7 +162,7 @@ def _scatter(axes: Axes, result: Findings, names: np.ndarray, *, without: str, t
 
 def _colours(count: int) -> list[str]:
     """Returns so many colours: first those of all figures, then paler and darker ones."""
-    more = [matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps["tab20"].colors]
+    more = [matplotlib.colors.to_hex(matplotlib.colormaps["tab20"](i)) for i in range(20)]
     every = [*figures.COLOURS, *more]
     return [every[i % len(every)] for i in range(count)]
 

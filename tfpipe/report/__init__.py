@@ -1,1 +1,1 @@
-"""A version's report: plots, sections, gallery. Computes no score of its own."""
+"""Report of a version as an HTML page: sections, figures and gallery. It trains nothing."""

@@ -1,11 +1,10 @@
-"""What a report tells of an autoencoder: how near to the originals it comes."""
+"""Report of an autoencoder: errors of reconstruction, and originals beside reconstructions."""
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
-from tfpipe.base import figures as base_figures
-from tfpipe.base import html, images
-from tfpipe.base.html import Html, joined, tag
+from tfpipe.base import figures, html, images
 from tfpipe.data import dataset
 from tfpipe.evaluation.metric_names import title_of
 from tfpipe.evaluation.reconstruction import UNLABELLED
@@ -13,139 +12,150 @@ from tfpipe.models import calls
 from tfpipe.registry import load
 from tfpipe.report import gallery, plots, sections
 from tfpipe.report.report_data import ReportData
+from tfpipe.report.sections import Section
 from tfpipe.tasks.task import SPLITS
 
-SHOWN = 8  # pictures of a list
-GAP = 0.03  # of a picture's side, between it and what was made of it
-WIDE = 1.5  # times as wide as high, from which on the two stand one below the other
-NAMES = ("mean_squared_error", "error_of_mean_picture", "variance_explained")
+MAX_IMAGES = 8  # of a list
+GAP = 0.03  # between original and reconstruction, as a share of the image's side
+WIDE = 1.5  # from this ratio of width to height on, the reconstruction is below the original
+METRICS = ("mean_squared_error", "error_of_mean_picture", "variance_explained")
 
 
-def titled(known: ReportData):
-    """Returns (title, function of the facts) of each section."""
+def titled_sections(data: ReportData) -> tuple[Section, ...]:
+    """Returns (title, function of the data) of each section."""
     return (
         ("Errors of reconstruction", errors),
-        (f"Originals beside reconstructions of test {known.window}s", originals),
+        (f"Originals beside reconstructions of test {data.example_noun}s", originals),
     )
 
 
-def tiles(known: ReportData) -> list[tuple[str, Html]]:
-    """Returns (name, value) of the scores that matter most."""
-    scores = known.card["scores"]["test"]
-    return [(title_of(name), sections.score(name, scores)) for name in NAMES]
+def tiles(data: ReportData) -> list[tuple[str, Markup]]:
+    """Returns (name, value) of the most important scores."""
+    scores = data.card["scores"]["test"]
+    return [(title_of(metric), sections.score(metric, scores)) for metric in METRICS]
 
 
-def in_words(known: ReportData) -> str:
-    """Returns what it did on the test split, the end of a sentence."""
-    scores = known.card["scores"]["test"]
+def summary(data: ReportData) -> str:
+    """Returns the result on the test split, the end of a sentence."""
+    scores = data.card["scores"]["test"]
     error, variance = scores["mean_squared_error"], scores["error_of_mean_picture"]
     return (
-        f"it gives {scores['examples']:,} {known.window}s back with a mean squared error of "
-        f"{error:.5f}, where black is 0 and white is 1; giving the training split's mean picture "
-        f"every time would err by {variance:.5f}."
+        f"it reconstructs {scores['examples']:,} {data.example_noun}s with a mean squared error of "
+        f"{error:.5f}, where black is 0 and white is 1. The mean image of the training split has "
+        f"an error of {variance:.5f}."
     )
 
 
-def errors(known: ReportData) -> Html:
-    """How large the errors are, by split, class and group."""
-    frames = {split: known.of_split(split) for split in SPLITS}
-    high = max(known.frame["error"].max(), 1e-12)
-    by_split = {split: frame["error"].to_numpy() for split, frame in frames.items()}
-    by_class = _by_class(known, frames["test"])
-    x = "mean squared error of a picture"
-    drawn = [
-        html.plot(
-            plots.histograms(by_split, title="Errors by split", x=x, high=high),
-            caption="Errors of single images. The model was fitted on those of the training split.",
+def errors(data: ReportData) -> Markup:
+    """Returns the errors of reconstruction by split, class and group."""
+    test = data.of_split("test")
+    high = max(data.frame["error"].max(), 1e-12)
+    by_split = {split: data.of_split(split)["error"].to_numpy() for split in SPLITS}
+    x = "mean squared error of an image"
+    split_svg = plots.histograms(by_split, title="Errors by split", x=x, high=high)
+    class_svg = plots.histograms(
+        _errors_by_class(data, test), title="Errors by class, test split", x=x, high=high
+    )
+    split_caption = "Errors of single images. The model was fitted on those of the training split."
+    return html.joined(
+        sections.by_split(data, (*METRICS, "examples")),
+        html.plots(
+            [
+                html.plot(split_svg, caption=split_caption),
+                html.plot(class_svg, caption="The model was trained without the classes."),
+            ]
         ),
-        html.plot(
-            plots.histograms(by_class, title="Errors by class, test split", x=x, high=high),
-            caption="What a class shows, the model was never told.",
-        ),
-    ]
-    return joined(
-        sections.by_split(known, (*NAMES, "examples")),
-        tag("div", *drawn, class_="plots"),
-        tag("div", _class_table(known), _group_table(known, frames["test"]), class_="plots"),
+        html.plots([_class_table(data), _group_table(data, test)]),
     )
 
 
-def originals(known: ReportData) -> Html:
-    """The best, the middling and the worst pictures of the test split, each beside its original."""
-    frame = known.of_split("test")
+def originals(data: ReportData) -> Markup:
+    """Returns the best, median and worst images of the test split beside their originals."""
+    frame = data.of_split("test")
     error = frame["error"].to_numpy()
     lists = [
-        ("Best", gallery.chosen(frame, error, most=SHOWN)),
-        ("In the middle", gallery.chosen(frame, np.abs(error - np.median(error)), most=SHOWN)),
-        ("Worst", gallery.chosen(frame, -error, most=SHOWN)),
+        ("Best", gallery.select(frame, error, limit=MAX_IMAGES)),
+        ("Median", gallery.select(frame, np.abs(error - np.median(error)), limit=MAX_IMAGES)),
+        ("Worst", gallery.select(frame, -error, limit=MAX_IMAGES)),
     ]
-    pairs = _pairs(known, sorted({i for _, rows in lists for i in rows}))
-    classes = known.card["classes"]
-    parts = []
+    pairs = _pairs(data, sorted({row for _, rows in lists for row in rows}))
+    classes = data.card["classes"]
+    galleries = []
     for title, rows in lists:
-        figures = []
-        for i in rows:
-            told = [f"error {error[i]:.5f}"]
-            told += [f"is {classes[frame['label'].iloc[i]]}"] if frame["label"].iloc[i] >= 0 else []
-            figures.append(gallery.figure(frame.iloc[i], told, png=pairs[i]))
-        parts.append(gallery.titled(title, figures))
-    return joined(tag("p", "The original comes first, then what the model made of it."), *parts)
+        images_of_list = []
+        for row in rows:
+            lines = [f"error {error[row]:.5f}"]
+            if frame["label"].iloc[row] >= 0:
+                lines.append(f"is {classes[frame['label'].iloc[row]]}")
+            images_of_list.append(gallery.image(frame.iloc[row], lines, png=pairs[row]))
+        galleries.append(html.gallery(title, images_of_list))
+    text = "The original is first, then the reconstruction."
+    return html.joined(html.paragraph(text), *galleries)
 
 
-def _by_class(known: ReportData, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Returns the errors of each class, of the commonest ones that a figure can tell apart."""
-    counted = frame["label"].value_counts().index[: len(base_figures.COLOURS)]
-    names = [*known.card["classes"], UNLABELLED]  # at -1
-    return {names[i]: frame.loc[frame["label"] == i, "error"].to_numpy() for i in sorted(counted)}
+def _errors_by_class(data: ReportData, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Returns class -> errors, for as many of the commonest classes as there are colours."""
+    commonest = frame["label"].value_counts().index[: len(figures.COLOURS)]
+    names = [*data.card["classes"], UNLABELLED]  # UNLABELLED is at -1
+    return {
+        names[label]: frame.loc[frame["label"] == label, "error"].to_numpy()
+        for label in sorted(commonest)
+    }
 
 
-def _class_table(known: ReportData) -> Html:
+def _class_table(data: ReportData) -> Markup:
     rows = [
-        (name, *(sections.score(metric, scores) for metric in NAMES), scores["examples"])
-        for name, scores in known.card["by_class"]["test"].items()
+        (name, *(sections.score(metric, scores) for metric in METRICS), scores["examples"])
+        for name, scores in data.card["by_class"]["test"].items()
     ]
-    return html.table(("class (test)", "error", "variance", "explained", "pictures"), rows)
+    return html.table(("class (test)", "error", "variance", "explained", "images"), rows)
 
 
-def _group_table(known: ReportData, frame: pd.DataFrame) -> Html:
-    means = frame.groupby(known.photo)[["error", "error_of_mean_picture"]].mean()
-    means["examples"] = frame.groupby(known.photo).size()
+def _group_table(data: ReportData, frame: pd.DataFrame) -> Markup:
+    grouped = frame.groupby(data.group_column)
+    means = grouped[["error", "error_of_mean_picture"]].mean()
+    means["examples"] = grouped.size()
     means = means.sort_values("error", ascending=False)
     rows = [
-        (
-            str(name),
-            html.number(float(row["error"]), digits=5),
-            html.number(float(row["error_of_mean_picture"]), digits=5),
-            int(row["examples"]),
+        (str(name), html.number(error, digits=5), html.number(variance, digits=5), count)
+        for name, error, variance, count in zip(
+            means.index,
+            means["error"].tolist(),
+            means["error_of_mean_picture"].tolist(),
+            means["examples"].tolist(),
+            strict=True,
         )
-        for name, row in means.iterrows()
     ]
-    headings = (f"{known.photo} (test), worst first", "error", "variance", "pictures")
-    return sections.listed(headings, rows, rest="predictions.csv")
+    headings = (f"{data.group_column} (test), worst first", "error", "variance", "images")
+    return html.joined(sections.first_rows(headings, rows, rest="predictions.csv"))
 
 
-def _pairs(known: ReportData, rows: list[int]) -> dict[int, bytes]:
-    """Returns row number -> PNG of the original and the reconstruction, of test examples."""
-    wanted = np.zeros(len(known.of_split("test")), bool)
-    wanted[rows] = True
-    model = load.read_model(known.version)
-    both = calls.with_target(model)
-    pngs = []
-    for features, _ in dataset.batches(
-        known.records, dataset.Subset(("test",), wanted), manifest=known.manifest
-    ):
-        target, given = both({name: features[name] for name in model.input}, training=False)
-        pngs += [_beside(a, b) for a, b in zip(target.numpy(), given.numpy(), strict=True)]
+def _pairs(data: ReportData, rows: list[int]) -> dict[int, bytes]:
+    """Returns row -> PNG of the original and the reconstruction, of test examples."""
+    is_selected = np.zeros(len(data.of_split("test")), bool)
+    is_selected[rows] = True
+    model = load.read_model(data.version)
+    with_target = calls.with_target(model)
+    pngs: list[bytes] = []
+    subset = dataset.Subset(("test",), is_selected)
+    for features, _ in dataset.batches(data.records, subset, manifest=data.manifest):
+        inputs = {name: features[name] for name in model.input}
+        targets, reconstructions = with_target(inputs, training=False)
+        pairs = zip(targets.numpy(), reconstructions.numpy(), strict=True)
+        pngs += [pair_png(target, reconstruction) for target, reconstruction in pairs]
     return dict(zip(rows, pngs, strict=True))
 
 
-def _beside(target: np.ndarray, given: np.ndarray) -> bytes:
-    """Returns the PNG of two pictures [height, width, channels] float32 in 0..1."""
-    one, other = (
+def pair_png(target: np.ndarray, reconstruction: np.ndarray) -> bytes:
+    """Returns the PNG of two images [height, width, channels] float32 in 0..1, side by side.
+
+    Wide images are one below the other.
+    """
+    first, second = (
         images.to_display(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8))
-        for image in (target, given)
+        for image in (target, reconstruction)
     )
-    axis = 0 if one.shape[1] > WIDE * one.shape[0] else 1
-    gap = np.full_like(one[:1] if axis == 0 else one[:, :1], 255)
-    gap = np.repeat(gap, max(1, round(GAP * one.shape[axis])), axis=axis)
-    return images.encode_png(np.concatenate([one, gap, other], axis=axis))
+    axis = 0 if first.shape[1] > WIDE * first.shape[0] else 1
+    line = np.full_like(first[:1] if axis == 0 else first[:, :1], 255)
+    gap = np.repeat(line, max(1, round(GAP * first.shape[axis])), axis=axis)
+    return images.encode_png(np.concatenate([first, gap, second], axis=axis))

@@ -1,273 +1,288 @@
-"""What a report tells of a classifier: what it was asked of the test split, and what it said."""
+"""Report of a classifier: scores and curves of the test split, classes, layers and mistakes."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from sklearn import metrics
 
 from tfpipe.base import html
-from tfpipe.base.html import Html, joined, tag
 from tfpipe.evaluation import ordinal as evaluation_ordinal
 from tfpipe.evaluation.metric_names import METRICS, title_of
 from tfpipe.models.inference_modes import WAYS
 from tfpipe.report import confidence, gallery, grad_cam, plots
 from tfpipe.report.report_data import ReportData
-from tfpipe.report.sections import MOST_ROWS, by_split, score
+from tfpipe.report.sections import MAX_ROWS, Section, by_split, score
 
-
-def titled(known: ReportData):
-    """Returns (title, function of the facts) of each section."""
-    return (
-        (f"Scores of single {known.window}s", curves),
-        ("Scores of each class", classes),
-        *_ordinal_titled(known),
-        *confidence.titled(known),
-        ("Scores of whole layers", layers),
-        ("Ways of looking along photos", ways),
-        (f"Mistakes by what the {known.window} shows", gallery.by_kind),
-        (f"The most wrong {known.window}s", gallery.gallery),
-        (f"Where it looked in {known.window}s", grad_cam.looked_at),
-    )
-
-
-def tiles(known: ReportData) -> list[tuple[str, Html]]:
-    """Returns (name, value) of the scores that matter most."""
-    scores = known.card["scores"]["test"]
-    if len(known.card["classes"]) != 2:
-        names = ("accuracy", "balanced_accuracy", "macro_f1", "macro_average_precision")
-        named = [(title_of(name), score(name, scores)) for name in names if name in scores]
-        return [*named, *ordinal_tile(known)]
-    first = f"Average precision of {known.window}s"
-    named = [(first, score("average_precision", scores))]
-    if "layer_f1" in scores:
-        rest = ("layer_f1", "layer_precision", "layer_recall", "layer_depth_error_mm")
-    else:
-        rest = ("f1", "precision", "recall")
-    named += [(title_of(name), score(name, scores)) for name in rest if name in scores]
-    return [*named, ("Threshold, chosen on validation", html.number(known.threshold))]
-
-
-def in_words(known: ReportData) -> str:
-    """Returns what it did on the test split, the end of a sentence."""
-    scores, judged = known.card["scores"]["test"], known.test
-    if scores.get("layers_tabled") is not None:
-        return _layers_in_words(scores)
-    if len(judged.classes) != 2:
-        right = int((judged.said == judged.labels).sum())
-        return f"it named {right:,} of {len(judged.labels):,} {known.window}s rightly."
-    name, holding = judged.classes[1], judged.labels == 1
-    found, false = int(judged.said[holding].sum()), int(judged.said[~holding].sum())
-    return (
-        f"it found {found:,} of the {holding.sum():,} {known.window}s of class {name}, and "
-        f"took {false:,} of the {(~holding).sum():,} others for it."
-    )
-
-
-def curves(known: ReportData) -> Html:
-    """What the model says of single examples of the test split."""
-    names = [name for name in known.card["scores"]["test"] if not name.startswith("layer")]
-    labels, classes = known.test.labels, known.test.classes
-    drawn = _many(known) if len(classes) != 2 or len(set(labels)) < 2 else _two(known)
-    return joined(by_split(known, names), tag("div", *drawn, class_="plots"))
-
-
-def classes(known: ReportData) -> Html | None:
-    """How well each of many classes is told from the others."""
-    told = known.card.get("by_class", {}).get("test")
-    if not told or len(known.test.classes) == 2:
-        return None
-    names = ("precision", "recall", "f1")
-    why = {"precision": "never said", "recall": "none there", "f1": "neither"}
-    rows = [
-        (name, *(html.number(about[n], why=why[n]) for n in names), about["support"])
-        for name, about in told.items()
-    ]
-    absent = [name for name, about in told.items() if not about["support"]]
-    lacking = (
-        f"No test {known.window} is of class {' or '.join(absent)}, so these count in no mean."
-    )
-    return joined(
-        html.table(("test split", *map(title_of, names), f"{known.window}s"), rows),
-        tag("p", lacking, class_="soft") if absent else None,
-    )
-
-
-def layers(known: ReportData) -> Html | None:
-    """What the model finds in whole photos, as a user would run it."""
-    names = [name for name in METRICS if name.startswith("layer")]
-    if not any(name in scores for scores in known.card["scores"].values() for name in names):
-        return None
-    kinds = sorted(known.card["false_findings"].items(), key=lambda item: -item[1])
-    total = sum(count for _, count in kinds)
-    rows = [(kind, count, html.bar(count / total)) for kind, count in kinds[:MOST_ROWS]]
-    false = tag("p", "There is no false finding in the test photos.")
-    if rows:
-        false = html.table(("False findings in test photos lie on", "how many", ""), rows)
-    text = (
-        "A layer of the table counts as found if one that the model reports overlaps it in depth. "
-        "Photos whose shift is not identifiable are not judged."
-    )
-    return joined(
-        tag("p", text),
-        tag("div", by_split(known, names), tag("div", false), class_="plots"),
-    )
-
-
-def _many(known: ReportData) -> list[Html]:
-    """Returns the figures of any number of classes."""
-    judged = known.test
-    sure, right = judged.probabilities.max(axis=1), judged.said == judged.labels
-    named = {"named rightly": sure[right], "named wrongly": sure[~right]}
-    title, x = "How sure the model is", "probability of the class named"
-    return [
-        _confusion(known, title="Confusion matrix"),
-        html.plot(
-            plots.histograms(named, title=title, x=x),
-            caption=f"The probability of the class named is {100 * sure.mean():.1f} % on average; "
-            f"{100 * right.mean():.1f} % of the {known.window}s are named rightly.",
-        ),
-    ]
-
-
-def _two(known: ReportData) -> list[Html]:
-    """Returns the figures of two classes."""
-    labels, classes, at = known.test.labels, known.test.classes, known.threshold
-    positive = known.test.probabilities[:, 1]
-    named = {name: positive[labels == label] for label, name in enumerate(classes)}
-    title, x = "Probabilities by true class", f"probability of {classes[1]}"
-    return [
-        _confusion(known, title=f"Confusion matrix at {at:.3f}"),
-        html.plot(
-            plots.precision_recall(labels, positive, threshold=at),
-            caption="Precision against recall, for every threshold; the dot is the one chosen.",
-        ),
-        html.plot(
-            plots.roc(labels, positive, threshold=at),
-            caption=f"With {100 * np.mean(labels):.1f} % positives this curve flatters.",
-        ),
-        html.plot(
-            plots.histograms(named, title=title, x=x, threshold=at),
-            caption=f"How sure the model is, by what the {known.window} truly shows.",
-        ),
-    ]
-
-
-def _confusion(known: ReportData, *, title: str) -> Html:
-    judged = known.test
-    every = range(len(judged.classes))
-    counts = metrics.confusion_matrix(judged.labels, judged.said, labels=every)
-    right = f"{np.trace(counts):,} of {len(judged.labels):,} test {known.window}s"
-    at = ", at the threshold chosen on validation" if len(judged.classes) == 2 else ""
-    return html.plot(
-        plots.confusion(counts, judged.classes, title=title),
-        caption=f"{right} are named rightly{at}.",
-    )
-
-
-def _layers_in_words(scores: dict) -> str:
-    tabled, found = scores["layers_tabled"], scores["layers_found"]
-    hits = round(tabled * scores["layer_recall"]) if tabled else 0
-    error = scores["layer_depth_error_mm"]
-    where = f", half of them within {error:.1f} mm of their depth" if hits else ""
-    return (
-        f"it found {hits:,} of the {tabled:,} layers in the table{where}; it also reported "
-        f"{found - hits:,} where the table has none."
-    )
-
-
-ERRORS = (
+ORDINAL_METRICS = (
     "mean_absolute_error",
     "mean_absolute_error_of_expected",
     "mean_absolute_error_of_median",
     "mean_absolute_error_of_others",
 )
-
-
-def _ordinal_titled(known: ReportData):
-    """Returns (title, function of the facts) of each section, none for cards that tell nothing."""
-    return (("Classes as numbers", _values), ("Pictures set apart", _apart))
-
-
-def ordinal_tile(known: ReportData) -> list[tuple[str, Html]]:
-    """Returns (name, value) of the mean absolute error, where there is one."""
-    name = ERRORS[0]
-    error = known.card["scores"]["test"].get(name)
-    if error is None:
-        return []
-    return [(f"{title_of(name)}, in {known.card['quantity']}", html.number(error))]
-
-
-def _values(known: ReportData) -> Html | None:
-    unit = known.card.get("quantity")
-    if not unit:
-        return None
-    judged = known.test
-    classes = judged.classes
-    value = evaluation_ordinal.expected(judged.probabilities, classes=classes)
-    said = evaluation_ordinal.values_of(classes)[judged.said]
-    rows = []
-    for label, name in enumerate(classes):
-        own = judged.labels == label
-        if own.any():
-            error = np.abs(said[own] - float(name)).mean()
-            numbers = (value[own].mean(), value[own].std(), error)
-            rows.append((name, int(own.sum()), *map(html.number, numbers)))
-    text = (
-        f"The classes are values of {unit}, so a neighbour is a smaller mistake than a far one. "
-        "What is expected is the mean of the values by the model's probabilities."
-    )
-    there = [name for name in ERRORS if name in known.card["scores"]["test"]]
-    headings = (f"true {unit}", f"{known.window}s", "expected", "deviation", "mean absolute error")
-    return joined(tag("p", text), by_split(known, there), html.table(headings, rows))
-
-
-def _apart(known: ReportData) -> Html | None:
-    name = known.card.get("apart")
-    if not name or f"examples_{name}" not in known.card["scores"]["test"]:
-        return None
-    scores = known.card["scores"]["test"]
-    count, total = scores[f"examples_{name}"], scores["examples"]
-    text = (
-        f"{count:,} of the {total:,} test {known.window}s are marked {name.replace('_', ' ')}: "
-        "they are alike whatever their class, so nobody can tell them apart, and the accuracy on "
-        "them is luck and habit. The others show what the model can do."
-    )
-    metrics = [f"examples_{name}", f"accuracy_{name}", "accuracy_of_others"]
-    metrics += [ERRORS[-1]] if ERRORS[-1] in scores else []
-    return joined(tag("p", text), by_split(known, metrics))
-
-
-SAID = {
-    "scan": "windows share their work, those that may show something are seen one by one, too",
-    "scan-intervals": "likewise, and where a layer begins and ends is what the windows say",
-    "windows": "window by window; a layer is as thick as its rows are dark",
-    "intervals": "window by window, and where a layer begins and ends is what the windows say",
+INFERENCE_MODES = {
+    "scan": "the convolutions run once over the whole photo, then likely windows one by one",
+    "scan-intervals": "as scan; the windows predict where a layer begins and ends",
+    "windows": "window by window; the dark rows of a layer are its thickness",
+    "intervals": "window by window; the windows predict where a layer begins and ends",
 }
 
 
-def ways(known: ReportData) -> Html | None:
-    """What whole photos' layers are found like in each way, and which one predict takes."""
-    told = known.card.get("ways") or {}
-    names = [
-        name
-        for name in METRICS
-        if any(name in one["scores"]["validation"] for one in told.values())
+def titled_sections(data: ReportData) -> tuple[Section, ...]:
+    """Returns (title, function of the data) of each section."""
+    return (
+        (f"Scores of single {data.example_noun}s", curves),
+        ("Scores of each class", classes),
+        ("Ordinal classes", ordinal),
+        ("Ambiguous images", ambiguous),
+        *confidence.titled_sections(data),
+        ("Scores of whole layers", layers),
+        ("Inference modes for whole photos", inference_modes),
+        (f"Mistakes by what the {data.example_noun} shows", gallery.mistakes_by_feature),
+        (f"Worst {data.example_noun}s", gallery.gallery),
+        ("Grad-CAM", grad_cam.heatmaps),
+    )
+
+
+def tiles(data: ReportData) -> list[tuple[str, Markup]]:
+    """Returns (name, value) of the most important scores."""
+    scores = data.card["scores"]["test"]
+    if len(data.card["classes"]) != 2:
+        names = ("accuracy", "balanced_accuracy", "macro_f1", "macro_average_precision")
+        return [*_named_scores(names, scores), *_ordinal_tile(data)]
+    names: tuple[str, ...] = ("f1", "precision", "recall")
+    if "layer_f1" in scores:
+        names = ("layer_f1", "layer_precision", "layer_recall", "layer_depth_error_mm")
+    title = f"Average precision of {data.example_noun}s"
+    return [
+        (title, score("average_precision", scores)),
+        *_named_scores(names, scores),
+        ("Threshold, chosen on validation", html.number(data.threshold)),
     ]
-    if not names:
+
+
+def _named_scores(names: Iterable[str], scores: dict[str, Any]) -> list[tuple[str, Markup]]:
+    return [(title_of(name), score(name, scores)) for name in names if name in scores]
+
+
+def summary(data: ReportData) -> str:
+    """Returns the result on the test split, the end of a sentence."""
+    scores, test = data.card["scores"]["test"], data.test
+    if scores.get("layers_tabled") is not None:
+        return _summary_of_layers(scores)
+    if len(test.classes) != 2:
+        right = int(test.is_right.sum())
+        return f"it classified {right:,} of {len(test.labels):,} {data.example_noun}s rightly."
+    name, is_positive = test.classes[1], test.labels == 1
+    detected = int(test.predicted[is_positive].sum())
+    false_positives = int(test.predicted[~is_positive].sum())
+    return (
+        f"it detected {detected:,} of the {is_positive.sum():,} {data.example_noun}s of class "
+        f"{name}; {false_positives:,} of the {(~is_positive).sum():,} others are false positives."
+    )
+
+
+def _summary_of_layers(scores: dict[str, Any]) -> str:
+    tabled, detected = scores["layers_tabled"], scores["layers_found"]
+    matched = round(tabled * scores["layer_recall"]) if tabled else 0
+    error = scores["layer_depth_error_mm"]
+    depth = f", half of them within {error:.1f} mm of their depth" if matched else ""
+    return (
+        f"it detected {matched:,} of the {tabled:,} layers in the table{depth}; "
+        f"{detected - matched:,} more detections match no layer of the table."
+    )
+
+
+def curves(data: ReportData) -> Markup:
+    """Returns the scores and curves of single test examples."""
+    names = [name for name in data.card["scores"]["test"] if not name.startswith("layer")]
+    is_binary = len(data.test.classes) == 2 and len(set(data.test.labels.tolist())) == 2
+    figures = _binary_figures(data) if is_binary else _multiclass_figures(data)
+    return html.joined(by_split(data, names), html.plots(figures))
+
+
+def _binary_figures(data: ReportData) -> list[Markup]:
+    labels, classes, threshold = data.test.labels, data.test.classes, data.threshold
+    positive = data.test.probabilities[:, 1]
+    by_class = {name: positive[labels == label] for label, name in enumerate(classes)}
+    histogram = plots.histograms(
+        by_class,
+        title="Probabilities by true class",
+        x=f"probability of {classes[1]}",
+        threshold=threshold,
+    )
+    return [
+        _confusion(data, title=f"Confusion matrix at {threshold:.3f}"),
+        html.plot(
+            plots.precision_recall(labels, positive, threshold=threshold),
+            caption="Precision and recall of every threshold; the dot is the chosen one.",
+        ),
+        html.plot(
+            plots.roc(labels, positive, threshold=threshold),
+            caption=f"{100 * np.mean(labels):.1f} % are positives, so this curve is optimistic.",
+        ),
+        html.plot(
+            histogram,
+            caption=f"Confidence of the model by the true class of the {data.example_noun}.",
+        ),
+    ]
+
+
+def _multiclass_figures(data: ReportData) -> list[Markup]:
+    test = data.test
+    highest = test.probabilities.max(axis=1)
+    by_result = {"right": highest[test.is_right], "wrong": highest[~test.is_right]}
+    histogram = plots.histograms(
+        by_result, title="Confidence", x="probability of the predicted class"
+    )
+    caption = (
+        f"The probability of the predicted class is {100 * highest.mean():.1f} % on average; "
+        f"{100 * test.is_right.mean():.1f} % of the {data.example_noun}s are classified rightly."
+    )
+    return [_confusion(data, title="Confusion matrix"), html.plot(histogram, caption=caption)]
+
+
+def _confusion(data: ReportData, *, title: str) -> Markup:
+    test = data.test
+    every = range(len(test.classes))
+    counts = metrics.confusion_matrix(test.labels, test.predicted, labels=every)
+    at = ", at the threshold chosen on validation" if len(test.classes) == 2 else ""
+    caption = (
+        f"{np.trace(counts):,} of {len(test.labels):,} test {data.example_noun}s are classified "
+        f"rightly{at}."
+    )
+    return html.plot(plots.confusion(counts, test.classes, title=title), caption=caption)
+
+
+def classes(data: ReportData) -> Markup | None:
+    """Returns precision, recall and F1 of each of more than two classes."""
+    by_class = data.card.get("by_class", {}).get("test")
+    if not by_class or len(data.test.classes) == 2:
         return None
+    reasons = {"precision": "never predicted", "recall": "no examples", "f1": "neither"}
     rows = [
         (
-            f"{name}, predict's default" if name == known.card["way"] else name,
-            split,
-            html.number(told[name]["thresholds"]["decision"]),
-            *(html.number(scores.get(metric), why="none there") for metric in names),
+            name,
+            *(html.number(scores[metric], why=why) for metric, why in reasons.items()),
+            scores["support"],
         )
-        for name in WAYS
-        if name in told
-        for split, scores in told[name]["scores"].items()
+        for name, scores in by_class.items()
     ]
-    headings = ("way", "split", "threshold", *map(title_of, names))
-    explained = [tag("li", f"{name}: {SAID[name]}") for name in WAYS if name in told]
-    text = (
-        "The way and its threshold are chosen on the validation photos; of equally good ones the "
-        "faster is taken. `--way` asks for another."
+    absent = [name for name, scores in by_class.items() if not scores["support"]]
+    note = (
+        f"No test {data.example_noun} is of class {' or '.join(absent)}, so the means leave this "
+        f"out."
     )
-    return joined(tag("p", text), html.table(headings, rows), tag("ul", *explained))
+    headings = ("test split", *map(title_of, reasons), f"{data.example_noun}s")
+    return html.joined(
+        html.table(headings, rows), html.paragraph(note, style="soft") if absent else None
+    )
+
+
+def layers(data: ReportData) -> Markup | None:
+    """Returns the scores of layers that are detected in whole photos, as `predict` does."""
+    names = [name for name in METRICS if name.startswith("layer")]
+    if not any(name in scores for scores in data.card["scores"].values() for name in names):
+        return None
+    counts = sorted(data.card["false_findings"].items(), key=lambda item: -item[1])
+    total = sum(count for _, count in counts)
+    rows = [(kind, count, html.bar(count / total)) for kind, count in counts[:MAX_ROWS]]
+    false_positives = html.paragraph("There is no false positive in the test photos.")
+    if rows:
+        headings = ("False positives in test photos are on", "how many", "")
+        false_positives = html.table(headings, rows)
+    text = (
+        "A layer of the table counts as detected if a detection overlaps it in depth. Photos whose "
+        "shift is not identifiable are left out."
+    )
+    scores = html.plots([by_split(data, names), false_positives])
+    return html.joined(html.paragraph(text), scores)
+
+
+def inference_modes(data: ReportData) -> Markup | None:
+    """Returns the scores of whole photos in each inference mode, and which one `predict` takes."""
+    modes = data.card.get("ways") or {}
+    validation_scores = [mode["scores"]["validation"] for mode in modes.values()]
+    names = [name for name in METRICS if any(name in scores for scores in validation_scores)]
+    if not names:
+        return None
+    present = [name for name in WAYS if name in modes]
+    rows = [
+        (
+            f"{name}, the default of predict" if name == data.card["way"] else name,
+            split,
+            html.number(modes[name]["thresholds"]["decision"]),
+            *(html.number(scores.get(metric), why="no examples") for metric in names),
+        )
+        for name in present
+        for split, scores in modes[name]["scores"].items()
+    ]
+    text = (
+        "The inference mode and its threshold are chosen on the validation photos; of equally good "
+        "modes, the faster. `--way` chooses another."
+    )
+    headings = ("inference mode", "split", "threshold", *map(title_of, names))
+    return html.joined(
+        html.paragraph(text),
+        html.table(headings, rows),
+        html.bullets(f"{name}: {INFERENCE_MODES[name]}" for name in present),
+    )
+
+
+def _ordinal_tile(data: ReportData) -> list[tuple[str, Markup]]:
+    """Returns (name, value) of the mean absolute error, if there is one."""
+    metric = ORDINAL_METRICS[0]
+    error = data.card["scores"]["test"].get(metric)
+    if error is None:
+        return []
+    return [(f"{title_of(metric)}, in {data.card['quantity']}", html.number(error))]
+
+
+def ordinal(data: ReportData) -> Markup | None:
+    """Returns the errors of classes that are ordered numbers."""
+    unit = data.card.get("quantity")
+    if not unit:
+        return None
+    test = data.test
+    expected = evaluation_ordinal.expected(test.probabilities, classes=test.classes)
+    predicted = evaluation_ordinal.values_of(test.classes)[test.predicted]
+    rows = []
+    for label, name in enumerate(test.classes):
+        inside = test.labels == label
+        if inside.any():
+            error = np.abs(predicted[inside] - float(name)).mean()
+            numbers = (expected[inside].mean(), expected[inside].std(), error)
+            rows.append((name, int(inside.sum()), *map(html.number, numbers)))
+    text = (
+        f"The classes are values of {unit}, so a neighbouring class is a smaller mistake than a "
+        f"distant one. The expected value is the mean of the values, weighted by the probabilities."
+    )
+    present = [name for name in ORDINAL_METRICS if name in data.card["scores"]["test"]]
+    headings = (
+        f"true {unit}",
+        f"{data.example_noun}s",
+        "expected value",
+        "standard deviation",
+        "mean absolute error",
+    )
+    table = html.table(headings, rows)
+    return html.joined(html.paragraph(text), by_split(data, present), table)
+
+
+def ambiguous(data: ReportData) -> Markup | None:
+    """Returns the accuracy of images that are ambiguous whatever their class, and of the others."""
+    name = data.card.get("apart")
+    scores = data.card["scores"]["test"]
+    if not name or f"examples_{name}" not in scores:
+        return None
+    count, total = scores[f"examples_{name}"], scores["examples"]
+    text = (
+        f"{count:,} of the {total:,} test {data.example_noun}s are {name.replace('_', ' ')}: "
+        f"images of different classes look the same, so their accuracy is chance. The others show "
+        f"what the model can do."
+    )
+    names = [f"examples_{name}", f"accuracy_{name}", "accuracy_of_others"]
+    if ORDINAL_METRICS[-1] in scores:
+        names.append(ORDINAL_METRICS[-1])
+    return html.joined(html.paragraph(text), by_split(data, names))

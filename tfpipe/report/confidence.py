@@ -1,153 +1,172 @@
-"""What a report tells of how sure a classifier is, from plain arrays or from a version's facts."""
+"""Confidence of a classifier: reliability diagram, risk-coverage curve and abstention."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tfpipe.base import html
 from tfpipe.base.figures import COLOURS, INK
-from tfpipe.base.html import Html, joined, tag
 from tfpipe.evaluation import calibration, selective
 from tfpipe.evaluation.selective import RiskCoverage
 from tfpipe.report import plots
 from tfpipe.report.report_data import ReportData
+from tfpipe.report.sections import Section
 
 
-def titled(known: ReportData):
-    """Returns (title, function of the facts) of each section, none for cards that tell nothing."""
-    return (
-        ("How sure it may be", _of_facts_reliability),
-        ("What to leave unsaid", _of_facts_unsaid),
-    )
+def titled_sections(data: ReportData) -> tuple[Section, ...]:
+    """Returns (title, function of the data) of each section."""
+    return (("Calibration", _calibration), ("Abstention", _abstention))
 
 
 def reliability(
     labels: np.ndarray, probabilities: np.ndarray, *, temperature: float, note: str = ""
-) -> Html:
-    """Tells how often a classifier is right where it is so sure, before and after calibration.
+) -> Markup:
+    """Returns the reliability diagram of a classifier before and after calibration.
 
     Args:
       labels: [n] int, of a split that the temperature was not fitted on.
       probabilities: [n, classes] float, calibrated.
-      temperature: they were divided by, as logits.
-      note: of the fit, see `calibration.Fit`.
+      temperature: the logits were divided by it.
+      note: on the fit, see `calibration.Fit`.
     """
-    before = calibration.apply(probabilities, 1 / temperature)
-    errors = [calibration.calibration_error(labels, each) for each in (before, probabilities)]
+    uncalibrated = calibration.apply(probabilities, 1 / temperature)
+    before, after = (
+        calibration.calibration_error(labels, values) for values in (uncalibrated, probabilities)
+    )
     text = (
-        f"Fitted on examples kept from the training, a temperature of {temperature:.3f} divides "
-        f"the logits: there the model was too {'sure' if temperature > 1 else 'modest'}. The "
-        f"calibration error, by how much sureness and share right differ (mean over "
-        f"{calibration.BINS} bins of equally many examples), went from {errors[0]:.4f} to "
-        f"{errors[1]:.4f} on the test split. Which class is named stays the same."
+        f"A temperature of {temperature:.3f} divides the logits (fitted on the validation split, "
+        f"where the model was {'over' if temperature > 1 else 'under'}confident). On the test "
+        f"split, the calibration error went from {before:.4f} to {after:.4f}. It is the difference "
+        f"between mean confidence and accuracy, averaged over {calibration.BINS} bins of equally "
+        f"many examples. The predicted class stays the same."
     )
-    drawn = draw_reliability(labels, before, probabilities)
-    return joined(
-        tag("p", text),
-        tag("p", note, class_="soft") if note else None,
-        html.plot(drawn, caption="The nearer to the dashed line, the more a probability is worth."),
+    caption = "The nearer to the dashed line, the better a probability can be relied on."
+    svg = draw_reliability(labels, uncalibrated, probabilities)
+    return html.joined(
+        html.paragraph(text),
+        html.paragraph(note, style="soft") if note else None,
+        html.plot(svg, caption=caption),
     )
 
 
-def risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> Html:
-    """Tells how often a classifier errs if it names only its surest examples."""
+def risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> Markup:
+    """Returns the error of a classifier that predicts only its most confident examples.
+
+    Args:
+      labels: [n] int.
+      probabilities: [n, classes] float.
+    """
     curve = selective.risk_coverage(labels, probabilities)
     half = int(np.searchsorted(curve.coverage, 0.5))
-    says = (
-        f"Of all test examples {100 * curve.risk[-1]:.1f} % are named wrongly, of the surest half "
-        f"{100 * curve.risk[half]:.1f} %."
+    caption = (
+        f"Of all test examples, {100 * curve.risk[-1]:.1f} % are classified wrongly; of the most "
+        f"confident half, {100 * curve.risk[half]:.1f} %."
     )
-    return html.plot(draw_risk_coverage(curve), caption=says)
+    return html.plot(draw_risk_coverage(curve), caption=caption)
 
 
 def thresholds(
-    labels: np.ndarray, probabilities: np.ndarray, chosen: np.ndarray, *, classes, asked: float
-) -> Html:
-    """Tells below which probability each class is unsure, and what that gives.
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    chosen: np.ndarray,
+    *,
+    classes: Sequence[str],
+    min_precision: float,
+) -> Markup:
+    """Returns each class's confidence threshold, and its precision on the test split.
 
     Args:
       labels: [n] int, of a split that the thresholds were not chosen on.
       probabilities: [n, classes] float.
       chosen: [classes] float, see `selective.thresholds`.
       classes: names in label order.
-      asked: the least precision.
+      min_precision: the precision that they were chosen for.
     """
-    rows = []
-    told = selective.realised(labels, probabilities, chosen)
-    for name, least, one in zip(classes, chosen.tolist(), told, strict=True):
-        interval = "" if one.low is None else f"{one.low:.3f} to {one.high:.3f}"
-        least = html.number(least, why="always unsure")
-        precision = html.number(one.precision, why="never said")
-        rows.append((name, least, one.called, one.times, precision, interval))
-    named = sum(one.times for one in told)
+    realised = selective.realised(labels, probabilities, chosen)
+    rows = [
+        (
+            name,
+            html.number(threshold, why="always abstains"),
+            result.called,
+            result.times,
+            html.number(result.precision, why="never predicted"),
+            "" if result.low is None else f"{result.low:.3f} to {result.high:.3f}",
+        )
+        for name, threshold, result in zip(classes, chosen.tolist(), realised, strict=True)
+    ]
+    predicted = sum(result.times for result in realised)
     text = (
-        f"To be right {100 * asked:g} times of 100, a class is said only from this probability "
-        f"on, chosen with a margin on examples kept from the training; else the answer is unsure. "
-        f"On the test split {named:,} of {len(labels):,} are named so."
+        f"A class is predicted only from its threshold on; below it, the model abstains. The "
+        f"thresholds were chosen on the validation split, with a margin, for a precision of "
+        f"{min_precision:g}. On the test split, {predicted:,} of {len(labels):,} examples are "
+        f"predicted so."
     )
-    headings = ("class", "said from", "likeliest", "said", "precision", "95 % interval")
-    return joined(tag("p", text), html.table(headings, rows))
-
-
-def _of_facts_reliability(known: ReportData) -> Html | None:
-    told = known.card.get("calibration")
-    if not told:
-        return None
-    judged = known.test
-    return reliability(
-        judged.labels,
-        judged.probabilities,
-        temperature=told["temperature"],
-        note=told["note"],
-    )
-
-
-def _of_facts_unsaid(known: ReportData) -> Html | None:
-    told = known.card.get("abstention")
-    if not told:
-        return None
-    judged = known.test
-    table = thresholds(
-        judged.labels,
-        judged.probabilities,
-        selective.of_card(told["thresholds"], classes=judged.classes),
-        **{"classes": judged.classes, "asked": told["min_precision"]},
-    )
-    return joined(table, risk_coverage(judged.labels, judged.probabilities))
+    headings = ("class", "threshold", "likeliest", "predicted", "precision", "95 % interval")
+    return html.joined(html.paragraph(text), html.table(headings, rows))
 
 
 def draw_reliability(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> str:
-    """Draws how often the class named is right against how sure the model is of it.
+    """Returns the SVG of accuracy against confidence.
 
     Args:
       labels: [n] int.
-      before: [n, classes] float, probabilities as the model gave them.
-      after: likewise, calibrated.
+      before: [n, classes] float, probabilities before calibration.
+      after: likewise, after calibration.
     """
 
     def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="as it should be")
-        told = (("before", before, COLOURS[1]), ("calibrated", after, COLOURS[0]))
-        for name, probabilities, colour in told:
+        axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="perfect calibration")
+        curves = (("before", before, COLOURS[1]), ("calibrated", after, COLOURS[0]))
+        for name, probabilities, colour in curves:
             curve = calibration.reliability(labels, probabilities)
             error = calibration.calibration_error(labels, probabilities)
             label = f"{name}, error {error:.3f}"
             axes.plot(curve.sure, curve.right, marker="o", ms=4, color=colour, label=label)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
         axes.legend(loc="upper left")
-        plots.titles(axes, "Reliability", x="probability of the class named", y="share right")
+        plots.titles(axes, "Reliability", x="probability of the predicted class", y="accuracy")
 
-    return plots.drawn(draw)
+    return plots.svg(draw)
 
 
 def draw_risk_coverage(curve: RiskCoverage) -> str:
-    """Draws the share named wrongly against the share that is named at all, the surest first."""
+    """Returns the SVG of the error against the share of examples predicted."""
 
     def draw(axes: Axes) -> None:
         label = f"area {curve.area:.4f} (best possible {curve.best:.4f})"
         axes.plot(curve.coverage, curve.risk, color=COLOURS[0], label=label)
-        axes.plot(1, curve.risk[-1], "o", color=COLOURS[1], ms=8, label="all are named")
+        axes.plot(1, curve.risk[-1], "o", color=COLOURS[1], ms=8, label="no abstention")
         axes.set(xlim=(-0.02, 1.02), ylim=(0, max(0.05, 1.3 * float(curve.risk.max()))))
         axes.legend(loc="upper left")
-        plots.titles(axes, "Risk and coverage", x="share named", y="share of these named wrongly")
+        plots.titles(axes, "Risk and coverage", x="coverage", y="risk (share wrong)")
 
-    return plots.drawn(draw)
+    return plots.svg(draw)
+
+
+def _calibration(data: ReportData) -> Markup | None:
+    fit = data.card.get("calibration")
+    if not fit:
+        return None
+    return reliability(
+        data.test.labels,
+        data.test.probabilities,
+        temperature=fit["temperature"],
+        note=fit["note"],
+    )
+
+
+def _abstention(data: ReportData) -> Markup | None:
+    abstention = data.card.get("abstention")
+    if not abstention:
+        return None
+    test = data.test
+    table = thresholds(
+        test.labels,
+        test.probabilities,
+        selective.of_card(abstention["thresholds"], classes=test.classes),
+        classes=test.classes,
+        min_precision=abstention["min_precision"],
+    )
+    return html.joined(table, risk_coverage(test.labels, test.probabilities))

@@ -1,177 +1,165 @@
-"""Where a model was wrong: by what its pictures show, and the pictures themselves."""
+"""Mistakes of a classifier: the worst images, and two-class mistakes by the type of feature."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from markupsafe import Markup
 
-from tfpipe.base import html
-from tfpipe.base import images as base_images
-from tfpipe.base.html import Html
+from tfpipe.base import html, images
 from tfpipe.data.manifest import RecordManifest
-from tfpipe.report.report_data import Judged, ReportData
+from tfpipe.report.report_data import ReportData, TestPredictions
 
-MOST_KINDS = 40
-WRONG, RIGHT = 12, 6  # pictures of a list
-OF_ONE_PHOTO = 3  # neighbours overlap, and would fill a list
+MAX_TYPES = 40
+MAX_WRONG, MAX_RIGHT = 12, 6  # images of a list
+MAX_PER_GROUP = 3  # neighbours overlap, and would fill a list
+NO_FEATURE = "nothing in the table"
+NONE = "\N{EM DASH}"
 
-NOTHING = "nothing in the table"
 
-
-def by_kind(known: ReportData) -> Html | None:
-    """Returns a table of a two-class model's mistakes by what the table says is there."""
-    judged = known.test
-    if len(judged.classes) != 2 or "type_of_feature" not in judged.frame:
+def mistakes_by_feature(data: ReportData) -> Markup | None:
+    """Returns a table of a two-class model's mistakes by the type of feature in the depth table."""
+    test = data.test
+    if len(test.classes) != 2 or "type_of_feature" not in test.frame:
         return None
-    kinds = judged.frame["type_of_feature"].replace("", NOTHING)
-    negative, positive = judged.classes
-    rows = []
-    for kind in kinds.unique():
-        is_kind = (kinds == kind).to_numpy()
-        without = is_kind & (judged.labels == 0)
-        holding = is_kind & (judged.labels == 1)
-        false, missed = (
-            int((without & (judged.said == 1)).sum()),
-            int((holding & (judged.said == 0)).sum()),
-        )
-        share = false / without.sum() if without.any() else 0.0
-        said = f"{false:,} of {without.sum():,}" if without.any() else "\N{EM DASH}"
-        lost = f"{missed:,} of {holding.sum():,}" if holding.any() else "\N{EM DASH}"
-        told = html.joined(html.bar(share), f" {100 * share:.1f} %") if without.any() else ""
-        rows.append((false, (kind, said, told, lost)))
+    types = test.frame["type_of_feature"].replace("", NO_FEATURE).to_numpy(str)
+    rows = [_mistakes(test, name, types == name) for name in dict.fromkeys(types.tolist())]
     rows.sort(key=lambda row: -row[0])
+    negative, positive = test.classes
     headings = (
-        "What the depth table says is there",
-        f"{negative}, called {positive}",
+        "Type of feature in the depth table",
+        f"{negative}, predicted {positive}",
         "share of them",
         f"{positive}, missed",
     )
-    return html.table(headings, [row for _, row in rows[:MOST_KINDS]])
+    return html.table(headings, [cells for _, cells in rows[:MAX_TYPES]])
 
 
-def gallery(known: ReportData) -> Html:
-    """Returns the most wrong pictures of the test split, and the surest right ones beside them."""
-    judged, lists = known.test, _lists(known.test)
-    keys = {judged.frame["key"].iloc[i] for _, _, rows in lists for i in rows}
-    images = pixels(known.records, keys, manifest=known.manifest)
-    found = {
-        key: base_images.encode_png(base_images.to_display(image)) for key, image in images.items()
-    }
-    return html.joined(
-        *(
-            titled(title, [_figure(judged, i, of=of, found=found) for i in rows])
-            for title, of, rows in lists
-        )
+def _mistakes(test: TestPredictions, name: str, inside: np.ndarray) -> tuple[int, tuple]:
+    """Returns the number of false positives of a type of feature, and its row of the table."""
+    is_negative, is_positive = inside & (test.labels == 0), inside & (test.labels == 1)
+    false_positives = int((is_negative & (test.predicted == 1)).sum())
+    missed = int((is_positive & (test.predicted == 0)).sum())
+    negatives, positives = int(is_negative.sum()), int(is_positive.sum())
+    share = false_positives / max(negatives, 1)
+    cells = (
+        name,
+        f"{false_positives:,} of {negatives:,}" if negatives else NONE,
+        html.joined(html.bar(share), f" {100 * share:.1f} %") if negatives else "",
+        f"{missed:,} of {positives:,}" if positives else NONE,
     )
+    return false_positives, cells
 
 
-def titled(title: str, figures: list[Html]) -> Html:
-    """Returns figures in rows under a title."""
-    none = html.tag("p", "There is none.", class_="soft")
-    shown = html.tag("div", *figures, class_="gallery") if figures else none
-    return html.joined(html.tag("h3", title), shown)
+def gallery(data: ReportData) -> Markup:
+    """Returns the worst images of the test split, and the most confident right ones."""
+    test, lists = data.test, _lists(data.test)
+    keys = {test.frame["key"].iloc[row] for _, _, rows in lists for row in rows}
+    arrays = pixels(data.records, keys, manifest=data.manifest)
+    pngs = {key: images.encode_png(images.to_display(array)) for key, array in arrays.items()}
+    galleries = [
+        html.gallery(title, [_image(test, row, label=label, pngs=pngs) for row in rows])
+        for title, label, rows in lists
+    ]
+    return html.joined(*galleries)
 
 
-def chosen(frame: pd.DataFrame, order: np.ndarray, *, most: int) -> list[int]:
-    """Returns row numbers by rising `order` [rows] float, at most three of one photo.
+def select(frame: pd.DataFrame, order: np.ndarray, *, limit: int) -> list[int]:
+    """Returns row numbers by rising `order` [rows] float, at most three of one photo or group.
 
     Rows whose order is inf are left out.
     """
-    photos = frame["photo" if "photo" in frame else "group"].to_numpy()
-    taken: dict[str, int] = {}
-    rows = []
-    for i in np.argsort(order, kind="stable"):
-        if np.isfinite(order[i]) and taken.get(photos[i], 0) < OF_ONE_PHOTO and len(rows) < most:
-            taken[photos[i]] = taken.get(photos[i], 0) + 1
-            rows.append(int(i))
+    groups = frame["photo" if "photo" in frame else "group"].to_numpy()
+    counts: dict[str, int] = {}
+    rows: list[int] = []
+    for row in np.argsort(order, kind="stable").tolist():
+        count = counts.get(groups[row], 0)
+        if np.isfinite(order[row]) and count < MAX_PER_GROUP and len(rows) < limit:
+            counts[groups[row]] = count + 1
+            rows.append(row)
     return rows
 
 
-def figure(row: pd.Series, told: list[str], *, png: bytes | None) -> Html:
-    """Returns a picture of an example with what is told of it.
+def image(row: pd.Series, about: list[str], *, png: bytes | None) -> Markup:
+    """Returns an example's image with its caption.
 
     Args:
       row: of predictions.csv.
-      told: lines beside the picture's name and depth.
-      png: the picture; None where it is not in the records.
+      about: lines of the caption, beside the example's name, depth and feature.
+      png: the image; None if it is not in the records.
     """
     lines = [str(row["photo"] if "photo" in row else row["key"])]
     if "depth_top_m" in row and "depth_bottom_m" in row:
         lines.append(f"{row['depth_top_m']:.3f} to {row['depth_bottom_m']:.3f} m")
-    lines += told
+    lines += about
     if "type_of_feature" in row:
-        lines.append(row["type_of_feature"] or NOTHING)
-    caption = html.tag("figcaption", *(html.joined(line, Html("<br>")) for line in lines))
-    if png is None:
-        return html.tag("figure", html.tag("p", "not in the records", class_="soft"), caption)
-    uri = html.data_uri(png, kind="image/png")
-    return html.tag("figure", html.tag("img", src=uri, alt=", ".join(lines)), caption)
-
-
-def _lists(judged: Judged) -> list[tuple[str, int, list[int]]]:
-    """Returns (title, class whose probability is told or -1, row numbers) of each list."""
-
-    def first(where: np.ndarray, order: np.ndarray, *, most: int) -> list[int]:
-        return chosen(judged.frame, np.where(where, order, np.inf), most=most)
-
-    rows = np.arange(len(judged.labels))
-    wrong = judged.said != judged.labels
-    if len(judged.classes) > 2:
-        sure = -judged.probabilities[rows, judged.said]
-        return [
-            ("Surest mistakes", -1, first(wrong, sure, most=WRONG)),
-            ("Surest right ones", -1, first(~wrong, sure, most=RIGHT)),
-            ("Least sure", -1, first(rows >= 0, -sure, most=RIGHT)),
-        ]
-    positive, name = judged.probabilities[:, 1], judged.classes[1]
-    is_positive = judged.labels == 1
-    return [
-        (
-            f"False positives: called {name} with the highest probability",
-            1,
-            first(wrong & ~is_positive, -positive, most=WRONG),
-        ),
-        (
-            f"False negatives: {name} with the lowest probability",
-            1,
-            first(wrong & is_positive, positive, most=WRONG),
-        ),
-        (
-            f"For comparison: {name}, rightly and most surely found",
-            1,
-            first(~wrong & is_positive, -positive, most=RIGHT),
-        ),
-    ]
-
-
-def _figure(judged: Judged, i: int, *, of: int, found: dict[str, bytes]) -> Html:
-    row = judged.frame.iloc[i]
-    of = judged.said[i] if of < 0 else of
-    told = [f"p({judged.classes[of]}) = {judged.probabilities[i, of]:.3f}"]
-    if len(judged.classes) > 2:
-        told.append(f"is {judged.classes[judged.labels[i]]}")
-    return figure(row, told, png=found.get(row["key"]))
+        lines.append(row["type_of_feature"] or NO_FEATURE)
+    return html.image(None if png is None else html.data_uri(png, kind="image/png"), lines=lines)
 
 
 def pixels(folder: Path, keys: set[str], *, manifest: RecordManifest) -> dict[str, np.ndarray]:
-    """Returns key -> [height, width, channels] of the test split's pictures of those keys."""
-    paths = [str(folder / s.name) for s in manifest.shards if s.split == "test"]
-    names = {name: tf.io.FixedLenFeature((), tf.string) for name in ("key", "image")}
-    found = {}
+    """Returns key -> image [height, width, channels] of the test split's examples of those keys."""
+    paths = [str(folder / shard.name) for shard in manifest.shards if shard.split == "test"]
+    features = {name: tf.io.FixedLenFeature((), tf.string) for name in ("key", "image")}
+    arrays = {}
     for record in tf.data.TFRecordDataset(paths).as_numpy_iterator():
-        key = (
-            tf.train.Example.FromString(record).features.feature["key"].bytes_list.value[0].decode()
-        )
+        example = tf.train.Example.FromString(record)
+        key = example.features.feature["key"].bytes_list.value[0].decode()
         if key in keys:
-            image = tf.io.parse_single_example(record, names)["image"].numpy()
-            found[key] = _pixels(image, manifest=manifest)
-    return found
+            encoded = tf.io.parse_single_example(record, features)["image"].numpy()
+            arrays[key] = _decode(encoded, manifest=manifest)
+    return arrays
 
 
-def _pixels(encoded: bytes, *, manifest: RecordManifest) -> np.ndarray:
+def _decode(encoded: bytes, *, manifest: RecordManifest) -> np.ndarray:
     """Returns a record's image [height, width, channels] in the task's dtype."""
     shape, dtype = manifest.image_shape, np.dtype(manifest.image_dtype)
     if manifest.image_encoding == "bytes":
         return np.frombuffer(encoded, dtype).reshape(shape)
     return tf.io.decode_png(encoded, channels=shape[-1], dtype=tf.as_dtype(dtype)).numpy()
+
+
+def _lists(test: TestPredictions) -> list[tuple[str, int, list[int]]]:
+    """Returns (title, class whose probability is shown or -1 for the predicted, rows)."""
+
+    def first(inside: np.ndarray, order: np.ndarray, *, limit: int) -> list[int]:
+        return select(test.frame, np.where(inside, order, np.inf), limit=limit)
+
+    if len(test.classes) > 2:
+        confidence, every = test.confidence, np.ones(len(test.labels), bool)
+        return [
+            ("Most confident mistakes", -1, first(~test.is_right, -confidence, limit=MAX_WRONG)),
+            ("Most confident right ones", -1, first(test.is_right, -confidence, limit=MAX_RIGHT)),
+            ("Least confident", -1, first(every, confidence, limit=MAX_RIGHT)),
+        ]
+    probability, name = test.probabilities[:, 1], test.classes[1]
+    false_positive = ~test.is_right & (test.labels != 1)
+    false_negative = ~test.is_right & (test.labels == 1)
+    true_positive = test.is_right & (test.labels == 1)
+    return [
+        (
+            f"False positives: predicted {name} with the highest probability",
+            1,
+            first(false_positive, -probability, limit=MAX_WRONG),
+        ),
+        (
+            f"False negatives: {name} with the lowest probability",
+            1,
+            first(false_negative, probability, limit=MAX_WRONG),
+        ),
+        (
+            f"For comparison: true positives, {name} with the highest probability",
+            1,
+            first(true_positive, -probability, limit=MAX_RIGHT),
+        ),
+    ]
+
+
+def _image(test: TestPredictions, row: int, *, label: int, pngs: dict[str, bytes]) -> Markup:
+    example = test.frame.iloc[row]
+    shown = int(test.predicted[row]) if label < 0 else label
+    about = [f"p({test.classes[shown]}) = {test.probabilities[row, shown]:.3f}"]
+    if len(test.classes) > 2:
+        about.append(f"is {test.classes[test.labels[row]]}")
+    return image(example, about, png=pngs.get(example["key"]))

@@ -1,4 +1,4 @@
-"""Figures of a report: each function draws one and returns it as the address of an SVG."""
+"""Figures of a report: each function draws one and returns an address that contains it."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -17,35 +18,36 @@ from tfpipe.base import html
 from tfpipe.base.figures import COLOURS, HEIGHT_IN, INK, STYLE, WIDTH_IN
 
 BINS = 40
+PNG_DPI = 130
 
 
 def losses(history: dict[str, list[float]], *, unit: str) -> str:
     """Draws training and validation loss by epoch; `unit` is what a loss is here."""
 
     def draw(axes: Axes) -> None:
-        for name, said, colour in zip(
-            ("loss", "val_loss"), ("training", "validation"), COLOURS, strict=False
-        ):
-            values = history.get(name, [])
-            axes.plot(range(1, len(values) + 1), values, marker=".", color=colour, label=said)
+        curves = (("loss", "training", COLOURS[0]), ("val_loss", "validation", COLOURS[1]))
+        for key, label, colour in curves:
+            values = history.get(key, [])
+            axes.plot(range(1, len(values) + 1), values, marker=".", color=colour, label=label)
         axes.legend()
         titles(axes, "Loss", x="epoch", y=unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
-    return drawn(draw)
+    return svg(draw)
 
 
-def objective(values: Sequence[float], *, name: str, kept: int) -> str:
-    """Draws the validation score by epoch; `kept` (from 0) is the epoch whose weights are."""
+def objective(values: Sequence[float], *, name: str, saved_epoch: int) -> str:
+    """Draws the validation score by epoch; `saved_epoch` (from 0) is that of the saved weights."""
 
     def draw(axes: Axes) -> None:
         axes.plot(range(1, len(values) + 1), values, marker=".", color=COLOURS[1])
-        axes.plot(kept + 1, values[kept], "o", mfc="none", ms=11, mew=1.6, color=INK, label="kept")
+        (circle,) = axes.plot(saved_epoch + 1, values[saved_epoch], "o", ms=11, label="saved weights")
+        circle.set(markerfacecolor="none", markeredgewidth=1.6, markeredgecolor=INK)
         axes.legend()
         titles(axes, f"Validation {name}", x="epoch", y=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
-    return drawn(draw)
+    return svg(draw)
 
 
 def shifts(shift_mm: np.ndarray) -> str:
@@ -59,11 +61,11 @@ def shifts(shift_mm: np.ndarray) -> str:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         titles(axes, "Shift of the labels", x="shift (mm)", y="photos")
 
-    return drawn(draw)
+    return svg(draw)
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> str:
-    """Draws a confusion matrix [true, said] int: colour is the share of the true class."""
+    """Draws a confusion matrix [true, predicted] int: colour is the share of the true class."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(HEIGHT_IN, 0.55 * len(classes) + 1.4)
 
@@ -75,24 +77,25 @@ def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> str:
             colour = "white" if share > 0.55 else INK
             axes.text(column, row, text, ha="center", va="center", color=colour)
         names = [name if len(name) <= 18 else f"{name[:17]}…" for name in classes]
-        tilt = {"rotation": 40, "ha": "right"} if len(classes) > 4 else {}
-        axes.set_xticks(range(len(classes)), names, **tilt)
+        is_tilted = len(classes) > 4
+        rotation, ha = (40, "right") if is_tilted else (0, "center")
+        axes.set_xticks(range(len(classes)), names, rotation=rotation, ha=ha)
         axes.set_yticks(range(len(classes)), names)
         axes.grid(False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        titles(axes, title, x="what the model said", y="what it is")
+        titles(axes, title, x="predicted class", y="true class")
 
-    return drawn(draw, size=(max(WIDTH_IN, side * 1.15), side))
+    return svg(draw, size=(max(WIDTH_IN, side * 1.15), side))
 
 
 def precision_recall(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
-    """Draws precision against recall of labels [n] 0 or 1, and where the threshold stands."""
+    """Draws precision against recall of labels [n] 0 or 1, and the threshold."""
     precision, recall, _ = metrics.precision_recall_curve(labels, positive, drop_intermediate=True)
-    said = positive >= threshold
+    predicted = positive >= threshold
     chosen = (
-        metrics.recall_score(labels, said),
-        metrics.precision_score(labels, said, zero_division=np.nan),
+        metrics.recall_score(labels, predicted),
+        metrics.precision_score(labels, predicted, zero_division=np.nan),
     )
     area = metrics.average_precision_score(labels, positive)
 
@@ -100,25 +103,25 @@ def precision_recall(labels: np.ndarray, positive: np.ndarray, *, threshold: flo
         axes.step(
             recall, precision, where="post", color=COLOURS[0], label=f"average precision {area:.3f}"
         )
-        axes.axhline(labels.mean(), color=INK, lw=1, ls="--", label=f"guessing {labels.mean():.3f}")
+        axes.axhline(labels.mean(), color=INK, lw=1, ls="--", label=f"chance {labels.mean():.3f}")
         axes.plot(*chosen, "o", color=COLOURS[1], ms=8, label=f"threshold {threshold:.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
         axes.legend(loc="best")
         titles(axes, "Precision and recall", x="recall", y="precision")
 
-    return drawn(draw)
+    return svg(draw)
 
 
 def roc(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
-    """Draws the true against the false positive rate, and where the threshold stands."""
+    """Draws the true against the false positive rate, and the threshold."""
     false_rate, true_rate, _ = metrics.roc_curve(labels, positive)
-    said = positive >= threshold
-    chosen = (said[labels == 0].mean(), said[labels == 1].mean())
+    predicted = positive >= threshold
+    chosen = (predicted[labels == 0].mean(), predicted[labels == 1].mean())
     area = metrics.auc(false_rate, true_rate)
 
     def draw(axes: Axes) -> None:
         axes.plot(false_rate, true_rate, color=COLOURS[0], label=f"area under the curve {area:.3f}")
-        axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="guessing 0.500")
+        axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="chance 0.500")
         axes.plot(*chosen, "o", color=COLOURS[1], ms=8, label=f"threshold {threshold:.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
         axes.legend(loc="lower right")
@@ -129,22 +132,22 @@ def roc(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
             y="true positive rate",
         )
 
-    return drawn(draw)
+    return svg(draw)
 
 
 def histograms(
-    named: Mapping[str, np.ndarray],
+    values_by_name: Mapping[str, np.ndarray],
     *,
     title: str,
     x: str,
     high: float = 1.0,
     threshold: float | None = None,
 ) -> str:
-    """Draws how often values [n] from 0 to `high` are met, for each name; where a threshold is."""
+    """Draws histograms of values [n] from 0 to `high`, one for each name, and the threshold."""
 
     def draw(axes: Axes) -> None:
         edges = np.linspace(0, high, BINS + 1)
-        for (name, values), colour in zip(named.items(), cycle(COLOURS), strict=False):
+        for (name, values), colour in zip(values_by_name.items(), cycle(COLOURS), strict=False):
             counts = np.histogram(values, edges)[0]
             axes.stairs(counts, edges, color=colour, fill=True, alpha=0.25)
             axes.stairs(counts, edges, color=colour, lw=1.5, label=name)
@@ -156,46 +159,61 @@ def histograms(
         axes.legend(loc="upper right", ncols=2)
         titles(axes, title, x=x, y="count (log scale)")
 
-    return drawn(draw)
+    return svg(draw)
 
 
-def search(trials: Sequence[dict[str, Any]], *, name: str, lowest: bool = False) -> str:
-    """Draws the score of each trial, coloured by its epochs, and the best (or lowest) so far."""
+def search(trials: Sequence[dict[str, Any]], *, name: str, is_lower_better: bool = False) -> str:
+    """Draws the score of each trial, coloured by its epochs, and the best so far."""
     scores = np.array([np.nan if t["score"] is None else t["score"] for t in trials], float)
     epochs = np.array([t.get("epochs", 0) for t in trials])
     order = np.arange(1, len(trials) + 1)
 
     def draw(axes: Axes) -> None:
-        best = (np.fmin if lowest else np.fmax).accumulate(scores)
+        best = (np.fmin if is_lower_better else np.fmax).accumulate(scores)
         axes.step(order, best, where="post", color=INK, lw=1.2, label="best so far")
         groups = np.array_split(np.unique(epochs), min(len(np.unique(epochs)), len(COLOURS)))
         for colour, few in zip(COLOURS, groups, strict=False):
             inside = np.isin(epochs, few)
-            said = f"{few[0]}" if len(few) == 1 else f"{few[0]} to {few[-1]}"
-            label = f"{said} epoch{'s' * (said != '1')}"
+            number = f"{few[0]}" if len(few) == 1 else f"{few[0]} to {few[-1]}"
+            label = f"{number} epoch{'s' * (number != '1')}"
             axes.plot(order[inside], scores[inside], "o", ms=5, color=colour, label=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(0, len(trials) + 1)
         axes.legend(ncols=2)
         titles(axes, "Search", x="trial", y=name)
 
-    return drawn(draw)
+    return svg(draw)
 
 
 def titles(axes: Axes, title: str, *, x: str, y: str) -> None:
+    """Sets the title of a figure and the names of its axes."""
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
 
-def drawn(
-    draw: Callable[[Axes], None], *, size: tuple[float, float] = (WIDTH_IN, HEIGHT_IN)
-) -> str:
-    """Returns the address of an SVG of what `draw` puts on axes; size: width, height in inches."""
+def svg(draw: Callable[[Axes], None], *, size: tuple[float, float] = (WIDTH_IN, HEIGHT_IN)) -> str:
+    """Returns the address of an SVG of what `draw` draws.
+
+    Args:
+      draw: draws on the axes that it is given.
+      size: width and height in inches.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.subplots())
-        svg = io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    return html.data_uri(svg.getvalue(), kind="image/svg+xml")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return html.data_uri(buffer.getvalue(), kind="image/svg+xml")
+
+
+def png(draw: Callable[[Axes], None], *, size: tuple[float, float]) -> str:
+    """Returns the address of a PNG of what `draw` draws, for figures of many dots; see `svg`."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure.subplots())
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    return html.data_uri(buffer.getvalue(), kind="image/png")

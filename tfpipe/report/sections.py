@@ -1,12 +1,12 @@
-"""The sections of any report: each function returns one, or None where there is nothing to tell."""
+"""Sections of every report: each function returns one, or None if there is nothing to report."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from tfpipe.base import html
-from tfpipe.base.html import Html, joined, tag
 from tfpipe.evaluation import version_comparison
 from tfpipe.evaluation.metric_names import METRICS, title_of
 from tfpipe.report import plots
@@ -15,227 +15,268 @@ from tfpipe.search.results import ABOUT
 from tfpipe.tasks.task import SPLITS
 from tfpipe.training import schedules
 
-MOST_ROWS = 40  # of a table; the files have the rest
-ERRORS = ("mean_squared_error", "error_of_mean_picture")  # small, and the smaller the better
-COMPARED = (  # with those of a random split; the first that a model has is the one that counts
-    *("average_precision", "macro_average_precision", "mean_squared_error"),
-    *("f1", "macro_f1", "accuracy", "accuracy_of_commoner_class", "accuracy_of_commonest_class"),
+Section = tuple[str, Callable[[ReportData], Markup | None]]  # title and content
+
+MAX_ROWS = 40  # of a table; the files have the others
+ERRORS = ("mean_squared_error", "error_of_mean_picture")  # small numbers, lower is better
+# Metrics compared with those of a random split. The first one that a model has decides.
+COMPARED = (
+    "average_precision",
+    "macro_average_precision",
+    "mean_squared_error",
+    "f1",
+    "macro_f1",
+    "accuracy",
+    "accuracy_of_commoner_class",
+    "accuracy_of_commonest_class",
     "error_of_mean_picture",
 )
 
 
-def score(metric: str, scores: dict[str, Any] | None) -> Html:
-    """Returns a metric's value as text, or a dash and why it has none."""
-    there = metric in (scores or {})
-    why = METRICS.get(metric, ("", "not defined here"))[1] if there else "not measured"
+def score(metric: str, scores: dict[str, Any] | None) -> html.Number:
+    """Returns a metric's value as text, or a dash and the reason why it is missing."""
+    if not scores or metric not in scores:
+        return html.number(None)
+    why = METRICS.get(metric, ("", "not defined here"))[1]
     digits = 1 if metric.endswith("_mm") else 5 if metric in ERRORS else 3
-    return html.number(scores[metric] if there else None, digits=digits, why=why)
+    return html.number(scores[metric], digits=digits, why=why)
 
 
-def by_split(known: ReportData, names: Iterable[str]) -> Html:
-    """Returns a table of metrics, a column for each split."""
-    scores = known.card["scores"]
+def by_split(data: ReportData, metrics: Iterable[str]) -> Markup:
+    """Returns a table of metrics with a column for each split."""
+    scores = data.card["scores"]
     splits = [split for split in SPLITS if split in scores]
-    rows = [(title_of(n), *(score(n, scores[s]) for s in splits)) for n in names]
+    rows = [
+        (title_of(metric), *(score(metric, scores[split]) for split in splits))
+        for metric in metrics
+    ]
     return html.table(("", *splits), rows)
 
 
-def listed(headings, rows: list, *, rest: str) -> Html | None:
-    """Returns a table of the first rows, and where the others are; None for no rows."""
+def first_rows(headings: Sequence[str], rows: list, *, rest: str) -> Markup | None:
+    """Returns a table of the first rows and the name of the file with the rest; None for none."""
     if not rows:
         return None
-    more = f"{len(rows) - MOST_ROWS:,} more are in {rest}."
-    return joined(
-        html.table(headings, rows[:MOST_ROWS]),
-        tag("p", more, class_="soft") if len(rows) > MOST_ROWS else None,
-    )
+    table = html.table(headings, rows[:MAX_ROWS])
+    if len(rows) <= MAX_ROWS:
+        return table
+    more = f"{len(rows) - MAX_ROWS:,} more are in {rest}."
+    return html.joined(table, html.paragraph(more, style="soft"))
 
 
-def random_split(known: ReportData) -> Html:
-    """What the seed projects' way of splitting would have told of the same model."""
-    claimed, honest = known.card["random_split_scores"], known.card["scores"]["test"]
-    wanted = [name for name in COMPARED if name in honest]
-    rows = [(title_of(name), score(name, honest), score(name, claimed)) for name in wanted]
-    photo, window = known.photo, known.window
-    why = (
-        f"The {window}s of one {photo} are near-copies: they overlap, or share light and focus. "
-        f"Split at random, they stand on both sides: a model is tested on what it learnt by heart. "
-        f"A new {photo} will get what the first column says."
-    )
-    if claimed:
-        why += _flattery(wanted[0], honest=honest[wanted[0]], claimed=claimed.get(wanted[0]))
-    headings = ("Test split", f"whole {photo}s, as here", f"{window}s split at random")
-    lacking = "The second training, on a random split, was left out, so nothing is claimed."
-    return joined(
-        tag("p", why),
-        html.table(headings, rows),
-        None if claimed else tag("p", lacking, class_="soft"),
-    )
-
-
-def compared(known: ReportData) -> Html | None:
-    """How it answers beside the version before, where it was trained again on more data."""
-    told = known.card.get("comparison")
-    if not told:
+def comparison(data: ReportData) -> Markup | None:
+    """Returns the comparison of a retrained version with the previous one."""
+    comparison = data.card.get("comparison")
+    if not comparison:
         return None
-    said = [f"Version {told['with']} is the one before.", *version_comparison.in_words(told)]
-    said += ["It was published although it is worse."] if told["forced"] else []
+    sentences = [f"The previous version is {comparison['with']}."]
+    sentences += version_comparison.in_words(comparison)
+    if comparison["forced"]:
+        sentences.append("This version was published although it is worse.")
     rows = [
-        (name, one["before"], one["after"], one["low"], one["high"], one["verdict"])
-        for name, one in told["classes"].items()
+        (name, *(f1[key] for key in ("before", "after", "low", "high", "verdict")))
+        for name, f1 in comparison["classes"].items()
     ]
-    heads = ("F1 of", "before", "now", "difference, low", "high", "")
-    sentences = tag("ul", *(tag("li", sentence) for sentence in said))
-    return joined(sentences, html.table(heads, rows) if rows else None)
+    headings = ("F1 of", "before", "now", "difference, low", "high", "")
+    return html.joined(html.bullets(sentences), html.table(headings, rows) if rows else None)
 
 
-def _flattery(metric: str, *, honest: float | None, claimed: float | None) -> str:
-    """Says how much better a random split makes a model look; "" where it does not."""
-    if _lacks(honest) or _lacks(claimed):
+def random_split(data: ReportData) -> Markup:
+    """Returns the scores of the same model with a random split, as published projects use."""
+    optimistic, scores = data.card["random_split_scores"], data.card["scores"]["test"]
+    compared = [metric for metric in COMPARED if metric in scores]
+    rows = [
+        (title_of(metric), score(metric, scores), score(metric, optimistic)) for metric in compared
+    ]
+    group, example = data.group_column, data.example_noun
+    text = (
+        f"The {example}s of one {group} are near-duplicates: they overlap, or share light and "
+        f"focus. A random split puts them into training and test, so the model is tested on what "
+        f"it has memorized. For a new {group}, expect the scores of the first column."
+    )
+    if optimistic:
+        metric = compared[0]
+        text += _optimism(metric, scores[metric], optimistic.get(metric))
+    headings = ("Test split", f"whole {group}s, as here", f"random split of {example}s")
+    missing = "The second training, with a random split, was left out."
+    return html.joined(
+        html.paragraph(text),
+        html.table(headings, rows),
+        None if optimistic else html.paragraph(missing, style="soft"),
+    )
+
+
+def _optimism(metric: str, value: float | None, random_value: float | None) -> str:
+    """Returns by how much a random split makes a score look better; "" if it does not."""
+    if value is None or random_value is None or _is_missing(value) or _is_missing(random_value):
         return ""
-    less = metric in ERRORS
-    gain = honest - claimed if less else claimed - honest
+    is_error = metric in ERRORS
+    gain = value - random_value if is_error else random_value - value
     if gain <= 0:
         return ""
-    amount = f"{gain:.5f} less" if less else f"{gain:.3f} more"
-    return f" It would have claimed {amount} {title_of(metric).lower()}."
+    amount = f"{gain:.5f} lower" if is_error else f"{gain:.3f} higher"
+    return f" The random split looks better: {title_of(metric).lower()} is {amount}."
 
 
-def data(known: ReportData) -> Html:
-    """How many there are of everything, and what was left out."""
-    about = known.card["data"]
-    classes = list(dict.fromkeys(name for split in SPLITS for name in about["counts"][split]))
+def counts(data: ReportData) -> Markup:
+    """Returns the numbers of groups and examples, how they were split, and what was left out."""
+    card = data.card["data"]
+    classes = list(dict.fromkeys(name for split in SPLITS for name in card["counts"][split]))
     rows = []
     for split in SPLITS:
-        counts = [about["counts"][split].get(name, 0) for name in classes]
-        rows.append((split, about["groups"][split], *counts, sum(counts)))
-    rows.append(("all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
-    shares = " / ".join(f"{100 * share:g}" for share in about["fractions"])
-    salt = f", drawn with the salt {about['salt']!r}" if about["salt"] else ""
-    shared = f"The {known.photo}s were shared out {shares} %{salt}."
-    if about.get("user_defined_split"):
-        shared = f"Which {known.photo}s teach and which test was settled by hand, see below."
-    left_out = [tag("li", sentence) for sentence in about["left_out"]]
-    notes = [tag("li", note) for note in about["notes"]]
-    return joined(
-        html.table(("split", f"{known.photo}s", *classes, f"{known.window}s"), rows),
-        tag("p", shared, class_="soft"),
-        joined(tag("h3", "Left out"), tag("ul", *left_out)) if left_out else None,
-        joined(tag("h3", "Notes"), tag("ul", *notes)) if notes else None,
-        listed(("unreadable file", "why"), list(about["unreadable"].items()), rest="manifest.json"),
+        numbers = [card["counts"][split].get(name, 0) for name in classes]
+        rows.append((split, card["groups"][split], *numbers, sum(numbers)))
+    columns = list(zip(*rows, strict=True))[1:]
+    rows.append(("all", *(sum(column) for column in columns)))
+    shares = " / ".join(f"{100 * share:g}" for share in card["fractions"])
+    salt = f", by the salt {card['salt']!r}" if card["salt"] else ""
+    how = f"The {data.group_column}s were split {shares} %{salt}."
+    if card.get("user_defined_split"):
+        how = f"The split of the {data.group_column}s was given by the user, see below."
+    headings = ("split", f"{data.group_column}s", *classes, f"{data.example_noun}s")
+    return html.joined(
+        html.table(headings, rows),
+        html.paragraph(how, style="soft"),
+        _titled_bullets("Left out", card["left_out"]),
+        _titled_bullets("Notes", card["notes"]),
+        first_rows(("unreadable file", "why"), list(card["unreadable"].items()), rest="manifest.json"),
     )
 
 
-def alignment(known: ReportData) -> Html | None:
-    """How far the labels had to be moved, and where nobody can know."""
-    table = known.table
+def _titled_bullets(title: str, sentences: Sequence[str]) -> Markup | None:
+    return html.joined(html.heading(title), html.bullets(sentences)) if sentences else None
+
+
+def alignment(data: ReportData) -> Markup | None:
+    """Returns how far the labels were shifted, and the photos whose shift is not identifiable."""
+    table = data.table
     if table is None or not {"status", "why", "shift_mm"} <= set(table):
         return None
-    counted = table.groupby(["status", "why"]).size().sort_values(ascending=False)
-    rows = [(status, why, int(count)) for (status, why), count in counted.items()]
-    shift_mm = table.loc[table["status"] == "aligned", "shift_mm"].to_numpy(float)
-    aside = table[table["status"] == "not identifiable"]
-    drawn = None
-    if len(shift_mm):
-        says = (
-            f"Labels were moved by {shift_mm.min():.1f} to {shift_mm.max():.1f} mm, by "
-            f"{np.median(np.abs(shift_mm)):.1f} mm either way in the "
-            f"median of {len(shift_mm):,} aligned photos."
-        )
-        drawn = html.plot(plots.shifts(shift_mm), caption=says)
-    set_aside = list(zip(aside.iloc[:, 0], aside["why"], strict=True))
-    tables = joined(
+    by_status = table.groupby(["status", "why"]).size().sort_values(ascending=False).reset_index()
+    rows = list(zip(by_status["status"], by_status["why"], by_status[0].tolist(), strict=True))
+    unidentifiable = table[table["status"] == "not identifiable"]
+    photos = list(zip(unidentifiable.iloc[:, 0], unidentifiable["why"], strict=True))
+    tables = html.joined(
         html.table(("alignment", "why", "photos"), rows),
-        listed(("photo set aside", "why"), set_aside, rest=f"{known.table_name}.csv"),
+        first_rows(("photo set aside", "why"), photos, rest=f"{data.table_name}.csv"),
     )
-    return tag("div", tag("div", tables), drawn or "", class_="plots")
+    shift_mm = table.loc[table["status"] == "aligned", "shift_mm"].to_numpy(float)
+    return html.plots([tables, _shifts(shift_mm)] if len(shift_mm) else [tables])
 
 
-def training(known: ReportData) -> Html | None:
-    """Curves of the training."""
-    history = known.card["history"]
+def _shifts(shift_mm: np.ndarray) -> Markup:
+    caption = (
+        f"Labels were shifted by {shift_mm.min():.1f} to {shift_mm.max():.1f} mm; the median "
+        f"distance is {np.median(np.abs(shift_mm)):.1f} mm, of {len(shift_mm):,} aligned photos."
+    )
+    return html.plot(plots.shifts(shift_mm), caption=caption)
+
+
+def training(data: ReportData) -> Markup | None:
+    """Returns the curves of the training."""
+    history = data.card["history"]
     if not history.get("loss"):
         return None
     epochs, seconds = len(history["loss"]), history.get("seconds")
-    unit = "loss" if known.is_autoencoder else "cross-entropy (nats)"
-    drawn = [html.plot(plots.losses(history, unit=unit), caption="Loss after each epoch.")]
-    watched = next((n for n in history if n.startswith("val_") and n != "val_loss"), None)
-    if watched:
-        values, name = history[watched], watched.removeprefix("val_").replace("_", " ")
-        is_last = schedules.ends_at_zero(known.card["training"].get("schedule", "cosine"))
-        kept = len(values) - 1 if is_last else int(np.argmax(values))
-        after = "the last epoch" if is_last else f"epoch {kept + 1}, the best"
-        says = f"Validation {name}: {values[kept]:.3f} after {after}, which is kept."
-        drawn.append(html.plot(plots.objective(values, name=name, kept=kept), caption=says))
-    took = f", {sum(seconds):,.0f} s in all, {np.median(seconds):.1f} s an epoch" if seconds else ""
-    return joined(
-        tag("p", f"{epochs} epoch{'s' * (epochs > 1)}{took}."), tag("div", *drawn, class_="plots")
-    )
+    unit = "loss" if data.is_autoencoder else "cross-entropy (nats)"
+    figures = [html.plot(plots.losses(history, unit=unit), caption="Loss after each epoch.")]
+    metrics = [name for name in history if name.startswith("val_") and name != "val_loss"]
+    if metrics:
+        figures.append(_validation_curve(data, metrics[0]))
+    text = f"{epochs} epoch{'s' * (epochs > 1)}"
+    if seconds:
+        text += f", {sum(seconds):,.0f} s in all, {np.median(seconds):.1f} s an epoch"
+    return html.joined(html.paragraph(f"{text}."), html.plots(figures))
 
 
-def search(known: ReportData) -> Html | None:
-    """The trials of the search that chose the hyperparameters."""
-    best = known.card["search"]
+def _validation_curve(data: ReportData, metric: str) -> Markup:
+    values = data.card["history"][metric]
+    name = metric.removeprefix("val_").replace("_", " ")
+    is_last = schedules.ends_at_zero(data.card["training"].get("schedule", "cosine"))
+    epoch = len(values) - 1 if is_last else int(np.argmax(values))
+    which = "the last epoch" if is_last else f"epoch {epoch + 1}, the best"
+    caption = f"Validation {name}: {values[epoch]:.3f} after {which}, whose weights are saved."
+    return html.plot(plots.objective(values, name=name, saved_epoch=epoch), caption=caption)
+
+
+def search(data: ReportData) -> Markup | None:
+    """Returns the trials of the search that chose the hyperparameters."""
+    best = data.card["search"]
     if not best or not best.get("trials"):
         return None
     name = str(best.get("objective", "score")).removeprefix("val_").replace("_", " ")
-    trials, lowest = best["trials"], best.get("direction") == "min"
-    sign = 1 if lowest else -1
-    ranked = sorted(trials, key=lambda t: np.inf if _lacks(t["score"]) else sign * t["score"])
-    told = ["epochs", *(["spread"] if any("spread" in t for t in trials) else [])]
-    told += dict.fromkeys(key for t in trials for key in t if key not in ABOUT)
+    trials, is_lower_better = best["trials"], best.get("direction") == "min"
+    sign = 1 if is_lower_better else -1
+    ranked = sorted(
+        trials,
+        key=lambda trial: np.inf if _is_missing(trial["score"]) else sign * trial["score"],
+    )
+    columns = ["epochs"]
+    if any("spread" in trial for trial in trials):
+        columns.append("spread")
+    columns += dict.fromkeys(key for trial in trials for key in trial if key not in ABOUT)
     rows = [
-        (t["trial"], _score_or_status(t), *(_plain(t.get(key, "")) for key in told)) for t in ranked
+        (
+            trial["trial"],
+            _score_or_status(trial),
+            *(_plain(trial.get(column, "")) for column in columns),
+        )
+        for trial in ranked
     ]
     chosen = {**best["model"], **best["training"]}
     values = ", ".join(f"{key} {_plain(value)}" for key, value in chosen.items())
-    says = f"{len(trials)} trials by {best.get('algorithm', 'search')}; each dot is one."
-    headings = ("trial", f"validation {name}", *(key.replace("_", " ") for key in told))
-    return joined(
-        tag("p", f"Best: {values}, with a validation {name} of {best['score']:.4f}."),
-        html.plot(plots.search(trials, name=f"validation {name}", lowest=lowest), caption=says),
-        listed(headings, rows, rest="card.json"),
+    svg = plots.search(trials, name=f"validation {name}", is_lower_better=is_lower_better)
+    caption = f"{len(trials)} trials by {best.get('algorithm', 'search')}; each dot is a trial."
+    headings = ("trial", f"validation {name}", *(column.replace("_", " ") for column in columns))
+    return html.joined(
+        html.paragraph(f"Best: {values}, with a validation {name} of {best['score']:.4f}."),
+        html.plot(svg, caption=caption),
+        first_rows(headings, rows, rest="card.json"),
     )
 
 
-def card(known: ReportData) -> Html:
-    """All that is needed to do it again."""
-    about = known.card
-    parity = about["parity"]
-    told = {
-        "Hyperparameters": about["hyperparameters"],
-        "Training": about["training"],
-        "Options of the task": about["options"],
-        "Thresholds": about["thresholds"],
-        "Packages": about["packages"],
+def card(data: ReportData) -> Markup:
+    """Returns everything that is needed to repeat the training."""
+    card = data.card
+    parity = card["parity"]
+    named_values = {
+        "Hyperparameters": card["hyperparameters"],
+        "Training": card["training"],
+        "Options of the task": card["options"],
+        "Thresholds": card["thresholds"],
+        "Packages": card["packages"],
     }
-    blocks = [
+    tables = [
         html.table((title, ""), [(key, _plain(value)) for key, value in values.items()])
-        for title, values in told.items()
+        for title, values in named_values.items()
         if values
     ]
     loaded = parity.get("loaded", "in a fresh process")
-    checked = (
+    text = (
         f"The exported model, loaded {loaded}, differs from the trained one by at most "
-        f"{parity['max_difference']:.1e} in its answers to {parity['pictures']} {known.window}s "
-        f"(allowed: {parity['tolerance']:.0e})."
+        f"{parity['max_difference']:.1e} in its predictions for {parity['pictures']} "
+        f"{data.example_noun}s (allowed: {parity['tolerance']:.0e})."
     )
-    mark = joined("Fingerprint of the data: ", tag("code", about["data"]["fingerprint"]))
-    return joined(tag("div", *blocks, class_="blocks"), tag("p", checked), tag("p", mark))
+    fingerprint = html.code(card["data"]["fingerprint"])
+    return html.joined(
+        html.blocks(tables),
+        html.paragraph(text),
+        html.paragraph("Fingerprint of the data: ", fingerprint),
+    )
 
 
-def _lacks(value: float | None) -> bool:
+def _is_missing(value: float | None) -> bool:
     return value is None or not np.isfinite(value)
 
 
 def _score_or_status(trial: dict[str, Any]) -> html.Number:
-    if _lacks(trial["score"]):
+    if _is_missing(trial["score"]):
         return html.Number(html.escaped(str(trial["status"]).lower()))
     return html.number(trial["score"], digits=4)
 
 
-def _plain(value: Any) -> Any:
-    """Returns a value of whatever kind as it is told; numbers without separators, as typed."""
+def _plain(value: Any) -> str | html.Number:
+    """Returns a value as text; numbers without separators, as a user types them."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return html.Number(f"{value:.4g}" if isinstance(value, float) else value)

@@ -1,79 +1,103 @@
-"""The report of a version: one page of HTML with what is known of its model and of its data."""
+"""Report of a version: writes one HTML page about its model and its data."""
 
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol
+
+from markupsafe import Markup
 
 from tfpipe.base import files, html
-from tfpipe.base.html import Html, joined, tag
-from tfpipe.evaluation import metric_names
+from tfpipe.evaluation import bootstrap, metric_names
 from tfpipe.report import autoencoder, classifier, report_data, sections, trees
 from tfpipe.report.report_data import ReportData
+from tfpipe.report.sections import Section
 
-KINDS = {
+
+class Kind(Protocol):
+    """What a module reports of its kind of model."""
+
+    def titled_sections(self, data: ReportData) -> tuple[Section, ...]:
+        """Returns (title, function of the data) of each section."""
+
+    def tiles(self, data: ReportData) -> list[tuple[str, Markup]]:
+        """Returns (name, value) of the most important scores."""
+
+    def summary(self, data: ReportData) -> str:
+        """Returns the result on the test split, the end of a sentence."""
+
+
+KINDS: dict[str, Kind] = {
     "autoencoder": autoencoder,
     "classifier": classifier,
     "shallow": trees,
 }
+INPUTS = {"image": "images", "columns": "columns"}
 
 
 def write(version: Path, records: Path) -> Path:
     """Writes a version's report, assets.extra/report.html: one file that needs no network.
 
     Args:
-      version: holds assets.extra/card.json and predictions.csv.
-      records: the folder of records that it was trained on.
+      version: folder with assets.extra/card.json and predictions.csv.
+      records: folder of the records that it was trained on.
 
     Returns:
       The report's path.
 
     Raises:
-      UserError: if a file it is made of is missing, or the folder cannot be written.
+      UserError: if a file that it needs is missing, or the folder cannot be written.
     """
-    known = report_data.read(version, records)
-    own = KINDS[known.card["kind"]]
-    named = (
-        ("Beside the version before", sections.compared),
-        ("What a random split would have claimed", sections.random_split),
-        ("Data", sections.data),
+    data = report_data.read(version, records)
+    kind = KINDS[data.card["kind"]]
+    titled_sections: tuple[Section, ...] = (
+        ("Comparison with the previous version", sections.comparison),
+        ("Score of a random split", sections.random_split),
+        ("Data", sections.counts),
         ("Alignment of the labels", sections.alignment),
         ("Training", sections.training),
-        *own.titled(known),
+        *kind.titled_sections(data),
         ("Search", sections.search),
         ("Card", sections.card),
     )
-    parts = [(title, content) for title, part in named if (content := part(known)) is not None]
-    title = f"{known.card['task']}: {known.card['model']}"
-    text = html.document(title, _headline(known, own, title=title), parts)
+    contents = [(title, section(data)) for title, section in titled_sections]
+    title = f"{data.card['task']}: {data.card['model']}"
+    text = html.document(
+        title,
+        _headline(data, kind, title=title),
+        [(name, content) for name, content in contents if content is not None],
+    )
     path = version / "assets.extra" / "report.html"
     files.replace(path, text.encode("utf-8", "replace"))
     return path
 
 
-def _headline(known: ReportData, own: ModuleType, *, title: str) -> Html:
-    """Returns the head of the page; `own` tells what is particular to this kind of model."""
-    card, photos = known.card, known.scored[known.photo].nunique()
-    takes = " and ".join({"image": "pictures", "columns": "columns"}[i] for i in card["inputs"])
-    kind = f"a classifier of {takes} into {', '.join(card['classes'])}"
-    kind = f"an autoencoder of {takes}" if known.is_autoencoder else kind
-    about = f"Version {card['version']}, {card['parameters']:,} parameters: {kind}."
-    told = f"On {photos:,} {known.photo}{'s' * (photos != 1)} it had never seen, "
-    return joined(
-        tag("h1", title),
-        tag("p", f"{about} All scores here are of the test split.", class_="soft"),
-        tag("p", told + own.in_words(known), class_="lead"),
-        html.tiles(own.tiles(known)),
-        tag("p", _how_sure(known), class_="soft"),
+def _headline(data: ReportData, kind: Kind, *, title: str) -> Markup:
+    card, groups = data.card, data.scored[data.group_column].nunique()
+    inputs = " and ".join(INPUTS[name] for name in card["inputs"])
+    model = f"a classifier of {inputs} into {', '.join(card['classes'])}"
+    if data.is_autoencoder:
+        model = f"an autoencoder of {inputs}"
+    about = f"Version {card['version']}, {card['parameters']:,} parameters: {model}."
+    plural = "s" * (groups != 1)
+    lead = f"On {groups:,} new {data.group_column}{plural}, {kind.summary(data)}"
+    return html.joined(
+        html.title(title),
+        html.paragraph(f"{about} All scores here are of the test split.", style="soft"),
+        html.paragraph(lead, style="lead"),
+        html.tiles(kind.tiles(data)),
+        html.paragraph(_interval(data), style="soft"),
     )
 
 
-def _how_sure(known: ReportData) -> str:
-    if known.spread is None:
-        return f"The test {known.photo}s cannot tell how far others would move these scores."
-    digits = 5 if known.is_autoencoder else 2
-    low, high = (f"{value:.{digits}f}" for value in known.spread)
+def _interval(data: ReportData) -> str:
+    if data.interval is None:
+        return (
+            f"Fewer than {bootstrap.FEWEST} test {data.group_column}s cannot tell how far other "
+            f"{data.group_column}s would move these scores."
+        )
+    digits = 5 if data.is_autoencoder else 2
+    low, high = (f"{value:.{digits}f}" for value in data.interval)
+    metric = metric_names.title_of(data.main_metric)
     return (
-        f"With other {known.photo}s, as many and of the same kind, "
-        f"{metric_names.title_of(known.first_metric).lower()} would likely lie between {low} and "
-        f"{high} "
-        f"(95 % of {report_data.DRAWS} draws of {known.photo}s)."
+        f"{metric}: {low} to {high} is the 95 % interval by {bootstrap.DRAWS} bootstrap draws of "
+        f"{data.group_column}s."
     )
