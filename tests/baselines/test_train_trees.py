@@ -110,9 +110,13 @@ def test_the_report_tells_all_and_can_be_written_anew(packed, version):
     path = Path(version["path"])
     page = path / "assets.extra" / "report.html"
     before = page.read_text()
-    wanted = ("What the columns say", "Candidates", "How sure it may be", "What to leave unsaid")
+    wanted = ("SHAP values of the columns", "Candidates", "Calibration", "Abstention")
     assert all(f">{title}</h2>" in before for title in wanted)
-    assert "Surest mistakes" in before and "Least sure" in before and "published" in before
+    assert (
+        "Most confident mistakes" in before
+        and "Least confident" in before
+        and "published" in before
+    )
     assert write.write(path, packed[2].folder).read_text() == before
     sizes = pd.read_csv(path / "assets.extra" / "shap.csv")
     assert sizes["column"].tolist() == ["level", "'=other"]  # the one that tells the class first

@@ -120,8 +120,10 @@ def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, c
 def test_the_report_sets_the_ways_side_by_side():
     scores = {"layer_f1": 0.75, "layer_depth_error_mm": float("nan"), "layers_found": 8}
     about = {"thresholds": {"decision": 0.4}, "scores": {"validation": scores, "test": scores}}
-    told = classifier.ways(SimpleNamespace(card={"way": "scan", "ways": {"scan": about}}))
-    assert str(told).count("<tr>") == 3 and "scan, predict&#39;s default" in str(told)
+    told = classifier.inference_modes(
+        SimpleNamespace(card={"way": "scan", "ways": {"scan": about}})
+    )
+    assert str(told).count("<tr>") == 3 and "scan, the default of predict" in str(told)
     assert "0.750" in str(told) and "Median depth error (mm)" in str(told)
     for card in ({}, {"way": "", "ways": {}}):
-        assert classifier.ways(SimpleNamespace(card=card)) is None
+        assert classifier.inference_modes(SimpleNamespace(card=card)) is None

@@ -15,11 +15,10 @@ from page_parser import Page
 
 from tfpipe.base import files, images, tables
 from tfpipe.base.errors import UserError
-from tfpipe.evaluation import evaluate, metric_names
+from tfpipe.evaluation import bootstrap, evaluate, metric_names
 from tfpipe.registry import store
-from tfpipe.report import plots, report_data
+from tfpipe.report import autoencoder, plots
 from tfpipe.report import write as report_write
-from tfpipe.report.autoencoder import _beside
 
 pytestmark = pytest.mark.slow  # what they share are reports
 
@@ -90,7 +89,7 @@ def published(folder, data, build, *, claimed=None):
 @pytest.fixture
 def changed(data, many, tmp_path, monkeypatch):
     """Returns a function from changes of the card of many classes to the report's text."""
-    monkeypatch.setattr(plots, "drawn", lambda draw, **_: "data:image/png;base64,")
+    monkeypatch.setattr(plots, "svg", lambda draw, **_: "data:image/png;base64,")
 
     def write(**changes):
         shutil.copytree(many, tmp_path / "3")
@@ -125,27 +124,26 @@ def sections_of(text):
 
 def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):
     assert sections_of(rebuilt_text) == [
-        "What a random split would have claimed",
+        "Score of a random split",
         "Data",
         "Training",
         "Errors of reconstruction",
-        "Originals beside reconstructions of test pictures",
+        "Originals beside reconstructions of test images",
         "Search",
         "Card",
     ]
     told, error = Page(rebuilt_text).text, table["error"].mean()
     variance = table["error_of_mean_picture"].mean()
     groups = table["group"].nunique()
-    assert groups >= report_data.FEWEST_PHOTOS
+    assert groups >= bootstrap.FEWEST
     assert (
-        f"On {groups} groups it had never seen, it gives {len(table)} pictures back with a mean "
+        f"On {groups} new groups, it reconstructs {len(table)} images with a mean "
         f"squared error of {error:.5f}" in told
     )
-    assert f"would err by {variance:.5f}" in told
-    assert "an autoencoder of pictures." in told
-    assert "mean squared error would likely lie between" in told
+    assert f"has an error of {variance:.5f}" in told
+    assert "an autoencoder of images." in told
     assert len(Page(rebuilt_text).of_kind("svg+xml")) == 4
-    between = re.search(r"likely lie between (0\.\d+) and (0\.\d+)", told)
+    between = re.search(r"Mean squared error: (0\.\d+) to (0\.\d+) is the 95 % interval", told)
     assert float(between[1]) <= error <= float(between[2])
 
 
@@ -156,7 +154,7 @@ def test_tables_of_an_autoencoder_are_those_of_its_predictions(rebuilt_text, tab
         expected = f"{name} {own['error'].mean():.5f} {own['error_of_mean_picture'].mean():.5f}"
         assert expected in told
     means = table.groupby("group")["error"].mean().sort_values(ascending=False)
-    assert f"worst first error variance pictures {means.index[0]} {means.iloc[0]:.5f}" in told
+    assert f"worst first error variance images {means.index[0]} {means.iloc[0]:.5f}" in told
 
 
 def test_the_lowest_loss_is_the_best_trial(rebuilt_text):
@@ -224,12 +222,12 @@ def many_text(many):
 
 def test_many_classes_have_their_scores_each(many, many_text):
     assert sections_of(many_text) == [
-        "What a random split would have claimed",
+        "Score of a random split",
         "Data",
         "Training",
-        "Scores of single pictures",
+        "Scores of single images",
         "Scores of each class",
-        "The most wrong pictures",
+        "Worst images",
         "Search",
         "Card",
     ]
@@ -237,14 +235,14 @@ def test_many_classes_have_their_scores_each(many, many_text):
     assert "a classifier of columns into none, few, some, many." in told
     for name, each in card["by_class"]["test"].items():
         values = [each["precision"], each["recall"], each["f1"]]
-        shown = ["— (never said)" if v is None else f"{v:.3f}" for v in values]
+        shown = ["— (never predicted)" if v is None else f"{v:.3f}" for v in values]
         assert f"{name} {' '.join(shown)} {each['support']}" in told
     for metric in card["scores"]["test"]:
         assert metric_names.METRICS[metric][0] in told
     scores = card["scores"]["test"]
     gain = 0.999 - scores["macro_average_precision"]
-    assert f"{gain:.3f} more average precision, mean of the classes." in told
-    assert "accuracy would likely lie between" in told
+    assert f"average precision, mean of the classes is {gain:.3f} higher." in told
+    assert re.search(r"Accuracy: 0\.\d+ to \d\.\d+ is the 95 % interval", told)
 
 
 def test_the_surest_mistakes_come_first(many, many_text):
@@ -253,21 +251,21 @@ def test_the_surest_mistakes_come_first(many, many_text):
     likely = frame[[f"p_{name}" for name in four_class_task.CLASSES]].to_numpy()
     wrong = likely.argmax(axis=1) != frame["label"].to_numpy()
     worst = np.flatnonzero(wrong)[likely.max(axis=1)[wrong].argmax()]
-    part = many_text[many_text.index("<h3>Surest mistakes</h3>") :]
+    part = many_text[many_text.index("<h3>Most confident mistakes</h3>") :]
     assert Page(part[part.index("<figcaption>") : part.index("</figcaption>") + 13]).text == (
         f"{frame['key'].iloc[worst]} p({four_class_task.CLASSES[likely[worst].argmax()]}) = "
         f"{likely[worst].max():.3f} is {four_class_task.CLASSES[frame['label'].iloc[worst]]}"
     )
     right = int((~wrong).sum())
-    assert f"{right} of {len(frame)} test pictures are named rightly." in Page(many_text).text
+    assert f"{right} of {len(frame)} test images are classified rightly." in Page(many_text).text
 
 
 def test_a_class_that_is_not_there_is_said_to_count_in_no_mean(many, changed):
     each = store.read_card(many)["by_class"]["test"]
     each["few"] = {"precision": 0.0, "recall": None, "f1": 0.0, "support": 0}
     told = changed(by_class={"test": each})
-    assert "few 0.000 — (none there) 0.000 0" in told
-    assert "No test picture is of class few, so these count in no mean." in told
+    assert "few 0.000 — (no examples) 0.000 0" in told
+    assert "No test image is of class few, so the means leave this out." in told
 
 
 def test_a_metric_of_the_tasks_own_is_called_by_its_name(many, changed):
@@ -278,16 +276,19 @@ def test_a_metric_of_the_tasks_own_is_called_by_its_name(many, changed):
 
 def test_the_best_epoch_is_told_where_the_rate_does_not_fall_to_zero(changed):
     history = {"loss": [3, 2, 1], "val_loss": [3, 2, 1], "val_accuracy": [0.1, 0.75, 0.5]}
-    assert "Validation accuracy: 0.750 after epoch 2, the best, which is kept." in changed(
-        history=history
+    assert (
+        "Validation accuracy: 0.750 after epoch 2, the best, whose weights are saved."
+        in changed(history=history)
     )
 
 
 def test_wide_pictures_stand_one_above_the_other():
     wide = np.zeros((10, 40, 3), np.float32)
-    png = cv2.imdecode(np.frombuffer(_beside(wide, wide + 0.5), np.uint8), cv2.IMREAD_COLOR)
+    png = cv2.imdecode(
+        np.frombuffer(autoencoder.pair_png(wide, wide + 0.5), np.uint8), cv2.IMREAD_COLOR
+    )
     assert png.shape == (10 + 1 + 10, 40, 3)
     assert (png[0].max(), png[10].min(), png[11].max()) == (0, 255, 128)
     large = np.zeros((800, 500, 1), np.float32)
-    shape = cv2.imdecode(np.frombuffer(_beside(large, large), np.uint8), -1).shape
+    shape = cv2.imdecode(np.frombuffer(autoencoder.pair_png(large, large), np.uint8), -1).shape
     assert shape[0] * shape[1] < 3 * images.DISPLAY_PX

@@ -202,14 +202,14 @@ def test_it_has_every_section_and_links_to_it(text):
     told = Page(text)
     titles = re.findall(r"<h2>(.*?)</h2>", text)
     assert titles == [
-        "What a random split would have claimed",
+        "Score of a random split",
         "Data",
         "Alignment of the labels",
         "Training",
         "Scores of single windows",
         "Scores of whole layers",
         "Mistakes by what the window shows",
-        "The most wrong windows",
+        "Worst windows",
         "Search",
         "Card",
     ]
@@ -221,8 +221,8 @@ def test_it_has_every_section_and_links_to_it(text):
 def test_the_headline_says_it_in_plain_words(text, test_frame):
     photos = test_frame["photo"].nunique()
     told = Page(text).text
-    assert f"On {photos} photos it had never seen, it found 6 of the 10 layers in the table" in told
-    assert "it also reported 2 where the table has none." in told
+    assert f"On {photos} new photos, it detected 6 of the 10 layers in the table" in told
+    assert "2 more detections match no layer of the table." in told
     assert "Version 7, 2,551,105 parameters" in told
     assert "— (no layer of the table was found)" in told
 
@@ -231,7 +231,7 @@ def test_counts_are_those_of_the_predictions(text, test_frame):
     said = test_frame["p_melt-layer"] >= 0.5
     right = (said == (test_frame["label"] == 1)).sum()
     told = Page(text).text
-    assert f"{right} of {len(test_frame)} test windows are named rightly" in told
+    assert f"{right} of {len(test_frame)} test windows are classified rightly" in told
     lenses = test_frame["type_of_feature"] == "meltLens"
     assert f"meltLens {(said & lenses).sum()} of {lenses.sum()}" in told
     manifest_row = f"test {test_frame['photo'].nunique()}"
@@ -243,11 +243,11 @@ def test_the_gallery_shows_the_most_wrong_and_never_four_of_one_photo(text, test
     said, is_positive = test_frame["p_melt-layer"] >= 0.5, test_frame["label"] == 1
     expected = 0
     for where, most in (
-        (said & ~is_positive, gallery.WRONG),
-        (~said & is_positive, gallery.WRONG),
-        (said & is_positive, gallery.RIGHT),
+        (said & ~is_positive, gallery.MAX_WRONG),
+        (~said & is_positive, gallery.MAX_WRONG),
+        (said & is_positive, gallery.MAX_RIGHT),
     ):
-        of_each = test_frame[where].groupby("photo").size().clip(upper=gallery.OF_ONE_PHOTO)
+        of_each = test_frame[where].groupby("photo").size().clip(upper=gallery.MAX_PER_GROUP)
         expected += min(most, of_each.sum())
     shown = Page(text).of_kind("png")
     assert len(shown) == expected > 12
@@ -276,11 +276,11 @@ def test_the_same_files_give_the_same_bytes(version, at, text):
 
 
 def test_without_search_or_second_training_it_says_so_or_is_silent(at, tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "drawn", lambda draw, **_: "data:image/png;base64,")
+    monkeypatch.setattr(plots, "svg", lambda draw, **_: "data:image/png;base64,")
     made = published(tmp_path, at, search=None, random_split_scores=None, history={})
     told = Page(write.write(made, at).read_text())
     assert "— (not measured)" in told.text
-    assert "was left out, so nothing is claimed" in told.text
+    assert "The second training, with a random split, was left out." in told.text
     assert "Search" not in told.text and "epochs" not in told.text.split("Card")[0]
 
 
@@ -290,10 +290,8 @@ def test_a_task_of_many_classes_and_no_metadata(tmp_path):
     classes = ("$x", "<b>bold</b>", "c")
     made = published(tmp_path, bare, classes=classes, task="none-of-ours", false_findings={})
     told = Page(write.write(made, bare).read_text())
-    assert re.search(
-        r"On \d+ groups it had never seen, it named \d+ of \d+ pictures right", told.text
-    )
-    assert "Surest mistakes" in told.text
+    assert re.search(r"On \d+ new groups, it classified \d+ of \d+ images right", told.text)
+    assert "Most confident mistakes" in told.text
     assert "Alignment" not in told.text and "whole layers" not in told.text
     assert "b" not in told.tags[told.tags.index("main") :]
     shown = told.of_kind("png")

@@ -49,8 +49,8 @@ def tiles(data: ReportData) -> list[tuple[str, Markup]]:
     """Returns (name, value) of the most important scores."""
     scores = data.card["scores"]["test"]
     if len(data.card["classes"]) != 2:
-        names = ("accuracy", "balanced_accuracy", "macro_f1", "macro_average_precision")
-        return [*_named_scores(names, scores), *_ordinal_tile(data)]
+        means = ("accuracy", "balanced_accuracy", "macro_f1", "macro_average_precision")
+        return [*_named_scores(means, scores), *_ordinal_tile(data)]
     names: tuple[str, ...] = ("f1", "precision", "recall")
     if "layer_f1" in scores:
         names = ("layer_f1", "layer_precision", "layer_recall", "layer_depth_error_mm")

@@ -41,7 +41,9 @@ def objective(values: Sequence[float], *, name: str, saved_epoch: int) -> str:
 
     def draw(axes: Axes) -> None:
         axes.plot(range(1, len(values) + 1), values, marker=".", color=COLOURS[1])
-        (circle,) = axes.plot(saved_epoch + 1, values[saved_epoch], "o", ms=11, label="saved weights")
+        (circle,) = axes.plot(
+            saved_epoch + 1, values[saved_epoch], "o", ms=11, label="saved weights"
+        )
         circle.set(markerfacecolor="none", markeredgewidth=1.6, markeredgecolor=INK)
         axes.legend()
         titles(axes, f"Validation {name}", x="epoch", y=name)

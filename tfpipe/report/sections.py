@@ -139,7 +139,9 @@ def counts(data: ReportData) -> Markup:
         html.paragraph(how, style="soft"),
         _titled_bullets("Left out", card["left_out"]),
         _titled_bullets("Notes", card["notes"]),
-        first_rows(("unreadable file", "why"), list(card["unreadable"].items()), rest="manifest.json"),
+        first_rows(
+            ("unreadable file", "why"), list(card["unreadable"].items()), rest="manifest.json"
+        ),
     )
 
 
