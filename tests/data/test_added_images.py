@@ -13,7 +13,7 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.options import options_of
-from tfpipe.tasks.splits import split_of
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
@@ -39,9 +39,9 @@ def test_core_photos_stay_and_new_ones_fall_where_their_names_say(tmp_path):
     table.to_csv(raw / "photos.csv", index=False)
     new = splits(pack_melt(raw, folder))
     assert old.items() < new.items() and len(new) == len(old) + 3
-    fractions = data_manifest.read(folder).fractions
+    config = SplitConfig(data_manifest.read(folder).fractions, "a")
     for name in new.keys() - old.keys():
-        assert new[name] == split_of(name.rpartition("/")[2], fractions=fractions, salt="a")
+        assert new[name] == config.of_group(name.rpartition("/")[2])
 
 
 def draw(folder, names, *, like=()):
@@ -61,11 +61,11 @@ def test_a_copy_with_an_earlier_name_does_not_move_the_old_picture(tmp_path):
     names = [f"{kind}/p{i:02d}.png" for kind in ("dark", "light") for i in range(12)]
     draw(raw, names)
     task = tasks.find(str(raw))
-    given = {"options": options_of(task, []), "split": ((0.5, 0.25, 0.25), "b")}
+    given = {"options": options_of(task, []), "split": SplitConfig((0.5, 0.25, 0.25), "b")}
     old = splits(pack.pack(task, raw, folder, **given))
     # Names before all others, some of which fall in another split than what they are copies of.
     copies = [(f"dark/a{i:02d}.png", f"dark/p{i:02d}.png") for i in range(8)]
-    own = [split_of(name, fractions=given["split"][0], salt="b") for name, _ in copies]
+    own = [given["split"].of_group(name) for name, _ in copies]
     assert any(split != old[other] for split, (_, other) in zip(own, copies, strict=True))
     draw(raw, [], like=copies[:6])
     for name, other in copies[6:]:

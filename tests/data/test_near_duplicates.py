@@ -14,7 +14,6 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import manifest, near_duplicates
 from tfpipe.tasks.melt_layer import TASK
 from tfpipe.tasks.samples import melt_layer
-from tfpipe.tasks.splits import split_of
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
 
@@ -203,10 +202,9 @@ def raw(tmp_path_factory):
 
 def add_photo(raw, like, picture, *, word, top_m, group=""):
     """Adds a photo at a depth, under a name in another split than that of `like`."""
-    fractions, salt = MELT_SPLIT
-    home = split_of(group or like, fractions=fractions, salt=salt)
+    home = MELT_SPLIT.of_group(group or like)
     names = (f"{word}_{i}.png" for i in range(99))
-    name = next(n for n in names if split_of(n, fractions=fractions, salt=salt) != home)
+    name = next(n for n in names if MELT_SPLIT.of_group(n) != home)
     cv2.imwrite(str(raw / "photos" / name), picture)
     table = pd.read_csv(raw / "photos.csv")
     row = {"photo": name, "top_m": top_m, "bottom_m": top_m + 1.645, "group": group}

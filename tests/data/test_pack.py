@@ -33,6 +33,7 @@ from small_records import (
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset, fingerprint, pack, schema
 from tfpipe.data import manifest as data_manifest
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source
 
 # tfds 4.9 asks numpy and itself for what both have renamed.
@@ -177,7 +178,7 @@ def test_a_changed_table_option_picture_or_split_is_packed_again(own_raw, folder
     options = dataclasses.replace(make_task().options, first=2)
     seen.add(pack_small(own_raw, folder, options=options).fingerprint)
     assert data_manifest.read(folder).counts["test"] == {"plain": 2, "spotted": 2}
-    seen.add(pack_small(own_raw, folder, split=((0.4, 0.3, 0.3), "")).fingerprint)
+    seen.add(pack_small(own_raw, folder, split=SplitConfig((0.4, 0.3, 0.3))).fingerprint)
     (own_raw / "table.csv").write_text("a,b\n")
     seen.add(pack_small(own_raw, folder).fingerprint)
     (own_raw / "table.csv").write_text("a,c\n")

@@ -18,14 +18,14 @@ from tfpipe.data import pack
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 from tfpipe.tasks.samples import melt_layer
-from tfpipe.tasks.splits import split_of
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Example, RawFiles, Reading, Source, Survey, Task
 
-HALVES = (0.5, 0.25, 0.25)
+HALVES = SplitConfig((0.5, 0.25, 0.25))
 SCALES = {"uint8": 1.0, "uint16": 257.0, "float32": 1 / 255}
 WINDOWS = 6  # in each picture of the small task
 MELT_OPTIONS = dataclasses.replace(MELT_LAYER.options, stride_px=40)
-MELT_SPLIT = (HALVES, "a")  # both classes in every split of the 12 drawn photos
+MELT_SPLIT = SplitConfig(HALVES.shares, "a")  # both classes in every split of the 12 drawn photos
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,8 @@ def draw_small(folder: Path, names, *, image_shape=(20, 30, 3)) -> Path:
 def names_in(split: str, count: int, *, word: str = "p", salt: str = "") -> list[str]:
     """Returns `count` names that fall in a split of HALVES."""
     names = (f"{word}{i:03d}" for i in range(1000))
-    return [n for n in names if split_of(n, fractions=HALVES, salt=salt) == split][:count]
+    config = SplitConfig(HALVES.shares, salt)
+    return [name for name in names if config.of_group(name) == split][:count]
 
 
 def spread(train: int = 5, validation: int = 5, test: int = 1) -> list[str]:
@@ -112,7 +113,7 @@ def spread(train: int = 5, validation: int = 5, test: int = 1) -> list[str]:
 
 def pack_small(raw: Path, folder: Path, *, task: Task | None = None, **changes) -> RecordManifest:
     task = task or make_task()
-    given = {"options": task.options, "split": (HALVES, "")} | changes
+    given = {"options": task.options, "split": HALVES} | changes
     return pack.pack(task, raw, folder, **given)
 
 

@@ -15,6 +15,7 @@ from tfpipe.data import dataset
 from tfpipe.models.spec import Spec
 from tfpipe.registry import history, previous_version, store, warm_start
 from tfpipe.registry.trees import KIND
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import retrain
 from tfpipe.workflows.retrain import Wish
@@ -91,7 +92,7 @@ def test_records_are_packed_and_weights_begun_with_as_the_card_tells(tmp_path):
     told = retrain.packing(tiny.TASK, version)
     assert told == {
         "options": tiny.Options(pictures=7),
-        "split": ((0.5, 0.3, 0.2), "b"),
+        "split": SplitConfig((0.5, 0.3, 0.2), "b"),
         "skip_bad": 2,
     }
     newest = make(tmp_path, 2)

@@ -20,6 +20,7 @@ from tfpipe.data import pack
 from tfpipe.evaluation.metrics import by_class, of_classes
 from tfpipe.report import gallery, plots, write
 from tfpipe.tasks.melt_layer import TASK
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Example, Reading, Source, Survey
 
 EVIL = "<script>alert(1)</script>"
@@ -87,7 +88,7 @@ def packed(folder, *, shape=(12, 40, 3), metadata=None, dtype="uint8"):
         read=read,
     )
     at = folder / "records"
-    pack.pack(task, raw, at, options=task.options, split=(KEPT_SHARE, ""))
+    pack.pack(task, raw, at, options=task.options, split=SplitConfig(KEPT_SHARE))
     return at
 
 

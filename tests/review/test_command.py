@@ -20,6 +20,7 @@ from tfpipe.data import pack
 from tfpipe.models import MODELS
 from tfpipe.models.spec import Spec
 from tfpipe.tasks.annotations import decisions
+from tfpipe.tasks.splits import SplitConfig
 
 pytestmark = [
     pytest.mark.slow,
@@ -45,7 +46,11 @@ def photos(tmp_path, monkeypatch) -> Path:
     task = tasks.find("./photos")
     folder = tmp_path / "data" / "records" / task.name
     manifest = pack.pack(
-        task, task.raw_files.folder, folder, options=task.options, split=((0.5, 0.25, 0.25), "b")
+        task,
+        task.raw_files.folder,
+        folder,
+        options=task.options,
+        split=SplitConfig((0.5, 0.25, 0.25), "b"),
     )
     stats = {name: tuple(values) for name, values in data_manifest.read_stats(folder).items()}
     spec = Spec(tuple(manifest.image_shape), CLASSES, **stats)

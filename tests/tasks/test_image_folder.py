@@ -15,7 +15,7 @@ from tfpipe.tasks import image_folder
 from tfpipe.tasks.image_folder import infer_size, reader
 from tfpipe.tasks.image_folder.options import Options, shape_of
 from tfpipe.tasks.options import options_of
-from tfpipe.tasks.splits import placed, split_of
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source
 
 
@@ -83,7 +83,7 @@ def test_folders_of_splits_are_honoured(tmp_path, names):
     for name, split in zip(names, SPLITS, strict=True):
         own = [source for source in found.sources if source.name.startswith(f"{name}/")]
         assert len(own) == 4
-        assert {placed(one, fractions=(0.2, 0.2, 0.6)) for one in own} == {split}
+        assert {SplitConfig((0.2, 0.2, 0.6)).of_source(one) for one in own} == {split}
 
 
 def test_a_lacking_split_is_taken_out_of_train_and_that_is_said(tmp_path):
@@ -103,8 +103,8 @@ def test_pictures_without_a_train_folder_are_refused(tmp_path):
 @given(some.text(max_size=9), some.sampled_from(["", *SPLITS]))
 def test_the_users_split_comes_before_the_hash(group, split):
     source = Source("a", group, None, split=split)
-    fractions = (0.5, 0.25, 0.25)
-    assert placed(source, fractions=fractions) == (split or split_of(group, fractions=fractions))
+    config = SplitConfig((0.5, 0.25, 0.25))
+    assert config.of_source(source) == (split or config.of_group(group))
 
 
 def test_groups_are_told_by_names(tmp_path):

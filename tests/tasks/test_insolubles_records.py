@@ -12,9 +12,10 @@ from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack as data_pack
 from tfpipe.tasks.insolubles import TASK
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.training import open_records
 
-SPLIT = ((0.5, 0.25, 0.25), "i")  # of the 8 runs 4, 2 and 2
+SPLIT = SplitConfig((0.5, 0.25, 0.25), "i")  # of the 8 runs 4, 2 and 2
 OPTIONS = dataclasses.replace(TASK.options, side=16, min_class=1)
 
 
@@ -55,7 +56,7 @@ def test_without_labels_packing_works_and_classifying_says_why_not(tmp_path):
 
 def test_a_split_without_any_example_is_refused_without_classes_too(tmp_path):
     with pytest.raises(UserError, match="but .*train has no example"):
-        pack(tmp_path, classes=None, split=(SPLIT[0], "a"))
+        pack(tmp_path, classes=None, split=SplitConfig(SPLIT.shares, "a"))
 
 
 def test_a_class_of_one_particle_is_unlabelled_unless_one_is_enough(tmp_path):

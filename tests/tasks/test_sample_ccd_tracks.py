@@ -9,7 +9,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks import samples
 from tfpipe.tasks.ccd_tracks import TASK
 from tfpipe.tasks.samples import ccd_tracks
-from tfpipe.tasks.splits import split_of
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS
 
 OPTIONS = TASK.options
@@ -108,7 +108,7 @@ def test_the_same_seed_draws_the_same_bytes_and_another_does_not(drawn, tmp_path
 
 def test_twelve_exposures_fill_three_splits():
     groups = [f"night-{1 + i // 4}/ccd_{1 + i:04d}.fits" for i in range(12)]
-    assert {split_of(group, fractions=(0.6, 0.2, 0.2)) for group in groups} == set(SPLITS)
+    assert {SplitConfig().of_group(group) for group in groups} == set(SPLITS)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tfpipe.tasks.samples import flowcam, insolubles
 from tfpipe.tasks.samples.flowcam import FRAME
 from tfpipe.tasks.samples.insolubles import CLASSES, draw
 from tfpipe.tasks.samples.measures import measure
-from tfpipe.tasks.splits import split_of
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS
 
 SMALL = {"runs": 3, "field_runs": 1, "particles": 36, "seed": 3}
@@ -233,7 +233,7 @@ def test_classes_are_those_of_the_truth(raw):
 def test_any_split_by_run_holds_every_class():
     for runs in range(6, 25):
         names = [insolubles.begun(index, site="stock")[0] for index in range(runs)]
-        assert {split_of(name, fractions=(0.6, 0.2, 0.2)) for name in names} == set(SPLITS)
+        assert {SplitConfig().of_group(name) for name in names} == set(SPLITS)
         for index in range(runs):
             kinds = insolubles.counted(insolubles.stock(index), particles=20)
             assert len(kinds) == 20 and set(kinds) == set(CLASSES)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from tfpipe.tasks.splits import placed, split_of
+from tfpipe.base.errors import UserError
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source
 
 GROUPS = some.lists(some.text(), max_size=40)
@@ -18,7 +19,8 @@ fast = settings(max_examples=60, deadline=None)
 
 def splits_of(groups, fractions, salt=""):
     """Returns the split of each example, given its group."""
-    return [split_of(group, fractions=fractions, salt=salt) for group in groups]
+    config = SplitConfig(fractions, salt)
+    return [config.of_group(group) for group in groups]
 
 
 @fast
@@ -82,8 +84,23 @@ def test_the_split_is_the_one_of_the_first_release():
 
 
 def test_a_split_that_the_survey_settles_goes_before_that_of_the_name():
-    fractions = (0.0, 0.0, 1.0)
-    source = Source("a", "group", Path("a"))
-    assert placed(source, fractions=fractions, salt="") == "test"
-    settled = Source("a", "group", Path("a"), split="train")
-    assert placed(settled, fractions=fractions, salt="") == "train"
+    config = SplitConfig((0.0, 0.0, 1.0))
+    assert config.of_source(Source("a", "group", Path("a"))) == "test"
+    assert config.of_source(Source("a", "group", Path("a"), split="train")) == "train"
+
+
+def test_shares_are_parsed_as_users_type_them():
+    assert SplitConfig.parse("60/20/20") == SplitConfig()
+    assert SplitConfig.parse("50/30/20", salt="a") == SplitConfig((0.5, 0.3, 0.2), "a")
+
+
+@pytest.mark.parametrize("text", ["60/40", "60/20/30", "a/b/c", "100/0/0", "120/-10/-10", ""])
+def test_shares_that_are_none_are_refused(text):
+    with pytest.raises(UserError, match="--split is .*, expected three shares"):
+        SplitConfig.parse(text)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.6, 0.2, 0.3), (1.2, -0.1, -0.1)])
+def test_a_configuration_of_wrong_shares_is_refused(shares):
+    with pytest.raises(UserError, match="three numbers from 0 to 1 that add up to 1"):
+        SplitConfig(shares)

@@ -12,6 +12,7 @@ from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options as cli_options
 from tfpipe.tasks import samples, status
 from tfpipe.tasks.options import options_of
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import raw_folder
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def packed(task: str, packing: cli_options.Packing) -> "RecordManifest":
     """Packs if need be, says what was left out, and returns the manifest."""
     found = tasks.find(task)
     options = options_of(found, packing.option or ())
-    shares = cli_options.fractions(packing.split)
+    split = SplitConfig.parse(packing.split, salt=packing.salt)
     cli_options.start_tensorflow()
     from tfpipe.data import pack as data_pack
 
@@ -121,7 +122,7 @@ def packed(task: str, packing: cli_options.Packing) -> "RecordManifest":
             raw_folder(found, packing.data),
             packing.data / "records" / found.name,
             options=options,
-            split=(shares, packing.salt),
+            split=split,
             skip_bad=packing.skip_bad,
             progress=lambda done, total: progress("pack", {"done": done, "total": total}),
         )

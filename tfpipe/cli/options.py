@@ -97,17 +97,6 @@ def hyperparameter(setting: str) -> tuple[str, Any]:
     return name, text
 
 
-def fractions(text: str) -> tuple[float, float, float]:
-    """Returns the shares of `60/20/20` as fractions."""
-    try:
-        shares = [float(part) for part in text.split("/")]
-    except ValueError:
-        shares = []
-    if len(shares) != 3 or not (min(shares) > 0 and abs(sum(shares) - 100) < 1e-6):
-        raise UserError(f"--split is {text!r}, expected three shares above 0 that add up to 100.")
-    return tuple(share / 100 for share in shares)
-
-
 def done(as_json: bool, *, command: str, task: str, path: Path, **rest) -> None:
     """Prints what a command did: one JSON object, or a line for each thing worth knowing."""
     summary = {"command": command, "task": task, "model": None, "version": None}

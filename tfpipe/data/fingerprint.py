@@ -15,12 +15,13 @@ import pandas as pd
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Source, Survey, Task
 
 LAYOUT = 2  # raise when the same raw files would give other records
 
 
-def of(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
+def of(task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfig) -> str:
     """Returns a sha256 over all that the records depend on."""
     paths = [path for source in survey.sources for path in (source.path, *source.also)]
     paths += survey.tables
@@ -33,7 +34,7 @@ def of(task: Task, raw: Path, survey: Survey, *, options, split) -> str:
         "shape": [*task.image_shape, task.image_dtype],
         "names": [task.classes, task.columns, list(task.metadata.items())],
         "options": dataclasses.asdict(options),
-        "split": split,
+        "split": [split.shares, split.salt],
         "files": sorted(zip(names, sums, strict=True)),
     }
     decided = [[source.name, source.split] for source in survey.sources if source.split]

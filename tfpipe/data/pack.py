@@ -22,10 +22,9 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data import schema, source_cache, validation
 from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.tasks.annotations import apply
-from tfpipe.tasks.splits import placed
+from tfpipe.tasks.splits import DEFAULT_SPLIT, SplitConfig
 from tfpipe.tasks.task import SPLITS, LeftOut, Source, Task
 
-FRACTIONS = (0.6, 0.2, 0.2)
 SOURCES_A_SHARD = 4
 MOST_SHARDS = 64  # of a split; of more sources each has more
 
@@ -39,7 +38,7 @@ def pack(
     folder: Path,
     *,
     options: Any,
-    split: tuple[tuple[float, float, float], str] = (FRACTIONS, ""),
+    split: SplitConfig = DEFAULT_SPLIT,
     skip_bad: int = 0,
     progress: Progress = lambda done, total: None,
 ) -> RecordManifest:
@@ -55,7 +54,7 @@ def pack(
       raw: the raw folder.
       folder: where the records go; replaced if it holds others.
       options: the task's options.
-      split: fractions of (train, validation, test), and a salt: another word draws another split.
+      split: how groups are divided among train, validation and test.
       skip_bad: how many unreadable sources are left out before the run fails.
       progress: told (shards done, shards in all).
 
@@ -122,8 +121,8 @@ def pack(
             fingerprint=fingerprint,
             tfpipe=tfpipe.__version__,
             options=dataclasses.asdict(options),
-            fractions=split[0],
-            salt=split[1],
+            fractions=split.shares,
+            salt=split.salt,
             classes=task.classes,
             image_shape=task.image_shape,
             image_dtype=task.image_dtype,
@@ -190,10 +189,9 @@ def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
 
 def _jobs(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
     """Returns (split, shard name, sources) of each shard; known before anything is read."""
-    fractions, salt = split
     jobs = []
     for name in SPLITS:
-        inside = [s for s in sources if placed(s, fractions=fractions, salt=salt) == name]
+        inside = [s for s in sources if split.of_source(s) == name]
         size = max(SOURCES_A_SHARD, math.ceil(len(inside) / MOST_SHARDS))
         chunks = [inside[i : i + size] for i in range(0, len(inside), size)]
         for i, chunk in enumerate(chunks):

@@ -9,7 +9,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
 from tfpipe.data.manifest import RecordManifest
-from tfpipe.tasks.splits import placed
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Survey, Task
 
 
@@ -102,17 +102,16 @@ def joined(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str,
     return dataclasses.replace(survey, sources=sources, notes=(*survey.notes, note))
 
 
-def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split) -> None:
+def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split: SplitConfig) -> None:
     """Raises a UserError that names the pairs if the same thing stands in two splits.
 
     Args:
       survey: its twins show the same thing by the tables.
       abouts: what each shard holds, and its split.
       parts: the folder of the shards' perceptual hashes.
-      split: fractions and salt.
+      split: how groups are divided.
     """
-    fractions, salt = split
-    splits = {s.name: placed(s, fractions=fractions, salt=salt) for s in survey.sources}
+    splits = {s.name: split.of_source(s) for s in survey.sources}
     found = [
         f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
         for a, b, why in survey.twins

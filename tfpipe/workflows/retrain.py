@@ -18,6 +18,7 @@ from tfpipe.evaluation import metrics, reconstruction, version_comparison
 from tfpipe.evaluation.version_comparison import Answers
 from tfpipe.registry import load, previous_version, store, trees
 from tfpipe.tasks.options import options_of
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Task
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import train
@@ -60,7 +61,7 @@ def packing(task: Task, version: Path) -> dict[str, Any]:
     data = card["data"]
     return {
         "options": options_of(task, settings),
-        "split": (tuple(data["fractions"]), data["salt"]),
+        "split": SplitConfig(tuple(data["fractions"]), data["salt"]),
         "skip_bad": len(data["unreadable"]),
     }
 

@@ -12,7 +12,7 @@ from tfpipe.tasks.image_folder import class_folders, exact_duplicates, infer_siz
 from tfpipe.tasks.image_folder.class_folders import Listed
 from tfpipe.tasks.image_folder.options import Options, shape_of
 from tfpipe.tasks.image_folder.reader import About
-from tfpipe.tasks.splits import split_of
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source, Survey
 
 SHARE = 0.2  # of the training groups, for a split that the user's own lack
@@ -156,11 +156,8 @@ def _complete(rows: pd.DataFrame) -> list[str]:
     notes = []
     for lacking in [split for split in SPLITS if split not in told]:
         learnt = rows["split"] == "train"
-        drawn = rows["group"].map(
-            lambda group, salt=lacking: split_of(
-                group, fractions=(1 - SHARE, SHARE, 0.0), salt=salt
-            )
-        )
+        split = SplitConfig((1 - SHARE, SHARE, 0.0), salt=lacking)
+        drawn = rows["group"].map(split.of_group)
         rows.loc[learnt & (drawn == "validation"), "split"] = lacking
         notes.append(f"There is no {lacking} split: {SHARE:.0%} of the training groups are it.")
     return notes
