@@ -324,7 +324,7 @@ def test_trials_that_go_wrong_are_marked_and_the_search_goes_on(data, tmp_path):
     kinds = ("good", "crashes", "takes memory", "is no number", "good too")
     mine = bad_space(tmp_path, *kinds)
     # With this seed no three bad ones come in a row.
-    given = {"space": mine, "settings": {"seed": 22}, "trials": 5}
+    given = {"space": mine, "training": {"seed": 22}, "trials": 5}
     best = search_run.by_workers(data, tmp_path / "search", team=Team(1), **given)
     told = {row["kind"]: row for row in best["trials"]}
     assert {kind: row["status"] for kind, row in told.items()} == {
@@ -341,7 +341,7 @@ def test_trials_that_go_wrong_are_marked_and_the_search_goes_on(data, tmp_path):
 @pytest.mark.slow
 def test_a_trial_that_hangs_is_ended_and_so_is_its_worker(data, tmp_path):
     mine = bad_space(tmp_path, "good", "hangs")
-    hangs = {"space": mine, "settings": {"seed": seed_of(mine, "hangs", data)}, "trials": 1}
+    hangs = {"space": mine, "training": {"seed": seed_of(mine, "hangs", data)}, "trials": 1}
     before = psutil.Process().children()
     with pytest.raises(UserError, match="No trial of the search gave a score"):
         search_run.by_workers(data, tmp_path / "search", team=Team(workers=1, limit_s=1.2), **hangs)
