@@ -92,7 +92,7 @@ def test_folds_end_to_end_in_the_smallest_form(tmp_path, monkeypatch):
     told = run("tune", "folds", *quick, "--epochs", "1", "--no-naive-split", *shares)
     assert (told["model"], told["version"]) == ("resnet9", 1)
     page = tmp_path / run("report", "folds")["path"]
-    assert "Where it looked" in page.read_text()
+    assert "Grad-CAM" in page.read_text()
     box = "data/raw/folds/box"
     assert run("predict", "folds", box, "--out", "new.csv")["rows"] == 16
     assert {"p_box", "p_chevron", "p_rounded"} <= set(pd.read_csv(tmp_path / "new.csv"))
