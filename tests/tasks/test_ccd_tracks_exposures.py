@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks import TASK, fits_io, label_table, resize, segmentation
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 
 OPTIONS = TASK.options
 RAMP = np.arange(24).reshape(4, 6) * 1000
@@ -76,7 +76,7 @@ def test_the_hdu_and_the_section_are_the_users(tmp_path):
     path = written(tmp_path / "a.fits", *two)
     assert read(path)[0, 0] == 0 and read(path, hdu=2)[0, 0] == 1
     np.testing.assert_array_equal(read(path, section="1:3,2:6"), RAMP[1:3, 2:6])
-    assert options_of(TASK, ["section=40:4124,5:2040"]).section == "40:4124,5:2040"
+    assert parse_options(TASK, ["section=40:4124,5:2040"]).section == "40:4124,5:2040"
 
 
 @pytest.mark.parametrize(

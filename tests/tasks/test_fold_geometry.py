@@ -8,7 +8,7 @@ from run_command import run
 
 from tfpipe import tasks
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.samples import fold_geometry
 
 TASK = tasks.TASKS["folds"]
@@ -67,7 +67,7 @@ def test_pictures_of_an_outcrop_are_one_group_and_other_names_their_own(raw):
     assert found.classes == folds_kinds() and found.joins
     assert not found.columns  # what the truth tells is for nobody to learn from
     assert len({source.group for source in found.sources}) == 6
-    options = options_of(TASK, [r"group-from=(_\d)"])
+    options = parse_options(TASK, [r"group-from=(_\d)"])
     assert {source.group for source in TASK.survey(raw, options).sources} == {"_0", "_1", "_2"}
 
 

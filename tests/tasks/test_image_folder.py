@@ -14,7 +14,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks import image_folder
 from tfpipe.tasks.image_folder import infer_size, reader
 from tfpipe.tasks.image_folder.options import Options, shape_of
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source
 
@@ -38,7 +38,7 @@ def tree(folder, *names, count=2, **given):
 
 def surveyed(folder, *words):
     task = tasks.find(str(folder))
-    return task.survey(task.raw_files.folder, options_of(task, words))
+    return task.survey(task.raw_files.folder, parse_options(task, words))
 
 
 def refused(folder, says, *words):

@@ -94,13 +94,17 @@ def test_shares_are_parsed_as_users_type_them():
     assert SplitConfig.parse("50/30/20", salt="a") == SplitConfig((0.5, 0.3, 0.2), "a")
 
 
-@pytest.mark.parametrize("text", ["60/40", "60/20/30", "a/b/c", "100/0/0", "120/-10/-10", ""])
+@pytest.mark.parametrize(
+    "text", ["60/40", "60/20/30", "a/b/c", "100/0/0", "120/-10/-10", "60/20/nan", ""]
+)
 def test_shares_that_are_none_are_refused(text):
     with pytest.raises(UserError, match="--split is .*, expected three shares"):
         SplitConfig.parse(text)
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.6, 0.2, 0.3), (1.2, -0.1, -0.1)])
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5), (0.6, 0.2, 0.3), (1.2, -0.1, -0.1), (0.6, 0.2, float("nan"))]
+)
 def test_a_configuration_of_wrong_shares_is_refused(shares):
     with pytest.raises(UserError, match="three numbers from 0 to 1 that add up to 1"):
         SplitConfig(shares)

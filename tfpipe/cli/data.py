@@ -11,7 +11,7 @@ from tfpipe import tasks
 from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options as cli_options
 from tfpipe.tasks import samples, status
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import raw_folder
 
@@ -111,7 +111,7 @@ def verify(
 def packed(task: str, packing: cli_options.Packing) -> "RecordManifest":
     """Packs if need be, says what was left out, and returns the manifest."""
     found = tasks.find(task)
-    options = options_of(found, packing.option or ())
+    options = parse_options(found, packing.option or ())
     split = SplitConfig.parse(packing.split, salt=packing.salt)
     cli_options.start_tensorflow()
     from tfpipe.data import pack as data_pack

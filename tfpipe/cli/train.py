@@ -15,7 +15,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options as cli_options
 from tfpipe.cli.data import packed
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import raw_folder
 
 
@@ -179,7 +179,7 @@ def _run(
     found = tasks.find(task)
     name = choose(model or found.models[0], found.models, noun=f"model for {found.name}")
     fixed = dict(cli_options.hyperparameter(setting) for setting in hp or ())
-    options = options_of(found, packing.option or ())
+    options = parse_options(found, packing.option or ())
     # For workers and the export's check: the server imports while this process does.
     processes.begin("tfpipe.registry.parity", "tfpipe.search.worker")
     cli_options.start_tensorflow()

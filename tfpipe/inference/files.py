@@ -18,7 +18,7 @@ from tfpipe.evaluation import drift
 from tfpipe.inference import resume
 from tfpipe.registry import load
 from tfpipe.registry.load import check_kind
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Classify, Source, Survey, Task
 
 ROWS = 20_000  # of a piece of a table
@@ -87,7 +87,7 @@ def predict(
     check_kind(version)
     loaded = load.Loaded(version)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
-    options = options_of(task, [*trained, *settings])
+    options = parse_options(task, [*trained, *settings])
     classify = load.asked(loaded, way) if whole_file.sliding_window else loaded.classify
     thresholds = loaded.card["thresholds"]
     if way:

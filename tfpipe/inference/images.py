@@ -19,7 +19,7 @@ from tfpipe.inference.contact_sheets import Sheets
 from tfpipe.inference.files import Predicted, drifted, plan_of
 from tfpipe.registry import predictions, predictors, trees
 from tfpipe.registry.load import check_kind
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Example, Reading, Source, Task
 
 MOST_ROWS = 2048  # of a piece of the table
@@ -65,7 +65,7 @@ def predict(
     loaded = predictors.opened(version, embeds=wanted.embedding)
     classes, columns = tuple(loaded.card["classes"]), predictors.columns_of(loaded.card)
     trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
-    options = options_of(task, [*trained, *settings])
+    options = parse_options(task, [*trained, *settings])
     survey = task.survey_new(paths, table, options)
     found = survey.columns or task.columns
     order = predictors.order(columns, found, needed="columns" in loaded.card["inputs"])

@@ -19,7 +19,7 @@ from tfpipe.review.records import Packed
 from tfpipe.tasks.annotations import apply, spans
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.annotations.spans import Span, Strip
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Task
 
 KEPT = 24  # files as they were looked at
@@ -39,7 +39,7 @@ class Strips:
         self._whole_file, self._review = task.whole_file, task.whole_file.review
         self.labels = self._review.kinds
         trained = [f"{name}={value}" for name, value in packed.card["options"].items()]
-        self._options = options_of(task, trained)
+        self._options = parse_options(task, trained)
         self._sources = apply.surveyed(task, raw, self._options).sources
         self._rows = whole_files.rows_of(task, packed.data)
         loaded = load.Loaded(version)

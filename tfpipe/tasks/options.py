@@ -1,4 +1,4 @@
-"""A task's options as users type them: name=value."""
+"""Task options: how a task declares them, and how users type them (name=value)."""
 
 import dataclasses
 import math
@@ -9,12 +9,25 @@ from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.task import Task
 
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-def options_of(task: Task, settings: Iterable[str]) -> Any:
+
+def option(default: Any, help: str, **rules: Any) -> Any:
+    """Returns the dataclass field of a task option.
+
+    Args:
+      default: a str, bool, int or float; what users type is converted to the same type.
+      help: what the option sets, for `tfpipe tasks NAME`.
+      **rules: `choices`, the values allowed; `least`, the smallest number allowed.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, **rules})
+
+
+def parse_options(task: Task, settings: Iterable[str]) -> Any:
     """Returns the task's options with `name=value` settings in place of defaults.
 
     Raises:
-      UserError: if a name is unknown or a value is not of the option's kind.
+      UserError: a name is unknown, or a value has the wrong type or is not allowed.
     """
     options = task.options
     fields = {field.name: field for field in dataclasses.fields(options)}
@@ -22,19 +35,23 @@ def options_of(task: Task, settings: Iterable[str]) -> Any:
         name, equals, text = setting.partition("=")
         if not equals:
             raise UserError(f"--option {setting!r} has no '='. Write it as name=value.")
-        option = fields[choose(name.strip().replace("-", "_"), fields, noun=f"{task.name} option")]
-        value = _parsed(text.strip(), kind=type(getattr(options, option.name)), name=option.name)
-        choices = option.metadata.get("choices")
+        field = fields[choose(name.strip().replace("-", "_"), fields, noun=f"{task.name} option")]
+        value = _convert(text.strip(), type(getattr(options, field.name)), name=field.name)
+        choices = field.metadata.get("choices")
         if choices and value not in choices:
-            raise UserError(f"Option {option.name} is {text!r}, expected {' or '.join(choices)}.")
-        least = option.metadata.get("least")
+            raise UserError(f"Option {field.name} is {text!r}, expected {' or '.join(choices)}.")
+        least = field.metadata.get("least")
         if least is not None and not least <= value < math.inf:
-            raise UserError(f"Option {option.name} is {text!r}, expected at least {least:g}.")
-        options = dataclasses.replace(options, **{option.name: value})
+            raise UserError(f"Option {field.name} is {text!r}, expected at least {least:g}.")
+        options = dataclasses.replace(options, **{field.name: value})
     return options
 
 
-def _parsed(text: str, *, kind: type, name: str):
+def _convert(text: str, kind: type, *, name: str) -> Any:
+    if kind is bool:
+        if text.lower() not in BOOLEANS:
+            raise UserError(f"Option {name} is {text!r}, expected {', '.join(BOOLEANS)}.")
+        return BOOLEANS[text.lower()]
     try:
         return kind(text)
     except ValueError:

@@ -26,7 +26,8 @@ class SplitConfig:
     salt: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.shares) != 3 or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
+        are_shares = len(self.shares) == 3 and all(0 <= share <= 1 for share in self.shares)
+        if not (are_shares and abs(sum(self.shares) - 1) < 1e-6):
             raise UserError(
                 f"Split shares are {self.shares}, expected three numbers from 0 to 1 that add up "
                 "to 1, for train, validation and test."

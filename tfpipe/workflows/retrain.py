@@ -17,7 +17,7 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction, version_comparison
 from tfpipe.evaluation.version_comparison import Answers
 from tfpipe.registry import load, previous_version, store, trees
-from tfpipe.tasks.options import options_of
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Task
 from tfpipe.training.config import TrainingConfig
@@ -60,7 +60,7 @@ def packing(task: Task, version: Path) -> dict[str, Any]:
     settings = [f"{name}={value}" for name, value in card["options"].items()]
     data = card["data"]
     return {
-        "options": options_of(task, settings),
+        "options": parse_options(task, settings),
         "split": SplitConfig(tuple(data["fractions"]), data["salt"]),
         "skip_bad": len(data["unreadable"]),
     }

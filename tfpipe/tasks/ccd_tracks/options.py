@@ -1,34 +1,31 @@
 """What a user may set about CCD tracks: `--option name=value`."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tfpipe.base.errors import UserError
+from tfpipe.tasks.options import option
 
 _SECTION = re.compile(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*")
-
-
-def _option(default, help: str, **rules):
-    return field(default=default, metadata={"help": help, **rules})
 
 
 @dataclass(frozen=True)
 class Options:
     """The options and their defaults; each field's metadata holds its help."""
 
-    hdu: int = _option(-1, "number of the FITS HDU; -1 for the first with a picture", least=-1)
-    section: str = _option(
+    hdu: int = option(-1, "number of the FITS HDU; -1 for the first with a picture", least=-1)
+    section: str = option(
         "", "rows and columns that count, such as 40:4124,5:2040 (seed 001); empty for all"
     )
-    threshold: float = _option(
+    threshold: float = option(
         4000.0,
         "pixels above it belong to tracks, ADU (seed 001); 0 for sigmas above the background",
         least=0,
     )
-    sigmas: float = _option(5.0, "of the noise above the background, where threshold=0", least=1)
-    min_px: int = _option(5, "pixels of the smallest track (seed 001)", least=1)
-    side: int = _option(64, "side of the stored pictures, px (seed 001)", least=8)
-    classes: str = _option(
+    sigmas: float = option(5.0, "of the noise above the background, where threshold=0", least=1)
+    min_px: int = option(5, "pixels of the smallest track (seed 001)", least=1)
+    side: int = option(64, "side of the stored pictures, px (seed 001)", least=8)
+    classes: str = option(
         "", "classes to tell apart, with commas; the others count as unlabelled; empty for all"
     )
 

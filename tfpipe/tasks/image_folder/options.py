@@ -1,36 +1,33 @@
 """What a user may set about a folder of pictures: `--option name=value`."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tfpipe.base.errors import UserError
+from tfpipe.tasks.options import option
 
 LEAST_PX, MOST_PX = 8, 4096
-
-
-def _option(default, help: str, **rules):
-    return field(default=default, metadata={"help": help, **rules})
 
 
 @dataclass(frozen=True)
 class Options:
     """The options and their defaults; each field's metadata holds its help."""
 
-    size: str = _option(
+    size: str = option(
         "",
         "height x width of the stored pictures, such as 96x128, or one number for both; empty for "
         "that of most of them, at most 128 px a side",
     )
-    fit: str = _option(
+    fit: str = option(
         "stretch",
         "how pictures of another shape come to that size: stretched, padded with their border, or "
         "cropped to their middle",
         choices=("stretch", "pad", "crop"),
     )
-    channels: str = _option(
+    channels: str = option(
         "as found", "whether colours are kept", choices=("as found", "grey", "colour")
     )
-    group_from: str = _option(
+    group_from: str = option(
         "",
         "regular expression in a picture's file name; what its first bracket holds is the group of "
         "pictures of the same thing; empty where each picture is of its own",
