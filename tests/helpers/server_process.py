@@ -1,4 +1,4 @@
-"""A server process on tiny versions, and what is sent to it."""
+"""A server process on tiny versions, and the requests that tests send to it."""
 
 import base64
 import contextlib
@@ -30,7 +30,7 @@ PREDICTIONS = "split,key,label,p_dull,p_bright\n" + "".join(
 
 
 def published(folder: Path, *, seed: int) -> Path:
-    """Publishes an untrained version whose answers depend on the seed and on the picture."""
+    """Publishes an untrained version whose outputs depend on the seed and on the image."""
     keras.utils.set_random_seed(seed)
     model = tiny.build(SPEC)
     rng = np.random.default_rng(seed)
@@ -38,10 +38,11 @@ def published(folder: Path, *, seed: int) -> Path:
     weights = rng.normal(0, 2, (embed.output.shape[-1], 1))
     middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
     model.get_layer("positive").set_weights([weights, -middle])
-    known = drift.measured(pixels(1000, seed=1), None)
-    card = CARD | {"drift": drift.learnt(known, np.arange(1000).astype(str))}
+    values = drift.measured(pixels(1000, seed=1), None)
+    card = CARD | {"drift": drift.learnt(values, np.arange(1000).astype(str))}
 
-    called, store.processes.called = store.processes.called, lambda function, *told: function(*told)
+    called = store.processes.called
+    store.processes.called = lambda function, *args: function(*args)
     try:
         draft = store.publish(model, SPEC, folder, card=card, checked={"image": pixels(4)})
     finally:
@@ -51,7 +52,7 @@ def published(folder: Path, *, seed: int) -> Path:
 
 
 def pixels(count: int, *, seed: int = 0) -> np.ndarray:
-    """Returns pictures [n, 16, 16, 1] uint8, all different."""
+    """Returns different images [n, 16, 16, 1] uint8."""
     return np.random.default_rng(seed).integers(0, 255, (count, 16, 16, 1), dtype=np.uint8)
 
 
@@ -66,45 +67,43 @@ def b64(data: bytes) -> dict[str, str]:
 class Server:
     """A running `tfpipe serve`."""
 
-    def __init__(self, process: subprocesses.Process, told: dict):
-        self.process, self.told = process, told
-        self.url, self.grpc = told["url"], told.get("grpc")
+    def __init__(self, process: subprocesses.Process | None, info: dict):
+        self.process, self.info = process, info
+        self.url, self.grpc = info["url"], info.get("grpc")
         self.host, _, port = self.url.removeprefix("http://").partition(":")
         self.port = int(port)
 
-    def ask(self, path: str, told=None, *, timeout: float = 60, **headers) -> tuple:
+    def ask(self, path: str, content=None, *, timeout: float = 60, **headers) -> tuple:
         """Returns (status, JSON or text, headers) of a GET, or of a POST of JSON or bytes."""
-        body = told if told is None or isinstance(told, bytes) else json.dumps(told).encode()
-        with contextlib.closing(
-            http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        ) as line:
-            line.request("GET" if body is None else "POST", path, body, headers)
-            answer = line.getresponse()
-            text = answer.read().decode()
-        is_json = answer.headers["content-type"] == "application/json"
-        return answer.status, json.loads(text) if is_json else text, answer.headers
+        is_raw = content is None or isinstance(content, bytes)
+        body = content if is_raw else json.dumps(content).encode()
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.request("GET" if body is None else "POST", path, body, headers)
+            response = connection.getresponse()
+            text = response.read().decode()
+        is_json = response.headers["content-type"] == "application/json"
+        return response.status, json.loads(text) if is_json else text, response.headers
 
-    def send(self, data: bytes, *, ends: bool = False) -> bytes:
-        """Returns all that comes back for raw bytes, until the server hangs up."""
-        with socket.create_connection((self.host, self.port), timeout=60) as line:
+    def send(self, data: bytes) -> bytes:
+        """Returns all that comes back for raw bytes, until the server closes the connection."""
+        with socket.create_connection((self.host, self.port), timeout=60) as connection:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                line.sendall(data)
-                if ends:
-                    line.shutdown(socket.SHUT_WR)
-            return received(line)
+                connection.sendall(data)
+            return received(connection)
 
     def rss_mb(self) -> float:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
-def received(line: socket.socket) -> bytes:
-    """Returns what comes in until the other side hangs up."""
-    got = b""
+def received(connection: socket.socket) -> bytes:
+    """Returns what arrives until the other side closes the connection."""
+    data = b""
     with contextlib.suppress(ConnectionResetError):
-        while part := line.recv(65536):
-            got += part
-    return got
+        while part := connection.recv(65536):
+            data += part
+    return data
 
 
 @contextlib.contextmanager

@@ -1,106 +1,135 @@
-"""Requests that wait are answered together, and each gets its own answer all the same."""
+"""Waiting requests are answered in one batch, and each gets its own answer."""
 
 import gc
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
 
-from tfpipe.serving.errors import Refused
+from tfpipe.serving.errors import RequestError
 from tfpipe.serving.model import batching
-from tfpipe.serving.model.batching import Signature
+from tfpipe.serving.model.batching import BatchedSignature
 
-pytestmark = pytest.mark.slow
-
-SLOW = b"20000"  # turns of a loop, in which the next requests gather
-TAKES = [tf.TensorSpec((None,), tf.string, name="text")]
+TEXT = tf.TensorSpec((None,), tf.string, name="text")
 
 
-class Times(tf.Module):
-    """Multiplies numbers that come as text, and takes the longer the larger they are."""
+class Product:
+    """A signature that multiplies numbers sent as text, and computes only while its gate is open.
+
+    Attributes:
+      sizes: of the batches that it has begun to compute.
+    """
 
     def __init__(self, factor: float):
-        super().__init__()
-        self.factor = tf.Variable(factor)
+        self.factor, self.sizes = factor, []
+        self.gate, self.begun = threading.Event(), threading.Semaphore(0)
+        self.gate.set()
 
-    @tf.function(input_signature=TAKES)
-    def answer(self, text):
-        numbers = tf.strings.to_number(text)
-        turns = tf.cast(tf.reduce_max(numbers), tf.int32)
-        (done,) = tf.while_loop(lambda i: i < turns, lambda i: [i + 1], [tf.constant(0)])
-        late = tf.cast(tf.minimum(done, 0), tf.float32)  # 0, but not before the loop has ended
-        together = tf.fill(tf.shape(text), tf.size(text))
-        return {"product": numbers * self.factor + late, "together": together}
+        def wait(size):
+            self.sizes.append(int(size))
+            self.begun.release()
+            assert self.gate.wait(60)
+            return np.float32(0)
 
+        def answer(*, text):
+            zero = tf.ensure_shape(tf.numpy_function(wait, [tf.size(text)], tf.float32), ())
+            return {"product": tf.strings.to_number(text) * factor + zero}
 
-@pytest.fixture(scope="module")
-def signatures(tmp_path_factory):
-    """Two signatures, and what keeps their variables."""
-    found, kept = [], []
-    for factor in (2.0, 3.0):
-        folder = str(tmp_path_factory.mktemp("times"))
-        module = Times(factor)
-        tf.saved_model.save(module, folder, signatures=module.answer)
-        kept.append(tf.saved_model.load(folder))
-        found.append(Signature(kept[-1].signatures["serving_default"]))
-        assert found[-1]({"text": np.array([b"1"], object)})["product"] == [factor]
-    yield found
+        self.signature = BatchedSignature(tf.function(answer).get_concrete_function(text=TEXT))
 
-
-def test_a_bad_request_fails_alone_and_no_two_versions_share_a_batch(signatures):
-    def ask(which: int, text: bytes):
+    def ask(self, *texts: str) -> np.ndarray | int:
+        """Returns the products, or the HTTP status of a refusal."""
         try:
-            return signatures[which]({"text": np.array([text], object)})
-        except Refused as refused:
-            return refused.status
+            features = {"text": np.array([text.encode() for text in texts], object)}
+            return self.signature(features)["product"]
+        except RequestError as error:
+            return error.status
 
-    with ThreadPoolExecutor(80) as pool:
-        slow = [pool.submit(ask, i % 2, SLOW) for i in range(2 * batching.AT_ONCE)]
-        time.sleep(0.2)  # only makes batches likelier; what is asserted holds without, too
-        asked = [(i % 2, b"junk" if i % 10 == 4 else str(i).encode()) for i in range(60)]
-        answers = [pool.submit(ask, *one) for one in asked]
-        for (which, text), answer in zip(asked, answers, strict=True):
-            told = answer.result()
-            if text == b"junk":
-                assert told == 400
+    def close_gate(self, executor: ThreadPoolExecutor) -> Future:
+        """Returns the answer to 1 to come, of a request that is being computed from now on."""
+        self.gate.clear()
+        first = executor.submit(self.ask, "1")
+        assert self.begun.acquire(timeout=60)
+        return first
+
+
+@pytest.fixture
+def products() -> Iterator[list[Product]]:
+    """Two signatures, whose gates are open at the end whatever happened."""
+    found = [Product(2.0), Product(3.0)]
+    yield found
+    for product in found:
+        product.gate.set()
+
+
+def test_waiting_requests_are_answered_in_one_batch(products):
+    product = products[0]
+    with ThreadPoolExecutor(40) as executor:
+        try:
+            first = product.close_gate(executor)
+            answers = [executor.submit(product.ask, str(i)) for i in range(30)]
+            time.sleep(1)  # 30 threads queue their requests meanwhile; two are enough
+        finally:
+            product.gate.set()
+        assert first.result() == [2.0]
+        assert [answer.result()[0] for answer in answers] == [2.0 * i for i in range(30)]
+    assert sum(product.sizes) == 31
+    assert max(product.sizes) > 1 and len(product.sizes) < 31
+
+
+def test_a_bad_request_fails_alone_and_two_versions_share_no_batch(products):
+    requests = [(i % 2, "junk" if i % 10 == 4 else str(i)) for i in range(60)]
+    with ThreadPoolExecutor(80) as executor:
+        try:
+            firsts = [product.close_gate(executor) for product in products]
+            answers = [executor.submit(products[which].ask, text) for which, text in requests]
+            time.sleep(1)
+        finally:
+            for product in products:
+                product.gate.set()
+        for product, first in zip(products, firsts, strict=True):
+            assert first.result() == [product.factor]
+        for (which, text), answer in zip(requests, answers, strict=True):
+            if text == "junk":
+                assert answer.result() == 400
             else:
-                assert told["product"] == [float(text) * (2, 3)[which]]
-        for i, one in enumerate(slow):
-            assert one.result()["product"] == [float(SLOW) * (2, 3)[i % 2]]
+                assert answer.result() == [float(text) * products[which].factor]
+    assert all(max(product.sizes) > 1 for product in products)
 
 
-def test_those_that_wait_are_answered_together(signatures):
-    def ask(text: bytes) -> int:
-        return int(signatures[0]({"text": np.array([text], object)})["together"][0])
-
-    with ThreadPoolExecutor(40) as pool:
-        for _ in range(100):  # soon: it would take luck to come one by one each time
-            if max(pool.map(ask, [SLOW] * batching.AT_ONCE + [b"1"] * 30)) > 1:
-                return
-    pytest.fail("no two of 32 requests were ever answered together")
+def test_a_large_request_is_computed_in_parts(products):
+    np.testing.assert_array_equal(products[1].ask(*map(str, range(150))), 3.0 * np.arange(150))
+    assert products[1].sizes == [batching.MAX_BATCH, batching.MAX_BATCH, 150 % batching.MAX_BATCH]
 
 
-def test_who_is_gone_leaves_its_queue_to_the_next(tmp_path):
+class Scaled(tf.Module):
+    """A module to save: multiplies numbers by a variable."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = tf.Variable(1.0)
+
+    @tf.function(input_signature=[TEXT])
+    def answer(self, text):
+        return {"product": tf.strings.to_number(text) * self.factor}
+
+
+def test_a_signature_that_is_gone_leaves_its_queue_to_the_next(tmp_path):
     """TensorFlow ends neither a queue nor its threads."""
-    module = Times(1.0)
+    module = Scaled()
     tf.saved_model.save(module, str(tmp_path), signatures=module.answer)
-    counts = []
+    n_threads = []
     for factor in range(4):
         loaded = tf.saved_model.load(str(tmp_path))
         loaded.factor.assign(factor)
-        signature = Signature(loaded.signatures["serving_default"])
+        signature = BatchedSignature(loaded.signatures["serving_default"])
         assert signature({"text": np.array([b"2"], object)})["product"] == [2 * factor]
-        counts.append(psutil.Process().num_threads())
+        n_threads.append(psutil.Process().num_threads())
         del loaded, signature
         gc.collect()
-    assert counts[-1] == counts[1]
-
-
-def test_a_large_request_is_cut_and_put_together(signatures):
-    texts = np.array([str(i).encode() for i in range(150)], object)
-    told = signatures[1]({"text": texts})
-    np.testing.assert_array_equal(told["product"], 3.0 * np.arange(150))
-    assert told["together"].max() <= batching.MOST
+    assert n_threads[-1] == n_threads[1]

@@ -1,4 +1,4 @@
-"""What TensorFlow would run or read is known before it loads a version."""
+"""What TensorFlow would run or read is checked before it loads a version."""
 
 import json
 from types import SimpleNamespace
@@ -12,16 +12,18 @@ from tfpipe.serving import server
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model import graph_scan, store
 from tfpipe.serving.model.allowed_ops import ALLOWED, SAVER
-from tfpipe.serving.model.store import Place
+from tfpipe.serving.model.store import ModelSelector
 
 HARMLESS = ("MatMul", "Relu", "ReadVariableOp")
 # Read and write files, run Python, open connections, parse what they are given.
+# fmt: off
 HARMFUL = (
-    *("ReadFile", "WriteFile", "MatchingFiles", "TextLineDatasetV2", "TFRecordDatasetV2"),
-    *("PyFunc", "EagerPyFunc", "PyFuncStateless", "DecodeProtoV2", "InitializeTableFromTextFileV2"),
-    *("LoadDataset", "SaveDataset", "Save", "ImmutableConst", "RpcCall", "DebugIdentityV2"),
-    *("DataServiceDataset", "XlaLaunch", "RemoteCall", "PrintV2", "Assert"),
+    "ReadFile", "WriteFile", "MatchingFiles", "TextLineDatasetV2", "TFRecordDatasetV2",
+    "PyFunc", "EagerPyFunc", "PyFuncStateless", "DecodeProtoV2", "InitializeTableFromTextFileV2",
+    "LoadDataset", "SaveDataset", "Save", "ImmutableConst", "RpcCall", "DebugIdentityV2",
+    "DataServiceDataset", "XlaLaunch", "RemoteCall", "PrintV2", "Assert",
 )
+# fmt: on
 
 
 def graph(*operations: str, called_by_caller: bool = True) -> bytes:
@@ -46,7 +48,7 @@ def test_what_only_computes_passes():
 @pytest.mark.parametrize("operation", [*HARMFUL, "SomethingNew"])
 def test_an_operation_that_may_do_more_is_refused_wherever_it_is(operation):
     for called in (True, False):
-        with pytest.raises(UserError, match=f"m holds the operation {operation}, which no model"):
+        with pytest.raises(UserError, match=f"m contains the operation {operation}, which"):
             graph_scan.scan(graph(*HARMLESS, operation, called_by_caller=called), name="m")
 
 
@@ -95,35 +97,35 @@ def write_card(folder, **changes) -> None:
 
 
 def test_a_version_as_its_card_says_passes(version):
-    assert graph_scan.checked(version)["kind"] == "classifier"
+    assert graph_scan.check_version(version)["kind"] == "classifier"
 
 
 def test_what_the_card_does_not_vouch_for_is_refused(version):
     (version / "variables").mkdir()
     (version / "variables" / "variables.index").write_bytes(b"more")
-    with pytest.raises(UserError, match="task/model/1 holds variables/variables.index, which its"):
-        graph_scan.checked(version)
+    with pytest.raises(UserError, match="task/model/1 contains variables/variables.index, which"):
+        graph_scan.check_version(version)
 
 
 def test_changed_bytes_are_refused(version):
     (version / "saved_model.pb").write_bytes(graph("ReadFile"))
     with pytest.raises(UserError, match="saved_model.pb is missing or not what was exported"):
-        graph_scan.checked(version)
+        graph_scan.check_version(version)
     write_card(version)  # even if the card is changed with them
-    with pytest.raises(UserError, match="holds the operation ReadFile"):
-        graph_scan.checked(version)
+    with pytest.raises(UserError, match="contains the operation ReadFile"):
+        graph_scan.check_version(version)
 
 
 def test_a_link_is_refused(version, tmp_path):
     (version / "assets").symlink_to(tmp_path)
-    with pytest.raises(UserError, match="task/model/1 holds a link, assets"):
-        graph_scan.checked(version)
+    with pytest.raises(UserError, match="task/model/1 contains a link, assets"):
+        graph_scan.check_version(version)
 
 
 def test_trees_are_no_network(version):
     write_card(version, kind="trees")
-    with pytest.raises(UserError, match="task/model/1 is of trees; only networks are served"):
-        graph_scan.checked(version)
+    with pytest.raises(UserError, match="task/model/1 is a version of kind .trees.; only networks"):
+        graph_scan.check_version(version)
 
 
 def test_a_version_under_two_names_is_loaded_once(version, tmp_path, monkeypatch):
@@ -134,24 +136,29 @@ def test_a_version_under_two_names_is_loaded_once(version, tmp_path, monkeypatch
         return SimpleNamespace(version=1)
 
     monkeypatch.setattr(store, "Servable", load)
-    for part in ("Explainer", "Drift"):
+    for part in ("Explainer", "DriftMonitor"):
         monkeypatch.setattr(store, part, lambda servable: None)
-    held = store.Shelf(tmp_path, [Place("task"), Place("task", "model")], limits=Limits())
+    selectors = [ModelSelector("task"), ModelSelector("task", "model")]
+    models = store.ModelStore(tmp_path, selectors, limits=Limits())
     for changes in ({}, None, {"title": "another"}):
         if changes is not None:
             write_card(version, **changes)
-        held.look()
-        assert held.get("task") is held.get("task_model")
+        models.refresh()
+        assert models.get("task") is models.get("task_model")
     assert loaded == [version, version]  # again when its files changed
 
 
-def test_words_name_places(tmp_path):
-    words = ["tiny", "tiny/simple-cnn", "tiny/simple-cnn/3"]
-    places = server.places_of(words, models=tmp_path)
-    assert places == [Place("tiny"), Place("tiny", "simple-cnn"), Place("tiny", "simple-cnn", 3)]
-    assert [place.name for place in places] == ["tiny", "tiny_simple-cnn", "tiny_simple-cnn"]
-    for word in ("", "/x", "tiny//3", "tiny/cnn/x", "a/b/1/2", "../x", "a/..", "tiny/cnn/0"):
-        with pytest.raises(UserError, match="is none of TASK, TASK/MODEL and TASK/MODEL/N"):
-            server.places_of([word], models=tmp_path)
-    with pytest.raises(UserError, match="holds no version yet. Run `tfpipe tune TASK` first"):
-        server.places_of([], models=tmp_path)
+def test_selectors_are_parsed(tmp_path):
+    texts = ["tiny", "tiny/simple-cnn", "tiny/simple-cnn/3"]
+    selectors = server.parse_selectors(texts, models=tmp_path)
+    assert selectors == [
+        ModelSelector("tiny"),
+        ModelSelector("tiny", "simple-cnn"),
+        ModelSelector("tiny", "simple-cnn", 3),
+    ]
+    assert [one.name for one in selectors] == ["tiny", "tiny_simple-cnn", "tiny_simple-cnn"]
+    for text in ("", "/x", "tiny//3", "tiny/cnn/x", "a/b/1/2", "../x", "a/..", "tiny/cnn/0"):
+        with pytest.raises(UserError, match="Expected TASK, TASK/MODEL or TASK/MODEL/N, got "):
+            server.parse_selectors([text], models=tmp_path)
+    with pytest.raises(UserError, match="has no version yet. Run `tfpipe tune TASK` first"):
+        server.parse_selectors([], models=tmp_path)

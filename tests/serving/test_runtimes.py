@@ -1,4 +1,4 @@
-"""Other runtimes than TensorFlow compute a version only where they say what its SavedModel says."""
+"""Other runtimes than TensorFlow compute a version only if they have parity with its SavedModel."""
 
 import gc
 import threading
@@ -19,13 +19,13 @@ from tfpipe.base.errors import UserError
 from tfpipe.cli import app
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export, load
-from tfpipe.serving.errors import Refused
+from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
-from tfpipe.serving.model.batching import MOST, Signature
+from tfpipe.serving.model.batching import MAX_BATCH, BatchedSignature
 from tfpipe.serving.model.loaded import Servable
-from tfpipe.serving.model.store import Place, Shelf
+from tfpipe.serving.model.store import ModelSelector, ModelStore
 from tfpipe.serving.runtimes import available, backends, parity, select
-from tfpipe.serving.runtimes.batching import Gathered
+from tfpipe.serving.runtimes.batching import BatchedNetwork
 
 pytestmark = pytest.mark.slow
 
@@ -40,18 +40,19 @@ KINDS = {
 }
 
 
-def or_skipped(runtime: str):
-    missing = " ".join(available.missing(runtime))
+def runtime_param(runtime: str):
+    """Returns a parameter that is skipped where the runtime is not installed."""
+    missing = " ".join(available.missing_packages(runtime))
     mark = pytest.mark.skipif(bool(missing), reason=f"pip install {missing}")
     return pytest.param(runtime, marks=mark)
 
 
-RUNTIMES = [or_skipped(name) for name in backends.NETWORKS]
+RUNTIMES = [runtime_param(name) for name in backends.BACKENDS]
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """The folder of two versions."""
+    """The folder of a model that has two versions."""
     folder = tmp_path_factory.mktemp("models") / "tiny" / "simple-cnn"
     for seed in (1, 2):
         server_process.published(folder, seed=seed)
@@ -60,148 +61,151 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def stubs(monkeypatch):
-    """Puts networks in place of the runtimes', by name."""
+    """Returns a function that replaces all runtimes by stubs, by name."""
 
-    def put(**found):
-        monkeypatch.setattr(backends, "NETWORKS", found)
-        monkeypatch.setattr(available, "MODULES", {"savedmodel": {}} | dict.fromkeys(found, {}))
+    def replace(**networks):
+        monkeypatch.setattr(backends, "BACKENDS", networks)
+        packages = {"savedmodel": {}} | dict.fromkeys(networks, {})
+        monkeypatch.setattr(available, "PACKAGES", packages)
 
-    return put
+    return replace
 
 
-def right(function, *, by: float = 0.0):
-    """Returns a network that computes as TensorFlow does, or is off by something."""
+def exact(function, *, error: float = 0.0):
+    """Returns a network that computes as TensorFlow does, plus an error."""
 
     def compute(features):
-        said = function(**{name: tf.constant(array) for name, array in features.items()})
-        return {name: tensor.numpy() + np.float32(by) for name, tensor in said.items()}
+        outputs = function(**{name: tf.constant(array) for name, array in features.items()})
+        return {name: tensor.numpy() + np.float32(error) for name, tensor in outputs.items()}
 
     return compute
 
 
-def fails(function):
+def broken(function):
     raise RuntimeError("\n\nNo conversion rule for Igamma\nat ...")
 
 
-def served(version, runtime: str) -> Servable:
+def loaded(version, runtime: str) -> Servable:
     return Servable(version, limits=Limits(), runtime=runtime)
 
 
-def test_who_waits_is_answered_together_and_each_gets_its_own():
-    begun, free, counts = threading.Event(), threading.Event(), []
+def test_waiting_requests_are_answered_in_batches_and_each_gets_its_own_answer():
+    begun, free, sizes = threading.Event(), threading.Event(), []
 
     def network(features):
-        counts.append(len(features["x"]))
+        sizes.append(len(features["x"]))
         begun.set()
         assert free.wait(60)
         return {"double": 2 * features["x"]}
 
-    gathered = Gathered(network)
-    with ThreadPoolExecutor(40) as pool:
-        asked = [np.arange(i, i + 3) for i in range(40)]
-        answers = [pool.submit(gathered, {"x": asked[0]})]
+    batched = BatchedNetwork(network)
+    with ThreadPoolExecutor(40) as executor:
+        arrays = [np.arange(i, i + 3) for i in range(40)]
+        answers = [executor.submit(batched, {"x": arrays[0]})]
         assert begun.wait(60)
-        answers += [pool.submit(gathered, {"x": array}) for array in asked[1:]]
-        until = time.monotonic() + 60
-        while len(gathered._waiting) < 39 and time.monotonic() < until:
+        answers += [executor.submit(batched, {"x": array}) for array in arrays[1:]]
+        end = time.monotonic() + 60
+        while batched.n_waiting < 39 and time.monotonic() < end:
             time.sleep(0.01)
         free.set()
-        for array, answer in zip(asked, answers, strict=True):
+        for array, answer in zip(arrays, answers, strict=True):
             np.testing.assert_array_equal(answer.result(60)["double"], 2 * array)
-    assert counts == [3, 63, 54] and max(counts) <= MOST
+    assert sizes == [3, 63, 54] and max(sizes) <= MAX_BATCH
 
 
-def test_who_waited_with_what_fails_is_told_and_the_next_are_answered():
+def test_a_batch_that_fails_raises_its_error_and_the_next_is_answered():
     def network(features):
         if (features["x"] < 0).any():
             raise ValueError("below 0")
         return features
 
-    gathered = Gathered(network)
+    before = set(threading.enumerate())
+    batched = BatchedNetwork(network)
     with pytest.raises(ValueError, match="below 0"):
-        gathered({"x": np.array([-1])})
-    assert gathered({"x": np.array([1])})["x"] == [1]
-    (thread,) = gathered._turns._threads
-    del gathered
+        batched({"x": np.array([-1])})
+    assert batched({"x": np.array([1])})["x"] == [1]
+    (thread,) = {one for one in threading.enumerate() if one.name.startswith("network")} - before
+    del batched
     gc.collect()
-    thread.join(60)  # a version that is served no more leaves no thread behind
+    thread.join(60)  # a version that is no longer served leaves no thread behind
     assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
     ("runtime", "sentence"),
     [
-        ("tpu", "There is no runtime 'tpu'. Give --runtime one of savedmodel, openvino, "),
-        ("there-not", "is not installed. Run `pip install one two`"),
+        ("tpu", "There is no runtime 'tpu'. Choose --runtime from savedmodel, openvino, "),
+        ("not-there", "is not installed. Run `pip install one two`"),
     ],
 )
-def test_a_runtime_that_is_not_there_is_said_before_anything_starts(monkeypatch, runtime, sentence):
-    modules = {"there-not": {"numpy": "numpy", "no_such_one": "one", "no_such_two": "two"}}
-    monkeypatch.setattr(available, "MODULES", available.MODULES | modules)
-    done = CliRunner().invoke(app, ["serve", "--runtime", runtime])
-    assert isinstance(done.exception, UserError) and sentence in str(done.exception)
+def test_a_runtime_that_is_not_installed_is_refused_at_once(monkeypatch, runtime, sentence):
+    packages = {"not-there": {"numpy": "numpy", "no_such_one": "one", "no_such_two": "two"}}
+    monkeypatch.setattr(available, "PACKAGES", available.PACKAGES | packages)
+    result = CliRunner().invoke(app, ["serve", "--runtime", runtime])
+    assert isinstance(result.exception, UserError) and sentence in str(result.exception)
 
 
-def test_all_are_timed_in_turns_and_the_fastest_is_taken(monkeypatch):
+def test_runtimes_are_measured_in_turns_and_the_fastest_is_chosen(monkeypatch):
     now, order = [0.0], []
     monkeypatch.setattr(select, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     def takes(name: str, *, one_s: float, each_s: float):
         def call(features):
             order.append((name, len(features["x"])))
-            begins = 5.0 if order.count(order[-1]) == 1 else 0.0  # the first time it is slow
-            now[0] += begins + one_s + each_s * len(features["x"])
+            first_s = 5.0 if order.count(order[-1]) == 1 else 0.0  # the first call is slow
+            now[0] += first_s + one_s + each_s * len(features["x"])
 
         return call
 
     calls = {"slow": takes("slow", one_s=0.1, each_s=0.1)}
     calls["at once"] = takes("at once", one_s=0.01, each_s=0.02)
     calls["alone"] = takes("alone", one_s=0.0, each_s=0.04)
-    measured = select.timed(calls, {"x": np.zeros(32)}, most_s=40.0)
+    measured = select.measure_ms(calls, {"x": np.zeros(32)}, budget_s=40.0)
     assert measured["slow"] == {1: 200, 32: 3300} and measured["alone"] == {1: 40, 32: 1280}
     assert order[:6] == [(name, count) for count in (1, 32) for name in calls]
     assert 40 <= now[0] < 50
     assert select.fastest(measured) == "at once"  # 30 * 650 is less than 40 * 1280
 
 
-def test_what_passes_is_as_near_as_the_tolerance_and_no_nearer():
-    expected, said = np.array([[0.5, 0.5]], np.float32), {}
+def test_parity_is_a_difference_up_to_the_tolerance():
+    expected, outputs = np.array([[0.5, 0.5]], np.float32), {}
 
-    def worst():
-        return parity.worst(
-            {"embed": lambda _: {"p": expected}}, {"embed": lambda _: said}, [("embed", {})]
+    def max_difference():
+        return parity.max_difference(
+            {"embed": lambda _: {"p": expected}}, {"embed": lambda _: outputs}, [("embed", {})]
         )
 
-    for by, is_near in ((4e-5, True), (-4e-5, True), (6e-5, False), (-6e-5, False)):
-        said["p"] = expected + np.float32(by)
-        assert (worst()[0] <= parity.TOLERANCE) == is_near
-        assert worst()[1] == "p by embed"
+    for error, has_parity in ((4e-5, True), (-4e-5, True), (6e-5, False), (-6e-5, False)):
+        outputs["p"] = expected + np.float32(error)
+        assert (max_difference()[0] <= parity.TOLERANCE) == has_parity
+        assert max_difference()[1] == "p of embed"
     for wrong in (expected * np.nan, expected[:, :1], expected.astype(np.float64)):
-        said["p"] = wrong
-        assert worst()[0] == np.inf
+        outputs["p"] = wrong
+        assert max_difference()[0] == np.inf
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_version_answers_the_same_by_every_runtime(store, runtime):
-    own, other = served(store / "1", "savedmodel"), served(store / "1", runtime)
-    assert other.computed.runtime == runtime
-    tensors = {"image": pixels(150, seed=3)}  # more than are computed at once
-    for signature, given in (
+def test_a_version_answers_the_same_with_every_runtime(store, runtime):
+    reference, other = loaded(store / "1", "savedmodel"), loaded(store / "1", runtime)
+    assert other.choice.runtime == runtime
+    tensors = {"image": pixels(150, seed=3)}  # more than one batch
+    for signature, features in (
         ("serving_default", BYTES),
         ("predict_tensor", tensors),
         ("embed", tensors),
     ):
-        expected, said = (one.ask(given, signature=signature) for one in (own, other))
-        assert [*said] == [*expected]
+        expected = reference.predict(features, signature=signature)
+        outputs = other.predict(features, signature=signature)
+        assert list(outputs) == list(expected)
         for name, array in expected.items():
-            assert said[name].dtype == array.dtype
+            assert outputs[name].dtype == array.dtype
             if array.dtype.kind == "f":
-                np.testing.assert_allclose(said[name], array, rtol=0, atol=1e-5)
+                np.testing.assert_allclose(outputs[name], array, rtol=0, atol=1e-5)
             else:
-                np.testing.assert_array_equal(said[name], array)
+                np.testing.assert_array_equal(outputs[name], array)
     cut = {"image_bytes": np.array([png(IMAGES[0])[:-30]], object)}
-    with pytest.raises(Refused, match="cannot take this"):
-        other.ask(cut, signature="serving_default")
+    with pytest.raises(RequestError, match="cannot use this input"):
+        other.predict(cut, signature="serving_default")
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -215,51 +219,52 @@ def test_every_kind_of_network_agrees(tmp_path, kind, runtime):
     keras.utils.set_random_seed(1)
     export.write(build(spec), spec, tmp_path / "1")
     model = tf.saved_model.load(str(tmp_path / "1"))
-    own = {key: Signature(one) for key, one in model.signatures.items()}
-    found = select.chosen(model, own, spec, version=tmp_path / "1", runtime=runtime)
-    for asked in parity.requests(tmp_path / "1", spec, own):
-        assert parity.worst(own, found.signatures, [asked])[0] < 1e-5
+    signatures = {name: BatchedSignature(one) for name, one in model.signatures.items()}
+    choice = select.choose_runtime(model, signatures, spec, version=tmp_path / "1", runtime=runtime)
+    for request in parity.probe_requests(tmp_path / "1", spec, signatures):
+        assert parity.max_difference(signatures, choice.signatures, [request])[0] < 1e-5
 
 
-def test_a_runtime_whose_answers_are_off_never_serves(store, stubs, monkeypatch, caplog):
-    stubs(off=lambda function: right(function, by=0.01), good=right, broken=fails)
+def test_a_runtime_without_parity_never_serves(store, stubs, monkeypatch, caplog):
+    stubs(off=lambda function: exact(function, error=0.01), good=exact, broken=broken)
     with pytest.raises(UserError, match="simple-cnn/1 computed by off differs by 0.01 from its"):
-        served(store / "1", "off")
+        loaded(store / "1", "off")
     with pytest.raises(UserError, match="cannot be computed by broken: RuntimeError, No conv"):
-        served(store / "1", "broken")
+        loaded(store / "1", "broken")
     times = {"savedmodel": {1: 4.0, 32: 40.0}, "good": {1: 2.0, 32: 60.0}}
-    monkeypatch.setattr(select, "timed", lambda calls, examples: {n: times[n] for n in calls})
-    computed = served(store / "1", "auto").computed
-    assert computed.runtime == "good" and computed.measured_ms == times
-    assert {*computed.left_out} == {"off", "broken"}
-    told = [one.getMessage() for one in caplog.records if one.name == "tfpipe"]
-    assert told == [*computed.left_out.values()]
+    monkeypatch.setattr(select, "measure_ms", lambda calls, examples: {n: times[n] for n in calls})
+    choice = loaded(store / "1", "auto").choice
+    assert choice.runtime == "good" and choice.measured_ms == times
+    assert set(choice.excluded) == {"off", "broken"}
+    messages = [one.getMessage() for one in caplog.records if one.name == select.__name__]
+    assert messages == list(choice.excluded.values())
     times["good"][32] = 90.0
-    assert served(store / "1", "auto").computed.runtime == "savedmodel"
+    assert loaded(store / "1", "auto").choice.runtime == "savedmodel"
 
 
-def test_a_new_version_that_the_runtime_cannot_do_is_refused_and_the_old_goes_on(
+def test_a_new_version_that_the_runtime_cannot_compute_is_refused_and_the_old_one_serves(
     store, stubs, tmp_path
 ):
-    stubs(some=right)
+    stubs(some=exact)
     folder = tmp_path / "tiny" / "simple-cnn"
     folder.mkdir(parents=True)
     (store / "1").rename(folder / "1")
     try:
-        shelf = Shelf(tmp_path, [Place("tiny")], limits=Limits(), runtime="some")
-        shelf.look()
-        stubs(some=fails)
+        selectors = [ModelSelector("tiny")]
+        models = ModelStore(tmp_path, selectors, limits=Limits(), runtime="some")
+        models.refresh()
+        stubs(some=broken)
         (store / "2").rename(folder / "2")
-        shelf.look()
-        assert shelf.get("tiny").servable.version == 1
-        told = {one.version: one.error for one in shelf.statuses("tiny")}
-        assert told[1] == "" and "cannot be computed by some" in told[2]
+        models.refresh()
+        assert models.get("tiny").servable.version == 1
+        errors = {status.version: status.error for status in models.statuses("tiny")}
+        assert errors[1] == "" and "cannot be computed by some" in errors[2]
     finally:
         for path in folder.iterdir():
             path.rename(store / path.name)
 
 
-def test_an_operation_that_a_runtime_does_not_know_leaves_it_out(tmp_path):
+def test_a_runtime_that_lacks_an_operation_is_excluded(tmp_path):
     spec = Spec((4, 4, 1), ("dull", "bright"), (100.0,), (50.0,))
 
     class Odd(tf.Module):
@@ -276,37 +281,38 @@ def test_an_operation_that_a_runtime_does_not_know_leaves_it_out(tmp_path):
     signatures = {"serving_default": odd.from_bytes, "predict_tensor": odd.answer}
     tf.saved_model.save(odd, str(version), signatures=signatures)
     model = tf.saved_model.load(str(version))
-    own = {key: Signature(one) for key, one in model.signatures.items()}
-    found = select.chosen(model, own, spec, version=version, runtime="auto")
-    assert found.runtime == "savedmodel" and found.signatures == own
-    assert {*found.left_out} == {*backends.NETWORKS}
-    for name, why in found.left_out.items():
-        assert ("not installed" if available.missing(name) else "cannot be computed") in why
+    own = {name: BatchedSignature(one) for name, one in model.signatures.items()}
+    choice = select.choose_runtime(model, own, spec, version=version, runtime="auto")
+    assert choice.runtime == "savedmodel" and choice.signatures == own
+    assert set(choice.excluded) == set(backends.BACKENDS)
+    for name, reason in choice.excluded.items():
+        is_missing = available.missing_packages(name)
+        assert ("not installed" if is_missing else "cannot be computed") in reason
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_server_answers_by_another_runtime(store, runtime):
-    right = load.Loaded(store / "2").classify(IMAGES)
+def test_a_server_answers_with_another_runtime(store, runtime):
+    expected = load.Loaded(store / "2").classify(IMAGES)
     with server_process.running(store.parents[1], "--runtime", runtime) as server:
-        assert server.told["runtimes"] == {"tiny": runtime}
-        told = server.ask("/v1/models")[1]["runtimes"]
-        assert told == {"tiny": {"runtime": runtime, "measured_ms": {}, "left_out": {}}}
+        assert server.info["runtimes"] == {"tiny": runtime}
+        runtimes = server.ask("/v1/models")[1]["runtimes"]
+        assert runtimes == {"tiny": {"runtime": runtime, "measured_ms": {}, "excluded": {}}}
 
         def ask(i: int) -> tuple:
-            one = b64(png(IMAGES[i % 12])) if i % 5 else b64(b"GIF89a")
-            return server.ask("/v1/models/tiny:predict", {"instances": [one]})[:2]
+            instance = b64(png(IMAGES[i % 12])) if i % 5 else b64(b"GIF89a")
+            return server.ask("/v1/models/tiny:predict", {"instances": [instance]})[:2]
 
-        with ThreadPoolExecutor(16) as pool:
-            for i, (status, answer) in enumerate(pool.map(ask, range(60))):
+        with ThreadPoolExecutor(16) as executor:
+            for i, (status, answer) in enumerate(executor.map(ask, range(60))):
                 assert status == (200 if i % 5 else 400)
                 if status == 200:
-                    (said,) = answer["predictions"]
-                    np.testing.assert_allclose(said["probabilities"], right[i % 12], atol=1e-5)
-                    assert said["classes"] == ["dull", "bright"]
-                    assert said["label"] == right[i % 12].argmax()
+                    (row,) = answer["predictions"]
+                    np.testing.assert_allclose(row["probabilities"], expected[i % 12], atol=1e-5)
+                    assert row["classes"] == ["dull", "bright"]
+                    assert row["label"] == expected[i % 12].argmax()
         numbers = {"signature_name": "predict_tensor", "instances": IMAGES.tolist()}
-        said = server.ask("/v1/models/tiny:predict", numbers)[1]["predictions"]
-        np.testing.assert_allclose([one["probabilities"] for one in said], right, atol=1e-5)
-        asked = {"instances": [b64(png(IMAGES[0]))], "grad_cam": True}
-        (said,) = server.ask("/v1/models/tiny:explain", asked)[1]["explanations"]
-        assert said["label"] == ("dull", "bright")[right[0].argmax()] and said["grad_cam"]
+        rows = server.ask("/v1/models/tiny:predict", numbers)[1]["predictions"]
+        np.testing.assert_allclose([row["probabilities"] for row in rows], expected, atol=1e-5)
+        request = {"instances": [b64(png(IMAGES[0]))], "grad_cam": True}
+        (row,) = server.ask("/v1/models/tiny:explain", request)[1]["explanations"]
+        assert row["label"] == ("dull", "bright")[expected[0].argmax()] and row["grad_cam"]

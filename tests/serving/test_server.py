@@ -1,4 +1,4 @@
-"""A server process on tiny versions: its contract, bad requests, many clients, new versions."""
+"""A server process of tiny versions: its contract, bad requests, many clients, new versions."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ NAME = "/v1/models/tiny"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Two versions, neither of them published yet."""
+    """Two versions, of which the server has none yet."""
     folder = tmp_path_factory.mktemp("store") / "tiny" / "simple-cnn"
     for seed in (1, 2):
         server_process.published(folder, seed=seed)
@@ -57,19 +57,19 @@ def models(store, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def right(store):
+def expected(store):
     """Probabilities [n, 2] of both versions, by number."""
     return {n: load.Loaded(store / str(n)).classify(IMAGES) for n in (1, 2)}
 
 
 @pytest.fixture(scope="module")
 def server(models):
-    with server_process.running(models, "--grpc-port", "0", "--max-body", "2") as found:
-        yield found
+    with server_process.running(models, "--grpc-port", "0", "--max-body", "2") as running:
+        yield running
 
 
 def copied(version: Path, target: Path) -> None:
-    """Copies a version beside its place and renames it, as `tfpipe` publishes."""
+    """Copies a version beside its target and renames it, as `tfpipe` publishes."""
     draft = target.parent / ".draft"
     shutil.copytree(version, draft)
     draft.rename(target)
@@ -79,14 +79,14 @@ def instances(rows=slice(None)) -> dict:
     return {"instances": [b64(png(image)) for image in IMAGES[rows]]}
 
 
-def probabilities(told: dict) -> np.ndarray:
-    return np.array([one["probabilities"] for one in told["predictions"]])
+def probabilities(answer: dict) -> np.ndarray:
+    return np.array([row["probabilities"] for row in answer["predictions"]])
 
 
 def wait_for(condition) -> None:
-    until = time.monotonic() + 120
+    end = time.monotonic() + 120
     while not condition():
-        assert time.monotonic() < until
+        assert time.monotonic() < end
         time.sleep(0.05)
 
 
@@ -95,9 +95,9 @@ def test_status_and_metadata_are_those_of_tensorflow_serving(server):
     state["status"] = {"error_code": "OK", "error_message": ""}
     for path in ("", "/versions/1", "/labels/latest"):
         assert server.ask(NAME + path)[:2] == (200, {"model_version_status": [state]})
-    told = server.ask(f"{NAME}/metadata")[1]
-    assert told["model_spec"] == {"name": "tiny", "signature_name": "", "version": "1"}
-    signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    metadata = server.ask(f"{NAME}/metadata")[1]
+    assert metadata["model_spec"] == {"name": "tiny", "signature_name": "", "version": "1"}
+    signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert signature["method_name"] == "tensorflow/serving/predict"
     assert signature["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
     assert signature["inputs"]["image_bytes"]["tensor_shape"]["dim"][0]["size"] == "-1"
@@ -105,83 +105,87 @@ def test_status_and_metadata_are_those_of_tensorflow_serving(server):
     assert server.ask("/v1/models")[1]["models"] == ["tiny"]
 
 
-def test_every_form_of_a_request_gets_the_saved_models_own_answer(server, right):
+def test_every_form_of_a_request_gets_the_outputs_of_the_saved_model(server, expected):
     encoded, numbers = instances(), IMAGES.tolist()
     by_name = [{"image_bytes": one} for one in encoded["instances"]]
     tensors = {"signature_name": "predict_tensor"}
-    for told in (
+    for content in (
         encoded,
         {"instances": by_name},
         {"instances": numbers, **tensors},
         {"instances": [{"image": one} for one in numbers], **tensors},
     ):
-        status, answer, _ = server.ask(f"{NAME}:predict", told)
+        status, answer, _ = server.ask(f"{NAME}:predict", content)
         assert status == 200
-        np.testing.assert_allclose(probabilities(answer), right[1], atol=1e-6)
+        np.testing.assert_allclose(probabilities(answer), expected[1], atol=1e-6)
         assert answer["predictions"][0]["classes"] == ["dull", "bright"]
-    for told in (
+    for content in (
         {"inputs": encoded["instances"]},
         {"inputs": {"image_bytes": encoded["instances"]}},
         {"inputs": {"image": numbers}, **tensors},
     ):
-        answer = server.ask(f"{NAME}/versions/1:predict", told)[1]["outputs"]
-        np.testing.assert_allclose(answer["probabilities"], right[1], atol=1e-6)
-        assert answer["label"] == right[1].argmax(axis=1).tolist()
+        answer = server.ask(f"{NAME}/versions/1:predict", content)[1]["outputs"]
+        np.testing.assert_allclose(answer["probabilities"], expected[1], atol=1e-6)
+        assert answer["label"] == expected[1].argmax(axis=1).tolist()
     rows = server.ask(f"{NAME}:classify", {"examples": by_name})[1]["results"]
     assert [[name for name, _ in row] for row in rows] == [["dull", "bright"]] * COUNT
-    np.testing.assert_allclose([[p for _, p in row] for row in rows], right[1], atol=1e-6)
+    np.testing.assert_allclose([[p for _, p in row] for row in rows], expected[1], atol=1e-6)
     embedded = server.ask(f"{NAME}:predict", {"instances": numbers, "signature_name": "embed"})
     assert np.shape(embedded[1]["predictions"]) == (COUNT, 8)  # one output has no name
 
 
-def test_people_are_told_names_and_doubts_and_where_it_looked(server, right):
-    told = server.ask(f"{NAME}:explain", instances() | {"grad_cam": True})[1]["explanations"]
-    for one, likely in zip(told, right[1], strict=True):
-        assert one["label"] == ("dull", "bright")[likely.argmax()]
-        assert one["probabilities"]["bright"] == pytest.approx(likely[1], abs=1e-6)
-        assert one["unsure"] == (one["label"] == "bright" or likely[0] < 0.6)
-        # The test split's highest probabilities are 0.5, 0.55 ... 0.95.
-        surer = np.mean(0.5 + np.arange(10) / 20 > likely.max())
-        assert one["novelty"] == pytest.approx(surer, abs=0.1001)
-    assert {one["label"] for one in told} == {"dull", "bright"}
-    heat = np.frombuffer(urllib.request.urlopen(data_of(told[0]["grad_cam"])).read(), np.uint8)
-    assert cv2.imdecode(heat, cv2.IMREAD_COLOR).shape == (16, 16, 3)
-    plain = server.ask(f"{NAME}:explain", png(IMAGES[0]), **{"Content-Type": "image/png"})[1]
-    (plain,) = plain["explanations"]
-    assert plain.keys() == told[0].keys() - {"grad_cam"}
-    assert (plain["label"], plain["unsure"]) == (told[0]["label"], told[0]["unsure"])
+def test_explanations_have_label_abstention_novelty_and_grad_cam(server, expected):
+    request = instances() | {"grad_cam": True}
+    explanations = server.ask(f"{NAME}:explain", request)[1]["explanations"]
+    for explanation, row in zip(explanations, expected[1], strict=True):
+        assert explanation["label"] == ("dull", "bright")[row.argmax()]
+        assert explanation["probabilities"]["bright"] == pytest.approx(row[1], abs=1e-6)
+        assert explanation["abstain"] == (explanation["label"] == "bright" or row[0] < 0.6)
+        # The test split's maximum probabilities are 0.5, 0.55 ... 0.95.
+        novelty = np.mean(0.5 + np.arange(10) / 20 > row.max())
+        assert explanation["novelty"] == pytest.approx(novelty, abs=0.1001)
+    assert {explanation["label"] for explanation in explanations} == {"dull", "bright"}
+    url = data_url(explanations[0]["grad_cam"])
+    heatmap = np.frombuffer(urllib.request.urlopen(url).read(), np.uint8)
+    assert cv2.imdecode(heatmap, cv2.IMREAD_COLOR).shape == (16, 16, 3)
+    answer = server.ask(f"{NAME}:explain", png(IMAGES[0]), **{"Content-Type": "image/png"})[1]
+    (raw,) = answer["explanations"]
+    assert raw.keys() == explanations[0].keys() - {"grad_cam"}
+    for key in ("label", "abstain"):
+        assert raw[key] == explanations[0][key]
 
 
-def test_pictures_that_it_did_not_learn_from_are_told_of(server):
+def test_drift_is_reported_by_health_and_metrics(server):
     dark = {"instances": [b64(png(image // 4)) for image in pixels(8, seed=3)]}
 
-    def told() -> list:
+    def drifted() -> list:
         assert server.ask(f"{NAME}:predict", dark)[0] == 200
         status, health, _ = server.ask("/healthz")
         assert status == 200
         return health.get("drift", {}).get("tiny/1", [])
 
-    wait_for(lambda: "brightness" in told())
+    wait_for(lambda: "brightness" in drifted())
     labels = '{model="tiny",quantity="brightness",version="1"}'
-    assert f"tfpipe_drift_left{labels} 1.0" in server.ask("/metrics")[1]
+    assert f"tfpipe_drifted{labels} 1.0" in server.ask("/metrics")[1]
 
 
-def data_of(encoded: dict) -> str:
+def data_url(encoded: dict) -> str:
     return f"data:image/png;base64,{encoded['b64']}"
 
 
-def test_pages_and_counts_need_no_network(server):
+def test_pages_and_metrics_need_no_network(server):
     for path in ("/", "/docs"):
         status, page, _ = server.ask(path)
         assert status == 200 and "src=" not in page.split("<script>")[0]
         assert not [word for word in page.split() if "https://" in word or "//cdn" in word]
     paths = server.ask("/openapi.json")[1]["paths"]
-    assert {f"/v1/models/{{name}}:{verb}" for verb in ("predict", "classify", "explain")} <= {
-        *paths
-    }
-    counts = server.ask("/metrics")[1]
-    assert 'tfpipe_requests_total{model="tiny",status="200",verb="predict"}' in counts
-    assert 'tfpipe_version{model="tiny"} 1.0' in counts
+    for method in ("predict", "classify", "explain"):
+        assert f"/v1/models/{{name}}:{method}" in paths
+    # This needs no earlier test: the server counts this request.
+    assert server.ask(f"{NAME}:predict", instances(slice(1)))[0] == 200
+    metrics = server.ask("/metrics")[1]
+    assert 'tfpipe_requests_total{method="predict",model="tiny",status="200"}' in metrics
+    assert 'tfpipe_version{model="tiny"} 1.0' in metrics
 
 
 ONE = b64(png(IMAGES[0]))
@@ -204,8 +208,8 @@ BAD = {
     "number for bytes": ({"instances": [1]}, 400),
     "text for bytes": ({"instances": ["abc"]}, 400),
     "bad base64": ({"instances": [{"b64": "a$b="}]}, 400),
-    "no picture": ({"instances": [b64(b"picture")]}, 400),
-    "half a picture": ({"instances": [b64(png(IMAGES[0])[:-30])]}, 400),
+    "no image": ({"instances": [b64(b"no image")]}, 400),
+    "half an image": ({"instances": [b64(png(IMAGES[0])[:-30])]}, 400),
     "bomb": ({"instances": [LARGE]}, 413),
     "deep": (b"[" * 100_000, 400),
     "deep objects": (b'{"instances":' * 100_000, 400),
@@ -223,10 +227,10 @@ BAD = {
 }
 
 
-def test_what_is_malformed_is_refused_in_one_sentence(server, right):
-    for name, (told, status) in BAD.items():
-        got, answer, _ = server.ask(f"{NAME}:predict", told)
-        assert (name, got) == (name, status)
+def test_malformed_requests_are_refused_in_one_sentence(server, expected):
+    for name, (content, expected_status) in BAD.items():
+        status, answer, _ = server.ask(f"{NAME}:predict", content)
+        assert (name, status) == (name, expected_status)
         assert list(answer) == ["error"] and 10 < len(answer["error"]) < 400, name
         assert "Traceback" not in answer["error"] and "/site-packages" not in answer["error"]
     for path, status in {
@@ -242,42 +246,42 @@ def test_what_is_malformed_is_refused_in_one_sentence(server, right):
     assert server.ask(f"{NAME}:predict", {"examples": 1})[0] == 400
     assert server.ask(f"{NAME}:predict", b"\x1f\x8b", **{"Content-Encoding": "gzip"})[0] == 415
     answer = server.ask(f"{NAME}:predict", instances())[1]
-    np.testing.assert_allclose(probabilities(answer), right[1], atol=1e-6)
+    np.testing.assert_allclose(probabilities(answer), expected[1], atol=1e-6)
 
 
-def test_of_64_clients_good_and_bad_each_gets_the_answer_to_its_own_request(server, right):
+def test_each_of_64_good_and_bad_clients_gets_the_answer_to_its_own_request(server, expected):
     before = server.rss_mb()
-    bad = [BAD[name][0] for name in ("half a picture", "no picture", "no row", "deep")]
+    bad = [BAD[name][0] for name in ("half an image", "no image", "no row", "deep")]
 
     def client(number: int) -> Counter:
-        rng, found = np.random.default_rng(number), Counter()
+        rng, correct = np.random.default_rng(number), Counter()
         for _ in range(6):
             kind = rng.integers(4)
             if kind == 0:
-                told = bad[rng.integers(len(bad))]
-                found[server.ask(f"{NAME}:predict", told)[0] == 400] += 1
+                content = bad[rng.integers(len(bad))]
+                correct[server.ask(f"{NAME}:predict", content)[0] == 400] += 1
             elif kind == 1:  # leaves before the answer
-                with socket.create_connection((server.host, server.port)) as line:
+                with socket.create_connection((server.host, server.port)) as connection:
                     body = json.dumps(instances(slice(2))).encode()
                     head = f"POST {NAME}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: "
-                    line.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
+                    connection.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
             else:
                 rows = rng.permutation(COUNT)[: rng.integers(1, 4)]
                 status, answer, _ = server.ask(f"{NAME}:predict", instances(rows))
-                good = status == 200 and np.allclose(
-                    probabilities(answer), right[1][rows], atol=1e-6
+                is_correct = status == 200 and np.allclose(
+                    probabilities(answer), expected[1][rows], atol=1e-6
                 )
-                found[good] += 1
-        return found
+                correct[is_correct] += 1
+        return correct
 
-    with ThreadPoolExecutor(64) as pool:
-        found = sum(pool.map(client, range(64)), Counter())
-    assert set(found) == {True} and found[True] > 200
+    with ThreadPoolExecutor(64) as executor:
+        correct = sum(executor.map(client, range(64)), Counter())
+    assert set(correct) == {True} and correct[True] > 200
     assert server.process.poll() is None
     assert server.rss_mb() - before < 400
 
 
-def test_tensorflow_servings_own_stubs_get_the_same_answers(server, right):
+def test_the_stubs_of_tensorflow_serving_get_the_same_outputs(server, expected):
     with grpc.insecure_channel(server.grpc) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         request = predict_pb2.PredictRequest()
@@ -285,18 +289,18 @@ def test_tensorflow_servings_own_stubs_get_the_same_answers(server, right):
         encoded = [png(image) for image in IMAGES]
         request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(encoded))
         answer = stub.Predict(request, timeout=60)
-        found = tf.make_ndarray(answer.outputs["probabilities"])
-        np.testing.assert_allclose(found, right[1], atol=1e-6)
+        outputs = tf.make_ndarray(answer.outputs["probabilities"])
+        np.testing.assert_allclose(outputs, expected[1], atol=1e-6)
         assert answer.model_spec.version.value == 1
-        about = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        about.model_spec.name = "tiny"
-        assert "signature_def" in stub.GetModelMetadata(about, timeout=60).metadata
+        metadata = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        metadata.model_spec.name = "tiny"
+        assert "signature_def" in stub.GetModelMetadata(metadata, timeout=60).metadata
         status = get_model_status_pb2.GetModelStatusRequest()
         status.model_spec.name = "tiny"
         states = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status)
-        assert [one.version for one in states.model_version_status] == [1]
-        huge = request.inputs["image_bytes"].tensor_shape
-        huge.dim[0].size = 2**40  # claims more than it brings
+        assert [state.version for state in states.model_version_status] == [1]
+        shape = request.inputs["image_bytes"].tensor_shape
+        shape.dim[0].size = 2**40  # claims more values than it has
         with pytest.raises(grpc.RpcError) as refused:
             stub.Predict(request, timeout=60)
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
@@ -308,87 +312,86 @@ def test_tensorflow_servings_own_stubs_get_the_same_answers(server, right):
 
 def example(**features) -> tf.train.Example:
     """Returns an example of bytes, or of whole numbers."""
-    found = tf.train.Example()
+    message = tf.train.Example()
     for name, values in features.items():
-        of = found.features.feature[name]
-        kind = of.bytes_list if isinstance(values[0], bytes) else of.int64_list
-        kind.value.extend(values)
-    return found
+        feature = message.features.feature[name]
+        is_bytes = isinstance(values[0], bytes)
+        (feature.bytes_list if is_bytes else feature.int64_list).value.extend(values)
+    return message
 
 
-def test_classify_by_grpc_names_every_class_of_every_example(server, right):
+def test_classify_by_grpc_has_every_class_of_every_example(server, expected):
     encoded = [example(image_bytes=[png(image)]) for image in IMAGES]
     numbers = [example(image=image.ravel().tolist()) for image in IMAGES]
     with grpc.insecure_channel(server.grpc) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
-        def asked(examples: list, signature: str = ""):
+        def classification(examples: list, signature: str = ""):
             request = classification_pb2.ClassificationRequest()
             request.model_spec.name, request.model_spec.signature_name = "tiny", signature
             request.input.example_list.examples.extend(examples)
             return request
 
         for examples, signature in ((encoded, ""), (numbers, "predict_tensor")):
-            answer = stub.Classify(asked(examples, signature), timeout=60)
-            told = [
-                [(c.label, c.score) for c in one.classes] for one in answer.result.classifications
-            ]
-            assert [[label for label, _ in row] for row in told] == [["dull", "bright"]] * COUNT
-            np.testing.assert_allclose([[p for _, p in row] for row in told], right[1], atol=1e-6)
+            answer = stub.Classify(classification(examples, signature), timeout=60)
+            rows = [row.classes for row in answer.result.classifications]
+            assert [[one.label for one in row] for row in rows] == [["dull", "bright"]] * COUNT
+            scores = [[one.score for one in row] for row in rows]
+            np.testing.assert_allclose(scores, expected[1], atol=1e-6)
             assert answer.model_spec.version.value == 1
             assert answer.model_spec.signature_name == (signature or "serving_default")
-        shared = asked([])
+        shared = classification([])
         shared.input.example_list_with_context.context.CopyFrom(encoded[0])
         shared.input.example_list_with_context.examples.extend([example()] * 2)
         assert len(stub.Classify(shared, timeout=60).result.classifications) == 2
         twice = classification_pb2.ClassificationRequest.FromString(shared.SerializeToString())
         twice.input.example_list_with_context.examples[0].CopyFrom(encoded[1])
-        picture = png(IMAGES[0])
+        encoded_image = png(IMAGES[0])
         for wrong in (
-            asked([]),
-            asked([example()]),
-            asked([example(picture=[picture])]),
-            asked([example(image_bytes=[picture, picture])]),
-            asked([example(image_bytes=[1])]),
-            asked([example(image_bytes=[b"picture"])]),
-            asked([example(image=[1, 2])], "predict_tensor"),
-            asked([example(image=[picture])], "predict_tensor"),
-            asked([example(image=[999] * 256)], "predict_tensor"),
-            asked(numbers, "embed"),
-            asked(numbers, "other"),
+            classification([]),
+            classification([example()]),
+            classification([example(picture=[encoded_image])]),
+            classification([example(image_bytes=[encoded_image, encoded_image])]),
+            classification([example(image_bytes=[1])]),
+            classification([example(image_bytes=[b"no image"])]),
+            classification([example(image=[1, 2])], "predict_tensor"),
+            classification([example(image=[encoded_image])], "predict_tensor"),
+            classification([example(image=[999] * 256)], "predict_tensor"),
+            classification(numbers, "embed"),
+            classification(numbers, "other"),
             twice,
         ):
             with pytest.raises(grpc.RpcError) as refused:
                 stub.Classify(wrong, timeout=60)
             assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT, wrong
-        for ask, request in (
+        for method, request in (
             (stub.Regress, regression_pb2.RegressionRequest()),
             (stub.MultiInference, inference_pb2.MultiInferenceRequest()),
         ):
-            with pytest.raises(grpc.RpcError, match="Ask Predict or Classify") as refused:
-                ask(request, timeout=60)
+            with pytest.raises(grpc.RpcError, match="Use Predict or Classify") as refused:
+                method(request, timeout=60)
             assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_the_client_gives_a_table(server, right, tmp_path):
+def test_the_client_returns_a_table(server, expected, tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(40)]
     for i, path in enumerate(paths):
         path.write_bytes(png(IMAGES[i % COUNT]))
     table = tfpipe.Client(server.url).predict(paths)
     assert table["file"].tolist() == [str(path) for path in paths]
     np.testing.assert_allclose(
-        table[["p_dull", "p_bright"]], right[1][np.arange(40) % COUNT], atol=1e-6
+        table[["p_dull", "p_bright"]], expected[1][np.arange(40) % COUNT], atol=1e-6
     )
-    with pytest.raises(UserError, match="no picture.png does not exist"):
-        tfpipe.Client(server.url).predict([tmp_path / "no picture.png"])
-    with pytest.raises(UserError, match="refuses: Could not find any versions of model other"):
+    with pytest.raises(UserError, match="no image.png does not exist"):
+        tfpipe.Client(server.url).predict([tmp_path / "no image.png"])
+    with pytest.raises(UserError, match="refuses the request: Could not find any versions"):
         tfpipe.Client(server.url, model="other").predict(paths)
     with pytest.raises(UserError, match="gives no answer"):
         tfpipe.Client("http://127.0.0.1:9").predict(paths)
 
 
 @pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no chromium here")
-def test_a_picture_dropped_on_the_page_is_answered_there(server, right, tmp_path):
+def test_an_image_dropped_on_the_page_is_answered_there(server, expected, tmp_path):
     drop = f"""
       const held = new DataTransfer();
       const data = Uint8Array.from(atob('{ONE["b64"]}'), c => c.charCodeAt(0));
@@ -401,39 +404,42 @@ def test_a_picture_dropped_on_the_page_is_answered_there(server, right, tmp_path
         page.value("byId('grad-cam').checked = true")
         page.value(drop)
         bad, good = "#results article:nth-child(1)", "#results article:nth-child(2)"
-        label = ("dull", "bright")[right[1][0].argmax()]
+        label = ("dull", "bright")[expected[1][0].argmax()]
         assert page.wait(f"document.querySelector('{good} b')?.textContent") == label
         shares = (
             f"[...document.querySelectorAll('{good} td:nth-child(2)')].map(e => +e.textContent)"
         )
-        np.testing.assert_allclose(page.value(shares), sorted(right[1][0])[::-1], atol=6e-4)
+        np.testing.assert_allclose(page.value(shares), sorted(expected[1][0])[::-1], atol=6e-4)
         assert page.wait(f"document.querySelector('{good} img:last-child').naturalWidth") == 16
         assert page.value(f"document.querySelector('{good} span').textContent") == "a <b>.png"
         assert "damaged" in page.wait(f"document.querySelector('{bad} .error')?.textContent")
 
 
-def test_new_versions_are_taken_up_under_load_and_bad_ones_refused(server, models, store, right):
-    folder, asking, found = models / "tiny" / "simple-cnn", True, Counter()
+def test_new_versions_are_served_under_load_and_bad_ones_refused(store, expected, tmp_path):
+    folder, asking, counts = tmp_path / "tiny" / "simple-cnn", True, Counter()
+    copied(store / "1", folder / "1")
 
-    def client(number: int) -> None:
-        rows = slice(number, number + 2)
-        while asking:
-            status, answer, _ = server.ask(f"{NAME}:predict", instances(rows))
-            said = probabilities(answer) if status == 200 else None
-            for n in (1, 2):
-                if said is not None and np.allclose(said, right[n][rows], atol=1e-6):
-                    found[n] += 1
-                    break
-            else:
-                found["wrong"] += 1
+    with server_process.running(tmp_path) as server, ThreadPoolExecutor(4) as executor:
 
-    def states() -> dict:
-        told = server.ask(NAME)[1]["model_version_status"]
-        return {one["version"]: one for one in told}
+        def client(number: int) -> None:
+            rows = slice(number, number + 2)
+            while asking:
+                status, answer, _ = server.ask(f"{NAME}:predict", instances(rows))
+                outputs = probabilities(answer) if status == 200 else None
+                for n in (1, 2):
+                    if outputs is not None and np.allclose(outputs, expected[n][rows], atol=1e-6):
+                        counts[n] += 1
+                        break
+                else:
+                    counts["wrong"] += 1
 
-    with ThreadPoolExecutor(4) as pool:
-        clients = [pool.submit(client, number) for number in range(4)]
+        def states() -> dict:
+            statuses = server.ask(NAME)[1]["model_version_status"]
+            return {status["version"]: status for status in statuses}
+
+        clients = [executor.submit(client, number) for number in range(4)]
         try:
+            wait_for(lambda: counts[1] > 20)
             (folder / "2").mkdir()  # half copied: all but the weights and the card
             shutil.copy(store / "2" / "saved_model.pb", folder / "2")
             wait_for(lambda: "2" in states())
@@ -441,7 +447,7 @@ def test_new_versions_are_taken_up_under_load_and_bad_ones_refused(server, model
             assert "no readable card.json" in states()["2"]["status"]["error_message"]
             shutil.copytree(store / "2", folder / "2", dirs_exist_ok=True)
             wait_for(lambda: states().get("2", {}).get("state") == "AVAILABLE")
-            wait_for(lambda: found[2] > 20)
+            wait_for(lambda: counts[2] > 20)
             shutil.copytree(store / "1", folder / "3")
             weights = folder / "3" / "variables" / "variables.data-00000-of-00001"
             weights.write_bytes(weights.read_bytes()[:-1] + b"x")
@@ -451,49 +457,48 @@ def test_new_versions_are_taken_up_under_load_and_bad_ones_refused(server, model
             asking = False
         for one in clients:
             one.result()
-    assert found["wrong"] == 0 and found[1] and found[2]
-    assert server.ask(f"{NAME}/versions/1:predict", instances())[0] == 404
-    shutil.rmtree(folder)  # what is loaded goes on
-    time.sleep(0.5)
-    answer = server.ask(f"{NAME}:predict", instances())
-    np.testing.assert_allclose(probabilities(answer[1]), right[2], atol=1e-6)
+        assert counts["wrong"] == 0
+        assert server.ask(f"{NAME}/versions/1:predict", instances())[0] == 404
+        shutil.rmtree(folder)  # what is loaded goes on serving
+        time.sleep(0.5)
+        answer = server.ask(f"{NAME}:predict", instances())
+        np.testing.assert_allclose(probabilities(answer[1]), expected[2], atol=1e-6)
 
 
-def test_killed_it_starts_again_and_told_to_end_it_answers_who_has_asked(
-    server, models, store, right
-):
-    for n in (1, 2):
-        copied(store / str(n), models / "tiny" / "simple-cnn" / str(n))
-    server.process.kill()
-    server.process.wait()
+def test_a_killed_server_starts_again_and_a_stopped_one_answers_what_it_was_asked(store, expected):
+    models = store.parents[1]
+    with server_process.running(models) as first:
+        first.process.kill()
+        first.process.wait()
     pinned = ("tiny/simple-cnn/1", "tiny/simple-cnn")
-    with server_process.running(models, *pinned, port=server.port, TFPIPE_TOKEN="secret") as second:
-        assert second.told["models"] == {"tiny_simple-cnn": 2}
+    with server_process.running(models, *pinned, port=first.port, TFPIPE_TOKEN="secret") as server:
+        assert server.info["models"] == {"tiny_simple-cnn": 2}
         path = "/v1/models/tiny_simple-cnn/versions/2:predict"
-        assert second.ask(path, instances())[0] == 401
+        assert server.ask(path, instances())[0] == 401
 
         def ask(n: int) -> bool:
-            where = f"/v1/models/tiny_simple-cnn/versions/{n}:predict"
-            answer = second.ask(where, instances(), Authorization="Bearer secret")[1]
-            return np.allclose(probabilities(answer), right[n], atol=1e-6)
+            url = f"/v1/models/tiny_simple-cnn/versions/{n}:predict"
+            answer = server.ask(url, instances(), Authorization="Bearer secret")[1]
+            return np.allclose(probabilities(answer), expected[n], atol=1e-6)
 
-        with ThreadPoolExecutor(16) as pool:  # neither ever in a batch of the other
-            assert all(pool.map(ask, [1, 2] * 80))
+        with ThreadPoolExecutor(16) as executor:  # the two versions share no batch
+            assert all(executor.map(ask, [1, 2] * 80))
         body = json.dumps(instances()).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n"
         head += f"Content-Length: {len(body)}\r\n\r\n"
-        with socket.create_connection((second.host, second.port), timeout=60) as line:
-            line.sendall(head.encode() + body[:100])
-            # Answered later, so by then the head before it has come in.
-            wait_for(lambda: second.ask("/healthz")[0] == 200)
-            second.process.send_signal(signal.SIGTERM)
-            wait_for(lambda: is_closed(second))
-            line.sendall(body[100:])
-            got = server_process.received(line)
-        assert got.startswith(b"HTTP/1.1 200")
-        said = probabilities(json.loads(got[got.index(b"{") :]))
-        np.testing.assert_allclose(said, right[2], atol=1e-6)
-        assert second.process.wait(60) == 0
+        address = (server.host, server.port)
+        with socket.create_connection(address, timeout=60) as connection:
+            connection.sendall(head.encode() + body[:100])
+            # This is answered later, so by then the head above has arrived.
+            wait_for(lambda: server.ask("/healthz")[0] == 200)
+            server.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: is_closed(server))
+            connection.sendall(body[100:])
+            answer = server_process.received(connection)
+        assert answer.startswith(b"HTTP/1.1 200")
+        outputs = probabilities(json.loads(answer[answer.index(b"{") :]))
+        np.testing.assert_allclose(outputs, expected[2], atol=1e-6)
+        assert server.process.wait(60) == 0
 
 
 def is_closed(server: server_process.Server) -> bool:

@@ -40,37 +40,42 @@ def serve(
 ) -> None:
     """Answers requests over HTTP as TensorFlow Serving does, and takes up new versions."""
     from tfpipe.serving import sockets
-    from tfpipe.serving.config import Wanted
+    from tfpipe.serving.config import Endpoint, ServerConfig
     from tfpipe.serving.limits import Limits
     from tfpipe.serving.runtimes import available
 
     available.check(runtime)
-    listener = sockets.bound(host, port)  # before TensorFlow, which takes seconds to import
+    listener = sockets.bind(host, port)  # before TensorFlow, which takes seconds to import
     limits = Limits(
-        body_bytes=int(1e6 * max_body),
-        pixels=int(1e6 * max_pixels),
-        instances=max_instances,
-        waiting=max_waiting,
-        of_one_client=max_per_client,
+        max_body_bytes=int(1e6 * max_body),
+        max_pixels=int(1e6 * max_pixels),
+        max_instances=max_instances,
+        max_waiting=max_waiting,
+        max_per_client=max_per_client,
         deadline_s=deadline,
     )
-    wanted = Wanted(versions or [], models, runtime, poll)
-    told = {"limits": limits, "where": sockets.Where(host, grpc_port, token)}
+    config = ServerConfig(versions or [], models, runtime, poll)
+    endpoint = Endpoint(host, grpc_port, token)
 
-    def started(at: dict) -> None:
+    def started(info: dict) -> None:
         if json:
-            print(jsons.dumps({"command": "serve", **at, "workers": workers}), flush=True)
-        else:
-            by = at["runtimes"]
-            names = ", ".join(f"{name} ({n}, {by[name]})" for name, n in at["models"].items())
-            print(f"{at['url']} serves {names}. Ctrl-C ends it.", flush=True)
+            print(jsons.dumps({"command": "serve", **info, "workers": workers}), flush=True)
+            return
+        names = ", ".join(
+            f"{name} (version {version}, {info['runtimes'][name]})"
+            for name, version in info["models"].items()
+        )
+        print(f"Serving {names} at {info['url']}. Press Ctrl-C to stop.", flush=True)
 
     if workers > 1:
         from tfpipe.serving import process_pool
 
-        process_pool.Chief(wanted, listener, size=workers, **told).run(started)
+        pool = process_pool.ServerPool(
+            config, listener, endpoint=endpoint, limits=limits, size=workers
+        )
+        pool.run(started)
         return
     options.start_tensorflow()
     from tfpipe.serving import server
 
-    server.run(wanted, listener, started=started, **told)
+    server.run(config, listener, endpoint=endpoint, limits=limits, started=started)

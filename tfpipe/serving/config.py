@@ -1,4 +1,4 @@
-"""What a server is asked to serve."""
+"""Configuration of a server: which versions it serves, where it listens and to whom."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,17 +6,34 @@ from typing import NamedTuple
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
 
-class Wanted(NamedTuple):
-    """What is served, from where, and how.
+class ServerConfig(NamedTuple):
+    """Which versions are served, and how.
 
     Attributes:
-      words: TASK, TASK/MODEL and TASK/MODEL/N; none for every task with a version.
-      models: saved_models/.
-      runtime: that computes the networks, see `runtimes.installed`.
-      poll_s: between looks at the folders.
+      selectors: TASK, TASK/MODEL or TASK/MODEL/N each; an empty list serves every task that has a
+        version.
+      models: folder saved_models/.
+      runtime: that computes the networks, a name of `runtimes.available.PACKAGES` or "auto".
+      poll_s: seconds between two checks of the folders for new versions.
     """
 
-    words: list[str]
+    selectors: list[str]
     models: Path
     runtime: str = SAVEDMODEL
     poll_s: float = 1.0
+
+
+class Endpoint(NamedTuple):
+    """Where a server listens besides its HTTP port, and to whom.
+
+    Attributes:
+      host: address; 127.0.0.1 is reached from this machine only.
+      grpc_port: 0 for any free port; None for no gRPC.
+      token: bearer token that every request must have; "" for none.
+      shares_grpc_port: whether other processes serve gRPC at the same port.
+    """
+
+    host: str = "127.0.0.1"
+    grpc_port: int | None = None
+    token: str = ""
+    shares_grpc_port: bool = False

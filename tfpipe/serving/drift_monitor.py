@@ -1,153 +1,171 @@
-"""Whether what a version is asked leaves what it learnt from; looked at beside the answering."""
+"""Drift monitor: compares the requests of a version with its training split, beside the answers."""
 
 import logging
 import threading
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfpipe.evaluation import drift
 from tfpipe.registry import export
-from tfpipe.serving.model.loaded import ENCODED, Servable
+from tfpipe.serving.model.loaded import ENCODED_IMAGE, Servable
 
-LOG = logging.getLogger("tfpipe")
-WAITING = 256  # pictures at most that wait to be looked at; of those that come faster some are not
-WAITING_BYTES = 16_000_000
-TOGETHER = 32  # pictures, at least if there are, that are decoded at once
-LOOK_S = 0.1  # for one look
-FIRST, WINDOW = 32, 1000  # pictures: judged when so many are seen, twice as many ..., each thousand
+LOG = logging.getLogger(__name__)
+MAX_PENDING = 256  # images that wait to be processed; further ones are not recorded
+MAX_PENDING_BYTES = 16_000_000
+MIN_BATCH = 32  # images decoded together, if so many are pending
+BUDGET_S = 0.1  # of one call of `process`
+FIRST_TEST = 32  # images before the first test; then twice as many, and so on up to a window each
+WINDOW = 1000  # images; a test covers the last one or two windows
 
 
-class Request(NamedTuple):
-    """What was asked: features [n, ...], and the probabilities [n, classes] answered, if any."""
+class RecordedRequest(NamedTuple):
+    """A request: features [n, ...], and the probabilities [n, classes] of its answer, if any."""
 
     features: dict[str, np.ndarray]
-    likely: np.ndarray | None
+    probabilities: np.ndarray | None
 
 
-class Drift:
-    """The last one or two thousand pictures that a version was asked, by light, columns, answers.
+class DriftMonitor:
+    """Drift of the last one or two thousand images that a version was asked about.
 
     Attributes:
-      indices: quantity -> population stability index when it was last judged.
-      left: quantities that have left the training split and not come back, see `drift.Finding`.
+      indices: quantity -> population stability index at the last test.
+      drifted: quantities that have left the training split and not come back, see `drift.Finding`.
+      n_pending: images that are recorded and not yet processed.
+      n_processed: images that were processed.
     """
 
     def __init__(self, servable: Servable):
         self._card, self._spec = servable.card, servable.spec
         self._name = "/".join(servable.folder.parts[-3:])
-        self._is_watched = bool(self._card.get("drift"))
-        self._waiting: deque[Request] = deque()
-        self._pictures, self._bytes, self._lock = 0, 0, threading.Lock()
-        self._before, self._now = drift.Watch(self._card), drift.Watch(self._card)
-        self._seen, self._in_window, self._next, self._requests = 0, 0, FIRST, 0
-        self._decode, self._found = None, set()
+        self._has_statistics = bool(self._card.get("drift"))
+        self._lock = threading.Lock()
+        self._pending: deque[RecordedRequest] = deque()
+        self.n_pending, self._pending_bytes = 0, 0
+        self._previous, self._current = drift.Watch(self._card), drift.Watch(self._card)
+        self.n_processed, self._n_in_window, self._n_requests = 0, 0, 0
+        self._next_test = FIRST_TEST
+        self._decoder: Any = None
+        self._findings: set[str] = set()  # of the last test
         self.indices: dict[str, float] = {}
-        self.left: tuple[str, ...] = ()
+        self.drifted: tuple[str, ...] = ()
 
-    def offer(self, features: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
-        """Keeps a request and its answer until they are looked at; if too many wait, it does not.
+    def record(self, features: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
+        """Records a request and its answer for `process`, unless too many are pending.
 
         Args:
           features: of a signature, [n, ...].
-          outputs: its answers, [n, ...].
+          outputs: of the signature, [n, ...].
         """
-        if not self._is_watched:
+        if not self._has_statistics:
             return
         with self._lock:
-            room = WAITING - self._pictures
-            if room <= 0 or self._bytes >= WAITING_BYTES:
+            room = MAX_PENDING - self.n_pending
+            if room <= 0 or self._pending_bytes >= MAX_PENDING_BYTES:
                 return
-            given = {name: array[:room] for name, array in features.items()}
-            likely = outputs.get("probabilities")
-            likely = likely if likely is None else likely[:room]
-            self._waiting.append(Request(given, likely))
-            self._pictures += _count(given)
-            self._bytes += _size(given)
+            recorded = {name: array[:room] for name, array in features.items()}
+            probabilities = outputs.get("probabilities")
+            if probabilities is not None:
+                probabilities = probabilities[:room]
+            self._pending.append(RecordedRequest(recorded, probabilities))
+            self.n_pending += _n_images(recorded)
+            self._pending_bytes += _n_bytes(recorded)
 
-    def look(self) -> None:
-        """Looks at requests that wait, for a while, and says what has left the training split."""
-        until = time.monotonic() + LOOK_S
-        while self._waiting and time.monotonic() < until:
-            taken = self._taken()
-            for kind in {_kind(one) for one in taken}:
-                self._add([one for one in taken if _kind(one) == kind])
-        if self._seen >= self._next:
-            self._judge()
-            self._next = min(2 * self._seen, self._seen + WINDOW)
+    def process(self) -> None:
+        """Processes pending requests for `BUDGET_S` at most, and tests for drift when it is due."""
+        end = time.monotonic() + BUDGET_S
+        while self._pending and time.monotonic() < end:
+            requests = self._take_pending()
+            for inputs in {_inputs(request) for request in requests}:
+                self._update([request for request in requests if _inputs(request) == inputs])
+        if self.n_processed >= self._next_test:
+            self.test()
+            self._next_test = min(2 * self.n_processed, self.n_processed + WINDOW)
 
-    def _taken(self) -> list[Request]:
-        """Returns the next requests, of which each comes cheaper together with others."""
-        taken: list[Request] = []
-        with self._lock:
-            while self._waiting and sum(_count(one.features) for one in taken) < TOGETHER:
-                taken.append(self._waiting.popleft())
-                self._pictures -= _count(taken[-1].features)
-                self._bytes -= _size(taken[-1].features)
-        return taken
+    def test(self) -> None:
+        """Tests for drift, and logs the quantities that have left the training split or are back.
 
-    def _add(self, requests: list[Request]) -> None:
-        """Adds what was asked and answered, all of one kind."""
-        names = requests[0].features
-        features = {
-            name: np.concatenate([one.features[name] for one in requests]) for name in names
-        }
-        images, likely = features.get("image"), None
-        if ENCODED in features:
-            images = self._decoded(features[ENCODED])
-        if requests[0].likely is not None:
-            likely = np.concatenate([one.likely for one in requests])
-        # Pictures of one request are mostly of one photo or run, and alike.
-        numbers = np.arange(self._requests, self._requests + len(requests))
-        groups = numbers.repeat([_count(one.features) for one in requests]).astype(str)
-        told = {"columns": features.get("columns"), "probabilities": likely, "groups": groups}
-        self._now.update(images, **told)
-        self._requests += len(requests)
-        self._seen, self._in_window = self._seen + len(groups), self._in_window + len(groups)
-        if self._in_window >= WINDOW:
-            self._before, self._now = self._now, drift.Watch(self._card)
-            self._in_window = 0
-
-    def _decoded(self, encoded: np.ndarray) -> np.ndarray:
-        if self._decode is None:
-            takes = [tf.TensorSpec((None,), tf.string)]
-            self._decode = tf.function(
-                lambda pictures: export.decoded(pictures, self._spec), input_signature=takes
-            )
-        return self._decode(tf.constant(encoded, tf.string)).numpy()
-
-    def _judge(self) -> None:
+        A quantity has drifted when two tests in a row find it: among many tests a single one finds
+        something by chance.
+        """
         watch = drift.Watch(self._card)
-        watch.add(self._before.told())
-        watch.add(self._now.told())
+        watch.add(self._previous.told())
+        watch.add(self._current.told())
         self.indices = watch.indices()
-        found = {one.name: one.sentence for one in watch.findings()}
-        # Judged again and again, one time something is found by chance; twice in a row it is not.
-        leave = (found.keys() & self._found) - {*self.left}
-        self._found = {*found}
-        for name in sorted(leave):
-            LOG.warning("%s is asked what it did not learn: %s", self._name, found[name])
-        # It is back when it is as near as any; at its limit it would leave and come by turns.
-        stays = {name for name in self.left if self.indices.get(name, 0.0) >= drift.MOVED}
-        for name in sorted({*self.left} - stays):
-            LOG.warning("%s: %s is back within what it learnt from.", self._name, name)
-        self.left = tuple(sorted(stays | leave))
+        sentences = {finding.name: finding.sentence for finding in watch.findings()}
+        drifting = (sentences.keys() & self._findings) - set(self.drifted)
+        self._findings = set(sentences)
+        for name in sorted(drifting):
+            LOG.warning(
+                "%s gets other images than it was trained on: %s", self._name, sentences[name]
+            )
+        # It is back below the limit of a slight change; at the limit of the test, which is higher,
+        # it would leave and come back by turns.
+        remaining = {name for name in self.drifted if self.indices.get(name, 0.0) >= drift.MOVED}
+        for name in sorted(set(self.drifted) - remaining):
+            LOG.warning("%s: %s is back within the training split.", self._name, name)
+        self.drifted = tuple(sorted(remaining | drifting))
+
+    def _take_pending(self) -> list[RecordedRequest]:
+        """Returns the next requests; together they cost less than one by one."""
+        requests: list[RecordedRequest] = []
+        with self._lock:
+            while self._pending and sum(_n_images(r.features) for r in requests) < MIN_BATCH:
+                requests.append(self._pending.popleft())
+                self.n_pending -= _n_images(requests[-1].features)
+                self._pending_bytes -= _n_bytes(requests[-1].features)
+        return requests
+
+    def _update(self, requests: list[RecordedRequest]) -> None:
+        """Adds requests that have the same inputs to the statistics of the window."""
+        features = {
+            name: np.concatenate([request.features[name] for request in requests])
+            for name in requests[0].features
+        }
+        images = features.get("image")
+        if ENCODED_IMAGE in features:
+            images = self._decode(features[ENCODED_IMAGE])
+        answers = [r.probabilities for r in requests if r.probabilities is not None]
+        # Images of one request are mostly of one photo or run, and similar.
+        numbers = np.arange(self._n_requests, self._n_requests + len(requests))
+        groups = numbers.repeat([_n_images(request.features) for request in requests]).astype(str)
+        self._current.update(
+            images,
+            columns=features.get("columns"),
+            probabilities=np.concatenate(answers) if answers else None,
+            groups=groups.tolist(),
+        )
+        self._n_requests += len(requests)
+        self.n_processed += len(groups)
+        self._n_in_window += len(groups)
+        if self._n_in_window >= WINDOW:
+            self._previous, self._current = self._current, drift.Watch(self._card)
+            self._n_in_window = 0
+
+    def _decode(self, encoded: np.ndarray) -> np.ndarray:
+        if self._decoder is None:
+            self._decoder = tf.function(
+                lambda images: export.decoded(images, self._spec),
+                input_signature=[tf.TensorSpec((None,), tf.string)],
+            )
+        return self._decoder(tf.constant(encoded, tf.string)).numpy()
 
 
-def _kind(request: Request) -> tuple:
-    """Returns what requests that are added together have in common."""
-    return (*request.features, request.likely is None)
+def _inputs(request: RecordedRequest) -> tuple[object, ...]:
+    """Returns what requests that are processed together have in common."""
+    return (*request.features, request.probabilities is None)
 
 
-def _count(features: dict[str, np.ndarray]) -> int:
+def _n_images(features: dict[str, np.ndarray]) -> int:
     return len(next(iter(features.values())))
 
 
-def _size(features: dict[str, np.ndarray]) -> int:
-    """Returns bytes, of encoded pictures those of their encoding."""
+def _n_bytes(features: dict[str, np.ndarray]) -> int:
+    """Returns the bytes of features; of encoded images those of their encoding."""
     return sum(
         sum(map(len, array)) if array.dtype == object else array.nbytes
         for array in features.values()

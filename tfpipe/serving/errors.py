@@ -1,8 +1,8 @@
-"""Why a request is not answered, as what HTTP and gRPC call it."""
+"""The error of a request that is refused, with its HTTP and gRPC status."""
 
 import math
 
-CODES = {  # HTTP status -> name of the gRPC status
+GRPC_STATUS = {  # HTTP status -> name of the gRPC status
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     404: "NOT_FOUND",
@@ -14,26 +14,26 @@ CODES = {  # HTTP status -> name of the gRPC status
 }
 
 
-class Refused(Exception):
-    """A request that gets no answer but a sentence.
+class RequestError(Exception):
+    """A request that is refused; its text is the one sentence that the client gets.
 
     Attributes:
-      status: of HTTP.
-      retry_after_s: after which the same request may do, for 429 and 503; 0 for never.
+      status: HTTP status.
+      retry_after_s: seconds after which the same request may succeed, for 429 and 503; 0 for never.
     """
 
-    def __init__(self, status: int, sentence: str, *, retry_after_s: float = 0.0):
-        super().__init__(sentence)
+    def __init__(self, status: int, message: str, *, retry_after_s: float = 0.0):
+        super().__init__(message)
         self.status, self.retry_after_s = status, retry_after_s
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of the answer."""
+        """HTTP headers of the response."""
         if self.status == 401:
             return {"WWW-Authenticate": "Bearer"}
         return {"Retry-After": str(math.ceil(self.retry_after_s))} if self.retry_after_s else {}
 
     @property
-    def code(self) -> str:
+    def grpc_status(self) -> str:
         """Name of the gRPC status."""
-        return CODES.get(self.status, "INTERNAL")
+        return GRPC_STATUS.get(self.status, "INTERNAL")

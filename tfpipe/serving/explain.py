@@ -1,11 +1,11 @@
-"""An answer for people: the class by its name, how sure, how new, and where it was seen."""
+"""Explanations of predictions: class name, whether it abstains, novelty, Grad-CAM."""
 
 import base64
 from threading import Lock
 from typing import Any
 
+import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from tfpipe.base import images as base_images
@@ -15,109 +15,129 @@ from tfpipe.explore.novelty import low_maximum
 from tfpipe.models import grad_cam as models_grad_cam
 from tfpipe.registry import export, load, predictions
 from tfpipe.report import grad_cam as report_grad_cam
-from tfpipe.serving.errors import Refused
-from tfpipe.serving.model.loaded import ENCODED, Servable
+from tfpipe.serving.errors import RequestError
+from tfpipe.serving.model.loaded import ENCODED_IMAGE, Servable
 
-MOST_SEEN = 16  # pictures of one request that Grad-CAM is told of
+MAX_GRAD_CAM_IMAGES = 16  # of one request
 
 
 class Explainer:
-    """What a version's answers mean, by its card and by its own predictions."""
+    """Explains a version's outputs by its card and by its predictions on the test split.
+
+    Attributes:
+      classes: names in label order.
+    """
 
     def __init__(self, servable: Servable):
         self._servable, card = servable, servable.card
-        self.classes = tuple(card["classes"])
-        kept = card.get("abstention", {}).get("thresholds")
-        self._thresholds = kept and selective.of_card(kept, classes=self.classes)
-        self._known = _known(servable, self.classes)
-        self._model, self._looking = None, Lock()  # Grad-CAM watches the layers of the one model
+        self.classes: tuple[str, ...] = tuple(card["classes"])
+        thresholds = card.get("abstention", {}).get("thresholds")
+        self._thresholds = thresholds and selective.of_card(thresholds, classes=self.classes)
+        self._test_scores = _test_scores(servable, self.classes)
+        # Grad-CAM records the layers of one model, so one thread uses it at a time.
+        self._model: keras.Model | None = None
+        self._model_lock = Lock()
 
     def explain(
         self,
         features: dict[str, np.ndarray],
         outputs: dict[str, np.ndarray],
         *,
-        with_heat: bool,
+        with_grad_cam: bool,
     ) -> list[dict[str, Any]]:
-        """Returns what is to be said of each picture.
+        """Returns the explanation of each image.
 
-        Of a classifier: `label`, the likeliest class; `probabilities` by class; `unsure`, as
-        `tfpipe predict` has it, None where the card keeps no thresholds; on demand `grad_cam`, the
-        PNG of where it saw the class. Of an autoencoder: `error`. Of both: `novelty`, the share of
-        the test split's pictures that the version was surer of, or gave back better; None where it
-        keeps no predictions of them.
+        A classifier's has `label`, the most probable class; `probabilities` by class; `abstain`, as
+        `tfpipe predict` has it, None if the card has no thresholds; and on request `grad_cam`, a
+        PNG. An autoencoder's has `error`. Both have `novelty`: the share of the test split's images
+        with a higher maximum probability, or a lower error; None if the version has no predictions
+        on them.
 
         Args:
           features: of the signature serving_default, [n, ...].
-          outputs: what it answered, [n, ...].
-          with_heat: whether Grad-CAM is wanted.
+          outputs: of the signature, [n, ...].
+          with_grad_cam: whether Grad-CAM is requested.
 
         Raises:
-          Refused: it is, and cannot be had.
+          RequestError: Grad-CAM is requested, and the version has none.
         """
         if "probabilities" not in outputs:
-            if with_heat:
-                raise Refused(400, "An autoencoder names no class, so it has no Grad-CAM.")
-            told = [{"error": float(error)} for error in outputs["error"]]
-            return self._with_novelty(told, outputs["error"])
-        likely = outputs["probabilities"]
-        told = [
+            if with_grad_cam:
+                raise RequestError(400, "An autoencoder has no classes, so it has no Grad-CAM.")
+            return [
+                {"error": float(error), "novelty": self._novelty(error)}
+                for error in outputs["error"]
+            ]
+        probabilities = outputs["probabilities"]
+        explanations: list[dict[str, Any]] = [
             {
                 "label": self.classes[row.argmax()],
                 "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
-                "unsure": self._is_unsure(row),
+                "abstain": self._abstains(row),
+                "novelty": self._novelty(score),
             }
-            for row in likely
+            for row, score in zip(probabilities, low_maximum(probabilities), strict=True)
         ]
-        self._with_novelty(told, low_maximum(likely))
-        if with_heat:
-            for one, png in zip(told, self._heats(features, likely), strict=True):
-                one["grad_cam"] = {"b64": base64.b64encode(png).decode()}
-        return told
+        if with_grad_cam:
+            overlays = self._grad_cam_overlays(features, probabilities)
+            for explanation, png in zip(explanations, overlays, strict=True):
+                explanation["grad_cam"] = {"b64": base64.b64encode(png).decode()}
+        return explanations
 
-    def _is_unsure(self, likely: np.ndarray) -> bool | None:
+    def _abstains(self, probabilities: np.ndarray) -> bool | None:
         if self._thresholds is None:
             return None
-        return bool(selective.said(likely[None], self._thresholds)[0] == selective.UNSURE)
+        labels = selective.said(probabilities[None], self._thresholds)
+        return bool(labels[0] == selective.UNSURE)
 
-    def _with_novelty(self, told: list[dict], scores: np.ndarray) -> list[dict]:
-        for one, score in zip(told, scores, strict=True):
-            one["novelty"] = None
-            if len(self._known):
-                one["novelty"] = float(np.searchsorted(self._known, score) / len(self._known))
-        return told
+    def _novelty(self, score: float) -> float | None:
+        if not len(self._test_scores):
+            return None
+        return float(np.searchsorted(self._test_scores, score) / len(self._test_scores))
 
-    def _heats(self, features: dict[str, np.ndarray], likely: np.ndarray) -> list[bytes]:
-        """Returns PNGs of the pictures under their heat."""
-        if ENCODED not in features:
-            raise Refused(400, "The model takes no picture, so it has no Grad-CAM.")
-        if len(likely) > MOST_SEEN:
-            raise Refused(413, f"Ask for Grad-CAM of at most {MOST_SEEN} pictures at once.")
-        images = export.decoded(tf.constant(features[ENCODED], tf.string), self._servable.spec)
-        shown = {n: array for n, array in features.items() if n != ENCODED}
-        shown["image"] = images.numpy()
-        with self._looking:
-            heats = models_grad_cam.heat(self._read(), shown, likely.argmax(axis=1))
-        if heats is None:
-            raise Refused(400, "The model has no convolution, so it has no Grad-CAM.")
-        pairs = zip(shown["image"], heats, strict=True)
-        return [base_images.encode_png(report_grad_cam.overlaid(*pair)) for pair in pairs]
+    def _grad_cam_overlays(
+        self, features: dict[str, np.ndarray], probabilities: np.ndarray
+    ) -> list[bytes]:
+        """Returns PNGs of the images overlaid with the Grad-CAM of their most probable class."""
+        if ENCODED_IMAGE not in features:
+            raise RequestError(400, "The model takes no image, so it has no Grad-CAM.")
+        if len(probabilities) > MAX_GRAD_CAM_IMAGES:
+            raise RequestError(
+                413, f"Request Grad-CAM for at most {MAX_GRAD_CAM_IMAGES} images at once."
+            )
+        encoded = tf.constant(features[ENCODED_IMAGE], tf.string)
+        images = export.decoded(encoded, self._servable.spec).numpy()
+        inputs = {name: array for name, array in features.items() if name != ENCODED_IMAGE}
+        inputs["image"] = images
+        with self._model_lock:
+            heatmaps = models_grad_cam.heat(
+                self._read_model(), inputs, probabilities.argmax(axis=1)
+            )
+        if heatmaps is None:
+            raise RequestError(400, "The model has no convolution, so it has no Grad-CAM.")
+        return [
+            base_images.encode_png(report_grad_cam.overlaid(image, heatmap))
+            for image, heatmap in zip(images, heatmaps, strict=True)
+        ]
 
-    def _read(self):
+    def _read_model(self) -> keras.Model:
         try:
             self._model = self._model or load.read_model(self._servable.folder)
         except UserError as error:
-            raise Refused(503, "The version's folder is gone, and model.keras with it.") from error
+            raise RequestError(
+                503, "The folder of the version was removed, and model.keras with it."
+            ) from error
         return self._model
 
 
-def _known(servable: Servable, classes: tuple[str, ...]) -> np.ndarray:
-    """Returns the scores of the test split, rising; none where the version keeps none."""
+def _test_scores(servable: Servable, classes: tuple[str, ...]) -> np.ndarray:
+    """Returns the sorted novelty scores of the test split; empty without predictions."""
     try:
-        frame = predictions.predictions(servable.folder, {})
+        table = predictions.predictions(servable.folder, {})
     except UserError:
         return np.zeros(0)
-    frame: pd.DataFrame = frame[frame["split"] == "test"]
-    if "error" in frame:
-        return np.sort(frame["error"].to_numpy(np.float32))
-    return np.sort(low_maximum(frame[[f"p_{name}" for name in classes]].to_numpy(np.float32)))
+    table = table[table["split"] == "test"]
+    if "error" in table:
+        return np.sort(table["error"].to_numpy(np.float32))
+    columns = [f"p_{name}" for name in classes]
+    return np.sort(low_maximum(table[columns].to_numpy(np.float32)))

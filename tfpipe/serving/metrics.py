@@ -1,7 +1,7 @@
-"""What a server counts of itself, for Prometheus.
+"""Metrics of the server for Prometheus.
 
-Of several workers each answers for all: prometheus_client then keeps what they count in files of
-the folder that PROMETHEUS_MULTIPROC_DIR names, and adds it up.
+With several workers each answers for all: prometheus_client then writes what they count into files
+of the folder PROMETHEUS_MULTIPROC_DIR, and adds it up.
 """
 
 import os
@@ -17,97 +17,117 @@ from prometheus_client import (
     multiprocess,
 )
 
-from tfpipe.serving.errors import Refused
-from tfpipe.serving.limits import Load
-from tfpipe.serving.model.store import Shelf
+from tfpipe.serving.errors import RequestError
+from tfpipe.serving.limits import Admission
+from tfpipe.serving.model.store import ModelStore
 
-SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
-class Metrics:
-    """Counts requests, and reads the rest off the shelf from time to time."""
+class ServerMetrics:
+    """Counts requests, and reads the state of the model store when it is refreshed."""
 
-    def __init__(self, shelf: Shelf, load: Load):
-        self._registry = CollectorRegistry()
-        told = {"registry": self._registry}
+    def __init__(self, models: ModelStore, admission: Admission):
+        self._models, self._admission = models, admission
+        self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "tfpipe_requests", "Requests answered.", ["model", "verb", "status"], **told
+            "tfpipe_requests",
+            "Requests answered.",
+            ["model", "method", "status"],
+            registry=registry,
         )
-        self._instances = Counter("tfpipe_instances", "Instances answered.", ["model"], **told)
+        self._instances = Counter(
+            "tfpipe_instances", "Instances answered.", ["model"], registry=registry
+        )
         self._seconds = Histogram(
-            "tfpipe_request_seconds", "From body to answer.", ["verb"], buckets=SECONDS, **told
+            "tfpipe_request_seconds",
+            "Seconds from the head of a request to its answer.",
+            ["method"],
+            buckets=BUCKETS_S,
+            registry=registry,
         )
-        self._shelf, self._load = shelf, load
         self._waiting = Gauge(
-            "tfpipe_waiting", "Requests not yet answered.", multiprocess_mode="livesum", **told
+            "tfpipe_waiting",
+            "Requests without an answer.",
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self._versions = Gauge(
-            "tfpipe_version", "The version served.", ["model"], multiprocess_mode="livemin", **told
+            "tfpipe_version",
+            "The version served.",
+            ["model"],
+            multiprocess_mode="livemin",
+            registry=registry,
         )
         self._refused = Gauge(
-            "tfpipe_versions_refused", "Not served.", ["model"], multiprocess_mode="livemax", **told
+            "tfpipe_versions_refused",
+            "Versions that are not served because of an error.",
+            ["model"],
+            multiprocess_mode="livemax",
+            registry=registry,
         )
-        of = ["model", "version", "quantity"]
-        self._indices = Gauge(
+        self._drift_index = Gauge(
             "tfpipe_drift_index",
             "Population stability index against the training split.",
-            of,
+            ["model", "version", "quantity"],
             multiprocess_mode="livemax",
-            **told,
+            registry=registry,
         )
-        self._left = Gauge(
-            "tfpipe_drift_left",
-            "Whether it left the training split.",
-            of,
+        self._drifted = Gauge(
+            "tfpipe_drifted",
+            "1 if the quantity has left the training split, else 0.",
+            ["model", "version", "quantity"],
             multiprocess_mode="livemax",
-            **told,
+            registry=registry,
         )
-        self._known: set[tuple] = set()  # labels of the two
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+        self._drift_labels: set[tuple[str, int, str]] = set()  # that both have
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
 
-    def answered(self, model: str, verb: str, *, status: int, seconds: float, count: int) -> None:
-        """Counts a request, and its instances.
+    def record_request(
+        self, model: str, method: str, *, status: int, seconds: float, n_instances: int
+    ) -> None:
+        """Counts a request and its instances.
 
         Args:
-          model: as the URL has it; unknown ones are counted together.
-          verb: such as "predict".
-          status: of the answer.
-          seconds: that it took.
-          count: of instances.
+          model: name in the URL; unknown names are counted together.
+          method: such as "predict".
+          status: HTTP status of the answer.
+          seconds: from the head of the request to its answer.
+          n_instances: of the request.
         """
-        known = model if model in self._shelf.names else ""
-        self._requests.labels(known, verb, status).inc()
-        self._instances.labels(known).inc(count)
-        self._seconds.labels(verb).observe(seconds)
+        name = model if model in self._models.names else ""
+        self._requests.labels(name, method, status).inc()
+        self._instances.labels(name).inc(n_instances)
+        self._seconds.labels(method).observe(seconds)
 
-    def look(self) -> None:
-        """Reads off the shelf how it is now; who counts for all workers reads what others saw."""
-        self._waiting.set(self._load.waiting)
-        for name in self._shelf.names:
-            self._refused.labels(name).set(sum(bool(s.error) for s in self._shelf.statuses(name)))
+    def refresh(self) -> None:
+        """Reads the state of the model store and of its drift monitors."""
+        self._waiting.set(self._admission.waiting)
+        for name in self._models.names:
+            n_refused = sum(bool(status.error) for status in self._models.statuses(name))
+            self._refused.labels(name).set(n_refused)
             try:
-                self._versions.labels(name).set(self._shelf.get(name).servable.version)
-            except Refused:
+                self._versions.labels(name).set(self._models.get(name).servable.version)
+            except RequestError:
                 self._versions.labels(name).set(0)
+        self._refresh_drift()
 
-        self._look_at_drift()
-
-    def _look_at_drift(self) -> None:
-        found = {
-            (name, version, quantity): (index, quantity in one.left)
-            for (name, version), one in self._shelf.drifts().items()
-            for quantity, index in one.indices.items()
+    def _refresh_drift(self) -> None:
+        values = {
+            (name, version, quantity): (index, quantity in monitor.drifted)
+            for (name, version), monitor in self._models.drift_monitors().items()
+            for quantity, index in monitor.indices.items()
         }
-        self._known |= found.keys()
-        for labels in self._known:  # those of versions that are gone fall to 0
-            index, has_left = found.get(labels, (0.0, False))
-            self._indices.labels(*labels).set(index)
-            self._left.labels(*labels).set(has_left)
+        self._drift_labels |= values.keys()
+        for labels in self._drift_labels:  # of a version that is gone both are 0
+            index, has_drifted = values.get(labels, (0.0, False))
+            self._drift_index.labels(*labels).set(index)
+            self._drifted.labels(*labels).set(has_drifted)
 
     def text(self) -> bytes:
-        """Returns all counts as Prometheus reads them, of all workers where there are several."""
-        self.look()
+        """Returns all metrics in Prometheus' format, of all workers if there are several."""
+        self.refresh()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()

@@ -1,8 +1,8 @@
-"""The process that starts others which serve at one port, and watches over them.
+"""Pool of worker processes that serve at one port: start, restart, drain.
 
-All have the one socket that listens, so whoever is free takes the next connection, and when one
-dies those that nobody has taken yet go to the others. (Of sockets that share a port by SO_REUSEPORT
-each has a queue of its own, which is lost with it.)
+All workers have the same listening socket, so whichever is free takes the next connection. When one
+dies, the connections that it has not accepted go to the others. (Sockets that share a port by
+SO_REUSEPORT have a queue each, which is lost with the process.)
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prometheus_client import multiprocess
@@ -24,185 +24,214 @@ from prometheus_client import multiprocess
 from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.serving import sockets
-from tfpipe.serving.config import Wanted
+from tfpipe.serving.config import Endpoint, ServerConfig
 from tfpipe.serving.limits import Limits
-from tfpipe.serving.sockets import Where
 
-LOG = logging.getLogger("tfpipe")
-WORKER = (sys.executable, "-m", "tfpipe.serving.process_worker")
-LOOK_S = 0.2
-SOON_S = 10.0  # a worker that ends sooner after it began to serve, or before, has ended in vain
-PAUSE_S = 60.0  # at most, before another worker is started; it doubles with each that ends in vain
-TOLD = 2  # exit code of a worker that ends with a sentence
+LOG = logging.getLogger(__name__)
+WORKER_COMMAND = (sys.executable, "-m", "tfpipe.serving.process_worker")
+POLL_S = 0.2
+MIN_UPTIME_S = 10.0  # a worker that serves for less has failed
+MAX_BACKOFF_S = 60.0  # before another worker starts; the backoff doubles with each failure in a row
+EXIT_USER_ERROR = 2  # exit code of a worker that ends with a UserError
 
 
 @dataclass(frozen=True)
-class Orders:
+class ServerWorkerConfig:
     """What a worker process reads from its standard input, as a line of JSON.
 
     Attributes:
-      wanted: fields of `Wanted`.
-      listener: number of the socket that it inherits.
-      where: fields of `Where`.
-      limits: fields of `Limits`, of each worker.
-      counts: folder in which all workers keep what they count, for /metrics of any of them.
+      server: fields of `ServerConfig`.
+      listener: file descriptor of the socket that it inherits.
+      endpoint: fields of `Endpoint`.
+      limits: fields of `Limits`, for this worker alone.
+      metrics_folder: where all workers write their metrics, so that any can answer /metrics for
+        all of them.
     """
 
-    wanted: dict[str, Any]
+    server: dict[str, Any]
     listener: int
-    where: dict[str, Any]
+    endpoint: dict[str, Any]
     limits: dict[str, Any]
-    counts: str
+    metrics_folder: str
 
 
-@dataclass
-class _Worker:
-    process: subprocess.Popen
-    told: dict[str, Any] = field(default_factory=dict)  # where it serves what, once it does
-    since: float = 0.0
-    error: str = ""  # why it does not
+class ServerWorker:
+    """A worker process, and the thread that reads its first line.
 
-    def __post_init__(self):
-        self.hearing = threading.Thread(target=self._hear, daemon=True)
-        self.hearing.start()
+    Attributes:
+      process: the process, with pipes to its standard input and output.
+      info: what it serves where, as `server.run` has it; empty until it serves.
+      started_at: time.monotonic() when it began to serve or failed to.
+      error: why it serves nothing; "" where it does.
+    """
 
-    def _hear(self) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]):
+        self.process = process
+        self.info: dict[str, Any] = {}
+        self.started_at, self.error = 0.0, ""
+        self._reader = threading.Thread(target=self._read_info, daemon=True)
+        self._reader.start()
+
+    def _read_info(self) -> None:
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        told = json.loads(line) if line.endswith(b"\n") else {}
-        self.since, self.error = time.monotonic(), told.get("error", "")
-        self.told = {} if self.error else told
+        info = json.loads(line) if line.endswith(b"\n") else {}
+        self.started_at, self.error = time.monotonic(), info.get("error", "")
+        self.info = {} if self.error else info
 
     def close(self) -> str:
-        """Ends it, if it has not ended by itself, and returns why it did."""
+        """Kills the process, if it still runs, and returns why it ended."""
         self.process.kill()
         code = self.process.wait()
-        self.hearing.join()
+        self._reader.join()
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+                if pipe is not None:
+                    pipe.close()
         return self.error or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
 
 
-class Chief:
-    """Keeps so many workers alive.
+class ServerPool:
+    """A fixed number of workers, each of them replaced when it ends.
 
-    Args:
-      wanted: what is served.
-      listener: from `binding.bound`.
-      where: host, gRPC port and token.
-      limits: what each worker refuses.
-      size: workers.
+    Attributes:
+      listener: the socket that all workers have; replaced when all of them have died.
+      workers: None for one that is to be started.
+      metrics_folder: see `ServerWorkerConfig`; "" until `run`.
     """
 
     def __init__(
         self,
-        wanted: Wanted,
+        config: ServerConfig,
         listener: socket.socket,
         *,
-        where: Where,
+        endpoint: Endpoint,
         limits: Limits,
         size: int,
     ):
-        self.listener, self.where, self.size, self._is_over = listener, where, size, False
-        self._orders = {"wanted": wanted._asdict() | {"models": str(wanted.models)}}
-        self._orders["limits"], self._deadline_s = asdict(limits), limits.deadline_s
-        self.workers: list[_Worker | None] = [None] * size
-        self._vain, self._due = [0] * size, [0.0] * size
-
-    def run(self, started: Callable[[dict], None]) -> None:
-        """Serves until a SIGTERM or SIGINT, and then until all who asked have an answer.
+        """Prepares the pool and starts nothing.
 
         Args:
-          started: told where it listens and what it serves, once all workers do.
+          config: which versions are served, and how.
+          listener: socket from `sockets.bind`.
+          endpoint: host, gRPC port and token.
+          limits: of each worker.
+          size: number of workers.
+        """
+        self._config, self._endpoint, self._limits = config, endpoint, limits
+        self.listener, self.metrics_folder = listener, ""
+        self.workers: list[ServerWorker | None] = [None] * size
+        self._consecutive_failures, self._start_at = [0] * size, [0.0] * size
+        self._is_stopping = False
+
+    def run(self, started: Callable[[dict[str, Any]], None]) -> None:
+        """Serves until a SIGTERM or SIGINT, and returns after every request has its answer.
+
+        Args:
+          started: called as that of `server.run`, once all workers serve.
 
         Raises:
-          UserError: the gRPC port cannot be had, or there is nothing to serve.
+          UserError: the gRPC port cannot be bound, or there is nothing to serve.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._end)
-        with contextlib.ExitStack() as kept:
-            kept.callback(lambda: self.listener.close())  # whichever it is then
-            if self.where.grpc_port is not None:
-                host, port = self.where.host, self.where.grpc_port
-                keeper = sockets.reserved(host, port, option="--grpc-port")
-                number = kept.enter_context(keeper).getsockname()[1]
-                self.where = self.where._replace(grpc_port=number, is_shared=True)
-            counts = kept.enter_context(tempfile.TemporaryDirectory(prefix="tfpipe-serve-"))
-            self._orders |= {"where": self.where._asdict(), "counts": counts}
-            kept.callback(self._kill)
-            is_told = False
-            while not self._is_over:
-                for place in range(self.size):
-                    self._look(place, is_begun=is_told)
-                if not is_told and all(worker and worker.told for worker in self.workers):
-                    started(self.workers[0].told)
-                    is_told = True
-                time.sleep(LOOK_S)
+            signal.signal(number, lambda *_: self.stop())
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: self.listener.close())  # the one that it has by then
+            if self._endpoint.grpc_port is not None:
+                host, port = self._endpoint.host, self._endpoint.grpc_port
+                reservation = sockets.reserve(host, port, option="--grpc-port")
+                port = stack.enter_context(reservation).getsockname()[1]
+                self._endpoint = self._endpoint._replace(grpc_port=port, shares_grpc_port=True)
+            folder = tempfile.TemporaryDirectory(prefix="tfpipe-serve-")
+            self.metrics_folder = stack.enter_context(folder)
+            stack.callback(self._kill)
+            has_started = False
+            while not self._is_stopping:
+                for index in range(len(self.workers)):
+                    self._check(index, has_started=has_started)
+                serving = [worker for worker in self.workers if worker and worker.info]
+                if not has_started and len(serving) == len(self.workers):
+                    started(serving[0].info)
+                    has_started = True
+                time.sleep(POLL_S)
             self._drain()
 
-    def _look(self, place: int, *, is_begun: bool) -> None:
-        """Looks after one worker: starts it, or another where it has ended."""
-        worker = self.workers[place]
-        if worker and worker.process.poll() is not None:
-            self._mourn(place, worker, is_begun=is_begun)
-        if not self.workers[place] and time.monotonic() >= self._due[place]:
-            self.workers[place] = self._start()
+    def stop(self) -> None:
+        """Makes `run` drain the workers and return."""
+        self._is_stopping = True
 
-    def _start(self) -> _Worker:
-        counts, number = self._orders["counts"], self.listener.fileno()
+    def _check(self, index: int, *, has_started: bool) -> None:
+        """Handles the exit of a worker, and starts it when it is due."""
+        worker = self.workers[index]
+        if worker and worker.process.poll() is not None:
+            self._handle_exit(index, worker, has_started=has_started)
+        if not self.workers[index] and time.monotonic() >= self._start_at[index]:
+            self.workers[index] = self._start()
+
+    def _start(self) -> ServerWorker:
+        descriptor = self.listener.fileno()
+        environment = processes.share_of_cores(len(self.workers))
         process = subprocess.Popen(
-            WORKER,
+            WORKER_COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=processes.share_of_cores(self.size) | {"PROMETHEUS_MULTIPROC_DIR": counts},
-            pass_fds=[number],
-            start_new_session=True,  # Ctrl-C is for us
+            env=environment | {"PROMETHEUS_MULTIPROC_DIR": self.metrics_folder},
+            pass_fds=[descriptor],
+            start_new_session=True,  # Ctrl-C is for the pool
         )
-        with contextlib.suppress(BrokenPipeError):  # it is mourned at the next look
-            orders = Orders(**self._orders, listener=number)
-            process.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
+        worker_config = ServerWorkerConfig(
+            server=self._config._asdict() | {"models": str(self._config.models)},
+            listener=descriptor,
+            endpoint=self._endpoint._asdict(),
+            limits=asdict(self._limits),
+            metrics_folder=self.metrics_folder,
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the next check handles its exit
+            process.stdin.write(json.dumps(asdict(worker_config)).encode() + b"\n")
             process.stdin.flush()
-        return _Worker(process)
+        return ServerWorker(process)
 
-    def _mourn(self, place: int, worker: _Worker, *, is_begun: bool) -> None:
-        """Says that a worker ended, and when there will be another."""
+    def _handle_exit(self, index: int, worker: ServerWorker, *, has_started: bool) -> None:
+        """Logs why a worker ended, and sets when another starts."""
         reason = worker.close()
-        if not is_begun and worker.error:
+        if not has_started and worker.error:
             raise UserError(reason)
-        self.workers[place] = None
-        multiprocess.mark_process_dead(worker.process.pid, self._orders["counts"])
-        if worker.told and time.monotonic() - worker.since > SOON_S:
-            self._vain[place] = 0
+        self.workers[index] = None
+        multiprocess.mark_process_dead(worker.process.pid, self.metrics_folder)
+        if worker.info and time.monotonic() - worker.started_at > MIN_UPTIME_S:
+            self._consecutive_failures[index] = 0
         else:
-            self._vain[place] += 1
-        pause_s = pause(self._vain[place])
-        self._due[place] = time.monotonic() + pause_s
-        another = f"another starts in {pause_s:g} s" if pause_s else "another starts"
-        LOG.warning("Worker %d ended (%s); %s.", worker.process.pid, reason, another)
+            self._consecutive_failures[index] += 1
+        wait_s = backoff_s(self._consecutive_failures[index])
+        self._start_at[index] = time.monotonic() + wait_s
+        when = f"in {wait_s:g} s" if wait_s else "now"
+        LOG.warning(
+            "Worker %d ended (%s); another one starts %s.", worker.process.pid, reason, when
+        )
         if not any(self.workers):
-            # Nobody listens. With a new socket clients hear so at once.
-            address = self.listener.getsockname()
+            # No process accepts connections. With a new socket clients are refused at once.
+            host, port = self.listener.getsockname()[:2]
             self.listener.close()
-            self.listener = sockets.bound(*address[:2])
-
-    def _end(self, *_) -> None:
-        self._is_over = True
+            self.listener = sockets.bind(host, port)
 
     def _drain(self) -> None:
-        """Lets each worker answer who has asked it."""
-        self.listener.close()  # else the system would go on taking connections
-        for worker in filter(None, self.workers):
+        """Lets each worker answer the requests that it has."""
+        self.listener.close()  # else the system would go on queueing connections
+        workers = [worker for worker in self.workers if worker]
+        for worker in workers:
             worker.process.terminate()
-        until = time.monotonic() + 2 * self._deadline_s + SOON_S
-        for worker in filter(None, self.workers):
+        end = time.monotonic() + 2 * self._limits.deadline_s + MIN_UPTIME_S
+        for worker in workers:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.process.wait(max(0.0, until - time.monotonic()))
+                worker.process.wait(max(0.0, end - time.monotonic()))
 
     def _kill(self) -> None:
-        for worker in filter(None, self.workers):
-            worker.close()
+        for worker in self.workers:
+            if worker:
+                worker.close()
 
 
-def pause(vain: int) -> float:
-    """Returns seconds until another worker is started after so many that ended in vain."""
-    return min(PAUSE_S, 2.0**vain - 1)
+def backoff_s(consecutive_failures: int) -> float:
+    """Returns the seconds to wait before another worker starts."""
+    return min(MAX_BACKOFF_S, 2.0**consecutive_failures - 1)

@@ -1,4 +1,4 @@
-"""One of several processes that serve at one port, started as `python -m tfpipe.serving.worker`."""
+"""A worker process of the pool, started as `python -m tfpipe.serving.process_worker`."""
 
 import faulthandler
 import json
@@ -7,37 +7,37 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tfpipe.base import processes, tensorflow
 from tfpipe.base.errors import UserError
-from tfpipe.serving.config import Wanted
+from tfpipe.serving.config import Endpoint, ServerConfig
 from tfpipe.serving.limits import Limits
-from tfpipe.serving.process_pool import TOLD, Orders
-from tfpipe.serving.sockets import Where
+from tfpipe.serving.process_pool import EXIT_USER_ERROR, ServerWorkerConfig
 
 
-def main(started: Callable[[dict], None]) -> None:
-    """Serves by the orders on standard input until a SIGTERM, or until the chief is gone.
+def main(started: Callable[[dict[str, Any]], None]) -> None:
+    """Serves by the configuration on standard input until a SIGTERM or the end of the pool.
 
     Args:
-      started: told where it listens and what it serves, once it does.
+      started: called as that of `server.run`.
 
     Raises:
       UserError: nothing can be served.
     """
-    orders = Orders(**json.loads(sys.stdin.readline()))
-    # A chief that was killed leaves the counts behind.
-    counts = Path(orders.counts)
-    processes.end_with_stdin(lambda: shutil.rmtree(counts, ignore_errors=True))
+    worker = ServerWorkerConfig(**json.loads(sys.stdin.readline()))
+    # A pool that is killed leaves this folder behind.
+    metrics = Path(worker.metrics_folder)
+    processes.end_with_stdin(lambda: shutil.rmtree(metrics, ignore_errors=True))
     tensorflow.start_tensorflow()
     from tfpipe.serving import server
 
-    wanted = Wanted(**orders.wanted)
+    config = ServerConfig(**worker.server)
     server.run(
-        wanted._replace(models=Path(wanted.models)),
-        socket.socket(fileno=orders.listener),
-        where=Where(**orders.where),
-        limits=Limits(**orders.limits),
+        config._replace(models=Path(config.models)),
+        socket.socket(fileno=worker.listener),
+        endpoint=Endpoint(**worker.endpoint),
+        limits=Limits(**worker.limits),
         started=started,
     )
 
@@ -45,7 +45,7 @@ def main(started: Callable[[dict], None]) -> None:
 if __name__ == "__main__":
     faulthandler.enable()
     try:
-        main(lambda told: print(json.dumps(told), flush=True))
+        main(lambda info: print(json.dumps(info), flush=True))
     except UserError as error:
         print(json.dumps({"error": str(error)}), flush=True)
-        sys.exit(TOLD)
+        sys.exit(EXIT_USER_ERROR)

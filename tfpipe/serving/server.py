@@ -1,4 +1,4 @@
-"""The process that serves: it binds, loads, answers, and ends once all who asked have an answer."""
+"""The server process: it loads versions, serves HTTP and gRPC, and drains when it is stopped."""
 
 import logging
 import re
@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,88 +16,97 @@ from tfpipe.base.errors import UserError
 from tfpipe.registry import store
 from tfpipe.serving import grpc
 from tfpipe.serving import sockets as serving_sockets
-from tfpipe.serving.config import Wanted
+from tfpipe.serving.config import Endpoint, ServerConfig
 from tfpipe.serving.http import app, protocol
-from tfpipe.serving.limits import Limits, Load
-from tfpipe.serving.model.store import Place, Shelf
-from tfpipe.serving.sockets import Where
+from tfpipe.serving.limits import Admission, Limits
+from tfpipe.serving.model.store import ModelSelector, ModelStore
 
-WORD = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
+SELECTOR = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
 
 
-def places_of(words: list[str], *, models: Path) -> list[Place]:
-    """Returns what TASK, TASK/MODEL and TASK/MODEL/N mean; every task with a version for no word.
+def run(
+    config: ServerConfig,
+    listener: socket.socket,
+    *,
+    endpoint: Endpoint,
+    limits: Limits,
+    started: Callable[[dict[str, Any]], None],
+) -> None:
+    """Serves until a SIGTERM or SIGINT, and returns after every request has its answer.
+
+    Args:
+      config: which versions are served, and how.
+      listener: socket from `sockets.bind`.
+      endpoint: host, gRPC port and token.
+      limits: what the server refuses to exceed.
+      started: called once the server answers, with {"url", "models": name -> version, "runtimes":
+        name -> runtime, "grpc": address, if it serves gRPC}.
 
     Raises:
-      UserError: a word is none of these, or there is nothing to serve.
+      UserError: a selector is malformed, a model has no version that can be served, or another
+        server took the port.
     """
-    if not words:
-        words = sorted(
+    selectors = parse_selectors(config.selectors, models=config.models)
+    models = ModelStore(config.models, selectors, limits=limits, runtime=config.runtime)
+    models.refresh()
+    if not models.is_ready:
+        raise UserError(models.unavailable_reason())
+    admission = Admission(limits)
+    api = app.create_app(app.AppContext(models, limits, admission, endpoint.token))
+
+    def after_refresh() -> None:
+        for monitor in models.drift_monitors().values():
+            monitor.process()
+        api.state.metrics.refresh()
+
+    stop = threading.Event()
+    poller = threading.Thread(
+        target=models.poll,
+        kwargs={"every_s": config.poll_s, "stop": stop, "after_refresh": after_refresh},
+    )
+    servables = {name: models.get(name).servable for name in models.names}
+    info: dict[str, Any] = {
+        "url": "http://{}:{}".format(*listener.getsockname()[:2]),
+        "models": {name: servable.version for name, servable in servables.items()},
+        "runtimes": {name: servable.choice.runtime for name, servable in servables.items()},
+    }
+    with grpc.run_grpc(models, admission, limits=limits, endpoint=endpoint) as grpc_port:
+        if grpc_port:
+            info["grpc"] = f"{endpoint.host}:{grpc_port}"
+        poller.start()
+        try:
+            _serve(uvicorn_config(api, limits=limits), listener, started=lambda: started(info))
+        finally:
+            stop.set()
+            poller.join()
+
+
+def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector]:
+    """Returns the parsed TASK, TASK/MODEL and TASK/MODEL/N.
+
+    Args:
+      selectors: an empty list stands for every task that has a version.
+      models: folder saved_models/.
+
+    Raises:
+      UserError: a selector is malformed, or there is no version at all.
+    """
+    if not selectors:
+        selectors = sorted(
             path.name
             for path in models.glob("*")
             if any(store.versions(model) for model in path.glob("*"))
         )
-    if not words:
-        raise UserError(f"{models} holds no version yet. Run `tfpipe tune TASK` first.")
-    return [_place(word) for word in words]
+    if not selectors:
+        raise UserError(f"{models} has no version yet. Run `tfpipe tune TASK` first.")
+    return [_parse_selector(selector) for selector in selectors]
 
 
-def run(
-    wanted: Wanted,
-    listener: socket.socket,
-    *,
-    where: Where,
-    limits: Limits,
-    started: Callable[[dict], None],
-) -> None:
-    """Serves until a SIGTERM or SIGINT, and then until all who asked have an answer.
-
-    Args:
-      wanted: what is served.
-      listener: from `binding.bound`.
-      where: host, gRPC port and token.
-      limits: what is refused.
-      started: told where it listens and what it serves, once it does.
-
-    Raises:
-      UserError: a word means nothing, a model has no version that can be served, or another server
-        took the port.
-    """
-    places, stop = places_of(wanted.words, models=wanted.models), threading.Event()
-    shelf = Shelf(wanted.models, places, limits=limits, runtime=wanted.runtime)
-    shelf.look()
-    if not shelf.is_ready:
-        raise UserError(shelf.reasons())
-    load = Load(limits)
-    api = app.app(app.Served(shelf, limits, load, where.token))
-
-    def look() -> None:
-        for one in shelf.drifts().values():
-            one.look()
-        api.state.metrics.look()
-
-    watched = {"every_s": wanted.poll_s, "stop": stop, "then": look}
-    watcher = threading.Thread(target=shelf.watch, kwargs=watched)
-    told = {"url": "http://{}:{}".format(*listener.getsockname()[:2])}
-    served = {name: shelf.get(name).servable for name in shelf.names}
-    told["models"] = {name: servable.version for name, servable in served.items()}
-    told["runtimes"] = {name: servable.computed.runtime for name, servable in served.items()}
-    with grpc.serving(shelf, load, limits=limits, where=where) as grpc_port:
-        if grpc_port:
-            told["grpc"] = f"{where.host}:{grpc_port}"
-        watcher.start()
-        try:
-            _serve(configured(api, limits=limits), listener, started=lambda: started(told))
-        finally:
-            stop.set()
-            watcher.join()
-
-
-def configured(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
-    """Returns how uvicorn is to serve."""
+def uvicorn_config(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
+    """Returns the configuration of uvicorn for an API."""
     return uvicorn.Config(
         api,
-        http=protocol.protocol(limits),
+        http=protocol.create_protocol(limits),
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -109,23 +119,23 @@ def configured(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
 
 def _serve(config: uvicorn.Config, listener: socket.socket, *, started: Callable[[], None]) -> None:
     class Server(uvicorn.Server):
-        async def startup(self, sockets=None) -> None:
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             serving_sockets.listen(listener)
             started()
 
-    # uvicorn raises the signal that ended it anew; to have been told to end is no failure.
+    # uvicorn raises again the signal that stopped it; a server that was stopped has not failed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     serving_sockets.listen(listener)
-    # asyncio takes up to so many connections at a time: with one, other workers have some, too.
+    # asyncio accepts up to this many connections in a row: with one, other workers get some, too.
     config.backlog = 1
     Server(config).run(sockets=[listener])
 
 
-def _place(word: str) -> Place:
-    found = WORD.fullmatch(word)
-    if not found or ".." in (found["task"], found["model"]):
-        raise UserError(f"{word!r} is none of TASK, TASK/MODEL and TASK/MODEL/N.")
-    return Place(found["task"], found["model"] or "", int(found["version"] or 0))
+def _parse_selector(selector: str) -> ModelSelector:
+    match = SELECTOR.fullmatch(selector)
+    if not match or ".." in (match["task"], match["model"]):
+        raise UserError(f"Expected TASK, TASK/MODEL or TASK/MODEL/N, got {selector!r}.")
+    return ModelSelector(match["task"], match["model"] or "", int(match["version"] or 0))

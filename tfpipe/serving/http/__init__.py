@@ -1,1 +1,1 @@
-"""The REST side of the server: requests, responses, page."""
+"""REST API of the server: application, handlers, payloads, pages."""

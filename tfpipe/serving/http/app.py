@@ -1,9 +1,8 @@
-"""TensorFlow Serving's REST API, and what there is besides for people."""
+"""HTTP application: TensorFlow Serving's REST API, and pages, health and metrics beside it."""
 
 import asyncio
 import hmac
 import json
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,186 +14,230 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from tfpipe.serving import metadata as serving_metadata
-from tfpipe.serving.errors import Refused
-from tfpipe.serving.http import body as http_body
+from tfpipe.serving.errors import RequestError
 from tfpipe.serving.http import handlers, page
-from tfpipe.serving.limits import Limits, Load
-from tfpipe.serving.metrics import Metrics
-from tfpipe.serving.model.store import Shelf
+from tfpipe.serving.http.body import read_body
+from tfpipe.serving.limits import Admission, Limits
+from tfpipe.serving.metrics import ServerMetrics
+from tfpipe.serving.model.store import ModelStore
 
-LOG = logging.getLogger("tfpipe")
-OPEN = ("/", "/healthz", "/docs", "/openapi.json")  # without the token
-THREADS = 64  # requests whose answers are computed, or wait for a batch
-GONE = 499  # the client; nobody reads it
+PUBLIC_PATHS = ("/", "/healthz", "/docs", "/openapi.json")  # that need no token
+THREADS = 64  # for requests that are computed or wait for a batch
+CLIENT_CLOSED = 499  # status of a request whose client has left; nobody reads it
 
 
-class Served(NamedTuple):
-    """What the API answers by."""
+class AppContext(NamedTuple):
+    """What the application needs to answer.
 
-    shelf: Shelf
+    Attributes:
+      models: the served versions.
+      limits: what the server refuses to exceed.
+      admission: shared with gRPC.
+      token: bearer token that requests must have; "" for none.
+    """
+
+    models: ModelStore
     limits: Limits
-    load: Load
+    admission: Admission
     token: str = ""
 
 
-def app(served: Served) -> FastAPI:
-    """Returns the API as an ASGI application; its `status.metrics` are its counts."""
+def create_app(context: AppContext) -> FastAPI:
+    """Returns the ASGI application; its `state.metrics` are its `ServerMetrics`."""
     api = FastAPI(title="tfpipe", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    api.state.metrics = metrics = Metrics(served.shelf, served.load)
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
-    _tell_errors(api)
-    _check_tokens(api, served.token)
-    _for_people(api, served, metrics)
-    where = "/v1/models/{name}"
-    for place in ("", "/versions/{version}", "/labels/{label}"):
-        _about(api, served.shelf, path=where + place)
-        for verb, answer in handlers.VERBS.items():
-            asked = _asked(served, metrics, pool, verb=verb, answer=answer)
+    api.state.metrics = metrics = ServerMetrics(context.models, context.admission)
+    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+    _add_error_handlers(api)
+    _add_token_check(api, context.token)
+    _add_pages(api, context, metrics)
+    for version in ("", "/versions/{version}", "/labels/{label}"):
+        path = f"/v1/models/{{name}}{version}"
+        _add_model_info(api, context.models, path=path)
+        for method, handler in handlers.HANDLERS.items():
             api.post(
-                f"{where}{place}:{verb}",
-                summary=answer.__doc__.splitlines()[0],
-                openapi_extra=serving_metadata.body(verb, place),
-                responses=serving_metadata.ANSWERS,
-            )(asked)
+                f"{path}:{method}",
+                summary=(handler.__doc__ or method).splitlines()[0],
+                openapi_extra=serving_metadata.request_body(method, path),
+                responses=serving_metadata.ERROR_RESPONSES,
+            )(_endpoint(context, metrics, executor, method=method, handler=handler))
     return api
 
 
-def _asked(served: Served, metrics: Metrics, pool: ThreadPoolExecutor, *, verb: str, answer):
-    """Returns the handler of a verb: the limits around `answer`, which runs in a thread."""
+def _endpoint(
+    context: AppContext,
+    metrics: ServerMetrics,
+    executor: ThreadPoolExecutor,
+    *,
+    method: str,
+    handler: handlers.Handler,
+) -> Callable[[Request], Awaitable[Response]]:
+    """Returns the endpoint of a method: limits and metrics around a handler in a thread."""
 
-    async def ask(request: Request) -> Response:
-        begun, told = time.perf_counter(), {"status": GONE, "count": 0}
+    async def endpoint(request: Request) -> Response:
+        start, status, n_instances = time.perf_counter(), CLIENT_CLOSED, 0
         name = request.path_params["name"]
         try:
-            place = {key: request.path_params.get(key, "") for key in ("version", "label")}
-            version = served.shelf.get(name, **place)
-            with served.load.holding() as held:
-                body = await http_body.read(request, held, limits=served.limits)
-                asked = handlers.Asked(body, request.headers, request.query_params)
-                work = _counted(answer, served.load, request)
-                content, told["count"] = await _within(
-                    pool, lambda: work(version, asked), deadline_s=served.limits.deadline_s
+            version = context.models.get(name, **_version_and_label(request))
+            with context.admission.buffer() as buffered:
+                body = await read_body(request, buffered, limits=context.limits)
+                handler_request = handlers.HandlerRequest(
+                    body, request.headers, request.query_params
                 )
-            told["status"] = 200
+                work = _admitted(handler, context.admission, request)
+                content, n_instances = await _within_deadline(
+                    executor,
+                    lambda: work(version, handler_request),
+                    deadline_s=context.limits.deadline_s,
+                )
+            status = 200
             return Response(content, media_type="application/json")
-        except Refused as refused:
-            told["status"] = refused.status
+        except RequestError as error:
+            status = error.status
             raise
         except ClientDisconnect:
-            return Response(status_code=GONE)
+            return Response(status_code=CLIENT_CLOSED)
         finally:
-            metrics.answered(name, verb, seconds=time.perf_counter() - begun, **told)
+            metrics.record_request(
+                name,
+                method,
+                status=status,
+                seconds=time.perf_counter() - start,
+                n_instances=n_instances,
+            )
 
-    return ask
+    return endpoint
 
 
-def _counted(answer: Callable, load: Load, request: Request) -> Callable:
-    """Counts a request from now until its thread is done, even if nobody waits for it any more."""
+def _admitted(handler: handlers.Handler, admission: Admission, request: Request) -> Callable:
+    """Counts a request from now until its thread ends, even if its client has left by then."""
     client = request.client.host if request.client else ""
-    load.enter(client)
+    admission.enter(client)
 
-    def work(*given) -> tuple[bytes, int]:
+    def work(*args: Any) -> tuple[bytes, int]:
         try:
-            return answer(*given)
+            return handler(*args)
         finally:
-            load.leave(client)
+            admission.leave(client)
 
     return work
 
 
-async def _within(pool: ThreadPoolExecutor, work: Callable, *, deadline_s: float) -> Any:
-    future = asyncio.get_running_loop().run_in_executor(pool, work)
+async def _within_deadline(
+    executor: ThreadPoolExecutor, work: Callable[[], Any], *, deadline_s: float
+) -> Any:
+    future = asyncio.get_running_loop().run_in_executor(executor, work)
     try:
         return await asyncio.wait_for(asyncio.shield(future), deadline_s)
     except TimeoutError as error:
-        raise Refused(
+        raise RequestError(
             503, f"There was no answer within {deadline_s:g} s. Try again.", retry_after_s=5
         ) from error
 
 
-def _about(api: FastAPI, shelf: Shelf, *, path: str) -> None:
+def _add_model_info(api: FastAPI, models: ModelStore, *, path: str) -> None:
     """Adds status and metadata of a model, or of one version of it."""
 
-    def place_of(request: Request) -> dict[str, str]:
-        return {key: request.path_params.get(key, "") for key in ("version", "label")}
-
-    async def status(request: Request) -> dict:
-        """Which versions are served, and why others are not."""
-        return serving_metadata.status(shelf, request.path_params["name"], **place_of(request))
-
-    async def metadata(request: Request) -> dict:
-        """The signatures: names, types and shapes of inputs and outputs."""
+    async def status(request: Request) -> dict[str, Any]:
+        """Returns which versions are served, and why others are not."""
         name = request.path_params["name"]
-        return serving_metadata.metadata(shelf.get(name, **place_of(request)).servable, name)
+        return serving_metadata.status(models, name, **_version_and_label(request))
 
-    names = {"openapi_extra": serving_metadata.names(path)}
-    api.get(path, **names)(status)
-    api.get(f"{path}/metadata", **names)(metadata)
+    async def metadata(request: Request) -> dict[str, Any]:
+        """Returns the signatures: names, types and shapes of inputs and outputs."""
+        name = request.path_params["name"]
+        version = models.get(name, **_version_and_label(request))
+        return serving_metadata.metadata(version.servable, name)
+
+    parameters = serving_metadata.path_parameters(path)
+    api.get(path, openapi_extra=parameters)(status)
+    api.get(f"{path}/metadata", openapi_extra=parameters)(metadata)
 
 
-def _for_people(api: FastAPI, served: Served, metrics: Metrics) -> None:
+def _version_and_label(request: Request) -> dict[str, str]:
+    return {key: request.path_params.get(key, "") for key in ("version", "label")}
+
+
+def _add_pages(api: FastAPI, context: AppContext, metrics: ServerMetrics) -> None:
+    """Adds health, names of models, metrics, and the two pages."""
+
     @api.get("/healthz")
     async def health() -> Response:
-        """Whether every model has a version that answers."""
-        is_ready = served.shelf.is_ready
-        told = {"status": "ok" if is_ready else "no version of some model"}
-        drifts = served.shelf.drifts().items()
-        if left := {f"{name}/{version}": one.left for (name, version), one in drifts if one.left}:
-            told["drift"] = left
-        return JSONResponse(told, 200 if is_ready else 503)
+        """Returns whether every model has a served version."""
+        is_ready = context.models.is_ready
+        content: dict[str, Any] = {
+            "status": "ok" if is_ready else "at least one model has no served version"
+        }
+        drift = {
+            f"{name}/{version}": monitor.drifted
+            for (name, version), monitor in context.models.drift_monitors().items()
+            if monitor.drifted
+        }
+        if drift:
+            content["drift"] = drift
+        return JSONResponse(content, 200 if is_ready else 503)
 
     @api.get("/v1/models")
-    async def names() -> dict:
-        """What the models are called in URLs, and what computes them."""
-        return {"models": served.shelf.names, "runtimes": serving_metadata.runtimes(served.shelf)}
+    async def models() -> dict[str, Any]:
+        """Returns the names of the models in URLs, and which runtime computes each."""
+        return {
+            "models": context.models.names,
+            "runtimes": serving_metadata.runtimes(context.models),
+        }
 
     @api.get("/metrics")
-    async def counts() -> Response:
-        """Counts for Prometheus."""
+    async def prometheus_metrics() -> Response:
+        """Returns the metrics in Prometheus' format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @api.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def front() -> HTMLResponse:
-        return HTMLResponse(page.front(served.shelf.names, has_token=bool(served.token)))
+        return HTMLResponse(page.front(context.models.names, has_token=bool(context.token)))
 
     @api.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         return HTMLResponse(page.docs(api.openapi(), base=str(request.base_url).rstrip("/")))
 
 
-def _check_tokens(api: FastAPI, token: str) -> None:
+def _add_token_check(api: FastAPI, token: str) -> None:
     if not token:
         return
     expected = f"Bearer {token}".encode()
 
     @api.middleware("http")
-    async def check(request: Request, follow: Callable[[Request], Awaitable[Response]]):
-        given = request.headers.get("authorization", "").encode()
-        if request.url.path in OPEN or hmac.compare_digest(given, expected):
-            return await follow(request)
-        return _told(Refused(401, "The token is missing or wrong: Authorization: Bearer TOKEN."))
+    async def check(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        authorization = request.headers.get("authorization", "").encode()
+        if request.url.path in PUBLIC_PATHS or hmac.compare_digest(authorization, expected):
+            return await call_next(request)
+        return _error_response(
+            RequestError(401, "The token is missing or wrong: Authorization: Bearer TOKEN.")
+        )
 
 
-def _tell_errors(api: FastAPI) -> None:
-    """Makes every answer that is none a JSON object with one sentence, and no traceback."""
+def _add_error_handlers(api: FastAPI) -> None:
+    """Makes every error a JSON object with one sentence and no traceback."""
 
-    async def refused(request: Request, error: Refused) -> Response:
-        return _told(error)
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestError)
+        return _error_response(error)
 
-    async def unknown(request: Request, error: HTTPException) -> Response:
-        sentence = f"Malformed request: {request.method} {request.url.path[:200]}"
-        return JSONResponse({"error": sentence}, error.status_code, headers=error.headers)
+    async def unknown(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        message = f"Malformed request: {request.method} {request.url.path[:200]}"
+        return JSONResponse({"error": message}, error.status_code, headers=error.headers)
 
-    async def broken(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": "The server failed; its log says why."}, 500)
+    async def failed(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": "The server failed; the reason is in its log."}, 500)
 
-    api.add_exception_handler(Refused, refused)
+    api.add_exception_handler(RequestError, refused)
     api.add_exception_handler(HTTPException, unknown)
-    api.add_exception_handler(Exception, broken)
+    api.add_exception_handler(Exception, failed)
 
 
-def _told(error: Refused) -> Response:
-    # What is left unread of a body would be taken for the next request.
-    headers = error.headers | ({"Connection": "close"} if error.status in (408, 411, 413) else {})
+def _error_response(error: RequestError) -> Response:
+    headers = error.headers
+    if error.status in (408, 411, 413):  # the rest of the body would be read as the next request
+        headers = headers | {"Connection": "close"}
     content = json.dumps({"error": str(error)})
     return Response(content, error.status, media_type="application/json", headers=headers)

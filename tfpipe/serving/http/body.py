@@ -1,42 +1,52 @@
-"""The body of a request, read within the limits."""
+"""Body of an HTTP request, read within the limits."""
 
 import asyncio
 
 from starlette.requests import Request
 
-from tfpipe.serving.errors import Refused
-from tfpipe.serving.limits import Held, Limits
+from tfpipe.serving.errors import RequestError
+from tfpipe.serving.limits import BodyBytes, Limits
 
-DRAINED = 4  # times the limit: so much is read on and dropped, else the client hears no answer
+DRAIN_FACTOR = 4  # times the limit that is read and dropped, so that the client gets the answer
 DRAIN_S = 5.0
 
 
-async def read(request: Request, held: Held, *, limits: Limits) -> bytes:
-    """Returns a body.
+async def read_body(request: Request, buffered: BodyBytes, *, limits: Limits) -> bytes:
+    """Returns the body of a request.
+
+    Args:
+      request: whose head has arrived.
+      buffered: counter of the bytes that are kept.
+      limits: of the size and the time.
 
     Raises:
-      Refused: it is compressed, of unknown length, too large, or comes in too slowly.
+      RequestError: the body is compressed, of unknown length, too large, or arrives too slowly.
     """
     headers = request.headers
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused(415, "The body is compressed. Send it as it is.")
+        raise RequestError(415, "The body is compressed. Send it without compression.")
     length = headers.get("content-length")
     if length is None and "transfer-encoding" not in headers:
-        raise Refused(411, "There is no Content-Length. Send one, or send the body in chunks.")
-    most, declared, size, parts = limits.body_bytes, int(length or 0), 0, []
+        raise RequestError(411, "There is no Content-Length. Send one, or send the body in chunks.")
+    max_bytes, declared, n_bytes = limits.max_body_bytes, int(length or 0), 0
+    timeout_s = min(limits.deadline_s, DRAIN_S) if declared > max_bytes else limits.deadline_s
+    chunks = []
     try:
-        async with asyncio.timeout(min(limits.deadline_s, DRAIN_S if declared > most else 1e9)):
-            async for part in request.stream():
-                size += len(part)
-                if max(size, declared) <= most:
-                    held.add(len(part))
-                    parts.append(part)
-                elif size > DRAINED * most:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                n_bytes += len(chunk)
+                if max(n_bytes, declared) <= max_bytes:
+                    buffered.add(len(chunk))
+                    chunks.append(chunk)
+                elif n_bytes > DRAIN_FACTOR * max_bytes:
                     break
     except TimeoutError as error:
-        if max(size, declared) <= most:
-            sentence = f"The body did not come in within {limits.deadline_s:g} s."
-            raise Refused(408, sentence) from error
-    if max(size, declared) > most:
-        raise Refused(413, f"The body is larger than {most / 1e6:g} MB. Send fewer instances.")
-    return b"".join(parts)
+        if max(n_bytes, declared) <= max_bytes:
+            raise RequestError(
+                408, f"The body did not arrive within {limits.deadline_s:g} s."
+            ) from error
+    if max(n_bytes, declared) > max_bytes:
+        raise RequestError(
+            413, f"The body is larger than {max_bytes / 1e6:g} MB. Send fewer instances."
+        )
+    return b"".join(chunks)

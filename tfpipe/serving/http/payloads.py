@@ -1,200 +1,221 @@
-"""JSON to arrays and back, as TensorFlow Serving's REST API has it."""
+"""JSON of TensorFlow Serving's REST API: requests to arrays, arrays to answers."""
 
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfpipe.serving.errors import Refused
+from tfpipe.serving.errors import RequestError
 
 Inputs = dict[str, tf.TensorSpec]
-ROW, COLUMN = "instances", "inputs"
+INSTANCES, INPUTS = "instances", "inputs"  # the names of the row form and the column form
 BINARY = {"b64"}
 
 
-def parsed(body: bytes) -> dict[str, Any]:
+def parse_json(body: bytes) -> dict[str, Any]:
     """Returns the JSON object of a body.
 
     Raises:
-      Refused: it is none, or holds a name twice.
+      RequestError: the body is no JSON object, or has a name twice.
     """
     try:
-        told = json.loads(body, object_pairs_hook=_object)
+        content = json.loads(body, object_pairs_hook=_unique_pairs)
     except RecursionError as error:
-        raise Refused(400, "The JSON is nested too deeply.") from error
+        raise RequestError(400, "The JSON is nested too deeply.") from error
     except ValueError as error:
-        raise Refused(400, f"The body is no JSON: {str(error)[:200]}") from error
-    if not isinstance(told, dict):
-        raise Refused(400, f"The body is a JSON {_kind(told)}, expected an object.")
-    return told
+        raise RequestError(400, f"The body is not valid JSON: {str(error)[:200]}") from error
+    if not isinstance(content, dict):
+        raise RequestError(400, f"Expected a JSON object as body, got {_json_type(content)}.")
+    return content
 
 
-def features(told: dict[str, Any], inputs: Inputs, *, most: int) -> tuple[dict, bool]:
-    """Returns what a request gives a signature, [n, ...] each, and whether it came row by row.
+def parse_features(
+    content: dict[str, Any], inputs: Inputs, *, max_instances: int
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Returns the features [n, ...] of a signature, and whether the request was in row form.
 
     Args:
-      told: has either "instances", a list of rows, or "inputs", columns.
+      content: has either "instances", a list of rows, or "inputs", columns.
       inputs: of the signature.
-      most: rows.
+      max_instances: number of rows.
 
     Raises:
-      Refused: what came is not what the signature takes.
+      RequestError: the request is not what the signature takes.
     """
-    given = [form for form in (ROW, COLUMN) if form in told]
-    if len(given) != 1:
-        came = "both came" if given else f"came {', '.join(map(repr, told)) or 'nothing'}"
-        raise Refused(400, f'Expected either "{ROW}" or "{COLUMN}", {came}.')
-    is_rows = given == [ROW]
-    columns = _of_rows(told[ROW], inputs, most=most) if is_rows else _of_columns(told, inputs)
-    counts = {name: len(values) for name, values in columns.items()}
-    if len({*counts.values()}) != 1:
-        raise Refused(400, f"The inputs are of different lengths: {counts}.")
-    (count,) = {*counts.values()}
-    if not count:
-        raise Refused(400, "The request holds no instance.")
-    check_count(count, most=most)
-    return {name: array(columns[name], spec, name=name) for name, spec in inputs.items()}, is_rows
+    forms = [form for form in (INSTANCES, INPUTS) if form in content]
+    if len(forms) != 1:
+        got = "both" if forms else ", ".join(map(repr, content)) or "nothing"
+        raise RequestError(400, f'Expected either "{INSTANCES}" or "{INPUTS}", got {got}.')
+    by_row = forms == [INSTANCES]
+    if by_row:
+        columns = _columns_of_rows(content[INSTANCES], inputs, max_instances=max_instances)
+    else:
+        columns = _columns(content[INPUTS], inputs)
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise RequestError(400, f"The inputs have different lengths: {lengths}.")
+    (n_rows,) = set(lengths.values())
+    if not n_rows:
+        raise RequestError(400, "The request has no instance.")
+    check_count(n_rows, max_instances=max_instances)
+    return {name: to_array(columns[name], spec, name=name) for name, spec in inputs.items()}, by_row
 
 
-def array(values: Sequence, spec: tf.TensorSpec, *, name: str) -> np.ndarray:
-    """Returns values, one a row, as the array that an input takes.
+def to_array(values: Any, spec: tf.TensorSpec, *, name: str) -> np.ndarray:
+    """Returns values, one for each row, as the array that an input takes.
 
     Raises:
-      Refused: they are of another shape or kind, out of its range, or no numbers.
+      RequestError: they have another shape or type, or are out of its range.
     """
     if spec.dtype == tf.string:
-        return np.array([_bytes(value, name=name) for value in values], object)
+        return np.array([_to_bytes(value, name=name) for value in values], object)
     expected = f"expected {spec.dtype.name} of shape {[len(values), *spec.shape[1:]]}"
     try:
-        found = np.asarray(values)
+        array = np.asarray(values)
     except ValueError as error:
-        raise Refused(400, f"{name} is ragged, {expected}.") from error
-    if found.shape[1:] != tuple(spec.shape[1:]):
-        raise Refused(400, f"{name} has the shape {list(found.shape)}, {expected}.")
-    kind = np.dtype(spec.dtype.as_numpy_dtype)
-    if found.dtype.kind not in ("iuf" if kind.kind == "f" else "iu"):
-        raise Refused(400, f"{name} holds something else than numbers of its kind, {expected}.")
-    if kind.kind == "f":
-        if not (np.abs(found) <= np.finfo(kind).max).all():
-            raise Refused(400, f"{name} holds NaN, an infinity or a number too large, {expected}.")
-    elif found.min() < np.iinfo(kind).min or found.max() > np.iinfo(kind).max:
-        raise Refused(400, f"{name} holds a number out of range, {expected}.")
-    return found.astype(kind)
+        raise RequestError(400, f"{name} is ragged, {expected}.") from error
+    if array.shape[1:] != tuple(spec.shape[1:]):
+        raise RequestError(400, f"{name} has the shape {list(array.shape)}, {expected}.")
+    dtype = np.dtype(spec.dtype.as_numpy_dtype)
+    if array.dtype.kind not in ("iuf" if dtype.kind == "f" else "iu"):
+        raise RequestError(400, f"{name} has values of another type, {expected}.")
+    if dtype.kind == "f":
+        if not (np.abs(array) <= np.finfo(dtype).max).all():
+            raise RequestError(
+                400, f"{name} has NaN, an infinity or a number that is too large, {expected}."
+            )
+    elif array.min() < np.iinfo(dtype).min or array.max() > np.iinfo(dtype).max:
+        raise RequestError(400, f"{name} has a number out of range, {expected}.")
+    return array.astype(dtype)
 
 
-def answered(outputs: dict[str, np.ndarray], *, by_row: bool) -> dict[str, Any]:
-    """Returns the JSON of answers [n, ...], in the form that the request came in."""
-    told = {name: _values(array, name=name) for name, array in outputs.items()}
-    if len(told) == 1:
-        (values,) = told.values()
+def format_outputs(outputs: dict[str, np.ndarray], *, by_row: bool) -> dict[str, Any]:
+    """Returns the JSON of outputs [n, ...], in the form that the request had."""
+    columns = {name: _to_list(array, name=name) for name, array in outputs.items()}
+    if len(columns) == 1:
+        (values,) = columns.values()
         return {"predictions" if by_row else "outputs": values}
     if not by_row:
-        return {"outputs": told}
-    rows = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
+        return {"outputs": columns}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return {"predictions": rows}
 
 
-def examples(told: dict[str, Any]) -> dict[str, Any]:
-    """Returns a request of rows for one of :classify, whose "context" belongs to every example.
+def examples_to_instances(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns a request in row form for one of :classify, whose "context" belongs to each example.
 
     Raises:
-      Refused: it has none.
+      RequestError: the request has no examples.
     """
-    rows, context = told.get("examples"), told.get("context", {})
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise Refused(400, 'Expected "examples", a list of objects of features.')
-    if not isinstance(context, dict) or any(context.keys() & row.keys() for row in rows):
-        raise Refused(400, '"context" must be an object of features that no example has.')
-    return {ROW: [context | row for row in rows]}
+    examples, context = content.get("examples"), content.get("context", {})
+    if not isinstance(examples, list) or not all(isinstance(row, dict) for row in examples):
+        raise RequestError(400, 'Expected "examples", a list of objects of features.')
+    if not isinstance(context, dict) or any(context.keys() & row.keys() for row in examples):
+        raise RequestError(400, '"context" must be an object of features that no example has.')
+    return {INSTANCES: [context | row for row in examples]}
 
 
-def check_count(count: int, *, most: int) -> None:
-    """Refuses more rows than may be."""
-    if count > most:
-        raise Refused(413, f"{count} instances came, at most {most} may. Send them in parts.")
+def check_count(n_instances: int, *, max_instances: int) -> None:
+    """Raises a RequestError if there are too many instances."""
+    if n_instances > max_instances:
+        raise RequestError(
+            413,
+            f"Expected at most {max_instances} instances, got {n_instances}. "
+            "Send several requests.",
+        )
 
 
-def check_names(given: dict, inputs: Inputs, *, where: str) -> None:
-    """Refuses a row, or columns, whose names are not those of the inputs."""
-    if given.keys() != inputs.keys():
-        came = ", ".join(map(repr, given))[:200] or "nothing"
-        raise Refused(400, f"{where} must have {', '.join(inputs)}; came {came}.")
+def check_names(row: dict[str, Any], inputs: Inputs, *, where: str) -> None:
+    """Raises a RequestError if a row has other names than the inputs."""
+    if row.keys() != inputs.keys():
+        names = ", ".join(map(repr, row))[:200] or "nothing"
+        raise RequestError(400, f"{where} must have {', '.join(inputs)}; got {names}.")
 
 
-def _of_rows(rows: Any, inputs: Inputs, *, most: int) -> dict[str, list]:
+def _columns_of_rows(rows: Any, inputs: Inputs, *, max_instances: int) -> dict[str, list[Any]]:
     if not isinstance(rows, list):
-        raise Refused(400, f'"{ROW}" is a {_kind(rows)}, expected a list.')
-    check_count(len(rows), most=most)
+        raise RequestError(400, f'Expected a list as "{INSTANCES}", got {_json_type(rows)}.')
+    check_count(len(rows), max_instances=max_instances)
     if not any(isinstance(row, dict) and row.keys() != BINARY for row in rows):
-        return {_only(inputs): rows}
-    columns: dict[str, list] = {name: [] for name in inputs}
+        return {_only_input(inputs): rows}
+    columns: dict[str, list[Any]] = {name: [] for name in inputs}
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise Refused(400, f"Instance {i} is a {_kind(row)}, the others are objects.")
+            raise RequestError(400, f"Instance {i} is {_json_type(row)}, others are objects.")
         check_names(row, inputs, where=f"Instance {i}")
         for name in inputs:
             columns[name].append(row[name])
     return columns
 
 
-def _of_columns(told: dict[str, Any], inputs: Inputs) -> dict[str, list]:
-    columns = told[COLUMN]
+def _columns(columns: Any, inputs: Inputs) -> dict[str, list[Any]]:
     if not isinstance(columns, dict) or columns.keys() == BINARY:
-        columns = {_only(inputs): columns}
-    check_names(columns, inputs, where=f'"{COLUMN}"')
+        columns = {_only_input(inputs): columns}
+    check_names(columns, inputs, where=f'"{INPUTS}"')
     for name, values in columns.items():
         if not isinstance(values, list):
-            raise Refused(400, f"{name} is a {_kind(values)}, expected a list, one value a row.")
+            raise RequestError(
+                400,
+                f"Expected a list with a value for each row as {name}, got {_json_type(values)}.",
+            )
     return columns
 
 
-def _only(inputs: Inputs) -> str:
+def _only_input(inputs: Inputs) -> str:
     if len(inputs) > 1:
-        raise Refused(400, f"Name the inputs, for there are several: {', '.join(inputs)}.")
+        raise RequestError(400, f"The model has several inputs, name them: {', '.join(inputs)}.")
     return next(iter(inputs))
 
 
-def _bytes(value: Any, *, name: str) -> bytes:
+def _to_bytes(value: Any, *, name: str) -> bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, dict) and value.keys() == BINARY and isinstance(value["b64"], str):
         try:
             return base64.b64decode(value["b64"], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Refused(400, f"{name} is no base64: {error}.") from error
-    raise Refused(
+            raise RequestError(400, f"{name} is not valid base64: {error}.") from error
+    raise RequestError(
         400,
-        f'{name} is a {_kind(value)}, expected {{"b64": "..."}}. '
-        'Lists of numbers go to "signature_name": "predict_tensor".',
+        f'Expected {{"b64": "..."}} as {name}, got {_json_type(value)}. '
+        'Send lists of numbers to "signature_name": "predict_tensor".',
     )
 
 
-def _values(array: np.ndarray, *, name: str) -> list:
+def _to_list(array: np.ndarray, *, name: str) -> list[Any]:
     if array.dtype != object:
         return array.tolist()
     if name.endswith("_bytes"):
-        return _each(array, lambda one: {"b64": base64.b64encode(one).decode()})
-    return _each(array, lambda one: one.decode("utf-8", "replace"))
+        return _map_nested(array, lambda value: {"b64": base64.b64encode(value).decode()})
+    return _map_nested(array, lambda value: value.decode("utf-8", "replace"))
 
 
-def _each(array: np.ndarray, change) -> list:
-    values: Sequence = array.tolist()
-    return [change(one) for one in values] if array.ndim == 1 else [_each(a, change) for a in array]
+def _map_nested(array: np.ndarray, change: Callable[[bytes], Any]) -> list[Any]:
+    if array.ndim == 1:
+        values: Sequence[bytes] = array.tolist()
+        return [change(value) for value in values]
+    return [_map_nested(row, change) for row in array]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    told = dict(pairs)
-    if len(told) != len(pairs):
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice[:50]!r} is there twice")
-    return told
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {duplicate[:50]!r} occurs twice")
+    return content
 
 
-def _kind(value: Any) -> str:
-    kinds = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
-    return kinds.get(type(value), "number")
+def _json_type(value: Any) -> str:
+    names: dict[type, str] = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        type(None): "null",
+    }
+    return names.get(type(value), "a number")

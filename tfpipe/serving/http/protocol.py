@@ -1,4 +1,4 @@
-"""HTTP connections as uvicorn keeps them, with a limit on their number and on slow heads."""
+"""HTTP protocol of uvicorn with limits on the number of connections and on slow request heads."""
 
 import asyncio
 import json
@@ -11,57 +11,61 @@ from tfpipe.serving.limits import Limits
 PHRASES = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}
 
 
-def protocol(limits: Limits) -> type[H11Protocol]:
+def create_protocol(limits: Limits) -> type[H11Protocol]:
     """Returns the class of connections within limits."""
 
-    class Connection(H11Protocol):
+    class LimitedProtocol(H11Protocol):
         """A connection; h11 refuses heads of more than 64 KiB."""
 
-        _slow: asyncio.TimerHandle | None = None
+        _head_timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
             super().connection_made(transport)
-            if len(self.connections) > limits.connections:
-                self._end(503, f"{limits.connections} connections are open already. Try again.")
+            if len(self.connections) > limits.max_connections:
+                self._refuse(
+                    503, f"The server already has {limits.max_connections} connections. Try again."
+                )
             else:
-                self._await_head()
+                self._start_head_timer()
 
         def data_received(self, data: bytes) -> None:
             if self.transport.is_closing():
                 return
             super().data_received(data)
             if self.conn.their_state is h11.IDLE:
-                self._await_head()
+                self._start_head_timer()
             else:
-                self._stop_waiting()
+                self._stop_head_timer()
 
         def connection_lost(self, error: Exception | None) -> None:
-            self._stop_waiting()
+            self._stop_head_timer()
             super().connection_lost(error)
 
         def send_400_response(self, message: str) -> None:
-            self._end(400, message)
+            self._refuse(400, message)
 
-        def _await_head(self) -> None:
-            if self._slow is None:
-                sentence = f"The head did not come in within {limits.header_s:g} s."
-                self._slow = self.loop.call_later(limits.header_s, self._end, 408, sentence)
+        def _start_head_timer(self) -> None:
+            if self._head_timer is None:
+                timeout_s = limits.header_timeout_s
+                message = f"The request head did not arrive within {timeout_s:g} s."
+                self._head_timer = self.loop.call_later(timeout_s, self._refuse, 408, message)
 
-        def _stop_waiting(self) -> None:
-            if self._slow is not None:
-                self._slow.cancel()
-                self._slow = None
+        def _stop_head_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
 
-        def _end(self, status: int, sentence: str) -> None:
-            """Says why, in the shape of every other answer, and hangs up."""
-            self._stop_waiting()
-            body = json.dumps({"error": sentence}).encode()
-            again = "Retry-After: 1\r\n" if status == 503 else ""
+        def _refuse(self, status: int, message: str) -> None:
+            """Sends an error in the form of all other errors, and closes the connection."""
+            self._stop_head_timer()
+            body = json.dumps({"error": message}).encode()
+            retry = "Retry-After: 1\r\n" if status == 503 else ""
             head = (
                 f"HTTP/1.1 {status} {PHRASES[status]}\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n{again}Connection: close\r\n\r\n"
+                f"Content-Length: {len(body)}\r\n{retry}Connection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
             self.transport.close()
 
-    return Connection
+    return LimitedProtocol

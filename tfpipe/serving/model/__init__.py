@@ -1,1 +1,1 @@
-"""Versions that a server has loaded: store, batching, and the scan of their graphs."""
+"""Served versions: the scan before loading, loading, batching, and the store of what is loaded."""

@@ -1,4 +1,4 @@
-"""The versions that are served, and the watch over their folders."""
+"""Model store: the served versions by name, and the check of their folders for new versions."""
 
 import gc
 import logging
@@ -12,26 +12,26 @@ import tensorflow as tf
 
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
-from tfpipe.serving.drift_monitor import Drift
-from tfpipe.serving.errors import Refused
+from tfpipe.serving.drift_monitor import DriftMonitor
+from tfpipe.serving.errors import RequestError
 from tfpipe.serving.explain import Explainer
 from tfpipe.serving.limits import Limits
-from tfpipe.serving.model.graph_scan import KINDS
+from tfpipe.serving.model.graph_scan import SERVED_KINDS
 from tfpipe.serving.model.loaded import Servable
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
-LOG = logging.getLogger("tfpipe")
-LATEST = "latest"  # the one label there is
-WATCHED = ("saved_model.pb", "variables/*", "assets.extra/card.json")
+LOG = logging.getLogger(__name__)
+LATEST = "latest"  # the only label
+WATCHED_FILES = ("saved_model.pb", "variables/*", "assets.extra/card.json")
 
 
-class Place(NamedTuple):
+class ModelSelector(NamedTuple):
     """What a user wants served: TASK, TASK/MODEL or TASK/MODEL/N.
 
     Attributes:
       task: name.
-      model: name, or "" for the one written last.
-      version: number, or 0 for the newest.
+      model: name; "" for the model that was written last.
+      version: number; 0 for the newest.
     """
 
     task: str
@@ -40,150 +40,182 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the model is called in a URL."""
+        """Name of the model in URLs."""
         return f"{self.task}_{self.model}" if self.model else self.task
 
 
-class Served(NamedTuple):
-    """A version, what its answers mean, and what it is asked."""
+class ServedVersion(NamedTuple):
+    """A loaded version with its explainer and its drift monitor."""
 
     servable: Servable
     explainer: Explainer
-    drift: Drift
+    drift_monitor: DriftMonitor
 
-    def ask(self, features: dict[str, np.ndarray], *, signature: str) -> dict[str, np.ndarray]:
-        """Returns what `Servable.ask` answers; it is looked at later."""
-        outputs = self.servable.ask(features, signature=signature)
-        self.drift.offer(features, outputs)
+    def predict(self, features: dict[str, np.ndarray], *, signature: str) -> dict[str, np.ndarray]:
+        """Returns what `Servable.predict` returns, and records it for the drift monitor."""
+        outputs = self.servable.predict(features, signature=signature)
+        self.drift_monitor.record(features, outputs)
         return outputs
 
 
-class Status(NamedTuple):
-    """How it is with a version.
+class ServedStatus(NamedTuple):
+    """Status of a version.
 
     Attributes:
       version: its number.
-      error: why it is not served; "" where it is.
+      error: why it is not served; "" if it is.
     """
 
     version: int
     error: str
 
 
-class Shelf:
-    """The versions that are served, by name."""
+class ModelStore:
+    """The served versions by the name of their model in URLs."""
 
     def __init__(
-        self, models: Path, places: list[Place], *, limits: Limits, runtime: str = SAVEDMODEL
+        self,
+        models: Path,
+        selectors: list[ModelSelector],
+        *,
+        limits: Limits,
+        runtime: str = SAVEDMODEL,
     ):
+        """Loads nothing yet; `refresh` does.
+
+        Args:
+          models: folder saved_models/.
+          selectors: what is served.
+          limits: of requests.
+          runtime: that computes the networks.
+        """
         self._models, self._limits, self._runtime = models, limits, runtime
-        self._places: dict[str, list[Place]] = {}
-        for place in places:
-            self._places.setdefault(place.name, []).append(place)
-        self._served: dict[str, dict[Path, Served]] = {name: {} for name in self._places}
+        self._selectors: dict[str, list[ModelSelector]] = {}
+        for selector in selectors:
+            self._selectors.setdefault(selector.name, []).append(selector)
+        self._served: dict[str, dict[Path, ServedVersion]] = {name: {} for name in self._selectors}
         self._refused: dict[Path, str] = {}
-        self._seen: dict[Path, tuple] = {}  # what a version's files looked like when it was tried
+        self._snapshots: dict[Path, tuple] = {}  # the files of each version when it was tried
 
     @property
     def names(self) -> list[str]:
-        """What models are called in URLs."""
-        return list(self._places)
+        """Names of the models in URLs."""
+        return list(self._selectors)
 
     @property
     def is_ready(self) -> bool:
-        """Whether every name has a version."""
+        """Whether every name has a served version."""
         return all(self._served.values())
 
-    def get(self, name: str, *, version: str = "", label: str = "") -> Served:
-        """Returns a version that is served: the newest unless its number is given.
+    def get(self, name: str, *, version: str = "", label: str = "") -> ServedVersion:
+        """Returns a served version: the newest, or that of a number.
 
         Raises:
-          Refused: there is none, naming those there are.
+          RequestError: there is none; it names those that are served.
         """
-        there = self._at(name)
+        versions = self._versions(name)
         if label and label != LATEST:
-            raise Refused(404, f"There is no label {label[:50]!r}, only {LATEST}.")
-        for path in sorted(there, key=lambda path: -int(path.name)):
+            raise RequestError(404, f"There is no label {label[:50]!r}, only {LATEST}.")
+        for path in sorted(versions, key=lambda path: -int(path.name)):
             if not version or path.name == version:
-                return there[path]
-        numbers = ", ".join(path.name for path in there) or "none"
-        raise Refused(404, f"{name} has no version {version[:20]} served, only {numbers}.")
+                return versions[path]
+        numbers = ", ".join(path.name for path in versions) or "none"
+        raise RequestError(
+            404, f"Version {version[:20]} of {name} is not served; served versions: {numbers}."
+        )
 
-    def statuses(self, name: str) -> list[Status]:
-        """Returns how it is with each version of a name, the newest first.
+    def statuses(self, name: str) -> list[ServedStatus]:
+        """Returns the status of each version of a name, the newest first.
 
         Raises:
-          Refused: there is no such name.
+          RequestError: there is no such name.
         """
-        found = [Status(int(path.name), "") for path in self._at(name)]
-        wanted = {path for place in self._places[name] for path in self._candidates(place)}
-        found += [Status(int(p.name), why) for p, why in self._refused.items() if p in wanted]
-        return sorted(found, reverse=True)
+        statuses = [ServedStatus(int(path.name), "") for path in self._versions(name)]
+        candidates = {
+            path for selector in self._selectors[name] for path in self._candidates(selector)
+        }
+        for path, error in self._refused.items():
+            if path in candidates:
+                statuses.append(ServedStatus(int(path.name), error))
+        return sorted(statuses, reverse=True)
 
-    def look(self) -> None:
-        """Looks at the folders once: loads what is new beside what is served, then swaps."""
-        # Two names may mean one version: it is loaded once.
-        loaded = {path: one for there in self._served.values() for path, one in there.items()}
+    def refresh(self) -> None:
+        """Checks the folders once: loads new versions beside the served ones, then swaps."""
+        # Two names may select one version: it is loaded once.
+        loaded = {
+            path: version for served in self._served.values() for path, version in served.items()
+        }
         has_changed = False
-        for name, places in self._places.items():
+        for name, selectors in self._selectors.items():
             before = self._served[name]
-            wanted = [found for place in places if (found := self._wanted(place, loaded))]
-            after = dict(wanted) or before
+            selected = [pair for selector in selectors if (pair := self._select(selector, loaded))]
+            after = dict(selected) or before
             if after.keys() != before.keys() or any(after[p] is not before[p] for p in after):
-                self._served[name] = after  # at once: whoever asked before keeps what they got
+                self._served[name] = after  # atomic: running requests keep the version they have
                 LOG.info("%s: serving %s", name, ", ".join(path.name for path in after))
                 has_changed = True
         if has_changed:
-            del loaded, before, wanted, after
-            gc.collect()  # what TensorFlow keeps of a version goes in circles
+            del loaded, before, selected, after
+            gc.collect()  # what TensorFlow keeps of a version has reference cycles
 
-    def watch(self, *, every_s: float, stop: threading.Event, then: Callable[[], None]) -> None:
-        """Looks every so often until told to stop, and does something else after each look."""
+    def poll(
+        self, *, every_s: float, stop: threading.Event, after_refresh: Callable[[], None]
+    ) -> None:
+        """Refreshes every so many seconds until it is stopped.
+
+        Args:
+          every_s: seconds between two refreshes.
+          stop: ends it.
+          after_refresh: called after each refresh.
+        """
         while not stop.wait(every_s):
             try:
-                self.look()
+                self.refresh()
             except OSError as error:
-                LOG.warning("The versions could not be looked at: %s", error)
-            then()
+                LOG.warning("The folders of versions could not be read: %s", error)
+            after_refresh()
 
-    def drifts(self) -> dict[tuple[str, int], Drift]:
-        """Returns what each version, by name and number, is asked."""
+    def drift_monitors(self) -> dict[tuple[str, int], DriftMonitor]:
+        """Returns the drift monitor of each served version, by name and number."""
         return {
-            (name, one.servable.version): one.drift
-            for name, there in self._served.items()
-            for one in there.values()
+            (name, version.servable.version): version.drift_monitor
+            for name, served in self._served.items()
+            for version in served.values()
         }
 
-    def reasons(self) -> str:
-        """Returns why versions are not served, or that there are none."""
-        empty = [name for name, there in self._served.items() if not there]
-        told = " ".join(dict.fromkeys(self._refused.values()))
-        return f"{', '.join(empty)} has no version to serve in {self._models}. {told}".strip()
+    def unavailable_reason(self) -> str:
+        """Returns which names have no served version, and why."""
+        empty = [name for name, served in self._served.items() if not served]
+        reasons = " ".join(dict.fromkeys(self._refused.values()))
+        return f"{', '.join(empty)} has no version to serve in {self._models}. {reasons}".strip()
 
-    def _at(self, name: str) -> dict[Path, Served]:
+    def _versions(self, name: str) -> dict[Path, ServedVersion]:
         if name not in self._served:
-            there = ", ".join(self._served)
-            raise Refused(
-                404, f"Could not find any versions of model {name[:80]}; there is {there}."
+            names = ", ".join(self._served)
+            raise RequestError(
+                404,
+                f"Could not find any versions of model {name[:80]}; the server has {names}.",
             )
         return self._served[name]
 
-    def _wanted(self, place: Place, loaded: dict[Path, Served]) -> tuple[Path, Served] | None:
-        """Returns the version of a place that can be served, put to the loaded if it is not yet."""
-        for path in self._candidates(place):
-            looks = _looks(path)
-            if looks == self._seen.get(path):
+    def _select(
+        self, selector: ModelSelector, loaded: dict[Path, ServedVersion]
+    ) -> tuple[Path, ServedVersion] | None:
+        """Returns the best version that can be served, and adds it to `loaded` if it is new."""
+        for path in self._candidates(selector):
+            snapshot = _snapshot(path)
+            if snapshot == self._snapshots.get(path):
                 if path in loaded:
                     return path, loaded[path]
                 if path in self._refused:
                     continue
-            self._seen[path] = looks
+            self._snapshots[path] = snapshot
             self._refused.pop(path, None)
             try:
                 servable = Servable(path, limits=self._limits, runtime=self._runtime)
-                loaded[path] = Served(servable, Explainer(servable), Drift(servable))
+                loaded[path] = ServedVersion(servable, Explainer(servable), DriftMonitor(servable))
                 return path, loaded[path]
-            except (UserError, Refused) as error:
+            except (UserError, RequestError) as error:
                 self._refused[path] = str(error)
             except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
                 self._refused[path] = f"{path} is damaged: {str(error)[:200]!r}."
@@ -191,17 +223,17 @@ class Shelf:
                 LOG.warning("%s is not served: %s", path, self._refused[path])
         return None
 
-    def _candidates(self, place: Place) -> list[Path]:
-        """Returns the versions that a place may mean, the first one first."""
-        task = self._models / place.task
-        models = [task / place.model] if place.model else _by_age(task)
+    def _candidates(self, selector: ModelSelector) -> list[Path]:
+        """Returns the versions that a selector may mean, the best first."""
+        task = self._models / selector.task
+        models = [task / selector.model] if selector.model else _networks(task)
         paths = [model / str(n) for model in models for n in reversed(store.versions(model))]
-        return [path for path in paths if place.version in (0, int(path.name))]
+        return [path for path in paths if selector.version in (0, int(path.name))]
 
 
-def _by_age(task: Path) -> list[Path]:
-    """Returns a task's models, classifiers first, then the one written last; none of trees."""
-    found = {}
+def _networks(task: Path) -> list[Path]:
+    """Returns a task's networks: classifiers first, then the one that was written last."""
+    ranks = {}
     for model in task.glob("*"):
         numbers = store.versions(model)
         if numbers:
@@ -209,13 +241,13 @@ def _by_age(task: Path) -> list[Path]:
             try:
                 kind = store.read_card(newest)["kind"]
             except UserError:
-                kind = KINDS[0]  # perhaps half copied; it is looked at all the same
-            if kind in KINDS:
-                found[model] = (-KINDS.index(kind), newest.stat().st_mtime)
-    return sorted(found, key=found.__getitem__, reverse=True)
+                kind = SERVED_KINDS[0]  # it may be half copied; loading it decides
+            if kind in SERVED_KINDS:
+                ranks[model] = (-SERVED_KINDS.index(kind), newest.stat().st_mtime)
+    return sorted(ranks, key=ranks.__getitem__, reverse=True)
 
 
-def _looks(version: Path) -> tuple:
-    """Returns what changes whenever a version's files do."""
-    paths = sorted(path for glob in WATCHED for path in version.glob(glob))
+def _snapshot(version: Path) -> tuple[tuple[str, int, int], ...]:
+    """Returns (path, size, time of change) of a version's files, which change when they do."""
+    paths = sorted(path for pattern in WATCHED_FILES for path in version.glob(pattern))
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)

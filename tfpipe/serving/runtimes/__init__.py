@@ -1,1 +1,1 @@
-"""Other engines that may compute a version: OpenVINO, ONNX Runtime, LiteRT."""
+"""Runtimes that may compute a version in place of TensorFlow: OpenVINO, ONNX Runtime, LiteRT."""

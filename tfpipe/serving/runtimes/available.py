@@ -1,12 +1,11 @@
-"""The runtimes that a version can be computed by, and which of them this Python has."""
+"""Runtimes that can compute a version, and which of them are installed."""
 
 from importlib.util import find_spec
 
 from tfpipe.base.errors import UserError
 
 SAVEDMODEL, AUTO = "savedmodel", "auto"
-# Runtime -> module -> what pip calls it.
-MODULES = {
+PACKAGES: dict[str, dict[str, str]] = {  # runtime -> module -> name of its package
     SAVEDMODEL: {},
     "openvino": {"openvino": "openvino"},
     "onnx": {"onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"},
@@ -15,17 +14,18 @@ MODULES = {
 
 
 def check(runtime: str) -> None:
-    """Raises a UserError if there is no such runtime, or if it is not installed."""
-    if runtime not in (*MODULES, AUTO):
-        there = ", ".join([*MODULES, AUTO])
-        raise UserError(f"There is no runtime {runtime!r}. Give --runtime one of {there}.")
-    if there_not := missing(runtime):
+    """Raises a UserError if a runtime does not exist or is not installed."""
+    if runtime not in (*PACKAGES, AUTO):
+        names = ", ".join([*PACKAGES, AUTO])
+        raise UserError(f"There is no runtime {runtime!r}. Choose --runtime from {names}.")
+    if packages := missing_packages(runtime):
         raise UserError(
-            f"The runtime {runtime} is not installed. Run `pip install {' '.join(there_not)}`, or "
-            "give another by --runtime."
+            f"The runtime {runtime} is not installed. Run `pip install {' '.join(packages)}`, or "
+            "choose another with --runtime."
         )
 
 
-def missing(runtime: str) -> list[str]:
-    """Returns what pip would have to install for a runtime."""
-    return [name for module, name in MODULES.get(runtime, {}).items() if not find_spec(module)]
+def missing_packages(runtime: str) -> list[str]:
+    """Returns the packages of a runtime that are not installed."""
+    packages = PACKAGES.get(runtime, {})
+    return [package for module, package in packages.items() if not find_spec(module)]

@@ -1,6 +1,6 @@
-"""The gate that every runtime passes before it answers: it says what the SavedModel says."""
+"""Parity check: a runtime serves only if its outputs are those of the SavedModel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,49 +8,60 @@ import numpy as np
 from tfpipe.models.spec import Spec
 from tfpipe.registry import store, warmup
 from tfpipe.serving.model.batching import Signature
-from tfpipe.serving.runtimes.backends import Arrays
+from tfpipe.serving.runtimes.backends import Arrays, Network
 
-# Of answers in 0..1. Sums of float32 in another order differ by up to 1.2e-5 in the deepest
-# networks here, and by less than 1e-6 in most; bfloat16, which is not wanted, by 3e-4 and more.
+# For outputs in 0..1. Sums of float32 in another order differ by up to 1.2e-5 in the deepest
+# networks here, and by less than 1e-6 in most; bfloat16, which must not pass, by 3e-4 and more.
 TOLERANCE = 5e-5
-COUNT = 32  # examples
+N_EXAMPLES = 32
 
 
-def worst(own: dict[str, Signature], other: dict, asked: list[tuple[str, Arrays]]):
-    """Returns the largest difference of answers, infinite if they are no numbers, and of what.
+def max_difference(
+    reference: Mapping[str, Network],
+    other: Mapping[str, Network],
+    requests: list[tuple[str, Arrays]],
+) -> tuple[float, str]:
+    """Returns the largest difference of outputs, and the output and signature that have it.
 
     Args:
-      own: a version's signatures, as the SavedModel computes them.
-      other: as another runtime does.
-      asked: from `requests`.
+      reference: a version's signatures, computed by the SavedModel.
+      other: the same signatures, computed by another runtime.
+      requests: from `probe_requests`.
+
+    Returns:
+      (difference, "OUTPUT of SIGNATURE"); infinite for outputs of another shape, NaN or infinity.
     """
-    found = []
-    for signature, features in asked:
-        expected, said = own[signature](features), other[signature](features)
+    differences = []
+    for signature, features in requests:
+        expected, outputs = reference[signature](features), other[signature](features)
         for name, array in expected.items():
-            found.append((_difference(array, said[name]), f"{name} by {signature}"))
-    return max(found)
+            difference = _difference(array, outputs[name])
+            differences.append((difference, f"{name} of {signature}"))
+    return max(differences)
 
 
-def requests(version: Path, spec: Spec, own: dict[str, Signature]) -> list[tuple[str, Arrays]]:
-    """Returns what both are asked: (signature, features [n, ...]), the same each time.
+def probe_requests(
+    version: Path, spec: Spec, signatures: Mapping[str, Signature]
+) -> list[tuple[str, Arrays]]:
+    """Returns the requests that both answer: (signature, features [n, ...]), always the same.
 
-    The example that the version is warmed with, step by step blended with noise of the training
-    data's mean and deviation: on the way the network is in doubt, and there differences show. As
-    tensors, and some of the pictures as bytes, two of them of a size that must be brought to fit.
+    They begin with the version's warm-up example and end with noise of the training data's mean and
+    standard deviation, blended in steps: in between the network is uncertain, and differences show.
+    They come as tensors, and some images also as bytes, two of them of a size that must be resized.
     """
-    tensors = dict(_blended(version, spec, [*own["predict_tensor"].inputs]))
-    asked = [("predict_tensor", tensors), ("predict_tensor", _rows(tensors, [0]))]
+    tensors = dict(_blended(version, spec, list(signatures["predict_tensor"].inputs)))
+    requests = [("predict_tensor", tensors), ("predict_tensor", _take(tensors, [0]))]
     if "image" not in tensors:
-        return [*asked, ("serving_default", tensors)]
-    pictures, rows = [tensors["image"][0], tensors["image"][COUNT // 2]], [0, COUNT // 2]
-    if spec.image_dtype != "float32":  # whose bytes tell no size
+        return [*requests, ("serving_default", tensors)]
+    rows = [0, N_EXAMPLES // 2]
+    images = [tensors["image"][row] for row in rows]
+    if spec.image_dtype != "float32":  # its bytes have no size
         height = spec.image_shape[0]
-        pictures += [pictures[0][: (height + 1) // 2], np.tile(pictures[1], (2, 2, 1))]
+        images += [images[0][: (height + 1) // 2], np.tile(images[1], (2, 2, 1))]
         rows *= 2
-    encoded = {name: array for name, array in _rows(tensors, rows).items() if name != "image"}
-    encoded["image_bytes"] = np.array([store.bytes_of(one) for one in pictures], object)
-    return [*asked, ("serving_default", encoded)]
+    encoded = {name: array for name, array in _take(tensors, rows).items() if name != "image"}
+    encoded["image_bytes"] = np.array([store.bytes_of(image) for image in images], object)
+    return [*requests, ("serving_default", encoded)]
 
 
 def _blended(version: Path, spec: Spec, names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -61,24 +72,24 @@ def _blended(version: Path, spec: Spec, names: list[str]) -> Iterator[tuple[str,
         "columns": (spec.column_mean, spec.column_std, (len(spec.columns),), "float32"),
     }
     for name in names:
-        mean, deviation, shape, dtype = scales[name]
-        noise = rng.normal(mean, deviation, (COUNT, *shape))
-        share = np.linspace(0, 1, COUNT).reshape(-1, *[1] * len(shape))
-        begin = example[name][:1].astype(float) if name in example else np.full(shape, mean)
-        mixed = (1 - share) * begin + share * noise
+        mean, std, shape, dtype = scales[name]
+        noise = rng.normal(mean, std, (N_EXAMPLES, *shape))
+        weight = np.linspace(0, 1, N_EXAMPLES).reshape(-1, *[1] * len(shape))
+        start = example[name][:1].astype(float) if name in example else np.full(shape, mean)
+        values = (1 - weight) * start + weight * noise
         if np.dtype(dtype).kind == "u":
-            mixed = np.clip(np.rint(mixed), 0, np.iinfo(dtype).max)
-        yield name, mixed.astype(dtype)
+            values = np.clip(np.rint(values), 0, np.iinfo(dtype).max)
+        yield name, values.astype(dtype)
 
 
-def _rows(features: Arrays, rows: list[int]) -> Arrays:
+def _take(features: Arrays, rows: list[int]) -> Arrays:
     return {name: array[rows] for name, array in features.items()}
 
 
-def _difference(expected: np.ndarray, said: np.ndarray) -> float:
-    if expected.shape != said.shape or expected.dtype != said.dtype:
+def _difference(expected: np.ndarray, output: np.ndarray) -> float:
+    if expected.shape != output.shape or expected.dtype != output.dtype:
         return np.inf
     if expected.dtype.kind != "f":
-        return 0.0 if (expected == said).all() else np.inf
-    differences = np.abs(expected - said)
+        return 0.0 if (expected == output).all() else np.inf
+    differences = np.abs(expected - output)
     return float(differences.max()) if np.isfinite(differences).all() else np.inf

@@ -1,8 +1,8 @@
-"""What computes a version: the runtime that is asked for, or the fastest here, if it agrees."""
+"""Choice of the runtime that computes a version: a given one, or the fastest that has parity."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,128 +10,145 @@ import numpy as np
 
 from tfpipe.base.errors import UserError
 from tfpipe.models.spec import Spec
-from tfpipe.serving.model.batching import Signature
+from tfpipe.serving.model.batching import BatchedSignature, Signature
 from tfpipe.serving.runtimes import available, backends, parity, signature
 from tfpipe.serving.runtimes.available import AUTO, SAVEDMODEL
 from tfpipe.serving.runtimes.backends import Arrays
 
-LOG = logging.getLogger("tfpipe")
-MOST_S = 5.0  # that all runtimes together are measured for
-COUNTS = (1, 32)  # examples of a call that is measured: what comes alone, and what has gathered
-INSTEAD = "It is served by --runtime savedmodel."
-Times = dict[str, dict[int, float]]
+LOG = logging.getLogger(__name__)
+BUDGET_S = 5.0  # in which all runtimes together are measured
+BATCH_SIZES = (1, 32)  # that are measured: a request alone, and a batch of waiting requests
+HINT = "Serve it with --runtime savedmodel."
+Timings = dict[str, dict[int, float]]  # runtime -> batch size -> milliseconds
 
 
-class Chosen(NamedTuple):
-    """What computes a version.
+class RuntimeChoice(NamedTuple):
+    """The runtime that computes a version, and why.
 
     Attributes:
       runtime: its name.
       signatures: of the version, computed by it.
-      measured_ms: runtime -> examples of a call -> milliseconds, where it was to be chosen.
-      left_out: runtime -> why it could not be chosen.
+      measured_ms: runtime -> batch size -> milliseconds; empty unless the runtime was "auto".
+      excluded: runtime -> why it could not be chosen.
     """
 
     runtime: str
-    signatures: dict[str, Any]
-    measured_ms: Times
-    left_out: dict[str, str]
+    signatures: dict[str, Signature]
+    measured_ms: Timings
+    excluded: dict[str, str]
 
 
-def chosen(model: Any, own: dict[str, Signature], spec: Spec, *, version: Path, runtime: str):
-    """Returns the Chosen of a version.
+def choose_runtime(
+    model: Any,
+    signatures: dict[str, BatchedSignature],
+    spec: Spec,
+    *,
+    version: Path,
+    runtime: str,
+) -> RuntimeChoice:
+    """Returns the runtime that computes a version.
 
     Args:
       model: the loaded SavedModel.
-      own: its signatures, as it computes them itself.
+      signatures: its signatures, computed by the SavedModel.
       spec: of the model.
       version: its folder.
-      runtime: a name of `installed.MODULES`, or "auto".
+      runtime: a name of `available.PACKAGES`, or "auto".
 
     Raises:
-      UserError: the runtime asked for is not installed, cannot compute the version, or answers
-        otherwise than the SavedModel.
+      UserError: the given runtime is not installed, cannot compute the version, or its outputs
+        differ from the SavedModel's.
     """
     if runtime == SAVEDMODEL:
-        return Chosen(SAVEDMODEL, own, {}, {})
-    function = backends.of_numbers(model.signatures["predict_tensor"])
-    asked = parity.requests(version, spec, own)
+        return RuntimeChoice(SAVEDMODEL, {**signatures}, {}, {})
+    function = backends.numeric_function(model.signatures["predict_tensor"])
+    requests = parity.probe_requests(version, spec, signatures)
 
-    def computed(name: str) -> dict:
-        return _computed(function, own, spec, asked=asked, version=version, runtime=name)
+    def computed_by(name: str) -> dict[str, Signature]:
+        return _checked_signatures(
+            function, signatures, spec, requests=requests, version=version, runtime=name
+        )
 
     if runtime != AUTO:
-        return Chosen(runtime, computed(runtime), {}, {})
-    there, left_out = {SAVEDMODEL: own}, {}
-    for name in backends.NETWORKS:
+        return RuntimeChoice(runtime, computed_by(runtime), {}, {})
+    candidates: dict[str, dict[str, Signature]] = {SAVEDMODEL: {**signatures}}
+    excluded = {}
+    for name in backends.BACKENDS:
         try:
-            there[name] = computed(name)
+            candidates[name] = computed_by(name)
         except UserError as error:
-            left_out[name] = str(error)
-            if not available.missing(name):
+            excluded[name] = str(error)
+            if not available.missing_packages(name):
                 LOG.warning("%s", error)
-    if len(there) == 1:
-        return Chosen(SAVEDMODEL, own, {}, left_out)
-    (_, examples), *_ = asked
-    calls = {name: signatures["predict_tensor"] for name, signatures in there.items()}
-    measured_ms = timed(calls, examples)
+    if len(candidates) == 1:
+        return RuntimeChoice(SAVEDMODEL, {**signatures}, {}, excluded)
+    (_, examples), *_ = requests
+    calls = {name: functions["predict_tensor"] for name, functions in candidates.items()}
+    measured_ms = measure_ms(calls, examples)
     best = fastest(measured_ms)
-    LOG.info("%s is computed by %s. Milliseconds by examples: %s", version, best, measured_ms)
-    return Chosen(best, there[best], measured_ms, left_out)
+    LOG.info("%s is computed by %s. Milliseconds by batch size: %s", version, best, measured_ms)
+    return RuntimeChoice(best, candidates[best], measured_ms, excluded)
 
 
-def timed(calls: dict[str, Callable], examples: Arrays, *, most_s: float = MOST_S) -> Times:
-    """Returns how long each call takes, in milliseconds: medians over turns, one of each a turn.
+def measure_ms(
+    calls: Mapping[str, Callable[[Arrays], Any]],
+    examples: Arrays,
+    *,
+    budget_s: float = BUDGET_S,
+) -> Timings:
+    """Returns the median time of each call in milliseconds; the calls take turns.
 
     Args:
-      calls: name -> what is called.
-      examples: that they are called with, [n, ...], n at least the largest of COUNTS.
-      most_s: in all; where two turns take longer, they are all there is.
+      calls: name -> function.
+      examples: its argument, [n, ...], n at least the largest of BATCH_SIZES.
+      budget_s: for all calls together; two rounds are made even if they take longer.
     """
-    took = {name: {count: [] for count in COUNTS} for name in calls}
-    ends, turns = time.perf_counter() + most_s, 0
-    while turns < 2 or time.perf_counter() < ends:
-        for count in COUNTS:
-            some = {name: array[:count] for name, array in examples.items()}
+    times: dict[str, dict[int, list[float]]] = {
+        name: {size: [] for size in BATCH_SIZES} for name in calls
+    }
+    end, rounds = time.perf_counter() + budget_s, 0
+    while rounds < 2 or time.perf_counter() < end:
+        for size in BATCH_SIZES:
+            batch = {name: array[:size] for name, array in examples.items()}
             for name, call in calls.items():
-                began = time.perf_counter()
-                call(some)
-                took[name][count].append(1000 * (time.perf_counter() - began))
-        turns += 1
-    return {  # without the first turn, in which much is planned
-        name: {count: round(float(np.median(times[1:])), 3) for count, times in each.items()}
-        for name, each in took.items()
+                start = time.perf_counter()
+                call(batch)
+                times[name][size].append(1000 * (time.perf_counter() - start))
+        rounds += 1
+    return {  # without the first round, in which runtimes plan
+        name: {size: round(float(np.median(ms[1:])), 3) for size, ms in by_size.items()}
+        for name, by_size in times.items()
     }
 
 
-def fastest(measured_ms: Times) -> str:
-    """Returns the name of the least geometric mean: a share gained counts the same at any count."""
+def fastest(measured_ms: Timings) -> str:
+    """Returns the runtime with the least geometric mean over the batch sizes."""
     return min(measured_ms, key=lambda name: np.prod([*measured_ms[name].values()]))
 
 
-def _computed(
+def _checked_signatures(
     function: Any,
-    own: dict[str, Signature],
+    signatures: dict[str, BatchedSignature],
     spec: Spec,
     *,
-    asked: list,
+    requests: list[tuple[str, Arrays]],
     version: Path,
     runtime: str,
-) -> dict[str, Any]:
-    """Returns a version's signatures computed by another runtime, which agrees with its own."""
+) -> dict[str, Signature]:
+    """Returns a version's signatures computed by another runtime, once they have parity."""
     available.check(runtime)
-    whole = f"{version.parent.name}/{version.name}"
+    name = f"{version.parent.name}/{version.name}"
     try:
-        network = backends.NETWORKS[runtime](function)
-        found = signature.signatures(own, network, spec)
-        difference, of = parity.worst(own, found, asked)
-    except Exception as error:  # each of these packages has its own kinds
-        told = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        why = f"{type(error).__name__}, {told[:200]}"
-        raise UserError(f"{whole} cannot be computed by {runtime}: {why}. {INSTEAD}") from error
+        network = backends.BACKENDS[runtime](function)
+        computed = signature.runtime_signatures(signatures, network, spec)
+        difference, where = parity.max_difference(signatures, computed, requests)
+    except Exception as error:  # each of these packages has its own exceptions
+        line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        reason = f"{type(error).__name__}, {line[:200]}"
+        raise UserError(f"{name} cannot be computed by {runtime}: {reason}. {HINT}") from error
     if difference > parity.TOLERANCE:
         raise UserError(
-            f"{whole} computed by {runtime} differs by {difference:.2g} from its SavedModel in "
-            f"{of}, expected at most {parity.TOLERANCE:g}. {INSTEAD}"
+            f"{name} computed by {runtime} differs by {difference:.2g} from its SavedModel in "
+            f"{where}, expected at most {parity.TOLERANCE:g}. {HINT}"
         )
-    return found
+    return computed

@@ -1,4 +1,4 @@
-"""A version's signatures, their network computed by another runtime."""
+"""Signatures of a version whose network another runtime computes."""
 
 from typing import Any
 
@@ -8,67 +8,78 @@ import tensorflow as tf
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export
 from tfpipe.serving.model import batching
-from tfpipe.serving.model.batching import Signature
+from tfpipe.serving.model.batching import BatchedSignature, Signature
 from tfpipe.serving.runtimes.backends import Arrays, Network
-from tfpipe.serving.runtimes.batching import Gathered
+from tfpipe.serving.runtimes.batching import BatchedNetwork
 
 
-class Elsewhere:
-    """As `batching.Signature`: pictures are decoded by TensorFlow, numbers computed by a network.
+class RuntimeSignature:
+    """A signature whose images TensorFlow decodes and whose numbers another runtime computes.
 
     Attributes:
-      inputs: name -> TensorSpec, of what it takes.
-      outputs: name -> TensorSpec, of what it answers.
+      inputs: name -> TensorSpec.
+      outputs: name -> TensorSpec.
     """
 
-    def __init__(self, own: Signature, network: Gathered, *, decode: Signature | None, spec: Spec):
-        self.inputs, self.outputs = own.inputs, own.outputs
-        self._network, self._decode, self._classes = network, decode, spec.classes
+    def __init__(
+        self,
+        original: BatchedSignature,
+        network: BatchedNetwork,
+        *,
+        decoder: BatchedSignature | None,
+        spec: Spec,
+    ):
+        self.inputs, self.outputs = original.inputs, original.outputs
+        self._network, self._decoder, self._classes = network, decoder, spec.classes
 
     def __call__(self, features: Arrays) -> Arrays:
-        """Returns the answers [n, ...] to features [n, ...], at least one.
+        """Returns the outputs [n, ...] for features [n, ...], n >= 1.
 
         Raises:
-          Refused: a picture cannot be decoded.
+          RequestError: an image cannot be decoded.
         """
-        if self._decode is None:
-            return batching.in_parts(features, self._answered)
-        # In a batch with others' pictures, which are decoded one by one, it would take longer.
-        encoded = {name: features[name] for name in self._decode.inputs}
+        if self._decoder is None:
+            return batching.in_parts(features, self._compute)
+        # Images are decoded one by one: in a batch with those of others it would take longer.
+        encoded = {name: features[name] for name in self._decoder.inputs}
         rest = {name: array for name, array in features.items() if name not in encoded}
-        return batching.in_parts(self._decode.alone(encoded) | rest, self._answered)
+        return batching.in_parts(self._decoder.call_unbatched(encoded) | rest, self._compute)
 
-    def _answered(self, features: Arrays) -> Arrays:
-        said = self._network(features)
+    def _compute(self, features: Arrays) -> Arrays:
+        outputs = self._network(features)
         if "label" in self.outputs:
-            likely = said["probabilities"]
-            said["label"] = likely.argmax(axis=-1)
+            probabilities = outputs["probabilities"]
+            outputs["label"] = probabilities.argmax(axis=-1)
             names = np.array([name.encode() for name in self._classes], object)
-            said["classes"] = np.tile(names, (len(likely), 1))
-        return {name: said[name] for name in self.outputs}
+            outputs["classes"] = np.tile(names, (len(probabilities), 1))
+        return {name: outputs[name] for name in self.outputs}
 
 
-def signatures(own: dict[str, Signature], network: Network, spec: Spec) -> dict:
-    """Returns a version's signatures, those that answer by its network computed by another.
+def runtime_signatures(
+    signatures: dict[str, BatchedSignature], network: Network, spec: Spec
+) -> dict[str, Signature]:
+    """Returns a version's signatures, of which another runtime computes the predictions.
 
     Args:
-      own: as the SavedModel computes them.
-      network: computes predict_tensor's numbers.
+      signatures: computed by the SavedModel.
+      network: computes the numbers of predict_tensor.
       spec: of the model.
     """
-    gathered, decode = Gathered(network), None
-    if "image_bytes" in own["serving_default"].inputs:
-        decode = Signature(_decoder(own["serving_default"], spec))
-    return own | {
-        "serving_default": Elsewhere(own["serving_default"], gathered, decode=decode, spec=spec),
-        "predict_tensor": Elsewhere(own["predict_tensor"], gathered, decode=None, spec=spec),
+    batched, decoder = BatchedNetwork(network), None
+    from_bytes, from_tensor = signatures["serving_default"], signatures["predict_tensor"]
+    if "image_bytes" in from_bytes.inputs:
+        decoder = BatchedSignature(_decoding_function(from_bytes, spec))
+    return {
+        **signatures,
+        "serving_default": RuntimeSignature(from_bytes, batched, decoder=decoder, spec=spec),
+        "predict_tensor": RuntimeSignature(from_tensor, batched, decoder=None, spec=spec),
     }
 
 
-def _decoder(own: Signature, spec: Spec) -> Any:
+def _decoding_function(original: BatchedSignature, spec: Spec) -> Any:
     """Returns the concrete function from `image_bytes` [n] to `image` [n, h, w, c]."""
 
     def decode(*, image_bytes):
         return {"image": export.decoded(image_bytes, spec)}
 
-    return tf.function(decode).get_concrete_function(image_bytes=own.inputs["image_bytes"])
+    return tf.function(decode).get_concrete_function(image_bytes=original.inputs["image_bytes"])

@@ -58,10 +58,10 @@ function describe(explanation) {
 
 // The class of a classifier, or the reconstruction error of an autoencoder.
 function createHeadline(explanation) {
-  const {label, error, unsure} = explanation;
+  const {label, error, abstain} = explanation;
   const headline = createElement('p');
   headline.append(createElement('b', label === undefined ? 'error ' + error.toPrecision(3) : label));
-  if (unsure) headline.append(' (unsure)');
+  if (abstain) headline.append(' (abstains: not certain enough)');
   return headline;
 }
 
