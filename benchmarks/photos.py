@@ -76,7 +76,7 @@ def of_way(loaded: load.Loaded, source, *, way: str, options) -> dict:
     timed = warm(loaded, way, source, options)
     timed.seconds = 0.0
     seen = infer(source, timed, options)
-    found = predict(seen, loaded.card["thresholds"]).rows
+    found = predict(seen, loaded.card.thresholds).rows
     spans = [[row["from_top_mm"], row["thickness_mm"]] for row in found]
     said = [round(float(one), 6) for one in seen.probability]
     return {"seconds": timed.seconds, "windows": len(said), "said": said, "layers": spans}

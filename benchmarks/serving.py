@@ -52,11 +52,14 @@ def publish(folder: Path) -> None:
     from tfpipe.models.spec import Spec
     from tfpipe.models.zoo import simple_cnn
     from tfpipe.registry import store
+    from tfpipe.registry.card import VersionCard
 
     spec = Spec(SHAPE, ("no-layer", "melt-layer"), (128.0,) * 3, (40.0,) * 3)
     images = np.stack([cv2.imdecode(np.frombuffer(one, np.uint8), 1) for one in encoded(8)])
-    told = {"card": {"classes": spec.classes}, "checked": {"image": images}}
-    draft = store.publish(simple_cnn.build(spec), spec, folder, **told)
+    card = VersionCard(task="melt-layer", model="simple-cnn", classes=spec.classes)
+    draft = store.publish(
+        simple_cnn.build(spec), spec, folder, card=card, checked={"image": images}
+    )
     store.number(draft)
 
 

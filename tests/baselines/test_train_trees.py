@@ -81,10 +81,8 @@ def test_a_version_is_found_by_its_card_and_answers_as_predicted(packed, version
     path = store.find(folder, task=".", model="xgboost", version=None)
     loaded = registry_trees.Loaded(path)
     card = loaded.card
-    assert (card["kind"], card["inputs"], card["version"]) == ("shallow", ["columns"], 1)
-    assert card["columns"] == ["level", "=other"] and card["classes"] == list(
-        four_class_task.CLASSES
-    )
+    assert (card.kind, card.inputs, card.version) == ("boosted-trees", ("columns",), 1)
+    assert card.columns == ("level", "=other") and card.classes == four_class_task.CLASSES
     frame = pd.read_csv(path / "assets.extra" / "predictions.csv")
     test = data_columns.read(data.folder, ("test",), manifest=data.manifest)
     said = loaded.classify(test.columns)
@@ -94,14 +92,14 @@ def test_a_version_is_found_by_its_card_and_answers_as_predicted(packed, version
     assert told["label"].tolist() == test.labels.tolist() and (test.labels < 0).any()
     known = test.labels >= 0
     right = (said.argmax(axis=1) == test.labels)[known].mean()
-    assert card["scores"]["test"]["accuracy"] == pytest.approx(right) and right > 0.8
-    assert version["scores"] == card["scores"] and version["version"] == 1
+    assert card.metrics["test"]["accuracy"] == pytest.approx(right) and right > 0.8
+    assert version["scores"] == card.metrics and version["version"] == 1
 
 
 def test_the_card_tells_how_sure_it_may_be(packed, version):
     card = store.read_card(Path(version["path"]))
-    assert set(card["abstention"]["thresholds"]) == set(four_class_task.CLASSES)
-    told = card["calibration"]
+    assert set(card.abstention["thresholds"]) == set(four_class_task.CLASSES)
+    told = card.calibration
     assert calibration.COLDEST <= told["temperature"] <= calibration.HOTTEST
     assert set(told["error"]) == set(told["error_before"]) == {"validation", "test"}
 
@@ -133,8 +131,8 @@ def test_a_damaged_or_other_version_is_refused(packed, version, tmp_path):
     (copy / "model.ubj").write_bytes(b"{}")
     with pytest.raises(UserError, match="not what was exported"):
         registry_trees.Loaded(copy)
-    card = json.loads((copy / "assets.extra" / "card.json").read_text()) | {"kind": "classifier"}
-    files.replace(copy / "assets.extra" / "card.json", json.dumps(card).encode())
+    card = replace(store.read_card(copy), kind="classifier")
+    files.replace(copy / "assets.extra" / "card.json", card.to_json())
     with pytest.raises(UserError, match="no version of boosted trees"):
         registry_trees.Loaded(copy)
 

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow  # noqa: F401  its own warnings belong here, not to the first test
+from made_card import made_card
 from PIL import Image
 
 from tfpipe import cli
+from tfpipe.models.spec import Spec
 from tfpipe.registry import load, store
 from tfpipe.tasks.samples.melt_layer import draw
 
@@ -371,10 +373,13 @@ def test_records_that_cannot_be_written_are_refused(data, refused):
     assert said == "data/records cannot be written: File exists. Choose another folder by --data."
 
 
+SPEC = Spec((50, 200, 3), ("no-layer", "melt-layer"), (128.0,) * 3, (40.0,) * 3)
+
+
 class Dark:
     """Stands in for a saved version: every window shows a layer."""
 
-    card = {"kind": "classifier", "options": {}, "thresholds": {"decision": 0.5, "confident": 0.7}}
+    card = made_card(thresholds={"decision": 0.5, "confident": 0.7}, spec=SPEC)
 
     def __init__(self, version):
         pass

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from made_card import made_card
 
 from tfpipe.evaluation import drift, population_stability
 
@@ -27,7 +28,7 @@ def card():
     columns[::50, 1] = np.nan
     values = drift.measured(images, columns, ("area", "width"))
     learnt = drift.learnt(values, groups, said=said, said_groups=groups, classes=CLASSES)
-    return {"drift": learnt, "columns": ["area", "width"], "thresholds": {"decision": 0.5}}
+    return made_card(drift=learnt, columns=("area", "width"), thresholds={"decision": 0.5})
 
 
 def found(card, images, columns, said, groups) -> dict[str, drift.Finding]:
@@ -74,10 +75,8 @@ def test_few_pictures_are_held_against_the_chance_of_so_few(card):
     few = np.arange(0, len(images), 40)[:6]  # six pictures of six groups
     own = [field[few] for field in (images, columns, said, groups)]
     raw = population_stability.index(
-        population_stability.counts(
-            own[0].mean(axis=(1, 2, 3)), card["drift"]["brightness"]["edges"]
-        ),
-        np.array(card["drift"]["brightness"]["counts"]),
+        population_stability.counts(own[0].mean(axis=(1, 2, 3)), card.drift["brightness"]["edges"]),
+        np.array(card.drift["brightness"]["counts"]),
     )
     assert raw > drift.FAR and not found(card, *own)
 
@@ -93,7 +92,7 @@ def test_the_index_is_that_of_the_formula():
 def test_one_training_group_tells_nothing_of_others():
     images, columns, said, groups = drawn(np.random.default_rng(5), groups=1)
     learnt = drift.learnt(drift.measured(images, None), groups)
-    watch = drift.Watch({"drift": learnt})
+    watch = drift.Watch(made_card(drift=learnt))
     watch.update(np.full((50, 8, 8, 1), 255, np.uint8))
     assert watch.findings() == []
 
@@ -107,7 +106,7 @@ def test_light_is_numpys_and_counts_do_not_depend_on_how_pictures_come(card):
     whole.update(images, columns=columns, groups=groups)
     for i in range(0, len(images), 7):
         parts.update(images[i : i + 7], columns=columns[i : i + 7], groups=groups[i : i + 7])
-    for name in card["drift"]:
+    for name in card.drift:
         np.testing.assert_array_equal(whole._counts[name], parts._counts[name])
     assert whole._groups == parts._groups == 3
 
@@ -143,7 +142,7 @@ def test_a_further_group_of_three_is_expected_as_far_as_student_has_it():
 
 
 def test_more_groups_must_be_nearer_and_more_pictures_of_as_many_need_not(card):
-    known = card["drift"]["brightness"]
+    known = card.drift["brightness"]
     each = sum(known["counts"]) // known["groups"]
     limits = [
         population_stability.limit(known, pictures=n * each, groups=n) for n in (16, 32, 64, 640)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from made_card import made_card
 
 from tfpipe.evaluation import bootstrap, paired_differences, version_comparison
 from tfpipe.evaluation.paired_differences import Score
@@ -232,7 +233,7 @@ def test_intervals_are_as_wide_as_those_of_means_of_groups():
 
 
 def test_a_card_shows_names_as_they_are():
-    card = {"task": "<b>", "model": "a|b", "version": 1, "kind": "classifier", "inputs": ["image"]}
-    text = model_card.text(card | {"limits": ["[x](http://y) `z`\n# w"]})
+    limitations = ("[x](http://y) `z`\n# w",)
+    text = model_card.text(made_card(task="<b>", model="a|b", version=1, limitations=limitations))
     assert "\\<b\\>" in text and "a\\|b" in text
     assert "- \\[x\\](http://y) \\`z\\` \\# w" in text

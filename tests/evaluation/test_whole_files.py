@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tiny
+from made_card import made_card
 
 from tfpipe.evaluation import whole_files
 from tfpipe.evaluation.whole_files import Judged
@@ -82,9 +83,9 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
     assert asked == [0.9] * files + [0.3] * files
     assert done[-1] == (2 * files, 2 * files)
     assert judged["faint"].thresholds["decision"] < 0.3 < judged["sure"].thresholds["decision"]
-    assert {one.told()["scores"]["test"]["file_share"] for one in judged.values()} == {1.0}
+    assert {one.told()["metrics"]["test"]["file_share"] for one in judged.values()} == {1.0}
     tested = judged["faint"].files
-    assert list(tested) == data.manifest.sources["test"]
+    assert tuple(tested) == data.manifest.sources["test"]
     assert {name: one.group for name, one in tested.items()} == {n: n[:-4] for n in tested}
     again = whole_files.in_test_files(
         task,
@@ -119,11 +120,9 @@ def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, c
 
 def test_the_report_sets_the_ways_side_by_side():
     scores = {"layer_f1": 0.75, "layer_depth_error_mm": float("nan"), "layers_found": 8}
-    about = {"thresholds": {"decision": 0.4}, "scores": {"validation": scores, "test": scores}}
-    told = classifier.inference_modes(
-        SimpleNamespace(card={"way": "scan", "ways": {"scan": about}})
-    )
+    about = {"thresholds": {"decision": 0.4}, "metrics": {"validation": scores, "test": scores}}
+    card = made_card(inference_mode="scan", inference_modes={"scan": about})
+    told = classifier.inference_modes(SimpleNamespace(card=card))
     assert str(told).count("<tr>") == 3 and "scan, the default of predict" in str(told)
     assert "0.750" in str(told) and "Median depth error (mm)" in str(told)
-    for card in ({}, {"way": "", "ways": {}}):
-        assert classifier.inference_modes(SimpleNamespace(card=card)) is None
+    assert classifier.inference_modes(SimpleNamespace(card=made_card())) is None

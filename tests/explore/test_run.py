@@ -1,6 +1,5 @@
 """An exploration from end to end, small; maps; and what a class left out tells of the scores."""
 
-import json
 import shutil
 from dataclasses import asdict, replace
 
@@ -12,10 +11,12 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 import tiny
+from made_card import write_card
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset, metadata
+from tfpipe.data.manifest import RecordSummary
 from tfpipe.explore import embeddings, novelty, novelty_benchmark, parametric_umap, umap
 from tfpipe.explore import run as explore_run
 from tfpipe.models import MODELS
@@ -96,18 +97,17 @@ def models(data, spec, tmp_path_factory):
         extra = version / "assets.extra"
         extra.mkdir(parents=True)
         trained(data, spec, name).save(extra / "model.keras")
-        card = {
-            "kind": "autoencoder" if name == "conv-autoencoder" else "classifier",
-            "model": name,
-            "hyperparameters": arguments,
-            "training": asdict(SETTINGS) | {"precision": "float32"},
-            "classes": SHAPES,
-            "spec": asdict(spec),
-            "thresholds": {},
-            "data": {"fingerprint": data.manifest.fingerprint},
-            "sha256": {"assets.extra/model.keras": files.sha256(extra / "model.keras")},
-        }
-        (extra / "card.json").write_text(json.dumps(card))
+        write_card(
+            version,
+            kind="autoencoder" if name == "conv-autoencoder" else "classifier",
+            model=name,
+            hyperparameters=arguments,
+            training=asdict(SETTINGS) | {"precision": "float32"},
+            classes=SHAPES,
+            spec=spec,
+            data=data.manifest.summary,
+            sha256={"assets.extra/model.keras": files.sha256(extra / "model.keras")},
+        )
     return folder
 
 
@@ -286,10 +286,14 @@ def test_pictures_that_nobody_labelled_are_explored_by_an_autoencoder_alone(mode
     data = four_class_task.packed(tmp_path, files=16, task=task)
     version = tmp_path / "models" / "bare" / "conv-autoencoder" / "1"
     shutil.copytree(models / TASK.name / "conv-autoencoder" / "1", version)
-    card = store.read_card(version) | {"classes": ()}
-    card["spec"] |= {"classes": ()}
-    card["data"] = {"fingerprint": "another"}
-    (version / "assets.extra" / "card.json").write_text(json.dumps(card))
+    card = store.read_card(version)
+    bare = replace(
+        card,
+        classes=(),
+        spec=replace(card.network_spec, classes=()),
+        data=RecordSummary(fingerprint="another"),
+    )
+    (version / "assets.extra" / "card.json").write_bytes(bare.to_json())
     told = explore_run.explore(
         explore_run.Exploration(task, version, data.folder, tmp_path / "out")
     )

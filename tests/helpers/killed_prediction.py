@@ -11,10 +11,12 @@ import four_class_task
 import numpy as np
 import pandas as pd
 import tiny
+from made_card import made_card
 
 from tfpipe.inference import files
 from tfpipe.inference import images as inference_images
 from tfpipe.inference.confidence import Wanted
+from tfpipe.models.spec import Spec
 from tfpipe.registry import load, predictions, store
 from tfpipe.tasks.task import FilePrediction
 
@@ -23,23 +25,21 @@ WHOLE_FILE = replace(tiny.TASK.whole_file, table_columns=("bright", "share"))
 PHOTOS = replace(tiny.TASK, name="photos", whole_file=WHOLE_FILE)
 
 
+SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
+
+
 class Bright:
     """Takes the brightest pictures for the last class; stands for a trained version."""
 
     def __init__(self, version):
         classes = four_class_task.CLASSES if version.name == "pictures" else tiny.CLASSES
-        self.card = {
-            "kind": "classifier",
-            "classes": classes,
-            "options": {},
-            "inputs": ["image"],
-            "spec": {"columns": []},
-            "thresholds": {"decision": 0.5, "confident": 0.9},
-        }
+        self.card = made_card(
+            classes=classes, spec=SPEC, thresholds={"decision": 0.5, "confident": 0.9}
+        )
 
     def classify(self, images, columns=None):
         light = images.mean(axis=(1, 2, 3)) / 255
-        levels = np.linspace(0.2, 0.6, len(self.card["classes"]))
+        levels = np.linspace(0.2, 0.6, len(self.card.classes))
         likely = np.exp(-(((light[:, None] - levels) / 0.1) ** 2)).astype(np.float32)
         return likely / likely.sum(axis=1, keepdims=True)
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,17 +14,14 @@ import keras
 import numpy as np
 import subprocesses
 import tiny
+from made_card import made_card
 
 from tfpipe.evaluation import drift
 from tfpipe.models.spec import Spec
 from tfpipe.registry import store
 
 SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
-CARD = {
-    "task": "tiny",
-    "classes": tiny.CLASSES,
-    "abstention": {"thresholds": {"dull": 0.6, "bright": None}},
-}
+CARD = made_card(classes=tiny.CLASSES, abstention={"thresholds": {"dull": 0.6, "bright": None}})
 PREDICTIONS = "split,key,label,p_dull,p_bright\n" + "".join(
     f"test,k{i},0,{0.5 + i / 20},{0.5 - i / 20}\n" for i in range(10)
 )
@@ -39,7 +37,7 @@ def published(folder: Path, *, seed: int) -> Path:
     middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
     model.get_layer("positive").set_weights([weights, -middle])
     values = drift.measured(pixels(1000, seed=1), None)
-    card = CARD | {"drift": drift.learnt(values, np.arange(1000).astype(str))}
+    card = replace(CARD, drift=drift.learnt(values, np.arange(1000).astype(str)))
 
     called = store.processes.called
     store.processes.called = lambda function, *args: function(*args)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from made_card import made_card
 
 from tfpipe.base import table_writers, tables
 from tfpipe.base.errors import UserError
@@ -113,7 +114,7 @@ def version(data, tmp_path_factory):
     loop.fit(model, data, settings=settings)
     evaluate.calibrate(data, model)
     known = evaluate.evaluate(TASK, data.folder, data, model, options=TASK.options)
-    card = {"task": "kinds", "model": "both", "options": {}, "classes": four_class_task.CLASSES}
+    card = made_card(task="kinds", model="both", classes=four_class_task.CLASSES)
     images = np.zeros((2, 16, 16, 1), np.uint8)
     draft = store.publish(
         model,

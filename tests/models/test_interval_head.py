@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from made_card import made_card
 from small_models import make_features, make_small, make_spec
 from small_records import draw_melt, pack_melt
 
@@ -123,7 +124,7 @@ def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tm
     best_constant = np.abs(true[banded] - np.median(true[banded], axis=0)).mean()
     assert off < best_constant / 2
     assert ((said["probabilities"].numpy()[:, 1] > 0.5) == banded).mean() > 0.95
-    card = {"task": "tiny", "model": "simple-cnn-interval", "options": {}, "classes": spec.classes}
+    card = made_card(model="simple-cnn-interval", classes=spec.classes)
     draft = store.publish(model, spec, tmp_path, card=card, checked={"image": images})
     exported = tf.saved_model.load(str(draft)).signatures["predict_tensor"]
     exact = exported(image=tf.constant(images))["interval"]

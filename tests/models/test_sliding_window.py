@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from made_card import made_card
 from small_models import make_small, make_spec
 
 from tfpipe.base.errors import UserError
@@ -97,10 +98,13 @@ def test_a_version_looks_in_the_way_of_its_card_unless_told(monkeypatch):
     monkeypatch.setattr(load, "read_model", lambda path: model)
 
     def loaded(**card):
-        return SimpleNamespace(card={"model": "m"} | card, path=None, classify="one by one")
+        return SimpleNamespace(card=made_card(model="m", **card), path=None, classify="one by one")
 
-    assert load.asked(loaded(way="scan"), None)._way is inference_modes.WAYS["scan"]
-    for version, name in ((loaded(way="scan"), "windows"), (loaded(way="windows"), None)):
+    assert load.asked(loaded(inference_mode="scan"), None)._way is inference_modes.WAYS["scan"]
+    for version, name in (
+        (loaded(inference_mode="scan"), "windows"),
+        (loaded(inference_mode="windows"), None),
+    ):
         assert load.asked(version, name) == "one by one"
     assert load.asked(loaded(), None) == "one by one"
     with pytest.raises(UserError, match="m cannot look by 'intervals', only by scan, windows"):

@@ -1,7 +1,5 @@
 """Every kind of model is exported with the same three signatures, and answers as it was trained."""
 
-import json
-
 import cv2
 import four_class_task
 import keras
@@ -10,6 +8,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 import tiny
+from made_card import made_card, write_card
 
 from tfpipe import models
 from tfpipe.base import images
@@ -144,19 +143,19 @@ def test_a_version_of_any_kind_is_published_and_said_to_be_one(
         model,
         spec_for(dtype),
         tmp_path / name,
-        card={"classes": four_class_task.CLASSES},
+        card=made_card(classes=four_class_task.CLASSES),
         checked=given,
     )
     card = store.read_card(draft)
-    assert card["kind"] == ("autoencoder" if name == "autoencoder" else "classifier")
-    assert card["inputs"] == [key for key in ("image", "columns") if key in model.input]
-    assert card["parity"]["max_difference"] <= 1e-5
-    assert card["parity"]["pictures"] == 9
+    assert card.kind == ("autoencoder" if name == "autoencoder" else "classifier")
+    assert card.inputs == tuple(key for key in ("image", "columns") if key in model.input)
+    assert card.parity["max_difference"] <= 1e-5
+    assert card.parity["examples"] == 9
     assert not (draft / "assets.extra" / ".parity.npz").exists()
     read = load.read_model(draft)
-    taken = {key: given[key] for key in card["inputs"]}
+    taken = {key: given[key] for key in card.inputs}
     np.testing.assert_allclose(read(taken), model(taken), atol=1e-6)
-    if card["kind"] == "classifier":
+    if card.kind == "classifier":
         said = load.Loaded(draft).classify(given["image"], given["columns"], batch_size=4)
         np.testing.assert_allclose(said, model(taken), atol=1e-6)
         none = load.Loaded(draft).classify(given["image"][:0], given["columns"][:0])
@@ -176,7 +175,9 @@ def test_an_export_of_other_weights_is_never_published(
 
     monkeypatch.setattr(export, "write", wrong)
     with pytest.raises(UserError, match="differs from the trained one.*Nothing was published"):
-        store.publish(made(name), spec_for("uint8"), tmp_path / name, card={}, checked=examples())
+        store.publish(
+            made(name), spec_for("uint8"), tmp_path / name, card=made_card(), checked=examples()
+        )
     assert not list((tmp_path / name).iterdir())
 
 
@@ -184,7 +185,7 @@ def test_parity_sees_what_is_wrong_by_bytes_alone(tmp_path, in_this_process, mon
     monkeypatch.setattr(export, "_picture", lambda *_: tf.zeros((6, 8, 1), tf.uint8))
     with pytest.raises(UserError, match="differs from the trained one"):
         store.publish(
-            made("both"), spec_for("uint8"), tmp_path / "both", card={}, checked=examples()
+            made("both"), spec_for("uint8"), tmp_path / "both", card=made_card(), checked=examples()
         )
 
 
@@ -192,12 +193,14 @@ def test_answers_that_are_no_numbers_are_no_parity(tmp_path, in_this_process):
     model = made("columns")
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     with pytest.raises(UserError, match="differs from the trained one by nan"):
-        store.publish(model, spec_for("uint8"), tmp_path / "m", card={}, checked=examples())
+        store.publish(
+            model, spec_for("uint8"), tmp_path / "m", card=made_card(), checked=examples()
+        )
 
 
 def test_a_changed_keras_file_is_refused_before_it_is_read(tmp_path, in_this_process):
     draft = store.publish(
-        made("columns"), spec_for("uint8"), tmp_path / "m", card={}, checked=examples()
+        made("columns"), spec_for("uint8"), tmp_path / "m", card=made_card(), checked=examples()
     )
     path = draft / "assets.extra" / "model.keras"
     path.write_bytes(path.read_bytes() + b"0")
@@ -207,11 +210,9 @@ def test_a_changed_keras_file_is_refused_before_it_is_read(tmp_path, in_this_pro
 
 def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path):
     def put(name: str, version: int, **card) -> None:
-        folder = tmp_path / "tiny" / name / str(version) / "assets.extra"
-        folder.mkdir(parents=True)
-        (folder / "card.json").write_text(json.dumps(card))
+        write_card(tmp_path / "tiny" / name / str(version), model=name, **card)
 
-    put("conv-autoencoder", 2, kind="autoencoder", inputs=["image"])
+    put("conv-autoencoder", 2, kind="autoencoder")
     version = store.find(tmp_path, task="tiny", model="conv-autoencoder", version=None)
     with pytest.raises(UserError) as told:
         files.predict(tiny.TASK, version, [], out=tmp_path / "out.csv")
@@ -219,8 +220,8 @@ def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path
         "Version 2 of conv-autoencoder is an autoencoder, which gives pictures back and names no "
         "classes: train a classifier first."
     )
-    put("old-cnn", 1)  # of a time when there were only classifiers
-    put("simple-cnn", 1, kind="classifier", inputs=["image"])
+    put("old-cnn", 1)
+    put("simple-cnn", 1)
     with pytest.raises(UserError, match="predict with --model old-cnn or simple-cnn"):
         files.predict(tiny.TASK, version, [], out=tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
@@ -244,15 +245,15 @@ def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
         )
     )
     extra = tmp_path / "saved" / name / "1" / "assets.extra"
-    card = json.loads((extra / "card.json").read_text())
-    assert (card["kind"], card["inputs"]) == {
-        "columns": ("classifier", ["columns"]),
-        "autoencoder": ("autoencoder", ["image"]),
+    card = store.read_card(extra.parent)
+    assert (card.kind, card.inputs) == {
+        "columns": ("classifier", ("columns",)),
+        "autoencoder": ("autoencoder", ("image",)),
     }[name]
-    assert card["scores"] == told["scores"]
-    assert set(card["random_split_scores"]) == set(card["scores"]["test"])
+    assert card.metrics == told["scores"]
+    assert set(card.random_split_scores) == set(card.metrics["test"])
     keys = pd.read_csv(extra / "predictions.csv")["key"]
-    splits = card["scores"]
+    splits = card.metrics
     assert len(keys) == sum(sum(data.manifest.counts[split].values()) for split in splits)
     assert "<h2>Card</h2>" in (extra / "report.html").read_text()
 

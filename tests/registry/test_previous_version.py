@@ -1,6 +1,5 @@
 """What a version tells of how it was made, which the next one goes by; versions are but cards."""
 
-import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from made_card import write_card
 from made_manifest import made_manifest
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
+from tfpipe.data.manifest import RecordSummary
 from tfpipe.models.spec import Spec
 from tfpipe.registry import history, previous_version, store, warm_start
-from tfpipe.registry.trees import KIND
+from tfpipe.registry.card import BOOSTED_TREES
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import retrain
@@ -26,16 +27,14 @@ SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
 def make(models: Path, number: int, *, model: str = "simple-cnn", **told) -> Path:
     """Writes a version of which there is no more than a card."""
     folder = models / "tiny" / model / str(number)
-    (folder / "assets.extra").mkdir(parents=True)
+    fields = {"model": model, "version": number, "classes": tiny.CLASSES, "spec": SPEC}
+    write_card(folder, **fields | told)
     (folder / "saved_model.pb").write_bytes(b"")
-    card = {"task": "tiny", "model": model, "version": number, "kind": "classifier", "sha256": {}}
-    card |= {"inputs": ["image"], "classes": tiny.CLASSES, "spec": asdict(SPEC)}
-    (folder / "assets.extra" / "card.json").write_text(json.dumps(card | told))
     return folder
 
 
 def test_old_answers_are_put_in_the_order_of_the_records(tmp_path, monkeypatch):
-    told = {"kind": KIND, "columns": ["width", "area"], "inputs": ["columns"]}
+    told = {"kind": BOOSTED_TREES, "columns": ["width", "area"], "inputs": ["columns"]}
     version = make(tmp_path, 1, **told)
     manifest = made_manifest(
         columns=("area", "colour", "width"), classes=("bright", "faint", "dull")
@@ -73,8 +72,8 @@ def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path
     first = asdict(TrainingConfig(learning_rate=0.01, epochs=2, seed=5)) | {"precision": "float32"}
     gentle = first | {"learning_rate": 0.001, "epochs": 1, "schedule": "cosine"}
     make(tmp_path, 1, training=first)
-    make(tmp_path, 2, training=gentle, begun_with=1)
-    third = make(tmp_path, 3, training=gentle, begun_with=2)
+    make(tmp_path, 2, training=gentle, initialized_from=1)
+    third = make(tmp_path, 3, training=gentle, initialized_from=2)
     settings = retrain._settings(third, Wish(begin=third))
     assert (settings.learning_rate, settings.epochs) == (pytest.approx(0.001), 1)
     assert settings.schedule == "cosine" and settings.seed == 5
@@ -83,11 +82,12 @@ def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path
 
 
 def test_records_are_packed_and_weights_begun_with_as_the_card_tells(tmp_path):
-    data = {
-        "fractions": [0.5, 0.3, 0.2],
-        "salt": "b",
-        "unreadable": {"x.txt": "cut", "y.txt": "cut"},
-    }
+    data = RecordSummary(
+        fingerprint="",
+        fractions=(0.5, 0.3, 0.2),
+        salt="b",
+        unreadable={"x.txt": "cut", "y.txt": "cut"},
+    )
     version = make(tmp_path, 1, options={"pictures": 7}, data=data)
     told = retrain.packing(tiny.TASK, version)
     assert told == {
@@ -99,7 +99,7 @@ def test_records_are_packed_and_weights_begun_with_as_the_card_tells(tmp_path):
     assert retrain.beginning(newest, None, afresh=False) == newest
     assert retrain.beginning(newest, None, afresh=True) is None
     assert retrain.beginning(newest, 1, afresh=False) == version
-    trees = make(tmp_path, 1, model="xgboost", kind=KIND)
+    trees = make(tmp_path, 1, model="xgboost", kind=BOOSTED_TREES)
     assert retrain.beginning(trees, None, afresh=False) is None
 
 

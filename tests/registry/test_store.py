@@ -1,12 +1,11 @@
 """What is published is what was trained: raw bytes in, the same answer out, or nothing at all."""
 
-import json
-
 import cv2
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_card import made_card
 
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
@@ -34,7 +33,7 @@ def model():
 @pytest.fixture(scope="module")
 def draft(model, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved") / "melt-layer" / "simple-cnn"
-    card = {"task": "melt-layer", "model": "simple-cnn", "classes": CLASSES, "scores": {}}
+    card = made_card(task="melt-layer", classes=CLASSES)
     return store.publish(model, SPEC, folder, card=card, checked={"image": images})
 
 
@@ -52,7 +51,7 @@ def signatures(version):
 def test_a_version_is_numbered_from_one(version):
     assert version.name == "1"
     assert store.versions(version.parent) == [1]
-    assert store.read_card(version)["version"] == 1
+    assert store.read_card(version).version == 1
 
 
 def test_the_three_signatures_take_and_give_what_the_readme_says(signatures):
@@ -141,7 +140,7 @@ def test_an_export_that_answers_otherwise_is_not_published(tmp_path, images, mod
     monkeypatch.setattr(export, "write", wrong)
     folder = tmp_path / "simple-cnn"
     with pytest.raises(UserError, match="differs from the trained one.*Nothing was published"):
-        store.publish(model, SPEC, folder, card={}, checked={"image": images})
+        store.publish(model, SPEC, folder, card=made_card(), checked={"image": images})
     assert store.versions(folder) == []
     assert not list(folder.iterdir())
 
@@ -180,8 +179,8 @@ def test_a_folder_without_a_card_is_no_version(tmp_path):
 
 
 def test_the_card_vouches_for_every_file_and_for_parity(version):
-    card = json.loads((version / "assets.extra" / "card.json").read_text())
+    card = store.read_card(version)
     there = {p.relative_to(version).as_posix() for p in version.rglob("*") if p.is_file()}
-    assert set(card["sha256"]) == there - {"assets.extra/card.json"}
-    assert 0 <= card["parity"]["max_difference"] <= 1e-5
-    assert card["packages"]["tensorflow"] == tf.__version__
+    assert set(card.sha256) == there - {"assets.extra/card.json"}
+    assert 0 <= card.parity["max_difference"] <= 1e-5
+    assert card.packages["tensorflow"] == tf.__version__

@@ -233,13 +233,13 @@ def test_many_classes_have_their_scores_each(many, many_text):
     ]
     told, card = Page(many_text).text, store.read_card(many)
     assert "a classifier of columns into none, few, some, many." in told
-    for name, each in card["by_class"]["test"].items():
+    for name, each in card.class_metrics["test"].items():
         values = [each["precision"], each["recall"], each["f1"]]
         shown = ["— (never predicted)" if v is None else f"{v:.3f}" for v in values]
         assert f"{name} {' '.join(shown)} {each['support']}" in told
-    for metric in card["scores"]["test"]:
+    for metric in card.metrics["test"]:
         assert metric_names.METRICS[metric][0] in told
-    scores = card["scores"]["test"]
+    scores = card.metrics["test"]
     gain = 0.999 - scores["macro_average_precision"]
     assert f"average precision, mean of the classes is {gain:.3f} higher." in told
     assert re.search(r"Accuracy: 0\.\d+ to \d\.\d+ is the 95 % interval", told)
@@ -261,7 +261,7 @@ def test_the_surest_mistakes_come_first(many, many_text):
 
 
 def test_a_class_that_is_not_there_is_said_to_count_in_no_mean(many, changed):
-    each = store.read_card(many)["by_class"]["test"]
+    each = store.read_card(many).class_metrics["test"]
     each["few"] = {"precision": 0.0, "recall": None, "f1": 0.0, "support": 0}
     told = changed(by_class={"test": each})
     assert "few 0.000 — (no examples) 0.000 0" in told
@@ -269,7 +269,7 @@ def test_a_class_that_is_not_there_is_said_to_count_in_no_mean(many, changed):
 
 
 def test_a_metric_of_the_tasks_own_is_called_by_its_name(many, changed):
-    scores = store.read_card(many)["scores"]
+    scores = store.read_card(many).metrics
     scores["test"]["tracks_found"] = 12
     assert "Tracks found — (not measured) 12" in changed(scores=scores)
 

@@ -5,13 +5,13 @@ import resource
 import threading
 import urllib.request
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import subprocesses
+from made_card import write_card
 
 from tfpipe import tasks
 from tfpipe.base import files
@@ -57,12 +57,13 @@ def photos(tmp_path, monkeypatch) -> Path:
     extra = tmp_path / "saved_models" / task.name / "simple-cnn" / "1" / "assets.extra"
     extra.mkdir(parents=True)
     MODELS["simple-cnn"](spec, **SMALL).save(extra / "model.keras")
-    card = {
-        **{"kind": "classifier", "model": "simple-cnn", "classes": CLASSES, "spec": asdict(spec)},
-        "data": {"fingerprint": manifest.fingerprint},
-        "sha256": {"assets.extra/model.keras": files.sha256(extra / "model.keras")},
-    }
-    (extra / "card.json").write_text(json.dumps(card))
+    write_card(
+        extra.parent,
+        classes=CLASSES,
+        spec=spec,
+        data=manifest.summary,
+        sha256={"assets.extra/model.keras": files.sha256(extra / "model.keras")},
+    )
     return tmp_path / "photos"
 
 

@@ -16,6 +16,7 @@ import pytest
 import review_queue
 import small_records as drawn
 import subprocesses
+from made_card import made_card
 from made_manifest import made_manifest
 from review_queue import Plain, answered, served
 from typer.testing import CliRunner
@@ -61,7 +62,7 @@ def known() -> Packed:
         {"split": "train", "key": [f"<b>{i}.png" for i in range(COUNT)], "group": groups}
     ).assign(label=given)
     data = Dataset(Path(), made_manifest(classes=CLASSES), "accuracy")
-    return Packed(data, frame, told, {})
+    return Packed(data, frame, told, made_card())
 
 
 @pytest.fixture
@@ -276,7 +277,8 @@ def strips(melt, tmp_path, monkeypatch) -> Strips:
         dark = images[:, 20:30].mean((1, 2, 3)) < images.mean((1, 2, 3)) - 8
         return np.stack([1 - dark, dark], axis=1).astype(np.float32)
 
-    card = {"options": {"predict_stride_px": 20}, "thresholds": {"decision": 0.5, "confident": 0.9}}
+    thresholds = {"decision": 0.5, "confident": 0.9}
+    card = made_card(options={"predict_stride_px": 20}, thresholds=thresholds)
     monkeypatch.setattr(
         reviewed_strips.load,
         "Loaded",

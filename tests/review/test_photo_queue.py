@@ -1,7 +1,6 @@
 """Core photos to review: the page shows what `predict` finds."""
 
 import dataclasses
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,12 +8,14 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from made_card import made_card
 from small_models import make_small, make_spec
 from small_records import draw_melt
 
 from tfpipe.base import files
 from tfpipe.inference import files as inference_files
 from tfpipe.models import inference_modes
+from tfpipe.models.spec import Spec
 from tfpipe.registry import load
 from tfpipe.review import photo_queue, ranking
 from tfpipe.review.decision_desk import Desk
@@ -47,18 +48,17 @@ def version(raw, tmp_path, monkeypatch) -> Path:
     photo = next((raw / "photos").iterdir())
     source = next(s for s in MELT_LAYER.survey(raw, options).sources if s.path == photo)
     decision = float(np.median(MELT_LAYER.whole_file.infer(source, classify, options).probability))
-    card = {
-        "kind": "classifier",
-        "model": MODEL,
-        "inputs": ["image"],
-        "classes": MELT_LAYER.classes,
-        "options": {"predict_stride_px": 20},
-        "thresholds": {"decision": decision, "confident": decision},
-        "way": "intervals",
-        "sha256": {"assets.extra/model.keras": files.sha256(path)},
-        "spec": {"image_shape": MELT_LAYER.image_shape},
-    }
-    (path.parent / "card.json").write_text(json.dumps(card))
+    shape, classes = MELT_LAYER.image_shape, MELT_LAYER.classes
+    card = made_card(
+        model=MODEL,
+        classes=classes,
+        options={"predict_stride_px": 20},
+        thresholds={"decision": decision, "confident": decision},
+        inference_mode="intervals",
+        sha256={"assets.extra/model.keras": files.sha256(path)},
+        spec=Spec(shape, classes, (128.0,) * 3, (40.0,) * 3),
+    )
+    (path.parent / "card.json").write_bytes(card.to_json())
     monkeypatch.setattr(
         load, "Loaded", lambda path: SimpleNamespace(path=path, card=card, classify=classify)
     )

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
+from made_card import made_card
 from server_process import png
 
 from tfpipe.evaluation import drift
@@ -40,7 +41,7 @@ def servable(tmp_path_factory):
     statistics = drift.learnt(
         values, groups, said=predicted, said_groups=groups, classes=tiny.CLASSES
     )
-    card = {"drift": statistics, "thresholds": {"decision": 0.5}}
+    card = made_card(drift=statistics, thresholds={"decision": 0.5})
     folder = tmp_path_factory.mktemp("models") / "tiny" / "simple-cnn" / "3"
     return SimpleNamespace(card=card, spec=SPEC, folder=folder, version=3)
 
@@ -135,7 +136,7 @@ def test_pending_images_and_the_time_to_process_them_are_bounded(monitor, monkey
 
 
 def test_a_version_without_statistics_is_not_monitored(servable):
-    monitor = DriftMonitor(SimpleNamespace(**vars(servable) | {"card": {}}))
+    monitor = DriftMonitor(SimpleNamespace(**vars(servable) | {"card": made_card()}))
     monitor.record({"image": drawn(4, seed=0)}, {})
     assert monitor.n_pending == 0
     monitor.process()

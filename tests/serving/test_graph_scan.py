@@ -1,8 +1,8 @@
 """What TensorFlow would run or read is checked before it loads a version."""
 
-import json
 from types import SimpleNamespace
 
+import made_card
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -92,12 +92,11 @@ def version(tmp_path):
 
 def write_card(folder, **changes) -> None:
     sums = {"saved_model.pb": files.sha256(folder / "saved_model.pb")}
-    card = {"kind": "classifier", "inputs": ["image"], "sha256": sums} | changes
-    (folder / "assets.extra" / "card.json").write_text(json.dumps(card))
+    made_card.write_card(folder, **{"sha256": sums} | changes)
 
 
 def test_a_version_as_its_card_says_passes(version):
-    assert graph_scan.check_version(version)["kind"] == "classifier"
+    assert graph_scan.check_version(version).kind == "classifier"
 
 
 def test_what_the_card_does_not_vouch_for_is_refused(version):
@@ -140,7 +139,7 @@ def test_a_version_under_two_names_is_loaded_once(version, tmp_path, monkeypatch
         monkeypatch.setattr(store, part, lambda servable: None)
     selectors = [ModelSelector("task"), ModelSelector("task", "model")]
     models = store.ModelStore(tmp_path, selectors, limits=Limits())
-    for changes in ({}, None, {"title": "another"}):
+    for changes in ({}, None, {"python": "another"}):
         if changes is not None:
             write_card(version, **changes)
         models.refresh()

@@ -34,8 +34,8 @@ def ran(folder, *words) -> dict:
 def test_a_search_ends_in_a_version_and_says_what_copies_would_have_claimed(home, tuned):
     assert tuned["version"] == 1
     card = json.loads((home / tuned["path"] / "assets.extra" / "card.json").read_text())
-    assert card["hyperparameters"]["kernels"] == 3
-    assert 0 <= card["random_split_scores"]["accuracy"] <= 1
+    assert card.hyperparameters["kernels"] == 3
+    assert 0 <= card.random_split_scores["accuracy"] <= 1
     assert ran(home, "report", "ccd-tracks")["version"] == 1
 
 

@@ -23,8 +23,8 @@ def test_sample_tune_report_and_predict(tmp_path, monkeypatch):
     assert {"accuracy", "mean_absolute_error", "mean_absolute_error_of_expected"} <= set(scores)
     assert scores["examples_no_signal"] > 0
     card = json.loads((tmp_path / told["path"] / "assets.extra" / "card.json").read_text())
-    assert card["options"]["side"] == 16
-    assert card["data"]["user_defined_split"]
+    assert card.options["side"] == 16
+    assert card.data.user_defined_split
     page = tmp_path / run("report", "ionization-redshift")["path"]
     for words in ("Classes as numbers", "Pictures set apart", "Mean absolute error"):
         assert words in page.read_text()

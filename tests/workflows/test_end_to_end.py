@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from small_records import MELT_OPTIONS
 from tensorflow.python.tools import saved_model_utils
 
+from tfpipe.registry import store
 from tfpipe.tasks.melt_layer import TASK
 
 pytestmark = pytest.mark.slow
@@ -69,9 +70,9 @@ def test_train_packs_first_and_publishes_version_one(home, trained):
         "groups.csv",
         "sources.csv",
     }
-    card = json.loads((version / "assets.extra" / "card.json").read_text())
-    assert card["hyperparameters"] == {"filters": 2, "dense_units": 8}
-    assert 0 <= card["random_split_scores"]["accuracy"] <= 1
+    card = store.read_card(version)
+    assert card.hyperparameters == {"filters": 2, "dense_units": 8}
+    assert 0 <= card.random_split_scores["accuracy"] <= 1
 
 
 def test_records_open_with_tensorflow_datasets(home, trained):

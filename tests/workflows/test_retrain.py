@@ -128,11 +128,11 @@ def test_a_stopped_retraining_goes_on_and_old_files_keep_their_splits(home, monk
     assert sets["old"]["groups"] == (old == "test").sum()
     assert sets["new"]["groups"] == (new == "test").sum() - (old == "test").sum()
     card, before = (store.read_card(extra(number).parent) for number in (2, 1))
-    assert card["begun_with"] == 1 and card["comparison"]["with"] == 1
+    assert card.initialized_from == 1 and card.comparison["with"] == 1
     # The old version finds in the old files what its own card says, the new one what its own does.
-    whole = card["comparison"]["files"][0]["sets"]
-    assert whole["old"]["before"] == pytest.approx(before["scores"]["test"]["file_share"])
-    assert whole["all"]["after"] == pytest.approx(card["scores"]["test"]["file_share"])
+    whole = card.comparison["files"][0]["sets"]
+    assert whole["old"]["before"] == pytest.approx(before.metrics["test"]["file_share"])
+    assert whole["all"]["after"] == pytest.approx(card.metrics["test"]["file_share"])
     assert "test groups together: " in (text := (extra(2) / "MODEL_CARD.md").read_text())
     assert "file\\_share" in text
     assert not (extra(1).parent.parent / "training").exists()
@@ -161,16 +161,16 @@ def test_killed_at_any_moment_the_same_command_publishes_one_version(home, tmp_p
     assert "learnt from just these records" in said  # it was published just before the kill
     one, other = tmp_path / "whole" / shelf / "2", tmp_path / "killed" / shelf / "2"
     card = store.read_card(other)
-    store.check(other, card["sha256"], card)
+    store.check(other, card.sha256, card)
     assert {path.name for path in one.rglob("*")} == {path.name for path in other.rglob("*")}
     before, after = (load.read_model(version).get_weights() for version in (one, other))
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert store.read_card(one)["comparison"] == card["comparison"]
+    assert store.read_card(one).comparison == card.comparison
 
 
 def test_each_retraining_is_as_gentle_as_the_first(home):
-    first, second = (store.read_card(extra(n).parent)["training"] for n in (1, 2))
+    first, second = (store.read_card(extra(n).parent).training for n in (1, 2))
     assert second["learning_rate"] == pytest.approx(first["learning_rate"] / 10)
     again = retrain._settings(extra(2).parent, retrain.Wish(begin=extra(2).parent))
     assert again.learning_rate == second["learning_rate"]
@@ -190,9 +190,9 @@ def test_a_version_that_is_gone_on_from_begins_as_it_was_before_calibration(home
     likely = load.Loaded(version).classify(images)[:, 1]
     from tfpipe.models.spec import Spec
 
-    spec = Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in card["spec"].items()})
-    begun = warm_start.model_of(version, spec, card["hyperparameters"])
-    logits = np.log(likely / (1 - likely)) * card["calibration"]["temperature"]
+    spec = Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in card.spec.items()})
+    begun = warm_start.model_of(version, spec, card.hyperparameters)
+    logits = np.log(likely / (1 - likely)) * card.calibration["temperature"]
     raw = begun({"image": images}, training=False).numpy()[:, 1]
     np.testing.assert_allclose(raw, 1 / (1 + np.exp(-logits)), atol=1e-4)
     other = Spec((16, 16, 1), ("dull", "bright", "third"), (1.0,), (1.0,))
@@ -224,8 +224,8 @@ def test_rolling_back_publishes_a_copy_that_is_then_served(home):
     assert made["version"] == 3 and made["copied_from"] == 1
     found = store.find(Path("saved_models"), task="lights", model=None, version=None)
     card = store.read_card(found)
-    assert found.name == "3" and card["version"] == 3 and card["copied_from"] == 1
-    store.check(found, card["sha256"], card)
+    assert found.name == "3" and card.version == 3 and card.copied_from == 1
+    store.check(found, card.sha256, card)
     assert "rolled back" in (extra(3) / "MODEL_CARD.md").read_text()
     rows = {row["version"]: row for row in run_command.run("versions", TASK)["versions"]}
     assert [rows[n]["served"] for n in (1, 2, 3)] == ["", "", "by default"]
@@ -247,18 +247,26 @@ def test_a_damaged_version_is_not_gone_back_to(home, tmp_path):
 
 def test_the_card_tells_all_that_it_must(home):
     card, groups = store.read_card(extra(2).parent), pd.read_csv(extra(2) / "groups.csv")
-    counts = card["data"]["counts"]
+    counts = card.data.counts
     for split, own in groups.groupby("split"):
         assert own["pictures"].sum() == sum(counts[split].values())
         assert own["n_bright"].sum() == counts[split]["bright"]
-    for name in ("intended_use", "leak_check", "limits", "hardware", "packages", "date", "drift"):
-        assert card[name], name
-    low, high = card["intervals"]["accuracy"] or (0, 1)
-    assert low <= card["scores"]["test"]["accuracy"] <= high
+    for name in (
+        "intended_use",
+        "leak_check",
+        "limitations",
+        "hardware",
+        "packages",
+        "date",
+        "drift",
+    ):
+        assert getattr(card, name), name
+    low, high = card.confidence_intervals["accuracy"] or (0, 1)
+    assert low <= card.metrics["test"]["accuracy"] <= high
     text = (extra(2) / "MODEL_CARD.md").read_text()
     for heading in ("Intended use", "Data", "Scores", "Leak check", "Limits", "Files"):
         assert f"## {heading}" in text
-    assert card["sha256"]["saved_model.pb"] in text and "went on from the weights" in text
+    assert card.sha256["saved_model.pb"] in text and "went on from the weights" in text
 
 
 def test_predict_names_what_has_left_the_training(home, tmp_path):
@@ -274,9 +282,11 @@ def test_predict_names_what_has_left_the_training(home, tmp_path):
 
 
 def test_a_card_without_statistics_finds_nothing(home):
+    from dataclasses import replace
+
     from tfpipe.evaluation import drift
 
-    card = store.read_card(extra(2).parent) | {"drift": None}
+    card = replace(store.read_card(extra(2).parent), drift={})
     watch = drift.Watch(card)
     watch.update(np.zeros((3, 16, 16, 1), np.uint8), probabilities=np.eye(2)[[0, 1, 0]])
     assert watch.findings() == [] and files.sha256(extra(2) / "card.json")

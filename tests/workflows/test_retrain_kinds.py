@@ -47,12 +47,12 @@ def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatc
     made = retrain.retrain(TASK, folder / "1", wish=Wish(), **given)
     cards = [store.read_card(folder / number) for number in ("1", "2")]
     assert made["version"] == 2
-    assert cards[0]["hyperparameters"] == cards[1]["hyperparameters"]
+    assert cards[0].hyperparameters == cards[1].hyperparameters
     sets = made["comparison"]["sets"]
-    assert sets["old"]["groups"] == cards[0]["data"]["groups"]["test"]
-    assert sets["all"]["groups"] == cards[1]["data"]["groups"]["test"]
-    assert {"column level", "column other", "class mix"} == set(cards[1]["drift"])
-    assert cards[1]["speed"]["one_ms"] > 0
+    assert sets["old"]["groups"] == cards[0].data.groups["test"]
+    assert sets["all"]["groups"] == cards[1].data.groups["test"]
+    assert {"column level", "column other", "class mix"} == set(cards[1].drift)
+    assert cards[1].speed["one_ms"] > 0
 
 
 def test_an_autoencoder_is_compared_by_its_error(tmp_path):
@@ -79,6 +79,6 @@ def test_an_autoencoder_is_compared_by_its_error(tmp_path):
     )
     told = made["comparison"]
     assert told["score"] == "loss" and told["classes"] == {}
-    before = store.read_card(run.models / "1")["scores"]["test"]["mean_squared_error"]
+    before = store.read_card(run.models / "1").metrics["test"]["mean_squared_error"]
     # The same groups and the same pictures, so the old version's error is what it was.
     assert abs(told["sets"]["old"]["before"] - before) < 1e-6

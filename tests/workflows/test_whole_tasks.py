@@ -1,13 +1,13 @@
 """Tasks from raw files to a table, in their smallest form; others have files of their own."""
 
-import json
-
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from run_command import run
 from sklearn import datasets
+
+from tfpipe.registry import store
 
 pytestmark = pytest.mark.slow
 
@@ -24,21 +24,21 @@ def home(tmp_path, monkeypatch):
 def version(home, told: dict):
     """Returns the folder and the card of the version that a command made."""
     folder = home / told["path"]
-    return folder, json.loads((folder / "assets.extra" / "card.json").read_text())
+    return folder, store.read_card(folder)
 
 
 def test_insolubles(home):
     run("sample", "insolubles", "--runs", "9", "--field-runs", "1", "--particles", "70")
     told = run("tune", "insolubles", "--model", "columns-mlp", *QUICK, "--no-naive-split")
     folder, card = version(home, told)
-    assert len(card["classes"]) == 7 and card["abstention"]
+    assert len(card.classes) == 7 and card.abstention
     page = home / run("report", "insolubles")["path"]
     assert page.parent == folder / "assets.extra"
     field = next((home / "data" / "raw" / "insolubles").glob("peru*"))
     made = run("predict", "insolubles", str(field), "--out", "table.csv")
     table = pd.read_csv(home / "table.csv")
     assert made["rows"] == len(table) == sum(row["named"] for row in made["counts"])
-    assert {"label", "unsure", *(f"p_{name}" for name in card["classes"])} <= set(table)
+    assert {"label", "unsure", *(f"p_{name}" for name in card.classes)} <= set(table)
 
 
 def test_escape_fractions(home):
@@ -46,11 +46,11 @@ def test_escape_fractions(home):
     run("sample", task, "--simulations", "2", "--cells", "16")
     told = run("tune", task, *QUICK, "--no-naive-split", *small, "-o", "test_seeds=2")
     _, card = version(home, told)
-    assert card["quantity"] and "mean_absolute_error" in told["scores"]["test"]
+    assert card.ordinal_target and "mean_absolute_error" in told["scores"]["test"]
     assert "Classes as numbers" in (home / run("report", task)["path"]).read_text()
     new = next((home / "data" / "raw" / task).glob("*seed2*"))
     assert run("predict", task, str(new), "--out", "f.csv")["rows"] == 2
-    assert f"expected_{card['quantity']}" in pd.read_csv(home / "f.csv")
+    assert f"expected_{card.ordinal_target}" in pd.read_csv(home / "f.csv")
 
 
 def test_a_folder_of_real_pictures(home):
@@ -62,7 +62,7 @@ def test_a_folder_of_real_pictures(home):
         cv2.imwrite(str(folder / f"{i:03}.png"), picture)
     told = run("tune", "./digits", *QUICK, "--no-naive-split")
     _, card = version(home, told)
-    assert card["classes"] == ["of 0", "of 1", "of 2"]
+    assert card.classes == ["of 0", "of 1", "of 2"]
     assert (home / run("report", "./digits")["path"]).is_file()
     made = run("predict", "./digits", "digits/of 1", "--out", "table.csv")
     assert made["rows"] == len(list((home / "digits" / "of 1").iterdir()))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from tfpipe.evaluation import calibration, metrics, ordinal, selective
 from tfpipe.models import boosted_trees
 from tfpipe.registry import card_statistics, model_card, previous_version, store
 from tfpipe.registry import trees as registry_trees
+from tfpipe.registry.card import VersionCard
 from tfpipe.report import write
 from tfpipe.tasks.task import SPLITS, Task
 
@@ -64,7 +65,7 @@ def train(
       plan: what is searched.
       min_precision: of what is said in spite of being unsure.
       found: by a search before, which is then not made again.
-      judge: (predictions, thresholds) -> what the card tells besides; asked before anything is
+      judge: (predictions, thresholds) -> the card's comparison; called before anything is
         published, it may raise a UserError.
       tell: told (stage, facts) as it goes.
 
@@ -95,27 +96,26 @@ def train(
     unseen = learnt.labels, tree_search.crossed(learnt, **told, plan=plan)
     known = judged(trees, parts, unseen, classes=names, min_precision=min_precision)
     known = _in_numbers(replace(task, classes=names), known, records, manifest=manifest)
-    judgement = judge(known.predictions, known.told["thresholds"])
+    comparison = judge(known.predictions, known.told["thresholds"])
     tell("export", {})
-    card = {
-        "task": task.name,
-        "hyperparameters": best["arguments"],
-        "training": {"balance": plan.balance, "seed": plan.seed},
-        "classes": names,
-        "columns": manifest.columns,
-        "parameters": boosted_trees.leaves(trees),
-        "quantity": task.scoring.ordinal_target,
-        "apart": task.scoring.ambiguous,
-        "options": manifest.options,
-        "data": asdict(manifest.summary),
+    card = VersionCard(
+        task=task.name,
+        model=registry_trees.MODEL,
+        hyperparameters=best["arguments"],
+        training={"balance": plan.balance, "seed": plan.seed},
+        classes=names,
+        columns=manifest.columns,
+        parameters=boosted_trees.leaves(trees),
+        ordinal_target=task.scoring.ordinal_target,
+        ambiguous=task.scoring.ambiguous,
+        options=manifest.options,
+        data=manifest.summary,
+        search=best,
+        comparison=comparison,
         **known.told,
-        "random_split_scores": None,
-        "history": {},
-        "search": best,
-        **judgement,
-    }
-    card |= card_statistics.of(
-        task, records, known.predictions, manifest=manifest, card=card, takes=["columns"]
+    )
+    card = card_statistics.with_statistics(
+        card, task, records, known.predictions, manifest=manifest, inputs=["columns"]
     )
     busy = f"Another training is running in {folder}. Wait for it to end."
     with ResumableFolder(folder / "training", None, work="training", busy=busy):
@@ -133,7 +133,7 @@ def train(
         write.write(draft, records)
         model_card.write(draft)
         path = store.number(draft)
-    return {"version": int(path.name), "path": str(path), "scores": known.told["scores"]}
+    return {"version": int(path.name), "path": str(path), "scores": known.told["metrics"]}
 
 
 def judged(
@@ -181,8 +181,8 @@ def judged(
         frames.append(_frame(split, parts[split], likely, classes))
     realised = selective.realised(labels, likely[own], sure)
     card = {
-        "scores": told,
-        "by_class": by_class,
+        "metrics": told,
+        "class_metrics": by_class,
         "thresholds": decision,
         "calibration": fitted._asdict() | errors,
         "abstention": {
@@ -208,7 +208,7 @@ def _in_numbers(
                 own
             ]
         told = ordinal.told(task, labels[own], likely[own], apart=apart)
-        known.told["scores"][split] |= told
+        known.told["metrics"][split] |= told
         frames.append(ordinal.with_expected(frame, task, likely))
     return replace(known, predictions=pd.concat(frames, ignore_index=True))
 

@@ -147,7 +147,7 @@ def report(
     folder = store.find(models, task=found.name, model=model, version=version)
     page = reporting.write(folder, data / "records" / found.name)
     place = {"model": folder.parent.name, "version": int(folder.name), "path": page}
-    scores = store.read_card(folder)["scores"]
+    scores = store.read_card(folder).metrics
     cli_options.done(json, command="report", task=found.name, **place, scores=scores)
 
 

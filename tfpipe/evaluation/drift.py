@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -85,17 +85,33 @@ def learnt(
     return found
 
 
+class DriftCard(Protocol):
+    """What a version's card holds for `Watch`."""
+
+    @property
+    def drift(self) -> Learnt:
+        """Histograms by `learnt`; {} for none."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, in the model's order."""
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Decision thresholds of a classifier."""
+
+
 class Watch:
     """Adds up what is seen, in memory that does not grow, and says what has left the training."""
 
-    def __init__(self, card: dict[str, Any]):
+    def __init__(self, card: DriftCard):
         """Begins with nothing seen.
 
         Args:
           card: a version's; one without statistics finds nothing.
         """
-        self.card, self.learnt = card, card.get("drift") or {}
-        self._names = card.get("columns") or card.get("spec", {}).get("columns", ())
+        self.card, self.learnt = card, card.drift
+        self._names = card.columns
         self._sees = "brightness" in self.learnt
         self._reads = any(name.startswith("column ") for name in self.learnt)
         self._counts = {name: np.zeros(len(h["counts"])) for name, h in self.learnt.items()}
@@ -123,7 +139,7 @@ class Watch:
         images, columns = images if self._sees else None, columns if self._reads else None
         found = measured(images, columns, self._names)
         if probabilities is not None and MIX in self.learnt:
-            found[MIX] = metrics.said(probabilities, thresholds=self.card["thresholds"])
+            found[MIX] = metrics.said(probabilities, thresholds=self.card.thresholds)
         found = {name: values for name, values in found.items() if name in self.learnt}
         with self._lock:
             for name, values in found.items():

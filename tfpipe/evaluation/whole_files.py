@@ -44,7 +44,7 @@ class Judged:
     def told(self) -> dict[str, Any]:
         """Returns it as a card has it."""
         scores = {split: found.scores for split, found in self.found.items() if found}
-        return {"thresholds": self.thresholds, "scores": scores}
+        return {"thresholds": self.thresholds, "metrics": scores}
 
 
 def judged(

@@ -28,6 +28,7 @@ from tfpipe.explore.novelty import Seen
 from tfpipe.models import MODELS
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export
+from tfpipe.registry.card import VersionCard
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loop
 from tfpipe.training.config import TrainingConfig
@@ -42,7 +43,7 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 
 def benchmark(
-    subjects: list[tuple[dict[str, Any], Dataset, Spec]],
+    subjects: list[tuple[VersionCard, Dataset, Spec]],
     wanted: str,
     folder: Path,
     *,
@@ -98,7 +99,7 @@ def benchmark(
                 told = {"epochs": epochs, "seed": seed}
                 state = folder / f".{resumable.hash_of(plan)[:12]}-{label:02d}"
                 trained = [
-                    _trained(card, data, spec, label=label, told=told, state=state / card["model"])
+                    _trained(card, data, spec, label=label, told=told, state=state / card.model)
                     for card, data, spec in subjects
                 ]
                 known = _scored(trained, labels, label=label, seed=seed)
@@ -128,7 +129,7 @@ def _plan(subjects: list, *, epochs: int, seed: int) -> list[Any]:
     """Returns all that a result depends on."""
     names = ("model", "hyperparameters", "training")
     told = [
-        {name: card[name] for name in names} | {"data": data.manifest.fingerprint}
+        {name: getattr(card, name) for name in names} | {"data": data.manifest.fingerprint}
         for card, data, _ in subjects
     ]
     return [told, epochs, seed]
@@ -159,7 +160,7 @@ def _labels(data: Dataset) -> dict[str, np.ndarray]:
 
 
 def _trained(
-    card: dict[str, Any],
+    card: VersionCard,
     data: Dataset,
     spec: Spec,
     *,
@@ -179,15 +180,15 @@ def _trained(
       told: "epochs" and "seed".
       state: folder of its state, with which a stopped training goes on.
     """
-    values = {name: value for name, value in card["training"].items() if name != "precision"}
+    values = {name: value for name, value in card.training.items() if name != "precision"}
     settings = TrainingConfig(**values | {"seed": told["seed"]})
     train, validation = (_without(data, part, label) for part in (data.train, data.validation))
     without = replace(data, train=train, validation=validation)
 
     def built() -> keras.Model:
-        return MODELS[card["model"]](spec, **card["hyperparameters"])
+        return MODELS[card.model](spec, **card.hyperparameters)
 
-    with dtype_policy(card["training"]["precision"]):
+    with dtype_policy(card.training["precision"]):
         keras.utils.set_random_seed(settings.seed)
         model = built()
         enough = math.ceil(LEAST_STEPS / training_compile.steps_of(model, without, settings))

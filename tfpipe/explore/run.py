@@ -211,8 +211,8 @@ def _predicted(found: list[Subject], seen: Seen) -> list[str]:
     if seen.logits is None:
         return [""] * len(seen.embedding)
     card = next(one.card for one in found if one.kind == "classifier")
-    said = metrics.said(softmax(seen.logits, axis=1), thresholds=card["thresholds"])
-    return [card["classes"][i] for i in said]
+    said = metrics.said(softmax(seen.logits, axis=1), thresholds=card.thresholds)
+    return [card.classes[i] for i in said]
 
 
 def _ranking(run: Exploration, found: list[Subject]) -> tuple[pd.DataFrame, str, str]:

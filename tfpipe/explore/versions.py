@@ -3,7 +3,6 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -11,6 +10,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
 from tfpipe.registry import load, store
+from tfpipe.registry.card import VersionCard
 from tfpipe.tasks.task import Task
 from tfpipe.training import open_records
 
@@ -27,7 +27,7 @@ class Subject:
     """
 
     version: Path
-    card: dict[str, Any]
+    card: VersionCard
     data: Dataset
     spec: Spec
 
@@ -39,7 +39,7 @@ class Subject:
     @property
     def kind(self) -> str:
         """Returns "classifier" or "autoencoder"."""
-        return self.card["kind"]
+        return self.card.kind
 
 
 def opened(task: Task, version: Path, records: Path) -> tuple[list[Subject], list[str]]:
@@ -62,17 +62,17 @@ def opened(task: Task, version: Path, records: Path) -> tuple[list[Subject], lis
         raise UserError(f"{version} {wrong}. Train a version on these records, and explore that.")
     notes = []
     fingerprint = first.data.manifest.fingerprint
-    if first.card["data"]["fingerprint"] != fingerprint:
+    if first.card.data.fingerprint != fingerprint:
         notes.append(
             f"Version {version.name} of {version.parent.name} was trained on other records than "
             "these, so what counts as held out here may be what it has learnt from."
         )
     for other in _others(version):
         card = store.read_card(other)
-        pair = {card["kind"], first.kind} == {"classifier", "autoencoder"}
-        if pair and card["data"]["fingerprint"] == fingerprint:
+        pair = {card.kind, first.kind} == {"classifier", "autoencoder"}
+        if pair and card.data.fingerprint == fingerprint:
             notes.append(
-                f"{other.parent.name} version {other.name}, the newest {card['kind']} of the same "
+                f"{other.parent.name} version {other.name}, the newest {card.kind} of the same "
                 "records, was looked through as well."
             )
             return [first, _opened(task, other, records, is_checked=True)], notes
@@ -81,18 +81,18 @@ def opened(task: Task, version: Path, records: Path) -> tuple[list[Subject], lis
 
 def _opened(task: Task, version: Path, records: Path, *, is_checked: bool) -> Subject:
     card = store.read_card(version)
-    if card["kind"] not in ("classifier", "autoencoder"):
+    if card.kind not in ("classifier", "autoencoder"):
         raise UserError(
             f"{version} is of trees, which have no embedding to look through. Explore a network: "
             f"--model {' or --model '.join(task.models[:3])}."
         )
-    data, spec = open_records.opened(task, records, model=card["model"], is_checked=is_checked)
+    data, spec = open_records.opened(task, records, model=card.model, is_checked=is_checked)
     return Subject(version, card, data, spec)
 
 
 def _difference(subject: Subject) -> str | None:
     """Says in what a version differs from the records that it is to look at, or None."""
-    told, held = subject.card["spec"], subject.data.manifest
+    told, held = subject.card.network_spec, subject.data.manifest
     for name, noun in (
         ("image_shape", "takes pictures of shape"),
         ("image_dtype", "takes pictures of"),
@@ -101,7 +101,7 @@ def _difference(subject: Subject) -> str | None:
     ):
         one, other = (
             value if isinstance(value, str) else list(value)
-            for value in (told[name], getattr(held, name))
+            for value in (getattr(told, name), getattr(held, name))
         )
         if one != other:
             return f"{noun} {one}, but the records hold {other}"

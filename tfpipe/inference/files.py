@@ -17,6 +17,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.evaluation import drift
 from tfpipe.inference import resume
 from tfpipe.registry import load
+from tfpipe.registry.card import VersionCard
 from tfpipe.registry.load import check_kind
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Classify, Source, Survey, Task
@@ -86,12 +87,12 @@ def predict(
     assert whole_file is not None, f"{task.name} does not predict whole files"
     check_kind(version)
     loaded = load.Loaded(version)
-    trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
+    trained = [f"{name}={value}" for name, value in loaded.card.options.items()]
     options = parse_options(task, [*trained, *settings])
     classify = load.asked(loaded, way) if whole_file.sliding_window else loaded.classify
-    thresholds = loaded.card["thresholds"]
+    thresholds = loaded.card.thresholds
     if way:
-        thresholds = loaded.card.get("ways", {}).get(way, loaded.card)["thresholds"]
+        thresholds = loaded.card.inference_modes.get(way, {}).get("thresholds", thresholds)
     survey = task.survey_new(paths, table, options)
     names = Counter(source.name for source in survey.sources)
     twice = [name for name, count in names.items() if count > 1]
@@ -112,8 +113,11 @@ def predict(
             if results.result(source) is not None:
                 continue
             watch = drift.Watch(loaded.card)
+            height = loaded.card.network_spec.image_shape[0]
             try:
-                seen = whole_file.infer(source, _watched(classify, watch, source.name), options)
+                seen = whole_file.infer(
+                    source, _watched(classify, watch, source.name, height=height), options
+                )
             except UserError as error:
                 bad[source.name] = str(error)
                 continue
@@ -138,7 +142,7 @@ def predict(
 
 
 def drifted(
-    notes: tuple[str, ...], card: dict[str, Any], seen: Iterable[dict[str, Any]]
+    notes: tuple[str, ...], card: VersionCard, seen: Iterable[dict[str, Any]]
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Returns a run's notes with what left the training split, and the same for programs.
 
@@ -156,7 +160,7 @@ def drifted(
     return (*notes, *sentences), {"drift": told} if told else {}
 
 
-def _watched(classify: Classify, watch: drift.Watch, name: str) -> Classify:
+def _watched(classify: Classify, watch: drift.Watch, name: str, *, height: int) -> Classify:
     """Returns a function that answers as `classify` does, while its pictures are watched."""
 
     def see(images: np.ndarray, likely: np.ndarray, columns: np.ndarray | None = None) -> None:
@@ -169,7 +173,7 @@ def _watched(classify: Classify, watch: drift.Watch, name: str) -> Classify:
 
     def along(pictures: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
         said = classify.along(pictures, top_px)
-        rows = np.arange(watch.card["spec"]["image_shape"][0])
+        rows = np.arange(height)
         tops, likely = top_px[0], said["probabilities"][0]  # the others are its flips
         for begin in range(0, len(tops), SEEN_AT_ONCE):
             own = slice(begin, begin + SEEN_AT_ONCE)
@@ -181,10 +185,10 @@ def _watched(classify: Classify, watch: drift.Watch, name: str) -> Classify:
     return answered
 
 
-def plan_of(card: dict[str, Any], options: Any, survey: Survey) -> dict[str, Any]:
+def plan_of(card: VersionCard, options: Any, survey: Survey) -> dict[str, Any]:
     """Returns all that answers depend on but the files themselves, see `resume.open_results`."""
     tables = {str(path): base_files.sha256(path) for path in survey.tables}
-    return {"card": card, "options": asdict(options), "tables": tables}
+    return {"card": asdict(card), "options": asdict(options), "tables": tables}
 
 
 def _overlays(out: Path, sources: Sequence[Source]) -> dict[str, Path]:

@@ -17,14 +17,15 @@ from tfpipe.inference import interchange, resume
 from tfpipe.inference.confidence import Certainty, Wanted
 from tfpipe.inference.contact_sheets import Sheets
 from tfpipe.inference.files import Predicted, drifted, plan_of
-from tfpipe.registry import predictions, predictors, trees
+from tfpipe.registry import predictions, predictors
+from tfpipe.registry.card import BOOSTED_TREES, CLASSIFIER
 from tfpipe.registry.load import check_kind
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Example, Reading, Source, Task
 
 MOST_ROWS = 2048  # of a piece of the table
 WANTED = Wanted()
-KINDS = ("classifier", trees.KIND)
+KINDS = (CLASSIFIER, BOOSTED_TREES)
 
 
 def predict(
@@ -63,12 +64,12 @@ def predict(
     """
     check_kind(version, kinds=KINDS)
     loaded = predictors.opened(version, embeds=wanted.embedding)
-    classes, columns = tuple(loaded.card["classes"]), predictors.columns_of(loaded.card)
-    trained = [f"{name}={value}" for name, value in loaded.card["options"].items()]
+    classes, columns = tuple(loaded.card.classes), predictors.columns_of(loaded.card)
+    trained = [f"{name}={value}" for name, value in loaded.card.options.items()]
     options = parse_options(task, [*trained, *settings])
     survey = task.survey_new(paths, table, options)
     found = survey.columns or task.columns
-    order = predictors.order(columns, found, needed="columns" in loaded.card["inputs"])
+    order = predictors.order(columns, found, needed="columns" in loaded.card.inputs)
     known = predictions.predictions(version, {})
     judge = Certainty(known, classes, wanted)
     task = replace(task, classes=classes, columns=found)

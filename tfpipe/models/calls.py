@@ -1,7 +1,7 @@
 """How any model is called: its inputs by name, in batches, classifier or autoencoder alike."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ def batched(
     answer: Callable[[dict[str, tf.Tensor]], Any],
     features: dict[str, np.ndarray | None],
     *,
-    names: list[str],
+    names: Sequence[str],
     batch_size: int = 128,
 ) -> Any:
     """Returns a model's answers [n, ...] to any number of examples, none included.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tfpipe.base import json_dataclass
+from tfpipe.base.errors import UserError
 from tfpipe.data.manifest import RecordSummary
 from tfpipe.models.spec import Spec
 
@@ -49,7 +50,7 @@ class VersionCard:
       hyperparameters: arguments of the model's builder, or of XGBoost.
       training: values of the training config, and "precision".
       options: the task's options.
-      data: summary of the records that the version was trained on; None in cards by hand.
+      data: summary of the records that the version was trained on.
       spec: what the network was built from; None for boosted trees (publish).
       parameters: number of weights, or of leaves.
       ordinal_target: what the class names are values of, such as "z"; "" where they are names.
@@ -94,7 +95,7 @@ class VersionCard:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    data: RecordSummary | None = None
+    data: RecordSummary = RecordSummary(fingerprint="")
     spec: Spec | None = None
     parameters: int | None = None
     ordinal_target: str = ""
@@ -109,7 +110,7 @@ class VersionCard:
     false_positive_kinds: dict[str, int] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     abstention: dict[str, Any] = field(default_factory=dict)
-    history: dict[str, list[float | None]] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     initialized_from: int | None = None
     copied_from: int | None = None
@@ -144,6 +145,20 @@ class VersionCard:
     def to_json(self) -> bytes:
         """Returns the contents of `card.json`."""
         return json_dataclass.to_json(self)
+
+    @property
+    def network_spec(self) -> Spec:
+        """Returns what the network was built from.
+
+        Raises:
+          UserError: the version is of boosted trees.
+        """
+        if self.spec is None:
+            raise UserError(
+                f"Version {self.version} of {self.model} is no network but {self.kind}, so it has "
+                "neither weights nor spec. Name a network's version."
+            )
+        return self.spec
 
     @staticmethod
     def upgrade(card: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
-"""What a card tells besides settings and scores: use, leak check, intervals, limits, statistics."""
+"""Statistics of a version's card: confidence intervals, limitations, leak check and drift."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +11,52 @@ import pandas as pd
 from tfpipe.data import dataset
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import bootstrap, drift, metrics
+from tfpipe.registry.card import VersionCard
 from tfpipe.tasks.task import SPLITS, Task
 
 DRAWS = 200
 FEW_GROUPS, FEW_EXAMPLES, LOW_RECALL = 10, 20, 0.5  # under which a card warns
-USE = "It names one of its classes whatever it is shown: it does not know what it never saw."
+USE = (
+    "It predicts one of its classes for every image, even for an image of something else: it does "
+    "not know classes that it was not trained on."
+)
+RECONSTRUCTS = "It reconstructs images and predicts no classes."
 
 
-def of(
+def with_statistics(
+    card: VersionCard,
     task: Task,
     records: Path,
     predictions: pd.DataFrame,
     *,
     manifest: RecordManifest,
-    card: dict[str, Any],
-    takes: list[str],
-) -> dict[str, Any]:
-    """Returns "intended_use", "leak_check", "intervals", "limits" and "drift" of a version.
+    inputs: Sequence[str],
+) -> VersionCard:
+    """Returns a card with intended use, leak check, confidence intervals, limitations and drift.
 
     Args:
-      task: the question.
-      records: that it learnt from.
+      card: has classes, thresholds, class_metrics and calibration already.
+      task: the task.
+      records: folder of the records that the model was trained on.
       predictions: a row for each validation and test example, see `evaluate.Evaluation`.
-      manifest: the records'.
-      card: what is known so far: classes, thresholds, by_class, calibration.
-      takes: names of the model's inputs.
+      manifest: of the records.
+      inputs: names of the model's inputs.
     """
-    use = {"question": task.title, "shown": task.expects, "answers": [*card["classes"]]}
-    names_classes = "error" not in predictions
+    is_classifier = "error" not in predictions
     test = predictions[predictions["split"] == "test"]
-    return {
-        "intended_use": use | {"note": USE if names_classes else "It gives pictures back."},
-        "leak_check": _leak_check(task, manifest),
-        "intervals": _intervals(test, task.scoring.objective, card=card),
-        "limits": _limits(test, manifest, card=card),
-        "drift": _statistics(records, predictions, manifest=manifest, card=card, takes=takes),
-    }
+    return replace(
+        card,
+        intended_use={
+            "question": task.title,
+            "input": task.expects,
+            "classes": list(card.classes),
+            "note": USE if is_classifier else RECONSTRUCTS,
+        },
+        leak_check=_leak_check(task, manifest),
+        confidence_intervals=_intervals(test, task.scoring.objective, card=card),
+        limitations=tuple(_limitations(test, manifest, card=card)),
+        drift=_statistics(records, predictions, manifest=manifest, card=card, inputs=inputs),
+    )
 
 
 def groups(records: Path, *, manifest: RecordManifest) -> pd.DataFrame:
@@ -73,12 +85,12 @@ def _leak_check(task: Task, manifest: RecordManifest) -> dict[str, Any]:
     looked = "none across splits, by perceptual hashes turned over in four ways"
     if task.raw_files.skip_duplicate_check:
         looked = "not looked for: different things look alike here"
-    return {"split": how, "near_copies": looked, "groups_in_two_splits": 0}
+    return {"split": how, "near_duplicates": looked, "groups_in_two_splits": 0}
 
 
 def _intervals(
-    test: pd.DataFrame, objective: str, *, card: dict[str, Any]
-) -> dict[str, list[float] | None]:
+    test: pd.DataFrame, objective: str, *, card: VersionCard
+) -> dict[str, tuple[float, float] | None]:
     """Returns metric -> what it lies between in 95 % of draws of as many test groups."""
     if "error" in test:
         named, own = ["mean_squared_error"], test
@@ -86,9 +98,9 @@ def _intervals(
         statistic = lambda rows: np.array([errors[rows].mean()])  # noqa: E731
     else:
         own = test[test["label"] >= 0]
-        classes, labels = card["classes"], own["label"].to_numpy(int)
+        classes, labels = card.classes, own["label"].to_numpy(int)
         likely = own[[f"p_{name}" for name in classes]].to_numpy(float)
-        said = metrics.said(likely, thresholds=card["thresholds"])
+        said = metrics.said(likely, thresholds=card.thresholds)
         named = [objective, "accuracy", *(f"recall of {name}" for name in classes)]
 
         def statistic(rows: np.ndarray) -> np.ndarray:
@@ -103,16 +115,21 @@ def _intervals(
     if own["group"].nunique() < bootstrap.FEWEST:
         return dict.fromkeys(named)
     bounds = bootstrap.interval(statistic, own["group"].to_numpy(str), draws=DRAWS)
+    if bounds is None:
+        return dict.fromkeys(named)
     pairs = zip(named, bounds.T, strict=True)
-    return {n: [float(v) for v in two] if np.isfinite(two).all() else None for n, two in pairs}
+    return {
+        name: (float(low), float(high)) if np.isfinite([low, high]).all() else None
+        for name, (low, high) in pairs
+    }
 
 
-def _limits(test: pd.DataFrame, manifest: RecordManifest, *, card: dict[str, Any]) -> list[str]:
+def _limitations(test: pd.DataFrame, manifest: RecordManifest, *, card: VersionCard) -> list[str]:
     """Returns what a reader must know before trusting the scores, one sentence each."""
     found, count = [], test["group"].nunique()
     if count < FEW_GROUPS:
         found.append(f"Test scores rest on {count} groups.")
-    for name, own in card["by_class"].get("test", {}).items():
+    for name, own in card.class_metrics.get("test", {}).items():
         support, recall = own.get("support"), own.get("recall")
         if support is not None and support < FEW_EXAMPLES:
             found.append(f"Of {name} there are {support} test pictures.")
@@ -123,7 +140,7 @@ def _limits(test: pd.DataFrame, manifest: RecordManifest, *, card: dict[str, Any
         found.append(f"{unlabelled:,} pictures have no label and are in no score.")
     if manifest.unreadable:
         found.append(f"{len(manifest.unreadable)} raw files could not be read and are left out.")
-    note = (card.get("calibration") or {}).get("note")
+    note = card.calibration.get("note")
     told = [note] if note else []
     return [*found, *told, *manifest.left_out, *manifest.notes]
 
@@ -133,12 +150,12 @@ def _statistics(
     predictions: pd.DataFrame,
     *,
     manifest: RecordManifest,
-    card: dict[str, Any],
-    takes: list[str],
+    card: VersionCard,
+    inputs: Sequence[str],
 ) -> drift.Learnt:
     """Returns histograms of the training split, and of the classes named on validation."""
-    columns = tuple(manifest.columns) if "columns" in takes else ()
-    if "image" in takes:
+    columns = tuple(manifest.columns) if "columns" in inputs else ()
+    if "image" in inputs:
         parts = [
             drift.measured(features["image"], features.get("columns"), columns)
             for features, _ in dataset.batches(
@@ -149,11 +166,15 @@ def _statistics(
     else:
         known = dataset.columns_of(records, ("train",), manifest=manifest)
         values = drift.measured(None, known, columns)
-    own = {"groups": dataset.groups_of(records, ("train",), manifest=manifest).astype(bytes)}
+    groups = dataset.groups_of(records, ("train",), manifest=manifest).astype(bytes)
     if "error" in predictions:
-        return drift.learnt(values, **own)
+        return drift.learnt(values, groups)
     frame = predictions[predictions["split"] == "validation"]
-    likely = frame[[f"p_{name}" for name in card["classes"]]].to_numpy(float)
-    said = metrics.said(likely, thresholds=card["thresholds"])
-    own |= {"said": said, "said_groups": frame["group"].to_numpy(str), "classes": card["classes"]}
-    return drift.learnt(values, **own)
+    probabilities = frame[[f"p_{name}" for name in card.classes]].to_numpy(float)
+    return drift.learnt(
+        values,
+        groups,
+        said=metrics.said(probabilities, thresholds=card.thresholds),
+        said_groups=frame["group"].to_numpy(str),
+        classes=card.classes,
+    )

@@ -4,15 +4,16 @@ What is served is a fact on disk that TensorFlow Serving reads, too: the highest
 back publishes a copy of the earlier version under the next number.
 """
 
-import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.registry import model_card, store
+from tfpipe.registry.card import VersionCard
 
 
 def table(models: Path, *, task: str) -> list[dict[str, Any]]:
@@ -55,7 +56,7 @@ def rollback(version: Path) -> Path:
     newest = store.versions(folder)[-1]
     if int(version.name) == newest:
         raise UserError(f"Version {newest} of {folder.name} is the one that is served already.")
-    store.check(version, card["sha256"], card)
+    store.check(version, card.sha256, card)
     draft = folder / ".rollback"
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -66,33 +67,36 @@ def rollback(version: Path) -> Path:
             f"Version {version.name} cannot be copied: {error}. Free some space, or choose another "
             "folder by --models."
         ) from error
-    told = card | {"version": newest + 1, "copied_from": int(version.name)}
-    files.replace(draft / "assets.extra" / "card.json", json.dumps(told, indent=1).encode())
+    copied = replace(card, version=newest + 1, copied_from=int(version.name))
+    files.replace(draft / "assets.extra" / "card.json", copied.to_json())
     model_card.write(draft)
     os.utime(draft)  # the copy is what was written last, so `store.find` takes it
     return store.number(draft)
 
 
-def _row(card: dict[str, Any]) -> dict[str, Any]:
+def _row(card: VersionCard) -> dict[str, Any]:
     score, value, between = _main_score(card)
-    data, speed = card.get("data") or {}, card.get("speed") or {}
-    counts = data.get("counts", {})
-    copied, begun = card.get("copied_from"), card.get("begun_with")
+    data, speed = card.data, card.speed
+    copied, begun = card.copied_from, card.initialized_from
     return {
-        "date": card.get("date"),
-        **{"score": score, "value": value, "between": between},
-        "pictures": sum(sum(split.values()) for split in counts.values()) or None,
-        "groups": sum(data.get("groups", {}).values()) or None,
-        "data": data.get("fingerprint", "")[:8] or None,
+        "date": card.date or None,
+        "score": score,
+        "value": value,
+        "between": between,
+        "pictures": sum(sum(split.values()) for split in data.counts.values()) or None,
+        "groups": sum(data.groups.values()) or None,
+        "data": data.fingerprint[:8] or None,
         "from": f"copy of {copied}" if copied else f"weights of {begun}" if begun else None,
-        "bytes": card.get("bytes"),
-        **{name: speed.get(name) for name in ("one_ms", "batch_ms", "batch")},
+        "bytes": card.size_bytes,
+        "one_ms": speed.get("one_ms"),
+        "batch_ms": speed.get("batch_ms"),
+        "batch": speed.get("batch"),
     }
 
 
-def _main_score(card: dict[str, Any]) -> tuple[str | None, float | None, list[float] | None]:
+def _main_score(card: VersionCard) -> tuple[str | None, float | None, tuple[float, float] | None]:
     """Returns the score that versions are compared by, its value on the test split and interval."""
-    test, intervals = card.get("scores", {}).get("test", {}), card.get("intervals") or {}
+    test, intervals = card.metrics.get("test", {}), card.confidence_intervals
     usual = ("average_precision", "macro_average_precision", "accuracy", "mean_squared_error")
     name = next((one for one in [*intervals, *usual] if test.get(one) is not None), None)
-    return name, test.get(name), intervals.get(name)
+    return (name, test[name], intervals.get(name)) if name else (None, None, None)

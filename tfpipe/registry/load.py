@@ -19,7 +19,7 @@ class Loaded:
 
     def __init__(self, version: Path):
         self.path, self.card = version, store.read_card(version)
-        store.check(version, self.card["sha256"], self.card)
+        store.check(version, self.card.sha256, self.card)
         self._model = tf.saved_model.load(str(version))  # its signatures hold no reference to it
         self._call = self._model.signatures["predict_tensor"]
         self._embed = self._model.signatures["embed"]
@@ -37,7 +37,7 @@ class Loaded:
         return batched(
             lambda features: self._call(**features)["probabilities"].numpy(),
             {"image": images, "columns": columns},
-            names=self.card["inputs"],
+            names=self.card.inputs,
             batch_size=batch_size,
         )
 
@@ -46,7 +46,7 @@ class Loaded:
         return batched(
             lambda features: self._embed(**features)["embedding"].numpy(),
             {"image": images, "columns": columns},
-            names=self.card["inputs"],
+            names=self.card.inputs,
         )
 
 
@@ -63,29 +63,27 @@ def asked(loaded: Loaded, name: str | None) -> Classify:
     Raises:
       UserError: the version cannot be asked so.
     """
-    best = loaded.card.get("way")
+    best = loaded.card.inference_mode
     name = name or best or inference_modes.PLAIN
     if name == inference_modes.PLAIN:
         return loaded.classify
     choose(name, inference_modes.WAYS, noun="way")
     found = inference_modes.of(read_model(loaded.path))
     if name not in found:
-        raise UserError(
-            f"{loaded.card['model']} cannot look by {name!r}, only by {', '.join(found)}."
-        )
+        raise UserError(f"{loaded.card.model} cannot look by {name!r}, only by {', '.join(found)}.")
     return found[name]
 
 
 def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> None:
     """Raises a UserError that names the classifiers there are if a version is of another kind."""
-    kind = store.read_card(version)["kind"]
+    kind = store.read_card(version).kind
     if kind in kinds:
         return
     classifiers = [
         path.name
         for path in sorted(version.parent.parent.iterdir())
         if (numbers := store.versions(path))
-        and store.read_card(path / str(numbers[-1]))["kind"] in kinds
+        and store.read_card(path / str(numbers[-1])).kind in kinds
     ]
     there = f"predict with --model {' or '.join(classifiers)}"
     what = "of trees on columns, and files are looked at by their pictures"

@@ -12,7 +12,13 @@ from typing import Any
 from tfpipe.base import files
 from tfpipe.evaluation import version_comparison
 from tfpipe.registry import store
+from tfpipe.registry.card import AUTOENCODER, BOOSTED_TREES, CLASSIFIER, VersionCard
 
+NOUNS = {
+    CLASSIFIER: "classifier",
+    AUTOENCODER: "autoencoder",
+    BOOSTED_TREES: "model of boosted trees",
+}
 _MARKS = re.compile(r"([\\`*_\[\]<>#|~])")
 
 
@@ -23,20 +29,20 @@ def write(version: Path) -> Path:
     return path
 
 
-def text(card: dict[str, Any]) -> str:
+def text(card: VersionCard) -> str:
     """Returns a card as Markdown; a card of an earlier release lacks some sections."""
     parts = [
-        [f"# {_plain(card['task'])}: {_plain(card['model'])}, version {card['version']}"],
+        [f"# {_plain(card.task)}: {_plain(card.model)}, version {card.version}"],
         _headline(card),
         _section("Intended use", _use(card)),
         _section("Data", _data(card)),
         _section("Scores", _scores(card)),
         _section("Beside the version before", _compared(card)),
-        _section("Leak check", _pairs(card.get("leak_check", {}))),
-        _section("Limits", [f"- {_plain(one)}" for one in card.get("limits", [])]),
+        _section("Leak check", _pairs(card.leak_check)),
+        _section("Limits", [f"- {_plain(one)}" for one in card.limitations]),
         _section("How it was trained", _training(card)),
         _section("Made with", _made(card)),
-        _section("Files", _table(("file", "sha256"), card.get("sha256", {}).items())),
+        _section("Files", _table(("file", "sha256"), card.sha256.items())),
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
 
@@ -45,54 +51,54 @@ def _section(title: str, lines: list[str]) -> list[str]:
     return ["", f"## {title}", "", *lines] if lines else []
 
 
-def _headline(card: dict[str, Any]) -> list[str]:
-    told = [f"A {card['kind']} of {' and '.join(card['inputs'])}"]
-    told += [f"{card['parameters']:,} parameters"] if "parameters" in card else []
-    told += [f"{card['bytes'] / 1e6:.1f} MB"] if "bytes" in card else []
-    told += [f"made {card['date']}"] if "date" in card else []
-    lines = ["", f"{', '.join(told)}."]
-    if card.get("copied_from"):
-        lines += ["", f"A copy of version {card['copied_from']}: the task was rolled back to it."]
-    elif card.get("begun_with"):
-        lines += ["", f"It went on from the weights of version {card['begun_with']}."]
+def _headline(card: VersionCard) -> list[str]:
+    facts = [f"A {NOUNS[card.kind]} of {' and '.join(card.inputs)}"]
+    facts += [f"{card.parameters:,} parameters"] if card.parameters else []
+    facts += [f"{card.size_bytes / 1e6:.1f} MB"] if card.size_bytes else []
+    facts += [f"made {card.date}"] if card.date else []
+    lines = ["", f"{', '.join(facts)}."]
+    if card.copied_from:
+        lines += ["", f"A copy of version {card.copied_from}: the task was rolled back to it."]
+    elif card.initialized_from:
+        lines += ["", f"It went on from the weights of version {card.initialized_from}."]
     return lines
 
 
-def _use(card: dict[str, Any]) -> list[str]:
-    use = card.get("intended_use")
+def _use(card: VersionCard) -> list[str]:
+    use = card.intended_use
     if not use:
         return []
-    answers = ", ".join(_plain(name) for name in use["answers"])
+    classes = ", ".join(_plain(name) for name in use["classes"])
     return [
         f"- Question: {_plain(use['question'])}",
-        f"- Shown: {_plain(use['shown'])}",
-        f"- Answers: {answers}",
+        f"- Input: {_plain(use['shown'])}",
+        f"- Classes: {classes}",
         f"- {_plain(use['note'])}",
     ]
 
 
-def _data(card: dict[str, Any]) -> list[str]:
-    data = card.get("data")
-    if not data:
+def _data(card: VersionCard) -> list[str]:
+    data = card.data
+    if not data.counts:
         return []
-    classes = list(dict.fromkeys(name for split in data["counts"].values() for name in split))
+    classes = list(dict.fromkeys(name for split in data.counts.values() for name in split))
     rows = [
-        (split, data["groups"][split], *(counts.get(name, 0) for name in classes))
-        for split, counts in data["counts"].items()
+        (split, data.groups[split], *(counts.get(name, 0) for name in classes))
+        for split, counts in data.counts.items()
     ]
-    told = f"Every group with its pictures is in groups.csv. Fingerprint: `{data['fingerprint']}`."
+    told = f"Every group with its pictures is in groups.csv. Fingerprint: `{data.fingerprint}`."
     return [*_table(("split", "groups", *classes), rows), "", told]
 
 
-def _scores(card: dict[str, Any]) -> list[str]:
-    found = card.get("scores") or {}
+def _scores(card: VersionCard) -> list[str]:
+    found = card.metrics
     names = list(dict.fromkeys(name for split in found.values() for name in split))
     if not names:
         return []
     rows = [(n, *(own.get(n) for own in found.values()), _interval(card, n)) for n in names]
     told = "Intervals are of the test split: 95 % of draws of as many groups lie between."
     lines = [*_table(("score", *found, "with other test groups"), rows), "", told]
-    by_class = card.get("by_class", {}).get("test", {})
+    by_class = card.class_metrics.get("test", {})
     if by_class and "precision" in next(iter(by_class.values())):
         names = ("precision", "recall", "f1", "support")
         classes = [
@@ -101,17 +107,17 @@ def _scores(card: dict[str, Any]) -> list[str]:
         ]
         heads = ("class (test)", *names, "recall with other groups")
         lines += ["", *_table(heads, classes)]
-    thresholds = card.get("thresholds")
+    thresholds = card.thresholds
     return [*lines, "", *_pairs({f"threshold {k}": v for k, v in (thresholds or {}).items()})]
 
 
-def _interval(card: dict[str, Any], name: str) -> str:
-    two = (card.get("intervals") or {}).get(name)
+def _interval(card: VersionCard, name: str) -> str:
+    two = card.confidence_intervals.get(name)
     return f"{two[0]:.4g} to {two[1]:.4g}" if two else ""
 
 
-def _compared(card: dict[str, Any]) -> list[str]:
-    told = card.get("comparison")
+def _compared(card: VersionCard) -> list[str]:
+    told = card.comparison
     if not told:
         return []
     forced = "It was published although it is worse." if told.get("forced") else ""
@@ -123,19 +129,19 @@ def _compared(card: dict[str, Any]) -> list[str]:
     return [f"- {_plain(line)}" for line in lines if line]
 
 
-def _training(card: dict[str, Any]) -> list[str]:
-    told = {"hyperparameters": card.get("hyperparameters"), "training": card.get("training")}
-    told |= {"task options": card.get("options")}
+def _training(card: VersionCard) -> list[str]:
+    told = {"hyperparameters": card.hyperparameters, "training": card.training}
+    told |= {"task options": card.options}
     rows = [
         (kind, name, value) for kind, own in told.items() for name, value in (own or {}).items()
     ]
     return _table(("", "name", "value"), rows) if rows else []
 
 
-def _made(card: dict[str, Any]) -> list[str]:
-    told = {**card.get("hardware", {}), **card.get("packages", {})}
-    told |= {"python": card["python"]} if "python" in card else {}
-    speed = card.get("speed")
+def _made(card: VersionCard) -> list[str]:
+    told = {**card.hardware, **card.packages}
+    told |= {"python": card.python} if card.python else {}
+    speed = card.speed
     if speed:
         told["one picture"] = f"{speed['one_ms']:.3g} ms"
         told[f"a batch of {speed['batch']}"] = f"{speed['batch_ms']:.3g} ms"

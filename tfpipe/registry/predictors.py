@@ -6,6 +6,7 @@ import numpy as np
 
 from tfpipe.base.errors import UserError
 from tfpipe.registry import load, store, trees
+from tfpipe.registry.card import BOOSTED_TREES, VersionCard
 
 
 def opened(version: Path, *, embeds: bool):
@@ -14,16 +15,16 @@ def opened(version: Path, *, embeds: bool):
     Raises:
       UserError: it is of trees, and embeddings are asked for.
     """
-    if store.read_card(version)["kind"] != trees.KIND:
+    if store.read_card(version).kind != BOOSTED_TREES:
         return load.Loaded(version)
     if embeds:
         raise UserError(f"{version} is of trees, which have no embedding. Leave out --embedding.")
     return Trees(version)
 
 
-def columns_of(card: dict) -> tuple[str, ...]:
+def columns_of(card: VersionCard) -> tuple[str, ...]:
     """Returns the names of the columns that a version reads."""
-    return tuple(card["columns"] if card["kind"] == trees.KIND else card["spec"]["columns"])
+    return card.columns
 
 
 def order(columns: tuple[str, ...], found: tuple[str, ...], *, needed: bool) -> list[int]:

@@ -15,6 +15,7 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import version_comparison, whole_files
 from tfpipe.registry import load, predictions, store, trees
+from tfpipe.registry.card import BOOSTED_TREES
 from tfpipe.tasks.task import SPLITS, Task
 
 SOURCES = "assets.extra/sources.csv"
@@ -41,7 +42,7 @@ def check(version: Path, manifest: RecordManifest) -> None:
       UserError: raw files have changed their split, or a class is gone.
     """
     card = store.read_card(version)
-    gone = [name for name in card["classes"] if name not in manifest.classes]
+    gone = [name for name in card.classes if name not in manifest.classes]
     if gone:
         raise UserError(
             f"The records no longer have the class {gone[0]!r}, which version {version.name} names."
@@ -81,10 +82,10 @@ def answered(version: Path, records: Path, *, manifest: RecordManifest) -> np.nd
       UserError: the records lack a column that the version reads.
     """
     card = store.read_card(version)
-    is_trees = card["kind"] == trees.KIND
-    known = card["columns"] if is_trees else card["spec"]["columns"]
+    is_trees = card.kind == BOOSTED_TREES
+    known = card.columns
     lacking = [name for name in known if name not in manifest.columns]
-    if lacking and "columns" in card["inputs"]:
+    if lacking and "columns" in card.inputs:
         raise UserError(
             f"The records no longer have the columns {', '.join(lacking)}, which version "
             f"{version.name} reads. Export the raw files with them."
@@ -105,7 +106,7 @@ def answered(version: Path, records: Path, *, manifest: RecordManifest) -> np.nd
             ]
         )
     likely = np.zeros((len(said), len(manifest.classes)))
-    likely[:, [manifest.classes.index(name) for name in card["classes"]]] = said
+    likely[:, [manifest.classes.index(name) for name in card.classes]] = said
     return likely
 
 
@@ -143,7 +144,7 @@ def in_files(
         raw,
         Dataset(records, data_manifest.read(records), task.scoring.objective),
         load.asked(loaded, None),
-        thresholds=loaded.card["thresholds"],
+        thresholds=loaded.card.thresholds,
         **{"options": options, "progress": progress},
     )
     return version_comparison.Files(

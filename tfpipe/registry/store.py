@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +19,7 @@ from tfpipe.models import calls
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export, parity, warmup
+from tfpipe.registry.card import AUTOENCODER, CLASSIFIER, VersionCard
 
 TOLERANCE = 1e-5  # the exported model's answers (0..1) may differ from the trained one's by so much
 CHECKED = 64  # examples the two are compared on
@@ -37,7 +38,7 @@ def publish(
     spec: Spec,
     folder: Path,
     *,
-    card: dict[str, Any],
+    card: VersionCard,
     checked: dict[str, np.ndarray],
 ) -> Path:
     """Exports a float32 model beside its place and checks it in a fresh process.
@@ -75,21 +76,24 @@ def publish(
     examined = _parity(model, spec, draft, checked=checked)
     there = [path for path in sorted(draft.rglob("*")) if path.is_file()]
     sums = {path.relative_to(draft).as_posix(): files.sha256(path) for path in there}
-    written = card | {
-        "version": _next(folder),
-        "kind": "autoencoder" if reconstructs(model) else "classifier",
-        "inputs": calls.inputs_of(model),
-        "spec": asdict(spec),
-        "parity": {
-            **{"max_difference": examined["difference"], "tolerance": TOLERANCE},
-            "pictures": count,
+    card = replace(
+        card,
+        version=_next(folder),
+        kind=AUTOENCODER if reconstructs(model) else CLASSIFIER,
+        inputs=tuple(calls.inputs_of(model)),
+        spec=spec,
+        columns=spec.columns,
+        parity={
+            "max_difference": examined["difference"],
+            "tolerance": TOLERANCE,
+            "examples": count,
         },
-        "speed": examined["speed"],
+        speed=examined["speed"],
+        packages={name: metadata.version(name) for name in PACKAGES},
+        sha256=sums,
         **circumstances(there),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "sha256": sums,
-    }
-    files.replace(extra / "card.json", json.dumps(written, indent=1, default=str).encode())
+    )
+    files.replace(extra / "card.json", card.to_json())
     return draft
 
 
@@ -98,7 +102,7 @@ def circumstances(made: Iterable[Path]) -> dict[str, Any]:
     machine = hardware.examine()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "bytes": sum(path.stat().st_size for path in made),
+        "size_bytes": sum(path.stat().st_size for path in made),
         "hardware": {name: machine[name] for name in ("processor", "threads", "GPU")},
         "python": machine["python"],
     }
@@ -116,19 +120,20 @@ def _next(folder: Path) -> int:
     return latest[-1] + 1 if latest else 1
 
 
-def read_card(version: Path) -> dict[str, Any]:
+def read_card(version: Path) -> VersionCard:
     """Returns a version's card.
 
     Raises:
       UserError: if there is none that can be read.
     """
+    path = version / "assets.extra" / "card.json"
     try:
-        card = json.loads((version / "assets.extra" / "card.json").read_bytes())
+        value = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(
             f"{version} has no readable card.json, so it is no tfpipe version."
         ) from error
-    return {"kind": "classifier", "inputs": ["image"]} | card  # the first versions were all such
+    return VersionCard.from_json(value, file=str(path))
 
 
 def find(
@@ -158,7 +163,7 @@ def find(
         raise UserError(f"{models / task} holds no version yet. Run `tfpipe tune {task}` first.")
     if model is None:
         newest = {name: models / task / name / str(n[-1]) for name, n in there.items()}
-        wanted = [n for n, path in newest.items() if kinds and read_card(path)["kind"] in kinds]
+        wanted = [n for n, path in newest.items() if kinds and read_card(path).kind in kinds]
         model = max(wanted or newest, key=lambda name: newest[name].stat().st_mtime)
     numbers = there.get(model, [])
     if not numbers or (version is not None and version not in numbers):
@@ -167,10 +172,10 @@ def find(
     return models / task / model / str(version or numbers[-1])
 
 
-def check(version: Path, names: Iterable[str], card: dict[str, Any]) -> None:
+def check(version: Path, names: Iterable[str], card: VersionCard) -> None:
     """Raises a UserError if a file of a version is not the one that the card vouches for."""
     for name in names:
-        if not (version / name).is_file() or files.sha256(version / name) != card["sha256"][name]:
+        if not (version / name).is_file() or files.sha256(version / name) != card.sha256[name]:
             raise UserError(
                 f"{version / name} is missing or not what was exported. Export it again."
             )

@@ -8,11 +8,11 @@ N/assets.extra/shap.csv            its mean size for each column and class
 N/assets.extra/report.html
 """
 
-import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,9 @@ from tfpipe.base.errors import UserError
 from tfpipe.evaluation import calibration
 from tfpipe.models import boosted_trees
 from tfpipe.registry import parity, store
+from tfpipe.registry.card import BOOSTED_TREES, VersionCard
 
 MODEL = "xgboost"
-KIND = "shallow"
 BATCH = 64  # rows that are timed together
 PACKAGES = ("xgboost", "scikit-learn", "numpy", "tfpipe")
 
@@ -34,7 +34,7 @@ def draft(
     trees: xgboost.Booster,
     folder: Path,
     *,
-    card: dict[str, Any],
+    card: VersionCard,
     predictions: pd.DataFrame,
     explained: np.ndarray,
     checked: np.ndarray,
@@ -75,30 +75,35 @@ def draft(
             "published."
         )
     tables.write_csv(predictions, extra / "predictions.csv")
-    means = sizes(added, columns=card["columns"], classes=card["classes"])
+    means = sizes(added, columns=card.columns, classes=card.classes)
     tables.write_csv(means, extra / "shap.csv")
     kept = ("model.ubj", "assets.extra/contributions.npz")
-    written = card | {
-        "version": (store.versions(folder) or [0])[-1] + 1,
-        **{"model": MODEL, "kind": KIND, "inputs": ["columns"]},
-        "parity": {
-            **{"loaded": "from its file", "pictures": len(checked)},
-            **{"max_difference": 0.0, "tolerance": 0.0},
+    card = replace(
+        card,
+        version=(store.versions(folder) or [0])[-1] + 1,
+        model=MODEL,
+        kind=BOOSTED_TREES,
+        inputs=("columns",),
+        parity={
+            "loaded": "from its file",
+            "examples": len(checked),
+            "max_difference": 0.0,
+            "tolerance": 0.0,
         },
-        "speed": {
+        speed={
             "one_ms": parity.median_ms(lambda: boosted_trees.classify(trees, checked[:1])),
             "batch_ms": parity.median_ms(lambda: boosted_trees.classify(trees, checked[:BATCH])),
             "batch": min(BATCH, len(checked)),
         },
+        packages={name: metadata.version(name) for name in PACKAGES},
+        sha256={name: files.sha256(found / name) for name in kept},
         **store.circumstances(found / name for name in kept),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "sha256": {name: files.sha256(found / name) for name in kept},
-    }
-    files.replace(extra / "card.json", json.dumps(written, indent=1).encode())
+    )
+    files.replace(extra / "card.json", card.to_json())
     return found
 
 
-def sizes(added: np.ndarray, *, columns: list[str], classes: list[str]) -> pd.DataFrame:
+def sizes(added: np.ndarray, *, columns: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
     """Returns a row for each column, the most important first: its mean |SHAP| for each class.
 
     Args:
@@ -117,9 +122,9 @@ class Loaded:
 
     def __init__(self, version: Path):
         self.path, self.card = version, store.read_card(version)
-        if self.card["kind"] != KIND:
-            raise UserError(f"{version} is no version of boosted trees but a {self.card['kind']}.")
-        store.check(version, self.card["sha256"], self.card)
+        if self.card.kind != BOOSTED_TREES:
+            raise UserError(f"{version} is no version of boosted trees but a {self.card.kind}.")
+        store.check(version, self.card.sha256, self.card)
         self._trees = boosted_trees.load(version / "model.ubj")
 
     def classify(self, columns: np.ndarray) -> np.ndarray:
@@ -131,11 +136,11 @@ class Loaded:
         Raises:
           UserError: there are more or fewer columns than the trees know.
         """
-        names = self.card["columns"]
+        names = self.card.columns
         if columns.ndim != 2 or columns.shape[1] != len(names):
             raise UserError(
                 f"{self.path} knows {len(names)} columns ({', '.join(names)}), but was given "
                 f"{' x '.join(map(str, columns.shape))} numbers."
             )
         raw = boosted_trees.classify(self._trees, np.asarray(columns, np.float32))
-        return calibration.apply(raw, self.card["calibration"]["temperature"])
+        return calibration.apply(raw, self.card.calibration["temperature"])

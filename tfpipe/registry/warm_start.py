@@ -26,13 +26,12 @@ def spec_of(version: Path, spec: Spec) -> Spec:
       UserError: the records have other classes, columns or pictures than the version's.
     """
     card = store.read_card(version)
-    if "spec" not in card:
+    if card.spec is None:
         raise UserError(
             f"Version {version.name} of {version.parent.name} has no weights to go on from. Train "
             "anew by --afresh."
         )
-    own = {name: _tuple(value) for name, value in card["spec"].items()}
-    known = Spec(**{one.name: own[one.name] for one in fields(Spec) if one.name in own})
+    known = card.spec
     for one in fields(Spec):
         now, before = getattr(spec, one.name), getattr(known, one.name)
         if one.name not in SCALES and now != before:
@@ -56,19 +55,15 @@ def model_of(version: Path, spec: Spec, arguments: dict[str, Any]) -> keras.Mode
       UserError: its model.keras is missing or not what was exported.
     """
     model = load.read_model(version)
-    temperature = (store.read_card(version).get("calibration") or {}).get("temperature", 1.0)
+    temperature = store.read_card(version).calibration.get("temperature", 1.0)
     if temperature != 1:
         soften(model, 1 / temperature)
     if arguments.get("weights", "none") != "none":
         return model  # the file of the body's first weights may be gone
     card = store.read_card(version)
-    built = build(card["model"], spec, arguments)
+    built = build(card.model, spec, arguments)
     built.set_weights(model.get_weights())
     return built
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _shown(value: Any) -> str:

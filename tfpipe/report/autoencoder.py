@@ -31,13 +31,13 @@ def titled_sections(data: ReportData) -> tuple[Section, ...]:
 
 def tiles(data: ReportData) -> list[tuple[str, Markup]]:
     """Returns (name, value) of the most important scores."""
-    scores = data.card["scores"]["test"]
+    scores = data.card.metrics["test"]
     return [(title_of(metric), sections.score(metric, scores)) for metric in METRICS]
 
 
 def summary(data: ReportData) -> str:
     """Returns the result on the test split, the end of a sentence."""
-    scores = data.card["scores"]["test"]
+    scores = data.card.metrics["test"]
     error, variance = scores["mean_squared_error"], scores["error_of_mean_picture"]
     return (
         f"it reconstructs {scores['examples']:,} {data.example_noun}s with a mean squared error of "
@@ -79,7 +79,7 @@ def originals(data: ReportData) -> Markup:
         ("Worst", gallery.select(frame, -error, limit=MAX_IMAGES)),
     ]
     pairs = _pairs(data, sorted({row for _, rows in lists for row in rows}))
-    classes = data.card["classes"]
+    classes = data.card.classes
     galleries = []
     for title, rows in lists:
         images_of_list = []
@@ -96,7 +96,7 @@ def originals(data: ReportData) -> Markup:
 def _errors_by_class(data: ReportData, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Returns class -> errors, for as many of the commonest classes as there are colours."""
     commonest = frame["label"].value_counts().index[: len(figures.COLOURS)]
-    names = [*data.card["classes"], UNLABELLED]  # UNLABELLED is at -1
+    names = [*data.card.classes, UNLABELLED]  # UNLABELLED is at -1
     return {
         names[label]: frame.loc[frame["label"] == label, "error"].to_numpy()
         for label in sorted(commonest)
@@ -106,7 +106,7 @@ def _errors_by_class(data: ReportData, frame: pd.DataFrame) -> dict[str, np.ndar
 def _class_table(data: ReportData) -> Markup:
     rows = [
         (name, *(sections.score(metric, scores) for metric in METRICS), scores["examples"])
-        for name, scores in data.card["by_class"]["test"].items()
+        for name, scores in data.card.class_metrics["test"].items()
     ]
     return html.table(("class (test)", "error", "variance", "explained", "images"), rows)
 

@@ -47,8 +47,8 @@ def titled_sections(data: ReportData) -> tuple[Section, ...]:
 
 def tiles(data: ReportData) -> list[tuple[str, Markup]]:
     """Returns (name, value) of the most important scores."""
-    scores = data.card["scores"]["test"]
-    if len(data.card["classes"]) != 2:
+    scores = data.card.metrics["test"]
+    if len(data.card.classes) != 2:
         means = ("accuracy", "balanced_accuracy", "macro_f1", "macro_average_precision")
         return [*_named_scores(means, scores), *_ordinal_tile(data)]
     names: tuple[str, ...] = ("f1", "precision", "recall")
@@ -68,7 +68,7 @@ def _named_scores(names: Iterable[str], scores: dict[str, Any]) -> list[tuple[st
 
 def summary(data: ReportData) -> str:
     """Returns the result on the test split, the end of a sentence."""
-    scores, test = data.card["scores"]["test"], data.test
+    scores, test = data.card.metrics["test"], data.test
     if scores.get("layers_tabled") is not None:
         return _summary_of_layers(scores)
     if len(test.classes) != 2:
@@ -96,7 +96,7 @@ def _summary_of_layers(scores: dict[str, Any]) -> str:
 
 def curves(data: ReportData) -> Markup:
     """Returns the scores and curves of single test examples."""
-    names = [name for name in data.card["scores"]["test"] if not name.startswith("layer")]
+    names = [name for name in data.card.metrics["test"] if not name.startswith("layer")]
     is_binary = len(data.test.classes) == 2 and len(set(data.test.labels.tolist())) == 2
     figures = _binary_figures(data) if is_binary else _multiclass_figures(data)
     return html.joined(by_split(data, names), html.plots(figures))
@@ -157,7 +157,7 @@ def _confusion(data: ReportData, *, title: str) -> Markup:
 
 def classes(data: ReportData) -> Markup | None:
     """Returns precision, recall and F1 of each of more than two classes."""
-    by_class = data.card.get("by_class", {}).get("test")
+    by_class = data.card.class_metrics.get("test")
     if not by_class or len(data.test.classes) == 2:
         return None
     reasons = {"precision": "never predicted", "recall": "no examples", "f1": "neither"}
@@ -183,9 +183,9 @@ def classes(data: ReportData) -> Markup | None:
 def layers(data: ReportData) -> Markup | None:
     """Returns the scores of layers that are detected in whole photos, as `predict` does."""
     names = [name for name in METRICS if name.startswith("layer")]
-    if not any(name in scores for scores in data.card["scores"].values() for name in names):
+    if not any(name in scores for scores in data.card.metrics.values() for name in names):
         return None
-    counts = sorted(data.card["false_findings"].items(), key=lambda item: -item[1])
+    counts = sorted(data.card.false_positive_kinds.items(), key=lambda item: -item[1])
     total = sum(count for _, count in counts)
     rows = [(kind, count, html.bar(count / total)) for kind, count in counts[:MAX_ROWS]]
     false_positives = html.paragraph("There is no false positive in the test photos.")
@@ -202,21 +202,21 @@ def layers(data: ReportData) -> Markup | None:
 
 def inference_modes(data: ReportData) -> Markup | None:
     """Returns the scores of whole photos in each inference mode, and which one `predict` takes."""
-    modes = data.card.get("ways") or {}
-    validation_scores = [mode["scores"]["validation"] for mode in modes.values()]
+    modes = data.card.inference_modes
+    validation_scores = [mode["metrics"]["validation"] for mode in modes.values()]
     names = [name for name in METRICS if any(name in scores for scores in validation_scores)]
     if not names:
         return None
     present = [name for name in WAYS if name in modes]
     rows = [
         (
-            f"{name}, the default of predict" if name == data.card["way"] else name,
+            f"{name}, the default of predict" if name == data.card.inference_mode else name,
             split,
             html.number(modes[name]["thresholds"]["decision"]),
             *(html.number(scores.get(metric), why="no examples") for metric in names),
         )
         for name in present
-        for split, scores in modes[name]["scores"].items()
+        for split, scores in modes[name]["metrics"].items()
     ]
     text = (
         "The inference mode and its threshold are chosen on the validation photos; of equally good "
@@ -233,15 +233,15 @@ def inference_modes(data: ReportData) -> Markup | None:
 def _ordinal_tile(data: ReportData) -> list[tuple[str, Markup]]:
     """Returns (name, value) of the mean absolute error, if there is one."""
     metric = ORDINAL_METRICS[0]
-    error = data.card["scores"]["test"].get(metric)
+    error = data.card.metrics["test"].get(metric)
     if error is None:
         return []
-    return [(f"{title_of(metric)}, in {data.card['quantity']}", html.number(error))]
+    return [(f"{title_of(metric)}, in {data.card.ordinal_target}", html.number(error))]
 
 
 def ordinal(data: ReportData) -> Markup | None:
     """Returns the errors of classes that are ordered numbers."""
-    unit = data.card.get("quantity")
+    unit = data.card.ordinal_target
     if not unit:
         return None
     test = data.test
@@ -258,7 +258,7 @@ def ordinal(data: ReportData) -> Markup | None:
         f"The classes are values of {unit}, so a neighbouring class is a smaller mistake than a "
         f"distant one. The expected value is the mean of the values, weighted by the probabilities."
     )
-    present = [name for name in ORDINAL_METRICS if name in data.card["scores"]["test"]]
+    present = [name for name in ORDINAL_METRICS if name in data.card.metrics["test"]]
     headings = (
         f"true {unit}",
         f"{data.example_noun}s",
@@ -272,8 +272,8 @@ def ordinal(data: ReportData) -> Markup | None:
 
 def ambiguous(data: ReportData) -> Markup | None:
     """Returns the accuracy of images that are ambiguous whatever their class, and of the others."""
-    name = data.card.get("apart")
-    scores = data.card["scores"]["test"]
+    name = data.card.ambiguous
+    scores = data.card.metrics["test"]
     if not name or f"examples_{name}" not in scores:
         return None
     count, total = scores[f"examples_{name}"], scores["examples"]

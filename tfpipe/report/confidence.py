@@ -146,7 +146,7 @@ def draw_risk_coverage(curve: RiskCoverage) -> str:
 
 
 def _calibration(data: ReportData) -> Markup | None:
-    fit = data.card.get("calibration")
+    fit = data.card.calibration
     if not fit:
         return None
     return reliability(
@@ -158,7 +158,7 @@ def _calibration(data: ReportData) -> Markup | None:
 
 
 def _abstention(data: ReportData) -> Markup | None:
-    abstention = data.card.get("abstention")
+    abstention = data.card.abstention
     if not abstention:
         return None
     test = data.test

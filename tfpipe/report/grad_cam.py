@@ -19,7 +19,7 @@ HEAT_SHARE = 0.45  # of the heatmap in the overlay
 def heatmaps(data: ReportData) -> Markup | None:
     """Returns heatmaps of the predicted class, and of the true class where that is another."""
     has_model = (data.version / "assets.extra" / "model.keras").is_file()
-    if "image" not in data.card["inputs"] or not has_model:
+    if "image" not in data.card.inputs or not has_model:
         return None
     model = load.read_model(data.version)
     if grad_cam.last_map(model) is None:
@@ -64,7 +64,7 @@ def _images(data: ReportData, model: keras.Model, rows: list[int]) -> list[Marku
         return []
     batch = np.stack([arrays[test.frame["key"].iloc[row]] for row in rows])
     features = {"image": batch}
-    if "columns" in data.card["inputs"]:
+    if "columns" in data.card.inputs:
         features["columns"] = _columns(data, rows)
     predicted, true = test.predicted[rows], test.labels[rows]
     predicted_heat = grad_cam.heat(model, features, predicted)

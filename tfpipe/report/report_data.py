@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import bootstrap
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.registry import store
+from tfpipe.registry.card import VersionCard
 from tfpipe.registry.predictions import predictions
 from tfpipe.tasks import TASKS
 
@@ -61,7 +62,7 @@ class ReportData:
 
     version: Path
     records: Path
-    card: dict[str, Any]
+    card: VersionCard
     manifest: RecordManifest
     frame: pd.DataFrame
     table_name: str | None
@@ -79,19 +80,19 @@ class ReportData:
     @property
     def is_autoencoder(self) -> bool:
         """Whether the model reconstructs images; else it is a classifier."""
-        return self.card["kind"] == "autoencoder"
+        return self.card.kind == "autoencoder"
 
     @property
     def threshold(self) -> float:
         """Probability from which a two-class model predicts the positive class."""
-        return self.card["thresholds"]["decision"]
+        return self.card.thresholds["decision"]
 
     @property
     def main_metric(self) -> str:
         """The metric of `interval`."""
         if self.is_autoencoder:
             return "mean_squared_error"
-        return "average_precision" if len(self.card["classes"]) == 2 else "accuracy"
+        return "average_precision" if len(self.card.classes) == 2 else "accuracy"
 
     @cached_property
     def scored(self) -> pd.DataFrame:
@@ -102,9 +103,9 @@ class ReportData:
     @cached_property
     def test(self) -> TestPredictions:
         """Test predictions of a classifier."""
-        classes, frame = tuple(self.card["classes"]), self.scored
+        classes, frame = tuple(self.card.classes), self.scored
         probabilities = frame[[f"p_{name}" for name in classes]].to_numpy(float)
-        predicted = evaluation_metrics.said(probabilities, thresholds=self.card["thresholds"])
+        predicted = evaluation_metrics.said(probabilities, thresholds=self.card.thresholds)
         labels = frame["label"].to_numpy(int)
         return TestPredictions(frame, labels, probabilities, predicted, classes)
 
@@ -153,6 +154,6 @@ def read(version: Path, records: Path) -> ReportData:
     """
     card, manifest = store.read_card(version), data_manifest.read(records)
     frame = predictions(version, manifest.metadata)
-    task = TASKS.get(card["task"])
+    task = TASKS.get(card.task)
     table_name = task.raw_files.source_table if task else None
     return ReportData(version, records, card, manifest, frame, table_name)

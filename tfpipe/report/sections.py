@@ -44,7 +44,7 @@ def score(metric: str, scores: dict[str, Any] | None) -> html.Number:
 
 def by_split(data: ReportData, metrics: Iterable[str]) -> Markup:
     """Returns a table of metrics with a column for each split."""
-    scores = data.card["scores"]
+    scores = data.card.metrics
     splits = [split for split in SPLITS if split in scores]
     rows = [
         (title_of(metric), *(score(metric, scores[split]) for split in splits))
@@ -66,7 +66,7 @@ def first_rows(headings: Sequence[str], rows: list, *, rest: str) -> Markup | No
 
 def comparison(data: ReportData) -> Markup | None:
     """Returns the comparison of a retrained version with the previous one."""
-    comparison = data.card.get("comparison")
+    comparison = data.card.comparison
     if not comparison:
         return None
     sentences = [f"The previous version is {comparison['with']}."]
@@ -83,7 +83,7 @@ def comparison(data: ReportData) -> Markup | None:
 
 def random_split(data: ReportData) -> Markup:
     """Returns the scores of the same model with a random split, as published projects use."""
-    optimistic, scores = data.card["random_split_scores"], data.card["scores"]["test"]
+    optimistic, scores = data.card.random_split_scores, data.card.metrics["test"]
     compared = [metric for metric in COMPARED if metric in scores]
     rows = [
         (title_of(metric), score(metric, scores), score(metric, optimistic)) for metric in compared
@@ -120,28 +120,26 @@ def _optimism(metric: str, value: float | None, random_value: float | None) -> s
 
 def counts(data: ReportData) -> Markup:
     """Returns the numbers of groups and examples, how they were split, and what was left out."""
-    card = data.card["data"]
-    classes = list(dict.fromkeys(name for split in SPLITS for name in card["counts"][split]))
+    card = data.card.data
+    classes = list(dict.fromkeys(name for split in SPLITS for name in card.counts[split]))
     rows = []
     for split in SPLITS:
-        numbers = [card["counts"][split].get(name, 0) for name in classes]
-        rows.append((split, card["groups"][split], *numbers, sum(numbers)))
+        numbers = [card.counts[split].get(name, 0) for name in classes]
+        rows.append((split, card.groups[split], *numbers, sum(numbers)))
     columns = list(zip(*rows, strict=True))[1:]
     rows.append(("all", *(sum(column) for column in columns)))
-    shares = " / ".join(f"{100 * share:g}" for share in card["fractions"])
-    salt = f", by the salt {card['salt']!r}" if card["salt"] else ""
+    shares = " / ".join(f"{100 * share:g}" for share in card.fractions)
+    salt = f", by the salt {card.salt!r}" if card.salt else ""
     how = f"The {data.group_column}s were split {shares} %{salt}."
-    if card.get("user_defined_split"):
+    if card.user_defined_split:
         how = f"The split of the {data.group_column}s was given by the user, see below."
     headings = ("split", f"{data.group_column}s", *classes, f"{data.example_noun}s")
     return html.joined(
         html.table(headings, rows),
         html.paragraph(how, style="soft"),
-        _titled_bullets("Left out", card["left_out"]),
-        _titled_bullets("Notes", card["notes"]),
-        first_rows(
-            ("unreadable file", "why"), list(card["unreadable"].items()), rest="manifest.json"
-        ),
+        _titled_bullets("Left out", card.left_out),
+        _titled_bullets("Notes", card.notes),
+        first_rows(("unreadable file", "why"), list(card.unreadable.items()), rest="manifest.json"),
     )
 
 
@@ -176,7 +174,7 @@ def _shifts(shift_mm: np.ndarray) -> Markup:
 
 def training(data: ReportData) -> Markup | None:
     """Returns the curves of the training."""
-    history = data.card["history"]
+    history = data.card.history
     if not history.get("loss"):
         return None
     epochs, seconds = len(history["loss"]), history.get("seconds")
@@ -192,9 +190,9 @@ def training(data: ReportData) -> Markup | None:
 
 
 def _validation_curve(data: ReportData, metric: str) -> Markup:
-    values = data.card["history"][metric]
+    values = data.card.history[metric]
     name = metric.removeprefix("val_").replace("_", " ")
-    is_last = schedules.ends_at_zero(data.card["training"].get("schedule", "cosine"))
+    is_last = schedules.ends_at_zero(data.card.training.get("schedule", "cosine"))
     epoch = len(values) - 1 if is_last else int(np.argmax(values))
     which = "the last epoch" if is_last else f"epoch {epoch + 1}, the best"
     caption = f"Validation {name}: {values[epoch]:.3f} after {which}, whose weights are saved."
@@ -203,7 +201,7 @@ def _validation_curve(data: ReportData, metric: str) -> Markup:
 
 def search(data: ReportData) -> Markup | None:
     """Returns the trials of the search that chose the hyperparameters."""
-    best = data.card["search"]
+    best = data.card.search
     if not best or not best.get("trials"):
         return None
     name = str(best.get("objective", "score")).removeprefix("val_").replace("_", " ")
@@ -240,13 +238,13 @@ def search(data: ReportData) -> Markup | None:
 def card(data: ReportData) -> Markup:
     """Returns everything that is needed to repeat the training."""
     card = data.card
-    parity = card["parity"]
+    parity = card.parity
     named_values = {
-        "Hyperparameters": card["hyperparameters"],
-        "Training": card["training"],
-        "Options of the task": card["options"],
-        "Thresholds": card["thresholds"],
-        "Packages": card["packages"],
+        "Hyperparameters": card.hyperparameters,
+        "Training": card.training,
+        "Options of the task": card.options,
+        "Thresholds": card.thresholds,
+        "Packages": card.packages,
     }
     tables = [
         html.table((title, ""), [(key, _plain(value)) for key, value in values.items()])
@@ -256,10 +254,10 @@ def card(data: ReportData) -> Markup:
     loaded = parity.get("loaded", "in a fresh process")
     text = (
         f"The exported model, loaded {loaded}, differs from the trained one by at most "
-        f"{parity['max_difference']:.1e} in its predictions for {parity['pictures']} "
+        f"{parity['max_difference']:.1e} in its predictions for {parity['examples']} "
         f"{data.example_noun}s (allowed: {parity['tolerance']:.0e})."
     )
-    fingerprint = html.code(card["data"]["fingerprint"])
+    fingerprint = html.code(card.data.fingerprint)
     return html.joined(
         html.blocks(tables),
         html.paragraph(text),

@@ -36,7 +36,7 @@ def titled_sections(data: ReportData) -> tuple[Section, ...]:
 
 def shap_values(data: ReportData) -> Markup:
     """Returns SHAP plots: which columns the predictions come from, and how, for each class."""
-    classes, columns = data.card["classes"], data.card["columns"]
+    classes, columns = data.card.classes, data.card.columns
     added, values = read_contributions(data.version)
     sizes = np.abs(added).mean(axis=0)  # [classes, columns]
     ranked = np.argsort(-sizes.sum(axis=1), kind="stable")[:MAX_CLASSES]
@@ -163,7 +163,7 @@ def dependence(values: np.ndarray, added: np.ndarray, *, column: str, name: str)
 
 def candidates(data: ReportData) -> Markup:
     """Returns the candidates of the randomized search, the best first."""
-    best = data.card["search"]
+    best = data.card.search
     ranked = sorted(best["candidates"], key=lambda candidate: candidate["log_loss"])
     arguments = list(dict.fromkeys(name for row in ranked for name in row["arguments"]))
     arguments.remove("trees")

@@ -28,7 +28,7 @@ class Kind(Protocol):
 KINDS: dict[str, Kind] = {
     "autoencoder": autoencoder,
     "classifier": classifier,
-    "shallow": trees,
+    "boosted-trees": trees,
 }
 INPUTS = {"image": "images", "columns": "columns"}
 
@@ -47,7 +47,7 @@ def write(version: Path, records: Path) -> Path:
       UserError: if a file that it needs is missing, or the folder cannot be written.
     """
     data = report_data.read(version, records)
-    kind = KINDS[data.card["kind"]]
+    kind = KINDS[data.card.kind]
     titled_sections: tuple[Section, ...] = (
         ("Comparison with the previous version", sections.comparison),
         ("Score of a random split", sections.random_split),
@@ -59,7 +59,7 @@ def write(version: Path, records: Path) -> Path:
         ("Card", sections.card),
     )
     contents = [(title, section(data)) for title, section in titled_sections]
-    title = f"{data.card['task']}: {data.card['model']}"
+    title = f"{data.card.task}: {data.card.model}"
     text = html.document(
         title,
         _headline(data, kind, title=title),
@@ -72,11 +72,11 @@ def write(version: Path, records: Path) -> Path:
 
 def _headline(data: ReportData, kind: Kind, *, title: str) -> Markup:
     card, groups = data.card, data.scored[data.group_column].nunique()
-    inputs = " and ".join(INPUTS[name] for name in card["inputs"])
-    model = f"a classifier of {inputs} into {', '.join(card['classes'])}"
+    inputs = " and ".join(INPUTS[name] for name in card.inputs)
+    model = f"a classifier of {inputs} into {', '.join(card.classes)}"
     if data.is_autoencoder:
         model = f"an autoencoder of {inputs}"
-    about = f"Version {card['version']}, {card['parameters']:,} parameters: {model}."
+    about = f"Version {card.version}, {card.parameters:,} parameters: {model}."
     plural = "s" * (groups != 1)
     lead = f"On {groups:,} new {data.group_column}{plural}, {kind.summary(data)}"
     return html.joined(

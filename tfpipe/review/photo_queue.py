@@ -38,7 +38,7 @@ class Strips:
         assert task.whole_file and task.whole_file.review, f"{task.name} has no files to review"
         self._whole_file, self._review = task.whole_file, task.whole_file.review
         self.labels = self._review.kinds
-        trained = [f"{name}={value}" for name, value in packed.card["options"].items()]
+        trained = [f"{name}={value}" for name, value in packed.card.options.items()]
         self._options = parse_options(task, trained)
         self._sources = apply.surveyed(task, raw, self._options).sources
         self._rows = whole_files.rows_of(task, packed.data)
@@ -46,7 +46,7 @@ class Strips:
         # As `predict` does: the thresholds were chosen for this inference mode.
         is_sliding = self._whole_file.sliding_window
         self._classify = load.asked(loaded, None) if is_sliding else loaded.classify
-        self._thresholds = loaded.card["thresholds"]
+        self._thresholds = loaded.card.thresholds
         self._looked: OrderedDict[int, Strip] = OrderedDict()
         self._lock = threading.Lock()
         self.rank(packed.told)

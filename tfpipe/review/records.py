@@ -1,7 +1,7 @@
 """What a version makes of the packed records, and what reviewers have said of them so far."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from tfpipe.explore import embeddings, versions
 from tfpipe.explore.embeddings import Progress
 from tfpipe.explore.versions import Subject
 from tfpipe.registry import predictions
+from tfpipe.registry.card import VersionCard
 from tfpipe.review import ranking
 from tfpipe.review.background import Look
 from tfpipe.review.cache import Kept
@@ -37,7 +38,7 @@ class Packed(NamedTuple):
     data: Dataset
     frame: pd.DataFrame
     told: Told
-    card: dict[str, Any]
+    card: VersionCard
     notes: tuple[str, ...] = ()
     look: Look | None = None
 
@@ -53,11 +54,11 @@ def read(task: Task, version: Path, records: Path, *, desk: Desk) -> Packed:
     frame = pd.concat(
         [_described(data, split) for split in embeddings.splits_of(data)], ignore_index=True
     )
-    sha256 = first.card["sha256"]["assets.extra/model.keras"]
+    sha256 = first.card.sha256["assets.extra/model.keras"]
     kept = Kept(version, sha256=sha256, data=data, count=len(frame))
     look = _looking(first, frame, kept, desk)
     notes = ()
-    if first.card["data"]["fingerprint"] != data.manifest.fingerprint:
+    if first.card.data.fingerprint != data.manifest.fingerprint:
         says = f"Version {version.name} of {version.parent.name} has learnt from other records."
         notes = (says,)
     if kept.is_whole:

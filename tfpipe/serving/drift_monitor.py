@@ -42,7 +42,7 @@ class DriftMonitor:
     def __init__(self, servable: Servable):
         self._card, self._spec = servable.card, servable.spec
         self._name = "/".join(servable.folder.parts[-3:])
-        self._has_statistics = bool(self._card.get("drift"))
+        self._has_statistics = bool(self._card.drift)
         self._lock = threading.Lock()
         self._pending: deque[RecordedRequest] = deque()
         self.n_pending, self._pending_bytes = 0, 0

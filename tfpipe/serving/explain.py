@@ -30,8 +30,8 @@ class Explainer:
 
     def __init__(self, servable: Servable):
         self._servable, card = servable, servable.card
-        self.classes: tuple[str, ...] = tuple(card["classes"])
-        thresholds = card.get("abstention", {}).get("thresholds")
+        self.classes: tuple[str, ...] = tuple(card.classes)
+        thresholds = card.abstention.get("thresholds")
         self._thresholds = thresholds and selective.of_card(thresholds, classes=self.classes)
         self._test_scores = _test_scores(servable, self.classes)
         # Grad-CAM records the layers of one model, so one thread uses it at a time.

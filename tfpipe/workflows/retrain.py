@@ -16,7 +16,8 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction, version_comparison
 from tfpipe.evaluation.version_comparison import Answers
-from tfpipe.registry import load, previous_version, store, trees
+from tfpipe.registry import load, previous_version, store
+from tfpipe.registry.card import BOOSTED_TREES, VersionCard
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Task
@@ -57,12 +58,12 @@ class Refused(UserError):
 def packing(task: Task, version: Path) -> dict[str, Any]:
     """Returns how a version's records were packed: options, split, skip_bad of `pack.pack`."""
     card = store.read_card(version)
-    settings = [f"{name}={value}" for name, value in card["options"].items()]
-    data = card["data"]
+    settings = [f"{name}={value}" for name, value in card.options.items()]
+    data = card.data
     return {
         "options": parse_options(task, settings),
-        "split": SplitConfig(tuple(data["fractions"]), data["salt"]),
-        "skip_bad": len(data["unreadable"]),
+        "split": SplitConfig(data.fractions, data.salt),
+        "skip_bad": len(data.unreadable),
     }
 
 
@@ -77,7 +78,7 @@ def beginning(version: Path, number: int | None, *, afresh: bool) -> Path | None
     if number is not None:
         line = {"task": version.parent.parent.name, "model": version.parent.name}
         return store.find(version.parents[2], **line, version=number)
-    is_trees = store.read_card(version)["kind"] == trees.KIND
+    is_trees = store.read_card(version).kind == BOOSTED_TREES
     return None if afresh or is_trees else version
 
 
@@ -106,25 +107,25 @@ def retrain(
         go on from does not fit the records.
     """
     card, manifest = store.read_card(version), data_manifest.read(records)
-    if card["data"]["fingerprint"] == manifest.fingerprint and not wish.force:
+    if card.data.fingerprint == manifest.fingerprint and not wish.force:
         raise UserError(
             f"Version {version.name} of {version.parent.name} learnt from just these records. Add "
             "raw files or correct labels first, or train once more all the same by --force."
         )
     previous_version.check(version, manifest)
-    if card["kind"] == trees.KIND:
+    if card.kind == BOOSTED_TREES:
         made = _trees(task, version, card, records=records, wish=wish, tell=tell)
     else:
         options = packing(task, version)["options"]
         run = train.TrainingRun(
             task=task,
-            model=card["model"],
+            model=card.model,
             raw=raw,
             records=records,
             models=version.parent,
             options=options,
             config=_settings(version, wish),
-            precision=card["training"]["precision"],
+            precision=card.training["precision"],
             random_split=False,
             report=tell,
             initialized_from=wish.begin,
@@ -141,9 +142,9 @@ def retrain(
                 **{"task": task, "records": records, "force": wish.force},
             ),
         )
-        made = train.go_on(run, card["hyperparameters"])
+        made = train.go_on(run, card.hyperparameters)
     (version.parent / "refused.json").unlink(missing_ok=True)
-    return made | {"comparison": store.read_card(Path(made["path"]))["comparison"]}
+    return made | {"comparison": store.read_card(Path(made["path"])).comparison}
 
 
 def _settings(version: Path, wish: Wish) -> TrainingConfig:
@@ -153,9 +154,9 @@ def _settings(version: Path, wish: Wish) -> TrainingConfig:
     gentle as the first.
     """
     known, card = {one.name for one in fields(TrainingConfig)}, store.read_card(version)
-    while card.get("begun_with") in store.versions(version.parent):
-        card = store.read_card(version.parent / str(card["begun_with"]))
-    settings = TrainingConfig(**{name: v for name, v in card["training"].items() if name in known})
+    while card.initialized_from in store.versions(version.parent):
+        card = store.read_card(version.parent / str(card.initialized_from))
+    settings = TrainingConfig(**{name: v for name, v in card.training.items() if name in known})
     if wish.begin:
         settings = replace(
             settings,
@@ -182,7 +183,7 @@ def _judged(
     classes = tuple(manifest.classes)
     test = predictions[predictions["split"] == "test"]
     labels, groups = test["label"].to_numpy(int), test["group"].to_numpy(str)
-    if card["kind"] == "autoencoder":
+    if card.kind == "autoencoder":
         objective, data = "loss", Dataset(records, manifest, "loss")
         old = reconstruction.errors(load.read_model(version), data)["test"].of_model
         answers = Answers(labels, groups, old, test["error"].to_numpy())
@@ -194,7 +195,7 @@ def _judged(
         new = test[[f"p_{name}" for name in classes]].to_numpy(float)
         said = [
             metrics.said(likely, thresholds=own)
-            for likely, own in ((old, card["thresholds"]), (new, thresholds))
+            for likely, own in ((old, card.thresholds), (new, thresholds))
         ]
         answers = Answers(labels, groups, old, new, *said).only(labels >= 0)
     known = previous_version.test_groups(version, manifest)
@@ -210,22 +211,22 @@ def _judged(
             f"was compared is in {path}. Label more, or publish it all the same by --force.",
             told,
         )
-    return {"comparison": told}
+    return told
 
 
 def _trees(
-    task: Task, version: Path, card: dict, *, records: Path, wish: Wish, tell: Tell
+    task: Task, version: Path, card: VersionCard, *, records: Path, wish: Wish, tell: Tell
 ) -> dict[str, Any]:
     """Trains boosted trees again with a version's own values; they do not go on from others."""
     if wish.begin:
         raise UserError("Boosted trees do not go on from others. Train them anew by --afresh.")
-    seed = card["training"]["seed"] if wish.seed is None else wish.seed
+    seed = card.training["seed"] if wish.seed is None else wish.seed
     return train_trees.train(
         task,
         records,
         version.parent,
-        plan=Plan(0, card["search"]["folds"], card["training"]["balance"], seed),
-        found=card["search"],
+        plan=Plan(0, card.search["folds"], card.training["balance"], seed),
+        found=card.search,
         judge=lambda predictions, thresholds: _judged(
             version, predictions, thresholds, task=task, records=records, force=wish.force
         ),

@@ -18,6 +18,7 @@ from tfpipe.models import build, calls
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.spec import Spec
 from tfpipe.registry import card_statistics, model_card, previous_version, store, warm_start
+from tfpipe.registry.card import VersionCard
 from tfpipe.registry.export import in_float32
 from tfpipe.report import write
 from tfpipe.search import plan as search_plan
@@ -51,7 +52,7 @@ class TrainingRun:
       report: receives the progress.
       initialized_from: version whose weights the training starts from; None for random weights.
       accept: called with the trained model and its evaluation before anything is published. It
-        returns what the card holds besides, or raises a UserError.
+        returns the card's comparison with another version, {} for none, or raises a UserError.
     """
 
     task: Task
@@ -185,40 +186,40 @@ def _trained(
         options=run.options,
         progress=lambda done, total: run.report("evaluate", {"done": done, "total": total}),
     )
-    judged = run.accept(exported, known)
+    comparison = run.accept(exported, known)
     run.report("export", {})
-    card = {
-        "task": run.task.name,
-        "model": run.model,
-        "hyperparameters": arguments,
-        "training": asdict(settings) | {"precision": keras.config.dtype_policy().name},
-        "classes": spec.classes,
-        "parameters": model.count_params(),
-        "quantity": run.task.scoring.ordinal_target,
-        "apart": run.task.scoring.ambiguous,
-        "options": data.manifest.options,
-        "data": asdict(data.manifest.summary),
-        "thresholds": known.thresholds,
-        "way": known.way,
-        "ways": known.ways,
-        "scores": known.scores,
-        "by_class": known.by_class,
-        "calibration": fitted and fitted._asdict() | {"error": known.calibration},
-        "abstention": known.abstention,
-        "random_split_scores": claimed,
-        "false_findings": known.false_kinds,
-        "history": history,
-        "search": best,
-        "begun_with": run.initialized_from and int(run.initialized_from.name),
-        **judged,
-    }
-    card |= card_statistics.of(
+    card = VersionCard(
+        task=run.task.name,
+        model=run.model,
+        hyperparameters=arguments,
+        training=asdict(settings) | {"precision": keras.config.dtype_policy().name},
+        classes=spec.classes,
+        parameters=model.count_params(),
+        ordinal_target=run.task.scoring.ordinal_target,
+        ambiguous=run.task.scoring.ambiguous,
+        options=data.manifest.options,
+        data=data.manifest.summary,
+        thresholds=known.thresholds,
+        inference_mode=known.way,
+        inference_modes=known.ways,
+        metrics=known.scores,
+        class_metrics=known.by_class,
+        calibration=fitted._asdict() | {"error": known.calibration} if fitted else {},
+        abstention=known.abstention or {},
+        random_split_scores=claimed or {},
+        false_positive_kinds=known.false_kinds,
+        history=history,
+        search=best or {},
+        initialized_from=int(run.initialized_from.name) if run.initialized_from else None,
+        comparison=comparison,
+    )
+    card = card_statistics.with_statistics(
+        card,
         run.task,
         data.folder,
         known.predictions,
         manifest=data.manifest,
-        card=card,
-        takes=calls.inputs_of(exported),
+        inputs=calls.inputs_of(exported),
     )
     batches = dataset.batches(data.folder, dataset.VALIDATION, manifest=data.manifest)
     checked = next(batches.as_numpy_iterator())[0]

@@ -9,6 +9,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
+from tfpipe.registry.card import VersionCard
 from tfpipe.serving.model.allowed_ops import ALLOWED, SAVER
 
 SERVED_KINDS = ("classifier", "autoencoder")  # the kinds of versions that are SavedModels
@@ -21,7 +22,7 @@ LOADED_FILES = (  # that TensorFlow reads
 )
 
 
-def check_version(version: Path) -> dict[str, Any]:
+def check_version(version: Path) -> VersionCard:
     """Returns a version's card, once everything that TensorFlow would read is harmless.
 
     Raises:
@@ -30,9 +31,9 @@ def check_version(version: Path) -> dict[str, Any]:
     """
     card = store.read_card(version)
     name = f"{version.parent.parent.name}/{version.parent.name}/{version.name}"
-    if card["kind"] not in SERVED_KINDS:
+    if card.kind not in SERVED_KINDS:
         raise UserError(
-            f"{name} is a version of kind {card['kind']!r}; only networks "
+            f"{name} is a version of kind {card.kind!r}; only networks "
             f"({' and '.join(SERVED_KINDS)}) are served."
         )
     links = [path for path in version.rglob("*") if path.is_symlink()]
@@ -44,10 +45,10 @@ def check_version(version: Path) -> dict[str, Any]:
         for pattern in LOADED_FILES
         for path in version.glob(pattern)
     }
-    unknown = sorted(loaded - card["sha256"].keys())
+    unknown = sorted(loaded - card.sha256.keys())
     if unknown:
         raise UserError(f"{name} contains {unknown[0]}, which its card lacks. Export it again.")
-    store.check(version, card["sha256"], card)
+    store.check(version, card.sha256, card)
     scan((version / "saved_model.pb").read_bytes(), name=name)
     return card
 

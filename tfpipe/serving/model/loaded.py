@@ -10,6 +10,7 @@ from tfpipe.base import images
 from tfpipe.base.errors import UserError
 from tfpipe.models.spec import Spec
 from tfpipe.registry import warmup
+from tfpipe.registry.card import VersionCard
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model import graph_scan
@@ -103,10 +104,10 @@ class Servable:
             raise RequestError(400, f"{name} is a {info.format}, expected a PNG, JPEG, GIF or BMP.")
 
 
-def model_spec(card: dict[str, Any]) -> Spec:
+def model_spec(card: VersionCard) -> Spec:
     """Returns the Spec that a card holds."""
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in card["spec"].items()
+        for name, value in card.spec.items()
     }
     return Spec(**fields)

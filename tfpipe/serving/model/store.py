@@ -239,7 +239,7 @@ def _networks(task: Path) -> list[Path]:
         if numbers:
             newest = model / str(numbers[-1])
             try:
-                kind = store.read_card(newest)["kind"]
+                kind = store.read_card(newest).kind
             except UserError:
                 kind = SERVED_KINDS[0]  # it may be half copied; loading it decides
             if kind in SERVED_KINDS:
