@@ -45,8 +45,12 @@ def errors(model: keras.Model, data: Dataset) -> dict[str, Errors]:
             (label, *found({name: features[name] for name in model.input}))
             for features, label in _batches(data, split)
         ]
-        columns = zip(*parts, strict=True)
-        told[split] = Errors(*(np.concatenate([one.numpy() for one in each]) for each in columns))
+        labels, of_model, of_mean = zip(*parts, strict=True)
+        told[split] = Errors(
+            labels=np.concatenate([label.numpy() for label in labels]),
+            of_model=np.concatenate([calls.to_numpy(error) for error in of_model]),
+            of_mean=np.concatenate([calls.to_numpy(error) for error in of_mean]),
+        )
     return told
 
 

@@ -5,6 +5,7 @@ points. Ours, since umap-learn's own wants another Keras and chooses its number 
 graph: by default it did not end in minutes on 600 points. Here it is bounded, and reported.
 """
 
+import functools
 import logging
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,9 @@ from keras import layers, ops
 from sklearn.neighbors import NearestNeighbors
 
 from tfpipe.base import files
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.explore import umap as explore_umap
+from tfpipe.models import calls
 
 LOG = logging.getLogger("tfpipe")
 UNITS = (100, 100, 100)  # of the paper's network
@@ -53,7 +56,8 @@ def fit(embedding: np.ndarray, *, seed: int, steps: int = STEPS) -> Fitted:
     points = np.asarray(embedding[few], np.float32)
     head, tail, weight = graph(points, seed=seed)
     keras.utils.set_random_seed(seed)
-    model = _network(points)
+    with dtype_policy("float32"):
+        model = _network(points)
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps))
     optimizer.build(model.trainable_variables)
     a, b = curve(min_dist=explore_umap.MIN_DIST)
@@ -85,11 +89,10 @@ def fit(embedding: np.ndarray, *, seed: int, steps: int = STEPS) -> Fitted:
 
 def placed(model: keras.Model, embedding: np.ndarray) -> np.ndarray:
     """Returns where a map puts embeddings [n, d], [n, 2] float32."""
-    parts = [
-        model({"embedding": embedding[i : i + 4096].astype(np.float32)}, training=False).numpy()
-        for i in range(0, len(embedding), 4096)
-    ]
-    return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
+    call = functools.partial(model, training=False)
+    return calls.batched(
+        call, {"embedding": embedding.astype(np.float32)}, names=["embedding"], batch_size=4096
+    )
 
 
 def save(model: keras.Model, path: Path) -> None:

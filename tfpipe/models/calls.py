@@ -1,7 +1,7 @@
-"""How any model is called: its inputs by name, in batches, classifier or autoencoder alike."""
+"""Calls of any model: inputs by name, in batches; outputs as float32 NumPy arrays."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,31 +12,45 @@ from tfpipe.models import MODELS
 
 
 def batched(
-    answer: Callable[[dict[str, tf.Tensor]], Any],
-    features: dict[str, np.ndarray | None],
+    call: Callable[[dict[str, tf.Tensor]], Any],
+    features: Mapping[str, np.ndarray | None],
     *,
     names: Sequence[str],
     batch_size: int = 128,
 ) -> Any:
-    """Returns a model's answers [n, ...] to any number of examples, none included.
+    """Returns a model's outputs [n, ...] for any number of examples, 0 included.
 
     Args:
-      answer: some examples' features -> their answers, an array or arrays by name.
+      call: features of a batch -> outputs, an array or arrays by name.
       features: "image" and "columns", [n, ...] each.
-      names: those the model takes.
-      batch_size: examples shown at once.
+      names: the model's inputs.
+      batch_size: examples in a call.
+
+    Returns:
+      Arrays as `to_numpy` gives them.
     """
-    taken = {name: features[name] for name in names}
-    count = len(taken[names[0]])
-    if not count:  # of no example at all, oneDNN's fused convolutions mistake the shape
-        one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in taken.items()}
-        none = batched(answer, one, names=names)
-        return keras.tree.map_structure(lambda array: array[:0], none)
-    parts = [
-        answer({name: tf.constant(array[i : i + batch_size]) for name, array in taken.items()})
+    inputs = {name: np.asarray(features[name]) for name in names}
+    count = len(inputs[names[0]])
+    if not count:  # oneDNN's fused convolutions return a wrong shape for an empty batch
+        one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
+        outputs = batched(call, one, names=names)
+        return keras.tree.map_structure(lambda array: array[:0], outputs)
+    batches = [
+        call({name: tf.constant(array[i : i + batch_size]) for name, array in inputs.items()})
         for i in range(0, count, batch_size)
     ]
-    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+    return keras.tree.map_structure(
+        lambda *outputs: np.concatenate([to_numpy(output) for output in outputs]), *batches
+    )
+
+
+def to_numpy(output: Any) -> np.ndarray:
+    """Returns an output of a model as a NumPy array; floats are float32 under every dtype policy.
+
+    What layers compute in bfloat16 stays bfloat16 in Keras, which scikit-learn and pandas refuse.
+    """
+    array = np.asarray(output)
+    return array.astype(np.float32, copy=False) if tf.as_dtype(array.dtype).is_floating else array
 
 
 def inputs_of(model: keras.Model) -> list[str]:
@@ -45,16 +59,16 @@ def inputs_of(model: keras.Model) -> list[str]:
 
 
 def with_target(model: keras.Model) -> keras.Model:
-    """Returns an autoencoder that answers (what it was to give back, what it gives back).
+    """Returns an autoencoder with the outputs (target, reconstruction).
 
     Both are [batch, height, width, channels] float32 in 0..1.
     """
     return keras.Model(model.input, [model.get_layer("unit_scale").output, model.output])
 
 
-def squared_errors(target: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
-    """Returns each picture's mean squared error [batch], of pixels [batch, h, w, c] in 0..1."""
-    return tf.reduce_mean(tf.square(target - given), axis=[1, 2, 3])
+def squared_errors(target: tf.Tensor, reconstruction: tf.Tensor) -> tf.Tensor:
+    """Returns each image's mean squared error [batch], of pixels [batch, h, w, c] in 0..1."""
+    return tf.reduce_mean(tf.square(target - reconstruction), axis=[1, 2, 3])
 
 
 def arguments_of(model: str) -> list[str]:
@@ -63,10 +77,10 @@ def arguments_of(model: str) -> list[str]:
 
 
 def soften(model: keras.Model, temperature: float) -> None:
-    """Divides what a classifier's softmax or sigmoid is of by a temperature, in its weights.
+    """Divides a classifier's logits by a temperature, in the weights of its last layer.
 
-    So that whatever the model is saved as gives calibrated probabilities, at no cost (Guo et al.
-    2017, arXiv:1706.04599, section 4.2). Which class is likeliest stays as it is.
+    Every format that the model is saved in then gives calibrated probabilities at no cost (Guo et
+    al. 2017, arXiv:1706.04599, section 4.2). The most probable class stays the same.
     """
     names = {layer.name for layer in model.layers}
     last = model.get_layer("positive" if "positive" in names else "probabilities")

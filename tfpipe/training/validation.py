@@ -10,6 +10,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.evaluation import metrics
+from tfpipe.models import calls
 from tfpipe.models.calls import reconstructs
 
 CHUNK = 256  # pictures scored at once
@@ -22,7 +23,7 @@ def predicted(model: keras.Model, data: Dataset, part: Subset) -> tuple[np.ndarr
     for features, label in dataset.batches(
         data.folder, part, manifest=data.manifest, batch_size=CHUNK
     ):
-        said.append(step(features)[0].numpy())
+        said.append(calls.to_numpy(step(features)[0]))
         labels.append(label.numpy())
     return np.concatenate(labels), np.concatenate(said)
 
@@ -63,7 +64,7 @@ def scorer(model: keras.Model, data: Dataset) -> Callable[[int], dict[str, float
                 value = tf.reduce_mean(loss(unit, probabilities)) + added
                 losses.append((float(value), len(label)))
             else:
-                said.append(probabilities.numpy())
+                said.append(calls.to_numpy(probabilities))
                 labels.append(label.numpy())
         if reconstructs(model):
             values, counts = np.array(losses).T
