@@ -1,7 +1,6 @@
 """A loaded version: checked, loaded by TensorFlow, warmed up, computed by a runtime."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -106,8 +105,4 @@ class Servable:
 
 def model_spec(card: VersionCard) -> Spec:
     """Returns the Spec that a card holds."""
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in card.spec.items()
-    }
-    return Spec(**fields)
+    return card.network_spec
