@@ -363,7 +363,7 @@ def test_an_unknown_flag_or_command_is_refused_and_the_right_one_offered(tfpipe,
 def test_a_missing_raw_folder_is_refused(refused, tmp_path):
     assert refused("pack", "melt-layer", "--data", tmp_path / "nowhere") == (
         f"{tmp_path / 'nowhere/raw/melt-layer/photos'} is missing: expected a folder of photos. "
-        "`tfpipe tasks` says what goes where."
+        "`tfpipe tasks NAME` says what goes where."
     )
 
 

@@ -373,7 +373,8 @@ def test_a_folder_that_lacks_photos_or_their_table_is_refused(tmp_path, missing,
     folder = raw_folder(tmp_path, there=())
     (folder / missing).rename(folder / "elsewhere")
     assert refusal(folder) == (
-        f"{folder / missing} is missing: expected a {kind}. `tfpipe tasks` says what goes where."
+        f"{folder / missing} is missing: expected a {kind}. `tfpipe tasks NAME` says what goes "
+        "where."
     )
 
 

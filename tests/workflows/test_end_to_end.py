@@ -127,4 +127,4 @@ def test_a_second_training_is_version_two_and_report_can_be_written_anew(home, t
 def test_verify_and_tasks_know_what_there_is(home, trained):
     assert run_command.run("verify", "melt-layer")["records"] > 0
     task = {one["task"]: one for one in run_command.run("tasks")["tasks"]}["melt-layer"]
-    assert task["versions"][0].startswith("simple-cnn: 1")
+    assert task["versions"]["simple-cnn"][0] == 1 and task["counts"]["train"]["melt-layer"] > 0

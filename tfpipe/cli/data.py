@@ -1,10 +1,12 @@
 """The commands about data: tasks, sample, pack, verify."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tfpipe import tasks
@@ -27,20 +29,64 @@ of_ionization = partial(typer.Option, rich_help_panel="ionization")
 
 
 def list_tasks(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Task to show in detail.")
+    ] = None,
     data: cli_options.Data = cli_options.DATA,
     models: cli_options.Models = cli_options.MODELS,
     json: cli_options.Json = False,
 ) -> None:
-    """Lists the tasks: what raw files each expects, its options, and what state it is in."""
-    told = [status.of(task, data=data, models=models) for task in tasks.TASKS.values()]
-    if json:
-        cli_options.print_json({"command": "tasks", "tasks": told})
+    """Lists the tasks and what exists of each; with NAME, all about one task and its options."""
+    if name is not None:
+        details = status.task_details(tasks.find(name), data=data, models=models)
+        if json:
+            cli_options.print_json({"command": "tasks", "task": asdict(details)})
+        else:
+            Console().print(_details_table(details))
         return
-    for one in told:
-        table = Table.grid(padding=(0, 2))
-        for name, value in one.items():
-            table.add_row(f"[bold]{name}", value if isinstance(value, str) else "\n".join(value))
-        Console().print(table)
+    rows = [status.task_status(task, data=data, models=models) for task in tasks.TASKS.values()]
+    if json:
+        cli_options.print_json({"command": "tasks", "tasks": [asdict(row) for row in rows]})
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("task", "what for", "raw files", "packed", "versions"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(
+            row.task,
+            row.title,
+            "yes" if row.has_raw_files else "no",
+            f"{row.n_examples} examples" if row.is_packed else "no",
+            str(row.n_versions or "none"),
+        )
+    Console().print(table)
+    Console().print("`tfpipe tasks NAME` shows the raw files and options of a task.")
+
+
+def _details_table(details: status.TaskDetails) -> Table:
+    table = Table.grid(padding=(0, 2))
+    packed = [
+        f"{split}: {', '.join(f'{count} {name}' for name, count in classes.items())}"
+        for split, classes in (details.counts or {}).items()
+    ]
+    versions = [
+        f"{model}: {', '.join(map(str, numbers))}" for model, numbers in details.versions.items()
+    ]
+    options = [f"{one.name}={one.default}: {one.help}" for one in details.options]
+    lines = {
+        "task": details.task,
+        "what for": details.title,
+        "classes": ", ".join(details.classes) or "those of the raw folder",
+        "models": ", ".join(details.models),
+        "expects": f"{details.raw}/: {details.expects}",
+        "raw files": "yes" if details.has_raw_files else "no",
+        "packed": "\n".join(packed) or "no",
+        "versions": "\n".join(versions) or "none",
+        "options": "\n".join(options),
+    }
+    for heading, text in lines.items():
+        table.add_row(f"[bold]{heading}", escape(text))
+    return table
 
 
 def sample(

@@ -26,7 +26,9 @@ Seed = Annotated[int, typer.Option(help="Of everything random in this run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Option = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", help="A task option, name=value; `tfpipe tasks` lists them."),
+    typer.Option(
+        "--option", "-o", help="A task option, name=value; `tfpipe tasks NAME` lists them."
+    ),
 ]
 Split = Annotated[str, typer.Option(help="Shares of train/validation/test, in per cent.")]
 Salt = Annotated[str, typer.Option(help="Another word draws another split.")]

@@ -31,7 +31,9 @@ def survey(folder: Path, options: Options) -> Survey:
     """
     section_of(options)
     if not folder.is_dir():
-        raise UserError(f"{files.shown(folder)} is no folder. `tfpipe tasks` says what goes in it.")
+        raise UserError(
+            f"{files.shown(folder)} is no folder. `tfpipe tasks NAME` says what goes in it."
+        )
     table = folder / cluster_files.TABLE
     known = (table,) if table.is_file() else ()
     if (folder / cluster_files.FOLDER).is_dir():
@@ -49,7 +51,7 @@ def survey(folder: Path, options: Options) -> Survey:
     if not paths:
         raise UserError(
             f"{files.shown(folder)} holds no exposures ({', '.join(fits_io.SUFFIXES)}) and no "
-            f"{cluster_files.FOLDER}/. `tfpipe tasks` says what goes in it."
+            f"{cluster_files.FOLDER}/. `tfpipe tasks NAME` says what goes in it."
         )
     marks, notes = label_table.read(table, names=list(paths)) if known else ({}, [])
     classes, more = _classes([mark.label for own in marks.values() for mark in own], options)

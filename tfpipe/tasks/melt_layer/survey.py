@@ -41,7 +41,7 @@ def survey(folder: Path, options: Options) -> Survey:
     for path, kind in ((photo_folder, "folder of photos"), (photo_table, "table of photos")):
         if not path.exists():
             raise UserError(
-                f"{path} is missing: expected a {kind}. `tfpipe tasks` says what goes where."
+                f"{path} is missing: expected a {kind}. `tfpipe tasks NAME` says what goes where."
             )
     photos, notes = melt_layer_tables.photos(photo_table, folder=photo_folder)
     layer_table = melt_layer_tables.layer_table(folder)
