@@ -92,8 +92,8 @@ def ours(given: argparse.Namespace, folder: Path, *, workers: int) -> int:
     records = open_records.opened(
         drawn.TASK, Path(config.records), model=config.model, is_checked=True
     )
-    team = search_run.Team(workers=workers)
-    best = search_run.tune(config, folder / "search", records=records, team=team)
+    worker_config = search_run.WorkerConfig(count=workers)
+    best = search_run.run_search(config, folder / "search", records=records, workers=worker_config)
     return sum(trial["status"] == "COMPLETED" for trial in best["trials"])
 
 

@@ -14,28 +14,31 @@ import subprocesses
 import tiny
 
 from tfpipe.data import manifest
-from tfpipe.search import oracles, search_folder
+from tfpipe.search import oracles, results
 from tfpipe.search import plan as search_plan
 from tfpipe.search import run as search_run
-from tfpipe.search.trial import Tuner
+from tfpipe.search.trial import TrialRunner
 from tfpipe.training import loop
 
 
 def in_this_process(data: loop.Dataset, folder: Path, **changes) -> dict:
-    """Runs a search without chief and workers; returns what `search_folder.read` tells of it."""
+    """Runs a search without chief and workers; returns what `results.read` returns."""
     config = tiny.search_config(data, **changes)
     plan = search_plan.plan_of(config)
-    oracle = oracles.made(config, plan, data)
-    oracle.keep_in(folder, chief="here")
-    parts = search_plan.training_sets(config, data, tiny.spec_of(data))
-    Tuner(config, plan, parts, folder=folder, oracle=oracle).search()
-    return search_folder.read(folder)
+    oracle = oracles.make_oracle(config, plan, data)
+    oracle.store_in(folder, chief="here")
+    training_sets = search_plan.training_sets(config, data, tiny.spec_of(data))
+    TrialRunner(config, plan, training_sets, folder=folder, oracle=oracle).search()
+    return results.read(folder)
 
 
-def by_workers(data: loop.Dataset, folder: Path, *, team: search_run.Team, **changes) -> dict:
+def by_workers(
+    data: loop.Dataset, folder: Path, *, workers: search_run.WorkerConfig, **changes
+) -> dict:
     """Runs a search by a chief in this process and workers in their own."""
     records = (data, tiny.spec_of(data))
-    return search_run.tune(tiny.search_config(data, **changes), folder, records=records, team=team)
+    config = tiny.search_config(data, **changes)
+    return search_run.run_search(config, folder, records=records, workers=workers)
 
 
 def killed(
@@ -100,6 +103,6 @@ def _written(folder: Path) -> int:
 if __name__ == "__main__":
     records, folder = map(Path, sys.argv[1:3])
     workers, trials = map(int, sys.argv[3:])
-    oracles.LOSSES = 99  # ten kills may by chance hit one trial five times
+    oracles.MAX_LOSSES = 99  # ten kills may by chance hit one trial five times
     found = loop.Dataset(records, manifest.read(records), tiny.TASK.scoring.objective)
-    by_workers(found, folder, team=search_run.Team(workers), trials=trials)
+    by_workers(found, folder, workers=search_run.WorkerConfig(workers), trials=trials)

@@ -11,7 +11,7 @@ from made_manifest import made_manifest
 
 from tfpipe.base import files
 from tfpipe.data.dataset import Dataset
-from tfpipe.search import oracles, search_folder
+from tfpipe.search import oracles, results
 from tfpipe.search import plan as search_plan
 from tfpipe.search.oracle_state import COMPLETED, FAILED
 
@@ -38,8 +38,8 @@ def begun(folder, algorithm="random", *, chief="here", **changes):
     """Returns an oracle that goes on with what is in a folder."""
     data = Dataset(folder, made_manifest(fingerprint="of the records"), "accuracy")
     config = tiny.search_config(data, **ALGORITHMS[algorithm] | changes)
-    oracle = oracles.made(config, search_plan.plan_of(config), data)
-    oracle.keep_in(folder, chief=chief)
+    oracle = oracles.make_oracle(config, search_plan.plan_of(config), data)
+    oracle.store_in(folder, chief=chief)
     return oracle
 
 
@@ -70,21 +70,21 @@ def finished(oracle, *, workers=("here-1",)) -> None:
 def outcome(folder) -> list[tuple]:
     """Returns what does not depend on who ran a trial and for how long."""
     left_out = ("worker", "seconds")
-    rows = search_folder.read(folder)["trials"]
+    rows = results.read(folder)["trials"]
     return [tuple((k, v) for k, v in row.items() if k not in left_out) for row in rows]
 
 
-def is_whole(folder, *, asked: int) -> None:
+def is_whole(folder, *, n_trials: int) -> None:
     state = json.loads((folder / "state.json").read_bytes())
     assert sorted(state["oracle"]["end_order"]) == sorted(state["trials"])
     assert sorted(state["oracle"]["start_order"]) == sorted(state["trials"])
-    assert len(state["trials"]) == state["asked"] == asked
+    assert len(state["trials"]) == state["n_trials"] == n_trials
     assert {trial["status"] for trial in state["trials"].values()} == {COMPLETED}
 
 
 # By hand, Hyperband of 3 epochs by a factor of 3: 3 trials for an epoch, 1 of them for three, and
 # 2 for three at once.
-ASKED = {"hyperband": 6, "bayesian": 6, "random": 6}
+N_TRIALS = {"hyperband": 6, "bayesian": 6, "random": 6}
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_killed_between_any_two_writes_nothing_is_lost_or_counted_twice(
 ):
     undisturbed = tmp_path / "undisturbed"
     finished(begun(undisturbed, algorithm), workers=workers)
-    is_whole(undisturbed, asked=ASKED[algorithm])
+    is_whole(undisturbed, n_trials=N_TRIALS[algorithm])
     write, left = files.replace, [0]
 
     def dies(path, data):
@@ -113,11 +113,11 @@ def test_killed_between_any_two_writes_nothing_is_lost_or_counted_twice(
         except Died:
             left[0] = 10**6
             finished(begun(folder, algorithm), workers=workers)
-            is_whole(folder, asked=ASKED[algorithm])
+            is_whole(folder, n_trials=N_TRIALS[algorithm])
             if len(workers) == 1:
                 assert outcome(folder) == outcome(undisturbed)
         else:
-            assert survived > 2 * ASKED[algorithm]
+            assert survived > 2 * N_TRIALS[algorithm]
             return
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_state_in_the_middle_goes_on_as_if_it_were_whole(algorithm, tm
     oracle.create_trial("here-1")
     (folder / "state.json").write_bytes(b"{")
     finished(begun(folder, algorithm))
-    is_whole(folder, asked=ASKED[algorithm])
+    is_whole(folder, n_trials=N_TRIALS[algorithm])
     assert outcome(folder) == outcome(undisturbed)
 
 
@@ -172,7 +172,7 @@ def test_of_a_damaged_trial_and_state_only_that_trial_is_run_again(
         row for i, row in enumerate(before) if i != victim
     ]
     finished(oracle)
-    is_whole(tmp_path, asked=ASKED[algorithm])
+    is_whole(tmp_path, n_trials=N_TRIALS[algorithm])
     assert "it is run again" in caplog.text
 
 
@@ -213,15 +213,15 @@ def test_a_trial_that_is_given_out_again_has_nothing_of_the_first_time(tmp_path)
     oracle = begun(tmp_path)
     trial = oracle.create_trial("here-1")
     oracle.update_trial(trial.trial_id, {"val_accuracy": 0.9})
-    oracle.lose("here-1")
+    oracle.worker_lost("here-1")
     end(oracle, "here-1", oracle.create_trial("here-1"), metrics={"val_accuracy": 0.1})
-    assert search_folder.read(tmp_path)["trials"][0]["score"] == 0.1
+    assert results.read(tmp_path)["trials"][0]["score"] == 0.1
 
 
 def test_a_trial_is_given_out_again_when_its_worker_is_lost(tmp_path):
     oracle = begun(tmp_path)
     first = oracle.create_trial("here-1")
-    oracle.lose("here-1")
+    oracle.worker_lost("here-1")
     again = oracle.create_trial("here-2")
     assert again.trial_id == first.trial_id
     end(oracle, "here-1", first)  # too late: it is not its trial any more
@@ -233,12 +233,12 @@ def test_a_trial_is_given_out_again_when_its_worker_is_lost(tmp_path):
 
 def test_a_trial_that_costs_five_workers_is_given_up(tmp_path):
     oracle = begun(tmp_path)
-    for i in range(oracles.LOSSES):
+    for i in range(oracles.MAX_LOSSES):
         trial = oracle.create_trial(f"here-{i}")
         assert trial.trial_id == "0"
-        oracle.lose(f"here-{i}")
+        oracle.worker_lost(f"here-{i}")
     assert oracle.create_trial("here-9").trial_id == "1"
-    row = search_folder.read(tmp_path)["trials"][0]
+    row = results.read(tmp_path)["trials"][0]
     assert (row["status"], row["message"]) == (FAILED, "Its worker was killed 5 times.")
 
 
@@ -246,7 +246,7 @@ def test_nobody_is_sent_home_as_long_as_a_trial_may_come_back(tmp_path):
     oracle = begun(tmp_path, trials=1)
     oracle.create_trial("here-1")
     assert oracle.create_trial("here-2").status == trials.TrialStatus.IDLE
-    oracle.lose("here-1")
+    oracle.worker_lost("here-1")
     trial = oracle.create_trial("here-2")
     assert trial.status == trials.TrialStatus.RUNNING
     end(oracle, "here-2", trial)
@@ -265,7 +265,7 @@ def test_a_new_chief_gives_out_its_own_trials_and_leaves_those_of_workers_elsewh
 def test_three_failures_in_a_row_give_the_search_up_and_it_can_be_taken_up_again(tmp_path, caplog):
     oracle = begun(tmp_path)
     end(oracle, "here-1", oracle.create_trial("here-1"))
-    for _ in range(oracles.FAILURES):
+    for _ in range(oracles.MAX_CONSECUTIVE_FAILURES):
         oracle.create_trial("here-1")
         oracle.end("here-1", status=trials.TrialStatus.INVALID, message="No such thing.")
     assert oracle.given_up == "No such thing."
@@ -274,15 +274,15 @@ def test_three_failures_in_a_row_give_the_search_up_and_it_can_be_taken_up_again
     oracle = begun(tmp_path)
     assert oracle.given_up is None
     assert oracle.create_trial("here-1").trial_id in ("1", "2", "3")
-    oracle.lose("here-1")
+    oracle.worker_lost("here-1")
     finished(oracle)
-    is_whole(tmp_path, asked=6)
+    is_whole(tmp_path, n_trials=6)
 
 
 def test_a_score_that_is_no_number_is_a_failure(tmp_path):
     oracle = begun(tmp_path)
     end(oracle, "here-1", oracle.create_trial("here-1"), metrics={"val_accuracy": float("nan")})
-    row = search_folder.read(tmp_path)["trials"][0]
+    row = results.read(tmp_path)["trials"][0]
     assert (row["status"], row["message"]) == (FAILED, "Its score is not a number.")
 
 
@@ -299,9 +299,9 @@ def test_the_lock_is_free_after_an_error(tmp_path):
 def test_states_of_trials_that_cannot_go_on_are_not_needed(tmp_path):
     oracle = begun(tmp_path, "hyperband")
     first = [oracle.create_trial("here-1").trial_id]
-    assert oracle.going_on() == {*first}
+    assert oracle.resumable_trials() == {*first}
     end(oracle, "here-1", oracle.trials[first[0]])
-    assert oracle.going_on() == {*first}  # it may be promoted
+    assert oracle.resumable_trials() == {*first}  # it may be promoted
     finished(oracle)
-    oracle._remove_completed_brackets()
-    assert oracle.going_on() == set()
+    oracle.remove_completed_brackets()
+    assert oracle.resumable_trials() == set()

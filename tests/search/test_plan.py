@@ -10,7 +10,7 @@ from search_run import in_this_process
 
 from tfpipe import tasks
 from tfpipe.base.errors import UserError
-from tfpipe.search import oracles, search_folder, trial
+from tfpipe.search import oracles, results, trial
 from tfpipe.search import plan as search_plan
 from tfpipe.search import run as search_run
 from tfpipe.training import checkpoints, loop, open_records
@@ -48,22 +48,22 @@ def hyperband(data, tmp_path_factory):
 
 @pytest.mark.slow
 def test_hyperband_runs_every_trial_that_its_formula_asks_for(hyperband):
-    told, _, _ = hyperband
+    result, _, _ = hyperband
     # By hand, for at most 3 epochs and a factor of 3: a bracket of 3 trials for an epoch, of which
     # 1 goes on to three, and a bracket of 2 trials for three epochs.
-    assert [row["epochs"] for row in told["trials"]] == [1, 1, 1, 3, 3, 3]
-    assert {row["status"] for row in told["trials"]} == {"COMPLETED"}
-    assert told["asked"] == 6
-    assert told["best"]["score"] == max(row["score"] for row in told["trials"])
+    assert [row["epochs"] for row in result["trials"]] == [1, 1, 1, 3, 3, 3]
+    assert {row["status"] for row in result["trials"]} == {"COMPLETED"}
+    assert result["n_trials"] == 6
+    assert result["best"]["score"] == max(row["score"] for row in result["trials"])
 
 
 @pytest.mark.slow
 def test_a_promoted_trial_goes_on_with_its_optimizer_schedule_and_data(data, hyperband):
-    told, _, begun = hyperband
+    result, _, begun = hyperband
     (place,) = [place for place, (before, *_) in enumerate(begun) if before]
     before, steps, history = begun[place]
-    promoted = told["trials"][place]
-    (past,) = [r for r in told["trials"][:3] if values(r) == values(promoted)]
+    promoted = result["trials"][place]
+    (past,) = [r for r in result["trials"][:3] if values(r) == values(promoted)]
     # As if that trial had been trained for three epochs from the beginning.
     settings = TrainingConfig(
         seed=3 + 1 + int(past["trial"]),
@@ -83,15 +83,15 @@ def test_a_promoted_trial_goes_on_with_its_optimizer_schedule_and_data(data, hyp
 def test_a_score_is_that_of_the_epoch_that_is_best_in_the_mean(data):
     one = {"val_average_precision": [0.1, 0.5, 0.9, 0.2], "val_loss": [4.0, 3.0, 2.0, 1.0]}
     two = {"val_average_precision": [0.1, 0.7, 0.2, 0.2], "val_loss": [4.0, 3.0, 1.0, 6.0]}
-    assert trial._summary([one, two], data) == pytest.approx(
+    assert trial.mean_metrics([one, two], data) == pytest.approx(
         {"val_average_precision": 0.6, "val_loss": 3.0, "fold 1": 0.5, "fold 2": 0.7}
     )
-    assert trial._summary([two], replace(data, objective="loss")) == {
+    assert trial.mean_metrics([two], replace(data, objective="loss")) == {
         "val_average_precision": 0.2,
         "val_loss": 1.0,
     }
     with pytest.raises(UserError, match="Its score is not a number"):
-        trial._summary([{"val_average_precision": [np.nan, np.inf]}], data)
+        trial.mean_metrics([{"val_average_precision": [np.nan, np.inf]}], data)
 
 
 @pytest.mark.slow
@@ -106,8 +106,8 @@ def test_the_same_seed_proposes_and_scores_the_same(data, tmp_path):
 
 @pytest.mark.slow
 def test_with_folds_a_trial_has_their_mean_and_spread(data, tmp_path):
-    told = in_this_process(data, tmp_path, trials=1, trial_epochs=2, folds=2)
-    (row,) = told["trials"]
+    result = in_this_process(data, tmp_path, trials=1, trial_epochs=2, folds=2)
+    (row,) = result["trials"]
     assert len(row["fold_scores"]) == 2
     assert row["score"] == pytest.approx(np.mean(row["fold_scores"]))
     assert row["spread"] == pytest.approx(np.std(row["fold_scores"]))
@@ -121,7 +121,7 @@ def test_an_autoencoder_is_judged_by_its_loss(data, tmp_path):
     config = tiny.search_config(data)
     records, spec = open_records.opened(tiny.TASK, data.folder, model="conv-vae", is_checked=True)
     assert records.objective == "loss"
-    oracle = oracles.made(config, search_plan.plan_of(config), records)
+    oracle = oracles.make_oracle(config, search_plan.plan_of(config), records)
     assert (oracle.objective.name, oracle.objective.direction) == ("val_loss", "min")
 
 
@@ -136,29 +136,29 @@ def test_a_trial_that_diverges_is_marked_and_the_search_goes_on(data, tmp_path, 
         return fit(model, *arguments, **options)
 
     monkeypatch.setattr(loop, "fit", sometimes)
-    told = in_this_process(data, tmp_path)
-    assert [row["status"] for row in told["trials"]] == ["COMPLETED", "FAILED", "COMPLETED"]
-    assert told["trials"][1]["message"] == "Training diverged in epoch 1."
+    result = in_this_process(data, tmp_path)
+    assert [row["status"] for row in result["trials"]] == ["COMPLETED", "FAILED", "COMPLETED"]
+    assert result["trials"][1]["message"] == "Training diverged in epoch 1."
 
 
 def test_a_finished_search_is_told_and_not_run_again(data, tmp_path):
     folder = tmp_path / "search"
     first = {"model": {"filters": 2}, "score": 0.5}
     config = tiny.search_config(data)
-    oracles.made(config, search_plan.plan_of(config), data).keep_in(folder, chief="here")
+    oracles.make_oracle(config, search_plan.plan_of(config), data).store_in(folder, chief="here")
     (folder / "best.json").write_text(json.dumps(first))
-    nobody = search_run.Team(workers=0)
+    nobody = search_run.WorkerConfig(count=0)
     records = (data, tiny.spec_of(data))
-    assert search_run.tune(config, folder, records=records, team=nobody) == first
-    assert search_folder.read(folder)["finished"]
+    assert search_run.run_search(config, folder, records=records, workers=nobody) == first
+    assert results.read(folder)["finished"]
 
 
 @pytest.mark.parametrize("damaged", [(), ("plan.json",), ("state.json",)])
 def test_another_plan_begins_anew_and_the_earlier_search_is_kept(damaged, data, tmp_path):
     folder = tmp_path / "search"
     config = tiny.search_config(data)
-    oracle = oracles.made(config, search_plan.plan_of(config), data)
-    oracle.keep_in(folder, chief="here")
+    oracle = oracles.make_oracle(config, search_plan.plan_of(config), data)
+    oracle.store_in(folder, chief="here")
     (folder / "plan.json").write_text(json.dumps(oracle.plan))
     for name in damaged:
         (folder / name).write_bytes(b"{")
@@ -168,7 +168,7 @@ def test_another_plan_begins_anew_and_the_earlier_search_is_kept(damaged, data, 
     assert not (tmp_path / "search-1").exists()
     other = replace(config, trials=2)
     with search_run.resumable_search(
-        folder, oracles.made(other, search_plan.plan_of(other), data).plan
+        folder, oracles.make_oracle(other, search_plan.plan_of(other), data).plan
     ):
         assert not (folder / "trial_0").exists() and not (folder / "state.json").exists()
     assert (tmp_path / "search-1" / "plan.json").is_file()
@@ -184,9 +184,9 @@ def test_two_chiefs_cannot_keep_one_search(tmp_path):
 
 
 def test_a_search_that_was_never_begun_is_not_read(tmp_path):
-    assert search_folder.read_best(tmp_path) is None
+    assert results.read_best(tmp_path) is None
     with pytest.raises(UserError, match="holds no search whose state can be read"):
-        search_folder.read(tmp_path)
+        results.read(tmp_path)
 
 
 # What is refused before the first trial.
@@ -253,10 +253,10 @@ def test_trials_are_none_of_hyperbands(data):
 
 
 def test_more_folds_than_groups_are_refused_before_anything_is_kept(data, tmp_path):
-    records, nobody = (data, tiny.spec_of(data)), search_run.Team(workers=0)
+    records, nobody = (data, tiny.spec_of(data)), search_run.WorkerConfig(count=0)
     with pytest.raises(UserError, match="--folds is 40, but there are"):
         config = tiny.search_config(data, folds=40)
-        search_run.tune(config, tmp_path / "s", records=records, team=nobody)
+        search_run.run_search(config, tmp_path / "s", records=records, workers=nobody)
     assert not (tmp_path / "s").exists()
 
 
@@ -270,7 +270,7 @@ def test_hyperparameters_behind_conditions_are_known_from_the_beginning(data, tm
         "    return {'dense_units': units if deep else 3}\n",
     )
     config = tiny.search_config(data, space=mine)
-    known = oracles.made(config, search_plan.plan_of(config), data).plan["space"]
+    known = oracles.make_oracle(config, search_plan.plan_of(config), data).plan["space"]
     assert [one["name"] for one in known] == ["deep", "units"]
 
 

@@ -51,15 +51,15 @@ def kept(folder: Path, *, algorithm="random", trials=12, ended=None, objective="
     """Leaves a search in a folder as a chief would, of which `ended` trials are over."""
     plan = SearchPlan(space, rate, algorithm, max_epochs=9, factor=3, max_trials=trials, epochs=9)
     data = loop.Dataset(folder, made_manifest(), objective)
-    oracle = oracles.made(SearchConfig("drawn", "cnn", "", algorithm), plan, data)
-    oracle.keep_in(folder, chief="here")
-    for i in range(oracle.asked if ended is None else ended):
+    oracle = oracles.make_oracle(SearchConfig("drawn", "cnn", "", algorithm), plan, data)
+    oracle.store_in(folder, chief="here")
+    for i in range(oracle.n_trials if ended is None else ended):
         trial = oracle.create_trial("here-1")
-        told = {"status": "FAILED", "message": f"It diverged. {EVIL}"}
+        outcome = {"status": "FAILED", "message": f"It diverged. {EVIL}"}
         if i != 3:
             score = score_of(trial.hyperparameters.values)
-            told = {"status": "COMPLETED", "metrics": {f"val_{objective}": score}}
-        oracle.end("here-1", seconds=1.5, **told)
+            outcome = {"status": "COMPLETED", "metrics": {f"val_{objective}": score}}
+        oracle.end("here-1", seconds=1.5, **outcome)
     if ended is None:
         (folder / "best.json").write_text("{}")
     else:
@@ -78,8 +78,8 @@ def models(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def known(models) -> results.Known:
-    return results.found(models / "melt-layer")[-1]
+def search(models) -> results.SearchResult:
+    return results.find_searches(models / "melt-layer")[-1]
 
 
 def run(*words) -> str:
@@ -103,61 +103,61 @@ NAMES = ("rate", "units", "pool")
 
 
 def test_all_searches_are_found_the_present_one_first(models):
-    found = results.found(models / "melt-layer")
-    named = [(one.model, one.folder.name) for one in found]
+    searches = results.find_searches(models / "melt-layer")
+    named = [(search.model, search.folder.name) for search in searches]
     assert named == [
         ("enhanced-cnn", "search"),
         ("enhanced-cnn", "search-1"),
         ("simple-cnn", "search"),
     ]
-    counts = [(one.summary["completed"], one.summary["asked"]) for one in found]
+    counts = [(search.summary["completed"], search.summary["n_trials"]) for search in searches]
     # Hyperband of 9 epochs and factor 3, by hand: brackets of 9 + 3 + 1, 5 + 2 and 3 trials; of
     # the six trials over, one failed.
     assert counts == [(5, 23), (1, 2), (39, 40)]
-    assert [one.state for one in found] == ["stopped", "stopped", "finished"]
+    assert [search.state for search in searches] == ["stopped", "stopped", "finished"]
 
 
 def test_a_search_whose_folder_is_held_is_running(models):
-    known = results.found(models / "melt-layer")[0]
-    with (known.folder.parent / ".search.lock").open("w") as file:
+    search = results.find_searches(models / "melt-layer")[0]
+    with (search.folder.parent / ".search.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert known.state == "running"
-    assert known.state == "stopped"
+        assert search.state == "running"
+    assert search.state == "stopped"
 
 
 @pytest.mark.parametrize(("objective", "best"), [("score", max), ("loss", min)])
 def test_the_best_comes_first_whichever_way_is_better(tmp_path, objective, best):
     kept(tmp_path / "cnn" / "search", objective=objective)
-    (known,) = results.found(tmp_path)
-    scores = [score_of(row) for row in known.told["trials"] if row["status"] == "COMPLETED"]
-    assert known.summary["best"] == known.ranked[0]["score"] == best(scores)
-    assert known.ranked[-1]["status"] == "FAILED"
+    (search,) = results.find_searches(tmp_path)
+    scores = [score_of(row) for row in search.content["trials"] if row["status"] == "COMPLETED"]
+    assert search.summary["best"] == search.ranked[0]["score"] == best(scores)
+    assert search.ranked[-1]["status"] == "FAILED"
 
 
 def test_a_damaged_search_hides_no_other(tmp_path, caplog):
     kept(tmp_path / "cnn" / "search", trials=2)
     broken = kept(tmp_path / "cnn" / "search-1", trials=2) / "state.json"
     broken.write_bytes(broken.read_bytes()[:100])
-    assert len(results.found(tmp_path)) == 1
+    assert len(results.find_searches(tmp_path)) == 1
     assert "search-1 holds no search whose state can be read" in caplog.text
     shutil.rmtree(tmp_path / "cnn" / "search")
     with pytest.raises(UserError, match="search-1 holds no search"):
-        results.found(tmp_path)
+        results.find_searches(tmp_path)
 
 
 def test_what_decides_is_found_important():
     rows = trials(40, lambda row, rng: -abs(row["rate"] - 0.5), seed=0)
-    found = importance(rows, names=NAMES)
-    assert next(iter(found.shares)) == "rate"
-    assert found.shares["rate"] > 0.9 * found.explained > 0.6
-    assert sum(found.shares.values()) == pytest.approx(found.explained)
+    result = importance(rows, names=NAMES)
+    assert next(iter(result.shares)) == "rate"
+    assert result.shares["rate"] > 0.9 * result.explained > 0.6
+    assert sum(result.shares.values()) == pytest.approx(result.explained)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_noise_is_not_taken_for_importance(seed):
-    found = importance(trials(30, lambda row, rng: rng.normal(), seed=seed), names=NAMES)
-    assert found.explained < FAIR and sum(found.shares.values()) < FAIR
-    assert "Not to be relied on" in found.note
+    result = importance(trials(30, lambda row, rng: rng.normal(), seed=seed), names=NAMES)
+    assert result.explained < FAIR and sum(result.shares.values()) < FAIR
+    assert "Not to be relied on" in result.note
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -177,8 +177,8 @@ def test_one_loss_without_bounds_leaves_importance_as_it_is():
 def test_a_value_that_some_trials_lack_has_its_importance():
     rows = trials(40, lambda row, rng: row["rate"], seed=0)
     rows = [row | ({"depth": 0} if row["score"] > 0.5 else {}) for row in rows]
-    found = importance([{**row, "rate": 0} for row in rows], names=[*NAMES, "depth"])
-    assert next(iter(found.shares)) == "depth" and "rate" not in found.shares
+    result = importance([{**row, "rate": 0} for row in rows], names=[*NAMES, "depth"])
+    assert next(iter(result.shares)) == "depth" and "rate" not in result.shares
 
 
 def test_too_few_trials_have_no_importance():
@@ -189,8 +189,8 @@ def test_too_few_trials_have_no_importance():
 
 
 def test_trials_that_all_score_the_same_have_none_either():
-    found = importance(trials(9, lambda row, rng: 0.5, seed=0), names=NAMES)
-    assert set(found.shares.values()) == {0.0}
+    result = importance(trials(9, lambda row, rng: 0.5, seed=0), names=NAMES)
+    assert set(result.shares.values()) == {0.0}
     assert importance([], names=NAMES).explained is None
 
 
@@ -223,36 +223,36 @@ def test_ticks_of_numbers_are_few_and_within_the_axis(values):
     assert said == pytest.approx(made["tickvals"], rel=1e-5)
 
 
-def test_the_best_so_far_never_gets_worse(known):
-    line, dots = report.best_so_far(known)["data"]
+def test_the_best_so_far_never_gets_worse(search):
+    line, dots = report.best_so_far(search)["data"]
     np.testing.assert_array_equal(line["y"], np.maximum.accumulate(dots["y"]))
-    assert dots["y"] == [score_of(row) for row in known.completed]
+    assert dots["y"] == [score_of(row) for row in search.completed]
 
 
 @pytest.fixture(scope="module")
 def page(models, tmp_path_factory) -> Path:
-    known = results.found(models / "melt-layer")[-1]
-    mattered = importance(known.completed, names=[*known.names, "epochs"])
+    search = results.find_searches(models / "melt-layer")[-1]
+    mattered = importance(search.completed, names=[*search.names, "epochs"])
     path = tmp_path_factory.mktemp("page") / "search.html"
-    return report.write(path, known, mattered, task="melt-layer")
+    return report.write(path, search, mattered, task="melt-layer")
 
 
 def test_the_page_runs_its_own_scripts_and_asks_for_nothing(page):
     text = page.read_text()
     scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
-    told = re.search(r'http-equiv="Content-Security-Policy" content="(.*?)"', text)[1]
-    assert told.startswith(f"{POLICY}; script-src ") and "default-src 'none'" in told
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="(.*?)"', text)[1]
+    assert policy.startswith(f"{POLICY}; script-src ") and "default-src 'none'" in policy
     digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
-    assert re.findall(r"'sha256-(.*?)'", told) == digests and len(digests) == 2
+    assert re.findall(r"'sha256-(.*?)'", policy) == digests and len(digests) == 2
     rest = text.replace(scripts[0], "")
     assert not re.findall(r"(?:src|href)=\"(?!#)", rest)
     assert rest.count("<script") == 3 and "<b>x" not in rest
 
 
-def test_the_page_tells_every_trial(page, known):
+def test_the_page_tells_every_trial(page, search):
     text = page.read_text()
     table = text[text.rindex("<table") :]
-    for row in known.told["trials"]:
+    for row in search.content["trials"]:
         assert f">{row['trial']}</th>" in table
     assert table.count(">completed<") == 39 and table.count(">failed<") == 1
     assert "It diverged. &lt;b&gt;x&lt;/b&gt;&lt;/script&gt;" in table
@@ -260,8 +260,8 @@ def test_the_page_tells_every_trial(page, known):
 
 def test_a_search_without_a_score_has_a_page_too(tmp_path):
     kept(tmp_path / "cnn" / "search", ended=0)
-    (known,) = results.found(tmp_path)
-    text = report.write(tmp_path / "x.html", known, importance([], names=()), task="t")
+    (search,) = results.find_searches(tmp_path)
+    text = report.write(tmp_path / "x.html", search, importance([], names=()), task="t")
     assert "No trial has a score yet." in text.read_text()
     assert "<script" not in text.read_text()
 
@@ -304,11 +304,14 @@ def test_the_command_shows_it_and_writes_the_page_beside(models):
 
 def test_the_command_prints_one_json_object(models, tmp_path):
     page = tmp_path / "page.html"
-    told = json.loads(run("melt-layer", "--models", models, "--out", page, "--json"))
-    assert (told["command"], told["task"], told["path"]) == ("search", "melt-layer", str(page))
-    assert [one["model"] for one in told["searches"]] == ["enhanced-cnn"] * 2 + ["simple-cnn"]
-    assert told["model"] == "simple-cnn" and len(told["trials"]) == 40
-    assert max(told["importance"]["shares"], key=told["importance"]["shares"].get) == (
+    output = json.loads(run("melt-layer", "--models", models, "--out", page, "--json"))
+    assert (output["command"], output["task"]) == ("search", "melt-layer")
+    assert output["path"] == str(page)
+    assert [search["model"] for search in output["searches"]] == ["enhanced-cnn"] * 2 + [
+        "simple-cnn"
+    ]
+    assert output["model"] == "simple-cnn" and len(output["trials"]) == 40
+    assert max(output["importance"]["shares"], key=output["importance"]["shares"].get) == (
         "learning_rate"
     )
 

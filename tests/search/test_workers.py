@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -21,12 +22,12 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
 from tfpipe.search import chief as chiefs
-from tfpipe.search import oracles, rpc, search_folder, worker_pool
+from tfpipe.search import oracles, results, rpc, worker_pool
 from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief
 from tfpipe.search.oracle_state import COMPLETED, FAILED
-from tfpipe.search.run import Team
-from tfpipe.search.worker import Client
+from tfpipe.search.run import WorkerConfig
+from tfpipe.search.worker import WorkerClient
 from tfpipe.training import loop
 
 WAIT_S = 60.0  # enough for the slowest machine; nothing here waits that long
@@ -44,8 +45,8 @@ class Pretender:
     """Asks a chief for trials over gRPC, as a worker does, and makes scores up."""
 
     def __init__(self, address: str, name: str):
-        self.line, self.name = rpc.Line(address, wait_s=WAIT_S), name
-        self.client = Client(None, self.line, name=name)
+        self.chief, self.name = rpc.ChiefConnection(address, wait_s=WAIT_S), name
+        self.client = WorkerClient(None, self.chief, name=name)
 
     def take(self):
         return self.client.create_trial(self.name)
@@ -65,9 +66,9 @@ def served(tmp_path):
     def start(*, limit_s=None, address="127.0.0.1:0", **changes) -> tuple[Chief, str]:
         found = Dataset(tmp_path, made_manifest(fingerprint="of the records"), "accuracy")
         config = tiny.search_config(found, **changes)
-        oracle = oracles.made(config, search_plan.plan_of(config), found)
-        oracle.keep_in(tmp_path, chief="here")
-        chief = Chief(oracle, limit_s=limit_s)
+        oracle = oracles.make_oracle(config, search_plan.plan_of(config), found)
+        oracle.store_in(tmp_path, chief="here")
+        chief = Chief(oracle, trial_limit_s=limit_s)
         server, got = rpc.serve(chief, chief.methods, address=address)
         servers.append(server)
         return chief, got
@@ -90,12 +91,12 @@ def test_a_hundred_trials_leave_the_chiefs_memory_as_it_was(served, monkeypatch)
     chief, address = served(trials=115, space=str(mine))
     worker, sizes = Pretender(address, "there-1"), []
     while (trial := worker.take()).status == trials.TrialStatus.RUNNING:
-        worker.line.call("beat", worker=worker.name, epoch=1, epochs=1)
+        worker.chief.call("heartbeat", worker=worker.name, epoch=1, epochs=1)
         worker.end(trial, score=trial.hyperparameters.values["learning_rate"])
         sizes.append(psutil.Process().memory_info().rss)
-    assert len(sizes) == 115 and chief.over
+    assert len(sizes) == 115 and chief.is_over
     assert sizes[-1] < 1.05 * sizes[14]
-    rows = search_folder.read(chief.oracle.folder)["trials"]
+    rows = results.read(chief.oracle.folder)["trials"]
     # Values and scores lose nothing on the way.
     assert all(row["score"] == row["learning_rate"] for row in rows)
 
@@ -106,16 +107,16 @@ def test_a_silent_workers_trial_is_given_out_again_and_its_result_comes_too_late
     trial = silent.take()
     chief.expire()
     assert not chief.dismissed
-    chief.leases[silent.name].heard -= chiefs.SILENT_S + 1
-    silent.line.call("beat", worker=silent.name, epoch=3, epochs=5)
+    chief.leases[silent.name].last_heartbeat -= chiefs.HEARTBEAT_TIMEOUT_S + 1
+    silent.chief.call("heartbeat", worker=silent.name, epoch=3, epochs=5)
     chief.expire()
     assert not chief.dismissed  # it was heard of in between
     assert chief.running == {trial.trial_id: {"worker": silent.name, "epoch": 3, "epochs": 5}}
-    chief.leases[silent.name].heard -= chiefs.SILENT_S + 1
+    chief.leases[silent.name].last_heartbeat -= chiefs.HEARTBEAT_TIMEOUT_S + 1
     chief.expire()
     assert silent.take().status == trials.TrialStatus.IDLE
-    told = other.line.call("watch", crew="there", workers=[silent.name, other.name])
-    assert told == {"over": False, "dismissed": [silent.name], "trials": {}}
+    result = other.chief.call("poll", pool="there", workers=[silent.name, other.name])
+    assert result == {"is_over": False, "dismissed": [silent.name], "trials": {}}
     assert other.take().trial_id == trial.trial_id
     silent.end(trial, score=0.9)
     assert chief.oracle.end_order == []
@@ -129,9 +130,9 @@ def test_a_trial_that_takes_too_long_has_failed(served):
     trial = worker.take()
     chief.expire()
     assert chief.oracle.end_order == []
-    chief.leases[worker.name].began -= 601
+    chief.leases[worker.name].start -= 601
     chief.expire()
-    row = search_folder.read(chief.oracle.folder)["trials"][int(trial.trial_id)]
+    row = results.read(chief.oracle.folder)["trials"][int(trial.trial_id)]
     assert (row["status"], row["message"]) == (FAILED, "It took longer than 10 minutes.")
     assert chief.dismissed == {worker.name}
 
@@ -142,13 +143,13 @@ def test_a_failed_trial_says_why_and_a_finished_search_that_it_is_over(served):
     worker.end(worker.take(), message="It was \u201cbad\u201d.")
     worker.end(worker.take())
     assert worker.take().status == trials.TrialStatus.STOPPED
-    rows = search_folder.read(chief.oracle.folder)["trials"]
+    rows = results.read(chief.oracle.folder)["trials"]
     assert [row["message"] for row in rows] == ["It was \u201cbad\u201d.", None]
     assert [row["worker"] for row in rows] == ["there-1", "there-1"]
-    chief.crews["there"] = (time.monotonic(), False)
-    threading.Timer(0.2, lambda: worker.line.call("watch", crew="there", workers=[])).start()
-    chief.linger()
-    assert chief.crews["there"][1]
+    chief.pools["there"] = chiefs.PoolContact(time.monotonic(), False)
+    threading.Timer(0.2, lambda: worker.chief.call("poll", pool="there", workers=[])).start()
+    chief.wait_for_workers()
+    assert chief.pools["there"].heard_of_end
 
 
 @pytest.mark.parametrize(
@@ -161,10 +162,10 @@ def test_a_failed_trial_says_why_and_a_finished_search_that_it_is_over(served):
 )
 def test_a_worker_that_would_run_another_search_is_refused(part, changed, says, served):
     chief, address = served()
-    line = rpc.Line(address, wait_s=WAIT_S)
-    line.call("join", plan=chief.oracle.plan)
+    connection = rpc.ChiefConnection(address, wait_s=WAIT_S)
+    connection.call("join", plan=chief.oracle.plan)
     with pytest.raises(UserError, match=says):
-        line.call("join", plan=chief.oracle.plan | {part: changed})
+        connection.call("join", plan=chief.oracle.plan | {part: changed})
     assert chief.error is None
 
 
@@ -173,13 +174,15 @@ def test_three_failures_in_a_row_end_a_search_with_the_reason(data, tmp_path):
 
     def fail() -> None:
         worker = Pretender(address, "there-1")
-        for _ in range(oracles.FAILURES):
+        for _ in range(oracles.MAX_CONSECUTIVE_FAILURES):
             worker.end(worker.take(), message="No such thing.")
 
     failing = threading.Thread(target=fail)
     failing.start()
     with pytest.raises(UserError, match="given up after 3 failed trials: No such thing."):
-        search_run.by_workers(data, tmp_path, team=Team(workers=0, chief=address), trials=9)
+        search_run.by_workers(
+            data, tmp_path, workers=WorkerConfig(count=0, chief=address), trials=9
+        )
     failing.join()
 
 
@@ -191,30 +194,32 @@ def test_a_chief_that_cannot_write_ends_the_search_with_the_reason(served, monke
 
     monkeypatch.setattr(files, "replace", full)
     worker = Pretender(address, "there-1")
-    with pytest.raises(UserError, match="No space left on device"), worker.line.sentences():
+    with pytest.raises(UserError, match="No space left on device"), worker.chief.readable_errors():
         worker.take()
-    assert chief.over and "No space left" in str(chief.error)
+    assert chief.is_over and "No space left" in str(chief.error)
 
 
 def test_workers_wait_for_a_chief_that_comes_later(served, monkeypatch):
-    monkeypatch.setattr(rpc, "_CLIENT", [("grpc.enable_http_proxy", 0)])  # no call is repeated
+    monkeypatch.setattr(
+        rpc, "CLIENT_OPTIONS", [("grpc.enable_http_proxy", 0)]
+    )  # no call is repeated
     address = free_address()
-    told = []
-    line = rpc.Line(address, wait_s=WAIT_S)
+    result = []
+    connection = rpc.ChiefConnection(address, wait_s=WAIT_S)
     asking = threading.Thread(
-        target=lambda: told.append(line.call("watch", crew="there", workers=[]))
+        target=lambda: result.append(connection.call("poll", pool="there", workers=[]))
     )
     asking.start()
     served(address=address)
     asking.join()
-    assert told == [{"over": False, "dismissed": [], "trials": {}}]
+    assert result == [{"is_over": False, "dismissed": [], "trials": {}}]
 
 
 def test_a_chief_that_cannot_be_reached_is_said_after_the_wait():
     address = free_address()
     began = time.monotonic()
     with pytest.raises(UserError, match=f"The chief at {address} has not answered for 0.5 s. Star"):
-        rpc.Line(address, wait_s=0.5).call("watch", crew="there", workers=[])
+        rpc.ChiefConnection(address, wait_s=0.5).call("poll", pool="there", workers=[])
     assert time.monotonic() - began >= 0.5
 
 
@@ -254,18 +259,18 @@ def test_an_address_that_is_none_is_said(address, says, served):
 def test_why_a_worker_ended(code, kills, says, tmp_path, monkeypatch):
     log = tmp_path / "worker.log"
     log.write_text("Traceback\nValueError: no\n")
-    before = worker_pool.memory_kills()
-    monkeypatch.setattr(worker_pool, "memory_kills", lambda: before + kills)
-    worker = worker_pool._Worker(None, "here-1", log, kills=before)
-    reason = worker_pool._reason(worker, code)
+    before = worker_pool.oom_kills()
+    monkeypatch.setattr(worker_pool, "oom_kills", lambda: before + kills)
+    worker = worker_pool.Worker(SimpleNamespace(exitcode=code), "here-1", log, oom_kills=before)
+    reason = worker_pool.exit_reason(worker)
     assert reason is None if says is None else re.fullmatch(says, reason)
 
 
 # Real processes.
 
 
-def statuses(told: dict) -> dict[str, str]:
-    return {row["trial"]: row["status"] for row in told["trials"]}
+def statuses(result: dict) -> dict[str, str]:
+    return {row["trial"]: row["status"] for row in result["trials"]}
 
 
 @pytest.mark.slow
@@ -273,11 +278,11 @@ def test_a_search_of_two_workers_survives_ten_kills(data, tmp_path):
     # With this seed workers, once the server they are forked from, and once the chief.
     chiefs = search_run.killed(data, tmp_path, workers=2, kills=10, trials=14, seed=106)
     assert chiefs > 1
-    told = search_folder.read(tmp_path)
-    assert statuses(told) == {f"{i:02d}": COMPLETED for i in range(14)}
+    result = results.read(tmp_path)
+    assert statuses(result) == {f"{i:02d}": COMPLETED for i in range(14)}
     state = json.loads((tmp_path / "state.json").read_bytes())
     assert sorted(state["oracle"]["end_order"]) == [f"{i:02d}" for i in range(14)]
-    assert told["finished"] and not [*tmp_path.glob("trial_*/fold_*")]
+    assert result["finished"] and not [*tmp_path.glob("trial_*/fold_*")]
 
 
 @pytest.mark.slow
@@ -286,10 +291,10 @@ def test_a_killed_search_of_one_worker_ends_as_if_undisturbed(data, tmp_path):
     # With this seed first the worker, then the chief.
     chiefs = search_run.killed(data, tmp_path / "killed", workers=1, kills=2, trials=3, seed=4)
     assert chiefs == 2
-    told = search_folder.read(tmp_path / "killed")
-    for row in undisturbed["trials"] + told["trials"]:
+    result = results.read(tmp_path / "killed")
+    for row in undisturbed["trials"] + result["trials"]:
         del row["worker"], row["seconds"]
-    assert told["trials"] == undisturbed["trials"]
+    assert result["trials"] == undisturbed["trials"]
 
 
 BAD_SPACE = """
@@ -325,17 +330,17 @@ def test_trials_that_go_wrong_are_marked_and_the_search_goes_on(data, tmp_path):
     mine = bad_space(tmp_path, *kinds)
     # With this seed no three bad ones come in a row.
     given = {"space": mine, "training": {"seed": 22}, "trials": 5}
-    best = search_run.by_workers(data, tmp_path / "search", team=Team(1), **given)
-    told = {row["kind"]: row for row in best["trials"]}
-    assert {kind: row["status"] for kind, row in told.items()} == {
+    best = search_run.by_workers(data, tmp_path / "search", workers=WorkerConfig(1), **given)
+    result = {row["kind"]: row for row in best["trials"]}
+    assert {kind: row["status"] for kind, row in result.items()} == {
         kind: COMPLETED if "good" in kind else FAILED for kind in kinds
     }
-    assert "crashed (SIGSEGV)" in told["crashes"]["message"]
-    assert told["takes memory"]["message"] == (
+    assert "crashed (SIGSEGV)" in result["crashes"]["message"]
+    assert result["takes memory"]["message"] == (
         "It took more memory than there is: Unable to allocate 99. GiB"
     )
-    assert told["is no number"]["message"].startswith("Training diverged in epoch 1")
-    assert best["score"] == max(told["good"]["score"], told["good too"]["score"])
+    assert result["is no number"]["message"].startswith("Training diverged in epoch 1")
+    assert best["score"] == max(result["good"]["score"], result["good too"]["score"])
 
 
 @pytest.mark.slow
@@ -344,8 +349,10 @@ def test_a_trial_that_hangs_is_ended_and_so_is_its_worker(data, tmp_path):
     hangs = {"space": mine, "training": {"seed": seed_of(mine, "hangs", data)}, "trials": 1}
     before = psutil.Process().children()
     with pytest.raises(UserError, match="No trial of the search gave a score"):
-        search_run.by_workers(data, tmp_path / "search", team=Team(workers=1, limit_s=1.2), **hangs)
-    (row,) = search_folder.read(tmp_path / "search")["trials"]
+        search_run.by_workers(
+            data, tmp_path / "search", workers=WorkerConfig(count=1, trial_limit_s=1.2), **hangs
+        )
+    (row,) = results.read(tmp_path / "search")["trials"]
     assert (row["status"], row["message"]) == (FAILED, "It took longer than 0.02 minutes.")
     assert psutil.Process().children() == before
 
@@ -354,7 +361,7 @@ def seed_of(space: str, kind: str, data: loop.Dataset) -> int:
     """Returns a seed with which a random search of a bad space begins with that kind of trial."""
     for seed in range(1, 50):
         config = tiny.search_config(data, space=space, training={"seed": seed})
-        oracle = oracles.made(config, search_plan.plan_of(config), data)
+        oracle = oracles.make_oracle(config, search_plan.plan_of(config), data)
         if oracle.populate_space("0")["values"]["kind"] == kind:
             return seed
     raise AssertionError(f"No seed begins with {kind}.")
@@ -371,7 +378,7 @@ def test_workers_that_cannot_work_say_why(data, tmp_path):
         "    return {'filters': hp.Int('filters', 1, 3)}\n"
     )
     with pytest.raises(UserError, match="here_only.py line 4: RuntimeError: not on this machine"):
-        search_run.by_workers(data, tmp_path / "search", team=Team(1), space=str(path))
+        search_run.by_workers(data, tmp_path / "search", workers=WorkerConfig(1), space=str(path))
 
 
 @pytest.mark.slow
@@ -400,8 +407,8 @@ def test_a_chief_and_a_worker_that_are_started_by_hand(tmp_path):
     chief.wait()
     chief.close()
     assert (said["command"], said["task"], said["path"]) == ("tune", "tiny", str(folder))
-    told = search_folder.read(folder)
-    assert statuses(told) == {"0": COMPLETED, "1": COMPLETED}
-    assert {row["worker"].rpartition("-")[0] for row in told["trials"]} == {
+    result = results.read(folder)
+    assert statuses(result) == {"0": COMPLETED, "1": COMPLETED}
+    assert {row["worker"].rpartition("-")[0] for row in result["trials"]} == {
         f"{socket.gethostname()}:{worker.pid}"
     }

@@ -28,7 +28,7 @@ def search(
     from tfpipe.search import results
     from tfpipe.search.importance import importance
 
-    found = results.found(models / name)
+    found = results.find_searches(models / name)
     if not found:
         raise UserError(f"There is no search of {name} in {models}. Run `tfpipe tune {name}`.")
     if model:
@@ -40,7 +40,7 @@ def search(
     path = report.write(out or one.folder.with_suffix(".html"), one, mattered, task=name)
     told = {"searches": [known.summary for known in found], "search": one.folder.name}
     if json:
-        told |= {"trials": one.told["trials"], "importance": mattered._asdict()}
+        told |= {"trials": one.content["trials"], "importance": mattered._asdict()}
         options.done(json, command="search", task=name, model=one.model, path=path, **told)
         return
     console = Console(highlight=False)
@@ -63,7 +63,7 @@ def _line(summary: dict[str, Any]) -> dict[str, str]:
     """Returns what the list of searches shows of one."""
     return {
         **{name: summary[name] for name in ("model", "search", "algorithm", "state")},
-        "trials": f"{summary['completed']} of {summary['asked']}",
+        "trials": f"{summary['completed']} of {summary['n_trials']}",
         "best": "" if summary["best"] is None else f"{summary['best']:.4f}",
         "objective": summary["objective"],
         "changed": summary["changed"],
@@ -72,9 +72,9 @@ def _line(summary: dict[str, Any]) -> dict[str, str]:
 
 def _trials(one) -> list[dict[str, str]]:
     """Returns what the table of trials shows of each, the best first."""
-    from tfpipe.search.results import shown
+    from tfpipe.search.results import format_value
 
-    return [{name: shown(row, name) for name in one.columns} for row in one.ranked]
+    return [{name: format_value(row, name) for name in one.columns} for row in one.ranked]
 
 
 def _table(rows: list[dict[str, str]]) -> Table:

@@ -81,16 +81,18 @@ def tune(
     )
     search_plan.plan_of(config)
     limit_s = trial_limit and 60 * trial_limit
-    team = search_run.Team(workers, chief or search_run.HERE, limit_s, wait)
+    worker_config = search_run.WorkerConfig(
+        workers, chief or search_run.LOCAL_ADDRESS, limit_s, wait
+    )
     if worker:
-        workflows_train.work(run, config, team=team)
+        workflows_train.work(run, config, workers=worker_config)
         folder = run.models / "search"
         cli_options.done(json, command="tune", task=run.task.name, path=folder, model=run.model)
         return
     packed(task, packing)
     with ProgressBar(cli_options.err) as progress:
         run = replace(run, report=progress, random_split=naive_split, **logs)
-        made = workflows_train.tune(run, config, team=team, epochs=epochs)
+        made = workflows_train.tune(run, config, workers=worker_config, epochs=epochs)
     cli_options.done(json, command="tune", task=run.task.name, **{"model": run.model, **made})
 
 

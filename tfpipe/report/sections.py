@@ -11,7 +11,7 @@ from tfpipe.evaluation import version_comparison
 from tfpipe.evaluation.metric_names import METRICS, title_of
 from tfpipe.report import plots
 from tfpipe.report.report_data import ReportData
-from tfpipe.search.results import ABOUT
+from tfpipe.search.results import TRIAL_KEYS
 from tfpipe.tasks.task import SPLITS
 from tfpipe.training import schedules
 
@@ -214,7 +214,7 @@ def search(data: ReportData) -> Markup | None:
     columns = ["epochs"]
     if any("spread" in trial for trial in trials):
         columns.append("spread")
-    columns += dict.fromkeys(key for trial in trials for key in trial if key not in ABOUT)
+    columns += dict.fromkeys(key for trial in trials for key in trial if key not in TRIAL_KEYS)
     rows = [
         (
             trial["trial"],

@@ -1,26 +1,26 @@
-"""The chief of a search: gives trials to workers, here and elsewhere, and takes in their results.
+"""Chief: gives trials to workers, here and on other machines, and receives their results.
 
-It is KerasTuner's, over a kept oracle, and answers besides what `wire` adds. It never holds a
-model, so that its memory stays what it is however many trials there are.
+It is KerasTuner's chief over a stored oracle, and has the methods that `rpc` adds. It never holds a
+model, so its memory does not grow with the number of trials.
 """
 
 import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from keras_tuner.engine.trial import Trial, TrialStatus
-from keras_tuner.src import protos
-from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from tfpipe.base.errors import UserError
+from tfpipe.search.keras_tuner_internals import OracleServicer, idle_response
 from tfpipe.search.oracle_state import FAILED
+from tfpipe.search.oracles import SearchOracle
 
-SILENT_S = 60.0  # after which a worker is taken to be dead
-LINGER_S = 10.0  # at most that the chief stays for workers elsewhere to hear that all is over
-DIFFERENT = {
+HEARTBEAT_TIMEOUT_S = 60.0  # a worker that is silent for longer is taken to be dead
+GOODBYE_S = 10.0  # the chief stays at most so long for pools elsewhere to hear that all is over
+DIFFERENCES = {
     "data": "records are",
     "model": "model is",
     "space": "space is",
@@ -34,46 +34,50 @@ DIFFERENT = {
 
 
 class Chief(OracleServicer):
-    """Answers workers, and the crews that watch over them.
+    """Answers workers, and the pools that watch over them.
 
     Args:
-      oracle: a kept one.
-      limit_s: how long a trial may take, or None.
+      oracle: a stored oracle.
+      trial_limit_s: how long a trial may take, or None.
 
     Attributes:
-      methods: of the JSON service, by name.
-      error: what went wrong with keeping the search, or None.
+      methods: methods of the JSON service by name.
+      error: why the search cannot be stored any more, or None.
     """
 
-    def __init__(self, oracle, *, limit_s: float | None = None):
+    def __init__(self, oracle: SearchOracle, *, trial_limit_s: float | None = None):
         super().__init__(oracle)
-        self.limit_s = limit_s
-        self.leases: dict[str, _Lease] = {name: _Lease() for name in oracle.ongoing_trials}
+        self.oracle = oracle
+        self.trial_limit_s = trial_limit_s
+        self.leases: dict[str, Lease] = {name: Lease() for name in oracle.ongoing_trials}
         self.dismissed: set[str] = set()
-        self.crews: dict[str, tuple[float, bool]] = {}  # heard when, and told that all is over
+        self.pools: dict[str, PoolContact] = {}
         self.error: UserError | None = None
-        own = (self.beat, self.end, self.watch, self.died)
-        self.methods = {method.__name__: self._ends_the_search(method) for method in own}
-        self.methods["join"] = self.join
+        self.methods: dict[str, Callable[..., dict[str, Any]]] = {
+            "join": self.join,
+            "heartbeat": self._ends_the_search(self.heartbeat),
+            "end_trial": self._ends_the_search(self.end_trial),
+            "poll": self._ends_the_search(self.poll),
+            "worker_exited": self._ends_the_search(self.worker_exited),
+        }
 
-    def CreateTrial(self, request, context):
-        """Gives a trial to a worker; one that was given up gets none, until its crew ends it."""
+    def CreateTrial(self, request: Any, context: Any) -> Any:
+        """Gives a trial to a worker; a dismissed worker gets none, until its pool ends it."""
         worker = request.tuner_id
         with self.oracle.lock:
             if worker in self.dismissed:
-                idle = Trial(self.oracle.get_space(), "", TrialStatus.IDLE)
-                return protos.get_service().CreateTrialResponse(trial=idle.to_proto())
+                return idle_response(self.oracle)
             try:
-                answer = self._ends_the_search(super().CreateTrial)(request, context)
+                response = self._ends_the_search(super().CreateTrial)(request, context)
             except UserError as error:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             if worker in self.oracle.ongoing_trials:
-                self.leases.setdefault(worker, _Lease())
-        return answer
+                self.leases.setdefault(worker, Lease())
+        return response
 
-    def join(self, *, plan: dict[str, Any]) -> dict:
+    def join(self, *, plan: dict[str, Any]) -> dict[str, Any]:
         """Refuses a worker that would run another search."""
-        for name, noun in DIFFERENT.items():
+        for name, noun in DIFFERENCES.items():
             if json.dumps(plan.get(name)) != json.dumps(self.oracle.plan[name]):
                 raise UserError(
                     f"This worker's {noun} not the chief's. Give both the same options, and "
@@ -81,40 +85,50 @@ class Chief(OracleServicer):
                 )
         return {}
 
-    def beat(self, *, worker: str, epoch: int, epochs: int) -> dict:
-        """Hears that a worker lives, and how far its trial is; waits for no lock."""
+    def heartbeat(self, *, worker: str, epoch: int, epochs: int) -> dict[str, Any]:
+        """Notes that a worker is alive, and how far its trial is; waits for no lock."""
         lease = self.leases.get(worker)
         if lease:
-            lease.heard, lease.epoch, lease.epochs = time.monotonic(), epoch, epochs
+            lease.last_heartbeat, lease.epoch, lease.epochs = time.monotonic(), epoch, epochs
         return {}
 
-    def end(
-        self, *, worker: str, trial: str, status: str, message: str | None, metrics: dict
-    ) -> dict:
-        """Takes in a result, unless the trial was taken away from that worker meanwhile."""
+    def end_trial(
+        self,
+        *,
+        worker: str,
+        trial: str,
+        status: str,
+        message: str | None,
+        metrics: dict[str, float],
+    ) -> dict[str, Any]:
+        """Receives a result, unless the trial was taken away from that worker meanwhile."""
         with self.oracle.lock:
-            own = self.oracle.ongoing_trials.get(worker)
-            if own is not None and own.trial_id == trial:
+            ongoing = self.oracle.ongoing_trials.get(worker)
+            if ongoing is not None and ongoing.trial_id == trial:
                 lease = self.leases.pop(worker)
-                seconds = round(time.monotonic() - lease.began, 1)
-                told = {"message": message, "metrics": metrics, "seconds": seconds}
-                self.oracle.end(worker, status=status, **told)
+                self.oracle.end(
+                    worker,
+                    status=status,
+                    message=message,
+                    metrics=metrics,
+                    seconds=round(time.monotonic() - lease.start, 1),
+                )
         return {}
 
-    def watch(self, *, crew: str, workers: list[str]) -> dict:
-        """Tells a crew whether the search is over, which workers to end, and who has what trial."""
-        over = self.over
-        self.crews[crew] = (time.monotonic(), over)
-        # Without the lock, which a proposal of Bayesian search may hold for long; so in `running`.
+    def poll(self, *, pool: str, workers: list[str]) -> dict[str, Any]:
+        """Returns whether the search is over, which workers to end, and which has which trial."""
+        is_over = self.is_over
+        self.pools[pool] = PoolContact(time.monotonic(), is_over)
+        # No lock here and in `running`: a proposal of a Bayesian search may hold it for long.
         ongoing = {name: trial.trial_id for name, trial in [*self.oracle.ongoing_trials.items()]}
         return {
-            "over": over,
+            "is_over": is_over,
             "dismissed": [name for name in workers if name in self.dismissed],
             "trials": {name: ongoing[name] for name in workers if name in ongoing},
         }
 
-    def died(self, *, worker: str, reason: str | None) -> dict:
-        """Hears that a worker ended; without a reason its trial is given out again."""
+    def worker_exited(self, *, worker: str, reason: str | None) -> dict[str, Any]:
+        """Fails the trial of a worker that ended; without a reason gives it out again."""
         with self.oracle.lock:
             self.dismissed.add(worker)
             self.leases.pop(worker, None)
@@ -122,22 +136,22 @@ class Chief(OracleServicer):
             if trial and reason:
                 self.oracle.end(worker, status=FAILED, message=reason)
             elif trial:
-                self.oracle.lose(worker)
+                self.oracle.worker_lost(worker)
         return {"trial": trial and trial.trial_id}
 
     @property
-    def over(self) -> bool:
-        """Returns whether nothing more is to be done."""
-        return self.oracle.over or bool(self.oracle.given_up) or bool(self.error)
+    def is_over(self) -> bool:
+        """Returns whether nothing is left to be done."""
+        return self.oracle.is_over or bool(self.oracle.given_up) or bool(self.error)
 
     @property
     def running(self) -> dict[str, dict[str, Any]]:
-        """Returns trial -> {"worker", "epoch", "epochs"}, the one begun first in front."""
+        """Returns from trial to {"worker", "epoch", "epochs"}, the oldest trial first."""
         ongoing = dict([*self.oracle.ongoing_trials.items()])
-        leases = sorted([*self.leases.items()], key=lambda item: item[1].began)
+        leases = sorted([*self.leases.items()], key=lambda item: item[1].start)
         return {
-            ongoing[name].trial_id: {"worker": name, "epoch": one.epoch, "epochs": one.epochs}
-            for name, one in leases
+            ongoing[name].trial_id: {"worker": name, "epoch": lease.epoch, "epochs": lease.epochs}
+            for name, lease in leases
             if name in ongoing
         }
 
@@ -146,32 +160,33 @@ class Chief(OracleServicer):
         now = time.monotonic()
         for name, lease in [*self.leases.items()]:
             reason = None
-            if self.limit_s and now - lease.began > self.limit_s:
-                reason = f"It took longer than {self.limit_s / 60:g} minutes."
-            elif now - lease.heard <= SILENT_S:
+            if self.trial_limit_s and now - lease.start > self.trial_limit_s:
+                reason = f"It took longer than {self.trial_limit_s / 60:g} minutes."
+            elif now - lease.last_heartbeat <= HEARTBEAT_TIMEOUT_S:
                 continue
-            self.died(worker=name, reason=reason)
+            self.worker_exited(worker=name, reason=reason)
 
-    def tidy(self, *, everything: bool = False) -> None:
-        """Removes the states of trainings that will not go on."""
+    def remove_checkpoints(self, *, everything: bool = False) -> None:
+        """Removes the checkpoints of trainings that will not be resumed."""
         with self.oracle.lock:
-            kept = set() if everything else self.oracle.going_on()
+            resumable = set() if everything else self.oracle.resumable_trials()
         for path in self.oracle.folder.glob("trial_*/fold_*"):
-            if path.parent.name.removeprefix("trial_") not in kept:
+            if path.parent.name.removeprefix("trial_") not in resumable:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def linger(self) -> None:
-        """Waits until every crew that was there lately has heard that all is over."""
-        until = time.monotonic() + LINGER_S
-        while time.monotonic() < until and any(
-            not told and until - heard < 2 * LINGER_S for heard, told in [*self.crews.values()]
+    def wait_for_workers(self) -> None:
+        """Waits until every pool that polled lately has heard that the search is over."""
+        end = time.monotonic() + GOODBYE_S
+        while time.monotonic() < end and any(
+            not contact.heard_of_end and end - contact.last_poll < 2 * GOODBYE_S
+            for contact in [*self.pools.values()]
         ):
             time.sleep(0.1)
 
-    def _ends_the_search(self, method: Callable) -> Callable:
+    def _ends_the_search(self, method: Callable[..., Any]) -> Callable[..., Any]:
         """Returns a method after whose failure, such as a full disk, the search cannot go on."""
 
-        def guarded(*arguments, **options):
+        def guarded(*arguments: Any, **options: Any) -> Any:
             try:
                 return method(*arguments, **options)
             except UserError as error:
@@ -181,9 +196,19 @@ class Chief(OracleServicer):
         return guarded
 
 
-class _Lease:
-    """When a worker took its trial and was last heard of, and how far it is."""
+@dataclass
+class Lease:
+    """A worker's hold on a trial: its start, its last heartbeat, and how far it is."""
 
-    def __init__(self):
-        self.began = self.heard = time.monotonic()
-        self.epoch, self.epochs = 0, 1
+    start: float = field(default_factory=time.monotonic)
+    last_heartbeat: float = field(default_factory=time.monotonic)
+    epoch: int = 0
+    epochs: int = 1
+
+
+@dataclass
+class PoolContact:
+    """When a pool polled last, and whether the answer was that the search is over."""
+
+    last_poll: float
+    heard_of_end: bool

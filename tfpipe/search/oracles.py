@@ -1,88 +1,81 @@
-"""KerasTuner's oracles: they propose trials, give them out to workers and take in results.
+"""Oracles: Hyperband, Bayesian optimization and random search for several workers.
 
-KerasTuner ends a search for good when a worker is lost, and its lock stays shut when what it guards
-raises. Here a trial is its worker's until that one ends it or is lost; then it is given out again.
+KerasTuner ends a search for good when a worker is lost. Here a trial belongs to its worker until
+the worker ends it or is lost; a lost trial is given out again.
 """
 
 import logging
 import math
-import threading
-from types import SimpleNamespace
 from typing import Any
 
 import keras_tuner
-import numpy as np
-from keras_tuner.engine import trial as trials
-from keras_tuner.engine.base_tuner import BaseTuner
-from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
-from keras_tuner.src.engine import oracle as engine
-from keras_tuner.src.engine.metrics_tracking import MetricsTracker
+from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.oracles import RandomSearchOracle
 
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.search import plan as search_plan
 from tfpipe.search.config import SearchConfig
-from tfpipe.search.oracle_state import COMPLETED, FAILED, Kept
+from tfpipe.search.keras_tuner_internals import (
+    OpenBayesianOracle,
+    OpenHyperbandOracle,
+    declare_space,
+    forget_metrics,
+)
+from tfpipe.search.oracle_state import COMPLETED, FAILED, StoredOracle
 from tfpipe.search.plan import SearchPlan
 
-LOG = logging.getLogger("tfpipe")
-LOSSES = 5  # times that a trial's worker may be killed before the trial is given up
-FAILURES = 3  # trials in a row that may fail before the search is given up
+LOG = logging.getLogger(__name__)
+MAX_LOSSES = 5  # times that a trial's worker may be killed before the trial is given up
+MAX_CONSECUTIVE_FAILURES = 3  # failed trials in a row after which the search is given up
 
 
-def made(config: SearchConfig, plan: SearchPlan, data: Dataset):
-    """Returns the oracle of a search: its space is declared, and `plan` and `asked` are set."""
-    rules = {
-        "objective": keras_tuner.Objective(f"val_{data.objective}", direction(data)),
-        "seed": config.training.get("seed", 0) or 1,
-    }
+def make_oracle(config: SearchConfig, plan: SearchPlan, data: Dataset) -> "SearchOracle":
+    """Returns the oracle of a search: its space is declared, `plan` and `n_trials` are set."""
+    objective = keras_tuner.Objective(f"val_{data.objective}", direction(data))
+    seed = config.training.get("seed", 0) or 1
+    oracle: SearchOracle
     if plan.algorithm == "hyperband":
-        oracle = Hyperband(max_epochs=plan.max_epochs, factor=plan.factor, **rules)
+        oracle = Hyperband(
+            objective=objective, seed=seed, max_epochs=plan.max_epochs, factor=plan.factor
+        )
     elif plan.algorithm == "bayesian":
-        oracle = Bayesian(max_trials=plan.max_trials, **rules)
+        oracle = Bayesian(objective=objective, seed=seed, max_trials=plan.max_trials)
     else:
-        oracle = Random(max_trials=plan.max_trials, **rules)
-    _declare(oracle, plan)
+        oracle = Random(objective=objective, seed=seed, max_trials=plan.max_trials)
+    declare_space(oracle, lambda hp: plan.space(hp) | plan.training(hp))
     space = [hp.get_config() for hp in oracle.get_space().space]
     oracle.plan = search_plan.identity(config, plan, data, space=space)
-    oracle.asked = number_of_trials(oracle)
+    oracle.n_trials = number_of_trials(oracle)
     return oracle
 
 
-def number_of_trials(oracle) -> int:
+def number_of_trials(oracle: "SearchOracle") -> int:
     """Returns how many trials a search will have (Hyperband: Li et al. 2018, algorithm 1)."""
-    if not isinstance(oracle, Hyperband):
-        return oracle.max_trials
-    brackets = oracle._get_num_brackets()
-    return sum(oracle._get_size(b, r) for b in range(brackets) for r in range(b + 1))
+    return oracle.count_trials() if isinstance(oracle, Hyperband) else oracle.max_trials
 
 
-class _Shared(Kept):
-    """Gives trials out and takes results in.
+class SearchOracle(StoredOracle):
+    """Gives trials to workers and receives their results.
 
     Attributes:
-      lock: held while anything is read or changed.
-      over: whether nothing more is to be given out.
+      is_over: whether no more trials will be given out.
+      consecutive_failures: how many of the last trials failed.
     """
 
-    over = False
-    failed = 0  # in a row
+    is_over = False
+    consecutive_failures = 0
 
-    def __init__(self, **rules):
-        super().__init__(**rules)
-        self.lock = threading.RLock()
-        engine.LOCKS[self] = _Open()
-        self.verbose = 0
-
-    def create_trial(self, tuner_id: str):
+    def create_trial(self, tuner_id: str) -> Trial:
+        """Returns a worker's next trial; its status is IDLE or STOPPED where there is none."""
         with self.lock:
-            if self.given_up or self.over:
-                return trials.Trial(self.get_space(), "", trials.TrialStatus.STOPPED)
+            if self.given_up or self.is_over:
+                return Trial(self.get_space(), "", TrialStatus.STOPPED)
             trial = super().create_trial(tuner_id)
-            if trial.status == trials.TrialStatus.STOPPED:
-                # As long as others are at work there may be a trial to be given out again.
-                self.over = not self.ongoing_trials
-                trial.status = trial.status if self.over else trials.TrialStatus.IDLE
-            trial.metrics = MetricsTracker()  # of a worker that was lost before it ended the trial
+            if trial.status == TrialStatus.STOPPED:
+                # As long as other workers run trials, one of these may have to be run again.
+                self.is_over = not self.ongoing_trials
+                trial.status = trial.status if self.is_over else TrialStatus.IDLE
+            forget_metrics(trial)  # of a worker that was lost before it ended the trial
             return trial
 
     def end(
@@ -94,7 +87,7 @@ class _Shared(Kept):
         metrics: dict[str, float] | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Takes in a worker's result, unless its trial was taken away from it meanwhile."""
+        """Receives a worker's result, unless its trial was taken away from it meanwhile."""
         with self.lock:
             trial = self.ongoing_trials.get(tuner_id)
             if trial is None:
@@ -107,94 +100,89 @@ class _Shared(Kept):
             trial.status, trial.message = status, message
             self.end_trial(trial)
 
-    def lose(self, tuner_id: str) -> None:
+    def worker_lost(self, tuner_id: str) -> None:
         """Takes the trial away from a worker that was killed, to give it out again."""
         with self.lock:
             trial = self.ongoing_trials[tuner_id]
             losses = self.notes.get(trial.trial_id, {}).get("losses", 0) + 1
             self.note(trial.trial_id, losses=losses)
-            if losses >= LOSSES:
+            if losses >= MAX_LOSSES:
                 self.end(tuner_id, status=FAILED, message=f"Its worker was killed {losses} times.")
                 return
             del self.ongoing_trials[tuner_id]
-            self._retry_queue.append(trial.trial_id)
+            self.retry_later(trial.trial_id)
             self.save()
 
-    def going_on(self) -> set[str]:
-        """Returns the trials whose training may go on, in themselves or in one promoted."""
+    def resumable_trials(self) -> set[str]:
+        """Returns the trials whose training may be resumed, by themselves or when promoted."""
         return {name for name in self.trials if name not in self.end_order}
 
-    def _check_consecutive_failures(self):
-        """Notes what KerasTuner raises, and says why a trial failed."""
+    def trial_ended(self) -> None:
+        """Logs why a trial failed, and gives the search up after several failures in a row."""
         trial = self.trials[self.end_order[-1]]
         if trial.status == COMPLETED:
-            self.failed = 0
+            self.consecutive_failures = 0
             return
-        self.failed += 1
+        self.consecutive_failures += 1
         LOG.warning("Trial %s failed and is left out: %s", trial.trial_id, trial.message)
-        if self.failed == FAILURES:
+        if self.consecutive_failures == MAX_CONSECUTIVE_FAILURES:
             self.given_up = trial.message
 
 
-class Hyperband(_Shared, HyperbandOracle):
-    """Successive halving (Li et al. 2018)."""
+class Hyperband(SearchOracle, OpenHyperbandOracle):
+    """Successive halving (Li et al. 2018).
 
-    small = ("seed_state", "brackets", "current_bracket", "current_iteration", "places")
+    Attributes:
+      places: from trial to its values that begin with "tuner/": its bracket, round and epochs.
+    """
 
-    def __init__(self, **rules):
-        self.places: dict[str, dict[str, Any]] = {}  # trial -> its values that begin with "tuner/"
-        super().__init__(**rules)
+    essential_state = ("seed_state", "brackets", "current_bracket", "current_iteration", "places")
 
-    def going_on(self) -> set[str]:
-        open_ones = super().going_on()
-        parents = {self.places[name].get("tuner/trial_id", name) for name in open_ones}
-        rounds = [infos for bracket in self._brackets for infos in bracket["rounds"][:-1]]
-        return open_ones | parents | {info["id"] for infos in rounds for info in infos}
+    def __init__(self, **options: Any):
+        self.places: dict[str, dict[str, Any]] = {}
+        super().__init__(**options)
 
-    def populate_space(self, trial_id):
-        told = super().populate_space(trial_id)
-        if told.get("values"):
-            place = {k: v for k, v in told["values"].items() if k.startswith("tuner/")}
+    def resumable_trials(self) -> set[str]:
+        """Returns the trials that did not end, their parents, and those that may be promoted."""
+        unfinished = super().resumable_trials()
+        parents = {self.places[name].get("tuner/trial_id", name) for name in unfinished}
+        return unfinished | parents | self.promotable_trials()
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Returns the values of a new trial, as KerasTuner does, and notes its place."""
+        proposal = super().populate_space(trial_id)
+        values = proposal.get("values")
+        if values:
+            place = {name: value for name, value in values.items() if name.startswith("tuner/")}
             self.places[trial_id] = place
-        return told
+        return proposal
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
+        """Returns KerasTuner's state and the places."""
         return super().get_state() | {"places": self.places}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Sets what `get_state` returned."""
         super().set_state(state)
         self.places = state["places"]
 
-    def _other_values(self, name: str) -> dict[str, Any]:
-        place = self.places[name]
-        past = self.trials.get(place.get("tuner/trial_id"))
-        return (past.hyperparameters.values if past else super()._other_values(name)) | place
+    def replacement_values(self, trial_id: str) -> dict[str, Any]:
+        """Returns the parent's values for a promoted trial, else random ones, at its place."""
+        place = self.places[trial_id]
+        parent = self.trials.get(place.get("tuner/trial_id"))
+        if parent:
+            return parent.hyperparameters.values | place
+        return super().replacement_values(trial_id) | place
 
 
-class Bayesian(_Shared, BayesianOptimizationOracle):
+class Bayesian(SearchOracle, OpenBayesianOracle):
     """A Gaussian process over the space."""
 
-    def populate_space(self, trial_id):
-        # By trial, so that a search that was stopped proposes what it would have.
-        self._random_state = np.random.RandomState(self.seed + int(trial_id))
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Returns the values of a new trial; a search that was stopped proposes the same."""
+        self.seed_proposal(self.seed + int(trial_id))
         return super().populate_space(trial_id)
 
 
-class Random(_Shared, RandomSearchOracle):
+class Random(SearchOracle, RandomSearchOracle):
     """Values at random."""
-
-
-class _Open:
-    """In place of KerasTuner's lock, which stays shut when what it guards raises."""
-
-    def acquire(self) -> None:
-        """`_Shared.lock` is held already."""
-
-    def release(self) -> None:
-        """Likewise."""
-
-
-def _declare(oracle, plan: SearchPlan) -> None:
-    """Tells an oracle every hyperparameter, those behind conditions too; no model is built."""
-    space = SimpleNamespace(build=lambda hp: plan.space(hp) | plan.training(hp))
-    BaseTuner._activate_all_conditions(SimpleNamespace(oracle=oracle, hypermodel=space))

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tfpipe.base import files, html
 from tfpipe.search.importance import Importance
-from tfpipe.search.results import Known, shown
+from tfpipe.search.results import SearchResult, format_value
 
 STYLES = (html.STYLE, "search/assets/search.css")
 SCRIPT = "search/assets/figures.js"
@@ -21,7 +21,7 @@ MAX_LETTERS = 14  # of a word at an axis
 MISSING = "\N{EM DASH}"
 
 
-def write(path: Path, search: Known, importance: Importance, *, task: str) -> Path:
+def write(path: Path, search: SearchResult, importance: Importance, *, task: str) -> Path:
     """Writes a search as one HTML file that needs no network.
 
     Args:
@@ -66,7 +66,7 @@ def write(path: Path, search: Known, importance: Importance, *, task: str) -> Pa
     return path
 
 
-def coordinates(search: Known) -> dict[str, Any]:
+def coordinates(search: SearchResult) -> dict[str, Any]:
     """Returns Plotly's parallel coordinates: a line for each completed trial, the best on top.
 
     The axes are the hyperparameters and epochs that vary, and the score.
@@ -97,7 +97,7 @@ def coordinates(search: Known) -> dict[str, Any]:
     return {"data": [trace], "layout": {"height": 430, "margin": margin, "font": FONT}}
 
 
-def best_so_far(search: Known) -> dict[str, Any]:
+def best_so_far(search: SearchResult) -> dict[str, Any]:
     """Returns Plotly's figure of each completed trial's score in order, and the best so far."""
     rows = search.completed
     scores = [row["score"] for row in rows]
@@ -197,9 +197,9 @@ def _word_axis(values: Sequence[Any]) -> tuple[list[float | None], list[float], 
     return positions, list(position_of.values()), words
 
 
-def _hover_text(search: Known, row: dict[str, Any]) -> str:
+def _hover_text(search: SearchResult, row: dict[str, Any]) -> str:
     names = [name for name in ("trial", *search.names, "epochs") if name in row]
-    return "<br>".join(html.escaped(f"{name} {shown(row, name)}") for name in names)
+    return "<br>".join(html.escaped(f"{name} {format_value(row, name)}") for name in names)
 
 
 def _ticks(values: Sequence[float], *, is_log: bool) -> list[float]:
@@ -242,14 +242,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _headline(search: Known, *, title: str) -> Markup:
+def _headline(search: SearchResult, *, title: str) -> Markup:
     summary = search.summary
     state = f"{summary['algorithm']}, {summary['state']}; last change at {summary['changed']}."
-    tiles = [("trials completed", f"{summary['completed']} of {summary['asked']}")]
+    tiles = [("trials completed", f"{summary['completed']} of {summary['n_trials']}")]
     lead = "No trial has a score yet."
     if search.completed:
         best = search.ranked[0]
-        values = [f"{n} {shown(best, n)}" for n in search.names if best.get(n) is not None]
+        values = [f"{n} {format_value(best, n)}" for n in search.names if best.get(n) is not None]
         lead = f"Best: trial {best['trial']}, with {', '.join(values)}."
         tiles.insert(0, (f"best {search.objective}", f"{best['score']:.4f}"))
     return html.joined(
@@ -284,9 +284,9 @@ def _importance(importance: Importance) -> Markup:
     return html.joined(html.paragraph(importance.note), table)
 
 
-def _trials(search: Known) -> Markup:
+def _trials(search: SearchResult) -> Markup:
     columns = list(search.columns)
-    if any(row.get("message") for row in search.told["trials"]):
+    if any(row.get("message") for row in search.content["trials"]):
         columns.append("message")
     rows = [[_cell(row, name) for name in columns] for row in search.ranked]
     table = html.table([name.replace("_", " ") for name in columns], rows)
@@ -294,7 +294,7 @@ def _trials(search: Known) -> Markup:
 
 
 def _cell(row: dict[str, Any], name: str) -> str | Markup:
-    text, value = shown(row, name), row.get(name)
+    text, value = format_value(row, name), row.get(name)
     if name == "message":
         return html.render("search/templates/message.html", text=text)
     is_number = isinstance(value, int | float | None) and not isinstance(value, bool)

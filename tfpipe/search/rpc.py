@@ -1,53 +1,57 @@
-"""Chief and workers over gRPC: KerasTuner's own service, and beside it one that speaks JSON.
+"""Chief and workers over gRPC: KerasTuner's service, and a second one that speaks JSON.
 
-KerasTuner's messages give out trials. They have no word for why a trial failed, for a worker that
-still lives, or for one that died; these are the methods of the second service.
+KerasTuner's messages give out trials. They cannot say why a trial failed, that a worker is alive,
+or that one died. These are the methods of the second service.
 """
 
 import contextlib
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from keras_tuner.src import protos
 
 from tfpipe.base.errors import UserError
+from tfpipe.search.keras_tuner_internals import OracleServicer, add_servicer
 
 SERVICE = "tfpipe.Chief"
-THREADS = 32  # calls that are answered at once; those that matter wait for one lock anyway
-_RETRIES = {
+MAX_THREADS = 32  # calls answered at once; those that change anything wait for one lock anyway
+_RETRY_POLICY = {
     "maxAttempts": 5,
     "initialBackoff": "0.2s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
-_ALWAYS = {"name": [{}], "retryPolicy": _RETRIES}
-_CLIENT = [
+_EVERY_METHOD = {"name": [{}], "retryPolicy": _RETRY_POLICY}
+CLIENT_OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_reconnect_backoff_ms", 2000),
-    ("grpc.service_config", json.dumps({"methodConfig": [_ALWAYS]})),
+    ("grpc.service_config", json.dumps({"methodConfig": [_EVERY_METHOD]})),
 ]
 
+Method = Callable[..., dict[str, Any]]
 
-def serve(servicer, methods: dict[str, Callable[..., dict]], *, address: str) -> tuple[Any, str]:
-    """Serves until the server is stopped.
+
+def serve(
+    servicer: OracleServicer, methods: dict[str, Method], *, address: str
+) -> tuple[grpc.Server, str]:
+    """Starts a server, which runs until it is stopped.
 
     Args:
       servicer: KerasTuner's.
-      methods: of the JSON service, by name; they take and return what JSON can hold.
+      methods: methods of the JSON service by name; arguments and results are plain JSON.
       address: "host:port"; port 0 is any free one.
 
     Returns:
-      The server, and the address with the port it got.
+      The server, and the address with the port that it listens on.
 
     Raises:
-      UserError: nothing can listen there.
+      UserError: the server cannot listen at the address.
     """
-    host, port = split(address)
+    host, port = parse_address(address)
     try:
         # gRPC would say neither why not, nor that another process listens there already.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -55,51 +59,52 @@ def serve(servicer, methods: dict[str, Callable[..., dict]], *, address: str) ->
     except OSError as error:
         reason = error.strerror or error
         raise UserError(
-            f"The chief cannot listen at {address}: {reason}. Give another by --chief HOST:PORT."
+            f"The chief cannot listen at {address}: {reason}. Choose another address by "
+            "--chief HOST:PORT."
         ) from error
-    server = grpc.server(ThreadPoolExecutor(THREADS), options=[("grpc.so_reuseport", 0)])
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    server = grpc.server(ThreadPoolExecutor(MAX_THREADS), options=[("grpc.so_reuseport", 0)])
+    add_servicer(servicer, server)
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
-            _answering(method), request_deserializer=json.loads, response_serializer=_bytes
+            _handler(method), request_deserializer=json.loads, response_serializer=_to_bytes
         )
         for name, method in methods.items()
     }
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
-    got = server.add_insecure_port(address)
+    bound_port = server.add_insecure_port(address)
     server.start()
-    return server, f"{address.rpartition(':')[0]}:{got}"
+    return server, f"{address.rpartition(':')[0]}:{bound_port}"
 
 
-class Line:
+class ChiefConnection:
     """A worker's connection to the chief.
 
     Attributes:
       address: "host:port".
-      wait_s: how long to try; then the chief is taken to be gone.
-      channel: gRPC's.
+      wait_s: for how long a call is tried before the chief is taken to be gone.
+      channel: the gRPC channel.
     """
 
     def __init__(self, address: str, *, wait_s: float):
-        split(address)
+        parse_address(address)
         self.address, self.wait_s = address, wait_s
-        self.channel = grpc.insecure_channel(address, options=_CLIENT)
+        self.channel = grpc.insecure_channel(address, options=CLIENT_OPTIONS)
 
-    def call(self, name: str, **facts) -> dict:
-        """Returns what a method of the JSON service answers.
+    def call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Returns the result of a method of the JSON service.
 
         Raises:
           UserError: the chief refuses, or does not answer.
         """
         method = self.channel.unary_unary(
-            f"/{SERVICE}/{name}", request_serializer=_bytes, response_deserializer=json.loads
+            f"/{SERVICE}/{name}", request_serializer=_to_bytes, response_deserializer=json.loads
         )
-        with self.sentences():
-            return method(facts, timeout=self.wait_s, wait_for_ready=True)
+        with self.readable_errors():
+            return method(arguments, timeout=self.wait_s, wait_for_ready=True)
 
     @contextlib.contextmanager
-    def sentences(self):
-        """Turns what goes wrong with a call into sentences."""
+    def readable_errors(self) -> Iterator[None]:
+        """Turns gRPC's errors into sentences for the user."""
         try:
             yield
         except grpc.RpcError as error:
@@ -113,7 +118,7 @@ class Line:
             raise
 
 
-def split(address: str) -> tuple[str, int]:
+def parse_address(address: str) -> tuple[str, int]:
     """Returns host and port of "host:port"."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -121,15 +126,15 @@ def split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _answering(method: Callable[..., dict]):
-    def answer(request: dict, context) -> dict:
+def _handler(method: Method) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    def handle(request: dict[str, Any], context: Any) -> dict[str, Any]:
         try:
             return method(**request)
         except UserError as error:
             return context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
 
-    return answer
+    return handle
 
 
-def _bytes(told: dict) -> bytes:
-    return json.dumps(told).encode()
+def _to_bytes(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode()

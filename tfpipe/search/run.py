@@ -1,175 +1,184 @@
-"""Runs a search, or works for one that runs elsewhere."""
+"""Search run: runs a search to its end, or runs trials for a chief elsewhere."""
 
 import contextlib
 import json
-import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfpipe.base import files, resumable
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
-from tfpipe.search import oracles, rpc, search_folder
+from tfpipe.search import oracles, results, rpc
 from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief
 from tfpipe.search.config import SearchConfig
+from tfpipe.search.oracles import SearchOracle
 from tfpipe.search.plan import SearchPlan
-from tfpipe.search.worker_pool import Crew, name_here
+from tfpipe.search.worker_pool import WorkerPool, process_name
 
-LOG = logging.getLogger("tfpipe")
-LOOK_S = 0.2  # between looks after the workers
-FAR_LOOK_S = 1.0  # likewise, where each asks a chief elsewhere
-NEAR_WAIT_S = 3600.0  # that our own workers wait for an answer: they end with us anyway
-HERE = "127.0.0.1:0"
-
-Report = Callable[[dict[str, Any]], None]
+POLL_S = 0.2  # between checks of the workers
+REMOTE_POLL_S = 1.0  # the same, where each check is a call to a chief elsewhere
+LOCAL_WAIT_S = 3600.0  # how long local workers wait for an answer; they end with the chief anyway
+LOCAL_ADDRESS = "127.0.0.1:0"
 
 
 @dataclass(frozen=True)
-class Team:
-    """Who runs the trials.
+class WorkerConfig:
+    """Processes that run the trials.
 
     Attributes:
-      workers: processes on this machine.
+      count: number of processes on this machine.
       chief: "host:port" where the chief serves; port 0 is any free one.
-      limit_s: how long a trial may take, or None.
+      trial_limit_s: how long a trial may take, or None.
       wait_s: how long workers of a chief elsewhere try to reach it.
     """
 
-    workers: int = 1
-    chief: str = HERE
-    limit_s: float | None = None
+    count: int = 1
+    chief: str = LOCAL_ADDRESS
+    trial_limit_s: float | None = None
     wait_s: float = 60.0
 
 
-def tune(
+def run_search(
     config: SearchConfig,
     folder: Path,
     *,
     records: tuple[Dataset, Spec],
-    team: Team,
-    report: Report = lambda told: None,
+    workers: WorkerConfig,
+    report: Reporter = silent,
 ) -> dict[str, Any]:
     """Runs a search to its end, or the rest of it.
 
     Args:
       config: what is searched.
-      folder: where the search is kept.
-      records: opened.
-      team: who runs the trials.
-      report: told {"trial", "trials", "best", "epoch", "epochs"} as it goes.
+      folder: the search's folder.
+      records: the opened records.
+      workers: the processes that run the trials.
+      report: receives the stage "search" with {"trial", "trials", "best", "epoch", "epochs"}.
 
     Returns:
-      {"model": builder's arguments, "training": values of `TrainingConfig`, "score", "objective",
-      "direction", "algorithm", "trials": a row each, see `search_folder.rows`}, as
-      best.json keeps it.
+      The content of best.json: {"model": builder's arguments, "training": values of
+      `TrainingConfig`, "score", "objective", "direction", "algorithm", "trials": a row for each,
+      see `results.rows`}.
 
     Raises:
-      UserError: the search cannot be planned, three trials in a row fail, or workers cannot work.
+      UserError: the search cannot be planned, three trials in a row fail, or workers cannot run.
     """
-    plan, (data, spec) = search_plan.plan_of(config), records
-    search_plan.training_sets(config, data, spec)
-    oracle = oracles.made(config, plan, data)
+    plan = search_plan.plan_of(config)
+    data, spec = records
+    search_plan.training_sets(config, data, spec)  # refuses impossible folds before anything runs
+    oracle = oracles.make_oracle(config, plan, data)
     with resumable_search(folder, oracle.plan):
-        best = search_folder.read_best(folder)
+        best = results.read_best(folder)
         if best is None:
-            oracle.keep_in(folder, chief=name_here())
-            _run(Chief(oracle, limit_s=team.limit_s), config, team=team, report=report)
-            best = _outcome(oracle, plan)
+            oracle.store_in(folder, chief=process_name())
+            chief = Chief(oracle, trial_limit_s=workers.trial_limit_s)
+            _run(chief, config, workers=workers, report=report)
+            best = _best_result(oracle, plan)
             files.replace(folder / "best.json", json.dumps(best, indent=1).encode())
     return best
 
 
-def work(config: SearchConfig, folder: Path, *, team: Team) -> None:
-    """Works for a chief until it says that all is over.
+def run_workers(config: SearchConfig, folder: Path, *, workers: WorkerConfig) -> None:
+    """Runs trials for a chief elsewhere until the search is over.
 
     Args:
       config: the same as the chief's.
-      folder: where this machine keeps the states of trainings; best the chief's own folder, as
-        trials that are promoted to another machine begin anew without.
-      team: who works, and where the chief is.
+      folder: where this machine stores checkpoints of the trainings. Best the chief's folder:
+        elsewhere, trials that are promoted to another machine begin from nothing.
+      workers: the processes that run the trials, and the chief's address.
 
     Raises:
       UserError: the chief cannot be reached, or runs another search.
     """
-    call = rpc.Line(team.chief, wait_s=team.wait_s).call
-    crew = Crew(config, folder, chief=team.chief, size=team.workers, wait_s=team.wait_s, call=call)
-    with contextlib.closing(crew):
-        while not crew.watch():
-            time.sleep(FAR_LOOK_S)
+    chief = rpc.ChiefConnection(workers.chief, wait_s=workers.wait_s)
+    pool = WorkerPool(
+        config,
+        folder,
+        chief=workers.chief,
+        size=workers.count,
+        wait_s=workers.wait_s,
+        call=chief.call,
+    )
+    with contextlib.closing(pool):
+        while not pool.watch():
+            time.sleep(REMOTE_POLL_S)
 
 
-def _run(chief: Chief, config: SearchConfig, *, team: Team, report: Report) -> None:
-    """Serves until all is over."""
+def _run(chief: Chief, config: SearchConfig, *, workers: WorkerConfig, report: Reporter) -> None:
+    """Serves until the search is over."""
     folder = chief.oracle.folder
-    server, address = rpc.serve(chief, chief.methods, address=team.chief)
-    crew = Crew(
+    server, address = rpc.serve(chief, chief.methods, address=workers.chief)
+    pool = WorkerPool(
         config,
         folder,
         chief=address,
-        size=team.workers,
-        wait_s=NEAR_WAIT_S,
-        call=lambda name, **facts: chief.methods[name](**facts),
+        size=workers.count,
+        wait_s=LOCAL_WAIT_S,
+        call=lambda name, **arguments: chief.methods[name](**arguments),
     )
-    running, ended = None, None
+    running, n_ended = None, None
     try:
-        with contextlib.closing(crew):
-            while not crew.watch():
+        with contextlib.closing(pool):
+            while not pool.watch():
                 chief.expire()
-                if ended != len(chief.oracle.end_order):
-                    ended = len(chief.oracle.end_order)
-                    chief.tidy()
+                if n_ended != len(chief.oracle.end_order):
+                    n_ended = len(chief.oracle.end_order)
+                    chief.remove_checkpoints()
                 if running != chief.running:
                     running = chief.running
                     files.replace(folder / "running.json", json.dumps(running).encode())
-                    _tell(chief, report)
-                time.sleep(LOOK_S)
+                    _report_progress(chief, report)
+                time.sleep(POLL_S)
         if chief.error:
             raise chief.error
-        chief.linger()
+        chief.wait_for_workers()
     finally:
         server.stop(grace=1).wait()
     if chief.oracle.given_up:
         raise UserError(
-            f"The search was given up after {oracles.FAILURES} failed trials: "
+            f"The search was given up after {oracles.MAX_CONSECUTIVE_FAILURES} failed trials: "
             f"{chief.oracle.given_up}"
         )
-    chief.tidy(everything=True)
+    chief.remove_checkpoints(everything=True)
 
 
-def _tell(chief: Chief, report: Report) -> None:
-    """Reports on the trial that was begun first."""
+def _report_progress(chief: Chief, report: Reporter) -> None:
+    """Reports on the running trial that began first."""
     oracle, running = chief.oracle, [*chief.running.values()]
     scores = [float(t.score) for t in oracle.trials.values() if t.score is not None]
     better = max if oracle.objective.direction == "max" else min
     if running:
-        report(
-            {
-                "trial": len(oracle.end_order) + 1,
-                "trials": oracle.asked,
-                "best": better(scores, default=None),
-                **{name: running[0][name] for name in ("epoch", "epochs")},
-            }
-        )
+        info = {
+            "trial": len(oracle.end_order) + 1,
+            "trials": oracle.n_trials,
+            "best": better(scores) if scores else None,
+            "epoch": running[0]["epoch"],
+            "epochs": running[0]["epochs"],
+        }
+        report("search", info)
 
 
-def _outcome(oracle, plan: SearchPlan) -> dict[str, Any]:
-    """Returns what a finished search found."""
-    told = search_folder.read(oracle.folder)
-    if told["best"] is None:
+def _best_result(oracle: SearchOracle, plan: SearchPlan) -> dict[str, Any]:
+    """Returns the result of a finished search."""
+    content = results.read(oracle.folder)
+    best = content["best"]
+    if best is None:
         raise UserError("No trial of the search gave a score. Widen its space or its budget.")
-    values = oracle.trials[told["best"]["trial"]].hyperparameters.values
-    hp = search_plan.hyperparameters(values)
+    hp = search_plan.hyperparameters(oracle.trials[best["trial"]].hyperparameters.values)
     return {
         "model": plan.space(hp),
         "training": plan.training(hp),
-        "score": told["best"]["score"],
-        **{name: told[name] for name in ("objective", "direction", "algorithm", "trials")},
+        "score": best["score"],
+        "objective": content["objective"],
+        "direction": content["direction"],
+        "algorithm": content["algorithm"],
+        "trials": content["trials"],
     }
 
 

@@ -1,40 +1,42 @@
-"""Runs one trial of a search after the other: builds, trains, and tells how good it was."""
+"""Trial runner: builds and trains the model of each trial, and returns its metrics."""
 
 import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_tuner
 import numpy as np
 import tensorflow as tf
-from keras_tuner.src import config as keras_tuner_config
+from keras_tuner.engine.trial import Trial
 
 from tfpipe.base import resumable
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.models import build
 from tfpipe.models.spec import Spec
+from tfpipe.search import keras_tuner_internals
 from tfpipe.search import plan as search_plan
 from tfpipe.search.config import SearchConfig
 from tfpipe.search.plan import SearchPlan
-from tfpipe.search.search_folder import FOLD
+from tfpipe.search.results import FOLD
 from tfpipe.training import checkpoints, loop
 from tfpipe.training import compile as training_compile
 from tfpipe.training.config import TrainingConfig
 
-LOG = logging.getLogger("tfpipe")
+LOG = logging.getLogger(__name__)
 
 
-class Tuner(keras_tuner.Tuner):
-    """KerasTuner's, which keeps nothing: the oracle does.
+class TrialRunner(keras_tuner.Tuner):
+    """KerasTuner's tuner; the oracle stores the search.
 
     Args:
-      config: what is searched.
-      plan: what it comes to.
-      parts: what each trial is trained on: the folds, or the training split.
-      folder: where states of trainings are kept.
+      config: the search.
+      plan: its plan.
+      training_sets: what each trial is trained on: the folds, or the training split.
+      folder: the search's folder, for checkpoints of the trainings.
       oracle: gives out the trials.
 
     Attributes:
@@ -45,116 +47,131 @@ class Tuner(keras_tuner.Tuner):
         self,
         config: SearchConfig,
         plan: SearchPlan,
-        parts: list[tuple[Dataset, Spec]],
+        training_sets: list[tuple[Dataset, Spec]],
         *,
         folder: Path,
-        oracle,
+        oracle: keras_tuner.Oracle,
     ):
-        self.config, self.plan, self.parts, self.folder = config, plan, parts, folder
-        self.settings = TrainingConfig(**config.training)
-        self.progress, self.reason = {"epoch": 0, "epochs": 1}, None
-        keras_tuner_config.DEBUG = False  # KerasTuner would print each failed trial's traceback
+        self.config, self.plan, self.folder = config, plan, folder
+        self.training_sets = training_sets
+        self.training_config = TrainingConfig(**config.training)
+        self.progress = {"epoch": 0, "epochs": 1}
+        self.failure_reason: str | None = None
+        keras_tuner_internals.silence_tracebacks()
         super().__init__(oracle=oracle, directory=str(folder.parent), project_name=folder.name)
 
-    def save(self):
-        """Nothing: the oracle keeps the search."""
+    def save(self) -> None:
+        """Does nothing: the oracle stores the search."""
 
-    def reload(self):
-        """Likewise."""
+    def reload(self) -> None:
+        """Does nothing: the oracle stores the search."""
 
-    def run_trial(self, trial, **_) -> dict[str, float]:
-        """Trains a trial on each of its parts and returns the mean metrics of the best epoch."""
+    def run_trial(self, trial: Trial, **_: Any) -> dict[str, float]:
+        """Trains a trial on each of its training sets; returns the mean metrics, best epoch."""
         try:
-            histories = [self._trained(trial, place) for place in range(len(self.parts))]
-            return _summary(histories, self.parts[0][0])
+            histories = [self._train(trial, fold) for fold in range(len(self.training_sets))]
+            return mean_metrics(histories, self.training_sets[0][0])
         except Exception as error:
-            self.reason = _sentence(error)
+            self.failure_reason = _sentence(error)
             LOG.warning("Trial %s failed.", trial.trial_id, exc_info=True)
             raise
 
-    def on_trial_end(self, trial):
-        """Says in a sentence why a trial failed."""
+    def on_trial_end(self, trial: Trial) -> None:
+        """Puts the reason of a failure in a sentence."""
         if trial.message:
-            trial.message, self.reason = self.reason or trial.message, None
+            trial.message = self.failure_reason or trial.message
+            self.failure_reason = None
         self.progress = {"epoch": 0, "epochs": 1}
         super().on_trial_end(trial)
 
-    def _trained(self, trial, place: int) -> dict[str, list[float]]:
-        """Returns the history of a training on one part; one that was begun before goes on.
+    def _train(self, trial: Trial, fold: int) -> dict[str, list[float]]:
+        """Returns the history of a training on one fold; a training begun before is resumed.
 
-        A promoted trial goes on where the one it comes from stood, with its seed: it becomes what
-        that one would have been, had it been trained for longer from the beginning.
+        A promoted trial resumes its parent's training, with the parent's seed: it becomes what the
+        parent would have been, had it been trained for longer from the beginning.
         """
-        data, spec = self.parts[place]
+        data, spec = self.training_sets[fold]
         values = trial.hyperparameters.values
         epochs = values.get("tuner/epochs", self.plan.max_epochs)
         self.progress = {"epoch": 0, "epochs": epochs}
         hp = search_plan.hyperparameters(values)
-        seed = self.settings.seed + 1 + int(self._first(trial))
-        chosen = {"epochs": self.plan.max_epochs, "patience": self.plan.max_epochs, "seed": seed}
-        settings = replace(self.settings, **self.plan.training(hp), **chosen)
-        kept = self._state(trial.trial_id, place)
-        if values.get("tuner/trial_id"):
-            _copy(self._state(values["tuner/trial_id"], place), kept)
-        _forget_if_damaged(kept)
+        seed = self.training_config.seed + 1 + int(self._first_trial(trial))
+        budget = {"epochs": self.plan.max_epochs, "patience": self.plan.max_epochs, "seed": seed}
+        training_config = replace(self.training_config, **(self.plan.training(hp) | budget))
+        checkpoint = self._checkpoint(trial.trial_id, fold)
+        parent = values.get("tuner/trial_id")
+        if parent:
+            _copy(self._checkpoint(parent, fold), checkpoint)
+        _discard_if_damaged(checkpoint)
         keras.backend.clear_session(free_memory=True)
         keras.utils.set_random_seed(seed)
         with training_compile.strategy().scope():
             model = build(self.config.model, spec, self.plan.space(hp))
-            loop.prepare(model, data, settings=settings)
-        return loop.fit(model, data, settings=settings, until=epochs, kept=kept, told=[self._tell])
+            loop.prepare(model, data, settings=training_config)
+        return loop.fit(
+            model,
+            data,
+            settings=training_config,
+            until=epochs,
+            kept=checkpoint,
+            told=[self._note_progress],
+        )
 
-    def _first(self, trial) -> str:
-        """Returns the trial that a promoted one began as."""
-        while past := trial.hyperparameters.values.get("tuner/trial_id"):
-            trial = self.oracle.get_trial(past)
+    def _first_trial(self, trial: Trial) -> str:
+        """Returns the trial that a promoted trial descends from."""
+        while parent := trial.hyperparameters.values.get("tuner/trial_id"):
+            trial = self.oracle.get_trial(parent)
         return trial.trial_id
 
-    def _state(self, trial_id: str, place: int) -> Path:
-        return self.folder / f"trial_{trial_id}" / f"fold_{place}"
+    def _checkpoint(self, trial_id: str, fold: int) -> Path:
+        return self.folder / f"trial_{trial_id}" / f"fold_{fold}"
 
-    def _tell(self, epoch: int, metrics: dict[str, float]) -> None:
+    def _note_progress(self, epoch: int, metrics: dict[str, float]) -> None:
         self.progress = self.progress | {"epoch": epoch}
 
 
-def _summary(histories: list[dict[str, list[float]]], data: Dataset) -> dict[str, float]:
+def mean_metrics(histories: list[dict[str, list[float]]], data: Dataset) -> dict[str, float]:
     """Returns each metric's mean over the folds at the best epoch, and each fold's score there."""
-    goal = f"val_{data.objective}"
-    means = {name: np.mean([one[name] for one in histories], axis=0) for name in histories[0]}
-    scores = means[goal] if direction(data) == "max" else -means[goal]
+    objective = f"val_{data.objective}"
+    means: dict[str, np.ndarray] = {
+        name: np.mean([history[name] for history in histories], axis=0) for name in histories[0]
+    }
+    scores = means[objective] if direction(data) == "max" else -means[objective]
     if not np.isfinite(scores).any():
         raise UserError("Its score is not a number.")
     best = int(np.nanargmax(scores))
-    told = {name: float(values[best]) for name, values in means.items()}
+    metrics = {name: float(values[best]) for name, values in means.items()}
     if len(histories) > 1:
-        told |= {f"{FOLD}{i + 1}": one[goal][best] for i, one in enumerate(histories)}
-    return told
+        metrics |= {
+            f"{FOLD}{i + 1}": history[objective][best] for i, history in enumerate(histories)
+        }
+    return metrics
 
 
 def _sentence(error: Exception) -> str:
     """Returns why a trial failed."""
-    first = (str(error).strip().splitlines() or [""])[0]
+    first_line = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, UserError):
-        return first
+        return first_line
     if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
-        return f"It took more memory than there is: {first or 'no more could be had'}"
-    return f"{type(error).__name__}: {first}"
+        return f"It took more memory than there is: {first_line or 'an allocation failed'}"
+    return f"{type(error).__name__}: {first_line}"
 
 
-def _copy(state: Path, kept: Path) -> None:
-    """Copies a training's state, beside and renamed; where there is none, nothing goes on."""
-    if kept.exists() or not state.exists():
+def _copy(source: Path, target: Path) -> None:
+    """Copies a checkpoint to a temporary name and renames it; where there is none, does nothing."""
+    if target.exists() or not source.exists():
         return
-    beside = kept.with_name(f".{kept.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(state, beside)
-    beside.replace(kept)
+    temporary = target.with_name(f".{target.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary)
+    temporary.replace(target)
 
 
-def _forget_if_damaged(kept: Path) -> None:
-    """Has a trial begin anew if none of its states can be read: it costs that trial's time."""
+def _discard_if_damaged(checkpoint: Path) -> None:
+    """Moves a checkpoint aside that cannot be read; the trial then begins from nothing."""
     try:
-        checkpoints.newest(kept)
+        checkpoints.newest(checkpoint)
     except UserError as error:
         LOG.warning("%s The trial begins anew.", error)
-        resumable.move_aside(kept)
+        resumable.move_aside(checkpoint)

@@ -1,4 +1,4 @@
-"""Starts worker processes and watches over them: one that ends too early is replaced."""
+"""Worker pool: starts worker processes and watches over them; one that ends early is replaced."""
 
 import logging
 import os
@@ -10,29 +10,29 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tfpipe.base import processes as base_processes
+from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.search.config import SearchConfig
 
-LOG = logging.getLogger("tfpipe")
-VAIN = 5  # workers in a row that may end without having had a trial
+LOG = logging.getLogger(__name__)
+MAX_CONSECUTIVE_FAILURES = 5  # workers in a row that may end without having had a trial
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-FROM_OUTSIDE = (*(-sent for sent in SIGNALS), base_processes.WITHOUT_SERVER)
-TOLD = 2  # exit code of a worker that ends with a sentence
+EXTERNAL_EXIT_CODES = (*(-number for number in SIGNALS), processes.WITHOUT_SERVER)
+EXIT_WITH_MESSAGE = 2  # exit code of a worker that ends with a sentence
 
 
 @dataclass(frozen=True)
-class Orders:
-    """What a worker process is told to do.
+class WorkerArguments:
+    """Arguments of a worker process, as JSON.
 
     Attributes:
       config: fields of the `SearchConfig`.
-      folder: where the search is kept.
-      chief: its address.
-      wait_s: how long to try to reach it.
-      name: of the worker, used once.
-      place: which of its machine's workers it is, from 0.
-      places: how many workers its machine has.
+      folder: the search's folder.
+      chief: the chief's address.
+      wait_s: how long to try to reach the chief.
+      name: name of the worker, used once.
+      index: index of the worker on its machine, from 0.
+      n_workers: number of workers on its machine.
     """
 
     config: dict[str, Any]
@@ -40,29 +40,39 @@ class Orders:
     chief: str
     wait_s: float
     name: str
-    place: int
-    places: int
+    index: int
+    n_workers: int
 
 
 @dataclass
-class _Worker:
+class Worker:
+    """A worker process as its pool sees it.
+
+    Attributes:
+      process: the process.
+      name: name of the worker.
+      log: what the process writes to standard output and error.
+      trial: the trial that it runs, or None.
+      oom_kills: the machine's count of `oom_kills` when the worker took its trial.
+    """
+
     process: BaseProcess
     name: str
     log: Path
     trial: str | None = None
-    kills: int = 0  # of processes for want of memory, when it took its trial
+    oom_kills: int = 0
 
 
-class Crew:
-    """The workers of one machine, and whoever they work for.
+class WorkerPool:
+    """The workers of one machine.
 
     Args:
       config: what is searched.
-      folder: where the search is kept.
+      folder: the search's folder.
       chief: the chief's address.
-      size: workers at once.
+      size: number of workers at once.
       wait_s: how long they try to reach the chief.
-      call: asks the chief: `Line.call`, or the chief's own.
+      call: calls a method of the chief: `ChiefConnection.call`, or the chief itself.
     """
 
     def __init__(
@@ -73,40 +83,37 @@ class Crew:
         chief: str,
         size: int,
         wait_s: float,
-        call: Callable[..., dict],
+        call: Callable[..., dict[str, Any]],
     ):
         self.config, self.folder, self.call = config, folder, call
-        self.name = name_here()
-        self.orders = {
-            "config": asdict(config),
-            "folder": str(folder),
-            "chief": chief,
-            "wait_s": wait_s,
-        }
-        self.size, self.started, self.vain = size, 0, 0
-        self.workers: list[_Worker] = []
+        self.chief, self.wait_s = chief, wait_s
+        self.name = process_name()
+        self.size, self.n_started, self.consecutive_failures = size, 0, 0
+        self.workers: list[Worker] = []
 
     def watch(self) -> bool:
-        """Looks once after every worker; returns whether the search is over.
+        """Checks every worker once; returns whether the search is over.
 
         Raises:
-          UserError: workers cannot work here, and why; or the chief is gone.
+          UserError: workers cannot run here, or the chief is gone; the message has the reason.
         """
-        told = self.call("watch", crew=self.name, workers=[worker.name for worker in self.workers])
-        if told["over"]:
+        status = self.call("poll", pool=self.name, workers=[worker.name for worker in self.workers])
+        if status["is_over"]:
             return True
-        if told["trials"]:
-            self.vain = 0
-        for place, worker in enumerate(self.workers):
-            if worker.trial != told["trials"].get(worker.name):
-                worker.trial, worker.kills = told["trials"].get(worker.name), memory_kills()
-            if worker.name in told["dismissed"]:
+        trials = status["trials"]
+        if trials:
+            self.consecutive_failures = 0
+        for index, worker in enumerate(self.workers):
+            if worker.trial != trials.get(worker.name):
+                worker.trial, worker.oom_kills = trials.get(worker.name), oom_kills()
+            if worker.name in status["dismissed"]:
                 _end(worker)
-                self.call("died", worker=worker.name, reason=None)  # should it have another trial
-                self.workers[place] = self._start(place)
+                # In case it was given another trial meanwhile.
+                self.call("worker_exited", worker=worker.name, reason=None)
+                self.workers[index] = self._start(index)
             elif worker.process.exitcode not in (None, 0):
-                self._mourn(worker)
-                self.workers[place] = self._start(place)
+                self._handle_exit(worker)
+                self.workers[index] = self._start(index)
         while len(self.workers) < self.size:
             self.workers.append(self._start(len(self.workers)))
         return False
@@ -117,39 +124,46 @@ class Crew:
             _end(worker)
             worker.log.unlink(missing_ok=True)
 
-    def _start(self, place: int) -> _Worker:
-        self.started += 1
-        name = f"{self.name}-{self.started}"
+    def _start(self, index: int) -> Worker:
+        self.n_started += 1
+        name = f"{self.name}-{self.n_started}"
         log = self.folder / "logs" / f"{name.replace(':', '-')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = base_processes.share_of_cores(self.size)
-        orders = Orders(**self.orders, name=name, place=place, places=self.size)
-        process = base_processes.started(
-            "tfpipe.search.worker", asdict(orders), log=log, environment=environment
+        arguments = WorkerArguments(
+            config=asdict(self.config),
+            folder=str(self.folder),
+            chief=self.chief,
+            wait_s=self.wait_s,
+            name=name,
+            index=index,
+            n_workers=self.size,
         )
-        return _Worker(process, name, log, kills=memory_kills())
+        environment = processes.share_of_cores(self.size)
+        process = processes.started(
+            "tfpipe.search.worker", asdict(arguments), log=log, environment=environment
+        )
+        return Worker(process, name, log, oom_kills=oom_kills())
 
-    def _mourn(self, worker: _Worker) -> None:
-        """Tells the chief of a worker that ended, and why."""
+    def _handle_exit(self, worker: Worker) -> None:
+        """Reports to the chief that a worker ended, and why."""
         _end(worker)
-        code = worker.process.exitcode
-        reason = _reason(worker, code)
-        had = self.call("died", worker=worker.name, reason=reason)["trial"]
-        if had:
-            LOG.info("Worker %s ended with trial %s: %s", worker.name, had, reason or "killed")
+        reason = exit_reason(worker)
+        trial = self.call("worker_exited", worker=worker.name, reason=reason)["trial"]
+        if trial:
+            LOG.info("Worker %s ended with trial %s: %s", worker.name, trial, reason or "killed")
             return
-        if code == TOLD:
+        if worker.process.exitcode == EXIT_WITH_MESSAGE:
             raise UserError(_last_line(worker.log).removeprefix("tfpipe: "))
-        self.vain += 1
-        if self.vain == VAIN:
+        self.consecutive_failures += 1
+        if self.consecutive_failures == MAX_CONSECUTIVE_FAILURES:
             raise UserError(
-                f"{VAIN} workers in a row ended before they had a trial. "
+                f"{MAX_CONSECUTIVE_FAILURES} workers in a row ended before they had a trial. "
                 f"{reason or 'They were killed.'}"
             )
 
 
-def memory_kills() -> int:
-    """Returns how many processes this machine has killed for want of memory; 0 if it keeps that."""
+def oom_kills() -> int:
+    """Returns how many processes the kernel has killed for want of memory; 0 if unknown."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:
@@ -157,18 +171,19 @@ def memory_kills() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
-def name_here() -> str:
-    """Returns a name for this process that no other machine's has."""
+def process_name() -> str:
+    """Returns a name for this process that is unique among machines."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _reason(worker: _Worker, code: int) -> str | None:
-    """Returns why a worker ended, or None if somebody else ended it."""
-    if code in FROM_OUTSIDE:
-        if code == -signal.SIGKILL and memory_kills() > worker.kills:
+def exit_reason(worker: Worker) -> str | None:
+    """Returns why a worker's process ended, or None if it was ended from outside."""
+    code = worker.process.exitcode
+    if code in EXTERNAL_EXIT_CODES:
+        if code == -signal.SIGKILL and oom_kills() > worker.oom_kills:
             return "It took more memory than the machine has: its worker was killed."
         return None
-    if code < 0:
+    if code is not None and code < 0:
         return f"Its worker crashed ({signal.Signals(-code).name}), see {worker.log}."
     return f"Its worker ended ({_last_line(worker.log)}), see {worker.log}."
 
@@ -178,7 +193,7 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _end(worker: _Worker) -> None:
+def _end(worker: Worker) -> None:
     """Ends a worker, if it has not ended by itself."""
     worker.process.kill()
     worker.process.join()

@@ -22,10 +22,10 @@ from tfpipe.registry.card import VersionCard
 from tfpipe.registry.export import in_float32
 from tfpipe.report import write
 from tfpipe.search import plan as search_plan
+from tfpipe.search import results as search_results
 from tfpipe.search import run as search_run
-from tfpipe.search import search_folder
 from tfpipe.search.config import SearchConfig
-from tfpipe.search.run import Team
+from tfpipe.search.run import WorkerConfig
 from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loggers, loop, open_records, random_split
@@ -73,26 +73,26 @@ class TrainingRun:
 
 
 def tune(
-    run: TrainingRun, config: SearchConfig, *, team: Team, epochs: int | None
+    run: TrainingRun, config: SearchConfig, *, workers: WorkerConfig, epochs: int | None
 ) -> dict[str, Any]:
     """Searches, or goes on searching; trains the winner; publishes it as the next version.
 
     Args:
       run: the run.
       config: what is searched.
-      team: who runs the trials.
+      workers: who runs the trials.
       epochs: of the winner's training; None for the search's own.
 
     Returns:
       {"version", "path", "scores"}.
     """
     data, spec = opened(run)
-    best = search_run.tune(
+    best = search_run.run_search(
         config,
         run.models / "search",
         records=(data, spec),
-        team=team,
-        report=lambda told: run.report("search", told),
+        workers=workers,
+        report=run.report,
     )
     epochs = epochs or search_plan.plan_of(config).epochs
     settings = _to_the_end(replace(run.config, epochs=epochs), best["training"])
@@ -100,16 +100,16 @@ def tune(
         return _train(run, data, spec, best["model"], settings, best)
 
 
-def work(run: TrainingRun, config: SearchConfig, *, team: Team) -> None:
+def work(run: TrainingRun, config: SearchConfig, *, workers: WorkerConfig) -> None:
     """Runs trials for the search of a chief elsewhere, until that is over."""
     opened(run)
-    search_run.work(config, run.models / "search", team=team)
+    search_run.run_workers(config, run.models / "search", workers=workers)
 
 
 def train(run: TrainingRun) -> dict[str, Any]:
     """Trains one model with the values given, else a search's best, else the published ones."""
     data, spec = opened(run)
-    best = search_folder.read_best(run.models / "search")
+    best = search_results.read_best(run.models / "search")
     base = run.task.model_arguments.get(run.model, {})
     arguments = base | (best["model"] if best else {}) | model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
