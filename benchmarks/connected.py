@@ -22,7 +22,7 @@ import machine
 import numpy as np
 from astropy.io import fits
 
-from tfpipe.tasks.ccd_tracks import resize, segmentation
+from tfpipe.tasks.ccd_tracks import reader, segmentation
 from tfpipe.tasks.samples import ccd_tracks
 
 HEIGHT_PX, WIDTH_PX = 4084, 2035
@@ -53,7 +53,7 @@ def ours(image: np.ndarray) -> dict:
     middle = time.perf_counter()
     for i in range(len(found.number)):
         crop = segmentation.crop(image, found, i, threshold=THRESHOLD_ADU)
-        resize.framed(crop, side=SIDE_PX, fill=THRESHOLD_ADU)
+        reader.fit_to_square(crop, side=SIDE_PX, fill=THRESHOLD_ADU)
     ended = time.perf_counter()
     return {"tracks_s": middle - began, "seconds": ended - began, "tracks": len(found.number)}
 

@@ -1,4 +1,4 @@
-"""Ready-cut clusters, as seed 001 kept them."""
+"""Ready-cut clusters, in the format of seed document 001."""
 
 import dataclasses
 import os
@@ -72,14 +72,14 @@ def test_clusters_without_a_row_or_a_table_are_unlabelled(tmp_path):
         ("0,0\n0,0\n", ["a,muon,,,1,5"], "a.csv has no pixel that is 1"),
         ("", ["a,muon,,,1,5"], "a.csv is empty"),
         (DOT, ["b,muon,,,1,5"], "labels.csv line 2: there is no clusters/b.csv"),
-        (DOT, ["a,muon,,,1,5", "a,muon,,,1,5"], "line 3: cluster a stands twice"),
+        (DOT, ["a,muon,,,1,5", "a,muon,,,1,5"], "line 3: cluster a is already in the table"),
         (DOT, ["a,muon,,,many,5"], "line 2: energy adu is 'many'"),
     ],
 )
 def test_damaged_clusters_and_tables_are_refused(tmp_path, matrix, rows, says):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         read(folder_of(tmp_path, {"a": matrix}, rows))
-    assert says in str(told.value)
+    assert says in str(error.value)
 
 
 def test_folders_and_files_may_be_new(tmp_path):
@@ -104,11 +104,11 @@ def test_a_matrix_is_cut_to_its_ones(tmp_path_factory, cells):
     whole = np.array(cells)
     if not whole.any():
         with pytest.raises(UserError):
-            cluster_files.matrix(path)
+            cluster_files.read_mask(path)
         return
-    found = cluster_files.matrix(path)
-    assert found.sum() == whole.sum()
-    assert found[0].any() and found[-1].any() and found[:, 0].any() and found[:, -1].any()
+    mask = cluster_files.read_mask(path)
+    assert mask.sum() == whole.sum()
+    assert mask[0].any() and mask[-1].any() and mask[:, 0].any() and mask[:, -1].any()
 
 
 @pytest.mark.skipif(not REALDATA, reason="TFPIPE_REALDATA names no folder")

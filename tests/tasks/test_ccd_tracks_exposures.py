@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from scipy import ndimage
 
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.ccd_tracks import TASK, fits_io, label_table, resize, segmentation
+from tfpipe.tasks.ccd_tracks import TASK, fits_io, label_table, reader, segmentation
 from tfpipe.tasks.options import parse_options
 
 OPTIONS = TASK.options
@@ -82,10 +82,10 @@ def test_the_hdu_and_the_section_are_the_users(tmp_path):
 @pytest.mark.parametrize(
     ("hdus", "changes", "says"),
     [
-        ([], {}, "a.fits has no picture in any HDU: its HDUs are 0 (PRIMARY); there is none"),
+        ([], {}, "a.fits has no image in any HDU: its HDUs are 0 (PRIMARY); no image"),
         ([fits.ImageHDU(np.zeros((2, 4, 6)))], {}, "HDU 1 is an array of 2 x 4 x 6 pixels"),
         ([fits.ImageHDU(np.zeros(6))], {}, "HDU 1 is an array of 6 pixels"),
-        ([fits.ImageHDU(np.zeros((4, 6)))], {"hdu": 3}, "no picture in HDU 3"),
+        ([fits.ImageHDU(np.zeros((4, 6)))], {"hdu": 3}, "no image in HDU 3"),
         ([fits.ImageHDU(np.zeros((4, 6)))], {"section": "9:12,0:6"}, "none of them in section"),
         ([fits.ImageHDU(np.zeros((4, 6)))], {"section": "3:1,0:6"}, "expected rows and columns"),
         ([fits.ImageHDU(np.full((4, 6), np.nan))], {}, "no pixel that is a finite number"),
@@ -93,9 +93,9 @@ def test_the_hdu_and_the_section_are_the_users(tmp_path):
 )
 def test_fits_without_one_flat_picture_is_refused(tmp_path, hdus, changes, says):
     path = written(tmp_path / "a.fits", *hdus)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         read(path, **changes)
-    assert says in str(told.value)
+    assert says in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["a.fits", "a.fits.gz"])
@@ -114,7 +114,7 @@ def test_files_that_are_cut_short_are_refused(tmp_path, name, share):
         (np.zeros((2, 3, 4)), "2 x 3 x 4"),
         (np.zeros((3, 4), complex), "no real numbers"),
         (np.array([["a"]]), "no real numbers"),
-        (np.array([[{}]], object), "no NumPy array"),
+        (np.array([[{}]], object), "cannot be read as a NumPy array"),
     ],
 )
 def test_arrays_that_are_no_exposure_are_refused(tmp_path, array, says):
@@ -150,11 +150,11 @@ def test_tracks_are_those_of_scipy(seed, share, least):
 def test_energy_survives_halving_and_framing(height, width, seed):
     rng = np.random.default_rng(seed)
     crop = np.where(rng.random((height, width)) < 0.3, rng.uniform(4000, 60000), 4000)
-    image, halvings = resize.framed(crop.astype(np.float32), side=64, fill=4000.0)
+    image, halvings = reader.fit_to_square(crop.astype(np.float32), side=64, fill=4000.0)
     assert image.shape == (64, 64, 1) and image.dtype == np.float32
     assert (halvings == 0) == (max(height, width) <= 64)
-    kept = (image.astype(float) - 4000).sum() * 4**halvings
-    assert kept == pytest.approx((crop - 4000).sum(), rel=1e-4, abs=1)
+    total = (image.astype(float) - 4000).sum() * 4**halvings
+    assert total == pytest.approx((crop - 4000).sum(), rel=1e-4, abs=1)
 
 
 def test_another_track_in_the_box_is_left_out_of_the_picture():
@@ -170,7 +170,7 @@ def test_the_threshold_by_sigmas_is_not_moved_by_tracks():
     image = rng.normal(1000, 20, (500, 500)).astype(np.float32)
     image[100:140] = 30000  # 8 % of the exposure
     # Clipping at three sigmas takes 1.3 % off the deviation of a normal distribution.
-    assert segmentation.threshold_of(image, sigmas=5) == pytest.approx(1100, abs=5)
+    assert segmentation.background_threshold(image, sigmas=5) == pytest.approx(1100, abs=5)
 
 
 def test_a_saturated_exposure_is_refused_and_a_cluster_of_a_million_pixels_is_not(tmp_path):
@@ -189,8 +189,8 @@ def test_places_are_those_of_the_whole_exposure(tmp_path):
     np.save(tmp_path / "a.npy", frame((10, 20, 3, 4, 9000)))
     (whole,), (cut,) = examples(tmp_path), examples(tmp_path, section="5:40,7:60")
     assert whole.metadata == cut.metadata
-    told = [whole.metadata[name] for name in ("left", "top", "width", "height", "x", "y")]
-    assert told == [20, 10, 4, 3, 20, 10]
+    place = [whole.metadata[name] for name in ("left", "top", "width", "height", "x", "y")]
+    assert place == [20, 10, 4, 3, 20, 10]
     assert whole.metadata["energy"] == 12 * 9000
 
 
@@ -202,10 +202,10 @@ def test_labels_mean_the_track_of_their_pixel_or_the_smallest_box_around_it(tmp_
     survey = TASK.survey(tmp_path, OPTIONS)
     assert survey.classes == ("dust", "muon", "x-ray")
     reading = TASK.read(survey.sources[0], OPTIONS)
-    told = {e.metadata["pixels"]: e.label for e in reading.examples if e.metadata["top"] > 2}
-    assert told == {39: 1, 9: 2}
+    label_of = {e.metadata["pixels"]: e.label for e in reading.examples if e.metadata["top"] > 2}
+    assert label_of == {39: 1, 9: 2}
     assert [e.label for e in reading.examples if e.metadata["top"] == 2] == [-1]
-    assert reading.row["labels_of_no_track"] == 1 and "labels.csv line 4" in caplog.text
+    assert reading.row["labels_without_track"] == 1 and "labels.csv line 4" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ def test_labels_mean_the_track_of_their_pixel_or_the_smallest_box_around_it(tmp_
 def test_labels_that_cannot_be_meant_are_refused(tmp_path, rows, says):
     np.save(tmp_path / "a.npy", frame((5, 5, 3, 3, 9000)))
     (tmp_path / "labels.csv").write_text("\n".join(["exposure,x,y,label", *rows]))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         examples(tmp_path)
-    assert says in str(told.value)
+    assert says in str(error.value)
 
 
 def test_rows_about_other_exposures_and_classes_not_asked_for_are_noted(tmp_path):
@@ -245,7 +245,7 @@ def test_the_same_exposure_under_two_names_is_a_pair_of_twins(tmp_path):
 def test_a_label_at_a_boxs_edge_is_inside_and_one_past_it_is_not():
     found = segmentation.find(frame((5, 5, 3, 4, 9000)), threshold=4000)
     for x, y, hit in ((5, 5, True), (8, 7, True), (9, 7, False), (8, 8, False), (-1, 5, False)):
-        named, missed = label_table.of_tracks(
-            found, [label_table.Mark(x, y, "muon", "here")], corner=(0, 0)
+        named, missed = label_table.match(
+            found, [label_table.PointLabel(x, y, "muon", "here")], corner=(0, 0)
         )
         assert (named == ["muon"], missed == []) == (hit, hit)

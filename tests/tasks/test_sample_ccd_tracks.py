@@ -50,7 +50,7 @@ def test_the_header_says_what_the_pixels_are(drawn):
 def test_labels_are_of_tracks_that_are_found_and_no_other(drawn, readings):
     survey, read = readings
     truth = drawn[2]
-    assert [one.row["labels_of_no_track"] for one in read] == [0, 0, 0]
+    assert [one.row["labels_without_track"] for one in read] == [0, 0, 0]
     labelled = sum(example.label >= 0 for one in read for example in one.examples)
     assert labelled == truth["labelled"].sum()
     assert survey.classes == tuple(sorted(ccd_tracks.CLASSES))

@@ -1,4 +1,4 @@
-"""Tracks of particles in exposures of a CCD (seed 001): what left each of them?"""
+"""CCD tracks: which particle left each track (Preuss et al., seed document 001)?"""
 
 from tfpipe.tasks.ccd_tracks.figures import overlay
 from tfpipe.tasks.ccd_tracks.options import Options

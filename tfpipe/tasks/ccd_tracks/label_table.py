@@ -1,4 +1,4 @@
-"""What people have said of the tracks of exposures: labels.csv, and which track each row means."""
+"""Label table of exposures (labels.csv), and which track each of its rows means."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +11,8 @@ from tfpipe.tasks.ccd_tracks.segmentation import Tracks
 from tfpipe.tasks.task import LeftOut
 
 
-class Mark(NamedTuple):
-    """One row: a class, the pixel of the whole exposure it is said of, and where that stands."""
+class PointLabel(NamedTuple):
+    """One row: a class and a pixel of the whole exposure; `where` is file and line."""
 
     x: int
     y: int
@@ -20,86 +20,88 @@ class Mark(NamedTuple):
     where: str
 
 
-def read(path: Path, *, names: list[str]) -> tuple[dict[str, list[Mark]], list[str]]:
-    """Returns exposure -> the rows about it, and notes on rows about exposures that are not there.
+def read(path: Path, *, names: list[str]) -> tuple[dict[str, list[PointLabel]], list[str]]:
+    """Returns exposure -> its labels, and notes on rows whose exposure is missing.
 
     Args:
       path: a table of exposure, x (column), y (row), label; from 0, of the file's own array.
-      names: of the exposures, as paths from the table's folder; the file's name alone will do.
+      names: of the exposures, as paths from the table's folder; the file's name alone is enough.
 
     Raises:
       UserError: naming file and line.
     """
     table = tables.read(path)
-    exposures, labels = table.frame[table.need("exposure")], table.frame[table.need("label")]
-    places = [table.numbers(table.need(axis), missing_ok=False) for axis in ("x", "y")]
-    meant: dict[str, list[str]] = {}
+    exposures, classes = table.frame[table.need("exposure")], table.frame[table.need("label")]
+    x, y = (table.numbers(table.need(axis), missing_ok=False) for axis in ("x", "y"))
+    candidates: dict[str, list[str]] = {}
     for name in names:
-        for called in {name, name.rpartition("/")[2]}:
-            meant.setdefault(called, []).append(name)
-    found: dict[str, list[Mark]] = {}
+        for written in {name, name.rpartition("/")[2]}:
+            candidates.setdefault(written, []).append(name)
+    labels: dict[str, list[PointLabel]] = {}
     absent: dict[str, int] = {}
-    for row, (exposure, label) in enumerate(zip(exposures, labels, strict=True)):
-        if not label:  # nobody knows
+    for row, (exposure, label) in enumerate(zip(exposures, classes, strict=True)):
+        if not label:  # unlabelled
             continue
-        own = meant.get(exposure.replace("\\", "/"), [])
-        if len(own) > 1:
+        matches = candidates.get(exposure.replace("\\", "/"), [])
+        if len(matches) > 1:
             raise UserError(
-                f"{table.where(row)}: {files.shown(exposure)} may be {own[0]} or {own[1]}. Write "
-                "the path from the folder of the table."
+                f"{table.where(row)}: {files.shown(exposure)} may be {matches[0]} or {matches[1]}. "
+                "Write the path from the folder of the table."
             )
-        if not own:
+        if not matches:
             absent[exposure] = absent.get(exposure, 0) + 1
             continue
-        x, y = (int(np.floor(axis[row])) for axis in places)
-        found.setdefault(own[0], []).append(Mark(x, y, label, table.where(row)))
-    listed = [f"{files.shown(name)} ({count})" for name, count in list(absent.items())[:12]]
-    notes = [
-        LeftOut(f"{path.name} has rows about exposures that are not here: {', '.join(listed)}.")
-    ]
-    return found, notes if absent else []
+        point = PointLabel(int(np.floor(x[row])), int(np.floor(y[row])), label, table.where(row))
+        labels.setdefault(matches[0], []).append(point)
+    notes: list[str] = []
+    if absent:
+        listed = [f"{files.shown(name)} ({count})" for name, count in list(absent.items())[:12]]
+        notes.append(
+            LeftOut(f"{path.name} has rows about exposures that are not here: {', '.join(listed)}.")
+        )
+    return labels, notes
 
 
-def of_tracks(
-    tracks: Tracks, marks: list[Mark], *, corner: tuple[int, int]
+def match(
+    tracks: Tracks, labels: list[PointLabel], *, corner: tuple[int, int]
 ) -> tuple[list[str], list[str]]:
-    """Returns each track's class as written ("" for none), and the places of rows without a track.
+    """Returns each track's class ("" for none), and file and line of labels without a track.
 
-    A row means the track of its pixel, else the smallest of those whose box it is in.
+    A label belongs to the track of its pixel, else to the smallest track whose box holds the pixel.
 
     Args:
       tracks: of the exposure.
-      marks: its rows.
+      labels: of the exposure.
       corner: (row, column) of the section's first pixel in the whole exposure.
 
     Raises:
       UserError: two rows give one track different classes.
     """
-    found: dict[int, Mark] = {}
-    missed = []
-    numbers = {number: i for i, number in enumerate(tracks.number.tolist())}
-    for mark in marks:
-        i = _meant(tracks, numbers, y=mark.y - corner[0], x=mark.x - corner[1])
+    label_of: dict[int, PointLabel] = {}
+    unmatched = []
+    index_of = {number: i for i, number in enumerate(tracks.number.tolist())}
+    for label in labels:
+        i = _track_at(tracks, index_of, y=label.y - corner[0], x=label.x - corner[1])
         if i is None:
-            missed.append(mark.where)
+            unmatched.append(label.where)
             continue
-        before = found.setdefault(i, mark)
-        if before.label != mark.label:
+        first = label_of.setdefault(i, label)
+        if first.label != label.label:
             raise UserError(
-                f"{mark.where}: the track at x {mark.x}, y {mark.y} is {mark.label!r}, but "
-                f"{before.label!r} by {before.where}. Remove one of the rows."
+                f"{label.where}: the track at x {label.x}, y {label.y} is {label.label!r}, but "
+                f"{first.label!r} by {first.where}. Remove one of the rows."
             )
-    return [found[i].label if i in found else "" for i in range(len(tracks.number))], missed
+    classes = [label_of[i].label if i in label_of else "" for i in range(len(tracks.number))]
+    return classes, unmatched
 
 
-def _meant(tracks: Tracks, numbers: dict[int, int], *, y: int, x: int) -> int | None:
+def _track_at(tracks: Tracks, index_of: dict[int, int], *, y: int, x: int) -> int | None:
+    """Returns the index of the track at a pixel of the section, or None."""
     height, width = tracks.components.shape
-    if (
-        0 <= y < height
-        and 0 <= x < width
-        and (i := numbers.get(int(tracks.components[y, x]))) is not None
-    ):
-        return i
+    if 0 <= y < height and 0 <= x < width:
+        i = index_of.get(int(tracks.components[y, x]))
+        if i is not None:
+            return i
     down, right = y - tracks.top, x - tracks.left
     inside = (down >= 0) & (down < tracks.height) & (right >= 0) & (right < tracks.width)
     if not inside.any():

@@ -1,4 +1,4 @@
-"""What a user may set about CCD tracks: `--option name=value`."""
+"""Options of the CCD track task: `--option name=value`."""
 
 import re
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ _SECTION = re.compile(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*")
 class Options:
     """The options and their defaults; each field's metadata holds its help."""
 
-    hdu: int = option(-1, "number of the FITS HDU; -1 for the first with a picture", least=-1)
+    hdu: int = option(-1, "number of the FITS HDU; -1 for the first with an image", least=-1)
     section: str = option(
-        "", "rows and columns that count, such as 40:4124,5:2040 (seed 001); empty for all"
+        "", "rows and columns to use, such as 40:4124,5:2040 (seed document 001); empty for all"
     )
     threshold: float = option(
         4000.0,
-        "pixels above it belong to tracks, ADU (seed 001); 0 for sigmas above the background",
+        "threshold of tracks, ADU (seed document 001); 0 to use sigmas above the background",
         least=0,
     )
-    sigmas: float = option(5.0, "of the noise above the background, where threshold=0", least=1)
-    min_px: int = option(5, "pixels of the smallest track (seed 001)", least=1)
-    side: int = option(64, "side of the stored pictures, px (seed 001)", least=8)
+    sigmas: float = option(5.0, "noise sigmas above the background, where threshold=0", least=1)
+    min_px: int = option(5, "pixels of the smallest track (seed document 001)", least=1)
+    side: int = option(64, "side of the stored images, px (seed document 001)", least=8)
     classes: str = option(
-        "", "classes to tell apart, with commas; the others count as unlabelled; empty for all"
+        "", "classes to predict, with commas; others count as unlabelled; empty for all"
     )
 
 
-def wanted_classes(options: Options) -> tuple[str, ...]:
-    """Returns the classes that the user asked for, () for all."""
-    return tuple(cleaned for part in options.classes.split(",") if (cleaned := part.strip()))
+def class_names(options: Options) -> tuple[str, ...]:
+    """Returns the classes to predict, () for all."""
+    return tuple(name for part in options.classes.split(",") if (name := part.strip()))
 
 
 def section_of(options: Options) -> tuple[slice, slice]:
-    """Returns the rows and the columns that count.
+    """Returns the rows and the columns to use.
 
     Raises:
-      UserError: the option is written in another way, or selects nothing.
+      UserError: the option has another form, or selects nothing.
     """
     if not options.section:
         return slice(None), slice(None)

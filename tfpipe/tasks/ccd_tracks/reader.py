@@ -1,4 +1,4 @@
-"""Reads the tracks of one exposure, or ready-cut clusters."""
+"""Reader of CCD tracks: the tracks of one exposure, or ready-cut clusters, as examples."""
 
 import logging
 from typing import Any, NamedTuple
@@ -9,32 +9,39 @@ from tfpipe.tasks.ccd_tracks import (
     cluster_files,
     fits_io,
     label_table,
-    resize,
     segmentation,
     shape_features,
 )
 from tfpipe.tasks.ccd_tracks.options import Options, section_of
 from tfpipe.tasks.task import Example, Reading, Source
 
-LOG = logging.getLogger("tfpipe")
-# Seed 001, "Meta data", and what tells its classes better.
+LOG = logging.getLogger(__name__)
+# "Meta data" of Preuss et al. (seed document 001), and features that separate its classes better.
 COLUMNS = ("height_px", "width_px", "pixels", "energy_adu", *shape_features.NAMES)
 METADATA = {
-    **{"file": "str", "index": "int64", "x": "int64", "y": "int64"},
-    **{"left": "int64", "top": "int64", "height": "int64", "width": "int64", "pixels": "int64"},
-    **{"energy": "float64", "halvings": "int64"},
+    "file": "str",
+    "index": "int64",
+    "x": "int64",
+    "y": "int64",
+    "left": "int64",
+    "top": "int64",
+    "height": "int64",
+    "width": "int64",
+    "pixels": "int64",
+    "energy": "float64",
+    "halvings": "int64",
 }
 
 
-class Marked(NamedTuple):
-    """What the table says of an exposure, and the classes in label order: `Source.about`."""
+class ExposureLabels(NamedTuple):
+    """Labels of an exposure, and the classes in label order: `Source.about`."""
 
-    marks: tuple[label_table.Mark, ...] = ()
+    labels: tuple[label_table.PointLabel, ...] = ()
     classes: tuple[str, ...] = ()
 
 
-class Clusters(NamedTuple):
-    """Ready-cut clusters that are read at once, and the classes in label order: `Source.about`."""
+class ClusterBatch(NamedTuple):
+    """Ready-cut clusters that are read together, and the classes in order: `Source.about`."""
 
     clusters: tuple[cluster_files.Cluster, ...]
     classes: tuple[str, ...] = ()
@@ -43,54 +50,99 @@ class Clusters(NamedTuple):
 def read(source: Source, options: Options) -> Reading:
     """Reads a source's tracks.
 
-    The group is the exposure, whose tracks share noise and hot columns; for ready-cut clusters,
-    whose exposures nobody has kept, it is the cluster.
+    The group is the exposure, whose tracks share noise and hot columns. A ready-cut cluster is a
+    group of its own, because its exposure is not available.
 
     Args:
-      source: as `survey` found it.
+      source: from `survey`.
       options: the user's.
 
     Returns:
-      One example a track, [side, side, 1] float32 in ADU, the threshold where the track is not. Its
+      One example a track, [side, side, 1] float32 in ADU, the threshold outside the track. Its
       metadata has brightest pixel and box in px of the whole exposure, -1 for a cluster's place,
-      and how often its picture was halved to fit. An exposure's row of the table says how many
-      tracks and labels it has, and how many labels are said of no track.
+      and how often its image was halved to fit. The row of an exposure counts tracks, labels, and
+      labels without a track.
 
     Raises:
       UserError: a file cannot be read, labels contradict each other, or tracks cover the exposure.
     """
-    if isinstance(source.about, Clusters):
-        return Reading([_of_cluster(one, source, options) for one in source.about.clusters])
+    if isinstance(source.about, ClusterBatch):
+        return Reading([_of_cluster(cluster, source, options) for cluster in source.about.clusters])
     image = fits_io.read(source.path, options)
-    threshold, found = _tracks(image, source, options)
+    threshold = options.threshold or segmentation.background_threshold(image, sigmas=options.sigmas)
+    tracks = segmentation.find(image, threshold=threshold, min_px=options.min_px)
+    segmentation.check_coverage(image, tracks, threshold=threshold, name=source.name)
     corner = corner_of(options)
-    written, missed = label_table.of_tracks(found, list(source.about.marks), corner=corner)
-    if missed:
+    labels, unmatched = label_table.match(tracks, list(source.about.labels), corner=corner)
+    if unmatched:
         LOG.warning(
-            "%d labels of %s are said of no track of %d px or more above %g ADU: %s.",
-            *(len(missed), source.name, options.min_px, threshold, ", ".join(missed[:5])),
+            "%d labels of %s match no track of %d px or more above %g ADU: %s.",
+            len(unmatched),
+            source.name,
+            options.min_px,
+            threshold,
+            ", ".join(unmatched[:5]),
         )
     examples = []
-    for i, label in enumerate(written):
+    for i, label in enumerate(labels):
         metadata = {
-            **{"file": source.name, "index": i},
-            **{"x": int(found.x[i]) + corner[1], "y": int(found.y[i]) + corner[0]},
-            **{"left": int(found.left[i]) + corner[1], "top": int(found.top[i]) + corner[0]},
-            **{"height": int(found.height[i]), "width": int(found.width[i])},
-            **{"pixels": int(found.pixels[i]), "energy": float(found.energy[i])},
+            "file": source.name,
+            "index": i,
+            "x": int(tracks.x[i]) + corner[1],
+            "y": int(tracks.y[i]) + corner[0],
+            "left": int(tracks.left[i]) + corner[1],
+            "top": int(tracks.top[i]) + corner[0],
+            "height": int(tracks.height[i]),
+            "width": int(tracks.width[i]),
+            "pixels": int(tracks.pixels[i]),
+            "energy": float(tracks.energy[i]),
         }
-        said = {"key": f"{source.name}@{i:05d}", "group": source.group}
-        said |= {"label": _number(label, source), "shape": found.shape[i]}
-        crop = segmentation.crop(image, found, i, threshold=threshold)
-        examples.append(_example(crop, metadata, side=options.side, threshold=threshold, said=said))
+        crop = segmentation.crop(image, tracks, i, threshold=threshold)
+        square, halvings = fit_to_square(crop, side=options.side, fill=threshold)
+        examples.append(
+            Example(
+                key=f"{source.name}@{i:05d}",
+                group=source.group,
+                image=square,
+                label=_class_index(label, source),
+                columns=_columns(metadata, tracks.shape[i]),
+                metadata=metadata | {"halvings": halvings},
+            )
+        )
     row = {
         "exposure": source.name,
-        **{"height_px": image.shape[0], "width_px": image.shape[1]},
-        **{"threshold_adu": threshold, "unknown_px": int(np.isnan(image).sum())},
-        **{"tracks": len(examples), "labelled": len([label for label in written if label])},
-        "labels_of_no_track": len(missed),
+        "height_px": image.shape[0],
+        "width_px": image.shape[1],
+        "threshold_adu": threshold,
+        "unknown_px": int(np.isnan(image).sum()),
+        "tracks": len(examples),
+        "labelled": sum(1 for label in labels if label),
+        "labels_without_track": len(unmatched),
     }
     return Reading(examples, row)
+
+
+def fit_to_square(crop: np.ndarray, *, side: int, fill: float) -> tuple[np.ndarray, int]:
+    """Returns a track in the middle of a square, and how often it was halved to fit.
+
+    As in the appendix of Preuss et al. (seed document 001).
+
+    Args:
+      crop: [height, width] float32, `fill` outside the track.
+      side: of the square, px.
+      fill: pixel value around the track, the threshold.
+
+    Returns:
+      [side, side, 1] float32, and the number n of halvings. The sum of the track above `fill` is
+      4 ** n times that of its image.
+    """
+    halvings = 0
+    while max(crop.shape) > side:
+        crop, halvings = _halved(crop, fill=fill), halvings + 1
+    square = np.full((side, side, 1), fill, np.float32)
+    top, left = (side - crop.shape[0]) // 2, (side - crop.shape[1]) // 2
+    square[top : top + crop.shape[0], left : left + crop.shape[1], 0] = crop
+    return square, halvings
 
 
 def corner_of(options: Options) -> tuple[int, int]:
@@ -99,46 +151,50 @@ def corner_of(options: Options) -> tuple[int, int]:
     return rows.start or 0, columns.start or 0
 
 
-def _tracks(
-    image: np.ndarray, source: Source, options: Options
-) -> tuple[float, segmentation.Tracks]:
-    threshold = options.threshold or segmentation.threshold_of(image, sigmas=options.sigmas)
-    found = segmentation.find(image, threshold=threshold, min_px=options.min_px)
-    segmentation.refuse_flooded(image, found, threshold=threshold, name=source.name)
-    return threshold, found
-
-
-def _of_cluster(one: cluster_files.Cluster, source: Source, options: Options) -> Example:
+def _of_cluster(cluster: cluster_files.Cluster, source: Source, options: Options) -> Example:
     """Returns a cluster's example: its energy is spread evenly over its pixels."""
-    is_track = cluster_files.matrix(one.path)
-    pixels = int(is_track.sum())
-    crop = np.where(is_track, np.float32(one.energy / pixels), np.float32(options.threshold))
+    mask = cluster_files.read_mask(cluster.path)
+    pixels = int(mask.sum())
+    crop = np.where(mask, np.float32(cluster.energy / pixels), np.float32(options.threshold))
+    square, halvings = fit_to_square(crop, side=options.side, fill=options.threshold)
     metadata = {
-        **{"file": one.path.name, "index": 0, "x": -1, "y": -1, "left": -1, "top": -1},
-        **{"height": is_track.shape[0], "width": is_track.shape[1]},
-        **{"pixels": pixels, "energy": one.energy},
+        "file": cluster.path.name,
+        "index": 0,
+        "x": -1,
+        "y": -1,
+        "left": -1,
+        "top": -1,
+        "height": mask.shape[0],
+        "width": mask.shape[1],
+        "pixels": pixels,
+        "energy": cluster.energy,
     }
-    form = shape_features.measured(*np.nonzero(is_track), np.zeros(1, int))[0]
-    said = {"key": one.name, "group": one.name, "label": _number(one.label, source), "shape": form}
-    return _example(crop, metadata, side=options.side, threshold=options.threshold, said=said)
+    rows, columns = np.nonzero(mask)
+    shape = shape_features.measure(rows, columns, np.zeros(1, int))[0]
+    return Example(
+        key=cluster.name,
+        group=cluster.name,
+        image=square,
+        label=_class_index(cluster.label, source),
+        columns=_columns(metadata, shape),
+        metadata=metadata | {"halvings": halvings},
+    )
 
 
-def _number(label: str, source: Source) -> int:
+def _class_index(label: str, source: Source) -> int:
     classes = source.about.classes
     return classes.index(label) if label in classes else -1
 
 
-def _example(
-    crop: np.ndarray,
-    metadata: dict[str, Any],
-    *,
-    side: int,
-    threshold: float,
-    said: dict[str, Any],
-) -> Example:
-    """Returns the example of a crop [height, width]; `said` are key, group, label and shape."""
-    image, halvings = resize.framed(crop, side=side, fill=threshold)
-    columns = [metadata[name] for name in ("height", "width", "pixels", "energy")]
-    columns += said.pop("shape").tolist()
-    metadata = metadata | {"halvings": halvings}
-    return Example(image=image, columns=np.array(columns, np.float32), metadata=metadata, **said)
+def _columns(metadata: dict[str, Any], shape: np.ndarray) -> np.ndarray:
+    """Returns the values of COLUMNS, [columns] float32."""
+    size = [metadata[name] for name in ("height", "width", "pixels", "energy")]
+    return np.array([*size, *shape], np.float32)
+
+
+def _halved(crop: np.ndarray, *, fill: float) -> np.ndarray:
+    """Returns the averages of 2 x 2 px; an odd side is first extended by `fill`."""
+    height, width = ((length + 1) // 2 for length in crop.shape)
+    even = np.full((2 * height, 2 * width), fill, np.float32)
+    even[: crop.shape[0], : crop.shape[1]] = crop
+    return even.reshape(height, 2, width, 2).mean(axis=(1, 3), dtype=np.float64)

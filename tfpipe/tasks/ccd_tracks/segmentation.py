@@ -1,4 +1,4 @@
-"""Finds the tracks of an exposure: what hangs together above a threshold."""
+"""Segmentation of an exposure into tracks: connected pixels above a threshold."""
 
 from typing import NamedTuple
 
@@ -8,27 +8,28 @@ import numpy as np
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks import shape_features
 
-CLIPS, CLIP_SIGMAS = 8, 3.0  # rounds of clipping, and what is left out as no background
-SAMPLED = 1_000_000  # pixels that are enough to know the background by
+CLIP_ROUNDS, CLIP_SIGMAS = 8, 3.0  # of sigma clipping
+SAMPLED = 1_000_000  # pixels that are enough to estimate the background
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
-MOST_SHARE = 0.5  # of an exposure that tracks may cover
+MAX_COVERAGE = 0.5  # share of an exposure that tracks may cover
 
 
 class Tracks(NamedTuple):
     """The tracks of an exposure, in the order of their first pixels; boxes in px of the section.
 
     Attributes:
-      components: [height, width] int32, number of the component that each pixel is of; 0 for none.
-      number: [n] int, of each track's component.
+      components: [height, width] int32, component number of each pixel; 0 for none.
+      number: [n] int, component number of each track.
       top: [n] int, first row.
       left: [n] int, first column.
       height: [n] int.
       width: [n] int.
-      pixels: [n] int, how many are above the threshold.
-      energy: [n] float64, their sum in ADU, as seed 001 has it (its pixels keep the background).
+      pixels: [n] int, number of pixels above the threshold.
+      energy: [n] float64, their sum in ADU, background included, as in Preuss et al. (seed
+        document 001).
       y: [n] int, row of the brightest pixel.
       x: [n] int, column of the brightest pixel.
-      shape: [n, 6] float64, see `shape.measured`.
+      shape: [n, 6] float64, see `shape_features.measure`.
     """
 
     components: np.ndarray
@@ -45,56 +46,70 @@ class Tracks(NamedTuple):
 
 
 def find(image: np.ndarray, *, threshold: float, min_px: int = 1) -> Tracks:
-    """Returns the 8-connected components of pixels above a threshold (seed 001, appendix).
+    """Returns the 8-connected components of pixels above a threshold.
 
-    What is summed over tracks is summed over their pixels only, a hundredth of an exposure: that is
-    what makes it fast.
+    As in the appendix of Preuss et al. (seed document 001). Sums over a track are taken over its
+    own pixels only, a hundredth of an exposure. That makes it fast.
 
     Args:
       image: [height, width] float32 in ADU; NaN is never above.
       threshold: in ADU.
-      min_px: pixels of the smallest that is kept.
+      min_px: pixels of the smallest track.
     """
     is_above = image > threshold
-    mask = is_above.view(np.uint8)
-    _, components = cv2.connectedComponents(mask, connectivity=8, ltype=cv2.CV_32S)
-    where = np.flatnonzero(is_above)
-    own = components.ravel()[where]
-    sizes = np.bincount(own)
-    kept = sizes[own] >= min_px
-    where, own = where[kept], own[kept]
-    # Within a component they stay in the order of the picture, by rows.
-    order = np.argsort(own, kind="stable")
-    where, own = where[order], own[order]
-    starts = np.flatnonzero(np.diff(own, prepend=0))
-    number = own[starts]
+    _, components = cv2.connectedComponents(
+        is_above.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
+    )
+    pixel = np.flatnonzero(is_above)
+    component = components.ravel()[pixel]
+    sizes = np.bincount(component)
+    is_large = sizes[component] >= min_px
+    pixel, component = pixel[is_large], component[is_large]
+    # The sort is stable: within a component, pixels stay ordered by rows.
+    order = np.argsort(component, kind="stable")
+    pixel, component = pixel[order], component[order]
+    starts = np.flatnonzero(np.diff(component, prepend=0))
+    number = component[starts]
+    rows, columns = np.divmod(pixel, image.shape[1])
+    shape = shape_features.measure(rows, columns, starts)
     if not len(starts):
-        nothing = (np.zeros(0, int) for _ in Tracks._fields[1:-1])
-        return Tracks(components, *nothing, shape_features.measured(where, where, starts))
+        none = np.zeros(0, int)
+        return Tracks(
+            components=components,
+            number=none,
+            top=none,
+            left=none,
+            height=none,
+            width=none,
+            pixels=none,
+            energy=np.zeros(0),
+            y=none,
+            x=none,
+            shape=shape,
+        )
     pixels = sizes[number]
-    rows, columns = np.divmod(where, image.shape[1])
-    values = image.ravel()[where].astype(np.float64)
+    values = image.ravel()[pixel].astype(np.float64)
     top, left = rows[starts], np.minimum.reduceat(columns, starts)
     brightest = np.repeat(np.maximum.reduceat(values, starts), pixels)
     peaks = np.flatnonzero(values == brightest)
-    peaks = peaks[np.unique(own[peaks], return_index=True)[1]]
+    peaks = peaks[np.unique(component[peaks], return_index=True)[1]]
     return Tracks(
-        components,
-        number,
-        top,
-        left,
-        rows[starts + pixels - 1] - top + 1,
-        np.maximum.reduceat(columns, starts) - left + 1,
-        pixels,
-        np.add.reduceat(values, starts),
-        rows[peaks],
-        columns[peaks],
-        shape_features.measured(rows, columns, starts),
+        components=components,
+        number=number,
+        top=top,
+        left=left,
+        height=rows[starts + pixels - 1] - top + 1,
+        width=np.maximum.reduceat(columns, starts) - left + 1,
+        pixels=pixels,
+        energy=np.add.reduceat(values, starts),
+        y=rows[peaks],
+        x=columns[peaks],
+        shape=shape,
     )
 
 
 def crop(image: np.ndarray, tracks: Tracks, i: int, *, threshold: float) -> np.ndarray:
-    """Returns the box of a track [height, width] float32, the threshold where the track is not."""
+    """Returns the box of track i, [height, width] float32, the threshold outside the track."""
     box = (
         slice(tracks.top[i], tracks.top[i] + tracks.height[i]),
         slice(tracks.left[i], tracks.left[i] + tracks.width[i]),
@@ -103,22 +118,21 @@ def crop(image: np.ndarray, tracks: Tracks, i: int, *, threshold: float) -> np.n
     return np.where(is_track, image[box], np.float32(threshold))
 
 
-def threshold_of(image: np.ndarray, *, sigmas: float) -> float:
-    """Returns the background's median plus so many of its standard deviations, in ADU.
+def background_threshold(image: np.ndarray, *, sigmas: float) -> float:
+    """Returns the background's median plus a number of its standard deviations, in ADU.
 
-    Both are of what is left when pixels more than three deviations from the median have been left
-    out, again and again. At first the deviation is by the median of absolute differences, which
-    tracks hardly move.
+    Both come from sigma clipping: pixels more than three deviations from the median are left out,
+    repeatedly. The first deviation is the median absolute deviation, which tracks hardly change.
 
     Args:
       image: [height, width] float32 in ADU; NaN is left out.
-      sigmas: how many.
+      sigmas: number of standard deviations.
     """
     values = image.ravel()[:: max(1, image.size // SAMPLED)]
     values = values[np.isfinite(values)].astype(np.float64)
     centre = np.median(values) if len(values) else 0.0
     deviation = MAD_TO_SIGMA * np.median(np.abs(values - centre)) if len(values) else 0.0
-    for _ in range(CLIPS):
+    for _ in range(CLIP_ROUNDS):
         inside = values[np.abs(values - centre) <= CLIP_SIGMAS * deviation]
         if len(inside) == len(values) or not len(inside):
             break
@@ -126,12 +140,12 @@ def threshold_of(image: np.ndarray, *, sigmas: float) -> float:
     return float(centre + sigmas * deviation)
 
 
-def refuse_flooded(image: np.ndarray, tracks: Tracks, *, threshold: float, name: str) -> None:
-    """Raises a UserError if tracks cover most of an exposure: then the threshold is below it."""
+def check_coverage(image: np.ndarray, tracks: Tracks, *, threshold: float, name: str) -> None:
+    """Raises a UserError if tracks cover most of an exposure, as with a threshold too low."""
     share = tracks.pixels.sum() / image.size
-    if share > MOST_SHARE:
+    if share > MAX_COVERAGE:
         raise UserError(
             f"{name}: {share:.0%} of the pixels are above {threshold:g} ADU, the largest cluster "
-            f"has {tracks.pixels.max():,}. The exposure is saturated or the threshold below its "
-            "background: leave it out, or give --option threshold=ADU."
+            f"has {tracks.pixels.max():,}. The exposure is saturated, or the threshold is below "
+            "its background. Leave it out, or give --option threshold=ADU."
         )

@@ -1,4 +1,4 @@
-"""Finds what a ccd-tracks folder holds: exposures, or ready-cut clusters."""
+"""Survey of a ccd-tracks folder: exposures, or ready-cut clusters."""
 
 import os
 from pathlib import Path
@@ -7,24 +7,25 @@ from tfpipe.base import files
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks import cluster_files, fits_io, label_table
-from tfpipe.tasks.ccd_tracks.options import Options, section_of, wanted_classes
-from tfpipe.tasks.ccd_tracks.reader import Clusters, Marked
+from tfpipe.tasks.ccd_tracks.options import Options, class_names, section_of
+from tfpipe.tasks.ccd_tracks.reader import ClusterBatch, ExposureLabels
 from tfpipe.tasks.task import Source, Survey
 
-BATCH = 200  # new clusters that are read at once
+BATCH = 200  # new clusters that are read together
 
 
 def survey(folder: Path, options: Options) -> Survey:
-    """Reads names and tables; finds no track yet.
+    """Lists exposures or clusters and reads their tables; no track is searched yet.
 
     Args:
-      folder: holds exposures, in folders or not, and perhaps labels.csv; or clusters/ and
+      folder: has exposures, in folders or not, and perhaps labels.csv; or clusters/ and
         labels.csv.
       options: the user's.
 
     Returns:
-      A source for each exposure, its group; or for each ready-cut cluster. Rotated copies are made
-      in training only, so a cluster never stands on both sides of a split, as in seed 001.
+      A source for each exposure, which is its own group, or for each ready-cut cluster. Rotated
+      copies are made in training only, so a cluster is never on both sides of a split, as it was
+      in Preuss et al. (seed document 001).
 
     Raises:
       UserError: naming file and line, where a table is damaged or contradicts itself.
@@ -32,77 +33,92 @@ def survey(folder: Path, options: Options) -> Survey:
     section_of(options)
     if not folder.is_dir():
         raise UserError(
-            f"{files.shown(folder)} is no folder. `tfpipe tasks NAME` says what goes in it."
+            f"{files.shown(folder)} is no folder. `tfpipe tasks ccd-tracks` says what to put in it."
         )
     table = folder / cluster_files.TABLE
-    known = (table,) if table.is_file() else ()
+    label_tables = (table,) if table.is_file() else ()
     if (folder / cluster_files.FOLDER).is_dir():
-        clusters, notes = cluster_files.listed(folder)
-        classes, more = _classes([one.label for one in clusters], options)
-        clusters, filled = cluster_files.with_energies(clusters, options)
+        clusters, notes = cluster_files.list_clusters(folder)
+        classes, more = _classes([cluster.label for cluster in clusters], options)
+        clusters, filled = cluster_files.fill_energies(clusters, options)
         sources = [
             Source(
-                f"{cluster_files.FOLDER}/{one.name}", one.name, one.path, Clusters((one,), classes)
+                f"{cluster_files.FOLDER}/{cluster.name}",
+                cluster.name,
+                cluster.path,
+                ClusterBatch((cluster,), classes),
             )
-            for one in clusters
+            for cluster in clusters
         ]
-        return _survey(sources, known, [*notes, *more, *filled], classes, options)
+        return _survey(sources, label_tables, [*notes, *more, *filled], classes, options)
     paths = _exposures(folder)
     if not paths:
         raise UserError(
             f"{files.shown(folder)} holds no exposures ({', '.join(fits_io.SUFFIXES)}) and no "
-            f"{cluster_files.FOLDER}/. `tfpipe tasks NAME` says what goes in it."
+            f"{cluster_files.FOLDER}/. `tfpipe tasks ccd-tracks` says what to put in it."
         )
-    marks, notes = label_table.read(table, names=list(paths)) if known else ({}, [])
-    classes, more = _classes([mark.label for own in marks.values() for mark in own], options)
+    labels: dict[str, list[label_table.PointLabel]] = {}
+    notes = []
+    if label_tables:
+        labels, notes = label_table.read(table, names=list(paths))
+    written = [label.label for points in labels.values() for label in points]
+    classes, more = _classes(written, options)
     sources = [
-        Source(name, name, path, Marked(tuple(marks.get(name, ())), classes))
+        Source(name, name, path, ExposureLabels(tuple(labels.get(name, ())), classes))
         for name, path in paths.items()
     ]
-    return _survey(sources, known, [*notes, *more], classes, options)
+    return _survey(sources, label_tables, [*notes, *more], classes, options)
 
 
 def survey_new(paths: list[Path], table: Path | None, options: Options) -> Survey:
-    """Finds new exposures and clusters; labels are not looked for.
+    """Lists new exposures and clusters, without labels.
 
     Args:
       paths: exposures, folders of them, folders of clusters, or matrices.
-      table: unused: nothing needs to be known of exposures.
+      table: unused, as exposures need none.
       options: the user's.
 
     Raises:
-      UserError: a path does not exist, or holds neither.
+      UserError: a path does not exist, or has neither.
     """
     section_of(options)
-    sources, notes, loose = [], [], []
+    sources: list[Source] = []
+    notes: list[str] = []
+    unlabelled: list[cluster_files.Cluster] = []
     for path in dict.fromkeys(paths):
         if not path.exists():
             raise UserError(f"{files.shown(path)} does not exist. Give exposures or clusters.")
         if path.is_file() and path.suffix.lower() == ".csv":
-            loose.append(cluster_files.Cluster(path, path.stem))
+            unlabelled.append(cluster_files.Cluster(path, path.stem))
         elif path.is_file():
-            sources.append(Source(path.name, path.name, path, Marked()))
+            sources.append(Source(path.name, path.name, path, ExposureLabels()))
         elif inside := _exposures(path):
-            sources += [Source(name, name, one, Marked()) for name, one in inside.items()]
+            sources += [Source(name, name, file, ExposureLabels()) for name, file in inside.items()]
         else:
-            clusters, more = cluster_files.listed(path)
+            clusters, more = cluster_files.list_clusters(path)
             notes += more
-            loose += [one._replace(label="") for one in clusters]
-    if loose:
-        clusters, more = cluster_files.with_energies(loose, options)
+            unlabelled += [cluster._replace(label="") for cluster in clusters]
+    if unlabelled:
+        clusters, more = cluster_files.fill_energies(unlabelled, options)
         notes += more
         for start in range(0, len(clusters), BATCH):
             batch = clusters[start : start + BATCH]
             name = f"{cluster_files.FOLDER}-{start // BATCH:05d}"
-            also = tuple(one.path for one in batch[1:])
-            sources.append(Source(name, name, batch[0].path, Clusters(tuple(batch)), also))
+            also = tuple(cluster.path for cluster in batch[1:])
+            sources.append(Source(name, name, batch[0].path, ClusterBatch(tuple(batch)), also))
     return _survey(sources, (), notes, (), options)
 
 
-def _survey(sources, known, notes, classes, options: Options) -> Survey:
+def _survey(
+    sources: list[Source],
+    label_tables: tuple[Path, ...],
+    notes: list[str],
+    classes: tuple[str, ...],
+    options: Options,
+) -> Survey:
     return Survey(
         tuple(sources),
-        tuple(known),
+        label_tables,
         tuple(notes),
         twins=tuple(_twins(sources)),
         classes=classes,
@@ -112,43 +128,45 @@ def _survey(sources, known, notes, classes, options: Options) -> Survey:
 
 def _exposures(folder: Path) -> dict[str, Path]:
     """Returns the exposures in and under a folder by their paths from there."""
-    found = {}
+    paths = {}
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root, name)
             if fits_io.is_exposure(path):
-                found[path.relative_to(folder).as_posix()] = path
-    return found
+                paths[path.relative_to(folder).as_posix()] = path
+    return paths
 
 
 def _classes(written: list[str], options: Options) -> tuple[tuple[str, ...], list[str]]:
-    """Returns the classes to tell apart, sorted, and a note on those not asked for."""
-    there = sorted({*written} - {""})
-    wanted = wanted_classes(options) or tuple(there)
-    for name in wanted:
-        choose(name, there, noun="class in labels.csv")
-    others = [f"{name} ({written.count(name)})" for name in there if name not in wanted]
-    notes = [f"Classes not asked for count as unlabelled: {', '.join(others)}."] if others else []
-    if not there:
-        notes.append("Nothing is labelled: explore works, telling classes apart does not.")
-    return tuple(name for name in there if name in wanted), notes
+    """Returns the classes to predict, sorted, and notes on those that are not used."""
+    every = sorted({*written} - {""})
+    used = class_names(options) or tuple(every)
+    for name in used:
+        choose(name, every, noun="class in labels.csv")
+    others = [f"{name} ({written.count(name)})" for name in every if name not in used]
+    notes = (
+        [f"Classes that are not used count as unlabelled: {', '.join(others)}."] if others else []
+    )
+    if not every:
+        notes.append("Nothing is labelled, so explore works and classification does not.")
+    return tuple(name for name in every if name in used), notes
 
 
 def _twins(sources: list[Source]) -> list[tuple[str, str, str]]:
-    """Returns the pairs of exposures whose files are the same, byte by byte.
+    """Returns the pairs of exposures whose files are equal byte by byte.
 
-    Small clusters are alike without being copies, so only exposures are looked at.
+    Small clusters look alike without being copies, so only exposures are compared.
     """
     by_size: dict[int, list[Source]] = {}
     for source in sources:
-        if isinstance(source.about, Marked):
+        if isinstance(source.about, ExposureLabels):
             by_size.setdefault(source.path.stat().st_size, []).append(source)
     pairs = []
-    for alike in by_size.values():
+    for same_size in by_size.values():
         first: dict[str, Source] = {}
-        for source in alike if len(alike) > 1 else ():
-            one = first.setdefault(files.sha256(source.path), source)
-            if one is not source:
-                pairs.append((one.name, source.name, "the same file twice"))
+        for source in same_size if len(same_size) > 1 else ():
+            original = first.setdefault(files.sha256(source.path), source)
+            if original is not source:
+                pairs.append((original.name, source.name, "the same file twice"))
     return pairs
