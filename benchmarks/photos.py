@@ -4,9 +4,9 @@
 
 Draws one section at the size it is scaled to (200 px across) and shows its windows, every 10 rows
 and in four flips, to a saved version. Sides take turns, each in a process of its own: `scan` and
-`windows` are the ways of `tfpipe predict`; `deck` calls `model.predict` on one slice after the
-other, as seed 002's "Using the Model" has it, on a part of them only: what all would take is that
-many times as long, and said to be so. Reading the photo and finding the core, the same for all
+`windows` are inference modes of `tfpipe predict`; `deck` calls `model.predict` on one slice after
+the other, as seed 002's "Using the Model" has it, on a part of them only: what all would take is
+that many times as long, and said to be so. Reading the photo and finding the core, the same for all
 sides, is not in these times. Beside them stands how far the answers of `scan` are from those of
 `windows`, and whether the layers found are the same.
 """
@@ -58,22 +58,22 @@ def loaded_version(version: Path) -> load.Loaded:
 
 
 @functools.cache
-def asked(loaded: load.Loaded, way: str) -> Timed:
-    """Returns a version asked in a way, for all rounds."""
-    return Timed(load.asked(loaded, way))
+def asked(loaded: load.Loaded, mode: str) -> Timed:
+    """Returns a version asked in an inference mode, for all rounds."""
+    return Timed(load.asked(loaded, mode))
 
 
-def warm(loaded: load.Loaded, way: str, source, options) -> Timed:
+def warm(loaded: load.Loaded, mode: str, source, options) -> Timed:
     """Returns it after a first photo, which nobody times."""
-    timed = asked(loaded, way)
+    timed = asked(loaded, mode)
     if not timed.seconds:
         infer(source, timed, options)
     return timed
 
 
-def of_way(loaded: load.Loaded, source, *, way: str, options) -> dict:
+def in_mode(loaded: load.Loaded, source, *, mode: str, options) -> dict:
     """Returns seconds for one photo's windows in all flips, and what was said."""
-    timed = warm(loaded, way, source, options)
+    timed = warm(loaded, mode, source, options)
     timed.seconds = 0.0
     seen = infer(source, timed, options)
     found = predict(seen, loaded.card.thresholds).rows
@@ -101,7 +101,7 @@ def measure(side: str, version: Path, folder: Path) -> dict:
         photo = source.about.photo
         rows = round((photo.bottom_m - photo.top_m) * 2000)  # 200 px across are 0.1 m
         return of_deck(version, 4 * len(range(0, rows - 49, STRIDE_PX)))
-    return of_way(loaded_version(version), source, way=side, options=options)
+    return in_mode(loaded_version(version), source, mode=side, options=options)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from made_card import made_card
 from small_models import make_small, make_spec
 
 from tfpipe.base.errors import UserError
-from tfpipe.models import inference_modes, sliding_window
+from tfpipe.models import sliding_window
 from tfpipe.models.interval_head import with_interval
 from tfpipe.registry import load
 
@@ -56,8 +56,8 @@ def test_a_network_that_does_not_pad_says_the_same_of_every_window(monkeypatch, 
     monkeypatch.setattr(sliding_window, "WINDOWS", windows)
     model = network("valid")
     pictures, tops = long_pictures()
-    apart = sliding_window.taken_apart(model, {"probabilities": model.output})
-    said = sliding_window.scan(apart, pictures, tops)["probabilities"]
+    network_parts = sliding_window.split_network(model, {"probabilities": model.output})
+    said = sliding_window.scan(network_parts, pictures, tops)["probabilities"]
     assert said.shape == (2, tops.shape[1], 2)
     np.testing.assert_allclose(said, one_by_one(model, pictures, tops), atol=1e-4)
     assert said[..., 1].std() > 0.01  # there is something to tell
@@ -66,8 +66,8 @@ def test_a_network_that_does_not_pad_says_the_same_of_every_window(monkeypatch, 
 def test_a_strip_of_one_window_is_exposed_as_the_window_is():
     model = network("same", exposure=True)
     picture = long_pictures()[0][:1, :HEIGHT]
-    apart = sliding_window.taken_apart(model, {"probabilities": model.output})
-    said = sliding_window.scan(apart, picture, np.zeros((1, 1), int))["probabilities"]
+    network_parts = sliding_window.split_network(model, {"probabilities": model.output})
+    said = sliding_window.scan(network_parts, picture, np.zeros((1, 1), int))["probabilities"]
     np.testing.assert_allclose(said[0], model.predict_on_batch({"image": picture}), atol=1e-4)
 
 
@@ -76,7 +76,7 @@ def test_each_row_of_a_strip_is_exposed_by_the_rows_around_it():
     layer(keras.Input((10, 4, 1)))
     strip = np.random.default_rng(0).normal(0, 1, (1, 60, 4, 1)).astype(np.float32)
     strip[:, 30:] += 50  # the light changes half-way
-    said = sliding_window._exposed(layer, strip).numpy()
+    said = sliding_window.standardize_rows(layer, strip).numpy()
     for row in (0, 3, 20, 27, 30, 33, 59):
         first = min(max(row - 5, 0), 50)
         around = strip[0, first : first + 10]
@@ -90,7 +90,7 @@ def test_a_dilated_or_strided_network_is_looked_through_window_by_window():
         x = layers.Conv2D(2, 3, **more)(layers.Rescaling(1 / 60)(image))
         said = layers.Dense(2, activation="softmax")(layers.Flatten()(x))
         model = keras.Model({"image": image}, said)
-        assert sliding_window.taken_apart(model, {"probabilities": said}) is None
+        assert sliding_window.split_network(model, {"probabilities": said}) is None
 
 
 def test_a_version_looks_in_the_way_of_its_card_unless_told(monkeypatch):
@@ -100,14 +100,19 @@ def test_a_version_looks_in_the_way_of_its_card_unless_told(monkeypatch):
     def loaded(**card):
         return SimpleNamespace(card=made_card(model="m", **card), path=None, classify="one by one")
 
-    assert load.asked(loaded(inference_mode="scan"), None)._way is inference_modes.WAYS["scan"]
+    assert (
+        load.asked(loaded(inference_mode="scan"), None).mode
+        is sliding_window.INFERENCE_MODES["scan"]
+    )
     for version, name in (
         (loaded(inference_mode="scan"), "windows"),
         (loaded(inference_mode="windows"), None),
     ):
         assert load.asked(version, name) == "one by one"
     assert load.asked(loaded(), None) == "one by one"
-    with pytest.raises(UserError, match="m cannot look by 'intervals', only by scan, windows"):
+    with pytest.raises(
+        UserError, match="m does not support the inference mode 'intervals', only scan, windows"
+    ):
         load.asked(loaded(), "intervals")
 
 
@@ -115,16 +120,20 @@ def test_windows_that_may_show_something_are_seen_one_by_one(monkeypatch):
     model = network("same", exposure=True)
     pictures, tops = long_pictures()
     exact = one_by_one(model, pictures, tops)
-    apart = sliding_window.taken_apart(model, {"probabilities": model.output})
-    together = sliding_window.scan(apart, pictures, tops)["probabilities"]
-    monkeypatch.setattr(inference_modes, "POSSIBLE", float(np.median(together[..., 1].max(axis=0))))
-    said = inference_modes.of(model)["scan"].along(pictures, tops)["probabilities"]
-    possible = together[..., 1].max(axis=0) >= inference_modes.POSSIBLE
+    network_parts = sliding_window.split_network(model, {"probabilities": model.output})
+    together = sliding_window.scan(network_parts, pictures, tops)["probabilities"]
+    monkeypatch.setattr(
+        sliding_window, "POSITIVE_FROM", float(np.median(together[..., 1].max(axis=0)))
+    )
+    said = sliding_window.by_inference_mode(model)["scan"].along(pictures, tops)["probabilities"]
+    possible = together[..., 1].max(axis=0) >= sliding_window.POSITIVE_FROM
     assert 0.3 < possible.mean() < 0.7
     np.testing.assert_allclose(said[:, possible], exact[:, possible], atol=1e-5)
     np.testing.assert_array_equal(said[:, ~possible], together[:, ~possible])
     assert np.abs(together - exact).max() > 1e-3  # which is why
-    whole = inference_modes.of(model)["windows"].along(pictures, tops)["probabilities"]
+    whole = sliding_window.by_inference_mode(model)["windows"].along(pictures, tops)[
+        "probabilities"
+    ]
     np.testing.assert_allclose(whole, exact, atol=1e-5)
 
 
@@ -134,12 +143,12 @@ def test_windows_that_may_show_something_are_seen_one_by_one(monkeypatch):
         ("simple-cnn", {"scan", "windows"}),
         ("simple-cnn-2", {"scan", "windows"}),
         ("enhanced-cnn", {"scan", "windows"}),
-        ("simple-cnn-interval", set(inference_modes.WAYS)),
+        ("simple-cnn-interval", set(sliding_window.INFERENCE_MODES)),
         ("resnet9", {"windows"}),
     ],
 )
 def test_models_are_looked_through_in_every_way_that_they_can(name, found):
     model = make_small(name, make_spec((50, 40, 3)))
-    assert set(inference_modes.of(model)) == found
-    apart = sliding_window.taken_apart(model, with_interval(model).output)
-    assert (apart is None) == ("scan" not in found)
+    assert set(sliding_window.by_inference_mode(model)) == found
+    network_parts = sliding_window.split_network(model, with_interval(model).output)
+    assert (network_parts is None) == ("scan" not in found)

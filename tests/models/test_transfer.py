@@ -148,7 +148,7 @@ def test_a_grey_picture_is_seen_as_a_coloured_one_without_colour(given, name, mo
 
 def test_deep_and_uneven_pictures_are_brought_to_8_bits(given):
     spec = make_spec((32, 32, 3), dtype="uint16")
-    uneven = dataclasses.replace(COLOURED, even_exposure=True)
+    uneven = dataclasses.replace(COLOURED, per_image_standardization=True)
     for one in (spec, uneven):
         model = make_small("vgg16", one, weights=given("vgg16"))
         shown = keras.Model(model.input, model.get_layer("to_8_bit").output)

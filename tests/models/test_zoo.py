@@ -311,8 +311,8 @@ def test_columns_are_scaled_by_the_statistics_of_the_training_split():
     np.testing.assert_allclose(np.asarray(said), [[0, 1, -2]], atol=1e-6)
 
 
-def test_even_exposure_makes_answers_the_same_whatever_the_camera_did():
-    spec = dataclasses.replace(make_spec(), even_exposure=True)
+def test_per_image_standardization_makes_answers_the_same_whatever_the_camera_did():
+    spec = dataclasses.replace(make_spec(), per_image_standardization=True)
     model = make_small("simple-cnn", spec)
     dark = np.random.default_rng(0).integers(20, 60, (4, *spec.image_shape)).astype(np.uint8)
     said, brighter = (model({"image": one}).numpy() for one in (dark, 4 * dark + 10))

@@ -263,7 +263,7 @@ def test_a_picture_of_another_size_is_framed_as_the_reader_frames_it(shape):
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 255, (*shape, 3), np.uint8), (0, 0), 1.5)
     image = image.reshape(*shape, 3)
-    spec = Spec((32, 32, 3), ("a", "b"), (0.0,) * 3, (1.0,) * 3, pads=True)
+    spec = Spec((32, 32, 3), ("a", "b"), (0.0,) * 3, (1.0,) * 3, letterbox=True)
     png = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
     served = export.decoded(tf.constant([png]), spec)[0].numpy().astype(int)
     read, scale = letterbox.framed(image, side=32)

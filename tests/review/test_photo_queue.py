@@ -14,7 +14,7 @@ from small_records import draw_melt
 
 from tfpipe.base import files
 from tfpipe.inference import files as inference_files
-from tfpipe.models import inference_modes
+from tfpipe.models import sliding_window
 from tfpipe.models.spec import Spec
 from tfpipe.registry import load
 from tfpipe.review import photo_queue, ranking
@@ -43,7 +43,7 @@ def version(raw, tmp_path, monkeypatch) -> Path:
     spec = make_spec(MELT_LAYER.image_shape)
     model = make_small(MODEL, spec)
     model.save(path)
-    classify = inference_modes.of(model)["windows"]
+    classify = sliding_window.by_inference_mode(model)["windows"]
     options = dataclasses.replace(MELT_LAYER.options, predict_stride_px=20)
     photo = next((raw / "photos").iterdir())
     source = next(s for s in MELT_LAYER.survey(raw, options).sources if s.path == photo)

@@ -19,9 +19,9 @@ def predict(
     version: options.Version = None,
     photos_table: Annotated[Path | None, typer.Option(help="What is known of the files.")] = None,
     windows: Annotated[Path | None, typer.Option(help="Also write every window here.")] = None,
-    way: Annotated[
+    inference_mode: Annotated[
         str | None,
-        typer.Option(help="How a window is slid along: scan, windows, intervals, scan-intervals."),
+        typer.Option(help="For long images: scan, windows, intervals or scan-intervals."),
     ] = None,
     min_precision: Annotated[
         float, typer.Option(min=0, max=1, help="Below it a picture's class is said to be unsure.")
@@ -38,8 +38,10 @@ def predict(
 ) -> None:
     """Answers the task's question for new raw files."""
     found = tasks.find(task)
-    if way and not (found.whole_file and found.whole_file.sliding_window):
-        raise UserError(f"{found.name} slides no window along its pictures. Leave out --way.")
+    if inference_mode and not (found.whole_file and found.whole_file.sliding_window):
+        raise UserError(
+            f"{found.name} slides no window along its images. Leave out --inference-mode."
+        )
     options.start_tensorflow()
     from tfpipe.inference import files as prediction
     from tfpipe.inference import images
@@ -56,7 +58,13 @@ def predict(
         }
         if found.whole_file:
             made = prediction.predict(
-                found, folder, files, table=photos_table, windows=windows, way=way, **told
+                found,
+                folder,
+                files,
+                table=photos_table,
+                windows=windows,
+                inference_mode=inference_mode,
+                **told,
             )
         else:
             wanted = Wanted(min_precision, embedding, conformal)

@@ -16,7 +16,7 @@ from tfpipe.data import dataset, metadata
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import calibration as evaluation_calibration
 from tfpipe.evaluation import metrics, ordinal, reconstruction, selective, whole_files
-from tfpipe.models import calls, inference_modes
+from tfpipe.models import calls, sliding_window
 from tfpipe.models.calls import reconstructs, soften
 from tfpipe.tasks.task import SPLITS, Classify, Task
 
@@ -35,9 +35,10 @@ class Evaluation:
         p_<class>, or an autoencoder's error and error_of_mean_picture.
       false_kinds: what the false findings on the test files lie on, and how many.
       calibration: a classifier's, split -> error.
-      way: how whole files are looked at best, see `ways`; "" where they are not looked at.
-      ways: way -> its thresholds and its scores of whole files, by split.
-      files: test file -> what was found in it in that way.
+      inference_mode: the best for whole files, see `sliding_window`; "" where no whole files are
+        evaluated.
+      inference_modes: mode -> its thresholds, and its metrics of whole files by split.
+      files: test file -> its group and counts in the best inference mode.
       abstention: of a classifier, the least precision asked for, what each class needs for it
         (chosen on the validation split), and what that gave on the test split.
     """
@@ -49,8 +50,8 @@ class Evaluation:
     false_kinds: dict[str, int]
     calibration: dict[str, float] | None = None
     abstention: dict[str, Any] | None = None
-    way: str = ""
-    ways: dict[str, dict[str, Any]] = field(default_factory=dict)
+    inference_mode: str = ""
+    inference_modes: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: dict[str, whole_files.InFile] = field(default_factory=dict)
 
 
@@ -90,9 +91,9 @@ def evaluate(
         return _of_autoencoder(data, model)
     classify = _classifier(model)
     judged = whole_files.judged(
-        task, raw, data, _ways(task, model, classify), options=options, progress=progress
+        task, raw, data, _inference_modes(task, model, classify), options=options, progress=progress
     )
-    way, best = whole_files.best(task, judged)
+    mode, best = whole_files.best(task, judged)
     thresholds, told, by_class, errors, abstained = {}, {}, {}, {}, {}
     frames, found, needed = [], None, None
     for split in ("validation", "test"):
@@ -133,8 +134,8 @@ def evaluate(
         false_kinds=kinds,
         calibration=errors,
         abstention=abstained,
-        way=way,
-        ways=about,
+        inference_mode=mode,
+        inference_modes=about,
         files=best.files if best else {},
     )
 
@@ -167,9 +168,13 @@ def _classifier(model: keras.Model) -> Classify:
     return classify
 
 
-def _ways(task: Task, model: keras.Model, classify: Classify) -> dict[str, Classify]:
+def _inference_modes(task: Task, model: keras.Model, classify: Classify) -> dict[str, Classify]:
     is_sliding = task.whole_file is not None and task.whole_file.sliding_window
-    return inference_modes.of(model) if is_sliding else {inference_modes.PLAIN: classify}
+    return (
+        sliding_window.by_inference_mode(model)
+        if is_sliding
+        else {sliding_window.DEFAULT_MODE: classify}
+    )
 
 
 def _thresholds(task: Task, best, labels: np.ndarray, likely: np.ndarray) -> dict[str, float]:

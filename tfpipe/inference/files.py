@@ -54,7 +54,7 @@ def predict(
     out: Path,
     table: Path | None = None,
     windows: Path | None = None,
-    way: str | None = None,
+    inference_mode: str | None = None,
     settings: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predicted:
@@ -71,7 +71,7 @@ def predict(
         same stem.
       table: what is known of the files, such as photos.csv.
       windows: a table of every picture the model was shown, if wanted.
-      way: how windows of long pictures are looked at, one of `inference_modes.WAYS`; None for
+      inference_mode: for long images, one of `sliding_window.INFERENCE_MODES`; None for
         the card's.
       settings: task options as name=value, over those that the version was trained with.
       progress: told (files done, files in all).
@@ -89,10 +89,12 @@ def predict(
     loaded = load.Loaded(version)
     trained = [f"{name}={value}" for name, value in loaded.card.options.items()]
     options = parse_options(task, [*trained, *settings])
-    classify = load.asked(loaded, way) if whole_file.sliding_window else loaded.classify
+    classify = load.asked(loaded, inference_mode) if whole_file.sliding_window else loaded.classify
     thresholds = loaded.card.thresholds
-    if way:
-        thresholds = loaded.card.inference_modes.get(way, {}).get("thresholds", thresholds)
+    if inference_mode:
+        thresholds = loaded.card.inference_modes.get(inference_mode, {}).get(
+            "thresholds", thresholds
+        )
     survey = task.survey_new(paths, table, options)
     names = Counter(source.name for source in survey.sources)
     twice = [name for name, count in names.items() if count > 1]
@@ -103,7 +105,10 @@ def predict(
     overlays = _overlays(out, survey.sources)
     # What is kept has its overlay; a file beside it that calls for another name begins afresh.
     longer = sorted(path.name for name, path in overlays.items() if path.stem != Path(name).stem)
-    plan = plan_of(loaded.card, options, survey) | {"way": way, "windows": bool(windows)}
+    plan = plan_of(loaded.card, options, survey) | {
+        "inference_mode": inference_mode,
+        "windows": bool(windows),
+    }
     plan |= {"longer": longer}
     with resume.open_results(out, plan) as results:
         before = sum(results.result(source) is not None for source in survey.sources)

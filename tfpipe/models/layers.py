@@ -20,7 +20,7 @@ def image_input(spec: Spec):
     scaled = layers.Normalization(
         axis=-1, mean=list(spec.image_mean), variance=variance, dtype="float32", name="scale"
     )(image)
-    if spec.even_exposure:
+    if spec.per_image_standardization:
         scaled = layers.LayerNormalization(
             axis=[1, 2, 3],
             epsilon=LEAST_VARIANCE,

@@ -82,7 +82,7 @@ def through_body(
             f"{channels}. Give weights=none, or another model."
         )
     x = image
-    if spec.image_dtype != "uint8" or spec.even_exposure:
+    if spec.image_dtype != "uint8" or spec.per_image_standardization:
         x = layers.Rescaling(255 / 4, offset=255 / 2, dtype="float32", name="to_8_bit")(scaled)
     known = PREPROCESSING[preprocessing]
     scale, offset = known.scale, known.offset

@@ -1,17 +1,19 @@
-"""Windows along a long picture, with the work that they have in common done once.
+"""Sliding window: a window network along long images, window by window or with shared work.
 
-Windows of 50 rows that lie 8 apart share five sixths of their rows. Here the layers of a window
-network up to its dense ones see strips of the whole picture, and each window's rows are cut out of
-what they make of it. A pool of p rows begins at the window's first row, so strips are pooled once
-for each place, modulo p, that windows begin at (Sermanet et al. 2014, "OverFeat", arXiv:1312.6229,
-section 3.3). A network whose convolutions do not pad gives the same as window by window.
+Windows of 50 rows that lie 8 apart share five sixths of their rows. A scan applies the layers of
+the network up to its dense ones (the backbone) to strips of the whole image, and cuts each window's
+rows out of the resulting map for the head. A pool of p rows begins at the window's first row, so
+strips are pooled once for each offset, modulo p, at which windows begin (Sermanet et al. 2014,
+"OverFeat", arXiv:1312.6229, section 3.3). A network whose convolutions do not pad gives the same
+as window by window.
 
-Two things may differ from windows seen one by one. Where convolutions pad, a window sees zeros
-above and below, and a strip the ice that is there. And where each picture is scaled by its own
-exposure, a strip's rows are scaled by that of the window around them. Then the answers are close,
-not equal: `ways` sees windows one by one that may show something, and scores what comes of it.
+A scan may differ in two cases. Where convolutions pad, a window has zeros above and below, and a
+strip the neighbouring rows. Where each image is standardized by itself, the rows of a strip are
+standardized by the window around them. The outputs are then close, not equal. A scan therefore
+computes windows that may be positive one by one, too.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import keras
@@ -19,159 +21,266 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tfpipe.models import calls
+from tfpipe.models.interval_head import locates, with_interval
+from tfpipe.tasks.task import Classify
+
+# Windows with at least this probability in a scan are computed one by one, too.
+POSITIVE_FROM = 0.001
 WINDOWS = 64  # of a strip; four flips of it take 350 MB in the widest network, enhanced-cnn
 COLLAPSES = (layers.Flatten, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
 ROW_BY_ROW = (
-    *(layers.Rescaling, layers.Normalization, layers.BatchNormalization),
-    *(layers.ReLU, layers.Activation),
+    layers.Rescaling,
+    layers.Normalization,
+    layers.BatchNormalization,
+    layers.ReLU,
+    layers.Activation,
 )
 POOLS = (layers.MaxPooling2D, layers.AveragePooling2D)
 
 
-class Network(NamedTuple):
-    """A window network taken apart.
+class InferenceMode(NamedTuple):
+    """How a model is applied to the windows of a long image.
 
     Attributes:
-      body: its layers on maps, in order, without those that only train.
-      head: what comes after, from the last map [n, rows, columns, channels] to its answers.
+      scans: whether overlapping windows share their work.
+      intervals: whether start and stop within each window are predicted, too.
+    """
+
+    scans: bool
+    intervals: bool
+
+
+# In order of preference: of equally good modes the first is taken.
+INFERENCE_MODES = {
+    "scan": InferenceMode(scans=True, intervals=False),
+    "scan-intervals": InferenceMode(scans=True, intervals=True),
+    "windows": InferenceMode(scans=False, intervals=False),
+    "intervals": InferenceMode(scans=False, intervals=True),
+}
+DEFAULT_MODE = "windows"
+
+
+def by_inference_mode(model: keras.Model) -> dict[str, Classify]:
+    """Returns inference mode -> the model in that mode, for all modes that the model supports."""
+    windows = _WindowModel(model)
+    network = split_network(model, with_interval(model).output)
+    return {
+        name: SlidingWindowModel(windows, network, mode)
+        for name, mode in INFERENCE_MODES.items()
+        if (network or not mode.scans) and (locates(model) or not mode.intervals)
+    }
+
+
+class SlidingWindowModel:
+    """A window network in one inference mode; see `WholeFile.sliding_window`."""
+
+    def __init__(
+        self, windows: "_WindowModel", network: "SplitNetwork | None", mode: InferenceMode
+    ):
+        self.mode = mode
+        self._windows, self._network = windows, network
+
+    def __call__(self, images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        return self._windows(images)["probabilities"]
+
+    def along(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns "probabilities" and perhaps "interval" of windows, [images, windows, ...].
+
+        The images are flips of one image. In a scan, a window that may be positive in any of them
+        is computed by itself in all of them. The scan's output is enough for the other windows,
+        which are far below every threshold.
+
+        Args:
+          images: [images, height, width, channels].
+          top_px: [images, windows] int, first row of each window.
+        """
+        if self._network is None or not self.mode.scans:
+            return self._outputs(self._one_by_one(images, top_px))
+        outputs = scan(self._network, images, top_px)
+        positive = (outputs["probabilities"][..., 1:].max(axis=-1) >= POSITIVE_FROM).any(axis=0)
+        for name, exact in self._one_by_one(images, top_px[:, positive]).items():
+            outputs[name][:, positive] = exact
+        return self._outputs(outputs)
+
+    def _one_by_one(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the outputs for windows that are cut out, [images, windows, ...]."""
+        rows = np.arange(self._windows.height_px)
+        outputs = [
+            self._windows(image[tops[:, None] + rows])
+            for image, tops in zip(images, top_px, strict=True)
+        ]
+        return {name: np.stack([output[name] for output in outputs]) for name in outputs[0]}
+
+    def _outputs(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        names = ("probabilities", "interval") if self.mode.intervals else ("probabilities",)
+        return {name: outputs[name] for name in names}
+
+
+class _WindowModel:
+    """A Keras model called with any number of windows."""
+
+    def __init__(self, model: keras.Model):
+        self._model = with_interval(model)
+        self.height_px = model.input["image"].shape[1]
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        return calls.batched(self._model.predict_on_batch, {"image": images}, names=["image"])
+
+
+class SplitNetwork(NamedTuple):
+    """A window network split into backbone and head.
+
+    Attributes:
+      backbone: its layers on maps, in order, without those that act in training only.
+      head: the other layers, from the last map [n, rows, columns, channels] to the outputs.
       height_px: of a window.
     """
 
-    body: tuple[layers.Layer, ...]
+    backbone: tuple[layers.Layer, ...]
     head: keras.Model
     height_px: int
 
 
-def taken_apart(model: keras.Model, outputs: dict[str, object]) -> Network | None:
-    """Returns a model's body and head, or None where windows cannot share what it does.
+def split_network(model: keras.Model, outputs: Mapping[str, object]) -> SplitNetwork | None:
+    """Returns a model's backbone and head, or None where windows cannot share work.
 
-    That is where the layers before the first dense one are no chain, stride otherwise than by
-    pooling, or are of a kind that sees the whole window.
+    That is where the layers before the first dense one are no chain, have strides other than those
+    of pools, or combine the whole window.
 
     Args:
       model: the window network.
-      outputs: name -> tensor of the model, what the head is to answer.
+      outputs: name -> tensor of the model, the outputs of the head.
     """
     if list(model.input) != ["image"]:
         return None
-    body, layer, tensor = [], None, model.input["image"]
-    while not isinstance(layer, COLLAPSES):
-        after = [one for one in model.layers if _reads(one, tensor)]
-        if len(after) != 1:
+    backbone: list[layers.Layer] = []
+    tensor = model.input["image"]
+    while True:
+        readers = [layer for layer in model.layers if _reads(layer, tensor)]
+        if len(readers) != 1:
             return None
-        layer = after[0]
+        layer = readers[0]
         if isinstance(layer, COLLAPSES):
             break
-        if not _shares(layer):
+        if not _can_share(layer):
             return None
         if not isinstance(layer, layers.Dropout):
-            body.append(layer)
+            backbone.append(layer)
         tensor = layer.output
-    return Network(tuple(body), keras.Model(tensor, outputs), model.input["image"].shape[1])
+    head = keras.Model(tensor, dict(outputs))
+    return SplitNetwork(tuple(backbone), head, model.input["image"].shape[1])
 
 
 def _reads(layer: layers.Layer, tensor) -> bool:
-    given = keras.tree.flatten(layer.input) if not isinstance(layer, layers.InputLayer) else []
-    return any(one is tensor for one in given)
+    inputs = keras.tree.flatten(layer.input) if not isinstance(layer, layers.InputLayer) else []
+    return any(value is tensor for value in inputs)
 
 
-def _shares(layer: layers.Layer) -> bool:
+def _can_share(layer: layers.Layer) -> bool:
     if isinstance(layer, layers.Conv2D):
         return layer.strides == (1, 1) and layer.dilation_rate == (1, 1)
     if isinstance(layer, POOLS):
         return layer.strides == layer.pool_size
-    return _is_exposure(layer) or isinstance(layer, (*ROW_BY_ROW, layers.Dropout))
+    return _standardizes_images(layer) or isinstance(layer, (*ROW_BY_ROW, layers.Dropout))
 
 
-def _is_exposure(layer: layers.Layer) -> bool:
+def _standardizes_images(layer: layers.Layer) -> bool:
     return isinstance(layer, layers.LayerNormalization) and list(layer.axis) == [1, 2, 3]
 
 
-def scan(network: Network, pictures: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the answers to the windows of long pictures, name -> [pictures, windows, ...].
+def scan(network: SplitNetwork, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the outputs for the windows of long images, name -> [images, windows, ...].
 
     Args:
-      network: by `taken_apart`.
-      pictures: [pictures, height, width, channels], such as the four flips of a core.
-      top_px: [pictures, windows] int, first row of each window, rising or falling.
+      network: by `split_network`.
+      images: [images, height, width, channels], such as the four flips of a core.
+      top_px: [images, windows] int, first row of each window, rising or falling.
     """
     parts = [
-        _strip(network, pictures, top_px[:, i : i + WINDOWS])
+        _strip(network, images, top_px[:, i : i + WINDOWS])
         for i in range(0, top_px.shape[1], WINDOWS)
     ]
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
-def _strip(network: Network, pictures: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the answers to windows that lie close together, [pictures, windows, ...]."""
+def _strip(network: SplitNetwork, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the outputs for windows that lie close together, [images, windows, ...]."""
     count, windows = top_px.shape
     first = top_px.min(axis=1)
     length = int((top_px.max(axis=1) - first).max()) + network.height_px
-    strips = [one[top : top + length] for one, top in zip(pictures, first, strict=True)]
-    place, row, begins = _places(network.body, top_px - first[:, None])
-    maps = _maps(network.body, begins, tf.constant(np.stack(strips)))
+    strips = [image[top : top + length] for image, top in zip(images, first, strict=True)]
+    place, row, offsets = _places(network.backbone, top_px - first[:, None])
+    maps = _maps(network.backbone, offsets, tf.constant(np.stack(strips)))
     parts = [
-        _said(network.head, maps, tf.constant(place[i : i + WINDOWS]), row[i : i + WINDOWS])
+        _head_outputs(network.head, maps, tf.constant(place[i : i + WINDOWS]), row[i : i + WINDOWS])
         for i in range(0, len(row), WINDOWS)
     ]
-    said = {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
-    return {name: array.reshape(count, windows, *array.shape[1:]) for name, array in said.items()}
+    outputs = {
+        name: np.concatenate([calls.to_numpy(part[name]) for part in parts]) for name in parts[0]
+    }
+    return {
+        name: array.reshape(count, windows, *array.shape[1:]) for name, array in outputs.items()
+    }
 
 
-def _places(body: tuple[layers.Layer, ...], row: np.ndarray):
-    """Returns where windows begin in what the body makes of strips.
+def _places(
+    backbone: tuple[layers.Layer, ...], row: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, ...], ...]]:
+    """Returns where windows begin in the maps that the backbone makes of strips.
 
     Args:
-      body: the layers.
+      backbone: the layers.
       row: [strips, windows] int, first row of each window.
 
     Returns:
-      Number of each window's map [strips * windows] and its first row there; and of each pool the
-      rows that it is to begin at, which make as many maps of each.
+      Number of each window's map [strips * windows] and its first row there; and for each pool the
+      row offsets at which it is applied. Each pool makes one map an offset and input map.
     """
     count, windows = row.shape
-    place, row, begins = np.repeat(np.arange(count), windows), row.ravel(), []
-    for pool in [layer for layer in body if isinstance(layer, POOLS)]:
+    place, row = np.repeat(np.arange(count), windows), row.ravel()
+    offsets: list[tuple[int, ...]] = []
+    for pool in [layer for layer in backbone if isinstance(layer, POOLS)]:
         size = pool.pool_size[0]
         starts, which = np.unique(row % size, return_inverse=True)
         place, row = place + which * count, (row - starts[which]) // size
         count *= len(starts)
-        begins.append(tuple(starts.tolist()))
-    return place, row, tuple(begins)
+        offsets.append(tuple(starts.tolist()))
+    return place, row, tuple(offsets)
 
 
 @tf.function(reduce_retracing=True, jit_compile=False)
-def _maps(body: tuple[layers.Layer, ...], begins: tuple[tuple[int, ...], ...], x):
-    """Returns what the body makes of strips [strips, rows, columns, channels], see `_places`."""
-    begins = iter(begins)
-    for layer in body:
+def _maps(backbone: tuple[layers.Layer, ...], offsets: tuple[tuple[int, ...], ...], x):
+    """Returns the backbone's maps of strips [strips, rows, columns, channels], see `_places`."""
+    of_pools = iter(offsets)
+    for layer in backbone:
         if isinstance(layer, POOLS):
-            starts = next(begins)
-            padded = [tf.pad(x[:, one:], [[0, 0], [0, one], [0, 0], [0, 0]]) for one in starts]
-            x = tf.concat([layer(one) for one in padded], axis=0)
-        elif _is_exposure(layer):
-            x = _exposed(layer, x)
+            starts = next(of_pools)
+            padded = [tf.pad(x[:, row:], [[0, 0], [0, row], [0, 0], [0, 0]]) for row in starts]
+            x = tf.concat([layer(rows) for rows in padded], axis=0)
+        elif _standardizes_images(layer):
+            x = standardize_rows(layer, x)
         else:
             x = layer(x, training=False)
     return x
 
 
 @tf.function(reduce_retracing=True, jit_compile=False)
-def _said(head: keras.Model, maps, place, row) -> dict[str, tf.Tensor]:
-    """Returns the head's answers to the windows whose rows begin at `row` of the map `place`."""
+def _head_outputs(head: keras.Model, maps, place, row) -> dict[str, tf.Tensor]:
+    """Returns the head's outputs for the windows whose rows begin at `row` of the map `place`."""
     lines = row[:, None] + tf.range(head.input.shape[1], dtype=row.dtype)
     places = tf.broadcast_to(place[:, None], tf.shape(lines))
     return head(tf.gather_nd(maps, tf.stack([places, lines], axis=-1)), training=False)
 
 
-def _exposed(layer: layers.LayerNormalization, x):
-    """Returns each row scaled by mean and variance of the rows around it, as many as a window's."""
+def standardize_rows(layer: layers.LayerNormalization, x):
+    """Returns rows, each scaled by mean and variance of the rows around it, a window's number."""
     rows = layer.input.shape[1]
     exact = tf.cast(x, tf.float64)
-    sums = tf.stack([tf.reduce_mean(one, axis=[2, 3]) for one in (exact, exact**2)])
+    sums = tf.stack([tf.reduce_mean(power, axis=[2, 3]) for power in (exact, exact**2)])
     before = tf.cumsum(tf.pad(sums, [[0, 0], [0, 0], [1, 0]]), axis=2)
     mean, square = tf.unstack((before[..., rows:] - before[..., :-rows]) / rows)
     near = tf.clip_by_value(tf.range(tf.shape(x)[1]) - rows // 2, 0, tf.shape(mean)[1] - 1)
     scale = tf.math.rsqrt(square - mean**2 + layer.epsilon)
-    mean, scale = (tf.cast(tf.gather(one, near, axis=1), tf.float32) for one in (mean, scale))
+    mean, scale = (tf.cast(tf.gather(value, near, axis=1), tf.float32) for value in (mean, scale))
     return (x - mean[..., None, None]) * scale[..., None, None]

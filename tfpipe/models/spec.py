@@ -1,25 +1,25 @@
-"""The spec: all a model may know of the data."""
+"""Spec: shape, dtype, classes, columns and training statistics that a model is built from."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Spec:
-    """All a model may know of the data.
+    """What a model is built from: all that it may know of the data.
 
     Attributes:
       image_shape: (height, width, channels).
       classes: names, in label order.
       image_mean: per channel, of the training split, in raw pixel values.
       image_std: likewise; never 0.
-      columns: names of the numbers beside the picture.
+      columns: names of the numbers beside the image.
       column_mean: per column, of the training split.
       column_std: likewise; never 0.
       image_dtype: "uint8", "uint16" or "float32".
-      pads: whether an encoded picture of another size is padded with its background when served, as
-        the task's reader does; else it is stretched.
-      even_exposure: whether each picture is also scaled by its own mean and deviation, for cameras
-        whose settings vary; not where brightness itself is the answer.
+      per_image_standardization: whether each image is also scaled by its own mean and deviation,
+        for cameras whose settings vary; not where brightness itself separates the classes.
+      letterbox: whether an encoded image of another size is padded with its background when served,
+        as the task's reader does; else it is stretched.
     """
 
     image_shape: tuple[int, int, int]
@@ -30,5 +30,5 @@ class Spec:
     column_mean: tuple[float, ...] = ()
     column_std: tuple[float, ...] = ()
     image_dtype: str = "uint8"
-    even_exposure: bool = False
-    pads: bool = False
+    per_image_standardization: bool = False
+    letterbox: bool = False

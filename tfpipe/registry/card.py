@@ -26,6 +26,7 @@ RENAMED = {
     "bytes": "size_bytes",
 }
 RENAMED_INSIDE = {
+    "spec": {"even_exposure": "per_image_standardization", "pads": "letterbox"},
     "intended_use": {"shown": "input", "answers": "classes"},
     "leak_check": {"near_copies": "near_duplicates"},
     "parity": {"pictures": "examples"},

@@ -101,7 +101,7 @@ def _picture(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
     )
     picture = tf.ensure_shape(picture, (None, None, channels))
     fits = tf.reduce_all(tf.shape(picture)[:2] == [height, width])
-    brought = _framed if spec.pads else _stretched
+    brought = _framed if spec.letterbox else _stretched
     picture = tf.cond(fits, lambda: picture, lambda: brought(picture, (height, width)))
     return tf.ensure_shape(picture, spec.image_shape)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
-from tfpipe.models import inference_modes
+from tfpipe.models import sliding_window
 from tfpipe.models.calls import batched
 from tfpipe.registry import store
 from tfpipe.tasks.task import Classify
@@ -58,19 +58,22 @@ def read_model(version: Path) -> keras.Model:
 
 
 def asked(loaded: Loaded, name: str | None) -> Classify:
-    """Returns a saved version asked in one way: that of its card, or another by name.
+    """Returns a saved version in one inference mode: that of its card, or another by name.
 
     Raises:
-      UserError: the version cannot be asked so.
+      UserError: the model does not support that mode.
     """
     best = loaded.card.inference_mode
-    name = name or best or inference_modes.PLAIN
-    if name == inference_modes.PLAIN:
+    name = name or best or sliding_window.DEFAULT_MODE
+    if name == sliding_window.DEFAULT_MODE:
         return loaded.classify
-    choose(name, inference_modes.WAYS, noun="way")
-    found = inference_modes.of(read_model(loaded.path))
+    choose(name, sliding_window.INFERENCE_MODES, noun="inference mode")
+    found = sliding_window.by_inference_mode(read_model(loaded.path))
     if name not in found:
-        raise UserError(f"{loaded.card.model} cannot look by {name!r}, only by {', '.join(found)}.")
+        raise UserError(
+            f"{loaded.card.model} does not support the inference mode {name!r}, only "
+            f"{', '.join(found)}."
+        )
     return found[name]
 
 

@@ -10,7 +10,7 @@ from sklearn import metrics
 from tfpipe.base import html
 from tfpipe.evaluation import ordinal as evaluation_ordinal
 from tfpipe.evaluation.metric_names import METRICS, title_of
-from tfpipe.models.inference_modes import WAYS
+from tfpipe.models import sliding_window
 from tfpipe.report import confidence, gallery, grad_cam, plots
 from tfpipe.report.report_data import ReportData
 from tfpipe.report.sections import MAX_ROWS, Section, by_split, score
@@ -207,7 +207,7 @@ def inference_modes(data: ReportData) -> Markup | None:
     names = [name for name in METRICS if any(name in scores for scores in validation_scores)]
     if not names:
         return None
-    present = [name for name in WAYS if name in modes]
+    present = [name for name in sliding_window.INFERENCE_MODES if name in modes]
     rows = [
         (
             f"{name}, the default of predict" if name == data.card.inference_mode else name,
@@ -220,7 +220,7 @@ def inference_modes(data: ReportData) -> Markup | None:
     ]
     text = (
         "The inference mode and its threshold are chosen on the validation photos; of equally good "
-        "modes, the faster. `--way` chooses another."
+        "modes, the faster. `--inference-mode` chooses another."
     )
     headings = ("inference mode", "split", "threshold", *map(title_of, names))
     return html.joined(

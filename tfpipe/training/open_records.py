@@ -28,8 +28,8 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
         image_dtype=manifest.image_dtype,
         classes=tuple(manifest.classes),
         columns=tuple(manifest.columns),
-        even_exposure=task.preprocessing.per_image_standardization,
-        pads=task.preprocessing.letterbox,
+        per_image_standardization=task.preprocessing.per_image_standardization,
+        letterbox=task.preprocessing.letterbox,
         **{name: tuple(values) for name, values in stats.items()},
     )
     objective = "loss" if model in AUTOENCODERS else task.scoring.objective
