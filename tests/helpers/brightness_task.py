@@ -12,12 +12,13 @@ def read(source, options) -> Reading:
     seed, _, added = source.path.read_text().partition(" ")
     rng = np.random.default_rng(int(seed))
     images = rng.integers(0, 120, (options.pictures, 16, 16, 1), dtype=np.uint8)
-    images += rng.integers(0, 20, dtype=np.uint8)  # no two files have quite the same light
+    images += rng.integers(0, 20, dtype=np.uint8)  # no two files have the same brightness
     images[1::2, 4:12, 4:12] += np.uint8(60)
     images += np.uint8(added or 0)
     of_tiny = tiny.read(replace(source, path=_Seed(seed)), options)
     examples = [
-        one._replace(image=image) for one, image in zip(of_tiny.examples, images, strict=True)
+        example._replace(image=image)
+        for example, image in zip(of_tiny.examples, images, strict=True)
     ]
     return replace(of_tiny, examples=examples)
 

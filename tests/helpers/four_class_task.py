@@ -1,4 +1,4 @@
-"""Small models of every kind, on a task of four classes, with columns and unlabelled pictures."""
+"""A task of four classes with columns and unlabelled images, and small models of every kind."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ CLASSES = ("none", "few", "some", "many")
 
 
 def read(source, options) -> Reading:
-    """Draws pictures that are the brighter the higher their label; every ninth has none."""
+    """Draws images that are brighter the higher their label; every ninth has no label."""
     rng = np.random.default_rng(int(source.path.read_text()))
     examples = []
     for i in range(options.pictures):
@@ -73,7 +73,7 @@ def of_columns(spec: Spec) -> keras.Model:
 
 
 def of_both(spec: Spec) -> keras.Model:
-    """Builds a classifier that takes the picture and columns."""
+    """Builds a classifier that takes the image and columns."""
     image = keras.Input(spec.image_shape, dtype=spec.image_dtype, name="image")
     columns = keras.Input((len(spec.columns),), name="columns")
     x = layers.Flatten()(layers.Rescaling(1 / 255, dtype="float32")(image))

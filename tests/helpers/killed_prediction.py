@@ -29,7 +29,7 @@ SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
 
 
 class Bright:
-    """Takes the brightest pictures for the last class; stands for a trained version."""
+    """Predicts the last class for the brightest images; stands for a trained version."""
 
     def __init__(self, version):
         classes = four_class_task.CLASSES if version.name == "pictures" else tiny.CLASSES
@@ -40,12 +40,12 @@ class Bright:
     def classify(self, images, columns=None):
         light = images.mean(axis=(1, 2, 3)) / 255
         levels = np.linspace(0.2, 0.6, len(self.card.classes))
-        likely = np.exp(-(((light[:, None] - levels) / 0.1) ** 2)).astype(np.float32)
-        return likely / likely.sum(axis=1, keepdims=True)
+        scores = np.exp(-(((light[:, None] - levels) / 0.1) ** 2)).astype(np.float32)
+        return scores / scores.sum(axis=1, keepdims=True)
 
 
-def known(version, card) -> pd.DataFrame:
-    """Returns what a version's predictions on validation and test examples may be."""
+def made_predictions(version, card) -> pd.DataFrame:
+    """Returns predictions of a version on validation and test examples."""
     labels = np.tile(np.arange(4), 20)
     frame = pd.DataFrame({"label": labels, "split": np.repeat(["validation", "test"], 40)})
     frame["group"] = [f"g{i % 5}" for i in range(80)]
@@ -64,7 +64,7 @@ def run(kind: str, raw: Path, out: Path) -> dict:
 
         return noting
 
-    load.Loaded, predictions.predictions = Bright, known
+    load.Loaded, predictions.predictions = Bright, made_predictions
     store.read_card = lambda version: Bright(version).card
     version = raw.parent / kind
     if kind == "pictures":

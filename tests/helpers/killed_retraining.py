@@ -37,8 +37,8 @@ def _killed_after(module, name: str, call: int) -> None:
 
 
 def main(folder: Path, words: list[str], moments: list[str]) -> None:
-    """Prints how each run ended, which versions there were then, and what the last one said."""
-    told = []
+    """Prints of each run the exit status and the versions, and the output of the last one."""
+    runs = []
     for moment in [*moments, ""]:
         child = os.fork()
         if not child:
@@ -46,18 +46,18 @@ def main(folder: Path, words: list[str], moments: list[str]) -> None:
             loop.KEEP_EVERY_S, loop.KEEP_SHARE = 0, 1e9  # a state after every step
             processes.begin, processes.called = (
                 lambda *modules: None,
-                lambda function, *told: function(*told),
+                lambda function, *args: function(*args),
             )
             if moment:
                 _killed_after(*MOMENTS[moment])
             done = CliRunner().invoke(app, words)
-            said = done.output if done.exit_code == 0 else repr(done.exception)
-            (folder / "said.txt").write_text(said)
+            output = done.output if done.exit_code == 0 else repr(done.exception)
+            (folder / "output.txt").write_text(output)
             os._exit(2 if isinstance(done.exception, UserError) else done.exit_code)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        shelf = folder / "saved_models" / "lights" / "simple-cnn"
-        told.append([status, store.versions(shelf), (shelf / ".draft").exists()])
-    print(json.dumps([told, (folder / "said.txt").read_text()]))
+        model = folder / "saved_models" / "lights" / "simple-cnn"
+        runs.append([status, store.versions(model), (model / ".draft").exists()])
+    print(json.dumps([runs, (folder / "output.txt").read_text()]))
 
 
 if __name__ == "__main__":

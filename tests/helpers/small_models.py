@@ -55,10 +55,10 @@ def make_images(spec: Spec, *, batch: int = 3) -> np.ndarray:
 
 
 def make_features(model: keras.Model, spec: Spec, *, batch: int = 3) -> dict[str, np.ndarray]:
-    """Returns what a model takes: raw pixels, and columns around their mean."""
+    """Returns the inputs of a model: raw pixels, and columns around their mean."""
     columns = np.random.default_rng(1).normal(5, 2, (batch, len(spec.columns)))
-    every = {"image": make_images(spec, batch=batch), "columns": columns.astype("float32")}
-    return {name: every[name] for name in model.input}
+    features = {"image": make_images(spec, batch=batch), "columns": columns.astype("float32")}
+    return {name: features[name] for name in model.input}
 
 
 def settle(model: keras.Model, spec: Spec) -> keras.Model:
@@ -66,13 +66,13 @@ def settle(model: keras.Model, spec: Spec) -> keras.Model:
 
     Fresh ones let activations grow from layer to layer, until all probabilities are 0 or 1.
     """
-    norms = [one for one in model._flatten_layers() if hasattr(one, "moving_mean")]
-    before = [norm.momentum for norm in norms]
+    norms = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     if norms:
         model(make_features(model, spec, batch=32), training=True)
-    for norm, momentum in zip(norms, before, strict=True):
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return model
 
@@ -83,7 +83,7 @@ def embed(model: keras.Model, features: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def predict(model: keras.Model, features) -> np.ndarray:
-    """Returns the answers to a dictionary of features, or to pictures alone."""
+    """Returns the outputs for a dictionary of features, or for images."""
     features = features if isinstance(features, dict) else {"image": features}
     return np.asarray(model(features, training=False))
 

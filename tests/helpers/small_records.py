@@ -23,7 +23,7 @@ from tfpipe.tasks.task import SPLITS, Example, RawFiles, Reading, Source, Survey
 
 HALVES = SplitConfig((0.5, 0.25, 0.25))
 SCALES = {"uint8": 1.0, "uint16": 257.0, "float32": 1 / 255}
-WINDOWS = 6  # in each picture of the small task
+WINDOWS = 6  # in each image of the small task
 MELT_OPTIONS = dataclasses.replace(MELT_LAYER.options, stride_px=40)
 MELT_SPLIT = SplitConfig(HALVES.shares, "a")  # both classes in every split of the 12 drawn photos
 
@@ -42,9 +42,9 @@ def _survey(folder: Path, options: Options) -> Survey:
 
 
 def make_task(image_shape=(20, 30, 3), image_dtype="uint8", **changes) -> Task:
-    """Returns a task on pictures of stacked windows: every other one is of the second class.
+    """Returns a task on images of stacked windows: every other one is of the second class.
 
-    A picture called plain* has the first class only; "a_1.png" and "a_2.png" are of the group "a".
+    An image named plain* has the first class only; "a_1.png" and "a_2.png" are of the group "a".
     """
 
     def read(source: Source, options: Options) -> Reading:
@@ -85,7 +85,7 @@ def make_task(image_shape=(20, 30, 3), image_dtype="uint8", **changes) -> Task:
 
 
 def draw_small(folder: Path, names, *, image_shape=(20, 30, 3)) -> Path:
-    """Writes a picture of coarse noise for each name; a picture is a function of its name."""
+    """Writes an image of coarse noise for each name, which depends on the name only."""
     folder.mkdir(parents=True, exist_ok=True)
     height, width, _ = image_shape
     for name in names:
@@ -106,9 +106,9 @@ def names_in(split: str, count: int, *, word: str = "p", salt: str = "") -> list
 
 
 def spread(train: int = 5, validation: int = 5, test: int = 1) -> list[str]:
-    """Returns names of pictures, so many in each split."""
-    wanted = zip(SPLITS, (train, validation, test), strict=True)
-    return [name for split, count in wanted for name in names_in(split, count)]
+    """Returns names of images, so many in each split."""
+    counts = zip(SPLITS, (train, validation, test), strict=True)
+    return [name for split, count in counts for name in names_in(split, count)]
 
 
 def pack_small(raw: Path, folder: Path, *, task: Task | None = None, **changes) -> RecordManifest:
@@ -138,8 +138,8 @@ def tree(folder: Path) -> dict[str, str]:
 
 def written(folder: Path) -> dict[str, tuple[int, int]]:
     """Returns path -> (inode, time of writing) of everything in a folder."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
 # A process that packs and is killed.
@@ -197,7 +197,7 @@ def _child(kind: str, raw: Path, folder: Path, call: int | None) -> int:
 
 def main(kind: str, raw: Path, folder: Path, moments: list) -> None:
     pack.SOURCES_A_SHARD = 1
-    told = []
+    runs = []
     for moment in [*moments, None]:
         child = _child(kind, raw, folder, moment if isinstance(moment, int) else None)
         if isinstance(moment, list):
@@ -209,8 +209,8 @@ def main(kind: str, raw: Path, folder: Path, moments: list) -> None:
             time.sleep(delay_s)
             os.kill(child, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        told.append({"status": status, "shards": _finished(folder)})
-    print(json.dumps(told))
+        runs.append({"status": status, "shards": _finished(folder)})
+    print(json.dumps(runs))
 
 
 if __name__ == "__main__":

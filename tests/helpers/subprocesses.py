@@ -1,4 +1,4 @@
-"""Programs in processes of their own, which can be killed: forked with TensorFlow imported."""
+"""Programs in other processes, which tests can kill; forked with TensorFlow imported."""
 
 import os
 import runpy
@@ -14,7 +14,7 @@ from tfpipe.base import processes
 
 
 class Done(NamedTuple):
-    """How a process ended, and what it wrote."""
+    """Exit code and output of a process that has ended."""
 
     returncode: int
     stdout: str
@@ -22,30 +22,30 @@ class Done(NamedTuple):
 
 
 class Process:
-    """A running `python -m MODULE WORDS`, or `python FILE.py WORDS`, much like `subprocess.Popen`.
+    """A running `python -m MODULE ARGUMENTS`, or `python FILE.py ARGUMENTS`, like a `Popen`.
 
     Args:
-      program: the module's name or the file's path.
-      words: its arguments.
-      environment: what it has besides ours.
+      program: name of the module, or path of the file.
+      arguments: of the program.
+      environment: variables added to those of this process.
     """
 
-    def __init__(self, program: str, *words, **environment: str):
-        written = os.pipe()
+    def __init__(self, program: str, *arguments, **environment: str):
+        read_end, write_end = os.pipe()
         self.stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self.stdout = os.fdopen(written[0])
+        self.stdout = os.fdopen(read_end)
         self.process = processes.CONTEXT.Process(
             target=_run,
             args=(
-                (str(program), *map(str, words)),
-                reduction.DupFd(written[1]),
+                (str(program), *map(str, arguments)),
+                reduction.DupFd(write_end),
                 reduction.DupFd(self.stderr.fileno()),
                 os.environ | environment,
             ),
         )
         processes.begin()
         self.process.start()
-        os.close(written[1])
+        os.close(write_end)
         self.pid = self.process.pid
 
     @property
@@ -77,10 +77,10 @@ class Process:
         return self.stderr.read()
 
     def communicate(self) -> Done:
-        """Waits for its end."""
-        said = self.stdout.read()
+        """Waits for its end, and returns its output."""
+        stdout = self.stdout.read()
         code = self.wait()
-        done = Done(code, said, self.complaints())
+        done = Done(code, stdout, self.complaints())
         self.close()
         return done
 
@@ -89,18 +89,18 @@ class Process:
         self.stderr.close()
 
 
-def run(program: str, *words, **environment: str) -> Done:
+def run(program: str, *arguments, **environment: str) -> Done:
     """Runs a program to its end."""
-    return Process(program, *words, **environment).communicate()
+    return Process(program, *arguments, **environment).communicate()
 
 
-def _run(words: tuple, stdout, stderr, environment: dict[str, str]) -> None:
-    for stream, held in ((1, stdout), (2, stderr)):
-        os.dup2(held.detach(), stream)
+def _run(arguments: tuple, stdout, stderr, environment: dict[str, str]) -> None:
+    for number, stream in ((1, stdout), (2, stderr)):
+        os.dup2(stream.detach(), number)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = list(words)
-    program = words[0]
+    sys.argv = list(arguments)
+    program = arguments[0]
     if program.endswith(".py"):
         sys.path.insert(0, str(Path(program).parent))
         runpy.run_path(program, run_name="__main__")

@@ -7,9 +7,7 @@ import tensorflow as tf
 
 from tfpipe.base import images
 from tfpipe.base.errors import UserError
-from tfpipe.models.spec import Spec
 from tfpipe.registry import warmup
-from tfpipe.registry.card import VersionCard
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model import graph_scan
@@ -43,7 +41,7 @@ class Servable:
         """
         self.folder, self.version, self.limits = folder, int(folder.name), limits
         self.card = graph_scan.check_version(folder)
-        self.spec = model_spec(self.card)
+        self.spec = self.card.network_spec
         self.saved_model = (folder / "saved_model.pb").read_bytes()
         try:
             self._model = tf.saved_model.load(str(folder))  # its signatures hold no reference to it
@@ -101,8 +99,3 @@ class Servable:
             raise RequestError(status, str(error)) from error
         if info.format not in ("PNG", "JPEG", "GIF", "BMP"):
             raise RequestError(400, f"{name} is a {info.format}, expected a PNG, JPEG, GIF or BMP.")
-
-
-def model_spec(card: VersionCard) -> Spec:
-    """Returns the Spec that a card holds."""
-    return card.network_spec
