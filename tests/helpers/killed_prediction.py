@@ -15,7 +15,6 @@ from made_card import made_card
 
 from tfpipe.inference import files
 from tfpipe.inference import images as inference_images
-from tfpipe.inference.confidence import Wanted
 from tfpipe.models.spec import Spec
 from tfpipe.registry import load, predictions, store
 from tfpipe.tasks.task import FilePrediction
@@ -69,7 +68,7 @@ def run(kind: str, raw: Path, out: Path) -> dict:
     version = raw.parent / kind
     if kind == "pictures":
         task = replace(PICTURES, read=noted(PICTURES.read))
-        return inference_images.predict(task, version, [raw], out=out, wanted=Wanted())._asdict()
+        return inference_images.predict(task, version, [raw], out=out)._asdict()
     task = replace(
         PHOTOS,
         whole_file=replace(

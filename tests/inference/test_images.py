@@ -17,7 +17,7 @@ from tfpipe.data.dataset import TEST
 from tfpipe.evaluation import calibration, evaluate
 from tfpipe.inference import contact_sheets
 from tfpipe.inference import images as inference_images
-from tfpipe.inference.confidence import Wanted
+from tfpipe.inference.confidence import PredictionOptions
 from tfpipe.models.calls import soften
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
@@ -27,7 +27,6 @@ from tfpipe.training import loop, validation
 from tfpipe.training.config import TrainingConfig
 
 TASK = dataclasses.replace(four_class_task.TASK, whole_file=None)
-WANTED = Wanted()
 
 
 def frames(count):
@@ -75,8 +74,8 @@ def test_a_table_of_an_unknown_kind_is_refused_before_anything_is_done(tmp_path)
 
 
 def test_sheets_keep_the_surest_and_the_least_sure_of_each_class(tmp_path, monkeypatch):
-    monkeypatch.setattr(contact_sheets, "MOST", 3)
-    sheets = contact_sheets.Sheets(("dark/er", "light", "never"))
+    monkeypatch.setattr(contact_sheets, "MAX_IMAGES", 3)
+    sheets = contact_sheets.ContactSheets(("dark/er", "light", "never"))
     sure = np.linspace(0.5, 0.95, 40)
     order = np.random.default_rng(1).permutation(40)
     for part in np.array_split(order, 7):
@@ -84,16 +83,22 @@ def test_sheets_keep_the_surest_and_the_least_sure_of_each_class(tmp_path, monke
         likely[np.arange(len(part)), part % 2] = sure[part]
         images = np.full((len(part), 9, 14, 1), part[:, None, None, None], np.uint8)
         sheets.add([f"key{i}" for i in part], images, likely)
-    kept = {kind: [one.name for one in heap] for kind, heap in sheets._kept.items()}
-    assert {k: sorted(v) for k, v in kept.items()} == {
-        ("dark/er", "surest"): ["key34", "key36", "key38"],
-        ("dark/er", "least sure"): ["key0", "key2", "key4"],
-        ("light", "surest"): ["key35", "key37", "key39"],
-        ("light", "least sure"): ["key1", "key3", "key5"],
+    names = {
+        (label, order): [image.name for image in sheets.images_of(label, order)]
+        for label in range(3)
+        for order in contact_sheets.ORDERS
+    }
+    assert names == {
+        (0, "most certain"): ["key38", "key36", "key34"],
+        (0, "least certain"): ["key0", "key2", "key4"],
+        (1, "most certain"): ["key39", "key37", "key35"],
+        (1, "least certain"): ["key1", "key3", "key5"],
+        (2, "most certain"): [],
+        (2, "least certain"): [],
     }
     paths = sheets.write(tmp_path)
     assert [path.name for path in paths] == ["00-dark-er.png", "01-light.png"]
-    assert cv2.imread(str(paths[0])).shape[1] == contact_sheets.ACROSS * 134 + 6
+    assert cv2.imread(str(paths[0])).shape[1] == contact_sheets.COLUMNS * 134 + 6
 
 
 # What follows asks a trained and published model.
@@ -136,8 +141,10 @@ def new(tmp_path_factory):
     return folder
 
 
-def asked(version, new, out, **wanted):
-    return inference_images.predict(TASK, version, [new], out=out, wanted=Wanted(**wanted))
+def asked(version, new, out, **options):
+    return inference_images.predict(
+        TASK, version, [new], out=out, prediction_options=PredictionOptions(**options)
+    )
 
 
 @pytest.mark.slow
@@ -161,8 +168,10 @@ def test_every_picture_has_a_row_with_what_the_model_says_of_it(version, new, tm
     )
     sets = [set(cell.split("; ")) for cell in table["classes"].fillna("")]
     assert np.mean([name in one for name, one in zip(truth, sets, strict=True)]) > 0.8
-    named = ~table["unsure"]
-    assert (table["label"][named] == truth[named]).mean() > (table["label"] == truth).mean() - 0.02
+    is_confident = ~table["abstain"]
+    assert (table["label"][is_confident] == truth[is_confident]).mean() > (
+        table["label"] == truth
+    ).mean() - 0.02
 
 
 @pytest.mark.slow
@@ -170,12 +179,12 @@ def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_p
     made = asked(version, new, tmp_path / "t.parquet")
     counts = pd.read_csv(tmp_path / "t" / "counts.csv")
     assert counts["class"].tolist() == list(four_class_task.CLASSES)
-    assert counts["named"].sum() == made.rows
+    assert counts["predicted"].sum() == made.rows
     assert counts["adjusted"].sum() == pytest.approx(made.rows, rel=1e-3)
     true = made.rows / 4
     assert ((counts["low"] <= true) & (true <= counts["high"])).all()
     assert {path.suffix for path in made.overlays} == {".png"}
-    assert made.more["unsure"] == pd.read_parquet(tmp_path / "t.parquet")["unsure"].sum()
+    assert made.summary["abstained"] == pd.read_parquet(tmp_path / "t.parquet")["abstain"].sum()
 
 
 @pytest.mark.slow
@@ -184,17 +193,17 @@ def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_pat
     task = dataclasses.replace(TASK, image_outputs=outputs)
     made = inference_images.predict(task, version, [new], out=tmp_path / "t.tsv")
     table = pd.read_csv(tmp_path / "t.tsv")
-    assert len(table) == made.rows and table["label"].isna().sum() == made.more["unsure"]
+    assert len(table) == made.rows and table["label"].isna().sum() == made.summary["abstained"]
     source = TASK.survey(new, TASK.options).sources[0]
     first = TASK.read(source, TASK.options).examples[0].image
-    written = cv2.imread(str(tmp_path / table["picture"][0]), cv2.IMREAD_GRAYSCALE)
+    written = cv2.imread(str(tmp_path / table["image"][0]), cv2.IMREAD_GRAYSCALE)
     np.testing.assert_array_equal(written, first[..., 0])
 
 
 @pytest.mark.slow
-def test_a_higher_precision_leaves_more_unsure(version, new, tmp_path):
+def test_a_higher_precision_abstains_more(version, new, tmp_path):
     shares = [
-        asked(version, new, tmp_path / f"{i}.csv", min_precision=p).more["unsure"]
+        asked(version, new, tmp_path / f"{i}.csv", min_precision=p).summary["abstained"]
         for i, p in enumerate((0.0, 0.6, 0.97))
     ]
     assert shares[0] == 0 < shares[2] and shares == sorted(shares)
@@ -208,13 +217,17 @@ def test_bad_sources_are_named_and_the_others_answered(version, new, tmp_path):
         return TASK.read(source, options)
 
     task = dataclasses.replace(TASK, read=read)
-    made = inference_images.predict(task, version, [new], out=tmp_path / "t.csv", wanted=WANTED)
+    made = inference_images.predict(
+        task, version, [new], out=tmp_path / "t.csv", prediction_options=PredictionOptions()
+    )
     assert made.bad == {"new2.txt": "new2.txt is damaged."}
     assert made.files == 5 and made.rows == 5 * TASK.options.pictures
 
     task = dataclasses.replace(TASK, columns=("other",))
     with pytest.raises(UserError, match="reads the columns level, which the new files do not have"):
-        inference_images.predict(task, version, [new], out=tmp_path / "n.csv", wanted=WANTED)
+        inference_images.predict(
+            task, version, [new], out=tmp_path / "n.csv", prediction_options=PredictionOptions()
+        )
     assert not (tmp_path / "n.csv").exists()
 
 
@@ -241,12 +254,15 @@ def test_a_sigmoid_is_softened_as_a_softmax_is():
 
 
 def test_rows_are_shown_as_a_table_with_every_number(tmp_path, capsys):
-    rows = [{"class": "[a]", "named": 12, "low": 3.14159}, {"class": "b", "named": 7, "low": 2.0}]
+    rows = [
+        {"class": "[a]", "predicted": 12, "low": 3.14159},
+        {"class": "b", "predicted": 7, "low": 2.0},
+    ]
     cli_options.done(False, command="predict", task="t", path=tmp_path, counts=rows, notes=())
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[-4:] == [
         ["counts:"],
-        ["class", "named", "low"],
+        ["class", "predicted", "low"],
         ["[a]", "12", "3.142"],
         ["b", "7", "2"],
     ]

@@ -130,5 +130,5 @@ def test_killed_at_any_moment_the_same_run_goes_on_to_the_same_answers(tmp_path,
     assert set(read) == {f"file{i}.txt" for i in range(FILES)}
     ahead = 2 if kind == "pictures" else 1
     assert sum(read.values()) <= FILES + ahead * len(moments)
-    assert 0 < made["more"].pop("kept_from_before") <= FILES
-    assert made["rows"] == whole["rows"] and made["more"] == whole["more"]
+    assert 0 < made["summary"].pop("resumed_files") <= FILES
+    assert made["rows"] == whole["rows"] and made["summary"] == whole["summary"]

@@ -33,7 +33,7 @@ def test_a_newcomer_gets_a_version_and_a_table_by_following_the_page(tmp_path, m
     version = tmp_path / "saved_models" / "strips" / "simple-cnn" / "1"
     assert (version / "assets.extra" / "report.html").is_file()
     table = pd.read_csv(tmp_path / "windows.csv")
-    assert len(table) == 8 and {"key", "label", "unsure", "p_bar"} <= set(table)
+    assert len(table) == 8 and {"key", "label", "abstain", "p_bar"} <= set(table)
 
 
 def expanded(folder, word):

@@ -69,13 +69,13 @@ def test_a_damaged_table_is_one_sentence(raw, old, new, says):
 
 
 def predictions() -> pd.DataFrame:
-    """Returns three predictions, the last of them unsure."""
+    """Returns three predictions, the last of which abstains."""
     return pd.DataFrame(
         {
             **{"key": ["r/c.tif@1", "r/c.tif@2", "r/c.tif@3"], "run": "r"},
             **{"label": ["ash", "pollen\tgrain", ""], "um_per_px": [0.5, 0.5, np.nan]},
             **{"p_ash": [0.9, 0.25, np.inf], "p_pollen grain": [0.1, 0.75, 0.5]},
-            **{"area_abd_um2": [30.5, 1 / 3, 1e-12], "unsure": [False, False, True]},
+            **{"area_abd_um2": [30.5, 1 / 3, 1e-12], "abstain": [False, False, True]},
         }
     )
 
@@ -107,4 +107,4 @@ def test_what_is_written_is_read_again_as_measured(tmp_path):
     found = surveyed(tmp_path)
     assert list(labels_of(found).values()) == ["ash", "", ""]
     assert column_of(found, "area_abd_um2").tolist() == pytest.approx([30.5, 1 / 3, 1e-12])
-    assert not any(name.startswith("p_") or name == "unsure" for name in found.columns)
+    assert not any(name.startswith("p_") or name == "abstain" for name in found.columns)

@@ -33,6 +33,6 @@ def test_sample_tune_report_and_predict(tmp_path, monkeypatch):
     made = run("predict", "ionization-redshift", str(new), "--out", "z.csv")
     table = pd.read_csv(tmp_path / "z.csv")
     assert made["rows"] == len(table) == 2
-    assert {"file", "index", "label", "expected_z", "unsure", *CLASSES} <= set(table)
+    assert {"file", "index", "label", "expected_z", "abstain", *CLASSES} <= set(table)
     expected = table[CLASSES].to_numpy() @ [5 + i / 2 for i in range(17)]
     assert table["expected_z"].tolist() == pytest.approx(expected.tolist(), abs=1e-4)

@@ -37,8 +37,8 @@ def test_insolubles(home):
     field = next((home / "data" / "raw" / "insolubles").glob("peru*"))
     made = run("predict", "insolubles", str(field), "--out", "table.csv")
     table = pd.read_csv(home / "table.csv")
-    assert made["rows"] == len(table) == sum(row["named"] for row in made["counts"])
-    assert {"label", "unsure", *(f"p_{name}" for name in card.classes)} <= set(table)
+    assert made["rows"] == len(table) == sum(row["predicted"] for row in made["counts"])
+    assert {"label", "abstain", *(f"p_{name}" for name in card.classes)} <= set(table)
 
 
 def test_escape_fractions(home):

@@ -45,7 +45,7 @@ def predict(
     options.start_tensorflow()
     from tfpipe.inference import files as prediction
     from tfpipe.inference import images
-    from tfpipe.inference.confidence import Wanted
+    from tfpipe.inference.confidence import PredictionOptions
     from tfpipe.registry import store
 
     kinds = ("classifier",) if found.whole_file else images.KINDS
@@ -54,7 +54,7 @@ def predict(
         told = {
             "out": out,
             "settings": tuple(option or ()),
-            "progress": lambda done, total: progress("predict", {"done": done, "total": total}),
+            "report": progress,
         }
         if found.whole_file:
             made = prediction.predict(
@@ -67,11 +67,13 @@ def predict(
                 **told,
             )
         else:
-            wanted = Wanted(min_precision, embedding, conformal)
-            made = images.predict(found, folder, files, table=photos_table, wanted=wanted, **told)
+            chosen = PredictionOptions(min_precision, embedding, conformal)
+            made = images.predict(
+                found, folder, files, table=photos_table, prediction_options=chosen, **told
+            )
     place = {"model": folder.parent.name, "version": int(folder.name), "path": out}
     told = {"files": made.files, "rows": made.rows, "bad": made.bad, "notes": made.notes}
-    options.done(json, command="predict", task=found.name, **place, **told, **made.more)
+    options.done(json, command="predict", task=found.name, **place, **told, **made.summary)
     if made.bad:
         reasons = " ".join(made.bad.values())
         raise UserError(

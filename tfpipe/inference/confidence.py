@@ -1,4 +1,4 @@
-"""How sure a version may be of an answer, and of how many there are: by its own predictions."""
+"""Confidence of predictions, learned from a version's own predictions on held-out examples."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ import pandas as pd
 from tfpipe.evaluation import prevalence, selective
 
 
-class Wanted(NamedTuple):
-    """What is to be told of each picture.
+class PredictionOptions(NamedTuple):
+    """What is predicted for each image, and when the model abstains.
 
     Attributes:
-      min_precision: a class is named only where it was right so often on validation; else the
-        picture is "unsure".
-      embedding: whether the network's embedding is told, too.
-      conformal: share of pictures whose set of classes may lack the true one; 0 for no sets.
+      min_precision: the model abstains below the probability at which a class reached this
+        precision on validation.
+      embedding: whether the table holds the network's embedding too.
+      conformal: share of images whose set of classes may lack the true one; 0 for no sets.
     """
 
     min_precision: float = selective.MIN_PRECISION
@@ -23,53 +23,74 @@ class Wanted(NamedTuple):
     conformal: float = 0.0
 
 
-class Certainty:
-    """What a version's own predictions teach: when it is to be believed."""
+class PredictionConfidence:
+    """Thresholds of confidence, chosen on a version's predictions of the validation split.
 
-    def __init__(self, known: pd.DataFrame, classes: tuple[str, ...], wanted: Wanted):
-        self.classes, self.wanted = classes, wanted
-        labelled = known[known["label"] >= 0]
-        self._seen = {
-            split: labelled[labelled["split"] == split] for split in ("validation", "test")
-        }
-        labels = self._seen["validation"]["label"].to_numpy(int)
-        likely = self._likely(self._seen["validation"])
-        self._thresholds = selective.thresholds(labels, likely, min_precision=wanted.min_precision)
-        if wanted.conformal:
-            self._widest = selective.conformal_threshold(labels, likely, alpha=wanted.conformal)
+    Attributes:
+      classes: their names, in the order of the probabilities.
+      options: when the model abstains.
+    """
 
-    def said(self, likely: np.ndarray) -> np.ndarray:
-        """Returns the class [n] int of probabilities [n, classes], -1 where it is unsure."""
-        return selective.said(likely, self._thresholds)
-
-    def told(self, likely: np.ndarray) -> pd.DataFrame:
-        """Returns label, unsure, p_<class> and perhaps classes of probabilities [n, classes]."""
-        names = np.array(self.classes, object)
-        frame = pd.DataFrame({"label": names[likely.argmax(axis=1)]})
-        frame["unsure"] = self.said(likely) < 0
-        frame[[f"p_{name}" for name in self.classes]] = likely
-        if self.wanted.conformal:
-            sets = selective.sets(likely, self._widest)
-            frame["classes"] = ["; ".join(names[one]) for one in sets]
-        return frame
-
-    def counted(self, named: np.ndarray, said: np.ndarray) -> pd.DataFrame:
-        """Returns a row for each class: how often it was named, and how many there may be.
+    def __init__(
+        self, predictions: pd.DataFrame, classes: tuple[str, ...], options: PredictionOptions
+    ):
+        """Chooses the thresholds.
 
         Args:
-          named: [classes] int, unsure ones included.
-          said: [classes + 1] int, unsure ones last.
+          predictions: the version's predictions.csv: split, group, label and p_<class>.
+          classes: as the attribute.
+          options: as the attribute.
         """
-        seen, classes = pd.concat(self._seen.values()), len(self.classes)
-        confusions = prevalence.confusions(
-            seen["label"].to_numpy(int),
-            self.said(self._likely(seen)),
-            seen["group"].to_numpy(str),
-            classes=classes,
+        self.classes, self.options = classes, options
+        labelled = predictions[predictions["label"] >= 0]
+        self._held_out = {
+            split: labelled[labelled["split"] == split] for split in ("validation", "test")
+        }
+        labels = self._held_out["validation"]["label"].to_numpy(int)
+        probabilities = self._probabilities(self._held_out["validation"])
+        self._thresholds = selective.thresholds(
+            labels, probabilities, min_precision=options.min_precision
         )
-        found = prevalence.estimate(said, confusions)
-        told = {"class": self.classes, "named": named, "sure": said[:-1]}
-        return pd.DataFrame(told | {n: values.round(1) for n, values in found._asdict().items()})
+        if options.conformal:
+            self._conformal_threshold = selective.conformal_threshold(
+                labels, probabilities, alpha=options.conformal
+            )
 
-    def _likely(self, frame: pd.DataFrame) -> np.ndarray:
+    def predicted_labels(self, probabilities: np.ndarray) -> np.ndarray:
+        """Returns the class [n] int of probabilities [n, classes], -1 where the model abstains."""
+        return selective.said(probabilities, self._thresholds)
+
+    def table(self, probabilities: np.ndarray) -> pd.DataFrame:
+        """Returns label, abstain, p_<class> and perhaps classes of probabilities [n, classes]."""
+        names = np.array(self.classes, object)
+        frame = pd.DataFrame({"label": names[probabilities.argmax(axis=1)]})
+        frame["abstain"] = self.predicted_labels(probabilities) < 0
+        frame[[f"p_{name}" for name in self.classes]] = probabilities
+        if self.options.conformal:
+            sets = selective.sets(probabilities, self._conformal_threshold)
+            frame["classes"] = ["; ".join(names[members]) for members in sets]
+        return frame
+
+    def class_counts(self, predicted: np.ndarray, confident: np.ndarray) -> pd.DataFrame:
+        """Returns a row for each class: how often it was predicted, and how many there may be.
+
+        Args:
+          predicted: [classes] int, images that each class is likeliest for.
+          confident: [classes + 1] int, the same without those where the model abstains, which are
+            counted last.
+        """
+        held_out = pd.concat(self._held_out.values())
+        confusions = prevalence.confusions(
+            held_out["label"].to_numpy(int),
+            self.predicted_labels(self._probabilities(held_out)),
+            held_out["group"].to_numpy(str),
+            classes=len(self.classes),
+        )
+        estimates = prevalence.estimate(confident, confusions)
+        counts = {"class": self.classes, "predicted": predicted, "confident": confident[:-1]}
+        for name, values in estimates._asdict().items():
+            counts[name] = values.round(1)
+        return pd.DataFrame(counts)
+
+    def _probabilities(self, frame: pd.DataFrame) -> np.ndarray:
         return frame[[f"p_{name}" for name in self.classes]].to_numpy(float)

@@ -1,4 +1,4 @@
-"""Contact sheets: of each class the pictures that a model is surest and least sure of."""
+"""Contact sheets: of each class the images that a model is most and least certain of."""
 
 import heapq
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ import numpy as np
 from tfpipe.base import files
 from tfpipe.base import images as base_images
 
-MOST, ACROSS = 24, 8  # pictures of a kind, and in a row
-SIDE, GAP, LINE = 128, 6, 16  # px: of a picture, between pictures, of a line of text
-KINDS = ("surest", "least sure")
+MAX_IMAGES, COLUMNS = 24, 8  # images of an order, and in a row
+SIDE_PX, GAP_PX, LINE_PX = 128, 6, 16  # of an image, between images, of a line of text
+ORDERS = ("most certain", "least certain")
 INK, PAPER = (51, 66, 77), 255
 
 
-class Shown(NamedTuple):
-    """One picture of a sheet.
+class RankedImage(NamedTuple):
+    """An image of a sheet.
 
     Attributes:
-      rank: the greater, the sooner it is shown.
-      name: of the picture.
-      probability: of the class named.
+      rank: images of higher rank come first.
+      name: of the image.
+      probability: of the predicted class.
       image: [height, width, channels] in the task's dtype.
     """
 
@@ -33,111 +33,120 @@ class Shown(NamedTuple):
     image: np.ndarray
 
 
-class Sheets:
-    """Gathers pictures as they are answered, and keeps a few of each class."""
+class ContactSheets:
+    """The first images of each class in both orders, gathered batch by batch."""
 
     def __init__(self, classes: tuple[str, ...]):
         self.classes = classes
-        self._kept: dict[tuple[str, str], list[Shown]] = {}
+        self._heaps: dict[tuple[str, str], list[RankedImage]] = {}
         self._new: set[str] = set()
 
     def add(self, names: list[str], images: np.ndarray, probabilities: np.ndarray) -> None:
-        """Takes in pictures.
+        """Adds a batch of images.
 
         Args:
           names: [n].
           images: [n, height, width, channels].
           probabilities: [n, classes].
         """
-        said = probabilities.argmax(axis=1)
-        for i, label in enumerate(said):
-            sure = float(probabilities[i, label])
-            for kind, rank in (("surest", sure), ("least sure", -sure)):
-                if self._offer(label, kind, Shown(rank, names[i], sure, images[i])):
+        for i, label in enumerate(probabilities.argmax(axis=1).tolist()):
+            probability = float(probabilities[i, label])
+            for order, rank in zip(ORDERS, (probability, -probability), strict=True):
+                if self._offer(label, order, RankedImage(rank, names[i], probability, images[i])):
                     self._new.add(names[i])
 
-    def _offer(self, label: int, kind: str, one: Shown) -> bool:
-        """Takes a picture in if it is among the first of its kind, and returns whether it is."""
-        heap = self._kept.setdefault((self.classes[label], kind), [])
-        if len(heap) >= MOST and one.rank <= heap[0].rank:
-            return False
-        push = heapq.heappush if len(heap) < MOST else heapq.heappushpop
-        # A copy, that a batch's memory may go when one of its pictures stays.
-        push(heap, one._replace(image=one.image.copy()))
-        return True
+    def images_of(self, label: int, order: str) -> list[RankedImage]:
+        """Returns the images of a class in one of `ORDERS`, the first one first."""
+        heap = self._heaps.get((self.classes[label], order), [])
+        return sorted(heap, key=lambda image: (-image.rank, image.name))
 
-    def taken(self) -> dict[str, np.ndarray]:
-        """Returns what `again` needs of the pictures taken in since the last call, as arrays."""
+    def new_arrays(self) -> dict[str, np.ndarray]:
+        """Returns the images that were added since the last call as arrays, for `restore`."""
         new = [
-            (self.classes.index(name), KINDS.index(kind), one)
-            for (name, kind), heap in self._kept.items()
-            for one in heap
-            if one.name in self._new
+            (self.classes.index(name), ORDERS.index(order), image)
+            for (name, order), heap in self._heaps.items()
+            for image in heap
+            if image.name in self._new
         ]
         self._new = set()
         if not new:
             return {}
         return {
             "places": np.array([place for *place, _ in new]),
-            "names": np.array([one.name for *_, one in new]),
-            "probabilities": np.array([one.probability for *_, one in new]),
-            "images": np.stack([one.image for *_, one in new]),
+            "names": np.array([image.name for *_, image in new]),
+            "probabilities": np.array([image.probability for *_, image in new]),
+            "images": np.stack([image.image for *_, image in new]),
         }
 
-    def again(self, taken: Mapping[str, np.ndarray]) -> None:
-        """Takes in what `taken` gave to an earlier run."""
-        for i, (label, kind) in enumerate(taken["places"] if len(taken) else ()):
-            sure = float(taken["probabilities"][i])
-            rank = sure if KINDS[kind] == "surest" else -sure
-            shown = Shown(rank, str(taken["names"][i]), sure, taken["images"][i])
-            self._offer(int(label), KINDS[kind], shown)
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Adds the images that `new_arrays` gave to an earlier run."""
+        for i, (label, order) in enumerate(arrays["places"] if len(arrays) else ()):
+            probability = float(arrays["probabilities"][i])
+            rank = probability if order == 0 else -probability
+            image = RankedImage(rank, str(arrays["names"][i]), probability, arrays["images"][i])
+            self._offer(int(label), ORDERS[order], image)
 
     def write(self, folder: Path) -> list[Path]:
-        """Writes a PNG for each class that was named, and returns their paths."""
+        """Writes a PNG for each class that was predicted, and returns their paths."""
         written = []
         for number, name in enumerate(self.classes):
-            if (name, "surest") not in self._kept:
+            if not self.images_of(number, ORDERS[0]):
                 continue
-            rows = [self._rows(name, kind) for kind in KINDS]
-            path = folder / f"{number:02d}-{_safe(name)}.png"
-            base_images.write_png(np.concatenate(rows), path)
+            sheets = [self._sheet(number, order) for order in ORDERS]
+            path = folder / f"{number:02d}-{_file_name(name)}.png"
+            base_images.write_png(np.concatenate(sheets), path)
             written.append(path)
         return written
 
-    def _rows(self, name: str, kind: str) -> np.ndarray:
-        """Returns the pictures of a kind under a title, [height, width, 3] uint8 RGB."""
-        shown = sorted(self._kept[(name, kind)], key=lambda one: (-one.rank, one.name))
-        lines = -(-len(shown) // ACROSS)
-        step = SIDE + LINE + GAP
-        sheet = np.full((2 * LINE + lines * step, ACROSS * (SIDE + GAP) + GAP, 3), PAPER, np.uint8)
-        _write(sheet, f"{name}: {kind}", row=LINE + 4, column=GAP, size=0.5)
-        for i, one in enumerate(shown):
-            top, left = 2 * LINE + i // ACROSS * step, GAP + i % ACROSS * (SIDE + GAP)
-            picture = _fitted(one.image)
-            sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-            text = f"{one.probability:.3f} {one.name[-12:]}"
-            _write(sheet, text, row=top + SIDE + LINE - 4, column=left, size=0.33)
+    def _offer(self, label: int, order: str, image: RankedImage) -> bool:
+        """Adds an image if it is among the first of its order, and returns whether it is."""
+        heap = self._heaps.setdefault((self.classes[label], order), [])
+        if len(heap) >= MAX_IMAGES and image.rank <= heap[0].rank:
+            return False
+        # A copy, so that a batch's memory is freed when one of its images stays.
+        image = image._replace(image=image.image.copy())
+        if len(heap) < MAX_IMAGES:
+            heapq.heappush(heap, image)
+        else:
+            heapq.heappushpop(heap, image)
+        return True
+
+    def _sheet(self, label: int, order: str) -> np.ndarray:
+        """Returns the images of a class in an order under a title, [height, width, 3] uint8 RGB."""
+        images = self.images_of(label, order)
+        n_rows = -(-len(images) // COLUMNS)
+        step = SIDE_PX + LINE_PX + GAP_PX
+        width = COLUMNS * (SIDE_PX + GAP_PX) + GAP_PX
+        sheet = np.full((2 * LINE_PX + n_rows * step, width, 3), PAPER, np.uint8)
+        title = f"{self.classes[label]}: {order}"
+        _write(sheet, title, row=LINE_PX + 4, column=GAP_PX, size=0.5)
+        for i, ranked in enumerate(images):
+            top = 2 * LINE_PX + i // COLUMNS * step
+            left = GAP_PX + i % COLUMNS * (SIDE_PX + GAP_PX)
+            tile = _tile(ranked.image)
+            sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+            text = f"{ranked.probability:.3f} {ranked.name[-12:]}"
+            _write(sheet, text, row=top + SIDE_PX + LINE_PX - 4, column=left, size=0.33)
         return sheet
 
 
-def _fitted(image: np.ndarray) -> np.ndarray:
-    """Returns a picture as RGB uint8 that fits a square of `SIDE`, its sides in proportion."""
-    shown = base_images.to_display(image)
-    shown = shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2)
-    scale = SIDE / max(shown.shape[:2])
-    size = [max(1, round(length * scale)) for length in shown.shape[1::-1]]
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    return cv2.resize(shown, size, interpolation=way)
+def _tile(image: np.ndarray) -> np.ndarray:
+    """Returns an image as RGB uint8 that fits a square of `SIDE_PX`, its sides in proportion."""
+    tile = base_images.to_rgb(base_images.to_display(image))
+    scale = SIDE_PX / max(tile.shape[:2])
+    size = [max(1, round(length * scale)) for length in tile.shape[1::-1]]
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    return cv2.resize(tile, size, interpolation=interpolation)
 
 
 def _write(sheet: np.ndarray, text: str, *, row: int, column: int, size: float) -> None:
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's letters are no more than these
+    plain = text.encode("ascii", "replace").decode()  # OpenCV draws no other letters
     cv2.putText(
         sheet, plain, (column, row), cv2.FONT_HERSHEY_SIMPLEX, size, INK, lineType=cv2.LINE_AA
     )
 
 
-def _safe(name: str) -> str:
+def _file_name(class_name: str) -> str:
     """Returns a class's name fit for a file."""
-    kept = "".join(c if c.isalnum() or c in "-_" else "-" for c in files.shown(name))
-    return kept[:60].strip("-") or "class"
+    letters = (c if c.isalnum() or c in "-_" else "-" for c in files.shown(class_name))
+    return "".join(letters)[:60].strip("-") or "class"

@@ -1,10 +1,12 @@
-"""New pictures to a table, each answered for itself; memory does not grow with their number."""
+"""Prediction of single images, such as particles: a table, counts and contact sheets."""
 
 import io
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,20 +14,29 @@ import pandas as pd
 from tfpipe.base import files, table_writers, tables
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.evaluation import drift, ordinal, prevalence
-from tfpipe.inference import interchange, resume
-from tfpipe.inference.confidence import Certainty, Wanted
-from tfpipe.inference.contact_sheets import Sheets
-from tfpipe.inference.files import Predicted, drifted, plan_of
+from tfpipe.inference import resume
+from tfpipe.inference.confidence import PredictionConfidence, PredictionOptions
+from tfpipe.inference.contact_sheets import ContactSheets
+from tfpipe.inference.files import PredictionResult, notes_on_drift, prediction_plan
 from tfpipe.registry import predictions, predictors
-from tfpipe.registry.card import BOOSTED_TREES, CLASSIFIER
+from tfpipe.registry.card import BOOSTED_TREES, CLASSIFIER, VersionCard
 from tfpipe.registry.load import check_kind
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Example, Reading, Source, Task
 
-MOST_ROWS = 2048  # of a piece of the table
-WANTED = Wanted()
+ROWS_AT_ONCE = 2048  # examples that are predicted together
+DEFAULT_OPTIONS = PredictionOptions()
 KINDS = (CLASSIFIER, BOOSTED_TREES)
+
+
+class Predictor(Protocol):
+    """A saved version of a network or of trees, as `predictors.opened` gives it."""
+
+    card: VersionCard
+
+    def classify(self, images: np.ndarray, columns: np.ndarray) -> np.ndarray: ...
 
 
 def predict(
@@ -35,139 +46,189 @@ def predict(
     *,
     out: Path,
     table: Path | None = None,
-    wanted: Wanted = WANTED,
+    prediction_options: PredictionOptions = DEFAULT_OPTIONS,
     settings: tuple[str, ...] = (),
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Predicted:
-    """Names each new picture's class, counts the classes, and shows some of each.
+    report: Reporter = silent,
+) -> PredictionResult:
+    """Predicts the class of each new image, counts the classes, and draws contact sheets.
 
-    A source that cannot be read is named, and the others are answered all the same. What is said of
-    a source is kept as soon as it is whole: killed, the same call goes on with those that are left.
+    A source that cannot be read is named in the result, and the others are predicted all the same.
+    The result of each source is stored as soon as it is finished: if the run is killed, the same
+    call goes on with the sources that are left.
 
     Args:
-      task: the question; its pictures are answered one by one.
+      task: what to predict; its images are predicted one by one.
       version: folder of a saved version.
       paths: raw files, or folders of them.
-      out: the table, .csv, .parquet or of the task's `writers`; counts.csv, contact sheets and the
-        sources' pictures with the answers drawn in go to the folder beside it with the same stem.
-      table: what is known of the files, where the task reads such a table.
-      wanted: what is told of each picture.
+      out: the table, .csv, .parquet or one of the task's `ImageOutputs.writers`; counts.csv,
+        contact sheets and overlays go to the folder beside it with the same stem.
+      table: metadata of the files, where the task reads such a table.
+      prediction_options: what is predicted, and when the model abstains.
       settings: task options as name=value, over those that the version was trained with.
-      progress: told (sources done, sources in all).
+      report: receives the stage "predict" with the sources done.
 
     Returns:
       What was done.
 
     Raises:
-      UserError: if a path is wrong, a column that the model needs is missing, not one source could
-        be read, or the version is of an autoencoder.
+      UserError: a path is wrong, a column that the model needs is missing, no source could be read,
+        or the version is an autoencoder's.
     """
     check_kind(version, kinds=KINDS)
-    loaded = predictors.opened(version, embeds=wanted.embedding)
+    loaded = predictors.opened(version, embeds=prediction_options.embedding)
     classes, columns = tuple(loaded.card.classes), predictors.columns_of(loaded.card)
     trained = [f"{name}={value}" for name, value in loaded.card.options.items()]
     options = parse_options(task, [*trained, *settings])
     survey = task.survey_new(paths, table, options)
-    found = survey.columns or task.columns
-    order = predictors.order(columns, found, needed="columns" in loaded.card.inputs)
-    known = predictions.predictions(version, {})
-    judge = Certainty(known, classes, wanted)
-    task = replace(task, classes=classes, columns=found)
+    new_columns = survey.columns or task.columns
+    order = predictors.order(columns, new_columns, needed="columns" in loaded.card.inputs)
+    confidence = PredictionConfidence(
+        predictions.predictions(version, {}), classes, prediction_options
+    )
+    task = replace(task, classes=classes, columns=new_columns)
     if out.suffix.lower() not in task.image_outputs.writers:
         table_writers.check(out)
-    plan = plan_of(loaded.card, options, survey) | {"wanted": wanted, "out": out.suffix}
-    sheets, bad = Sheets(classes), {}
+    plan = prediction_plan(loaded.card, options, survey) | {
+        "wanted": prediction_options,
+        "out": out.suffix,
+    }
+    sheets = ContactSheets(classes)
+    bad: dict[str, str] = {}
+    total = len(survey.sources)
     with resume.open_results(out, plan) as results:
         done = [source for source in survey.sources if results.result(source) is not None]
         for source in done:
-            with np.load(results.path(source, ".npz"), allow_pickle=False) as taken:
-                sheets.again(taken)
+            with np.load(results.path(source, ".npz"), allow_pickle=False) as arrays:
+                sheets.restore(arrays)
         left = [source for source in survey.sources if results.result(source) is None]
         for i, (source, reading) in enumerate(_read_ahead(task, left, options), len(done)):
-            progress(i, len(survey.sources))
+            report("predict", {"done": i, "total": total})
             if isinstance(reading, UserError):
                 bad[source.name] = str(reading)
                 continue
             watch = drift.Watch(loaded.card)
-            rows, named, said = 0, np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
+            n_rows = 0
+            predicted, confident = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
             with table_writers.writing(results.path(source, ".parquet")) as write:
-                for begin in range(0, len(reading.examples), MOST_ROWS):
-                    examples = reading.examples[begin : begin + MOST_ROWS]
-                    told, images, likely = _told(
-                        task, loaded, judge, examples, order=order, watch=watch
+                for begin in range(0, len(reading.examples), ROWS_AT_ONCE):
+                    examples = reading.examples[begin : begin + ROWS_AT_ONCE]
+                    frame, images, probabilities = _predicted(
+                        task, loaded, confidence, examples, order=order, watch=watch
                     )
-                    write(_as_written(task, told, images, out))
-                    sheets.add([example.key for example in examples], images, likely)
-                    rows += len(examples)
-                    named += np.bincount(likely.argmax(axis=1), minlength=len(classes))
-                    said += prevalence.told(judge.said(likely), classes=len(classes))
-            picture = _drawn(task, source, results.rows(source), out, options=options)
+                    write(_as_written(task, frame, images, out))
+                    sheets.add([example.key for example in examples], images, probabilities)
+                    n_rows += len(examples)
+                    predicted += np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
+                    labels = confidence.predicted_labels(probabilities)
+                    confident += prevalence.told(labels, classes=len(classes))
+            overlay = _write_overlay(task, source, results.rows(source), out, options=options)
             file = io.BytesIO()
-            np.savez(file, **sheets.taken())
+            np.savez(file, allow_pickle=False, **sheets.new_arrays())
             files.replace(results.path(source, ".npz"), file.getvalue())
-            counts = {"rows": rows, "named": named.tolist(), "said": said.tolist()}
-            counts |= {"overlay": picture and str(picture), "drift": watch.told()}
-            results.add(source, counts)
-        progress(len(survey.sources), len(survey.sources))
-        if len(bad) == len(survey.sources):
+            results.add(
+                source,
+                {
+                    "rows": n_rows,
+                    "predicted": predicted.tolist(),
+                    "confident": confident.tolist(),
+                    "overlay": overlay and str(overlay),
+                    "drift": watch.told(),
+                },
+            )
+        report("predict", {"done": total, "total": total})
+        if len(bad) == total:
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
         good = [source for source in survey.sources if source.name not in bad]
-        told = [results.result(source) for source in good]
-        # The headings all the same where there is no picture.
-        nothing = pd.DataFrame(columns=["key", "group", *task.metadata])
-        nothing = pd.concat([nothing, judge.told(np.zeros((0, len(classes)), np.float32))], axis=1)
-        no_images = np.zeros((0, *task.image_shape))
-        frames = (frame for source in good for frame in results.rows(source))
-        if not any(one["rows"] for one in told):
-            frames = iter([_as_written(task, nothing, no_images, out)])
+        finished = [result for source in good if (result := results.result(source)) is not None]
+        frames: Iterable[pd.DataFrame] = (
+            frame for source in good for frame in results.rows(source)
+        )
+        if not any(result["rows"] for result in finished):
+            frames = [_empty(task, confidence, out)]
         _write(task, frames, out)
-        named = np.sum([one["named"] for one in told], axis=0)
-        said = np.sum([one["said"] for one in told], axis=0)
+        predicted = np.sum([result["predicted"] for result in finished], axis=0)
+        confident = np.sum([result["confident"] for result in finished], axis=0)
         beside = out.with_suffix("")
-        counted = judge.counted(named, said)
-        tables.write_csv(counted, beside / "counts.csv")
-        notes, more = drifted(survey.notes, loaded.card, (one["drift"] for one in told))
-        more |= {"unsure": int(said[-1]), "counts": counted.to_dict("records")}
-        more |= {"kept_from_before": len(done)} if done else {}
-        overlays = [Path(one["overlay"]) for one in told if one["overlay"]]
-        shown = [*sheets.write(beside), *overlays]
-    return Predicted(int(said.sum()), len(good), bad, notes, shown, more)
+        counts = confidence.class_counts(predicted, confident)
+        tables.write_csv(counts, beside / "counts.csv")
+        watched = (result["drift"] for result in finished)
+        notes, summary = notes_on_drift(survey.notes, loaded.card, watched)
+        summary |= {"abstained": int(confident[-1]), "counts": counts.to_dict("records")}
+        if done:
+            summary["resumed_files"] = len(done)
+        overlays = [Path(result["overlay"]) for result in finished if result["overlay"]]
+        written = [*sheets.write(beside), *overlays]
+    return PredictionResult(int(confident.sum()), len(good), bad, notes, written, summary)
 
 
-def _told(
+def with_images(frame: pd.DataFrame, images: np.ndarray, path: Path) -> pd.DataFrame:
+    """Writes the images of some rows, and returns the rows as `ImageOutputs.writers` take them.
+
+    Args:
+      frame: the rows, with `key`, `label` and `abstain`.
+      images: theirs, [n, height, width, channels].
+      path: the table; images go to the folder images/ in the folder beside it with the same stem.
+
+    Returns:
+      The rows, each with its `image` as a path from the table's folder, and with an empty label
+      where the model abstains.
+    """
+    folder = path.with_suffix("") / "images"
+    names = [re.sub(r"[^0-9A-Za-z._-]+", "_", key) + ".png" for key in frame["key"]]
+    for name, image in zip(names, images, strict=True):
+        base_images.write_png(image, folder / name)
+    paths = [f"{folder.parent.name}/{folder.name}/{name}" for name in names]
+    labels = frame["label"].mask(frame["abstain"], "")
+    return frame.assign(label=labels, image=paths).drop(columns="abstain")
+
+
+def _predicted(
     task: Task,
-    loaded,
-    judge: Certainty,
+    loaded: Predictor,
+    confidence: PredictionConfidence,
     examples: list[Example],
     *,
     order: list[int],
     watch: drift.Watch,
-):
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Returns the rows of some examples, their images, and their probabilities [n, classes]."""
     images = np.stack([example.image for example in examples])
-    numbers = np.stack([example.columns for example in examples])[:, order]
-    likely = loaded.classify(images, numbers)
+    columns = np.stack([example.columns for example in examples])[:, order]
+    probabilities = loaded.classify(images, columns)
     groups = [example.group for example in examples]
-    watch.update(images, columns=numbers, probabilities=likely, groups=groups)
-    told = pd.DataFrame([_about(example) for example in examples])
-    told = pd.concat([told, judge.told(likely)], axis=1)
-    told = ordinal.with_expected(told, task, likely)
-    if judge.wanted.embedding:
-        told = pd.concat([told, _embedded(loaded, images, numbers)], axis=1)
-    return told, images, likely
+    watch.update(images, columns=columns, probabilities=probabilities, groups=groups)
+    metadata = [{"key": e.key, "group": e.group, **e.metadata} for e in examples]
+    frame = pd.concat([pd.DataFrame(metadata), confidence.table(probabilities)], axis=1)
+    frame = ordinal.with_expected(frame, task, probabilities)
+    if confidence.options.embedding:
+        frame = pd.concat([frame, _embeddings(loaded, images, columns)], axis=1)
+    return frame, images, probabilities
 
 
-def _as_written(task: Task, told: pd.DataFrame, images: np.ndarray, out: Path) -> pd.DataFrame:
+def _embeddings(loaded: Any, images: np.ndarray, columns: np.ndarray) -> pd.DataFrame:
+    embedding = loaded.embed(images, columns)
+    return pd.DataFrame(embedding, columns=[f"embedding_{i}" for i in range(embedding.shape[1])])
+
+
+def _empty(task: Task, confidence: PredictionConfidence, out: Path) -> pd.DataFrame:
+    """Returns the table of no image, so that its headings are written."""
+    probabilities = np.zeros((0, len(confidence.classes)), np.float32)
+    metadata = pd.DataFrame(columns=["key", "group", *task.metadata])
+    frame = pd.concat([metadata, confidence.table(probabilities)], axis=1)
+    return _as_written(task, frame, np.zeros((0, *task.image_shape)), out)
+
+
+def _as_written(task: Task, frame: pd.DataFrame, images: np.ndarray, out: Path) -> pd.DataFrame:
     """Returns rows as the table will have them."""
     if out.suffix.lower() in task.image_outputs.writers:
-        return interchange.with_pictures(told, images, out)
-    return told
+        return with_images(frame, images, out)
+    return frame
 
 
-def _write(task: Task, frames: Iterator[pd.DataFrame], out: Path) -> None:
-    foreign = task.image_outputs.writers.get(out.suffix.lower())
-    if foreign:
-        foreign(pd.concat(frames, ignore_index=True), out)
+def _write(task: Task, frames: Iterable[pd.DataFrame], out: Path) -> None:
+    writer = task.image_outputs.writers.get(out.suffix.lower())
+    if writer:
+        writer(pd.concat(frames, ignore_index=True), out)
         return
     with table_writers.writing(out) as write:
         for frame in frames:
@@ -175,9 +236,9 @@ def _write(task: Task, frames: Iterator[pd.DataFrame], out: Path) -> None:
 
 
 def _read_ahead(
-    task: Task, sources: list[Source], options
+    task: Task, sources: list[Source], options: Any
 ) -> Iterator[tuple[Source, Reading | UserError]]:
-    """Gives each source and what reading it gave, while the next one is being read."""
+    """Gives each source and its reading, while the next one is being read."""
 
     def read(source: Source) -> Reading | UserError:
         try:
@@ -186,7 +247,7 @@ def _read_ahead(
             return error
 
     with ThreadPoolExecutor(1) as pool:
-        waiting = None
+        waiting: tuple[Source, Future[Reading | UserError]] | None = None
         for source in sources:
             ahead = (source, pool.submit(read, source))
             if waiting:
@@ -196,24 +257,18 @@ def _read_ahead(
             yield waiting[0], waiting[1].result()
 
 
-def _drawn(task: Task, source: Source, frames: Iterator[pd.DataFrame], out: Path, *, options):
-    """Returns the path of a source's own picture with the answers in it, written; None for none."""
-    told = list(frames) if task.image_outputs.overlay else []
-    if not told:
+def _write_overlay(
+    task: Task, source: Source, frames: Iterable[pd.DataFrame], out: Path, *, options: Any
+) -> Path | None:
+    """Writes a source's own image with the predictions drawn in; returns its path or None."""
+    draw = task.image_outputs.overlay
+    rows = list(frames) if draw else []
+    if draw is None or not rows:
         return None
-    picture = task.image_outputs.overlay(source, pd.concat(told, ignore_index=True), options)
-    if picture is None:
+    overlay = draw(source, pd.concat(rows, ignore_index=True), options)
+    if overlay is None:
         return None
     # Its folders go into the name: those of two nights may hold files of the same name.
     path = out.with_suffix("") / f"{source.name.replace('/', '_')}.png"
-    base_images.write_png(picture, path)
+    base_images.write_png(overlay, path)
     return path
-
-
-def _about(example: Example) -> dict:
-    return {"key": example.key, "group": example.group, **example.metadata}
-
-
-def _embedded(loaded, images: np.ndarray, numbers: np.ndarray) -> pd.DataFrame:
-    embedding = loaded.embed(images, numbers)
-    return pd.DataFrame(embedding, columns=[f"embedding_{i}" for i in range(embedding.shape[1])])

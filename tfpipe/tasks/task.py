@@ -228,7 +228,7 @@ class ImageOutputs:
       overlay: (source, its rows of the prediction table, options) -> the source's own image with
         the predictions drawn in, [height, width, 3] uint8 RGB, or None where it has none.
       writers: file suffix -> (table, path) -> None, for tables that another program imports; see
-        `interchange.with_pictures`.
+        `inference.images.with_images`.
     """
 
     overlay: Callable[[Source, Any, Any], np.ndarray | None] | None = None

@@ -30,7 +30,7 @@ def overlay(source: Source, predictions: pd.DataFrame, options: Options) -> np.n
 
     Args:
       source: the exposure; ready-cut clusters have no image to draw on.
-      predictions: its rows of the prediction table: left, top, height, width, label, unsure.
+      predictions: its rows of the prediction table: left, top, height, width, label, abstain.
       options: the user's.
     """
     if isinstance(source.about, ClusterBatch):
@@ -42,10 +42,10 @@ def overlay(source: Source, predictions: pd.DataFrame, options: Options) -> np.n
     for row in predictions.itertuples():
         begin = (row.left - corner[1] - 3, row.top - corner[0] - 3)
         end = (begin[0] + row.width + 5, begin[1] + row.height + 5)
-        cv2.rectangle(canvas, begin, end, UNSURE if row.unsure else colours[row.label], 1)
+        cv2.rectangle(canvas, begin, end, UNSURE if row.abstain else colours[row.label], 1)
     legend = [(f"{name}: {sum(predictions['label'] == name)}", colours[name]) for name in names]
     legend.append(
-        (f"unsure: {int(predictions['unsure'].sum()) if len(predictions) else 0}", UNSURE)
+        (f"unsure: {int(predictions['abstain'].sum()) if len(predictions) else 0}", UNSURE)
     )
     missing = max(0, 8 + LINE * len(legend) - len(canvas))
     canvas = np.pad(canvas, ((0, missing), (0, 0), (0, 0)), constant_values=BACKGROUND)

@@ -22,7 +22,7 @@ _STATUSES = ("validated", "predicted", "dubious", "")
 # What fields say of an object's place, time and annotation, and what `write` says of a prediction.
 _NOT_MEASURED = re.compile(
     r"object_(id|label|lat|lon|lat_end|lon_end|date|time|link|depth_.*|annotation_.*"
-    r"|x|y|xm|ym|bx|by|xstart|ystart|tag|p_.*|unsure)"
+    r"|x|y|xm|ym|bx|by|xstart|ystart|tag|p_.*|abstain|unsure)"
 )
 
 
@@ -104,20 +104,20 @@ def write(table: pd.DataFrame, path: Path) -> None:
     """Writes predictions as a table that EcoTaxa imports: a proposal for each object, to validate.
 
     Args:
-      table: a row a particle: key, run, label ("" for unsure); and whatever else is known, such as
-        status ("predicted" without it), picture (the file to import, named after the key without
+      table: a row a particle: key, run, label ("" where the model abstains), and more columns:
+        status ("predicted" without it), image (the file to import, named after the key without
         it), p_<class> and measured columns, which become fields of the object.
-      path: the .tsv; the pictures must lie beside it when it is imported.
+      path: the .tsv; the images must lie beside it when it is imported.
 
     Raises:
       UserError: the folder cannot be written to or is full.
     """
     labels = table["label"].fillna("").astype("str")
     statuses = table["status"] if "status" in table else pd.Series("predicted", table.index)
-    pictures = table["picture"] if "picture" in table else table["key"].map(_file_name)
+    image_files = table["image"] if "image" in table else table["key"].map(_file_name)
     runs = table["run"].astype("str")
     columns = {
-        "img_file_name": pictures,
+        "img_file_name": image_files,
         "object_id": table["key"],
         "object_annotation_category": labels,
         "object_annotation_status": statuses.where(labels != "", ""),
@@ -125,7 +125,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
         "acq_id": runs,
         "process_id": pd.Series("tfpipe", table.index),
     }
-    for name in table.columns.difference(["key", "run", "label", "status", "picture"], sort=False):
+    for name in table.columns.difference(["key", "run", "label", "status", "image"], sort=False):
         field = "object_" + re.sub(r"[^0-9a-z]+", "_", str(name).lower()).strip("_")
         while field in columns:
             field += "_"
