@@ -298,12 +298,12 @@ def test_files_that_are_no_single_picture_of_8_or_16_bits(tmp_path, look):
     pages = [Image.fromarray(GREY)] * 2
     floats = GREY16.astype(np.float32)
     cases = {
-        "missing": (None, "does not exist, expected a picture (JPEG,"),
-        "empty": (b"", "empty is empty (0 bytes), expected a picture (JPEG,"),
-        "text": (b"hello", "text is damaged or something else, expected a picture"),
+        "missing": (None, "does not exist, expected an image (JPEG,"),
+        "empty": (b"", "empty is empty (0 bytes), expected an image (JPEG,"),
+        "text": (b"hello", "text is damaged or something else, expected an image"),
         "3 pages": (
             pillow(GREY, "TIFF", save_all=True, append_images=pages),
-            "3 pages has 3 pages, expected one picture. Save each page as a file of its own.",
+            "3 pages has 3 pages, expected one image. Save each page as a file of its own.",
         ),
         "film": (pillow(GREY, "GIF", save_all=True, append_images=[RGBA]), "film has 2 pages"),
         "floats": (pillow(floats, "TIFF"), "floats has floats, signed or 32-bit numbers, expected"),
@@ -316,7 +316,7 @@ def test_files_that_are_no_single_picture_of_8_or_16_bits(tmp_path, look):
         with pytest.raises(UserError) as caught:
             look(path)
         assert sentence in str(caught.value)
-    with pytest.raises(UserError, match="is a folder, expected a picture"):
+    with pytest.raises(UserError, match="is a folder, expected an image"):
         look(tmp_path)
 
 

@@ -103,12 +103,12 @@ BAD_PHOTOS = {
     ),
     "empty": (
         lambda photo: b"",
-        "core_004.png is empty (0 bytes), expected a picture (JPEG, PNG, TIFF, BMP, WebP, GIF or "
+        "core_004.png is empty (0 bytes), expected an image (JPEG, PNG, TIFF, BMP, WebP, GIF or "
         "PNM). Copy it again.",
     ),
     "text": (
         lambda photo: b"not a picture",
-        "core_004.png is damaged or something else, expected a picture (JPEG, PNG, TIFF, BMP, WebP"
+        "core_004.png is damaged or something else, expected an image (JPEG, PNG, TIFF, BMP, WebP"
         ", GIF or PNM). Copy it again, or save it as PNG.",
     ),
     "no core": (
@@ -370,7 +370,9 @@ def test_a_missing_raw_folder_is_refused(refused, tmp_path):
 def test_records_that_cannot_be_written_are_refused(data, refused):
     (data / "records").write_text("a file where the folder would be")
     said = refused("pack", "melt-layer", *PACKED)
-    assert said == "data/records cannot be written: File exists. Choose another folder by --data."
+    assert said == (
+        "data/records cannot be written: File exists. Free some space or choose another folder."
+    )
 
 
 SPEC = Spec((50, 200, 3), ("no-layer", "melt-layer"), (128.0,) * 3, (40.0,) * 3)
@@ -436,7 +438,7 @@ def test_the_other_photos_are_answered_when_one_cannot_be_read(raw, tfpipe, tmp_
 def test_no_photo_that_can_be_read_is_refused_and_nothing_is_written(refused, tmp_path):
     (tmp_path / "photo.png").write_bytes(b"")
     assert refused("predict", "melt-layer", "photo.png", "--out", "layers.csv") == (
-        "No file could be read: photo.png is empty (0 bytes), expected a picture (JPEG, PNG, TIFF, "
+        "No file could be read: photo.png is empty (0 bytes), expected an image (JPEG, PNG, TIFF, "
         "BMP, WebP, GIF or PNM). Copy it again."
     )
     assert {path.name for path in tmp_path.iterdir()} == {"data", "photo.png"}

@@ -211,7 +211,7 @@ def test_a_space_that_names_an_unknown_argument_is_told_the_builders(data, tmp_p
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("def space(hp):\n  return {", "my_space.py line 2: SyntaxError: .* Mend the file."),
+        ("def space(hp):\n  return {", "my_space.py line 2: SyntaxError: .* Correct the file."),
         ("import nothing_of_this_name", "my_space.py line 1: ModuleNotFoundError: No module"),
         (
             "def space(hp):\n  a = 1\n  return {'filters': no}",
@@ -278,7 +278,7 @@ def test_hyperparameters_behind_conditions_are_known_from_the_beginning(data, tm
     ("text", "says"),
     [
         ("TASK = 3", "defines no TASK"),
-        ("1 / 0", "my_task.py line 1: ZeroDivisionError: division by zero. Mend the file."),
+        ("1 / 0", "my_task.py line 1: ZeroDivisionError: division by zero. Correct the file."),
         (None, "my_task.py does not exist, expected a Python file with a TASK in it"),
     ],
 )

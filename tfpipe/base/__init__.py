@@ -1,4 +1,4 @@
-"""Files, images, tables, HTML, processes and hardware.
+"""Helpers that every room may use: files, tables, images, locks, processes, progress, errors.
 
-Knows nothing of tasks, models or records.
+Nothing here knows of tasks, records or models; base imports no other room.
 """

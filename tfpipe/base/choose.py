@@ -1,4 +1,4 @@
-"""Choosing by name: the nearest name is offered when one is unknown."""
+"""Choice by name; for an unknown name the error offers the nearest one."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,5 +1,5 @@
-"""The one exception a user sees: what was expected, what came, where, and what to do."""
+"""Errors of the user: what was expected, what came, where, and what to do."""
 
 
 class UserError(Exception):
-    """A mistake in what the user gave; the command line prints its sentence and exits with 2."""
+    """A mistake in the user's input; the command line prints the sentence and exits with 2."""

@@ -1,8 +1,8 @@
-"""The style that all figures share: colours, fonts, grid."""
+"""Style of all figures: colours, fonts, grid."""
 
 from typing import Any
 
-# Told apart by people who do not see red and green, and in a grey print.
+# Distinct for people who do not see red and green, and in a grey print.
 COLOURS = ("#2f6690", "#e07a1f", "#3a9d78", "#8d5a97", "#c8ab1f", "#7a8790")
 
 

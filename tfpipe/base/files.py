@@ -1,4 +1,4 @@
-"""Reads and writes whole files safely: one sentence for whatever goes wrong, never half a file."""
+"""Whole files, read and written at once: one sentence for each failure, never half a file."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ def contents(path: Path, *, expected: str) -> bytes:
 
     Args:
       path: the file.
-      expected: what it should be, such as "a table", for the sentences.
+      expected: what it should be, such as "a table", for the messages.
 
     Raises:
       UserError: it is missing, a folder, empty or not readable.
@@ -44,7 +44,7 @@ def contents(path: Path, *, expected: str) -> bytes:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Writes a file beside its final name and renames it, so that no reader ever meets half of it.
+    """Writes a file beside its final name and renames it, so that no reader ever reads half of it.
 
     Args:
       path: the file; missing parent folders are made.

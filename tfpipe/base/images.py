@@ -1,4 +1,4 @@
-"""Decodes pictures of any common kind, and refuses whatever is cut, huge or not a picture."""
+"""Image files of the usual formats, decoded; cut, damaged and huge files are refused."""
 
 import io
 import warnings
@@ -12,10 +12,10 @@ from PIL import Image
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 
-MAX_PIXELS = 200_000_000  # 600 MB as RGB; the largest scanner and drone pictures are near 100 MP
+MAX_PIXELS = 200_000_000  # 600 MB as RGB; the largest scanner and drone images are near 100 MP
 DISPLAY_PX = 20_000  # pixels of an image in a page: 36 of them as PNG stay under 3 MB
 
-_EXPECTED = "a picture (JPEG, PNG, TIFF, BMP, WebP, GIF or PNM)"
+_EXPECTED = "an image (JPEG, PNG, TIFF, BMP, WebP, GIF or PNM)"
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 _TIFF_BITS, _ORIENTATION = 258, 274
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -31,15 +31,15 @@ _UPRIGHT = {
     8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
 }
 
-# Pillow's bomb limit counts neither our budget nor our sentence; `_header` checks before decoding.
+# `_header` checks the size before decoding, with its own limit and sentence.
 Image.MAX_IMAGE_PIXELS = None
-# What a damaged file makes them print is said in our own sentence, once.
+# Their own messages about a damaged file are silenced: the UserError says it once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageInfo(NamedTuple):
-    """What the header of a picture says.
+    """The header of an image file.
 
     Attributes:
       height: pixels, as shown upright.
@@ -55,14 +55,14 @@ class ImageInfo(NamedTuple):
 
 
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
-    """Returns size, depth and format of a picture from its header alone.
+    """Returns size, depth and format of an image from its header alone.
 
     Args:
-      path: the picture, under any extension.
-      max_pixels: budget of height * width.
+      path: the image, under any extension.
+      max_pixels: most pixels (height * width).
 
     Raises:
-      UserError: it is missing, empty, no picture, over the budget, of several pages or of floats.
+      UserError: it is missing, empty, no image, too large, of several pages or of floats.
     """
     try:
         file = path.open("rb")
@@ -76,18 +76,18 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
 
 
 def probe_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
-    """Returns what `probe` does of a picture in memory, called by a name in its sentences."""
+    """Returns what `probe` does, of an image in memory; messages call it by `name`."""
     return _header(io.BytesIO(data), name, max_pixels=max_pixels)[0]
 
 
 def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Returns the pixels of a picture, upright.
+    """Returns the pixels of an image, upright.
 
-    Transparency is dropped: the colours are those stored, whatever shines through.
+    Transparency is dropped: the colours are those stored.
 
     Args:
-      path: the picture, under any extension.
-      max_pixels: budget of height * width, checked before anything is decoded.
+      path: the image, under any extension.
+      max_pixels: most pixels (height * width), checked before anything is decoded.
 
     Returns:
       [height, width] or [height, width, 3] RGB; uint8, or uint16 for files of more than 8 bits.
@@ -117,7 +117,7 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Returns a picture in 8 bits.
+    """Returns an image in 8 bits.
 
     Args:
       image: [height, width] or [height, width, 3], uint8 or uint16.
@@ -157,24 +157,24 @@ def to_display(image: np.ndarray) -> np.ndarray:
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """Returns [height, width, 3] of a grey [height, width] or RGB picture, in its own dtype."""
+    """Returns [height, width, 3] of a grey [height, width] or RGB image, in its own dtype."""
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
-    """Returns [height, width] uint8 of a grey or RGB picture: 0.299 R + 0.587 G + 0.114 B."""
+    """Returns [height, width] uint8 of a grey or RGB image: 0.299 R + 0.587 G + 0.114 B."""
     image = to_uint8(image)
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Returns a picture, [height, width] or [height, width, 3] RGB uint8, as the bytes of a PNG."""
+    """Returns an image, [height, width] or [height, width, 3] RGB uint8, as the bytes of a PNG."""
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     return cv2.imencode(".png", stored)[1].tobytes()
 
 
 def write_png(image: np.ndarray, path: Path) -> None:
-    """Writes a picture, as `encode_png` takes it, beside its final name and renames it.
+    """Writes an image, as `encode_png` takes it, beside its final name and renames it.
 
     Raises:
       UserError: the folder cannot be written to or is full.
@@ -183,7 +183,7 @@ def write_png(image: np.ndarray, path: Path) -> None:
 
 
 def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[ImageInfo, Image.Image]:
-    """Returns what the header says, and Pillow's picture that has decoded nothing yet."""
+    """Returns what the header says, and Pillow's image that has decoded nothing yet."""
     name = files.shown(name)
     file.seek(0)
     start = file.read(32)
@@ -211,11 +211,11 @@ def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[ImageInfo, I
         )
     if pages > 1:
         raise UserError(
-            f"{name} has {pages} pages, expected one picture. Save each page as a file of its own."
+            f"{name} has {pages} pages, expected one image. Save each page as a file of its own."
         )
     if image.mode == "F" or (image.mode == "I" and format_ != "PPM") or bits > 16:
         raise _unsupported(name, "floats, signed or 32-bit numbers")
-    return ImageInfo(height, width, 16 if bits > 8 else 8, format_), image
+    return ImageInfo(height, width, 16 if bits > 8 else 8, str(format_)), image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -223,7 +223,7 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":  # both decoders turn a TIFF themselves, and Pillow its size
         return 1
     exif = Image.Exif()  # not image.getexif(), which decodes a whole PNG to look for it at the end
-    exif.load(image.info.get("exif"))
+    exif.load(image.info.get("exif", b""))
     return exif.get(_ORIENTATION, 1)
 
 
@@ -232,10 +232,11 @@ def _bits(image: Image.Image, start: bytes) -> int:
     if image.format == "PNG":
         return start[24]
     if image.format == "TIFF":
-        return max(image.tag_v2.get(_TIFF_BITS, (1,)))
+        return max(getattr(image, "tag_v2").get(_TIFF_BITS, (1,)))  # noqa: B009
     if image.format == "PPM":
-        # args: the kind of pixel, and the largest value where that is not the usual one
-        largest = max((part for part in image.tile[0].args if isinstance(part, int)), default=255)
+        # args: the kind of pixel, and perhaps the largest value
+        arguments = getattr(image, "tile")[0].args  # noqa: B009
+        largest = max((part for part in arguments if isinstance(part, int)), default=255)
         return 16 if image.mode == "I" else largest.bit_length()
     return 8
 
@@ -262,7 +263,7 @@ def _with_pillow(image: Image.Image) -> np.ndarray | None:
 
 
 def _unsupported(name: str, came: str) -> UserError:
-    """Returns the error for a picture whose pixels are not of a kind that we read."""
+    """Returns the error for an image whose pixels are not of a kind that we read."""
     return UserError(
         f"{files.shown(name)} has {came}, expected whole numbers of 8 or 16 bits. "
         "Save it as an 8-bit or 16-bit PNG or TIFF."

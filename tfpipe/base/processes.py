@@ -1,8 +1,8 @@
-"""Fresh processes that need not import TensorFlow: forked from a server that has, and no more.
+"""Fresh processes, forked from a server that has imported TensorFlow and done nothing else.
 
-Importing takes seconds, a fork does not; and where nothing was done but importing, a fork is as
-new as a process started from nothing. Some libraries of macOS do not outlive a fork, so that there
-each process starts from nothing; so it does where the server's socket has no room for its name.
+Importing takes seconds, a fork does not. As the server only imports, a fork of it is as new as a
+process that starts from nothing. On macOS some libraries do not survive a fork, so each process
+starts from nothing there, and also where the name of the server's socket would be too long.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
@@ -24,21 +25,23 @@ from typing import Any
 
 from tfpipe.base import tensorflow
 
-LONGEST = 70  # letters of the folder that the socket lies in: 107 hold them and its own name
-FORKS = sys.platform == "linux" and len(tempfile.gettempdir()) <= LONGEST
-CONTEXT = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+MAX_FOLDER_LETTERS = 70  # of the socket's folder: a socket's whole name has at most 107
+FORKS = sys.platform == "linux" and len(tempfile.gettempdir()) <= MAX_FOLDER_LETTERS
+CONTEXT: ForkServerContext | SpawnContext = (
+    multiprocessing.get_context("forkserver") if FORKS else multiprocessing.get_context("spawn")
+)
 CONTEXT.set_forkserver_preload(["tfpipe.base.preload"])
 PRELOADED = "TFPIPE_PRELOAD"  # environment variable: the modules that the server imports
-WITHOUT_SERVER = 255  # the exit code of a process that was ended because the server was
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h: a signal for when the parent, here the server, has ended
+WITHOUT_SERVER = 255  # exit code of a process that ended because the server did
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal to send when the parent (the server) ends
 
 
 def begin(*modules: str) -> None:
-    """Starts the server, which imports while we go on; else the first process waits for it.
+    """Starts the server, which imports while the caller goes on, so that no process waits for it.
 
     Args:
-      modules: names of what the server imports besides TensorFlow, for all processes to come. A
-        server that runs already imports no more; the process itself does then.
+      modules: names of modules that the server imports besides TensorFlow. A server that is
+        running already imports no more; then each process does.
     """
     tensorflow.set_environment()
     preloaded = os.environ.get(PRELOADED, "").split()
@@ -47,11 +50,12 @@ def begin(*modules: str) -> None:
         forkserver.ensure_running()
 
 
-def called(function, *arguments: Any) -> Any:
+def called(function: Callable[..., Any], *arguments: Any) -> Any:
     """Returns what a function returns in a fresh process.
 
     Raises:
-      whatever the function raises; BrokenProcessPool if the process ended before it had answered.
+      Exception: whatever the function raises.
+      BrokenProcessPool: the process ended before the function returned.
     """
     _begin_for(getattr(function, "__module__", None) or "")
     with _without_main(), ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
@@ -59,16 +63,16 @@ def called(function, *arguments: Any) -> Any:
 
 
 def started(module: str, *arguments: Any, log: Path, environment: dict[str, str]) -> BaseProcess:
-    """Starts a fresh process, apart from our terminal, that calls `main` of a module.
+    """Starts a fresh process without a terminal, which calls `main` of a module.
 
     Args:
       module: its name.
-      arguments: what `main` takes.
-      log: a file for all that it prints.
-      environment: what it has of it, as far as it is read after importing.
+      arguments: of `main`.
+      log: a file for all that the process prints.
+      environment: its environment variables; those that are read by an import come too late.
     """
     _begin_for(module)
-    # As a daemon it is ended with us should we not have done so.
+    # A daemon ends with this process at the latest.
     process = CONTEXT.Process(
         target=_main, args=(module, arguments, str(log), environment), daemon=True
     )
@@ -78,19 +82,20 @@ def started(module: str, *arguments: Any, log: Path, environment: dict[str, str]
 
 
 def end_with_parent() -> None:
-    """Waits until whoever started this process is gone, by death or at will, and ends it."""
-    multiprocessing.parent_process().join()
+    """Waits for the end of the process that started this one, and ends this one too."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
     os._exit(0)
 
 
 def _begin_for(module: str) -> None:
-    """Starts the server for a function's module; one that is not ours stays out of the server."""
+    """Starts the server with a module of this package; it imports no others, such as a user's."""
     begin(*([module] if module.startswith("tfpipe.") else []))
 
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Keeps fresh processes from running the user's script again, of which they need nothing."""
+    """Keeps fresh processes from running the user's script again: they need nothing of it."""
     main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
@@ -123,10 +128,10 @@ def end_with_stdin(last: Callable[[], None] = lambda: None) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _main(module: str, arguments: tuple, log: str, environment: dict[str, str]) -> None:
-    if FORKS:  # whoever started us would not know any more whether we live
+def _main(module: str, arguments: tuple[Any, ...], log: str, environment: dict[str, str]) -> None:
+    if FORKS:  # without the server, the process that started this one loses sight of it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.setsid()  # Ctrl-C is for who started us
+    os.setsid()  # Ctrl-C is for the process that started this one
     with open(log, "wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)

@@ -1,4 +1,4 @@
-"""Loads a Python file of the user's: a task, or a space; only ever one that was named to us."""
+"""Python files of the user: a task or a search space. Only a file that the user names is run."""
 
 import importlib.machinery
 import importlib.util
@@ -28,7 +28,9 @@ def load(path: Path, *, expected: str) -> ModuleType:
         return sys.modules[name]
     files.contents(path, expected=expected)
     loader = importlib.machinery.SourceFileLoader(name, name)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=name)
+    spec.has_location = True
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses look their module up
     try:
         loader.exec_module(module)
@@ -38,22 +40,22 @@ def load(path: Path, *, expected: str) -> ModuleType:
     return module
 
 
-def called(function: Callable, *arguments, path: Path) -> Any:
-    """Returns what a function of the user's file returns; what it raises becomes a sentence."""
+def called(function: Callable[..., Any], *arguments: Any, path: Path) -> Any:
+    """Returns the result of a function of the user's file; its exceptions become UserErrors."""
     try:
         return function(*arguments)
     except MemoryError:
-        raise  # no mistake in the file
+        raise  # not a mistake of the file
     except Exception as error:
         raise UserError(_blame(error, path)) from error
 
 
 def _blame(error: Exception, path: Path) -> str:
     """Returns a sentence that names the file's line where something went wrong."""
-    own = str(path.resolve())
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
-    if isinstance(error, SyntaxError) and error.filename == own:
+    file = str(path.resolve())
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
         lines, error = [error.lineno], SyntaxError(error.msg)
     where = f"{files.shown(path.name)} line {lines[-1]}" if lines else files.shown(path.name)
-    said = str(error).strip().splitlines()
-    return f"{where}: {': '.join([type(error).__name__, *said[:1]])}. Mend the file."
+    first_line = str(error).strip().splitlines()[:1]
+    return f"{where}: {': '.join([type(error).__name__, *first_line])}. Correct the file."
