@@ -133,7 +133,7 @@ def test_work_that_cannot_be_read_is_moved_aside_under_its_own_plan(tmp_path, ca
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("a file where a folder should be")
     with (
-        pytest.raises(UserError, match=r"file cannot be written: .*choose another folder"),
+        pytest.raises(UserError, match=r"training cannot be written: .*choose another folder"),
         folder_of(tmp_path / "file" / "training"),
     ):
         raise AssertionError

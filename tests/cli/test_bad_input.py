@@ -371,7 +371,8 @@ def test_records_that_cannot_be_written_are_refused(data, refused):
     (data / "records").write_text("a file where the folder would be")
     said = refused("pack", "melt-layer", *PACKED)
     assert said == (
-        "data/records cannot be written: File exists. Free some space or choose another folder."
+        "data/records/melt-layer cannot be written: File exists. Free some space or choose another "
+        "folder."
     )
 
 

@@ -48,6 +48,7 @@ class ResumableFolder:
         *,
         work: str,
         busy: str | None,
+        target: Path | None = None,
         lock: Path | None = None,
         keep_other: bool = True,
         contents: tuple[str, ...] = ("*",),
@@ -60,6 +61,7 @@ class ResumableFolder:
           plan: as the attribute; what JSON cannot hold is written as text.
           work: as the attribute.
           busy: the sentence for the user if another process works in the folder; None: wait for it.
+          target: what the work makes, for messages; by default the folder.
           lock: the lock file; by default .NAME.lock beside the folder.
           keep_other: whether work with another plan is moved aside, else it is removed.
           contents: patterns of the files that make a folder without a readable plan worth keeping.
@@ -67,6 +69,7 @@ class ResumableFolder:
             None where it cannot.
         """
         self.path, self.work, self._busy = path, work, busy
+        self._target = target or path
         self.plan = None if plan is None else _as_json(plan)
         self.lock = lock or lock_of(path)
         self._keep_other, self._contents, self._recover_plan = keep_other, contents, recover_plan
@@ -84,8 +87,8 @@ class ResumableFolder:
                 stack.enter_context(locks.hold(self.lock, busy=self._busy))
             except OSError as error:
                 raise UserError(
-                    f"{files.shown(self.path.parent)} cannot be written: "
-                    f"{error.strerror or error}. Free some space or choose another folder."
+                    f"{files.shown(self._target)} cannot be written: {error.strerror or error}. "
+                    "Free some space or choose another folder."
                 ) from error
             if self.plan is not None:
                 self.begin(self.plan)

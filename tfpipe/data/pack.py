@@ -79,6 +79,7 @@ def pack(
         None,
         work="packing",
         busy=f"Another run is packing {folder}. Wait for it to end.",
+        target=folder,
         lock=_hidden(folder, "lock"),
         keep_other=False,
     )

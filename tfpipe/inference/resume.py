@@ -62,6 +62,7 @@ def open_results(out: Path, plan: dict[str, Any]) -> Iterator[SourceResults]:
         work="prediction",
         busy=f"Another run is writing {files.shown(out)}. Wait for it to end, or give another "
         "--out.",
+        target=out,
         keep_other=False,
     )
     with folder:
