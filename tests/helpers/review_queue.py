@@ -26,7 +26,7 @@ class Plain:
         self.desk = Desk(raw, "labels.csv", "simple-cnn/1")
 
     def queue(self) -> list[dict]:
-        held = self.desk.known().held
+        held = self.desk.known().current
         return [{"id": i, "label": held[one].label} for i, one in enumerate(held)]
 
     def changed(self, lines: list[Decision]) -> list[dict]:

@@ -108,7 +108,7 @@ def test_undo_takes_back_one_s_own_last_decision_and_no_one_else_s(tmp_path):
     about = ("a.png", "a.png")
 
     def holds():
-        return {thing: (one.label, one.state) for thing, one in desk.known().held.items()}
+        return {thing: (one.label, one.state) for thing, one in desk.known().current.items()}
 
     desk.decide("Ada", about, label="ash", action="label")
     desk.decide("Ada", about, label="dust", action="label")
@@ -408,7 +408,7 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         page.wait(f"document.getElementById('item-{first}').className === 'validated'")
         page.press("u")
         page.wait(f"{SAYS}?.startsWith('Undone')")
-        assert lines()[-1].action == "undo" and len(pictures.desk.known().held) == 2
+        assert lines()[-1].action == "undo" and len(pictures.desk.known().current) == 2
         page.wait("document.querySelectorAll('figure.dubious').length === 0")
         page.value("location.reload()")
         page.wait("document.querySelectorAll('figure').length === 24 && !!settings")
@@ -423,7 +423,7 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         page.wait(f"{SAYS}?.includes('in its new order now')")
         assert page.value(shown) == now, "nothing moves that is being looked at"
         page.value("document.getElementById('next').click()")
-        done = {f"<b>{i}.png" for i in now} | {what for _, what in pictures.desk.known().held}
+        done = {f"<b>{i}.png" for i in now} | {what for _, what in pictures.desk.known().current}
         later = [i for i in range(COUNT)[::-1] if f"<b>{i}.png" not in done][:24]
         page.wait(f"JSON.stringify({shown}) === '{json.dumps(later, separators=(',', ':'))}'")
         page.press("1")
@@ -513,7 +513,7 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         page.press("u")
         page.wait("photo.whole.state === 'predicted'")
         empty = strips.queue()[-1]["id"]
-        strips._looked[empty] = strips._strip(empty)._replace(tabled=(), found=())
+        strips._looked[empty] = strips._strip(empty)._replace(tabled=(), predicted=())
         page.value(f"openPhoto({empty}).then(() => 1)")
         page.wait(f"photo.id === {empty} && document.querySelectorAll('.span').length === 0")
         page.press("n")

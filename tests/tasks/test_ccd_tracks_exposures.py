@@ -239,7 +239,7 @@ def test_rows_about_other_exposures_and_classes_not_asked_for_are_noted(tmp_path
 def test_the_same_exposure_under_two_names_is_a_pair_of_twins(tmp_path):
     for name in ("a.npy", "b.npy", "c.npy"):
         np.save(tmp_path / name, frame((5, 5, 3, 3, 9000 + 10 * (name == "c.npy"))))
-    assert TASK.survey(tmp_path, OPTIONS).twins == (("a.npy", "b.npy", "the same file twice"),)
+    assert TASK.survey(tmp_path, OPTIONS).duplicates == (("a.npy", "b.npy", "the same file twice"),)
 
 
 def test_a_label_at_a_boxs_edge_is_inside_and_one_past_it_is_not():

@@ -64,7 +64,7 @@ def folds_kinds():
 
 def test_pictures_of_an_outcrop_are_one_group_and_other_names_their_own(raw):
     found = TASK.survey(raw, TASK.options)
-    assert found.classes == folds_kinds() and found.joins
+    assert found.classes == folds_kinds() and found.merge_near_duplicates
     assert not found.columns  # what the truth tells is for nobody to learn from
     assert len({source.group for source in found.sources}) == 6
     options = parse_options(TASK, [r"group-from=(_\d)"])

@@ -64,7 +64,7 @@ def test_training_and_validation_may_share_a_group_with_gaps_and_the_test_never(
     names = sorted(path.stem for path in raw.glob("*.png"))
     splits = {name: SPLITS[i % 3] for i, name in enumerate(names)}
     groups = {names[0]: "same", names[1]: "same"}
-    told = {"splits": splits, "gaps": True}
+    told = {"splits": splits, "may_share_groups": True}
     manifest = small_records.pack_small(raw, tmp_path / "r", task=task_of(groups=groups, **told))
     assert f"{names[1]}.png" in manifest.sources["validation"]
     groups[names[2]] = "same"
@@ -79,14 +79,15 @@ def test_near_copies_are_one_group_where_that_is_asked_and_refused_where_not(raw
     shutil.copy(own / f"{like}.png", own / f"{copy}.png")
     with pytest.raises(UserError, match="could be believed"):
         small_records.pack_small(own, tmp_path / "records", task=task_of())
-    manifest = small_records.pack_small(own, tmp_path / "records", task=task_of(joins=True))
+    task = task_of(merge_near_duplicates=True)
+    manifest = small_records.pack_small(own, tmp_path / "records", task=task)
     split = next(s for s in SPLITS if f"{like}.png" in manifest.sources[s])
     assert f"{copy}.png" in manifest.sources[split]
     assert any("near-copies of others" in note for note in manifest.notes)
     assert data_manifest.verify(tmp_path / "records") == []
     # Packed once more, the groups that were merged are found again and nothing is written.
     written = small_records.written(tmp_path / "records")
-    small_records.pack_small(own, tmp_path / "records", task=task_of(joins=True))
+    small_records.pack_small(own, tmp_path / "records", task=task)
     assert small_records.written(tmp_path / "records") == written
 
 

@@ -170,7 +170,7 @@ def test_the_same_picture_twice_in_a_class_is_one_group_or_parted_by_no_split(tm
     groups = {source.name: source.group for source in surveyed(tmp_path).sources}
     assert groups["a/copy.png"] == groups["a/a_0.png"] != groups["a/a_1.png"]
     found = surveyed(tmp_path, r"group-from=(.*)")
-    assert found.twins == (("a/a_0.png", "a/copy.png", "the same file twice"),)
+    assert found.duplicates == (("a/a_0.png", "a/copy.png", "the same file twice"),)
 
 
 @pytest.mark.parametrize("name", ["oak leaf", "Größe", "\u30c4\u30af\u30b7", "50 %, 'new'; =1+1"])

@@ -181,7 +181,7 @@ def test_groups_bind_near_copies_and_an_empty_cell_is_the_photo_alone(tmp_path):
 def test_photos_that_show_the_same_depths_are_named_as_twins(tmp_path):
     photos = "photo,top_m,bottom_m\na.png,1,2\nb.png,1.8,2.8\nc.png,2.75,3.75\n"
     folder = raw_folder(tmp_path, photos=photos, there=("a.png", "b.png", "c.png"))
-    ((one, other, why),) = survey(folder, Options()).twins
+    ((one, other, why),) = survey(folder, Options()).duplicates
     assert (one, other) == ("a.png", "b.png")
     assert why.startswith("both show 1.8 to 2 m by photos.csv; give both the same name")
 

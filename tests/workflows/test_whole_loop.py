@@ -49,7 +49,7 @@ def reviewed(page: browser.Page) -> None:
     """Accepts all layers of one photo after the other, until enough are decided about."""
     page.wait("typeof file !== 'undefined' && !!file")
     seen, until = set(), time.monotonic() + WAIT_S
-    while len(decisions.read(RAW).held) < REVIEWED:
+    while len(decisions.read(RAW).current) < REVIEWED:
         assert time.monotonic() < until
         key = page.value("file.key")
         before, spans = len(decisions.read(RAW).lines), page.value("file.spans.length")

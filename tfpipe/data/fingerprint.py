@@ -39,7 +39,7 @@ def of(task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfi
     }
     decided = [[source.name, source.split] for source in survey.sources if source.split]
     told |= {"placed": decided} if decided else {}
-    every = [*survey.decided, *(one for source in survey.sources for one in source.decided)]
+    every = [*survey.decisions, *(one for source in survey.sources for one in source.decisions)]
     told |= {"decided": _holding(every)} if every else {}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -64,7 +64,7 @@ def of_source(task: Task, source: Source, *, options: Any) -> str | None:
         ],
         "options": dataclasses.asdict(options),
         "source": [source.name, source.group, [path.name for path in paths]],
-        "decided": _holding(source.decided),
+        "decided": _holding(source.decisions),
     }
     try:
         told |= {"files": [files.sha256(path) for path in paths]}
@@ -75,7 +75,7 @@ def of_source(task: Task, source: Source, *, options: Any) -> str | None:
 
 
 def _holding(decisions: Iterable[Decision]) -> list[list]:
-    return [[*one.thing, one.top_m, one.bottom_m, one.label, one.state] for one in decisions]
+    return [[*one.target, one.top_m, one.bottom_m, one.label, one.state] for one in decisions]
 
 
 def _described(value: Any, folder: Path) -> Any:

@@ -65,7 +65,7 @@ def pack(
       UserError: on bad raw data, a class that a split lacks, near-copies across splits, or when
         another run is packing the same records.
     """
-    survey = apply.surveyed(task, raw, options)
+    survey = apply.survey_with_decisions(task, raw, options)
     settled = {
         name: getattr(survey, name) or getattr(task, name)
         for name in ("classes", "columns", "image_shape")
@@ -98,7 +98,7 @@ def pack(
         _begin(unfinished, fingerprint=fingerprint)
         jobs = _jobs(task, survey.sources, split=split)
         told = {"task": task, "options": options, "kept": kept}
-        told["decided"] = {one.what: one for one in survey.decided}
+        told["decided"] = {one.what: one for one in survey.decisions}
         abouts = _run(jobs, parts, told, progress=progress)
         joined = validation.joined(survey, abouts, parts, before=kept.groups)
         if joined.sources != survey.sources:
@@ -116,7 +116,7 @@ def pack(
         validation.crossings(
             survey, [] if task.raw_files.skip_duplicate_check else abouts, parts, split=split
         )
-        notes = [*survey.notes, *apply.notes(survey, abouts, task)]
+        notes = [*survey.notes, *apply.decision_notes(survey, abouts, task)]
         manifest = RecordManifest(
             task=task.name,
             fingerprint=fingerprint,

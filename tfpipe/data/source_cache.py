@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
 from tfpipe.data import near_duplicates
-from tfpipe.tasks.annotations.apply import relabelled
+from tfpipe.tasks.annotations.apply import relabel
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.task import Example, Source, Task
 
@@ -64,7 +64,7 @@ def read(
     Raises:
       UserError: the raw file cannot be read.
     """
-    reading, changed = relabelled(task.read(source, options), decided, task.classes)
+    reading, changed = relabel(task.read(source, options), decided, task.classes)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for example in reading.examples:
             writer.write(serialize(example))

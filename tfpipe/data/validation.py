@@ -57,7 +57,7 @@ def lasting(survey: Survey, before: dict[str, str]) -> Survey:
       survey: as the task found it.
       before: source -> its group in the records so far.
     """
-    if not survey.joins:
+    if not survey.merge_near_duplicates:
         return survey
     inside = {(source.group, source.name) for source in survey.sources}
     names: dict[str, str] = {}
@@ -79,7 +79,7 @@ def joined(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str,
       before: source -> its group in the records so far; a new copy joins the old group, not the
         other way round, so that the old ones stay in their split.
     """
-    if not survey.joins:
+    if not survey.merge_near_duplicates:
         return survey
     prints, groups = _prints(abouts, parts)
     first: dict[str, str] = {}
@@ -106,7 +106,7 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split: SplitCo
     """Raises a UserError that names the pairs if the same thing stands in two splits.
 
     Args:
-      survey: its twins show the same thing by the tables.
+      survey: its duplicates show the same thing by the tables.
       abouts: what each shard holds, and its split.
       parts: the folder of the shards' perceptual hashes.
       split: how groups are divided.
@@ -114,7 +114,7 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split: SplitCo
     splits = {s.name: split.of_source(s) for s in survey.sources}
     found = [
         f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
-        for a, b, why in survey.twins
+        for a, b, why in survey.duplicates
         if splits[a] != splits[b]
     ]
     found += _parted(survey, splits)
@@ -146,7 +146,7 @@ def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
     for source in survey.sources:
         one = first.setdefault(source.group, source.name)
         both = {splits[one], splits[source.name]}
-        if len(both) == 2 and not (survey.gaps and "test" not in both):
+        if len(both) == 2 and not (survey.may_share_groups and "test" not in both):
             found.setdefault(
                 source.group,
                 f"{one} ({splits[one]}) and {source.name} ({splits[source.name]}): both are of "

@@ -146,7 +146,9 @@ def _files(
     task: Task, raw: Path, data: Dataset, split: str, options: Any
 ) -> list[tuple[Source, dict[str, Any]]]:
     """Returns a split's files that could be read, and the row of each in the table of sources."""
-    sources = {source.name: source for source in apply.surveyed(task, raw, options).sources}
+    sources = {
+        source.name: source for source in apply.survey_with_decisions(task, raw, options).sources
+    }
     rows, bad = rows_of(task, data), data.manifest.unreadable
     names = [name for name in data.manifest.sources[split] if name not in bad]
     return [(sources[name], rows.get(name, {})) for name in names]

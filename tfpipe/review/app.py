@@ -107,7 +107,7 @@ def _routes(made: FastAPI, root: str, queue: Queue) -> None:
     def news(lines: int) -> dict[str, Any]:
         now = state()
         since = queue.desk.known().lines[max(lines, 0) :]
-        said = {one.thing: {"who": one.who, "what": one.what} for one in since}
+        said = {one.target: {"who": one.who, "what": one.what} for one in since}
         return now | {"items": queue.changed(since), "by": [*said.values()]}
 
     @made.post(f"{root}/undo")

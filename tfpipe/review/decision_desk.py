@@ -57,14 +57,14 @@ class Desk:
     name: str
     version: str
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _read: dict[tuple, decisions.Labels] = field(default_factory=dict)
+    _read: dict[tuple, decisions.DecisionLog] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
         """Where decisions are kept."""
         return self.raw / self.name
 
-    def known(self) -> decisions.Labels:
+    def known(self) -> decisions.DecisionLog:
         """Returns all lines so far, of all reviewers; read again only where some were added."""
         try:
             about = self.path.stat()
@@ -80,7 +80,7 @@ class Desk:
 
     def others(self, who: str, thing: tuple[str, str]) -> str:
         """Returns what another reviewer has said of a thing that is decided about, or ""."""
-        held = self.known().held.get(thing)
+        held = self.known().current.get(thing)
         if held is None or held.who == who:
             return ""
         return f"{held.who} had said {held.label or 'none'} ({held.state})"
@@ -129,12 +129,12 @@ class Desk:
             if not left:
                 raise UserError(f"There is no decision of {who} to undo.")
             last = lines[left[-1]]
-            since = [one for one in lines[left[-1] + 1 :] if one.thing == last.thing]
+            since = [one for one in lines[left[-1] + 1 :] if one.target == last.target]
             if since and since[-1].who != who:
                 raise UserError(
                     f"{since[-1].who} has decided about {last.what} since, so it stays as it is."
                 )
-            before = [one for one in lines[: left[-1]] if one.thing == last.thing]
+            before = [one for one in lines[: left[-1]] if one.target == last.target]
             holds = before[-1] if before else last._replace(state="predicted")
             told = {"time": decisions.now(), "who": who, "version": self.version, "action": "undo"}
             return self._keep(holds._replace(**told))

@@ -54,12 +54,12 @@ class Pictures:
 
     def queue(self) -> list[dict[str, Any]]:
         """Returns the pictures, the most helpful first, each with what holds of it now."""
-        held = self.desk.known().held
+        held = self.desk.known().current
         return [self._told(row, held) for row in self._known.ordered]
 
     def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
         """Returns the pictures that decisions are about, each with what holds of it now."""
-        held, keys = self.desk.known().held, {one.what for one in lines if not one.is_span}
+        held, keys = self.desk.known().current, {one.what for one in lines if not one.is_span}
         return [self._told(self._row[key], held) for key in sorted(keys & self._row.keys())]
 
     def thumbnails(self, rows: list[int]) -> dict[int, str]:
@@ -90,7 +90,7 @@ class Pictures:
         over = self.desk.others(who, ("", key))
         # A picture's own file is told for people; only its key counts.
         self.desk.decide(who, (key.partition("@")[0], key), label=label, action=action)
-        return self._told(row, self.desk.known().held) | {"over": over}
+        return self._told(row, self.desk.known().current) | {"over": over}
 
     def _check(self, rows: list[int]) -> None:
         if not all(0 <= row < len(self._key) for row in rows):

@@ -40,7 +40,7 @@ class Strips:
         self.labels = self._review.kinds
         trained = [f"{name}={value}" for name, value in packed.card.options.items()]
         self._options = parse_options(task, trained)
-        self._sources = apply.surveyed(task, raw, self._options).sources
+        self._sources = apply.survey_with_decisions(task, raw, self._options).sources
         self._rows = whole_files.rows_of(task, packed.data)
         loaded = load.Loaded(version)
         # As `predict` does: the thresholds were chosen for this inference mode.
@@ -59,7 +59,7 @@ class Strips:
 
     def queue(self) -> list[dict[str, Any]]:
         """Returns the files, the most helpful first, each with how many spans are decided about."""
-        held = self.desk.known().held
+        held = self.desk.known().current
         counts = Counter(file for file, what in held if what != spans.WHOLE)
         found = []
         for i, why in self._queued:
@@ -87,10 +87,10 @@ class Strips:
             "width": strip.image.shape[1],
             "top_m": strip.top_m,
             "bottom_m": strip.bottom_m,
-            "says": strip.says,
+            "says": strip.note,
             "spans": [_plain(one) for one in self._spans(number, strip)],
-            "whole": self._whole(self._sources[number].name, self.desk.known().held),
-            "found": [_plain(one) for one in strip.found],
+            "whole": self._whole(self._sources[number].name, self.desk.known().current),
+            "found": [_plain(one) for one in strip.predicted],
         }
 
     def image(self, number: int) -> bytes:
@@ -126,7 +126,7 @@ class Strips:
         known = {span.what: span for span in self._spans(number, strip)}
         if what == spans.WHOLE:
             _check_whole(action, list(known.values()))
-        span = spans.whole(strip) if what == spans.WHOLE else known.get(what)
+        span = spans.whole_file_span(strip) if what == spans.WHOLE else known.get(what)
         if action == "draw":
             span = Span("", *self._inside(strip, depths_m), self.labels[0])
             span = span._replace(what=_unique(span, known))
@@ -186,8 +186,10 @@ class Strips:
 
     def _spans(self, number: int, strip: Strip) -> list[Span]:
         name = self._sources[number].name
-        own = [one for one in self.desk.known().held.values() if one.is_span and one.file == name]
-        return spans.reviewed(strip, own)
+        own = [
+            one for one in self.desk.known().current.values() if one.is_span and one.file == name
+        ]
+        return spans.review_spans(strip, own)
 
     @staticmethod
     def _whole(name: str, held: dict[tuple[str, str], Decision]) -> dict[str, str]:
@@ -220,7 +222,7 @@ def _check_whole(action: str, inside: list[Span]) -> None:
 
 def _unique(span: Span, known: dict[str, Span]) -> str:
     """Returns what a drawn span is known by, which no other in its file is."""
-    name = what = spans.named("drawn", span.top_m, span.bottom_m)
+    name = what = spans.span_name("drawn", span.top_m, span.bottom_m)
     count = 1
     while what in known:
         count += 1

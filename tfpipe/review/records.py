@@ -85,7 +85,7 @@ def _looking(first: Subject, frame: pd.DataFrame, kept: Kept, desk: Desk) -> Loo
 
 def _decided(frame: pd.DataFrame, desk: Desk, classes: tuple[str, ...]) -> np.ndarray:
     """Returns labels [n] int by the source and the reviewers so far, -1 for none."""
-    held = {key: one for (file, key), one in desk.known().held.items() if not file}
+    held = {key: one for (file, key), one in desk.known().current.items() if not file}
     labels = frame["label"].to_numpy().copy()
     for row, key in enumerate(frame["key"]):
         if key in held:

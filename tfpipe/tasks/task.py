@@ -44,7 +44,7 @@ class Source:
       about: whatever the task's `read` needs from the tables.
       also: other raw files that are read with it, such as the rest of a hundred small images.
       split: "train", "validation" or "test" where the user has chosen it; "" for that of the group.
-      decided: reviewers' decisions about its spans.
+      decisions: of reviewers, about its spans.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Source:
     about: Any = None
     also: tuple[Path, ...] = ()
     split: str = ""
-    decided: tuple[Decision, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
 
 class LeftOut(str):
@@ -69,33 +69,33 @@ class Survey:
       tables: other files that the examples depend on.
       notes: what is to be known of the files, one sentence each; what is left out and why, as
         `LeftOut`.
-      twins: (source, source, reason) for sources that show the same thing according to the tables;
-        a split must not separate them.
+      duplicates: (source, source, reason) for sources that show the same thing according to the
+        tables; a split must not separate them.
       classes: class names that the folder defines, in label order, for a task without its own.
       columns: names of the numbers beside the images, for a task without its own.
       image_shape: (height, width, channels) where the options set it; () for the task's.
       options: the options that records are read with and new files will be, where the survey had
         to complete them; None for the options passed in.
-      joins: whether groups that share near-copies are merged, where tfpipe splits; otherwise
-        near-copies in two splits are an error.
+      merge_near_duplicates: whether groups that share near-copies are merged, where tfpipe splits;
+        otherwise near-copies in two splits are an error.
       augmentation: of these images, where they allow less than the task's; "" for the task's.
-      gaps: whether training and validation may share a group, because what lies between them is
-        left out.
-      decided: reviewers' decisions about single images; filled in by `annotations.apply`.
+      may_share_groups: whether training and validation may share a group, because what lies
+        between them is left out.
+      decisions: of reviewers, about single images; filled in by `annotations.apply`.
     """
 
     sources: tuple[Source, ...]
     tables: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
-    twins: tuple[tuple[str, str, str], ...] = ()
+    duplicates: tuple[tuple[str, str, str], ...] = ()
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     image_shape: tuple[int, int, int] | tuple[()] = ()
     options: Any = None
-    joins: bool = False
+    merge_near_duplicates: bool = False
     augmentation: str = ""
-    gaps: bool = False
-    decided: tuple[Decision, ...] = ()
+    may_share_groups: bool = False
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True)

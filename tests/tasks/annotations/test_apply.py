@@ -65,13 +65,13 @@ def test_decisions_about_pictures_come_before_the_source(raw, tmp_path):
     assert labelled(tmp_path / "records") == expected
     assert after.fingerprint != before.fingerprint
     assert after.notes == (
-        "labels.csv: 2 images are validated, 1 of them as another class than the source says.",
+        "labels.csv: 2 images are validated, 1 of them as another class than the source has.",
         "labels.csv: 1 images are validated as a class that is not used here (striped 1), so they "
         "count as unlabelled.",
     )
     assert after.left_out == (
-        "labels.csv: 1 dubious pictures are left out of training and scores: plain 1.",
-        "labels.csv decides about 1 pictures that are not here.",
+        "labels.csv: 1 dubious images are left out of training and scores: plain 1.",
+        "labels.csv decides about 1 images that are absent.",
     )
     for key in keys:
         decide(raw, key, "plain", state="predicted", action="undo")
@@ -128,7 +128,7 @@ def test_a_torn_line_is_named_by_the_records(raw, tmp_path):
     )
     manifest = small_records.pack_small(raw, tmp_path / "records")
     (raw / annotations_decisions.NAME).unlink()
-    assert "labels.csv line 2 is torn" in manifest.left_out[-1]
+    assert "labels.csv line 2 is incomplete" in manifest.left_out[-1]
 
 
 def test_a_folder_s_own_table_of_that_name_is_still_its_own(tmp_path):
@@ -137,7 +137,10 @@ def test_a_folder_s_own_table_of_that_name_is_still_its_own(tmp_path):
         "path,label\na.png,dust\nb.png,ash\n"
     )
     task = tasks.find(str(tmp_path / "photos"))
-    assert apply.surveyed(task, task.raw_files.folder, task.options).classes == ("ash", "dust")
+    assert apply.survey_with_decisions(task, task.raw_files.folder, task.options).classes == (
+        "ash",
+        "dust",
+    )
 
 
 def test_decisions_about_tracks_are_kept_beside_the_tracks_own_labels():
@@ -150,7 +153,7 @@ def melt(tmp_path_factory):
 
 
 def sources(raw):
-    found = apply.surveyed(MELT_LAYER, raw, MELT_OPTIONS).sources
+    found = apply.survey_with_decisions(MELT_LAYER, raw, MELT_OPTIONS).sources
     return {source.name: source for source in found}
 
 
@@ -202,7 +205,7 @@ def test_spans_of_a_core_are_where_the_reviewer_saw_them(melt, aligned):
     decide(melt, review_overrides.named(first), "", depths_m=moved_m, action="delete", **told)
     gone = read(sources(melt)[source.name], MELT_OPTIONS)
     assert not shows(gone, free_m) and not shows(gone, there_m)
-    span = spans.named("drawn", *moved_m)
+    span = spans.span_name("drawn", *moved_m)
     drawn = {"depths_m": moved_m, "action": "draw", **told}
     decide(melt, span, "meltLayer", **drawn)
     assert shows(read(sources(melt)[source.name], MELT_OPTIONS), free_m)
@@ -227,11 +230,11 @@ def test_a_layer_found_where_the_reviewer_put_it_is_a_hit(aligned):
     one = Decision(
         "t", "A", source.name, "drawn", *found_m, "meltLayer", "m/1", "validated", "draw"
     )
-    own = dataclasses.replace(source, decided=(one,))
+    own = dataclasses.replace(source, decisions=(one,))
     alone = evaluate(own, row, FilePrediction([layer], []))
     assert alone.hits == 1 and alone.false == 0 and alone.errors_mm[0] < 0.02
     assert evaluate(source, row, FilePrediction([layer], [])).hits == 0
-    none = dataclasses.replace(source, decided=(one._replace(label="", action="delete"),))
+    none = dataclasses.replace(source, decisions=(one._replace(label="", action="delete"),))
     assert evaluate(none, row, FilePrediction([layer], [])).false == 1
 
 
@@ -251,9 +254,9 @@ def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(aligned
         )
         for f in source.about.features
     )
-    whole = read(dataclasses.replace(source, decided=decisions), MELT_OPTIONS)
+    whole = read(dataclasses.replace(source, decisions=decisions), MELT_OPTIONS)
     assert whole.row["status"] == "reviewed"
-    part = read(dataclasses.replace(source, decided=decisions[1:]), MELT_OPTIONS)
+    part = read(dataclasses.replace(source, decisions=decisions[1:]), MELT_OPTIONS)
     assert part.row["status"] == before.row["status"]
     # The table, moved by the shift, says nothing about one end of the photo; the reviewer saw it.
     shift_m, photo = before.row["shift_mm"] / 1000, source.about.photo
@@ -276,17 +279,17 @@ def test_a_photo_in_which_nothing_is_has_no_layer_and_is_left_out_where_that_is_
         *("t", "A", source.name, spans.WHOLE, photo.top_m, photo.bottom_m, ""),
         *("m/1", "validated", "accept"),
     )
-    seen = read(dataclasses.replace(bare, decided=(told,)), MELT_OPTIONS)
+    seen = read(dataclasses.replace(bare, decisions=(told,)), MELT_OPTIONS)
     assert seen.row["status"] == "reviewed" and len(seen.examples) > 20
     assert {one.label for one in seen.examples} == {0}
     dubious = told._replace(state="dubious", action="dubious")
-    assert read(dataclasses.replace(bare, decided=(dubious,)), MELT_OPTIONS).examples == []
+    assert read(dataclasses.replace(bare, decisions=(dubious,)), MELT_OPTIONS).examples == []
     # Where the table says more than the reviewer has decided about, that is still to be settled.
-    whole = read(dataclasses.replace(source, decided=(told,)), MELT_OPTIONS)
+    whole = read(dataclasses.replace(source, decisions=(told,)), MELT_OPTIONS)
     assert whole.row["status"] == "aligned" and len(layer_depths(whole))
     drawn = told._replace(what="drawn 1", label="meltLayer", action="draw")
     drawn = drawn._replace(top_m=photo.top_m + 0.3, bottom_m=photo.top_m + 0.31)
-    both = read(dataclasses.replace(bare, decided=(told, drawn)), MELT_OPTIONS)
+    both = read(dataclasses.replace(bare, decisions=(told, drawn)), MELT_OPTIONS)
     assert shows(both, photo.top_m + 0.305) and not shows(both, photo.top_m + 0.6)
 
 
@@ -310,7 +313,7 @@ def test_what_is_reviewed_is_the_table_then_what_was_decided_then_what_else_was_
         *(told("decided", 1.1, 1.25), told("drawn", 1.8, 1.9), told("moved", 1.7, 1.75)),
         told(spans.WHOLE, 1.0, 2.0, ""),
     ]
-    every = spans.reviewed(strip, decided)
+    every = spans.review_spans(strip, decided)
     assert [one.what for one in every] == ["decided", "tabled", "beside it", "moved", "drawn"]
     first = every[0]
     assert (first.bottom_m, first.label, first.state, first.who) == (
@@ -331,8 +334,8 @@ def test_a_strip_shows_the_table_where_alignment_put_it(aligned):
     moved = [span.top_m - feature.depth_from_m for span, feature in both]
     assert np.allclose(moved, before.row["shift_mm"] / 1000, atol=0.0011)
     assert strip.bottom_m == pytest.approx(photo.bottom_m)
-    assert [one.what for one in strip.found] == ["found 1.00000-2.00000"]
-    assert "not in the records" in review_view.strip(source, seen, said, None).says
+    assert [one.what for one in strip.predicted] == ["found 1.00000-2.00000"]
+    assert "not in the records" in review_view.strip(source, seen, said, None).note
 
 
 def test_decisions_about_photos_that_are_gone_are_counted_by_name(melt):
@@ -345,14 +348,14 @@ def test_decisions_about_photos_that_are_gone_are_counted_by_name(melt):
         ("core_003", "dubious"),
     ):
         decide(melt, spans.WHOLE, "", file=f"{name}.png", depths_m=(120.1, 121.2), state=state)
-    notes = apply.surveyed(MELT_LAYER, melt, MELT_OPTIONS).notes
+    notes = apply.survey_with_decisions(MELT_LAYER, melt, MELT_OPTIONS).notes
     (melt / annotations_decisions.NAME).unlink()
     assert notes[-5:] == (
-        "labels.csv: 1 spans of 1 files are validated, and 0 are said to be none.",
+        "labels.csv: 1 spans of 1 files are validated, and 0 are deleted.",
         "labels.csv: 1 dubious spans are left out of training and scores: x 1.",
         "labels.csv: 2 files are validated as holding nothing else.",
         "labels.csv: 1 dubious files are left out of training and scores as a whole.",
-        "labels.csv decides about files that are not here: core_999.png (1).",
+        "labels.csv decides about files that are absent: core_999.png (1).",
     )
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.annotations import decisions as annotations_decisions
-from tfpipe.tasks.annotations.decisions import Decision, Labels
+from tfpipe.tasks.annotations.decisions import Decision, DecisionLog
 
 
 def decision(what="a.png", **changes) -> Decision:
@@ -63,7 +63,7 @@ def test_what_is_added_is_read_back(tmp_path_factory, written):
     folder = tmp_path_factory.mktemp("raw")
     for one in written:
         annotations_decisions.append(folder, one)
-    assert same(annotations_decisions.read(folder), Labels(tuple(written)))
+    assert same(annotations_decisions.read(folder), DecisionLog(tuple(written)))
 
 
 @given(st.lists(decisions(), min_size=1, max_size=3), st.data())
@@ -81,7 +81,7 @@ def test_a_file_cut_anywhere_loses_its_last_line_at_most(tmp_path_factory, writt
     found = annotations_decisions.read(folder)
     assert same(found.lines, tuple(written[:-1]))
     is_begun = cut > max(kept, len(annotations_decisions.HEADING) + 1)
-    assert len(found.notes) == is_begun and all("torn" in note for note in found.notes)
+    assert len(found.notes) == is_begun and all("incomplete" in note for note in found.notes)
     annotations_decisions.append(folder, written[-1])
     assert same(annotations_decisions.read(folder).lines, tuple(written))
 
@@ -107,7 +107,7 @@ def test_the_last_decision_about_each_thing_holds(tmp_path):
         decision("drawn 1", file="b.png", **span),
     ):
         annotations_decisions.append(tmp_path, one)
-    held = annotations_decisions.read(tmp_path).held
+    held = annotations_decisions.read(tmp_path).current
     assert {thing: one.label for thing, one in held.items()} == {
         ("", "a"): "ash",
         ("a.png", "drawn 1"): "dust",
@@ -209,7 +209,7 @@ def test_a_wrong_line_is_named(tmp_path, line, said):
 def test_a_table_of_another_kind_is_left_alone(tmp_path):
     path = tmp_path / annotations_decisions.NAME
     path.write_text("path,label\na.png,dust\n")
-    assert annotations_decisions.read(tmp_path) == Labels()
+    assert annotations_decisions.read(tmp_path) == DecisionLog()
     with pytest.raises(UserError, match="another kind.*Rename it"):
         annotations_decisions.append(tmp_path, decision())
     assert path.read_text() == "path,label\na.png,dust\n"

@@ -1,160 +1,160 @@
-"""How reviewers' decisions come before the source's own labels, whatever the task."""
+"""Applies reviewers' decisions to a survey and to its examples, whatever the task."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfpipe.tasks.annotations import decisions
+from tfpipe.tasks.annotations import decisions as log
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.annotations.spans import WHOLE
 from tfpipe.tasks.task import LeftOut, Reading, Survey, Task
 
+MAX_NAMES = 12  # in one sentence
 
-def surveyed(task: Task, raw: Path, options: Any) -> Survey:
-    """Surveys a raw folder, and adds what reviewers have decided about it.
+
+def survey_with_decisions(task: Task, raw: Path, options: Any) -> Survey:
+    """Surveys a raw folder and adds the reviewers' decisions about it.
 
     Returns:
-      The task's survey: each source with the decisions about its spans, the survey with those about
-      pictures, and notes on what is torn, dubious or about files that are not there.
+      The task's survey. Each source has the decisions about its spans, the survey has those about
+      images, and notes name decisions that are torn, dubious or about files that are absent.
 
     Raises:
-      UserError: as the task's own survey, and where a line of the decisions is wrong.
+      UserError: as the task's own survey; or a line of the decisions is wrong.
     """
-    known = decisions.read(raw, name=task.raw_files.decisions)
+    name = task.raw_files.decisions
+    decision_log = log.read(raw, name=name)
     survey = task.survey(raw, options)
-    spans, pictures = defaultdict(list), []
-    for _, one in sorted(known.held.items()):
-        (spans[one.file] if one.is_span else pictures).append(one)
-    there = {source.name for source in survey.sources}
-    notes = [
-        *map(LeftOut, known.notes),
-        *_of_spans({f: o for f, o in spans.items() if f in there}, task),
+    spans: defaultdict[str, list[Decision]] = defaultdict(list)
+    image_decisions: list[Decision] = []
+    for _, decision in sorted(decision_log.current.items()):
+        (spans[decision.file] if decision.is_span else image_decisions).append(decision)
+    files = {source.name for source in survey.sources}
+    notes: list[str] = [
+        *map(LeftOut, decision_log.notes),
+        *_span_notes([one for file in spans if file in files for one in spans[file]], name),
     ]
-    absent = [f"{file} ({len(own)})" for file, own in spans.items() if file not in there]
+    absent = [f"{file} ({len(spans[file])})" for file in spans if file not in files]
     if absent:
-        notes.append(
-            LeftOut(
-                f"{task.raw_files.decisions} decides about files that are not here: "
-                f"{_listed(absent)}."
-            )
-        )
-    sources = tuple(replace(s, decided=tuple(spans.get(s.name, ()))) for s in survey.sources)
-    notes = (*survey.notes, *notes)
-    return replace(survey, sources=sources, notes=notes, decided=tuple(pictures))
+        notes.append(LeftOut(f"{name} decides about files that are absent: {_listed(absent)}."))
+    return replace(
+        survey,
+        sources=tuple(replace(s, decisions=tuple(spans.get(s.name, ()))) for s in survey.sources),
+        notes=(*survey.notes, *notes),
+        decisions=tuple(image_decisions),
+    )
 
 
-def relabelled(
-    reading: Reading, decided: dict[str, Decision], classes: tuple[str, ...]
-) -> tuple[Reading, Counter]:
-    """Returns what was read with reviewers' labels in place of the source's.
+def relabel(
+    reading: Reading, decisions: Mapping[str, Decision], classes: tuple[str, ...]
+) -> tuple[Reading, Counter[tuple[str, str, bool]]]:
+    """Returns a reading with reviewers' labels in place of the source's.
 
     Args:
       reading: of one source.
-      decided: key of a picture -> what holds of it.
+      decisions: key of an image -> the decision that holds for it.
       classes: in label order.
 
     Returns:
-      The reading, whose dubious pictures are unlabelled; and how often there was each (state, class
-      by the reviewer, whether the source said otherwise).
+      The reading, whose dubious images are unlabelled; and the number of images by (state, class
+      by the reviewer, whether the source has another class).
     """
-    examples, told = [], Counter()
+    examples, counts = [], Counter[tuple[str, str, bool]]()
     for example in reading.examples:
-        one = decided.get(example.key)
-        if one is None:
+        decision = decisions.get(example.key)
+        if decision is None:
             examples.append(example)
             continue
-        is_known = one.state == "validated" and one.label in classes
-        label = classes.index(one.label) if is_known else -1
-        told[one.state, one.label, label != example.label] += 1
+        is_labelled = decision.state == "validated" and decision.label in classes
+        label = classes.index(decision.label) if is_labelled else -1
+        counts[decision.state, decision.label, label != example.label] += 1
         examples.append(example._replace(label=label))
-    return replace(reading, examples=examples), told
+    return replace(reading, examples=examples), counts
 
 
-def notes(survey: Survey, abouts: list[dict], task: Task) -> list[str]:
-    """Returns sentences on the decisions about pictures.
+def decision_notes(survey: Survey, shards: Sequence[Mapping[str, Any]], task: Task) -> list[str]:
+    """Returns sentences on the decisions about images.
 
     Args:
-      survey: by `surveyed`.
-      abouts: what each shard holds; "decided" is by `relabelled`, of its sources.
-      task: with the classes told apart.
+      survey: by `survey_with_decisions`.
+      shards: the contents of each shard; "decided" holds the counts of `relabel`.
+      task: with the classes in use.
     """
-    told = Counter()
-    for *kind, n in (one for about in abouts for one in about["decided"]):
-        told[tuple(kind)] += n
-    validated = Counter({key: n for key, n in told.items() if key[0] == "validated"})
-    strange = Counter({key: n for key, n in validated.items() if key[1] not in task.classes})
-    dubious, found = told - validated, []
-    if validated - strange:
-        other = sum(n for (_, _, differs), n in (validated - strange).items() if differs)
-        found.append(
-            f"{task.raw_files.decisions}: {(validated - strange).total()} images are validated, "
-            f"{other} of them as another class than the source says."
+    name = task.raw_files.decisions
+    counts = Counter[tuple[str, str, bool]]()
+    for shard in shards:
+        for state, label, differs, n in shard["decided"]:
+            counts[state, label, differs] += n
+    validated = Counter({key: n for key, n in counts.items() if key[0] == "validated"})
+    unused = Counter({key: n for key, n in validated.items() if key[1] not in task.classes})
+    labelled, dubious = validated - unused, counts - validated
+    notes: list[str] = []
+    if labelled:
+        changed = sum(n for (_, _, differs), n in labelled.items() if differs)
+        notes.append(
+            f"{name}: {labelled.total()} images are validated, {changed} of them as another class "
+            "than the source has."
         )
     if dubious:
-        found.append(_left_out("pictures", dubious, task))
-    if strange:
-        found.append(
-            f"{task.raw_files.decisions}: {strange.total()} images are validated as a class that "
-            f"is not used here ({_by_label(strange)}), so they count as unlabelled."
+        notes.append(_left_out("images", dubious, name))
+    if unused:
+        notes.append(
+            f"{name}: {unused.total()} images are validated as a class that is not used here "
+            f"({_by_label(unused)}), so they count as unlabelled."
         )
-    absent = len(survey.decided) - told.total()
-    if absent:
-        found.append(
-            LeftOut(
-                f"{task.raw_files.decisions} decides about {absent} pictures that are not here."
-            )
-        )
-    return found
+    n_absent = len(survey.decisions) - counts.total()
+    if n_absent:
+        notes.append(LeftOut(f"{name} decides about {n_absent} images that are absent."))
+    return notes
 
 
-def _of_spans(spans: dict[str, list[Decision]], task: Task) -> list[str]:
-    every = [one for own in spans.values() for one in own]
-    whole = Counter(one.state for one in every if one.what == WHOLE)
-    every = [one for one in every if one.what != WHOLE]
-    told = Counter((one.state, one.label) for one in every)
-    validated = Counter({key: n for key, n in told.items() if key[0] == "validated"})
-    found = []
+def _span_notes(decisions: list[Decision], name: str) -> list[str]:
+    """Returns sentences on the decisions about spans, from a file called `name`."""
+    whole_files = Counter(one.state for one in decisions if one.what == WHOLE)
+    spans = [one for one in decisions if one.what != WHOLE]
+    counts = Counter((one.state, one.label) for one in spans)
+    validated = Counter({key: n for key, n in counts.items() if key[0] == "validated"})
+    notes: list[str] = []
     if validated:
-        none = validated["validated", ""]
-        found.append(
-            f"{task.raw_files.decisions}: {validated.total() - none} spans of "
-            f"{len({one.file for one in every})} files are validated, and {none} are said to be "
-            "none."
+        n_deleted = validated["validated", ""]
+        n_files = len({one.file for one in spans})
+        notes.append(
+            f"{name}: {validated.total() - n_deleted} spans of {n_files} files are validated, and "
+            f"{n_deleted} are deleted."
         )
-    if told - validated:
-        found.append(_left_out("spans", told - validated, task))
-    if whole["validated"]:
-        found.append(
-            f"{task.raw_files.decisions}: {whole['validated']} files are validated as "
-            "holding nothing else."
+    if counts - validated:
+        notes.append(_left_out("spans", counts - validated, name))
+    if whole_files["validated"]:
+        notes.append(
+            f"{name}: {whole_files['validated']} files are validated as holding nothing else."
         )
-    if whole["dubious"]:
-        found.append(
+    if whole_files["dubious"]:
+        notes.append(
             LeftOut(
-                f"{task.raw_files.decisions}: {whole['dubious']} dubious files are left out of "
-                "training and scores as a whole."
+                f"{name}: {whole_files['dubious']} dubious files are left out of training and "
+                "scores as a whole."
             )
         )
-    return found
+    return notes
 
 
-def _left_out(noun: str, dubious: Counter, task: Task) -> LeftOut:
+def _left_out(noun: str, dubious: Counter[Any], name: str) -> LeftOut:
     return LeftOut(
-        f"{task.raw_files.decisions}: {dubious.total()} dubious {noun} are left out of training "
-        "and scores: "
+        f"{name}: {dubious.total()} dubious {noun} are left out of training and scores: "
         f"{_by_label(dubious)}."
     )
 
 
-def _by_label(told: Counter) -> str:
-    """Returns how many of each class or kind, of counts by (state, label, ...)."""
-    counts = Counter()
-    for (_, label, *_), n in told.items():
-        counts[label or "none"] += n
-    return _listed([f"{label} {n}" for label, n in sorted(counts.items())])
+def _by_label(counts: Counter[Any]) -> str:
+    """Returns the number of each class or kind, from counts by (state, label, ...)."""
+    by_label = Counter[str]()
+    for (_, label, *_), n in counts.items():
+        by_label[label or "none"] += n
+    return _listed([f"{label} {n}" for label, n in sorted(by_label.items())])
 
 
-def _listed(names: list[str], *, most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

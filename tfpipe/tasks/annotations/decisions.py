@@ -1,4 +1,4 @@
-"""What reviewers have decided: labels.csv beside the raw files, a line for each decision."""
+"""Decision log: labels.csv beside the raw files, one line for each decision of a reviewer."""
 
 import csv
 import io
@@ -15,25 +15,26 @@ from tfpipe.base.errors import UserError
 
 NAME = "labels.csv"
 STATES = ("predicted", "dubious", "validated")
-# None begins with another, and they stand last in a line: half a line is never taken for a whole.
+# No action is the beginning of another, and the action is the last cell: half a line is never
+# mistaken for a whole one.
 ACTIONS = ("accept", "label", "dubious", "move", "draw", "delete", "undo")
-_UNFIT = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # for one line of UTF-8
+_NOT_IN_A_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # of UTF-8
 
 
 class Decision(NamedTuple):
-    """One line: what holds of one thing from then on.
+    """One line of the log: it holds for its target until a later line about the same target.
 
     Attributes:
       time: ISO 8601, UTC.
       who: the reviewer.
       file: the raw file, as the task's survey names it.
-      what: the picture's key, or what a span of the file was first known by.
-      top_m: depth of the span's upper edge as the photo shows it; nan for a picture.
+      what: the image's key, or the first name of a span of the file.
+      top_m: depth of the span's upper edge in the photo; nan for an image.
       bottom_m: of its lower edge.
-      label: the class, or the kind of span; "" for a span that is none.
-      version: the model's that was looked at, such as "simple-cnn/3".
-      state: of `STATES`; "predicted" where no decision holds any more.
-      action: of `ACTIONS`.
+      label: the class, or the kind of span; "" for a span that is deleted.
+      version: the model version that was shown, such as "simple-cnn/3".
+      state: one of `STATES`; "predicted" where no decision holds any more.
+      action: one of `ACTIONS`.
     """
 
     time: str
@@ -49,20 +50,20 @@ class Decision(NamedTuple):
 
     @property
     def is_span(self) -> bool:
-        """Whether it is about depths of a file, not about a picture."""
+        """Whether it is about depths of a file, not about an image."""
         return not math.isnan(self.top_m)
 
     @property
-    def thing(self) -> tuple[str, str]:
-        """What it is about: later lines about the same hold instead."""
+    def target(self) -> tuple[str, str]:
+        """The (file, span) or ("", image key) that it is about."""
         return (self.file, self.what) if self.is_span else ("", self.what)
 
 
 HEADING = ",".join(Decision._fields)
 
 
-class Labels(NamedTuple):
-    """All lines of a labels.csv.
+class DecisionLog(NamedTuple):
+    """All decisions of a labels.csv.
 
     Attributes:
       lines: in the order in which they were added.
@@ -73,29 +74,29 @@ class Labels(NamedTuple):
     notes: tuple[str, ...] = ()
 
     @property
-    def held(self) -> dict[tuple[str, str], Decision]:
-        """What was decided last of each thing; without those that nobody decides any more."""
-        last = {one.thing: one for one in self.lines}
-        return {thing: one for thing, one in last.items() if one.state != "predicted"}
+    def current(self) -> dict[tuple[str, str], Decision]:
+        """The last decision about each target, without decisions that were undone."""
+        last = {decision.target: decision for decision in self.lines}
+        return {target: one for target, one in last.items() if one.state != "predicted"}
 
 
 def now() -> str:
-    """Returns the time as a line has it."""
+    """Returns the time as lines of the log hold it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def read(folder: Path, *, name: str = NAME) -> Labels:
-    """Returns what reviewers have decided about a raw folder.
+def read(folder: Path, *, name: str = NAME) -> DecisionLog:
+    """Returns the decisions about a raw folder.
 
-    A line that a stopped process or machine has left half written is named and does not count: it
-    was never told to be saved.
+    A line that a stopped process left half written gets a note and does not count: its reviewer was
+    never shown that it was saved.
 
     Args:
       folder: the raw folder.
       name: of the file.
 
     Raises:
-      UserError: naming file and line, where a line is whole but not what it should be.
+      UserError: a line is complete but wrong; the message names file and line.
     """
     path = folder / name
     try:
@@ -105,25 +106,25 @@ def read(folder: Path, *, name: str = NAME) -> Labels:
             f"{files.shown(path)} cannot be read: {error.strerror}. Check its permissions."
         ) from error
     if not _is_ours(data, path):
-        return Labels()
+        return DecisionLog()
     lines, notes = [], []
     for number, line in enumerate(data.splitlines()[1:], start=2):
         cells = _cells(line)
         if cells is None:
             notes.append(
-                f"{name} line {number} is torn: whoever wrote it was stopped, so it does not count."
+                f"{name} line {number} is incomplete: its process was stopped. It does not count."
             )
         elif cells:
             lines.append(_decision(cells, where=f"{files.shown(name)} line {number}"))
-    return Labels(tuple(lines), tuple(notes))
+    return DecisionLog(tuple(lines), tuple(notes))
 
 
 def append(folder: Path, decision: Decision, *, name: str = NAME) -> None:
-    """Adds one line, which is on the disk when this returns; several processes may do so at once.
+    """Adds one line and waits until it is on disk; several processes may do so at once.
 
     Raises:
       UserError: the disk is full, the folder cannot be written, a name does not fit in a line, or
-        the file is a table of another kind; nothing was added then.
+        the file is another kind of table. Then nothing was added.
     """
     path, line = folder / name, _line(decision)
     try:
@@ -144,19 +145,19 @@ def _add(file: int, line: bytes, path: Path) -> None:
     """Adds a line to an open and locked file, or leaves it as it was."""
     size = os.fstat(file).st_size
     head = os.pread(file, 1 << 12, 0)
-    begun = f"{HEADING}\n".encode()
-    if len(head) < len(begun) and begun.startswith(head):  # new, or stopped while it was made
+    heading = f"{HEADING}\n".encode()
+    if len(head) < len(heading) and heading.startswith(head):  # new, or stopped at creation
         os.ftruncate(file, 0)
-        size, line = 0, begun + line
+        size, line = 0, heading + line
     elif not _is_ours(head, path):
         raise UserError(
-            f"{files.shown(path)} is a table of another kind, expected the headings {HEADING}. "
-            "Rename it, so that decisions can be kept under this name."
+            f"{files.shown(path)} is another kind of table, expected the headings {HEADING}. "
+            "Rename it, so that decisions can be saved under this name."
         )
     elif os.pread(file, 1, size - 1) != b"\n":
-        line = b"\n" + line  # the one before was torn
+        line = b"\n" + line  # the previous line was torn
     try:
-        while line:  # a disk that becomes full takes a part first, and refuses the rest
+        while line:  # a disk that becomes full takes a part first, then refuses the rest
             line = line[os.write(file, line) :]
         os.fsync(file)
     except OSError:
@@ -165,10 +166,10 @@ def _add(file: int, line: bytes, path: Path) -> None:
 
 
 def _is_ours(data: bytes, path: Path) -> bool:
-    """Returns whether a file holds decisions by its first line, which may be torn.
+    """Returns whether a file holds decisions, by its first line, which may be incomplete.
 
     Raises:
-      UserError: it did, before another program saved it in its own way.
+      UserError: it holds decisions, but another program saved it with other columns.
     """
     first, end, _ = data.decode("utf-8-sig", "replace").partition("\n")
     text = first.strip()
@@ -191,8 +192,8 @@ def _cells(line: bytes) -> list[str] | None:
     cells, count = rows[0] if rows else [], len(Decision._fields)
     if not any(cells) and len(cells) in (0, count):
         return []
-    is_begun = cells[-1] not in ACTIONS and any(one.startswith(cells[-1]) for one in ACTIONS)
-    return None if len(cells) < count or is_begun else cells
+    is_torn = cells[-1] not in ACTIONS and any(name.startswith(cells[-1]) for name in ACTIONS)
+    return None if len(cells) < count or is_torn else cells
 
 
 def _decision(cells: list[str], *, where: str) -> Decision:
@@ -202,22 +203,33 @@ def _decision(cells: list[str], *, where: str) -> Decision:
             f"{where}: the row has {len(cells)} cells, expected {len(names)}: {HEADING}. Put cells "
             "that hold a comma in double quotes."
         )
-    told = {name: tables.unescaped(cell) for name, cell in zip(names, cells, strict=True)}
-    for name, known in (("state", STATES), ("action", ACTIONS)):
-        if told[name] not in known:
+    values = {name: tables.unescaped(cell) for name, cell in zip(names, cells, strict=True)}
+    for name, allowed in (("state", STATES), ("action", ACTIONS)):
+        if values[name] not in allowed:
             raise UserError(
-                f"{where}: {name} is {told[name][:40]!r}, expected {', '.join(known)}. Correct the "
-                "cell, or remove the line."
+                f"{where}: {name} is {values[name][:40]!r}, expected {', '.join(allowed)}. Correct "
+                "the cell, or remove the line."
             )
-    top_m, bottom_m = _depth(told["top_m"]), _depth(told["bottom_m"])
-    is_picture = told["top_m"] == told["bottom_m"] == ""
-    if not told["what"] or not (is_picture or -math.inf < top_m < bottom_m < math.inf):
+    top_m, bottom_m = _depth(values["top_m"]), _depth(values["bottom_m"])
+    is_image = values["top_m"] == values["bottom_m"] == ""
+    if not values["what"] or not (is_image or -math.inf < top_m < bottom_m < math.inf):
         raise UserError(
-            f"{where}: what is {told['what'][:40]!r}, top_m {told['top_m'][:20]!r} and bottom_m "
-            f"{told['bottom_m'][:20]!r}, expected a picture's key and no depths, or a span with a "
-            "bottom below its top. Correct the cells, or remove the line."
+            f"{where}: what is {values['what'][:40]!r}, top_m {values['top_m'][:20]!r} and "
+            f"bottom_m {values['bottom_m'][:20]!r}, expected an image's key and no depths, or a "
+            "span with a bottom below its top. Correct the cells, or remove the line."
         )
-    return Decision(**(told | {"top_m": top_m, "bottom_m": bottom_m}))
+    return Decision(
+        time=values["time"],
+        who=values["who"],
+        file=values["file"],
+        what=values["what"],
+        top_m=top_m,
+        bottom_m=bottom_m,
+        label=values["label"],
+        version=values["version"],
+        state=values["state"],
+        action=values["action"],
+    )
 
 
 def _depth(cell: str) -> float:
@@ -228,9 +240,9 @@ def _depth(cell: str) -> float:
 
 
 def _line(decision: Decision) -> bytes:
-    """Returns a decision as a line, line end included."""
-    cells = [*_written(decision)]
-    if _UNFIT.search("".join(cells)):
+    """Returns a decision as a line of the log, with its line end."""
+    cells = [*_to_cells(decision)]
+    if _NOT_IN_A_LINE.search("".join(cells)):
         raise UserError(
             f"The decision about {decision.what!r} was not saved: a line break or a control "
             "character in a name does not fit in a table. Rename the file or the class."
@@ -240,7 +252,7 @@ def _line(decision: Decision) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def _written(decision: Decision) -> Iterator[str]:
+def _to_cells(decision: Decision) -> Iterator[str]:
     for value in decision:
         if isinstance(value, float):
             yield "" if math.isnan(value) else f"{value:.5f}"

@@ -7,20 +7,20 @@ import numpy as np
 
 from tfpipe.tasks.annotations.decisions import Decision
 
-WHOLE = "whole"  # what a decision is about that says of a file: nothing else is here
+WHOLE = "whole"  # `Decision.what` of a decision about a file: it holds nothing else
 
 
 class Span(NamedTuple):
     """A span along a file.
 
     Attributes:
-      what: what it was first known by: where it came from, and its depths then.
-      top_m: depth of its upper edge as the photo shows it.
-      bottom_m: of its lower edge.
+      what: its first name: its origin and its depths at that time.
+      top_m: depth of its upper edge in the photo.
+      bottom_m: depth of its lower edge.
       label: its kind; "" for none.
-      state: of `decisions.STATES`.
+      state: one of `decisions.STATES`.
       who: the reviewer who decided last.
-      probability: of a model, nan where none was asked.
+      probability: the model's; nan without a prediction.
     """
 
     what: str
@@ -43,24 +43,24 @@ class Strip(NamedTuple):
       image: [height, width, 3] uint8 RGB, depth downwards.
       top_m: depth of its first row.
       bottom_m: depth below its last row.
-      tabled: what the source's table says, as the photo shows it.
-      found: what the model says.
-      says: what a reviewer should know of the file, "" for nothing.
+      tabled: spans of the source's table, at their depths in the photo.
+      predicted: spans of the model.
+      note: what a reviewer should know about the file; "" for nothing.
     """
 
     image: np.ndarray
     top_m: float
     bottom_m: float
     tabled: tuple[Span, ...]
-    found: tuple[Span, ...]
-    says: str = ""
+    predicted: tuple[Span, ...]
+    note: str = ""
 
 
 class SpanReview(NamedTuple):
     """How a task's spans are reviewed: `WholeFile.review`.
 
     Attributes:
-      kinds: labels that a span may have, that of a drawn one first.
+      kinds: labels that a span may have; the first is that of a drawn one.
       strip: (source, outputs of `WholeFile.infer`, FilePrediction of `WholeFile.predict`, the
         source's row of the source table or None) -> Strip.
     """
@@ -69,37 +69,44 @@ class SpanReview(NamedTuple):
     strip: Callable[[Any, Any, Any, dict[str, Any] | None], Strip]
 
 
-def named(origin: str, top_m: float, bottom_m: float) -> str:
-    """Returns what a span is known by, such as "found 120.11720-120.12010"."""
+def span_name(origin: str, top_m: float, bottom_m: float) -> str:
+    """Returns the first name of a span, such as "found 120.11720-120.12010"."""
     return f"{origin} {top_m:.5f}-{bottom_m:.5f}"
 
 
-def whole(strip: Strip) -> Span:
-    """Returns what a decision about a file as a whole is about: all of its depths, and no kind."""
+def whole_file_span(strip: Strip) -> Span:
+    """Returns the span of a decision about a file as a whole: all of its depths, no kind."""
     return Span(WHOLE, strip.top_m, strip.bottom_m, "")
 
 
-def reviewed(strip: Strip, decided: Iterable[Decision]) -> list[Span]:
+def review_spans(strip: Strip, decisions: Iterable[Decision]) -> list[Span]:
     """Returns the spans that a reviewer decides about, from the top.
 
-    These are the table's and all that was decided about, each as it was decided last, and those
-    found that touch none of them. What the model finds on a span of the table is no second one, and
-    what is said of the file as a whole is none.
+    These are the spans of the table and all spans with a decision, each as it was decided last;
+    then predicted spans that touch none of them. A prediction on a span of the table is not a
+    second span, and a decision about the whole file is no span.
 
     Args:
       strip: the file.
-      decided: the decisions about its spans, the last about each.
+      decisions: about its spans, the last about each.
     """
     spans = {span.what: span for span in strip.tabled}
-    found = {span.what: span for span in strip.found}
-    for one in decided:
-        if one.what == WHOLE:
+    predicted = {span.what: span for span in strip.predicted}
+    for decision in decisions:
+        if decision.what == WHOLE:
             continue
-        before = spans.get(one.what) or found.get(one.what)
-        likely = before.probability if before else float("nan")
-        spans[one.what] = Span(
-            one.what, one.top_m, one.bottom_m, one.label, one.state, one.who, likely
+        before = spans.get(decision.what) or predicted.get(decision.what)
+        spans[decision.what] = Span(
+            decision.what,
+            decision.top_m,
+            decision.bottom_m,
+            decision.label,
+            decision.state,
+            decision.who,
+            before.probability if before else float("nan"),
         )
-    taken = list(spans.values())
-    taken += [span for span in found.values() if not any(span.touches(one) for one in taken)]
-    return sorted(taken, key=lambda span: (span.top_m, span.bottom_m))
+    reviewed = list(spans.values())
+    reviewed += [
+        span for span in predicted.values() if not any(span.touches(other) for other in reviewed)
+    ]
+    return sorted(reviewed, key=lambda span: (span.top_m, span.bottom_m))

@@ -120,7 +120,7 @@ def _survey(
         tuple(sources),
         label_tables,
         tuple(notes),
-        twins=tuple(_twins(sources)),
+        duplicates=tuple(_duplicates(sources)),
         classes=classes,
         image_shape=(options.side, options.side, 1),
     )
@@ -153,7 +153,7 @@ def _classes(written: list[str], options: Options) -> tuple[tuple[str, ...], lis
     return tuple(name for name in every if name in used), notes
 
 
-def _twins(sources: list[Source]) -> list[tuple[str, str, str]]:
+def _duplicates(sources: list[Source]) -> list[tuple[str, str, str]]:
     """Returns the pairs of exposures whose files are equal byte by byte.
 
     Small clusters look alike without being copies, so only exposures are compared.

@@ -39,12 +39,12 @@ def survey(folder: Path, options: Options) -> Survey:
     rows, notes = found.rows, list(found.notes)
     same = exact_duplicates.found(found, labels=rows["label"])
     rows["group"] = _groups(rows, options)
-    twins = ()
+    duplicates = ()
     is_told = bool(options.group_from) or (rows[["group", "split"]] != "").any(axis=None)
     if is_told:
         shown = rows["file"].map(files.shown)
         pairs = [(shown[a], shown[b]) for a, *more in same for b in more]
-        twins = tuple((*pair, "the same file twice") for pair in pairs)
+        duplicates = tuple((*pair, "the same file twice") for pair in pairs)
     elif same:
         for a, *more in same:
             rows.loc[[a, *more], "group"] = rows.loc[a, "file"]
@@ -58,12 +58,12 @@ def survey(folder: Path, options: Options) -> Survey:
         _sources(found, labels),
         found.tables,
         (sentence, *notes),
-        twins,
+        duplicates,
         classes=classes,
         columns=tuple(found.numbers.columns),
         image_shape=shape_of(options),
         options=options,
-        joins=True,
+        merge_near_duplicates=True,
     )
 
 

@@ -108,7 +108,7 @@ def _survey(sources: list[Source], options: Options, **rest) -> Survey:
         options=options,
         # Opposite edges meet in whole slices of a periodic box only.
         augmentation="turns" if cut else "",
-        gaps=True,
+        may_share_groups=True,
         **rest,
     )
 

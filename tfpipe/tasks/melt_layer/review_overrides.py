@@ -12,10 +12,10 @@ def settled(source: Source, *, shift_m: float) -> list[Feature]:
     photo's shift. Here all are in the table's depths.
 
     Args:
-      source: a photo as `apply.surveyed` found it.
+      source: a photo as `apply.survey_with_decisions` found it.
       shift_m: of the photo; positive is deeper.
     """
-    decided = {one.what for one in source.decided}
+    decided = {one.what for one in source.decisions}
     kept = [one for one in source.about.features if named(one) not in decided]
     kept += [
         Feature(
@@ -23,7 +23,7 @@ def settled(source: Source, *, shift_m: float) -> list[Feature]:
             one.bottom_m - shift_m,
             DUBIOUS if one.state == "dubious" else one.label,
         )
-        for one in source.decided
+        for one in source.decisions
         if one.label or one.state == "dubious"
     ]
     return sorted(kept, key=lambda one: (one.depth_from_m, one.depth_to_m))
@@ -31,11 +31,11 @@ def settled(source: Source, *, shift_m: float) -> list[Feature]:
 
 def is_settled(source: Source) -> bool:
     """Returns whether reviewers have decided about all that the table says of a photo."""
-    decided = {one.what for one in source.decided}
+    decided = {one.what for one in source.decisions}
     return bool(decided) and all(named(one) in decided for one in source.about.features)
 
 
 def named(feature: Feature) -> str:
     """Returns what a feature of the table is known by; its depths are the table's own."""
-    name = spans.named("tabled", feature.depth_from_m, feature.depth_to_m)
+    name = spans.span_name("tabled", feature.depth_from_m, feature.depth_to_m)
     return f"{name} {feature.kind}"

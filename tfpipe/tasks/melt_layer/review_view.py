@@ -38,7 +38,7 @@ def strip(source: Source, seen: Seen, said: FilePrediction, row: dict[str, Any] 
         tabled.append(Span(review_overrides.named(one), top_m, bottom_m, one.kind))
     found = [
         Span(
-            spans.named("found", layer["depth_from_m"], layer["depth_to_m"]),
+            spans.span_name("found", layer["depth_from_m"], layer["depth_to_m"]),
             *(layer["depth_from_m"], layer["depth_to_m"], "meltLayer"),
             probability=layer["probability"],
         )

@@ -70,10 +70,10 @@ def survey(folder: Path, options: Options) -> Survey:
                 f"(line {', '.join(unused)}), so they are unused."
             )
         )
-    return Survey(tuple(sources), (photo_table, layer_table), tuple(notes), _twins(photos))
+    return Survey(tuple(sources), (photo_table, layer_table), tuple(notes), _duplicates(photos))
 
 
-def _twins(photos: list[melt_layer_tables.Photo]) -> tuple[tuple[str, str, str], ...]:
+def _duplicates(photos: list[melt_layer_tables.Photo]) -> tuple[tuple[str, str, str], ...]:
     """Returns the pairs of photos that show the same depths by more than a tenth of the shorter."""
     ordered = sorted(photos, key=lambda photo: photo.top_m)
     pairs = []
