@@ -53,17 +53,17 @@ class Timed:
 
 
 @functools.cache
-def loaded_version(version: Path) -> load.Loaded:
-    return load.Loaded(version)
+def loaded_version(version: Path) -> load.SavedPredictor:
+    return load.open_version(version)
 
 
 @functools.cache
-def asked(loaded: load.Loaded, mode: str) -> Timed:
+def asked(loaded: load.SavedPredictor, mode: str) -> Timed:
     """Returns a version asked in an inference mode, for all rounds."""
-    return Timed(load.asked(loaded, mode))
+    return Timed(load.with_inference_mode(loaded, mode))
 
 
-def warm(loaded: load.Loaded, mode: str, source, options) -> Timed:
+def warm(loaded: load.SavedPredictor, mode: str, source, options) -> Timed:
     """Returns it after a first photo, which nobody times."""
     timed = asked(loaded, mode)
     if not timed.seconds:
@@ -71,7 +71,7 @@ def warm(loaded: load.Loaded, mode: str, source, options) -> Timed:
     return timed
 
 
-def in_mode(loaded: load.Loaded, source, *, mode: str, options) -> dict:
+def in_mode(loaded: load.SavedPredictor, source, *, mode: str, options) -> dict:
     """Returns seconds for one photo's windows in all flips, and what was said."""
     timed = warm(loaded, mode, source, options)
     timed.seconds = 0.0

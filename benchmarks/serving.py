@@ -53,14 +53,13 @@ def publish(folder: Path) -> None:
     from tfpipe.models.zoo import simple_cnn
     from tfpipe.registry import store
     from tfpipe.registry.card import VersionCard
+    from tfpipe.registry.export import NetworkExport
 
     spec = Spec(SHAPE, ("no-layer", "melt-layer"), (128.0,) * 3, (40.0,) * 3)
     images = np.stack([cv2.imdecode(np.frombuffer(one, np.uint8), 1) for one in encoded(8)])
     card = VersionCard(task="melt-layer", model="simple-cnn", classes=spec.classes)
-    draft = store.publish(
-        simple_cnn.build(spec), spec, folder, card=card, checked={"image": images}
-    )
-    store.number(draft)
+    network = NetworkExport(simple_cnn.build(spec), spec, {"image": images})
+    store.publish(network, folder, card=card)
 
 
 class Direct:

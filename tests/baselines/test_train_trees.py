@@ -14,6 +14,7 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from made_card import made_card
 from typer.testing import CliRunner
 
 from tfpipe import cli, tasks
@@ -26,8 +27,8 @@ from tfpipe.data import manifest
 from tfpipe.data.columns import Measured
 from tfpipe.evaluation import calibration
 from tfpipe.models import boosted_trees
-from tfpipe.registry import store
-from tfpipe.registry import trees as registry_trees
+from tfpipe.registry import load, store
+from tfpipe.registry.trees import TreesExport
 from tfpipe.report import write
 from tuning import boosted_trees as tuned
 
@@ -79,13 +80,14 @@ def searched(folder, **changes):
 def test_a_version_is_found_by_its_card_and_answers_as_predicted(packed, version):
     folder, task, data = packed
     path = store.find(folder, task=".", model="xgboost", version=None)
-    loaded = registry_trees.Loaded(path)
+    loaded = load.open_version(path)
     card = loaded.card
     assert (card.kind, card.inputs, card.version) == ("boosted-trees", ("columns",), 1)
     assert card.columns == ("level", "=other") and card.classes == four_class_task.CLASSES
     frame = pd.read_csv(path / "assets.extra" / "predictions.csv")
     test = data_columns.read(data.folder, ("test",), manifest=data.manifest)
-    said = loaded.classify(test.columns)
+    said = loaded.predict_proba(columns=test.columns)
+    assert said.dtype == np.float32
     told = frame[frame["split"] == "test"]
     np.testing.assert_allclose(told[[f"p_{n}" for n in four_class_task.CLASSES]], said, rtol=1e-6)
     assert told["key"].tolist() == [key.decode() for key in test.keys]
@@ -123,18 +125,14 @@ def test_the_report_tells_all_and_can_be_written_anew(packed, version):
 
 def test_a_damaged_or_other_version_is_refused(packed, version, tmp_path):
     path = Path(version["path"])
-    with pytest.raises(UserError, match="knows 2 columns .* 1 x 5 numbers"):
-        registry_trees.Loaded(path).classify(np.zeros((1, 5), np.float32))
+    with pytest.raises(UserError, match="predicts from 2 columns .* received 1 x 5"):
+        load.open_version(path).predict_proba(columns=np.zeros((1, 5), np.float32))
     copy = tmp_path / "1"
     for name in ("model.ubj", "assets.extra/contributions.npz", "assets.extra/card.json"):
         files.replace(copy / name, (path / name).read_bytes())
     (copy / "model.ubj").write_bytes(b"{}")
     with pytest.raises(UserError, match="not what was exported"):
-        registry_trees.Loaded(copy)
-    card = replace(store.read_card(copy), kind="classifier")
-    files.replace(copy / "assets.extra" / "card.json", card.to_json())
-    with pytest.raises(UserError, match="no version of boosted trees"):
-        registry_trees.Loaded(copy)
+        load.open_version(copy)
 
 
 def test_trees_from_a_file_answer_bit_by_bit_as_before(tmp_path):
@@ -155,9 +153,10 @@ def test_a_file_that_answers_otherwise_is_not_published(packed, monkeypatch, tmp
     other = boosted_trees.fit(drawn(), classes=3, arguments=SMALL)
     trees = boosted_trees.fit(drawn(seed=5), classes=3, arguments=SMALL)
     monkeypatch.setattr(boosted_trees, "load", lambda path: other)
-    known = {"card": {}, "predictions": pd.DataFrame(), "explained": drawn().columns}
-    with pytest.raises(UserError, match="answer otherwise"):
-        registry_trees.draft(trees, tmp_path, checked=drawn().columns, **known)
+    columns = drawn().columns
+    export = TreesExport(trees, ("level", "other"), ("a", "b", "c"), columns, columns)
+    with pytest.raises(UserError, match="predict something else"):
+        store.publish(export, tmp_path, card=made_card())
     assert store.versions(tmp_path) == []
 
 

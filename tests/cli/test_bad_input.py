@@ -387,13 +387,13 @@ class Dark:
     def __init__(self, version):
         pass
 
-    def classify(self, images):
+    def predict_proba(self, images=None, columns=None):
         return np.tile([[0.1, 0.9]], (len(images), 1))
 
 
 @pytest.fixture
 def version(monkeypatch, tmp_path):
-    monkeypatch.setattr(load, "Loaded", Dark)
+    monkeypatch.setattr(load, "open_version", Dark)
     monkeypatch.setattr(store, "read_card", lambda version: Dark.card)
     monkeypatch.setattr(store, "find", lambda *args, **kwargs: tmp_path / "simple-cnn" / "1")
 

@@ -36,7 +36,7 @@ class Bright:
             classes=classes, spec=SPEC, thresholds={"decision": 0.5, "confident": 0.9}
         )
 
-    def classify(self, images, columns=None):
+    def predict_proba(self, images, columns=None):
         light = images.mean(axis=(1, 2, 3)) / 255
         levels = np.linspace(0.2, 0.6, len(self.card.classes))
         scores = np.exp(-(((light[:, None] - levels) / 0.1) ** 2)).astype(np.float32)
@@ -63,7 +63,7 @@ def run(kind: str, raw: Path, out: Path) -> dict:
 
         return noting
 
-    load.Loaded, predictions.predictions = Bright, made_predictions
+    load.LoadedVersion, predictions.predictions = Bright, made_predictions
     store.read_card = lambda version: Bright(version).card
     version = raw.parent / kind
     if kind == "pictures":

@@ -18,7 +18,7 @@ from tfpipe.training import checkpoints, loop
 MOMENTS = {
     "training": (checkpoints, "add", 3),
     "half a draft": (warmup, "write", 1),
-    "published": (store, "number", 1),
+    "published": (store, "publish", 1),
 }
 
 
@@ -56,7 +56,7 @@ def main(folder: Path, words: list[str], moments: list[str]) -> None:
             os._exit(2 if isinstance(done.exception, UserError) else done.exit_code)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         model = folder / "saved_models" / "lights" / "simple-cnn"
-        runs.append([status, store.versions(model), (model / ".draft").exists()])
+        runs.append([status, store.versions(model), any(model.glob(".draft*"))])
     print(json.dumps([runs, (folder / "output.txt").read_text()]))
 
 

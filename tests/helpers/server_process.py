@@ -16,9 +16,11 @@ import subprocesses
 import tiny
 from made_card import made_card
 
+from tfpipe.base import processes
 from tfpipe.evaluation import drift
 from tfpipe.models.spec import Spec
 from tfpipe.registry import store
+from tfpipe.registry.export import NetworkExport
 
 SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
 CARD = made_card(classes=tiny.CLASSES, abstention={"thresholds": {"dull": 0.6, "bright": None}})
@@ -39,14 +41,15 @@ def published(folder: Path, *, seed: int) -> Path:
     values = drift.measured(pixels(1000, seed=1), None)
     card = replace(CARD, drift=drift.learnt(values, np.arange(1000).astype(str)))
 
-    called = store.processes.called
-    store.processes.called = lambda function, *args: function(*args)
+    called = processes.called
+    processes.called = lambda function, *args: function(*args)
     try:
-        draft = store.publish(model, SPEC, folder, card=card, checked={"image": pixels(4)})
+        network = NetworkExport(model, SPEC, {"image": pixels(4)})
+        version = store.publish(network, folder, card=card)
     finally:
-        store.processes.called = called
-    (draft / "assets.extra" / "predictions.csv").write_text(PREDICTIONS)
-    return store.number(draft)
+        processes.called = called
+    (version / "assets.extra" / "predictions.csv").write_text(PREDICTIONS)
+    return version
 
 
 def pixels(count: int, *, seed: int = 0) -> np.ndarray:

@@ -22,6 +22,7 @@ from tfpipe.models.calls import soften
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import load, store
+from tfpipe.registry.export import NetworkExport
 from tfpipe.tasks.task import ImageOutputs
 from tfpipe.training import loop, validation
 from tfpipe.training.config import TrainingConfig
@@ -121,15 +122,13 @@ def version(data, tmp_path_factory):
     known = evaluate.evaluate(TASK, data.folder, data, model, options=TASK.options)
     card = made_card(task="kinds", model="both", classes=four_class_task.CLASSES)
     images = np.zeros((2, 16, 16, 1), np.uint8)
-    draft = store.publish(
-        model,
-        spec,
+    examples = {"image": images, "columns": np.zeros((2, 2), np.float32)}
+    return store.publish(
+        NetworkExport(model, spec, examples),
         tmp_path_factory.mktemp("models") / "kinds" / "both",
         card=card,
-        checked={"image": images, "columns": np.zeros((2, 2), np.float32)},
+        tables={"predictions": known.predictions},
     )
-    tables.write_csv(known.predictions, draft / "assets.extra" / "predictions.csv")
-    return store.number(draft)
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +155,8 @@ def test_every_picture_has_a_row_with_what_the_model_says_of_it(version, new, tm
     assert made.rows == len(table) == len(examples) == 6 * TASK.options.pictures
     assert table["key"].tolist() == [example.key for example in examples]
     images, columns = (np.stack([getattr(e, w) for e in examples]) for w in ("image", "columns"))
-    ready = load.Loaded(version)
-    likely = ready.classify(images, columns)
+    ready = load.open_version(version)
+    likely = ready.predict_proba(images, columns)
     names = [f"p_{name}" for name in four_class_task.CLASSES]
     np.testing.assert_allclose(table[names], likely, atol=1e-6)
     assert table["label"].tolist() == [four_class_task.CLASSES[i] for i in likely.argmax(axis=1)]

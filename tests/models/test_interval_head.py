@@ -16,6 +16,7 @@ from tfpipe.data import augmentation, dataset, pack
 from tfpipe.models.interval_head import locates, with_interval
 from tfpipe.models.zoo import simple_cnn_interval
 from tfpipe.registry import load, store
+from tfpipe.registry.export import NetworkExport
 from tfpipe.tasks.melt_layer import layer_detection
 from tfpipe.tasks.melt_layer import windows as melt_layer_windows
 from tfpipe.tasks.task import Example, Reading
@@ -125,7 +126,7 @@ def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tm
     assert off < best_constant / 2
     assert ((said["probabilities"].numpy()[:, 1] > 0.5) == banded).mean() > 0.95
     card = made_card(model="simple-cnn-interval", classes=spec.classes)
-    draft = store.publish(model, spec, tmp_path, card=card, checked={"image": images})
+    draft = store.publish(NetworkExport(model, spec, {"image": images}), tmp_path, card=card)
     exported = tf.saved_model.load(str(draft)).signatures["predict_tensor"]
     exact = exported(image=tf.constant(images))["interval"]
     np.testing.assert_allclose(exact, said["interval"], atol=1e-5)

@@ -98,22 +98,24 @@ def test_a_version_looks_in_the_way_of_its_card_unless_told(monkeypatch):
     monkeypatch.setattr(load, "read_model", lambda path: model)
 
     def loaded(**card):
-        return SimpleNamespace(card=made_card(model="m", **card), path=None, classify="one by one")
+        return SimpleNamespace(
+            card=made_card(model="m", **card), path=None, predict_proba="one by one"
+        )
 
     assert (
-        load.asked(loaded(inference_mode="scan"), None).mode
+        load.with_inference_mode(loaded(inference_mode="scan"), None).mode
         is sliding_window.INFERENCE_MODES["scan"]
     )
     for version, name in (
         (loaded(inference_mode="scan"), "windows"),
         (loaded(inference_mode="windows"), None),
     ):
-        assert load.asked(version, name) == "one by one"
-    assert load.asked(loaded(), None) == "one by one"
+        assert load.with_inference_mode(version, name) == "one by one"
+    assert load.with_inference_mode(loaded(), None) == "one by one"
     with pytest.raises(
         UserError, match="m does not support the inference mode 'intervals', only scan, windows"
     ):
-        load.asked(loaded(), "intervals")
+        load.with_inference_mode(loaded(), "intervals")
 
 
 def test_windows_that_may_show_something_are_seen_one_by_one(monkeypatch):

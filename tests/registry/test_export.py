@@ -1,5 +1,7 @@
 """Every kind of model is exported with the same three signatures, and answers as it was trained."""
 
+from pathlib import Path
+
 import cv2
 import four_class_task
 import keras
@@ -11,11 +13,12 @@ import tiny
 from made_card import made_card, write_card
 
 from tfpipe import models
-from tfpipe.base import images
+from tfpipe.base import images, processes
 from tfpipe.base.errors import UserError
 from tfpipe.inference import files
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export, load, store
+from tfpipe.registry.export import NetworkExport
 from tfpipe.tasks.insolubles import letterbox
 from tfpipe.training import open_records
 from tfpipe.training.config import TrainingConfig
@@ -59,7 +62,13 @@ def made(name: str, dtype: str = "uint8") -> keras.Model:
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Lets parity be looked for without the seconds that a fresh process takes to start."""
-    monkeypatch.setattr(store.processes, "called", lambda function, *told: function(*told))
+    monkeypatch.setattr(processes, "called", lambda function, *told: function(*told))
+
+
+def publish(model, folder: Path) -> Path:
+    return store.publish(
+        NetworkExport(model, spec_for("uint8"), examples()), folder, card=made_card()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -139,26 +148,24 @@ def test_a_version_of_any_kind_is_published_and_said_to_be_one(
     tmp_path, in_this_process, name, dtype
 ):
     model, given = made(name, dtype), examples(dtype)
-    draft = store.publish(
-        model,
-        spec_for(dtype),
-        tmp_path / name,
-        card=made_card(classes=four_class_task.CLASSES),
-        checked=given,
+    card = made_card(classes=four_class_task.CLASSES)
+    version = store.publish(
+        NetworkExport(model, spec_for(dtype), given), tmp_path / name, card=card
     )
-    card = store.read_card(draft)
+    card = store.read_card(version)
     assert card.kind == ("autoencoder" if name == "autoencoder" else "classifier")
     assert card.inputs == tuple(key for key in ("image", "columns") if key in model.input)
     assert card.parity["max_difference"] <= 1e-5
     assert card.parity["examples"] == 9
-    assert not (draft / "assets.extra" / ".parity.npz").exists()
-    read = load.read_model(draft)
+    assert not (version / "assets.extra" / ".parity.npz").exists()
+    read = load.read_model(version)
     taken = {key: given[key] for key in card.inputs}
     np.testing.assert_allclose(read(taken), model(taken), atol=1e-6)
     if card.kind == "classifier":
-        said = load.Loaded(draft).classify(given["image"], given["columns"], batch_size=4)
+        loaded = load.LoadedVersion(version)
+        said = loaded.predict_proba(given["image"], given["columns"], batch_size=4)
         np.testing.assert_allclose(said, model(taken), atol=1e-6)
-        none = load.Loaded(draft).classify(given["image"][:0], given["columns"][:0])
+        none = loaded.predict_proba(given["image"][:0], given["columns"][:0])
         assert none.shape == (0, 4)
 
 
@@ -175,37 +182,29 @@ def test_an_export_of_other_weights_is_never_published(
 
     monkeypatch.setattr(export, "write", wrong)
     with pytest.raises(UserError, match="differs from the trained one.*Nothing was published"):
-        store.publish(
-            made(name), spec_for("uint8"), tmp_path / name, card=made_card(), checked=examples()
-        )
+        publish(made(name), tmp_path / name)
     assert not list((tmp_path / name).iterdir())
 
 
 def test_parity_sees_what_is_wrong_by_bytes_alone(tmp_path, in_this_process, monkeypatch):
     monkeypatch.setattr(export, "_picture", lambda *_: tf.zeros((6, 8, 1), tf.uint8))
     with pytest.raises(UserError, match="differs from the trained one"):
-        store.publish(
-            made("both"), spec_for("uint8"), tmp_path / "both", card=made_card(), checked=examples()
-        )
+        publish(made("both"), tmp_path / "both")
 
 
 def test_answers_that_are_no_numbers_are_no_parity(tmp_path, in_this_process):
     model = made("columns")
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     with pytest.raises(UserError, match="differs from the trained one by nan"):
-        store.publish(
-            model, spec_for("uint8"), tmp_path / "m", card=made_card(), checked=examples()
-        )
+        publish(model, tmp_path / "m")
 
 
 def test_a_changed_keras_file_is_refused_before_it_is_read(tmp_path, in_this_process):
-    draft = store.publish(
-        made("columns"), spec_for("uint8"), tmp_path / "m", card=made_card(), checked=examples()
-    )
-    path = draft / "assets.extra" / "model.keras"
+    version = publish(made("columns"), tmp_path / "m")
+    path = version / "assets.extra" / "model.keras"
     path.write_bytes(path.read_bytes() + b"0")
     with pytest.raises(UserError, match="model.keras is missing or not what was exported"):
-        load.read_model(draft)
+        load.read_model(version)
 
 
 def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path):

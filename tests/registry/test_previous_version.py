@@ -10,11 +10,12 @@ import tiny
 from made_card import write_card
 from made_manifest import made_manifest
 
+from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
 from tfpipe.data.manifest import RecordSummary
 from tfpipe.models.spec import Spec
-from tfpipe.registry import history, previous_version, store, warm_start
+from tfpipe.registry import history, load, previous_version, store, warm_start
 from tfpipe.registry.card import BOOSTED_TREES
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.training.config import TrainingConfig
@@ -34,7 +35,7 @@ def make(models: Path, number: int, *, model: str = "simple-cnn", **told) -> Pat
 
 
 def test_old_answers_are_put_in_the_order_of_the_records(tmp_path, monkeypatch):
-    told = {"kind": BOOSTED_TREES, "columns": ["width", "area"], "inputs": ["columns"]}
+    told = {"kind": BOOSTED_TREES, "columns": ("width", "area"), "inputs": ("columns",)}
     version = make(tmp_path, 1, **told)
     manifest = made_manifest(
         columns=("area", "colour", "width"), classes=("bright", "faint", "dull")
@@ -44,10 +45,14 @@ def test_old_answers_are_put_in_the_order_of_the_records(tmp_path, monkeypatch):
 
     class Trees:
         def __init__(self, version):
-            self.classify = lambda columns: asked.append(columns) or np.array([[0.9, 0.1]] * 2)
+            self.card = store.read_card(version)
+
+        def predict_proba(self, images=None, columns=None):
+            asked.append(columns)
+            return np.array([[0.9, 0.1]] * 2)
 
     monkeypatch.setattr(dataset, "columns_of", lambda records, splits, manifest: rows)
-    monkeypatch.setattr(previous_version.trees, "Loaded", Trees)
+    monkeypatch.setattr(load, "LoadedTrees", Trees)
     said = previous_version.answered(version, tmp_path, manifest=manifest)
     assert asked[0].tolist() == [[3.0, 1.0], [6.0, 4.0]]  # width, area
     assert said.tolist() == [[0.1, 0.0, 0.9]] * 2  # dull is its first class, faint it has none
@@ -60,7 +65,7 @@ def test_only_a_file_that_is_still_there_can_have_changed_its_split(tmp_path):
     manifest = made_manifest(sources=sources, classes=tiny.CLASSES)
     version = make(tmp_path, 1)
     previous_version.check(version, manifest)  # of the first release there is no table
-    previous_version.write_sources(version, manifest)
+    tables.write_csv(previous_version.sources(manifest), version / previous_version.SOURCES)
     fewer = {"train": ("=a.txt", "new.txt"), "validation": (), "test": ("d.txt",)}
     previous_version.check(version, replace(manifest, sources=fewer))
     moved = {"train": ("b.txt",), "validation": ("c.txt", "=a.txt"), "test": ("d.txt",)}

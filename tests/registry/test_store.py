@@ -12,6 +12,7 @@ from tfpipe.base.hardware import dtype_policy
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import export, load, store
+from tfpipe.registry.export import NetworkExport
 
 pytestmark = pytest.mark.slow  # what they share is an export
 
@@ -31,15 +32,10 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def draft(model, images, tmp_path_factory):
+def version(model, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved") / "melt-layer" / "simple-cnn"
     card = made_card(task="melt-layer", classes=CLASSES)
-    return store.publish(model, SPEC, folder, card=card, checked={"image": images})
-
-
-@pytest.fixture(scope="module")
-def version(draft):
-    return store.number(draft)
+    return store.publish(NetworkExport(model, SPEC, {"image": images}), folder, card=card)
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +107,10 @@ def test_the_keras_file_beside_it_answers_the_same(version, model, images):
 
 
 def test_loaded_classifies_any_number(version, model, images):
-    loaded = load.Loaded(version)
+    loaded = load.LoadedVersion(version)
     expected = model({"image": images}, training=False).numpy()
-    np.testing.assert_allclose(loaded.classify(images, batch_size=7), expected, atol=1e-6)
-    assert loaded.classify(images[:0]).shape == (0, 2)
+    np.testing.assert_allclose(loaded.predict_proba(images, batch_size=7), expected, atol=1e-6)
+    assert loaded.predict_proba(images[:0]).shape == (0, 2)
 
 
 def test_a_changed_file_is_refused(version):
@@ -123,7 +119,7 @@ def test_a_changed_file_is_refused(version):
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
         with pytest.raises(UserError, match="not what was exported"):
-            load.Loaded(version)
+            load.LoadedVersion(version)
     finally:
         path.write_bytes(whole)
 
@@ -140,7 +136,7 @@ def test_an_export_that_answers_otherwise_is_not_published(tmp_path, images, mod
     monkeypatch.setattr(export, "write", wrong)
     folder = tmp_path / "simple-cnn"
     with pytest.raises(UserError, match="differs from the trained one.*Nothing was published"):
-        store.publish(model, SPEC, folder, card=made_card(), checked={"image": images})
+        store.publish(NetworkExport(model, SPEC, {"image": images}), folder, card=made_card())
     assert store.versions(folder) == []
     assert not list(folder.iterdir())
 

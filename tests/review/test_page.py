@@ -281,8 +281,8 @@ def strips(melt, tmp_path, monkeypatch) -> Strips:
     card = made_card(options={"predict_stride_px": 20}, thresholds=thresholds)
     monkeypatch.setattr(
         reviewed_strips.load,
-        "Loaded",
-        lambda version: SimpleNamespace(classify=classify, card=card),
+        "open_version",
+        lambda version: SimpleNamespace(predict_proba=classify, card=card),
     )
     names = [path.name for path in sorted((melt / "photos").iterdir()) if "003" not in path.name]
     rows = {name: {"status": "aligned", "shift_mm": 0.0} for name in names}

@@ -60,7 +60,9 @@ def version(raw, tmp_path, monkeypatch) -> Path:
     )
     (path.parent / "card.json").write_bytes(card.to_json())
     monkeypatch.setattr(
-        load, "Loaded", lambda path: SimpleNamespace(path=path, card=card, classify=classify)
+        load,
+        "open_version",
+        lambda path: SimpleNamespace(path=path, card=card, predict_proba=classify),
     )
     return folder
 
@@ -74,7 +76,9 @@ def test_the_layers_of_the_queue_are_those_that_predict_finds(raw, version, tmp_
     predicted = pd.read_csv(out)
     zeros = np.zeros(2)
     told = ranking.Told(np.zeros((2, 2)), zeros, None, None, zeros, ())
-    packed = Packed(None, pd.DataFrame({"group": ["a", "b"]}), told, load.Loaded(version).card)
+    packed = Packed(
+        None, pd.DataFrame({"group": ["a", "b"]}), told, load.open_version(version).card
+    )
     desk = Desk(raw, decisions.NAME, f"{MODEL}/1")
     queue = Strips(packed, desk, task=MELT_LAYER, version=version, raw=raw)
     names = ["depth_from_m", "depth_to_m", "probability"]

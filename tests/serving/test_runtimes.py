@@ -292,7 +292,7 @@ def test_a_runtime_that_lacks_an_operation_is_excluded(tmp_path):
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_server_answers_with_another_runtime(store, runtime):
-    expected = load.Loaded(store / "2").classify(IMAGES)
+    expected = load.open_version(store / "2").predict_proba(IMAGES)
     with server_process.running(store.parents[1], "--runtime", runtime) as server:
         assert server.info["runtimes"] == {"tiny": runtime}
         runtimes = server.ask("/v1/models")[1]["runtimes"]

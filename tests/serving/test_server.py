@@ -59,7 +59,7 @@ def models(store, tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(store):
     """Probabilities [n, 2] of both versions, by number."""
-    return {n: load.Loaded(store / str(n)).classify(IMAGES) for n in (1, 2)}
+    return {n: load.open_version(store / str(n)).predict_proba(IMAGES) for n in (1, 2)}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import xgboost
 
-from tfpipe.base import tables
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import tree_search
 from tfpipe.baselines.tree_search import Plan
@@ -22,8 +21,8 @@ from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import calibration, metrics, ordinal, selective
 from tfpipe.models import boosted_trees
 from tfpipe.registry import card_statistics, model_card, previous_version, store
-from tfpipe.registry import trees as registry_trees
 from tfpipe.registry.card import VersionCard
+from tfpipe.registry.trees import MODEL, TreesExport
 from tfpipe.report import write
 from tfpipe.tasks.task import SPLITS, Task
 
@@ -100,7 +99,7 @@ def train(
     tell("export", {})
     card = VersionCard(
         task=task.name,
-        model=registry_trees.MODEL,
+        model=MODEL,
         hyperparameters=best["arguments"],
         training={"balance": plan.balance, "seed": plan.seed},
         classes=names,
@@ -117,22 +116,30 @@ def train(
     card = card_statistics.with_statistics(
         card, task, records, known.predictions, manifest=manifest, inputs=["columns"]
     )
-    busy = f"Another training is running in {folder}. Wait for it to end."
-    with ResumableFolder(folder / "training", None, work="training", busy=busy):
-        draft = registry_trees.draft(
-            trees,
-            folder,
-            card=card,
-            predictions=known.predictions,
-            explained=_some(parts["test"].labelled.columns, seed=plan.seed),
-            checked=parts["validation"].columns,
-        )
-        groups = card_statistics.groups(records, manifest=manifest)
-        tables.write_csv(groups, draft / "assets.extra" / "groups.csv")
-        previous_version.write_sources(draft, manifest)
+
+    def extra_files(draft: Path) -> None:
         write.write(draft, records)
         model_card.write(draft)
-        path = store.number(draft)
+
+    busy = f"Another training is running in {folder}. Wait for it to end."
+    with ResumableFolder(folder / "training", None, work="training", busy=busy):
+        path = store.publish(
+            TreesExport(
+                trees,
+                manifest.columns,
+                names,
+                _some(parts["test"].labelled.columns, seed=plan.seed),
+                parts["validation"].columns,
+            ),
+            folder,
+            card=card,
+            tables={
+                "predictions": known.predictions,
+                "groups": card_statistics.groups(records, manifest=manifest),
+                "sources": previous_version.sources(manifest),
+            },
+            extra_files=extra_files,
+        )
     return {"version": int(path.name), "path": str(path), "scores": known.told["metrics"]}
 
 
@@ -164,7 +171,7 @@ def judged(
     fitted = calibration.fit(labels, raw)
     if fitted.note:
         LOG.warning("%s", fitted.note)
-    likely = calibration.apply(raw, fitted.temperature)
+    likely = calibration.apply(raw, fitted.temperature).astype(np.float32)
     decision = metrics.thresholds(labels, likely)
     sure = selective.thresholds(labels, likely, min_precision=min_precision)
     told, by_class, frames = {}, {}, []
@@ -172,7 +179,7 @@ def judged(
     for split in ("validation", "test"):
         own = parts[split].labels >= 0
         raw, labels = boosted_trees.classify(trees, parts[split].columns), parts[split].labels[own]
-        likely = calibration.apply(raw, fitted.temperature)
+        likely = calibration.apply(raw, fitted.temperature).astype(np.float32)
         said = metrics.said(likely[own], thresholds=decision)
         told[split] = metrics.of_classes(labels, likely[own], thresholds=decision)
         by_class[split] = metrics.by_class(labels, said, classes=classes)

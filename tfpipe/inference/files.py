@@ -88,13 +88,15 @@ def predict(
     whole_file = task.whole_file
     assert whole_file is not None, f"{task.name} does not predict whole files"
     check_kind(version)
-    loaded = load.Loaded(version)
-    trained = [f"{name}={value}" for name, value in loaded.card.options.items()]
+    predictor = load.open_version(version)
+    trained = [f"{name}={value}" for name, value in predictor.card.options.items()]
     options = parse_options(task, [*trained, *settings])
-    classify = load.asked(loaded, inference_mode) if whole_file.sliding_window else loaded.classify
-    thresholds = loaded.card.thresholds
+    classify = predictor.predict_proba
+    if whole_file.sliding_window:
+        classify = load.with_inference_mode(predictor, inference_mode)
+    thresholds = predictor.card.thresholds
     if inference_mode:
-        scores = loaded.card.inference_modes.get(inference_mode, {})
+        scores = predictor.card.inference_modes.get(inference_mode, {})
         thresholds = scores.get("thresholds", thresholds)
     survey = task.survey_new(paths, table, options)
     names = Counter(source.name for source in survey.sources)
@@ -109,7 +111,7 @@ def predict(
     # A stored result has its overlay; a new file beside it that changes the overlay's name makes
     # the plan another one.
     longer = sorted(path.name for name, path in overlays.items() if path.stem != Path(name).stem)
-    plan = prediction_plan(loaded.card, options, survey) | {
+    plan = prediction_plan(predictor.card, options, survey) | {
         "inference_mode": inference_mode,
         "windows": bool(windows),
         "longer": longer,
@@ -117,12 +119,12 @@ def predict(
     with resume.open_results(out, plan) as results:
         n_resumed = sum(results.result(source) is not None for source in survey.sources)
         bad = {}
-        height_px = loaded.card.network_spec.image_shape[0]
+        height_px = predictor.card.network_spec.image_shape[0]
         for i, source in enumerate(survey.sources):
             report("predict", {"done": i, "total": len(survey.sources)})
             if results.result(source) is not None:
                 continue
-            watch = drift.Watch(loaded.card)
+            watch = drift.Watch(predictor.card)
             try:
                 watched = _watched(classify, watch, source.name, height_px=height_px)
                 outputs = whole_file.infer(source, watched, options)
@@ -150,7 +152,7 @@ def predict(
             pieces = (_finished(results, source)["windows"] for source in good)
             _write(windows, pieces, columns=())
         histograms = (_finished(results, source)["drift"] for source in good)
-        notes, summary = notes_on_drift(survey.notes, loaded.card, histograms)
+        notes, summary = notes_on_drift(survey.notes, predictor.card, histograms)
     if n_resumed:
         summary["resumed_files"] = n_resumed
     written = [overlays[source.name] for source in good]

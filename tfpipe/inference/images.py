@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,23 +20,15 @@ from tfpipe.inference import resume
 from tfpipe.inference.confidence import PredictionConfidence, PredictionOptions
 from tfpipe.inference.contact_sheets import ContactSheets
 from tfpipe.inference.files import PredictionResult, notes_on_drift, prediction_plan
-from tfpipe.registry import predictions, predictors
-from tfpipe.registry.card import BOOSTED_TREES, CLASSIFIER, VersionCard
-from tfpipe.registry.load import check_kind
+from tfpipe.registry import predictions
+from tfpipe.registry.card import BOOSTED_TREES, CLASSIFIER
+from tfpipe.registry.load import SavedPredictor, check_kind, open_version
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Example, Reading, Source, Task
 
 ROWS_AT_ONCE = 2048  # examples that are predicted together
 DEFAULT_OPTIONS = PredictionOptions()
 KINDS = (CLASSIFIER, BOOSTED_TREES)
-
-
-class Predictor(Protocol):
-    """A saved version of a network or of trees, as `predictors.opened` gives it."""
-
-    card: VersionCard
-
-    def classify(self, images: np.ndarray, columns: np.ndarray) -> np.ndarray: ...
 
 
 def predict(
@@ -75,20 +67,29 @@ def predict(
         or the version is an autoencoder's.
     """
     check_kind(version, kinds=KINDS)
-    loaded = predictors.opened(version, embeds=prediction_options.embedding)
-    classes, columns = tuple(loaded.card.classes), predictors.columns_of(loaded.card)
-    trained = [f"{name}={value}" for name, value in loaded.card.options.items()]
+    predictor = open_version(version)
+    if prediction_options.embedding and not predictor.has_embedding:
+        predictor.embed()  # its error says why there is none
+    card = predictor.card
+    classes = card.classes
+    trained = [f"{name}={value}" for name, value in card.options.items()]
     options = parse_options(task, [*trained, *settings])
     survey = task.survey_new(paths, table, options)
     new_columns = survey.columns or task.columns
-    order = predictors.order(columns, new_columns, needed="columns" in loaded.card.inputs)
+    missing = [name for name in card.columns if name not in new_columns]
+    if missing and "columns" in card.inputs:
+        raise UserError(
+            f"The model reads the columns {', '.join(missing)}, which the new files do not have. "
+            "Export them again with these, or predict with a model of images only."
+        )
+    order = [new_columns.index(name) for name in card.columns if name in new_columns]
     confidence = PredictionConfidence(
         predictions.predictions(version, {}), classes, prediction_options
     )
     task = replace(task, classes=classes, columns=new_columns)
     if out.suffix.lower() not in task.image_outputs.writers:
         table_writers.check(out)
-    plan = prediction_plan(loaded.card, options, survey) | {
+    plan = prediction_plan(card, options, survey) | {
         "wanted": prediction_options,
         "out": out.suffix,
     }
@@ -106,14 +107,14 @@ def predict(
             if isinstance(reading, UserError):
                 bad[source.name] = str(reading)
                 continue
-            watch = drift.Watch(loaded.card)
+            watch = drift.Watch(card)
             n_rows = 0
             predicted, confident = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
             with table_writers.writing(results.path(source, ".parquet")) as write:
                 for begin in range(0, len(reading.examples), ROWS_AT_ONCE):
                     examples = reading.examples[begin : begin + ROWS_AT_ONCE]
                     frame, images, probabilities = _predicted(
-                        task, loaded, confidence, examples, order=order, watch=watch
+                        task, predictor, confidence, examples, order=order, watch=watch
                     )
                     write(_as_written(task, frame, images, out))
                     sheets.add([example.key for example in examples], images, probabilities)
@@ -152,7 +153,7 @@ def predict(
         counts = confidence.class_counts(predicted, confident)
         tables.write_csv(counts, beside / "counts.csv")
         watched = (result["drift"] for result in finished)
-        notes, summary = notes_on_drift(survey.notes, loaded.card, watched)
+        notes, summary = notes_on_drift(survey.notes, card, watched)
         summary |= {"abstained": int(confident[-1]), "counts": counts.to_dict("records")}
         if done:
             summary["resumed_files"] = len(done)
@@ -184,7 +185,7 @@ def with_images(frame: pd.DataFrame, images: np.ndarray, path: Path) -> pd.DataF
 
 def _predicted(
     task: Task,
-    loaded: Predictor,
+    predictor: SavedPredictor,
     confidence: PredictionConfidence,
     examples: list[Example],
     *,
@@ -194,19 +195,19 @@ def _predicted(
     """Returns the rows of some examples, their images, and their probabilities [n, classes]."""
     images = np.stack([example.image for example in examples])
     columns = np.stack([example.columns for example in examples])[:, order]
-    probabilities = loaded.classify(images, columns)
+    probabilities = predictor.predict_proba(images, columns)
     groups = [example.group for example in examples]
     watch.update(images, columns=columns, probabilities=probabilities, groups=groups)
     metadata = [{"key": e.key, "group": e.group, **e.metadata} for e in examples]
     frame = pd.concat([pd.DataFrame(metadata), confidence.table(probabilities)], axis=1)
     frame = ordinal.with_expected(frame, task, probabilities)
     if confidence.options.embedding:
-        frame = pd.concat([frame, _embeddings(loaded, images, columns)], axis=1)
+        frame = pd.concat([frame, _embeddings(predictor, images, columns)], axis=1)
     return frame, images, probabilities
 
 
-def _embeddings(loaded: Any, images: np.ndarray, columns: np.ndarray) -> pd.DataFrame:
-    embedding = loaded.embed(images, columns)
+def _embeddings(predictor: SavedPredictor, images: np.ndarray, columns: np.ndarray) -> pd.DataFrame:
+    embedding = predictor.embed(images, columns)
     return pd.DataFrame(embedding, columns=[f"embedding_{i}" for i in range(embedding.shape[1])])
 
 

@@ -1,21 +1,78 @@
-"""A trained model as a SavedModel: raw bytes or numbers in, answers or embeddings out.
+"""SavedModel export of a network, and the check that it equals the trained one.
 
-What a model takes and answers is told by the names of its inputs and of its output alone.
+What a model takes and returns follows from the names of its inputs and of its output alone.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tfpipe.base import images, processes
+from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.models.calls import inputs_of, reconstructs, squared_errors, with_target
 from tfpipe.models.interval_head import with_interval
 from tfpipe.models.spec import Spec
+from tfpipe.registry import parity, warmup
+from tfpipe.registry.card import AUTOENCODER, CLASSIFIER
+
+TOLERANCE = 1e-5  # allowed difference between outputs (0..1) of exported and trained model
+EXAMPLES = 64  # that the two are compared on
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "opencv-python-headless", "tfpipe")
 
 Features = dict[str, tf.Tensor]
 Answer = Callable[[Features], dict[str, tf.Tensor]]
+
+
+@dataclass(frozen=True)
+class NetworkExport:
+    """A trained network, for `store.publish`.
+
+    Attributes:
+      model: computes in float32, see `in_float32`.
+      spec: what it was built from.
+      examples: real examples, "image" [n, height, width, channels] and "columns" [n, columns] where
+        the task has some. The exported model's outputs for them must equal the trained model's.
+    """
+
+    model: keras.Model
+    spec: Spec
+    examples: dict[str, np.ndarray]
+
+    def write(self, draft: Path) -> dict[str, Any]:
+        """Writes SavedModel, model.keras and warm-up requests, and compares them with the model.
+
+        Returns:
+          Fields of the card.
+
+        Raises:
+          UserError: the exported model does not load in a fresh process, or its outputs differ.
+        """
+        write(self.model, self.spec, draft)
+        extra = draft / "assets.extra"
+        extra.mkdir(exist_ok=True)
+        self.model.save(extra / "model.keras")
+        warmup.write(draft, _first_requests(self.model, self.examples))
+        compared = _compare(self.model, draft, examples=self.examples)
+        return {
+            "kind": AUTOENCODER if reconstructs(self.model) else CLASSIFIER,
+            "inputs": tuple(inputs_of(self.model)),
+            "spec": self.spec,
+            "columns": self.spec.columns,
+            "parity": {
+                "max_difference": compared["difference"],
+                "tolerance": TOLERANCE,
+                "examples": min(EXAMPLES, len(next(iter(self.examples.values())))),
+            },
+            "speed": compared["speed"],
+            "packages": {name: metadata.version(name) for name in PACKAGES},
+        }
 
 
 def write(model: keras.Model, spec: Spec, path: Path) -> None:
@@ -139,3 +196,43 @@ def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Mo
         rebuilt = build()
     rebuilt.set_weights(model.get_weights())
     return rebuilt
+
+
+def _first_requests(model: keras.Model, examples: dict[str, np.ndarray]) -> dict[str, dict]:
+    """Returns a request of one example for each signature, to warm up with."""
+    taken = {name: examples[name][:1] for name in inputs_of(model)}
+    encoded = {name: array for name, array in taken.items() if name != "image"}
+    if "image" in taken:
+        encoded["image_bytes"] = np.array([bytes_of(taken["image"][0])], object)
+    return {"serving_default": encoded, "predict_tensor": taken, "embed": taken}
+
+
+def _compare(model: keras.Model, path: Path, *, examples: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Returns difference and speed of the export in a fresh process, see `parity.examined`."""
+    taken = {name: examples[name][:EXAMPLES] for name in inputs_of(model)}
+    arrays = taken | {"expected": model(taken, training=False).numpy()}
+    for i, image in enumerate(taken.get("image", ())):
+        arrays[f"encoded{i:03d}"] = np.frombuffer(bytes_of(image), np.uint8)
+    sample = path / "assets.extra" / ".parity.npz"
+    np.savez(sample, **arrays)
+    try:
+        examined = processes.called(parity.examined, str(path), str(sample))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise UserError(f"The exported model does not load in a fresh process: {reason}") from error
+    finally:
+        sample.unlink(missing_ok=True)
+    difference = examined["difference"]
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"The exported model differs from the trained one by {difference:.2g} in its outputs, "
+            f"expected at most {TOLERANCE:g}. Nothing was published."
+        )
+    return examined
+
+
+def bytes_of(image: np.ndarray) -> bytes:
+    """Returns an image as the bytes that serving_default takes: a PNG, or floats as they are."""
+    if image.dtype == np.float32:
+        return image.tobytes()
+    return images.encode_png(image[:, :, 0] if image.shape[2] == 1 else image)

@@ -4,13 +4,9 @@ What is served is a fact on disk that TensorFlow Serving reads, too: the highest
 back publishes a copy of the earlier version under the next number.
 """
 
-import os
-import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.registry import model_card, store
 from tfpipe.registry.card import VersionCard
@@ -57,21 +53,7 @@ def rollback(version: Path) -> Path:
     if int(version.name) == newest:
         raise UserError(f"Version {newest} of {folder.name} is the one that is served already.")
     store.check(version, card.sha256, card)
-    draft = folder / ".rollback"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        shutil.copytree(version, draft)
-    except (OSError, shutil.Error) as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise UserError(
-            f"Version {version.name} cannot be copied: {error}. Free some space, or choose another "
-            "folder by --models."
-        ) from error
-    copied = replace(card, version=newest + 1, copied_from=int(version.name))
-    files.replace(draft / "assets.extra" / "card.json", copied.to_json())
-    model_card.write(draft)
-    os.utime(draft)  # the copy is what was written last, so `store.find` takes it
-    return store.number(draft)
+    return store.publish_copy(version, extra_files=_write_model_card)
 
 
 def _row(card: VersionCard) -> dict[str, Any]:
@@ -100,3 +82,7 @@ def _main_score(card: VersionCard) -> tuple[str | None, float | None, tuple[floa
     usual = ("average_precision", "macro_average_precision", "accuracy", "mean_squared_error")
     name = next((one for one in [*intervals, *usual] if test.get(one) is not None), None)
     return (name, test[name], intervals.get(name)) if name else (None, None, None)
+
+
+def _write_model_card(draft: Path) -> None:
+    model_card.write(draft)

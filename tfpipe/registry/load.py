@@ -1,6 +1,7 @@
-"""Saved versions, ready to answer; each is checked against its card before it is loaded."""
+"""Saved versions, ready to predict; their files are checked against the card first."""
 
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -8,73 +9,169 @@ import tensorflow as tf
 
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
-from tfpipe.models import sliding_window
+from tfpipe.evaluation import calibration
+from tfpipe.models import boosted_trees, sliding_window
 from tfpipe.models.calls import batched
 from tfpipe.registry import store
+from tfpipe.registry.card import BOOSTED_TREES, VersionCard
 from tfpipe.tasks.task import Classify
 
 
-class Loaded:
-    """A version's SavedModel, ready to classify; it is checked against its card first."""
+class SavedPredictor(Protocol):
+    """A saved version that predicts, whatever its model.
 
-    def __init__(self, version: Path):
-        self.path, self.card = version, store.read_card(version)
-        store.check(version, self.card.sha256, self.card)
-        self._model = tf.saved_model.load(str(version))  # its signatures hold no reference to it
-        self._call = self._model.signatures["predict_tensor"]
-        self._embed = self._model.signatures["embed"]
+    Attributes:
+      path: folder of the version.
+      card: its card.
+      has_embedding: whether `embed` works.
+    """
 
-    def classify(
-        self, images: np.ndarray, columns: np.ndarray | None = None, *, batch_size: int = 128
+    path: Path
+    card: VersionCard
+    has_embedding: bool
+
+    def predict_proba(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
     ) -> np.ndarray:
         """Returns probabilities [n, classes] float32.
 
         Args:
-          images: [n, height, width, channels]; left aside by a model of columns only.
-          columns: [n, columns] float32, where the task has some; likewise.
-          batch_size: examples shown at once.
+          images: [n, height, width, channels]; ignored by a model of columns only.
+          columns: [n, columns] float32 in the card's order, nan where nothing was measured; ignored
+            by a model of images only.
+
+        Raises:
+          UserError: an input that the model needs is missing or has another shape.
         """
+
+    def embed(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns embeddings [n, units] float32 of the same inputs.
+
+        Raises:
+          UserError: as `predict_proba`, or the model has no embedding.
+        """
+
+
+def open_version(path: Path) -> SavedPredictor:
+    """Returns a version, ready to predict.
+
+    Raises:
+      UserError: a file of it is missing, or not the one that the card vouches for.
+    """
+    return LoadedTrees(path) if store.read_card(path).kind == BOOSTED_TREES else LoadedVersion(path)
+
+
+class LoadedVersion:
+    """A network's SavedModel."""
+
+    has_embedding = True
+
+    def __init__(self, path: Path):
+        self.path, self.card = path, store.read_card(path)
+        store.check(path, self.card.sha256, self.card)
+        self._model = tf.saved_model.load(str(path))  # its signatures hold no reference to it
+        self._predict = self._model.signatures["predict_tensor"]
+        self._embed = self._model.signatures["embed"]
+
+    def predict_proba(
+        self,
+        images: np.ndarray | None = None,
+        columns: np.ndarray | None = None,
+        *,
+        batch_size: int = 128,
+    ) -> np.ndarray:
+        """Returns probabilities [n, classes] float32, see `SavedPredictor`."""
         return batched(
-            lambda features: self._call(**features)["probabilities"].numpy(),
-            {"image": images, "columns": columns},
+            lambda features: self._predict(**features)["probabilities"],
+            self._inputs(images, columns),
             names=self.card.inputs,
             batch_size=batch_size,
         )
 
-    def embed(self, images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
-        """Returns embeddings [n, units] float32 of what `classify` takes."""
+    def embed(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns embeddings [n, units] float32, see `SavedPredictor`."""
         return batched(
-            lambda features: self._embed(**features)["embedding"].numpy(),
-            {"image": images, "columns": columns},
+            lambda features: self._embed(**features)["embedding"],
+            self._inputs(images, columns),
             names=self.card.inputs,
         )
 
+    def _inputs(
+        self, images: np.ndarray | None, columns: np.ndarray | None
+    ) -> dict[str, np.ndarray | None]:
+        inputs = {"image": images, "columns": columns}
+        for name in self.card.inputs:
+            if inputs[name] is None:
+                raise UserError(
+                    f"{self.path} predicts from {' and '.join(self.card.inputs)}, but received no "
+                    f"{name}. Pass it, too."
+                )
+        return inputs
+
+
+class LoadedTrees:
+    """Boosted trees on columns."""
+
+    has_embedding = False
+
+    def __init__(self, path: Path):
+        self.path, self.card = path, store.read_card(path)
+        store.check(path, self.card.sha256, self.card)
+        self._trees = boosted_trees.load(path / "model.ubj")
+
+    def predict_proba(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns calibrated probabilities [n, classes] float32, see `SavedPredictor`."""
+        names, shape = self.card.columns, np.shape(columns)
+        if columns is None or len(shape) != 2 or shape[1] != len(names):
+            received = "none" if columns is None else " x ".join(map(str, shape))
+            raise UserError(
+                f"{self.path} predicts from {len(names)} columns ({', '.join(names)}), but "
+                f"received {received}."
+            )
+        raw = boosted_trees.classify(self._trees, np.asarray(columns, np.float32))
+        return calibration.apply(raw, self.card.calibration["temperature"]).astype(np.float32)
+
+    def embed(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Raises a UserError: trees have no embedding."""
+        raise UserError(f"{self.path} is of trees, which have no embedding. Leave out --embedding.")
+
 
 def read_model(version: Path) -> keras.Model:
-    """Returns a version's model.keras, which can be looked into; checked against the card first."""
+    """Returns a version's model.keras as a Keras model; checked against the card first."""
     name = "assets.extra/model.keras"
     store.check(version, [name], store.read_card(version))
     return keras.models.load_model(version / name)
 
 
-def asked(loaded: Loaded, name: str | None) -> Classify:
-    """Returns a saved version in one inference mode: that of its card, or another by name.
+def with_inference_mode(predictor: SavedPredictor, name: str | None) -> Classify:
+    """Returns a version's predictions in an inference mode.
+
+    Args:
+      predictor: the version.
+      name: the mode; None for the one in the card.
 
     Raises:
-      UserError: the model does not support that mode.
+      UserError: the model does not support the mode.
     """
-    best = loaded.card.inference_mode
-    name = name or best or sliding_window.DEFAULT_MODE
+    name = name or predictor.card.inference_mode or sliding_window.DEFAULT_MODE
     if name == sliding_window.DEFAULT_MODE:
-        return loaded.classify
+        return predictor.predict_proba
     choose(name, sliding_window.INFERENCE_MODES, noun="inference mode")
-    found = sliding_window.by_inference_mode(read_model(loaded.path))
-    if name not in found:
+    modes = sliding_window.by_inference_mode(read_model(predictor.path))
+    if name not in modes:
         raise UserError(
-            f"{loaded.card.model} does not support the inference mode {name!r}, only "
-            f"{', '.join(found)}."
+            f"{predictor.card.model} does not support the inference mode {name!r}, only "
+            f"{', '.join(modes)}."
         )
-    return found[name]
+    return modes[name]
 
 
 def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> None:

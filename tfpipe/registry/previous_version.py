@@ -14,18 +14,17 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import version_comparison, whole_files
-from tfpipe.registry import load, predictions, store, trees
-from tfpipe.registry.card import BOOSTED_TREES
+from tfpipe.registry import load, predictions, store
 from tfpipe.tasks.task import SPLITS, Task
 
-SOURCES = "assets.extra/sources.csv"
+SOURCES = "assets.extra/sources.csv"  # `sources` when the version was published
 SHOWN = 5  # raw files in an error's sentence
 
 
-def write_sources(version: Path, manifest: RecordManifest) -> None:
-    """Writes which split each raw file was in when a version was made."""
+def sources(manifest: RecordManifest) -> pd.DataFrame:
+    """Returns the split of each raw file, the version's table "sources"."""
     rows = [(split, name) for split in SPLITS for name in manifest.sources[split]]
-    tables.write_csv(pd.DataFrame(rows, columns=["split", "source"]), version / SOURCES)
+    return pd.DataFrame(rows, columns=["split", "source"])
 
 
 def check(version: Path, manifest: RecordManifest) -> None:
@@ -81,30 +80,29 @@ def answered(version: Path, records: Path, *, manifest: RecordManifest) -> np.nd
     Raises:
       UserError: the records lack a column that the version reads.
     """
-    card = store.read_card(version)
-    is_trees = card.kind == BOOSTED_TREES
-    known = card.columns
-    lacking = [name for name in known if name not in manifest.columns]
-    if lacking and "columns" in card.inputs:
+    predictor = load.open_version(version)
+    card, inputs = predictor.card, predictor.card.inputs
+    missing = [name for name in card.columns if name not in manifest.columns]
+    if missing and "columns" in inputs:
         raise UserError(
-            f"The records no longer have the columns {', '.join(lacking)}, which version "
+            f"The records no longer have the columns {', '.join(missing)}, which version "
             f"{version.name} reads. Export the raw files with them."
         )
-    order = [manifest.columns.index(name) for name in known if name not in lacking]
-    if is_trees:
-        columns = dataset.columns_of(records, ("test",), manifest=manifest)[:, order]
-        said = trees.Loaded(version).classify(columns)
-    else:
-        loaded = load.Loaded(version)
+    order = [manifest.columns.index(name) for name in card.columns if name not in missing]
+    if "image" in inputs:
+        batches = dataset.batches(records, dataset.TEST, manifest=manifest)
         said = np.concatenate(
             [
-                loaded.classify(
+                predictor.predict_proba(
                     features["image"].numpy(),
                     features["columns"].numpy()[:, order] if order else None,
                 )
-                for features, _ in dataset.batches(records, dataset.TEST, manifest=manifest)
+                for features, _ in batches
             ]
         )
+    else:
+        columns = dataset.columns_of(records, ("test",), manifest=manifest)
+        said = predictor.predict_proba(columns=columns[:, order])
     likely = np.zeros((len(said), len(manifest.classes)))
     likely[:, [manifest.classes.index(name) for name in card.classes]] = said
     return likely
@@ -138,13 +136,13 @@ def in_files(
     whole_file = task.whole_file
     if not now or whole_file is None or not whole_file.metric:
         return None
-    loaded = load.Loaded(version)
+    predictor = load.open_version(version)
     then = whole_files.in_test_files(
         task,
         raw,
         Dataset(records, data_manifest.read(records), task.scoring.objective),
-        load.asked(loaded, None),
-        thresholds=loaded.card.thresholds,
+        load.with_inference_mode(predictor, None),
+        thresholds=predictor.card.thresholds,
         **{"options": options, "progress": progress},
     )
     return version_comparison.Files(

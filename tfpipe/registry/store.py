@@ -1,123 +1,116 @@
-"""Numbered versions of a trained model: a SavedModel that takes raw bytes, and its card."""
+"""Version store: numbering, drafts, publishing, cards, finding a version."""
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import keras
-import numpy as np
+import pandas as pd
 
-from tfpipe.base import files, hardware, images, processes
+from tfpipe.base import files, hardware, locks
 from tfpipe.base.errors import UserError
-from tfpipe.models import calls
-from tfpipe.models.calls import reconstructs
-from tfpipe.models.spec import Spec
-from tfpipe.registry import export, parity, warmup
-from tfpipe.registry.card import AUTOENCODER, CLASSIFIER, VersionCard
+from tfpipe.base.tables import write_csv
+from tfpipe.registry.card import VersionCard
 
-TOLERANCE = 1e-5  # the exported model's answers (0..1) may differ from the trained one's by so much
-CHECKED = 64  # examples the two are compared on
-PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "opencv-python-headless", "tfpipe")
+LOCK = ".publish.lock"  # held while a number is given
+DRAFT = ".draft"  # beginning of the name of a folder that is no version yet
+
+
+class Export(Protocol):
+    """A trained model that can be published: `export.NetworkExport`, `trees.TreesExport`."""
+
+    def write(self, draft: Path) -> dict[str, Any]:
+        """Writes the model's files into a folder, checks them, and returns fields of the card.
+
+        Raises:
+          UserError: what was written differs from the trained model.
+        """
+
+
+def publish(
+    model: Export,
+    folder: Path,
+    *,
+    card: VersionCard,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    extra_files: Callable[[Path], None] = lambda draft: None,
+) -> Path:
+    """Publishes a trained model under the next number; a failure leaves no version.
+
+    Several processes may publish into one folder at once: each writes a draft of its own, and
+    numbers are given one after the other.
+
+    Args:
+      model: the trained model.
+      folder: saved_models/<task>/<model>.
+      card: what the version is; the fields marked (publish) in `VersionCard` are filled in.
+      tables: name -> table, written as assets.extra/<name>.csv.
+      extra_files: called with the draft once its card holds the version's number; it may add files
+        to assets.extra, such as a report.
+
+    Returns:
+      The version's folder.
+
+    Raises:
+      UserError: the exported model differs from the trained one, or the folder cannot be written.
+    """
+    with _open_draft(folder) as draft:
+        try:
+            draft.mkdir(parents=True)
+            fields = model.write(draft)
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be written: {error.strerror or error}. Free some space or choose "
+                "another folder by --models."
+            ) from error
+        paths = [path for path in sorted(draft.rglob("*")) if path.is_file()]
+        sums = {path.relative_to(draft).as_posix(): files.sha256(path) for path in paths}
+        card = replace(card, sha256=sums, **fields, **_circumstances(paths))
+        for name, table in (tables or {}).items():
+            write_csv(table, draft / "assets.extra" / f"{name}.csv")
+        return _give_number(draft, card, extra_files)
+
+
+def publish_copy(version: Path, *, extra_files: Callable[[Path], None]) -> Path:
+    """Publishes a copy of a version under the next number, and returns its folder.
+
+    Raises:
+      UserError: there is no space for a copy.
+    """
+    with _open_draft(version.parent) as draft:
+        try:
+            shutil.copytree(version, draft)
+        except (OSError, shutil.Error) as error:
+            raise UserError(
+                f"Version {version.name} cannot be copied: {error}. Free some space, or choose "
+                "another folder by --models."
+            ) from error
+        card = replace(read_card(version), copied_from=int(version.name))
+        return _give_number(draft, card, extra_files)
 
 
 def versions(folder: Path) -> list[int]:
-    """Returns the numbers of a model's published versions, rising; hidden ones are unfinished."""
+    """Returns the numbers of a model's published versions, in ascending order."""
     if not folder.is_dir():
         return []
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
 
 
-def publish(
-    model: keras.Model,
-    spec: Spec,
-    folder: Path,
-    *,
-    card: VersionCard,
-    checked: dict[str, np.ndarray],
-) -> Path:
-    """Exports a float32 model beside its place and checks it in a fresh process.
-
-    Args:
-      model: computes in float32.
-      spec: what it was built from.
-      folder: saved_models/<task>/<model>.
-      card: what the version is; its kind, inputs, file sums and package versions are added.
-      checked: real examples, "image" [n, height, width, channels] and "columns" [n, columns] where
-        the task has some; the exported model's answers to them must equal the trained one's.
-
-    Returns:
-      The hidden folder, for `number` to publish once the report is in it.
-
-    Raises:
-      UserError: if the exported model answers otherwise; nothing is published then.
-    """
-    draft = folder / ".draft"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        export.write(model, spec, draft)
-        extra = draft / "assets.extra"
-        extra.mkdir(exist_ok=True)
-        model.save(extra / "model.keras")
-        warmup.write(draft, _first_requests(model, checked))
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise UserError(
-            f"{folder} cannot be written: {error.strerror or error}. Free some space or choose "
-            "another folder by --models."
-        ) from error
-    count = min(CHECKED, len(next(iter(checked.values()))))
-    examined = _parity(model, spec, draft, checked=checked)
-    there = [path for path in sorted(draft.rglob("*")) if path.is_file()]
-    sums = {path.relative_to(draft).as_posix(): files.sha256(path) for path in there}
-    card = replace(
-        card,
-        version=_next(folder),
-        kind=AUTOENCODER if reconstructs(model) else CLASSIFIER,
-        inputs=tuple(calls.inputs_of(model)),
-        spec=spec,
-        columns=spec.columns,
-        parity={
-            "max_difference": examined["difference"],
-            "tolerance": TOLERANCE,
-            "examples": count,
-        },
-        speed=examined["speed"],
-        packages={name: metadata.version(name) for name in PACKAGES},
-        sha256=sums,
-        **circumstances(there),
-    )
-    files.replace(extra / "card.json", card.to_json())
-    return draft
+def next_version(folder: Path) -> int:
+    """Returns the number that the next version gets; it is sure only for who holds the lock."""
+    return max(versions(folder), default=0) + 1
 
 
-def circumstances(made: Iterable[Path]) -> dict[str, Any]:
-    """Returns what a card tells of how a version's files were made: when, where, how large."""
-    machine = hardware.examine()
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "size_bytes": sum(path.stat().st_size for path in made),
-        "hardware": {name: machine[name] for name in ("processor", "threads", "GPU")},
-        "python": machine["python"],
-    }
-
-
-def number(draft: Path) -> Path:
-    """Gives a draft the next version number and returns its folder."""
-    final = draft.parent / str(_next(draft.parent))
-    os.replace(draft, final)
-    return final
-
-
-def _next(folder: Path) -> int:
-    latest = versions(folder)
-    return latest[-1] + 1 if latest else 1
+def write_card(version: Path, card: VersionCard) -> None:
+    """Writes the card of a version or draft."""
+    files.replace(version / "assets.extra" / "card.json", card.to_json())
 
 
 def read_card(version: Path) -> VersionCard:
@@ -181,43 +174,59 @@ def check(version: Path, names: Iterable[str], card: VersionCard) -> None:
             )
 
 
-def _first_requests(model: keras.Model, checked: dict[str, np.ndarray]) -> dict[str, dict]:
-    """Returns a request of one example for each signature, to warm up with."""
-    taken = {name: checked[name][:1] for name in calls.inputs_of(model)}
-    encoded = {name: array for name, array in taken.items() if name != "image"}
-    if "image" in taken:
-        encoded["image_bytes"] = np.array([bytes_of(taken["image"][0])], object)
-    return {"serving_default": encoded, "predict_tensor": taken, "embed": taken}
+@contextlib.contextmanager
+def _open_draft(folder: Path) -> Iterator[Path]:
+    """Gives the path of this thread's own draft, and removes what is left of it afterwards.
 
-
-def _parity(model: keras.Model, spec: Spec, path: Path, *, checked: dict[str, np.ndarray]) -> dict:
-    """Returns how far the export, in a fresh process, is from the trained model, and its speed."""
-    taken = {name: checked[name][:CHECKED] for name in calls.inputs_of(model)}
-    arrays = taken | {"expected": model(taken, training=False).numpy()}
-    for i, image in enumerate(taken.get("image", ())):
-        arrays[f"encoded{i:03d}"] = np.frombuffer(bytes_of(image), np.uint8)
-    sample = path / "assets.extra" / ".parity.npz"
-    np.savez(sample, **arrays)
+    Drafts of processes of this machine that ended before they published are removed, too.
+    """
+    host = socket.gethostname()
+    for draft in folder.glob(f"{DRAFT}*") if folder.is_dir() else ():
+        if _is_abandoned(draft, host):
+            shutil.rmtree(draft, ignore_errors=True)
+    draft = folder / f"{DRAFT}-{host}-{os.getpid()}-{threading.get_ident()}"
+    shutil.rmtree(draft, ignore_errors=True)
     try:
-        examined = processes.called(parity.examined, str(path), str(sample))
-    except Exception as error:
-        shutil.rmtree(path, ignore_errors=True)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise UserError(f"The exported model does not load in a fresh process: {reason}") from error
+        yield draft
     finally:
-        sample.unlink(missing_ok=True)
-    difference = examined["difference"]
-    if not difference <= TOLERANCE:
-        shutil.rmtree(path, ignore_errors=True)
-        raise UserError(
-            f"The exported model differs from the trained one by {difference:.2g} in its answers, "
-            f"expected at most {TOLERANCE:g}. Nothing was published."
-        )
-    return examined
+        shutil.rmtree(draft, ignore_errors=True)
 
 
-def bytes_of(image: np.ndarray) -> bytes:
-    """Returns a picture as the bytes that serving_default takes: a PNG, or floats as they are."""
-    if image.dtype == np.float32:
-        return image.tobytes()
-    return images.encode_png(image[:, :, 0] if image.shape[2] == 1 else image)
+def _is_abandoned(draft: Path, host: str) -> bool:
+    """Returns whether the process that made a draft has ended, as far as this machine can tell."""
+    if draft.name == DRAFT:  # of an older release
+        return True
+    name, _, process = draft.name.removesuffix(f"-{draft.name.rpartition('-')[2]}").rpartition("-")
+    if name != f"{DRAFT}-{host}" or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _give_number(draft: Path, card: VersionCard, extra_files: Callable[[Path], None]) -> Path:
+    """Makes a draft the next version: card, other files, and the folder's name."""
+    folder = draft.parent
+    with locks.hold(folder / LOCK, busy=None):
+        card = replace(card, version=next_version(folder))
+        write_card(draft, card)
+        extra_files(draft)
+        final = folder / str(card.version)
+        os.utime(draft)  # the folder written last is what `find` takes by default
+        os.replace(draft, final)
+    return final
+
+
+def _circumstances(paths: Iterable[Path]) -> dict[str, Any]:
+    """Returns when and where a version's files were made, and how large they are."""
+    machine = hardware.examine()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "size_bytes": sum(path.stat().st_size for path in paths),
+        "hardware": {name: machine[name] for name in ("processor", "threads", "GPU")},
+        "python": machine["python"],
+    }

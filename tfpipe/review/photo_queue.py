@@ -42,11 +42,13 @@ class Strips:
         self._options = parse_options(task, trained)
         self._sources = apply.survey_with_decisions(task, raw, self._options).sources
         self._rows = whole_files.rows_of(task, packed.data)
-        loaded = load.Loaded(version)
+        predictor = load.open_version(version)
         # As `predict` does: the thresholds were chosen for this inference mode.
         is_sliding = self._whole_file.sliding_window
-        self._classify = load.asked(loaded, None) if is_sliding else loaded.classify
-        self._thresholds = loaded.card.thresholds
+        self._classify = predictor.predict_proba
+        if is_sliding:
+            self._classify = load.with_inference_mode(predictor, None)
+        self._thresholds = predictor.card.thresholds
         self._looked: OrderedDict[int, Strip] = OrderedDict()
         self._lock = threading.Lock()
         self.rank(packed.told)

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 
-from tfpipe.base import tables
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
@@ -19,7 +18,7 @@ from tfpipe.models.calls import reconstructs
 from tfpipe.models.spec import Spec
 from tfpipe.registry import card_statistics, model_card, previous_version, store, warm_start
 from tfpipe.registry.card import VersionCard
-from tfpipe.registry.export import in_float32
+from tfpipe.registry.export import NetworkExport, in_float32
 from tfpipe.report import write
 from tfpipe.search import plan as search_plan
 from tfpipe.search import results as search_results
@@ -222,18 +221,25 @@ def _trained(
         inputs=calls.inputs_of(exported),
     )
     batches = dataset.batches(data.folder, dataset.VALIDATION, manifest=data.manifest)
-    checked = next(batches.as_numpy_iterator())[0]
-    draft = store.publish(exported, spec, run.models, card=card, checked=checked)
-    extra = draft / "assets.extra"
-    tables.write_csv(known.predictions, extra / "predictions.csv")
-    tables.write_csv(
-        card_statistics.groups(data.folder, manifest=data.manifest), extra / "groups.csv"
+    examples = next(batches.as_numpy_iterator())[0]
+
+    def extra_files(draft: Path) -> None:
+        write.write(draft, data.folder)
+        model_card.write(draft)
+        history_csv = (kept / "history.csv").read_bytes()
+        (draft / "assets.extra" / "history.csv").write_bytes(history_csv)
+
+    path = store.publish(
+        NetworkExport(exported, spec, examples),
+        run.models,
+        card=card,
+        tables={
+            "predictions": known.predictions,
+            "groups": card_statistics.groups(data.folder, manifest=data.manifest),
+            "sources": previous_version.sources(data.manifest),
+        },
+        extra_files=extra_files,
     )
-    previous_version.write_sources(draft, data.manifest)
-    write.write(draft, data.folder)
-    model_card.write(draft)
-    (extra / "history.csv").write_bytes((kept / "history.csv").read_bytes())
-    path = store.number(draft)
     return {"version": int(path.name), "path": str(path), "scores": known.scores}
 
 
