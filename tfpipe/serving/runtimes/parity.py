@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpipe.models.spec import Spec
-from tfpipe.registry import store, warmup
+from tfpipe.registry import warmup
 from tfpipe.serving.model.batching import Signature
 from tfpipe.serving.runtimes.backends import Arrays, Network
 
@@ -60,7 +60,7 @@ def probe_requests(
         images += [images[0][: (height + 1) // 2], np.tile(images[1], (2, 2, 1))]
         rows *= 2
     encoded = {name: array for name, array in _take(tensors, rows).items() if name != "image"}
-    encoded["image_bytes"] = np.array([store.bytes_of(image) for image in images], object)
+    encoded["image_bytes"] = np.array([export.bytes_of(image) for image in images], object)
     return [*requests, ("serving_default", encoded)]
 
 
