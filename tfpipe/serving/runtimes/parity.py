@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpipe.models.spec import Spec
-from tfpipe.registry import warmup
+from tfpipe.registry import export, warmup
 from tfpipe.serving.model.batching import Signature
 from tfpipe.serving.runtimes.backends import Arrays, Network
 
