@@ -21,7 +21,7 @@ import drawn
 import machine
 import numpy as np
 
-from tfpipe.cli import options
+from tfpipe.base.tensorflow import start_tensorflow
 
 SHAPE, PICTURES, BATCH = (128, 128, 1), 6_000, 64
 ROUNDS, LEAST_S = 7, 2.0
@@ -31,7 +31,7 @@ TARGETS = {"keras image_dataset_from_directory": 3.0, "tf.data from_generator an
 
 def ours(folder: Path, *, augmentation: str) -> Iterator:
     """Records, shuffled as for training; each class as often as it comes."""
-    options.start_tensorflow()
+    start_tensorflow()
     from tfpipe.data import dataset as data_dataset
     from tfpipe.data import manifest as data_manifest
     from tfpipe.data.sampling import Drawing

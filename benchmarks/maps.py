@@ -12,7 +12,7 @@ import time
 import machine
 import numpy as np
 
-from tfpipe.cli import options
+from tfpipe.base.tensorflow import start_tensorflow
 
 POINTS, NUMBERS, KINDS = 10_000, 64, 20
 LIMIT_S = 300.0
@@ -29,7 +29,7 @@ def drawn() -> np.ndarray:
 
 
 def main() -> None:
-    options.start_tensorflow()
+    start_tensorflow()
     from tfpipe.explore import parametric_umap, umap
 
     about, points = machine.about(), drawn()

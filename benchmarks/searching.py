@@ -25,7 +25,7 @@ import laptop_space
 import machine
 import psutil
 
-from tfpipe.cli import options
+from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.training import open_records
 
 HERE = Path(__file__).parent
@@ -107,7 +107,7 @@ SIDES: dict[str, Callable[[argparse.Namespace, Path], int]] = {
 def search_once(given: argparse.Namespace) -> None:
     """Runs one side's search, and prints how long it took."""
     if given.side.startswith("tfpipe"):
-        options.start_tensorflow()
+        start_tensorflow()
     import tfpipe.search.run  # noqa: F401  so that no side's time has imports in it
 
     with tempfile.TemporaryDirectory() as name:

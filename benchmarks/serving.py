@@ -33,6 +33,8 @@ import cv2
 import machine
 import numpy as np
 
+from tfpipe.base.tensorflow import start_tensorflow
+
 SHAPE, BATCH, CLIENTS = (50, 200, 3), 64, 64
 RUNTIMES = ("savedmodel", "openvino", "onnx", "litert", "auto")
 
@@ -46,9 +48,7 @@ def encoded(count: int) -> list[bytes]:
 
 def publish(folder: Path) -> None:
     """Publishes the simple CNN."""
-    from tfpipe.cli import options
-
-    options.start_tensorflow()
+    start_tensorflow()
     from tfpipe.models.spec import Spec
     from tfpipe.models.zoo import simple_cnn
     from tfpipe.registry import store
@@ -66,9 +66,8 @@ class Direct:
     """The SavedModel's concrete function."""
 
     def __init__(self, models: Path):
-        from tfpipe.cli import options
 
-        options.start_tensorflow()
+        start_tensorflow()
         import tensorflow as tf
 
         self._model = tf.saved_model.load(str(models / "bench" / "simple-cnn" / "1"))

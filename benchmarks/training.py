@@ -27,14 +27,14 @@ import machine
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from tfpipe.cli import options
+from tfpipe.base.tensorflow import start_tensorflow
 
 SHAPE, BATCH, RATE = (50, 200, 3), 32, 1e-3
 
 
 def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float], float]:
     """Trains as `tfpipe train` does."""
-    options.start_tensorflow()
+    start_tensorflow()
     import keras
 
     from tfpipe.base import hardware

@@ -1,12 +1,83 @@
-"""tfpipe: from raw pictures to a served model and back."""
+"""tfpipe: from raw images to a served model and back.
+
+The names below are the Python API. Each is imported when it is first used, so that
+`import tfpipe` is quick and needs no TensorFlow.
+"""
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfpipe.base.errors import UserError
+    from tfpipe.project import Comparison, Exploration, Project, Records, load_task, serve
+    from tfpipe.search.config import SearchConfig
+    from tfpipe.serving.client import Client
+    from tfpipe.tasks.splits import SplitConfig
+    from tfpipe.tasks.task import Example, Reading, Source, Survey, Task, WholeFile
+    from tfpipe.training.config import TrainingConfig
+    from tfpipe.version import Prediction, Report, Version
+    from tfpipe.workflows.run_config import RunConfig
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "Client": "tfpipe.serving.client",
+    "Comparison": "tfpipe.project",
+    "Example": "tfpipe.tasks.task",
+    "Exploration": "tfpipe.project",
+    "Prediction": "tfpipe.version",
+    "Project": "tfpipe.project",
+    "Reading": "tfpipe.tasks.task",
+    "Records": "tfpipe.project",
+    "Report": "tfpipe.version",
+    "RunConfig": "tfpipe.workflows.run_config",
+    "SearchConfig": "tfpipe.search.config",
+    "Source": "tfpipe.tasks.task",
+    "SplitConfig": "tfpipe.tasks.splits",
+    "Survey": "tfpipe.tasks.task",
+    "Task": "tfpipe.tasks.task",
+    "TrainingConfig": "tfpipe.training.config",
+    "UserError": "tfpipe.base.errors",
+    "Version": "tfpipe.version",
+    "WholeFile": "tfpipe.tasks.task",
+    "load_task": "tfpipe.project",
+    "serve": "tfpipe.project",
+}
 
-def __getattr__(name: str):
-    """Gives `tfpipe.Client`; only then is imported what it needs."""
-    if name == "Client":
-        return import_module("tfpipe.serving.client").Client
-    raise AttributeError(f"module 'tfpipe' has no attribute {name!r}")
+__all__ = [
+    "Client",
+    "Comparison",
+    "Example",
+    "Exploration",
+    "Prediction",
+    "Project",
+    "Reading",
+    "Records",
+    "Report",
+    "RunConfig",
+    "SearchConfig",
+    "Source",
+    "SplitConfig",
+    "Survey",
+    "Task",
+    "TrainingConfig",
+    "UserError",
+    "Version",
+    "WholeFile",
+    "__version__",
+    "load_task",
+    "serve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfpipe' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

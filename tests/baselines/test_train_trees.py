@@ -95,7 +95,7 @@ def test_a_version_is_found_by_its_card_and_answers_as_predicted(packed, version
     known = test.labels >= 0
     right = (said.argmax(axis=1) == test.labels)[known].mean()
     assert card.metrics["test"]["accuracy"] == pytest.approx(right) and right > 0.8
-    assert version["scores"] == card.metrics and version["version"] == 1
+    assert version["metrics"] == card.metrics and version["version"] == 1
 
 
 def test_the_card_tells_how_sure_it_may_be(packed, version):

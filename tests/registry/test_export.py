@@ -249,7 +249,7 @@ def test_every_kind_goes_from_records_to_a_version(tmp_path, monkeypatch, name):
         "columns": ("classifier", ("columns",)),
         "autoencoder": ("autoencoder", ("image",)),
     }[name]
-    assert card.metrics == told["scores"]
+    assert card.metrics == told["metrics"]
     assert set(card.random_split_scores) == set(card.metrics["test"])
     keys = pd.read_csv(extra / "predictions.csv")["key"]
     splits = card.metrics

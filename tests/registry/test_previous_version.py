@@ -20,7 +20,7 @@ from tfpipe.registry.card import BOOSTED_TREES
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import retrain
-from tfpipe.workflows.retrain import Wish
+from tfpipe.workflows.retrain import RetrainingPlan
 
 SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
 
@@ -79,10 +79,10 @@ def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path
     make(tmp_path, 1, training=first)
     make(tmp_path, 2, training=gentle, initialized_from=1)
     third = make(tmp_path, 3, training=gentle, initialized_from=2)
-    settings = retrain._settings(third, Wish(begin=third))
+    settings = retrain.training_config(third, RetrainingPlan(initialized_from=third))
     assert (settings.learning_rate, settings.epochs) == (pytest.approx(0.001), 1)
     assert settings.schedule == "cosine" and settings.seed == 5
-    afresh = retrain._settings(third, Wish(epochs=9, seed=6))
+    afresh = retrain.training_config(third, RetrainingPlan(epochs=9, seed=6))
     assert (afresh.learning_rate, afresh.epochs, afresh.seed) == (0.01, 9, 6)
 
 
@@ -94,18 +94,18 @@ def test_records_are_packed_and_weights_begun_with_as_the_card_tells(tmp_path):
         unreadable={"x.txt": "cut", "y.txt": "cut"},
     )
     version = make(tmp_path, 1, options={"pictures": 7}, data=data)
-    told = retrain.packing(tiny.TASK, version)
+    told = retrain.packing_of(tiny.TASK, version)
     assert told == {
         "options": tiny.Options(pictures=7),
         "split": SplitConfig((0.5, 0.3, 0.2), "b"),
         "skip_bad": 2,
     }
     newest = make(tmp_path, 2)
-    assert retrain.beginning(newest, None, afresh=False) == newest
-    assert retrain.beginning(newest, None, afresh=True) is None
-    assert retrain.beginning(newest, 1, afresh=False) == version
+    assert retrain.starting_version(newest, None, from_scratch=False) == newest
+    assert retrain.starting_version(newest, None, from_scratch=True) is None
+    assert retrain.starting_version(newest, 1, from_scratch=False) == version
     trees = make(tmp_path, 1, model="xgboost", kind=BOOSTED_TREES)
-    assert retrain.beginning(trees, None, afresh=False) is None
+    assert retrain.starting_version(trees, None, from_scratch=False) is None
 
 
 def test_weights_that_are_gone_on_with_keep_their_scale(tmp_path):

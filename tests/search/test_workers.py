@@ -393,7 +393,7 @@ def test_a_chief_and_a_worker_that_are_started_by_hand(tmp_path):
     words = ["tfpipe", "tune", tiny.__file__, "--json"]
     words += ["--space", str(Path(tiny.__file__).with_name("tiny_space.py")), "--chief", address]
     words += ["--algorithm", "random", "--trials", "2", "--trial-epochs", "1", "--epochs", "1"]
-    words += ["--data", str(place), "--models", str(tmp_path / "models"), "--no-naive-split"]
+    words += ["--data", str(place), "--models", str(tmp_path / "models"), "--no-random-split"]
     chief = subprocesses.Process(*words, "--workers", "0")
     worker = subprocesses.Process(*words, "--worker", "--wait", "600")
     done = worker.communicate()

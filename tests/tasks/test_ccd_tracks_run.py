@@ -64,5 +64,5 @@ def test_an_exposure_without_tracks_has_no_rows(home, tuned, tmp_path):
     told = ran(
         home, "predict", "ccd-tracks", str(tmp_path / "dark.npy"), "--out", str(tmp_path / "t.csv")
     )
-    assert (told["files"], told["rows"], told["bad"]) == (1, 0, {})
+    assert (told["files"], told["rows"], told["skipped"]) == (1, 0, {})
     assert (tmp_path / "t.csv").is_file()

@@ -89,7 +89,7 @@ def test_folds_end_to_end_in_the_smallest_form(tmp_path, monkeypatch):
     shares = ("--split", "40/30/30", "-o", "size=32")
     run("sample", "folds", "--outcrops", "8", "--crops", "2", "--seed", "1")
     quick = ("--quick", "--algorithm", "random", "--trials", "1", "--trial-epochs", "1")
-    told = run("tune", "folds", *quick, "--epochs", "1", "--no-naive-split", *shares)
+    told = run("tune", "folds", *quick, "--epochs", "1", "--no-random-split", *shares)
     assert (told["model"], told["version"]) == ("resnet9", 1)
     page = tmp_path / run("report", "folds")["path"]
     assert "Grad-CAM" in page.read_text()

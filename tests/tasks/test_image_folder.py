@@ -55,8 +55,8 @@ def test_a_folder_is_a_task_under_a_safe_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert tasks.find("./insolubles").name == "insolubles-pictures"
     assert tasks.find("insolubles") is tasks.TASKS["insolubles"]
-    assert tasks.lasting("./insolubles") == str(tmp_path / "insolubles")
-    assert tasks.lasting("insolubles") == "insolubles"
+    assert tasks.origin_of(tasks.find("./insolubles")) == str(tmp_path / "insolubles")
+    assert tasks.origin_of(tasks.find("insolubles")) == "insolubles"
     with pytest.raises(UserError, match="no folder"):
         tasks.find("./nowhere")
     with pytest.raises(UserError, match="Did you mean 'insolubles'"):

@@ -56,8 +56,8 @@ def test_train_packs_first_and_publishes_version_one(home, trained):
         "simple-cnn",
         1,
     )
-    assert set(trained["scores"]) == {"validation", "test"}
-    assert {"average_precision", "layer_f1", "accuracy"} <= set(trained["scores"]["test"])
+    assert set(trained["metrics"]) == {"validation", "test"}
+    assert {"average_precision", "layer_f1", "accuracy"} <= set(trained["metrics"]["test"])
     version = home / trained["path"]
     assert {path.name for path in (version / "assets.extra").iterdir()} == {
         "model.keras",
@@ -92,7 +92,7 @@ def test_predict_writes_the_table_the_windows_and_the_overlays(home, trained):
     two = [str(path) for path in sorted(photos.iterdir())[:2]]
     words = ("--out", "found/layers.csv", "--windows", "found/windows.csv")
     told = run_command.run("predict", "melt-layer", *two, *words)
-    assert (told["files"], told["bad"], told["notes"]) == (2, {}, [])
+    assert (told["files"], told["skipped"], told["notes"]) == (2, {}, [])
     table = pd.read_csv(home / "found" / "layers.csv")
     assert tuple(table.columns) == TASK.whole_file.table_columns
     windows = pd.read_csv(home / "found" / "windows.csv")
@@ -109,12 +109,12 @@ def test_one_bad_photo_does_not_stop_the_others(home, trained, tmp_path):
     (tmp_path / "cut.png").write_bytes(good.read_bytes()[:2000])
     told = process(home, "predict", "melt-layer", str(tmp_path), "--out", "some.csv", code=2)
     assert told["files"] == 1
-    assert list(told["bad"]) == ["cut.png"]
+    assert list(told["skipped"]) == ["cut.png"]
     assert (home / "some.csv").is_file()
 
 
 def test_a_second_training_is_version_two_and_report_can_be_written_anew(home, trained):
-    quick = ("--hp", "filters=2", "--hp", "dense_units=8", "--epochs", "1", "--no-naive-split")
+    quick = ("--hp", "filters=2", "--hp", "dense_units=8", "--epochs", "1", "--no-random-split")
     told = run_command.run("train", "melt-layer", *quick, *SHARES, *STRIDE)
     assert told["version"] == 2
     page = home / told["path"] / "assets.extra" / "report.html"

@@ -38,7 +38,7 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         add(range(24))
-        run_command.run("train", TASK, *SMALL, "--epochs", str(EPOCHS), "--no-naive-split")
+        run_command.run("train", TASK, *SMALL, "--epochs", str(EPOCHS), "--no-random-split")
         add(range(24, 40))
         shutil.copytree(home, home.with_name("untouched"))
         yield home
@@ -81,7 +81,7 @@ def spoilt(monkeypatch) -> list[int]:
 
 def test_what_is_worse_is_not_published_unless_forced_and_then_not_trained_again(home, monkeypatch):
     epochs = spoilt(monkeypatch)
-    said = refused("retrain", TASK, "--afresh")
+    said = refused("retrain", TASK, "--from-scratch")
     assert "worse than version 1" in said and "--force" in said
     assert versions() == [1] and len(epochs) == EPOCHS
     folder = Path("saved_models/lights/simple-cnn")
@@ -92,7 +92,7 @@ def test_what_is_worse_is_not_published_unless_forced_and_then_not_trained_again
     whole = told["files"][0]
     assert (whole["score"], whole["decides"]) == ("file_share", True)
     assert whole["sets"]["all"]["verdict"] != "worse"
-    made = run_command.run("retrain", TASK, "--afresh", "--force")
+    made = run_command.run("retrain", TASK, "--from-scratch", "--force")
     assert made["version"] == 2 and len(epochs) == EPOCHS and made["comparison"]["forced"]
     assert "published although it is worse" in (extra(2) / "MODEL_CARD.md").read_text()
     shutil.rmtree(folder / "2")
@@ -172,10 +172,12 @@ def test_killed_at_any_moment_the_same_command_publishes_one_version(home, tmp_p
 def test_each_retraining_is_as_gentle_as_the_first(home):
     first, second = (store.read_card(extra(n).parent).training for n in (1, 2))
     assert second["learning_rate"] == pytest.approx(first["learning_rate"] / 10)
-    again = retrain._settings(extra(2).parent, retrain.Wish(begin=extra(2).parent))
+    again = retrain.training_config(
+        extra(2).parent, retrain.RetrainingPlan(initialized_from=extra(2).parent)
+    )
     assert again.learning_rate == second["learning_rate"]
     assert again.epochs == first["epochs"] // 3
-    afresh = retrain._settings(extra(2).parent, retrain.Wish())
+    afresh = retrain.training_config(extra(2).parent, retrain.RetrainingPlan())
     assert (afresh.learning_rate, afresh.epochs) == (first["learning_rate"], first["epochs"])
 
 
@@ -196,7 +198,7 @@ def test_a_version_that_is_gone_on_from_begins_as_it_was_before_calibration(home
     raw = begun({"image": images}, training=False).numpy()[:, 1]
     np.testing.assert_allclose(raw, 1 / (1 + np.exp(-logits)), atol=1e-4)
     other = Spec((16, 16, 1), ("dull", "bright", "third"), (1.0,), (1.0,))
-    with pytest.raises(UserError, match="classes dull, bright, third.*--afresh"):
+    with pytest.raises(UserError, match="classes dull, bright, third.*--from-scratch"):
         warm_start.spec_of(version, other)
 
 

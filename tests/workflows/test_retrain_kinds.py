@@ -6,13 +6,14 @@ import four_class_task
 import pytest
 
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import silent
 from tfpipe.baselines import train_trees
 from tfpipe.baselines.tree_search import Plan
 from tfpipe.data import pack
 from tfpipe.registry import store
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import retrain, train
-from tfpipe.workflows.retrain import Wish
+from tfpipe.workflows.retrain import RetrainingPlan
 from tfpipe.workflows.train import TrainingRun
 from tuning import boosted_trees as tuned
 
@@ -29,10 +30,6 @@ def grow(data, raw, *, files: range) -> None:
     pack.pack(TASK, raw, data.folder, options=TASK.options)
 
 
-def quiet(stage, facts):
-    pass
-
-
 def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatch):
     few = {"learning_rate": 0.296, "max_depth": 3, "trees": 12}
     monkeypatch.setattr(tuned, "PUBLISHED", few)
@@ -40,11 +37,13 @@ def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatc
     folder = tmp_path / "models" / "kinds" / "xgboost"
     train_trees.train(TASK, data.folder, folder, plan=Plan(1, 2))
     grow(data, tmp_path / "raw", files=range(12, 20))
-    given = {"raw": tmp_path / "raw", "records": data.folder, "tell": quiet}
-    with pytest.raises(UserError, match="Boosted trees do not go on"):
-        retrain.retrain(TASK, folder / "1", wish=Wish(begin=folder / "1"), **given)
-    assert retrain.beginning(folder / "1", None, afresh=False) is None
-    made = retrain.retrain(TASK, folder / "1", wish=Wish(), **given)
+    given = {"raw": tmp_path / "raw", "records": data.folder, "report": silent}
+    with pytest.raises(UserError, match="Boosted trees cannot start from"):
+        retrain.retrain(
+            TASK, folder / "1", plan=RetrainingPlan(initialized_from=folder / "1"), **given
+        )
+    assert retrain.starting_version(folder / "1", None, from_scratch=False) is None
+    made = retrain.retrain(TASK, folder / "1", plan=RetrainingPlan(), **given)
     cards = [store.read_card(folder / number) for number in ("1", "2")]
     assert made["version"] == 2
     assert cards[0].hyperparameters == cards[1].hyperparameters
@@ -72,10 +71,10 @@ def test_an_autoencoder_is_compared_by_its_error(tmp_path):
     made = retrain.retrain(
         TASK,
         run.models / "1",
-        wish=Wish(begin=run.models / "1", force=True),
+        plan=RetrainingPlan(initialized_from=run.models / "1", force=True),
         raw=run.raw,
         records=data.folder,
-        tell=quiet,
+        report=silent,
     )
     told = made["comparison"]
     assert told["score"] == "loss" and told["classes"] == {}

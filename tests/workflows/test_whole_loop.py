@@ -73,7 +73,7 @@ def test_served_reviewed_retrained_and_swapped(tmp_path, monkeypatch):
         (RAW / "photos" / photo).rename(photo)
 
     strides = ("-o", "stride_px=40", "-o", "predict_stride_px=40")
-    shares = ("--split", "50/25/25", "--salt", "a", *strides, "--no-naive-split")
+    shares = ("--split", "50/25/25", "--salt", "a", *strides, "--no-random-split")
     quick = ("--quick", "--algorithm", "random", "--trials", "1", "--trial-epochs", "1")
     first = run("tune", NAME, *quick, "--epochs", "1", *shares)
     assert first["version"] == 1

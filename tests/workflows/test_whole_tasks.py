@@ -29,7 +29,7 @@ def version(home, told: dict):
 
 def test_insolubles(home):
     run("sample", "insolubles", "--runs", "9", "--field-runs", "1", "--particles", "70")
-    told = run("tune", "insolubles", "--model", "columns-mlp", *QUICK, "--no-naive-split")
+    told = run("tune", "insolubles", "--model", "columns-mlp", *QUICK, "--no-random-split")
     folder, card = version(home, told)
     assert len(card.classes) == 7 and card.abstention
     page = home / run("report", "insolubles")["path"]
@@ -44,9 +44,9 @@ def test_insolubles(home):
 def test_escape_fractions(home):
     task, small = "ionization-escape-fraction", ("-o", "every=8", "-o", "gap_mpc=2")
     run("sample", task, "--simulations", "2", "--cells", "16")
-    told = run("tune", task, *QUICK, "--no-naive-split", *small, "-o", "test_seeds=2")
+    told = run("tune", task, *QUICK, "--no-random-split", *small, "-o", "test_seeds=2")
     _, card = version(home, told)
-    assert card.ordinal_target and "mean_absolute_error" in told["scores"]["test"]
+    assert card.ordinal_target and "mean_absolute_error" in told["metrics"]["test"]
     assert "Classes as numbers" in (home / run("report", task)["path"]).read_text()
     new = next((home / "data" / "raw" / task).glob("*seed2*"))
     assert run("predict", task, str(new), "--out", "f.csv")["rows"] == 2
@@ -60,7 +60,7 @@ def test_a_folder_of_real_pictures(home):
         folder.mkdir(parents=True, exist_ok=True)
         picture = np.kron(digits.images[i] * 15, np.ones((3, 3))).astype(np.uint8)
         cv2.imwrite(str(folder / f"{i:03}.png"), picture)
-    told = run("tune", "./digits", *QUICK, "--no-naive-split")
+    told = run("tune", "./digits", *QUICK, "--no-random-split")
     _, card = version(home, told)
     assert card.classes == ["of 0", "of 1", "of 2"]
     assert (home / run("report", "./digits")["path"]).is_file()

@@ -12,7 +12,7 @@ having been the best; the folds do not look at the test split.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,27 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
+import tuning
 from tfpipe.base import files, hardware, resumable, tables
+from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import candidates, compare_plot, compare_summary, variants
 from tfpipe.baselines.candidates import TREES, Contest
 from tfpipe.data import dataset
+from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
+from tfpipe.data.sampling import BALANCES
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.evaluation import ordinal
 from tfpipe.models import build, calls
 from tfpipe.models.spec import Spec
+from tfpipe.search import plan as search_plan
 from tfpipe.tasks.task import Task
-from tfpipe.training import cross_validation, open_records, random_split
-from tfpipe.training.config import TrainingConfig
+from tfpipe.training import cross_validation, open_records, random_split, schedules
+from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
 SPLITS = {"validation": dataset.VALIDATION, "test": dataset.TEST}  # what judges without folds
 
@@ -108,6 +114,94 @@ def compare(
     figure = compare_plot.compared(frame.dropna(subset=["accuracy"]))
     files.replace(models / "comparison" / "comparison.png", figure)
     return frame
+
+
+def compare_models(
+    task: Task,
+    records: Path,
+    *,
+    names: Sequence[str] | None,
+    models: Path,
+    folds: int | None = None,
+    by_splits: bool | None = None,
+    epochs: int = 20,
+    quick: bool = False,
+    with_random_split: bool = False,
+    hyperparameters: dict[str, Any] | None = None,
+    balance: str = "sampling",
+    seed: int = 0,
+    report: Reporter = silent,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compares models by name: checks the names and values, trains, and summarizes.
+
+    Args:
+      task: the task.
+      records: its packed records.
+      names: models, see `candidates.known`; None for the task's usual ones.
+      models: saved_models/<task>.
+      folds: number of grouped folds; None for five, or one a group where there are fewer.
+      by_splits: whether to score on the packed validation and test splits; None for the task's way.
+      epochs: epochs of each network.
+      quick: whether networks are small.
+      with_random_split: whether to add "random_split_accuracy".
+      hyperparameters: builder's arguments or training values, held fixed.
+      balance: against rare classes, one of `sampling.BALANCES`.
+      seed: random seed.
+      report: receives the progress.
+
+    Returns:
+      (a row for each model, a row for each model and fold or split).
+
+    Raises:
+      UserError: a name is unknown, or the learning rate would not fall to 0.
+    """
+    columns = data_manifest.read(records).columns
+    names = tuple(names or candidates.usual(task, tuple(columns)))
+    for name in names:
+        choose(variants.of(name).model, candidates.known(task), noun=f"model for {task.name}")
+    values = hyperparameters or {}
+    networks = [network for name in names if (network := candidates.network_of(name))]
+    arguments = {argument for name in networks for argument in calls.arguments_of(name)}
+    for name in values:
+        choose(name, [*arguments, *SEARCHABLE], noun="hyperparameter of the models compared")
+    training = tuning.training_of(task.name)(search_plan.hyperparameters({}))
+    training |= {name: value for name, value in values.items() if name in SEARCHABLE}
+    config = TrainingConfig(
+        epochs=epochs,
+        mining=True,
+        balance=choose(balance, BALANCES, noun="balance"),
+        augmentation=task.preprocessing.augmentation,
+        seed=seed,
+        **training,
+    )
+    if not schedules.ends_at_zero(config.schedule):
+        raise UserError(
+            "A comparison trains for a fixed number of epochs, so the learning rate must fall to "
+            f"0, which {config.schedule} does not. Give --hp schedule=cosine or one-cycle."
+        )
+    fixed = {name: value for name, value in values.items() if name not in SEARCHABLE}
+    by_splits = task.baselines.packed_splits if by_splits is None else by_splits
+    frame = compare(
+        task,
+        records,
+        names=names,
+        count=folds if folds or not by_splits else 0,
+        settings=config,
+        models=models,
+        quick=quick,
+        fixed=fixed,
+        tell=report,
+    )
+    table = compare_summary.summary(frame)
+    if with_random_split:
+        accuracies = []
+        for done, name in enumerate(table["model"]):
+            report("random-split", {"done": done, "total": len(table)})
+            accuracies.append(
+                claimed(task, records, name, settings=config, quick=quick, fixed=fixed)
+            )
+        table["random_split_accuracy"] = accuracies
+    return table, frame
 
 
 def _of_model(

@@ -69,7 +69,7 @@ def train(
       tell: told (stage, facts) as it goes.
 
     Returns:
-      {"version", "path", "scores"}.
+      {"version", "path", "metrics"}.
 
     Raises:
       UserError: the records have no columns, or too few examples have labels.
@@ -140,7 +140,7 @@ def train(
             },
             extra_files=extra_files,
         )
-    return {"version": int(path.name), "path": str(path), "scores": known.told["metrics"]}
+    return {"version": int(path.name), "path": str(path), "metrics": known.told["metrics"]}
 
 
 def judged(

@@ -1,7 +1,8 @@
-"""The command line: each command parses, calls one function, and prints."""
+"""The command line: each command parses, calls one function of the Python API, and prints."""
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -17,28 +18,39 @@ from tfpipe.cli import (
     search,
     serve,
     shallow,
+    tasks,
     train,
     versions,
 )
 
 app = typer.Typer(
-    help="From raw pictures to a served model and back.",
+    help="From raw images to a served model and back.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("tasks")(data.list_tasks)
-for command in (data.sample, data.pack, data.verify):
-    app.command()(command)
-for command in (train.tune, train.train, predict.predict, train.report, train.doctor):
-    app.command()(command)
-app.command()(explore.explore)
-app.command()(search.search)
-app.command()(compare.compare)
-app.command()(shallow.shallow)
-for command in (serve.serve, review.review):
-    app.command()(command)
-for command in (versions.retrain, versions.rollback, versions.versions):
+COMMANDS: tuple[Callable[..., Any], ...] = (
+    tasks.tasks,
+    data.sample,
+    data.pack,
+    data.verify,
+    train.tune,
+    train.train,
+    train.rerun,
+    predict.predict,
+    train.report,
+    explore.explore,
+    search.search,
+    compare.compare,
+    shallow.shallow,
+    serve.serve,
+    review.review,
+    versions.retrain,
+    versions.rollback,
+    versions.versions,
+    tasks.doctor,
+)
+for command in COMMANDS:
     app.command()(command)
 
 
@@ -59,7 +71,7 @@ def main() -> None:
         options.err.print(f"tfpipe: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        said = f"tfpipe: {where}{error.strerror or error}."
-        options.err.print(said, markup=False, highlight=False, soft_wrap=True)
+        place = f"{error.filename}: " if error.filename else ""
+        sentence = f"tfpipe: {place}{error.strerror or error}."
+        options.err.print(sentence, markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -1,18 +1,13 @@
-"""The command that sets models side by side: compare."""
+"""The command that compares models: compare."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfpipe import tasks
-from tfpipe.base.choose import choose
-from tfpipe.base.errors import UserError
-from tfpipe.base.progress import ProgressBar
+from tfpipe import project
 from tfpipe.cli import options
-from tfpipe.cli.data import packed
-from tfpipe.models import calls
 
 
 def compare(
@@ -20,21 +15,21 @@ def compare(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="One of those compared; again for each. xgboost is trees on columns. Behind a "
-            "network's name may stand +pretrained or +random, and +grey."
+            help="Model to compare; repeat for more. xgboost is boosted trees on columns. A "
+            "network's name may end in +pretrained or +random, and in +grey."
         ),
     ] = None,
     folds: Annotated[
         int | None,
-        typer.Option(min=2, help="Grouped folds; each judges once. 5, or one a group if few."),
+        typer.Option(min=2, help="Grouped folds (default: 5, or one a group where fewer)."),
     ] = None,
     splits: Annotated[
         bool | None,
-        typer.Option("--splits", help="Judge by validation and test as packed, not by folds."),
+        typer.Option("--splits", help="Score on the validation and test splits, not by folds."),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 20,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller networks.")] = False,
-    naive_split: options.Naive = False,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each network.")] = 20,
+    quick: Annotated[bool, typer.Option("--quick", help="Use smaller networks.")] = False,
+    random_split: options.RandomSplit = False,
     hp: options.Hp = None,
     weights: options.Weights = None,
     balance: options.Balance = "sampling",
@@ -47,109 +42,71 @@ def compare(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Trains models on the same examples and sets their scores, time and size side by side."""
-    found = tasks.find(task)
-    manifest = packed(task, options.Packing(option, split, salt, skip_bad, data))
-    options.start_tensorflow()
-    import tuning
-    from tfpipe.baselines import candidates, compare_summary, variants
-    from tfpipe.baselines import compare as baselines_compare
-    from tfpipe.search import plan as search_plan
-    from tfpipe.training import schedules
-    from tfpipe.training.config import SEARCHABLE, TrainingConfig
-
-    names = model or candidates.usual(found, tuple(manifest.columns))
-    for name in names:
-        choose(variants.of(name).model, candidates.known(found), noun=f"model for {found.name}")
-    hp = [*(hp or ()), *([f"weights={weights}"] if weights else ())]
-    given = dict(options.hyperparameter(setting) for setting in hp)
-    networks = list(filter(None, map(candidates.network_of, names)))
-    taken = {argument for name in networks for argument in calls.arguments_of(name)}
-    for name in given:
-        choose(name, [*taken, *SEARCHABLE], noun="hyperparameter of the models compared")
-    learnt = tuning.training_of(found.name)(search_plan.hyperparameters({}))
-    learnt |= {name: value for name, value in given.items() if name in SEARCHABLE}
-    settings = TrainingConfig(
+    """Trains models on the same examples, and compares their metrics, time and size."""
+    loaded = project.load_task(task)
+    here = options.project(data, models, seed)
+    made = here.compare(
+        loaded,
+        models=model,
+        folds=folds,
+        by_splits=splits,
         epochs=epochs,
-        mining=True,
+        quick=quick,
+        random_split=random_split,
+        hyperparameters=options.hyperparameters(hp, weights),
         balance=balance,
-        augmentation=found.preprocessing.augmentation,
-        seed=seed,
-        **learnt,
+        **options.packing(option, split, salt, skip_bad),
     )
-    if not schedules.ends_at_zero(settings.schedule):
-        raise UserError(
-            f"A comparison trains for a fixed number of epochs, so the rate must fall to 0, which "
-            f"{settings.schedule} does not. Give --hp schedule=cosine or one-cycle."
-        )
-    fixed = {name: value for name, value in given.items() if name not in SEARCHABLE}
-    by_splits = found.baselines.packed_splits if splits is None else splits
-    count = folds if folds or not by_splits else 0
-    with ProgressBar(options.err) as progress:
-        frame = baselines_compare.compare(
-            found,
-            data / "records" / found.name,
-            names=tuple(names),
-            count=count,
-            settings=settings,
-            models=models / found.name,
-            quick=quick,
-            fixed=fixed,
-            tell=progress,
-        )
-        rows = compare_summary.summary(frame).to_dict("records")
-        for done, row in enumerate(rows if naive_split else ()):
-            progress("random-split", {"done": done, "total": len(rows)})
-            row["random_split_accuracy"] = baselines_compare.claimed(
-                found,
-                data / "records" / found.name,
-                row["model"],
-                settings=settings,
-                quick=quick,
-                fixed=fixed,
-            )
-    path = models / found.name / "comparison"
+    options.print_notes(here.records(loaded).manifest)
+    rows = made.table.to_dict("records")
     if json:
-        options.done(json, command="compare", task=found.name, path=path, compared=rows)
+        options.done(json, command="compare", task=loaded.name, path=made.path, compared=rows)
         return
-    show = _splits if "split" in frame else _folds
-    Console(highlight=False).print(show(rows, compare_summary.metrics_of(frame)))
+    table = _by_split(rows) if "split" in made.folds else _by_fold(rows, made.metrics)
+    console = Console(highlight=False)
+    console.print(table)
     for row in rows:
         if row["failed"]:
-            Console(highlight=False).print(f"{row['model']}: {row['failed']}", soft_wrap=True)
-    Console(highlight=False).print(f"table and figure: {path}", markup=False, soft_wrap=True)
+            console.print(f"{row['model']}: {row['failed']}", soft_wrap=True)
+    console.print(f"table and figure: {made.path}", markup=False, soft_wrap=True)
 
 
-def _folds(rows: list[dict], metrics: tuple[str, ...]) -> Table:
-    """Returns the table of models judged by folds: means and deviations."""
-    claims = any("random_split_accuracy" in row for row in rows)
-    table = _table("model", *(metric.replace("_", " ") for metric in metrics), "s a training", "MB")
-    if claims:
+def _by_fold(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
+    """Returns the table of models scored by folds: means and standard deviations."""
+    has_random_split = any("random_split_accuracy" in row for row in rows)
+    headings = [metric.replace("_", " ") for metric in metrics]
+    table = options.empty_table("model", *headings, "s per training", "MB")
+    if has_random_split:
         table.add_column("accuracy by a random split")
     for row in rows:
         scores = [f"{row[m]:.3f} ± {row[f'{m}_sd']:.3f}" for m in metrics]
-        told = [f"{row['seconds']:.1f}", f"{row['megabytes']:.1f}"]
-        table.add_row(row["model"], *scores, *told, *([_claim(row)] if claims else ()))
+        cost = [f"{row['seconds']:.1f}", f"{row['megabytes']:.1f}"]
+        table.add_row(
+            row["model"], *scores, *cost, *([_random_split(row)] if has_random_split else [])
+        )
     return table
 
 
-def _splits(rows: list[dict], metrics: tuple[str, ...]) -> Table:
-    """Returns seed 004's table: model, pretrained or not, colours, test, validation, time, machine.
+def _by_split(rows: list[dict[str, Any]]) -> Table:
+    """Returns the table of seed document 004: model, pretrained, colours, test, validation, time.
 
     Behind an accuracy stands twice its binomial standard error.
     """
-    claims = any("random_split_accuracy" in row for row in rows)
-    shown = ("model", "pretrained", "colours", "test", "validation", "min", "machine")
-    table = _table(*shown, *(("by a random split",) if claims else ()))
+    has_random_split = any("random_split_accuracy" in row for row in rows)
+    headings = ("model", "pretrained", "colours", "test", "validation", "min", "machine")
+    table = options.empty_table(*headings)
+    if has_random_split:
+        table.add_column("by a random split")
     for row in rows:
-        claim = [_claim(row)] if claims else []
+        random_split = [_random_split(row)] if has_random_split else []
         if row["failed"]:
-            table.add_row(row["model"], *["-"] * 5, "left out, see below", *claim)
+            table.add_row(row["model"], *["-"] * 5, "left out, see below", *random_split)
             continue
         accuracies = []
         for split in ("test", "validation"):
-            share, count = row[f"{split}_accuracy"], row[f"{split}_examples"]
-            accuracies.append(f"{share:.3f} ± {2 * (share * (1 - share) / count) ** 0.5:.3f}")
+            accuracy, count = row[f"{split}_accuracy"], row[f"{split}_examples"]
+            error = 2 * (accuracy * (1 - accuracy) / count) ** 0.5
+            accuracies.append(f"{accuracy:.3f} ± {error:.3f}")
         table.add_row(
             row["model"],
             "yes" if row["pretrained"] else "no",
@@ -157,19 +114,11 @@ def _splits(rows: list[dict], metrics: tuple[str, ...]) -> Table:
             *accuracies,
             f"{row['seconds'] / 60:.1f}",
             row["machine"],
-            *claim,
+            *random_split,
         )
     return table
 
 
-def _claim(row: dict) -> str:
-    claim = row.get("random_split_accuracy")
-    return "-" if claim is None else f"{claim:.3f}"
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(headings[0], no_wrap=True)
-    for heading in headings[1:]:
-        table.add_column(heading, overflow="fold")
-    return table
+def _random_split(row: dict[str, Any]) -> str:
+    accuracy = row.get("random_split_accuracy")
+    return "-" if accuracy is None else f"{accuracy:.3f}"

@@ -1,55 +1,56 @@
-"""The command about what nobody has named: explore."""
+"""The command about unlabelled images: explore."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tfpipe import tasks
-from tfpipe.base.progress import ProgressBar
+from tfpipe import project
 from tfpipe.cli import options
 
 
 def explore(
     task: options.TaskName,
-    model: options.Model = None,
+    model: options.SavedModel = None,
     version: options.Version = None,
     leave_out: Annotated[
         str | None,
-        typer.Option(metavar="CLASS", help="Train without it, or without each, to rank scores."),
+        typer.Option(
+            metavar="CLASS",
+            help="Class to train without (or each), to measure which novelty score finds it.",
+        ),
     ] = None,
-    map: Annotated[str, typer.Option(help="umap, or parametric for one that is saved.")] = "umap",
-    blind_to_direction: Annotated[
-        bool, typer.Option("--blind-to-direction", help="Show every picture lying the same way.")
+    map: Annotated[
+        str, typer.Option(help="Kind of map: umap, or parametric for one that is saved.")
+    ] = "umap",
+    normalize_orientation: Annotated[
+        bool,
+        typer.Option("--normalize-orientation", help="Turn every image to lie the same way first."),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder; explore-N beside version N by default.")
+        Path | None, typer.Option(help="Folder to write to (default: explore-N beside version N).")
     ] = None,
     data: options.Data = options.DATA,
     models: options.Models = options.MODELS,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Maps all packed pictures, labelled or not, and ranks those that show something new."""
-    found = tasks.find(task)
-    options.start_tensorflow()
-    from tfpipe.explore import run as exploring
-    from tfpipe.registry import store
-
-    folder = store.find(models, task=found.name, model=model, version=version)
-    with ProgressBar(options.err) as progress:
-        made = exploring.explore(
-            exploring.Exploration(
-                task=found,
-                version=folder,
-                records=data / "records" / found.name,
-                out=out or folder.with_name(f"explore-{folder.name}"),
-                leave_out=leave_out,
-                map_kind=map,
-                blind=blind_to_direction,
-                seed=seed,
-                tell=progress,
-            )
-        )
-    place = {"model": folder.parent.name, "version": int(folder.name)}
-    options.done(json, command="explore", task=found.name, **place, **made)
+    """Maps all packed images, labelled or not, and ranks those that show something new."""
+    loaded = project.load_task(task)
+    here = options.project(data, models, seed)
+    saved = here.version(loaded, model=model, number=version)
+    made = here.explore(
+        saved,
+        leave_out=leave_out,
+        map=map,
+        normalize_orientation=normalize_orientation,
+        out=out,
+    )
+    options.done(
+        json,
+        command="explore",
+        task=loaded.name,
+        model=saved.model,
+        version=saved.number,
+        **made.summary,
+    )

@@ -1,8 +1,9 @@
-"""What the commands share: their options, how they end, and how they start TensorFlow."""
+"""What the commands share: their options and how they print."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,132 +11,156 @@ from rich.markup import escape
 from rich.table import Table
 
 from tfpipe.base.errors import UserError
-from tfpipe.base.tensorflow import start_tensorflow as start_tensorflow
+from tfpipe.base.progress import ProgressBar
+from tfpipe.project import Project
+from tfpipe.tasks.splits import SplitConfig
 
 err = Console(stderr=True)
+WIDTH = 180  # letters in a line where there is no terminal to ask
 
 TaskName = Annotated[
     str,
     typer.Argument(
-        help="Name of the task (`tfpipe tasks` lists them), a folder of pictures, or a .py file."
+        help="Name of a task (`tfpipe tasks` lists them), a folder of images, or a Python file."
     ),
 ]
-Data = Annotated[Path, typer.Option(help="Folder that holds raw/TASK and records/TASK.")]
+Data = Annotated[Path, typer.Option(help="Folder of raw/TASK and records/TASK.")]
 Models = Annotated[Path, typer.Option(help="Folder of saved versions.")]
-Seed = Annotated[int, typer.Option(help="Of everything random in this run.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Option = Annotated[
     list[str] | None,
-    typer.Option(
-        "--option", "-o", help="A task option, name=value; `tfpipe tasks NAME` lists them."
-    ),
+    typer.Option("--option", "-o", help="Task option, name=value. `tfpipe tasks TASK` lists them."),
 ]
-Split = Annotated[str, typer.Option(help="Shares of train/validation/test, in per cent.")]
-Salt = Annotated[str, typer.Option(help="Another word draws another split.")]
-SkipBad = Annotated[int, typer.Option(min=0, help="Files that may be unreadable and left out.")]
-Model = Annotated[str | None, typer.Option(help="Name of the model; the task's first by default.")]
-Version = Annotated[int | None, typer.Option(help="Number; the newest by default.")]
+Split = Annotated[str, typer.Option(help="Percentages of train/validation/test.")]
+Salt = Annotated[str, typer.Option(help="Word that draws another split.")]
+SkipBad = Annotated[
+    int, typer.Option(min=0, help="Number of unreadable files that may be left out.")
+]
+Model = Annotated[str | None, typer.Option(help="Model (default: the task's first).")]
+SavedModel = Annotated[
+    str | None, typer.Option(help="Model (default: that of the version written last).")
+]
+Version = Annotated[int | None, typer.Option(help="Version number (default: the newest).")]
 Hp = Annotated[
     list[str] | None,
-    typer.Option("--hp", help="A hyperparameter held fixed, name=value, such as filters=32."),
+    typer.Option("--hp", help="Hyperparameter held fixed, name=value, such as filters=32."),
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Of the final training, at most.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Maximum epochs of the final fit.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or mixed_bfloat16.")]
-Balance = Annotated[str, typer.Option(help="Against rare classes: sampling, weights or none.")]
-Naive = Annotated[
-    bool, typer.Option(help="Also measure what a random split of the pictures would have claimed.")
+Balance = Annotated[str, typer.Option(help="Class balancing: sampling, weights or none.")]
+RandomSplit = Annotated[
+    bool,
+    typer.Option(help="Also measure what a random split of the images would have claimed."),
 ]
 Space = Annotated[
-    Path | None, typer.Option(help="Python file with space(hp), and training(hp) if you like.")
+    Path | None,
+    typer.Option(help="Python file with a search space: space(hp), and perhaps training(hp)."),
 ]
-Trials = Annotated[int | None, typer.Option(min=1, help="Of a Bayesian or random search.")]
-TrialEpochs = Annotated[int | None, typer.Option(min=1, help="Of a trial, at most.")]
+Trials = Annotated[
+    int | None, typer.Option(min=1, help="Number of trials of a Bayesian or random search.")
+]
+TrialEpochs = Annotated[int | None, typer.Option(min=1, help="Maximum epochs of a trial.")]
 TrialLimit = Annotated[
-    float | None, typer.Option(min=0.01, help="Minutes after which a trial is given up.")
+    float | None, typer.Option(min=0.01, help="Minutes after which a trial is stopped.")
 ]
 Folds = Annotated[
-    int, typer.Option(min=0, help="Train each trial on so many grouped folds; 0 for one split.")
+    int,
+    typer.Option(min=0, help="Grouped cross-validation folds of each trial (0: one split)."),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Processes on this machine that run trials.")]
+Workers = Annotated[int, typer.Option(min=0, help="Worker processes on this machine.")]
 Chief = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT", help="Where the search takes in workers of other machines."),
+    typer.Option(
+        metavar="HOST:PORT", help="Address where the search accepts workers of other machines."
+    ),
 ]
 Worker = Annotated[
-    bool, typer.Option("--worker", help="Only run trials, for the search that --chief names.")
+    bool, typer.Option("--worker", help="Only run trials for the search that --chief names.")
 ]
 Wait = Annotated[float, typer.Option(min=1, help="Seconds that workers try to reach the chief.")]
 Weights = Annotated[
     str | None,
-    typer.Option(help="Of a pretrained body: imagenet, the path of a .h5 file, or none."),
+    typer.Option(help="Weights of a pretrained network: imagenet, path of a .h5 file, or none."),
 ]
-Tensorboard = Annotated[Path | None, typer.Option(help="Also write event files to this folder.")]
+Tensorboard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard event files.")]
 Mlflow = Annotated[
-    str | None, typer.Option(metavar="URI", help="Also log the training to this MLflow server.")
+    str | None, typer.Option(metavar="URI", help="Tracking server of MLflow to log to.")
+]
+MinPrecision = Annotated[
+    float, typer.Option(min=0, max=1, help="Precision below which no class is named (abstain).")
 ]
 DATA, MODELS, SHARES = Path("data"), Path("saved_models"), "60/20/20"
 
 
-class Packing(NamedTuple):
-    """What the user said of packing."""
-
-    option: list[str] | None
-    split: str
-    salt: str
-    skip_bad: int
-    data: Path
+def project(data: Path = DATA, models: Path = MODELS, seed: int = 0) -> Project:
+    """Returns the project of a command; progress goes to standard error."""
+    return Project(data=data, saved_models=models, seed=seed)
 
 
-def hyperparameter(setting: str) -> tuple[str, Any]:
-    """Returns (name, value) of `name=value`; a value that looks like a number is one."""
-    name, equals, text = setting.partition("=")
-    if not equals:
-        raise UserError(f"--hp {setting!r} has no '='. Write it as name=value.")
-    for kind in (int, float):
-        try:
-            return name, kind(text)
-        except ValueError:
-            continue
-    return name, text
+def packing(option: list[str] | None, split: str, salt: str, skip_bad: int) -> dict[str, Any]:
+    """Returns the arguments of `Project.pack` that a command was given."""
+    return {
+        "options": settings(option),
+        "split": SplitConfig.parse(split, salt=salt),
+        "skip_bad": skip_bad,
+    }
 
 
-def done(as_json: bool, *, command: str, task: str, path: Path, **rest) -> None:
+def settings(option: list[str] | None) -> dict[str, str]:
+    """Returns name -> text of `name=value` options."""
+    values = {}
+    for setting in option or ():
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--option {setting!r} has no '='. Write it as name=value.")
+        values[name] = text
+    return values
+
+
+def hyperparameters(hp: list[str] | None, weights: str | None = None) -> dict[str, Any]:
+    """Returns name -> value of `name=value` hyperparameters; what looks like a number is one."""
+    values = dict(_hyperparameter(setting) for setting in hp or ())
+    return values | ({"weights": weights} if weights else {})
+
+
+def done(as_json: bool, *, command: str, task: str, path: Path | str, **summary: Any) -> None:
     """Prints what a command did: one JSON object, or a line for each thing worth knowing."""
-    summary = {"command": command, "task": task, "model": None, "version": None}
-    summary |= {"path": str(path), **rest}
+    whole = {"command": command, "task": task, "model": None, "version": None}
+    whole |= {"path": str(path), **summary}
     if as_json:
-        print_json(summary)
+        print_json(whole)
         return
     out = Console(highlight=False)
-    for name, value in summary.items():
-        if value in (None, {}, [], ()) or name in ("command", "task", "scores"):
+    for name, value in whole.items():
+        if value in (None, {}, [], ()) or name in ("command", "task", "metrics"):
             continue
         if isinstance(value, list | tuple) and isinstance(value[0], dict):
             out.print(f"{name}:")
-            out.print(rows_shown(value))
+            out.print(table_of(list(value)))
         elif isinstance(value, list | tuple):
             for part in value:
                 out.print(f"{name}: {part}", markup=False, soft_wrap=True)
         else:
             out.print(f"{name}: {value}", markup=False, soft_wrap=True)
-    for split, metrics in rest.get("scores", {}).items():
-        known = {name: value for name, value in metrics.items() if value is not None}
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
-        out.print(f"{split}: {shown}", markup=False, soft_wrap=True)
+    for split, metrics in summary.get("metrics", {}).items():
+        values = {name: value for name, value in metrics.items() if value is not None}
+        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        out.print(f"{split}: {text}", markup=False, soft_wrap=True)
 
 
-def print_notes(records: Any) -> None:
-    """Prints what was left out of packed records, and what else is to be known of them.
+def print_notes(manifest: Any) -> None:
+    """Prints what was left out of packed records, and what else is worth knowing of them.
 
     Args:
-      records: their `RecordManifest`.
+      manifest: their `RecordManifest`.
     """
-    sentences = [f"left out: {sentence}" for sentence in records.omissions]
-    for sentence in [*sentences, *(f"note: {note}" for note in records.notes)]:
+    sentences = [f"left out: {sentence}" for sentence in manifest.omissions]
+    for sentence in [*sentences, *(f"note: {note}" for note in manifest.notes)]:
         err.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def rows_shown(rows: list[dict[str, Any]]) -> Table:
+def table_of(rows: list[dict[str, Any]]) -> Table:
     """Returns rows of the same names as a table for the screen, numbers to four digits."""
     table = Table(box=None, padding=(0, 2, 0, 2), header_style="bold")
     for name in rows[0]:
@@ -148,6 +173,40 @@ def rows_shown(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def print_json(summary: dict) -> None:
+def empty_table(*headings: str) -> Table:
+    """Returns a table for the screen without rows; the first column is never wrapped."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(headings[0], no_wrap=True)
+    for heading in headings[1:]:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def wide_console() -> Console:
+    """Returns a console for tables: as wide as the terminal, else `WIDTH`."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+def print_json(summary: Mapping[str, Any]) -> None:
     """Prints one JSON object on stdout."""
     print(json.dumps(summary, default=str))
+
+
+def progress_bar() -> ProgressBar:
+    """Returns the bar of commands that are not pieces of work of a project."""
+    return ProgressBar(err)
+
+
+def _hyperparameter(setting: str) -> tuple[str, Any]:
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise UserError(f"--hp {setting!r} has no '='. Write it as name=value.")
+    for kind in (int, float):
+        try:
+            return name, kind(text)
+        except ValueError:
+            continue
+    return name, text

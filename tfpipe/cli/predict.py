@@ -5,77 +5,77 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import tasks
+from tfpipe import project
 from tfpipe.base.errors import UserError
-from tfpipe.base.progress import ProgressBar
 from tfpipe.cli import options
 
 
 def predict(
     task: options.TaskName,
     files: Annotated[list[Path], typer.Argument(help="Raw files, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Table of answers; pictures go beside it.")],
-    model: options.Model = None,
+    out: Annotated[
+        Path, typer.Option(help="Table to write, .csv or .parquet; images go beside it.")
+    ],
+    model: options.SavedModel = None,
     version: options.Version = None,
-    photos_table: Annotated[Path | None, typer.Option(help="What is known of the files.")] = None,
-    windows: Annotated[Path | None, typer.Option(help="Also write every window here.")] = None,
+    photos_table: Annotated[
+        Path | None, typer.Option(help="Table that describes the files, such as photos.csv.")
+    ] = None,
+    windows: Annotated[
+        Path | None, typer.Option(help="Table of every window to write as well.")
+    ] = None,
     inference_mode: Annotated[
         str | None,
-        typer.Option(help="For long images: scan, windows, intervals or scan-intervals."),
+        typer.Option(
+            help="How a window is slid along whole files: scan, windows, intervals or "
+            "scan-intervals (default: the version's own)."
+        ),
     ] = None,
-    min_precision: Annotated[
-        float, typer.Option(min=0, max=1, help="Below it a picture's class is said to be unsure.")
-    ] = 0.9,
+    min_precision: options.MinPrecision = 0.9,
     conformal: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Sets of classes that lack the true one so often.")
+        float,
+        typer.Option(min=0, max=0.5, help="Error rate of conformal sets of classes (0: no sets)."),
     ] = 0.0,
-    embedding: Annotated[bool, typer.Option("--embedding", help="Also tell embeddings.")] = False,
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="Write embeddings to the table, too.")
+    ] = False,
     option: options.Option = None,
     data: options.Data = options.DATA,
     models: options.Models = options.MODELS,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Answers the task's question for new raw files."""
-    found = tasks.find(task)
-    if inference_mode and not (found.whole_file and found.whole_file.sliding_window):
+    """Predicts new raw files: one table, with images beside it."""
+    loaded = project.load_task(task)
+    saved = options.project(data, models, seed).predictor(
+        loaded, model=model, number=version, inference_mode=inference_mode
+    )
+    made = saved.predict(
+        files,
+        out=out,
+        table=photos_table,
+        windows=windows,
+        inference_mode=inference_mode,
+        min_precision=min_precision,
+        conformal=conformal,
+        embedding=embedding,
+        options=options.settings(option),
+    )
+    options.done(
+        json,
+        command="predict",
+        task=loaded.name,
+        path=out,
+        model=saved.model,
+        version=saved.number,
+        files=made.files,
+        rows=made.rows,
+        skipped=dict(made.skipped),
+        notes=list(made.notes),
+        **made.details,
+    )
+    if made.skipped:
+        reasons = " ".join(made.skipped.values())
         raise UserError(
-            f"{found.name} slides no window along its images. Leave out --inference-mode."
-        )
-    options.start_tensorflow()
-    from tfpipe.inference import files as prediction
-    from tfpipe.inference import images
-    from tfpipe.inference.confidence import PredictionOptions
-    from tfpipe.registry import store
-
-    kinds = ("classifier",) if found.whole_file else images.KINDS
-    folder = store.find(models, task=found.name, model=model, version=version, kinds=kinds)
-    with ProgressBar(options.err) as progress:
-        told = {
-            "out": out,
-            "settings": tuple(option or ()),
-            "report": progress,
-        }
-        if found.whole_file:
-            made = prediction.predict(
-                found,
-                folder,
-                files,
-                table=photos_table,
-                windows=windows,
-                inference_mode=inference_mode,
-                **told,
-            )
-        else:
-            chosen = PredictionOptions(min_precision, embedding, conformal)
-            made = images.predict(
-                found, folder, files, table=photos_table, prediction_options=chosen, **told
-            )
-    place = {"model": folder.parent.name, "version": int(folder.name), "path": out}
-    told = {"files": made.files, "rows": made.rows, "bad": made.bad, "notes": made.notes}
-    options.done(json, command="predict", task=found.name, **place, **told, **made.summary)
-    if made.bad:
-        reasons = " ".join(made.bad.values())
-        raise UserError(
-            f"{len(made.bad)} files could not be read; the others are in {out}. {reasons}"
+            f"{len(made.skipped)} files could not be read; the others are in {out}. {reasons}"
         )

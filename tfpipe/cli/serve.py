@@ -1,81 +1,87 @@
 """The command that serves: serve."""
 
 import json as jsons
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tfpipe import project
 from tfpipe.cli import options
 
 
 def serve(
     versions: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TASK[/MODEL[/N]]]...", help="What is served; all by default."),
+        typer.Argument(
+            metavar="[TASK[/MODEL[/N]]]...", help="What to serve (default: every task)."
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address; others than this machine's are open.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free one.")] = 8501,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; only this machine can reach the default.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on (0: any free port).")
+    ] = 8501,
     grpc_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Also serve gRPC there.")
+        int | None, typer.Option(min=0, max=65535, help="Port for gRPC (default: no gRPC).")
     ] = None,
     token: Annotated[
-        str,
-        typer.Option(envvar="TFPIPE_TOKEN", help="That requests must have."),
+        str, typer.Option(envvar="TFPIPE_TOKEN", help="Bearer token required from clients.")
     ] = "",
-    max_body: Annotated[float, typer.Option(min=0.001, help="MB of one request.")] = 16.0,
-    max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of a picture.")] = 20.0,
-    max_instances: Annotated[int, typer.Option(min=1, help="Pictures of one request.")] = 512,
-    max_waiting: Annotated[int, typer.Option(min=1, help="Requests not yet answered.")] = 128,
-    max_per_client: Annotated[int, typer.Option(min=1, help="Of these, of one address.")] = 96,
-    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds until a request fails.")] = 30.0,
+    max_body: Annotated[float, typer.Option(min=0.001, help="Megabytes of one request.")] = 16.0,
+    max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of one image.")] = 20.0,
+    max_instances: Annotated[int, typer.Option(min=1, help="Images of one request.")] = 512,
+    max_waiting: Annotated[
+        int, typer.Option(min=1, help="Requests that wait for their answer at a time.")
+    ] = 128,
+    max_per_client: Annotated[
+        int, typer.Option(min=1, help="Waiting requests of one client address.")
+    ] = 96,
+    deadline: Annotated[
+        float, typer.Option(min=0.1, help="Seconds after which a request fails.")
+    ] = 30.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
-    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between looks at folders.")] = 1.0,
+    poll: Annotated[
+        float, typer.Option(min=0.05, help="Seconds between looks for new versions.")
+    ] = 1.0,
     runtime: Annotated[
-        str, typer.Option(help="savedmodel, openvino, onnx, litert, or auto: the fastest here.")
+        str,
+        typer.Option(help="Inference engine: savedmodel, openvino, onnx, litert, or auto."),
     ] = "savedmodel",
     models: options.Models = options.MODELS,
     json: options.Json = False,
 ) -> None:
-    """Answers requests over HTTP as TensorFlow Serving does, and takes up new versions."""
-    from tfpipe.serving import sockets
-    from tfpipe.serving.config import Endpoint, ServerConfig
+    """Serves versions over HTTP as TensorFlow Serving does, and takes up new ones."""
     from tfpipe.serving.limits import Limits
-    from tfpipe.serving.runtimes import available
 
-    available.check(runtime)
-    listener = sockets.bind(host, port)  # before TensorFlow, which takes seconds to import
-    limits = Limits(
-        max_body_bytes=int(1e6 * max_body),
-        max_pixels=int(1e6 * max_pixels),
-        max_instances=max_instances,
-        max_waiting=max_waiting,
-        max_per_client=max_per_client,
-        deadline_s=deadline,
-    )
-    config = ServerConfig(versions or [], models, runtime, poll)
-    endpoint = Endpoint(host, grpc_port, token)
-
-    def started(info: dict) -> None:
+    def started(address: dict[str, Any]) -> None:
         if json:
-            print(jsons.dumps({"command": "serve", **info, "workers": workers}), flush=True)
+            summary = {"command": "serve", **address, "workers": workers}
+            print(jsons.dumps(summary), flush=True)
             return
         names = ", ".join(
-            f"{name} (version {version}, {info['runtimes'][name]})"
-            for name, version in info["models"].items()
+            f"{name} (version {version}, {address['runtimes'][name]})"
+            for name, version in address["models"].items()
         )
-        print(f"Serving {names} at {info['url']}. Press Ctrl-C to stop.", flush=True)
+        print(f"Serving {names} at {address['url']}. Press Ctrl-C to stop.", flush=True)
 
-    if workers > 1:
-        from tfpipe.serving import process_pool
-
-        pool = process_pool.ServerPool(
-            config, listener, endpoint=endpoint, limits=limits, size=workers
-        )
-        pool.run(started)
-        return
-    options.start_tensorflow()
-    from tfpipe.serving import server
-
-    server.run(config, listener, endpoint=endpoint, limits=limits, started=started)
+    project.serve(
+        *(versions or ()),
+        saved_models=models,
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        token=token,
+        runtime=runtime,
+        workers=workers,
+        poll_s=poll,
+        limits=Limits(
+            max_body_bytes=int(1e6 * max_body),
+            max_pixels=int(1e6 * max_pixels),
+            max_instances=max_instances,
+            max_waiting=max_waiting,
+            max_per_client=max_per_client,
+            deadline_s=deadline,
+        ),
+        started=started,
+    )

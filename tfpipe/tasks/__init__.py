@@ -1,5 +1,6 @@
 """Every task there is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tfpipe.base import files, user_modules
@@ -28,9 +29,9 @@ def find(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if name.endswith(".py"):
-        return _of_file(name)
+        return _with_origin(_of_file(name), name)
     if Path(name).is_dir():
-        return image_folder.of(Path(name), taken=tuple(TASKS))
+        return _with_origin(image_folder.of(Path(name), taken=tuple(TASKS)), name)
     if "/" in name:
         raise UserError(
             f"{files.shown(name)} is no folder. Give the name of a task, a folder of pictures, or "
@@ -39,15 +40,19 @@ def find(name: str) -> Task:
     return TASKS[choose(name, TASKS, noun="task")]
 
 
-def lasting(name: str) -> str:
-    """Returns what the user typed for a task as it is found from any folder."""
-    is_path = name not in TASKS and (name.endswith(".py") or Path(name).is_dir())
-    return str(Path(name).resolve()) if is_path else name
+def origin_of(task: Task) -> str:
+    """Returns what `find` takes to find a task again, from any folder: its name, or its path."""
+    return task.raw_files.origin or task.name
+
+
+def _with_origin(task: Task, path: str) -> Task:
+    raw_files = replace(task.raw_files, origin=str(Path(path).resolve()))
+    return replace(task, raw_files=raw_files)
 
 
 def _of_file(name: str) -> Task:
     module = user_modules.load(Path(name), expected="a Python file with a TASK in it")
     task = getattr(module, "TASK", None)
     if not isinstance(task, Task):
-        raise UserError(f"{name} defines no TASK. Write TASK = tfpipe.task.Task(...) in it.")
+        raise UserError(f"{name} defines no TASK. Write TASK = tfpipe.Task(...) in it.")
     return task

@@ -207,6 +207,8 @@ class RawFiles:
     """Where a task's raw files and the tables beside them are: `Task.raw_files`.
 
     Attributes:
+      origin: where the task was loaded from, the absolute path of a Python file or of a folder of
+        images; "" for a built-in task.
       folder: the raw folder where the user chose it; None for data/raw/<name>.
       decisions: name of the file of reviewers' decisions in the raw folder.
       source_table: name of the table of sources that reading writes ("alignment"), or None.
@@ -218,6 +220,7 @@ class RawFiles:
     decisions: str = NAME
     source_table: str | None = None
     skip_duplicate_check: bool = False
+    origin: str = ""
 
 
 @dataclass(frozen=True)

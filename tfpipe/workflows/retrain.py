@@ -1,20 +1,22 @@
-"""The same model once more on more data, published only if it is not worse than the one before."""
+"""Retraining: the same model on more data, published only if it is not worse than before."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.baselines import train_trees
-from tfpipe.baselines.tree_search import Plan
+from tfpipe.base.progress import Reporter, counter, silent
+from tfpipe.baselines import train_trees, tree_search
 from tfpipe.data import manifest as data_manifest
+from tfpipe.data import pack
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction, version_comparison
+from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.evaluation.version_comparison import Answers
 from tfpipe.registry import load, previous_version, store
 from tfpipe.registry.card import BOOSTED_TREES, VersionCard
@@ -24,38 +26,77 @@ from tfpipe.tasks.task import Task
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import train
 
-GENTLER = 0.1  # of the highest learning rate, where weights are gone on with
-SHARE = 3  # of the epochs, one in so many are enough then
-
-Tell = Callable[[str, dict[str, Any]], None]
+# Where training starts from a version's weights:
+RATE_FACTOR = 0.1  # times the version's highest learning rate
+EPOCHS_DIVISOR = 3  # of the version's epochs
 
 
 @dataclass(frozen=True)
-class Wish:
-    """How a version is to be trained again.
+class RetrainingPlan:
+    """How a version is trained again.
 
     Attributes:
-      begin: version whose weights are gone on with; None for random ones.
-      epochs: None for the version's own, or a third of them where weights are gone on with.
-      force: whether to publish what is worse, and to train on data that has not changed.
-      seed: None for the version's own.
+      initialized_from: version whose weights training starts from; None for random weights.
+      epochs: maximum epochs; None for the version's own, or a third of them where training starts
+        from a version's weights.
+      force: whether to publish a worse version, and to train though nothing has changed.
+      seed: random seed; None for the version's own.
     """
 
-    begin: Path | None = None
+    initialized_from: Path | None = None
     epochs: int | None = None
     force: bool = False
     seed: int | None = None
 
 
-class Refused(UserError):
-    """A new version that is worse than the one before it; `told` is the comparison."""
+class RetrainingRefused(UserError):
+    """A new version that is worse than the previous one.
 
-    def __init__(self, sentence: str, told: dict[str, Any]):
+    Attributes:
+      comparison: how the two compare, see `version_comparison.compare`.
+    """
+
+    def __init__(self, sentence: str, comparison: dict[str, Any]):
         super().__init__(sentence)
-        self.told = told
+        self.comparison = comparison
 
 
-def packing(task: Task, version: Path) -> dict[str, Any]:
+def pack_and_retrain(
+    task: Task,
+    version: Path,
+    *,
+    raw: Path,
+    records: Path,
+    plan: RetrainingPlan,
+    skip_bad: int | None = None,
+    report: Reporter = silent,
+) -> dict[str, Any]:
+    """Packs the raw files as a version's were packed, and trains its model again on them.
+
+    Args:
+      task: the task.
+      version: folder of the version that is served now.
+      raw: folder of the raw files.
+      records: folder of the packed records.
+      plan: how the version is trained again.
+      skip_bad: unreadable files that may be left out; None for as many as before.
+      report: receives the progress.
+
+    Returns:
+      What `retrain` returns, and "manifest".
+
+    Raises:
+      UserError: see `pack.pack` and `retrain`.
+    """
+    how = packing_of(task, version)
+    if skip_bad is not None:
+        how["skip_bad"] = skip_bad
+    manifest = pack.pack(task, raw, records, **how, progress=counter(report, "pack"))
+    made = retrain(task, version, raw=raw, records=records, plan=plan, report=report)
+    return made | {"manifest": manifest}
+
+
+def packing_of(task: Task, version: Path) -> dict[str, Any]:
     """Returns how a version's records were packed: options, split, skip_bad of `pack.pack`."""
     card = store.read_card(version)
     settings = [f"{name}={value}" for name, value in card.options.items()]
@@ -67,108 +108,169 @@ def packing(task: Task, version: Path) -> dict[str, Any]:
     }
 
 
-def beginning(version: Path, number: int | None, *, afresh: bool) -> Path | None:
-    """Returns the version whose weights are gone on with; None for random ones, or for trees.
+def starting_version(version: Path, number: int | None, *, from_scratch: bool) -> Path | None:
+    """Returns the version whose weights training starts from; None for random weights or trees.
 
     Args:
       version: the newest of its model.
-      number: of another; None for the newest.
-      afresh: whether none was asked for.
+      number: number of another version; None for the newest.
+      from_scratch: whether training starts from random weights.
     """
     if number is not None:
-        line = {"task": version.parent.parent.name, "model": version.parent.name}
-        return store.find(version.parents[2], **line, version=number)
+        task, model = version.parent.parent.name, version.parent.name
+        return store.find(version.parents[2], task=task, model=model, version=number)
     is_trees = store.read_card(version).kind == BOOSTED_TREES
-    return None if afresh or is_trees else version
+    return None if from_scratch or is_trees else version
 
 
 def retrain(
-    task: Task, version: Path, *, raw: Path, records: Path, wish: Wish, tell: Tell
+    task: Task,
+    version: Path,
+    *,
+    raw: Path,
+    records: Path,
+    plan: RetrainingPlan,
+    report: Reporter = silent,
 ) -> dict[str, Any]:
-    """Trains a version's model again; stopped at any moment, the same call goes on.
+    """Trains a version's model again. A stopped run resumes.
 
-    What was trained and refused is kept, so that it can be published by force without training.
+    A trained model that is refused stays on disk, so that `force` publishes it without training.
 
     Args:
-      task: the question.
-      version: that is served now: its model, hyperparameters and settings are used, and the new
-        one is held against it.
-      raw: the raw folder.
-      records: packed from it just now, by `packing` of this version.
-      wish: how.
-      tell: told (stage, facts) as it goes.
+      task: the task.
+      version: folder of the version that is served now. Its model, hyperparameters and training
+        config are used, and the new version is compared with it.
+      raw: folder of the raw files.
+      records: folder of the records, packed as `packing_of` says.
+      plan: how the version is trained again.
+      report: receives the progress.
 
     Returns:
-      {"version", "path", "scores", "comparison"}.
+      {"version", "path", "metrics", "comparison"}.
 
     Raises:
-      Refused: the new version is worse on the old test groups, or on the new ones.
-      UserError: nothing has changed since, an old raw file has changed its split, or the version to
-        go on from does not fit the records.
+      RetrainingRefused: the new version is worse on the old test groups, or on the new ones.
+      UserError: nothing has changed, an old raw file has changed its split, or the weights to start
+        from do not fit the records.
     """
     card, manifest = store.read_card(version), data_manifest.read(records)
-    if card.data.fingerprint == manifest.fingerprint and not wish.force:
+    if card.data and card.data.fingerprint == manifest.fingerprint and not plan.force:
         raise UserError(
-            f"Version {version.name} of {version.parent.name} learnt from just these records. Add "
-            "raw files or correct labels first, or train once more all the same by --force."
+            f"Version {version.name} of {version.parent.name} was trained on these very records. "
+            "Add raw files or correct labels first, or train again by --force."
         )
     previous_version.check(version, manifest)
     if card.kind == BOOSTED_TREES:
-        made = _trees(task, version, card, records=records, wish=wish, tell=tell)
+        made = _retrain_trees(task, version, card, records=records, plan=plan, report=report)
     else:
-        options = packing(task, version)["options"]
-        run = train.TrainingRun(
-            task=task,
-            model=card.model,
-            raw=raw,
-            records=records,
-            models=version.parent,
-            options=options,
-            config=_settings(version, wish),
-            precision=card.training["precision"],
-            random_split=False,
-            report=tell,
-            initialized_from=wish.begin,
-            accept=lambda model, known: _judged(
-                version,
-                known.predictions,
-                known.thresholds,
-                in_files=previous_version.in_files(
-                    version,
-                    known.files,
-                    **{"task": task, "raw": raw, "records": records, "options": options},
-                    progress=lambda i, n: tell("previous-version", {"done": i, "total": n}),
-                ),
-                **{"task": task, "records": records, "force": wish.force},
-            ),
+        made = _retrain_network(
+            task, version, card, raw=raw, records=records, plan=plan, report=report
         )
-        made = train.go_on(run, card.hyperparameters)
     (version.parent / "refused.json").unlink(missing_ok=True)
     return made | {"comparison": store.read_card(Path(made["path"])).comparison}
 
 
-def _settings(version: Path, wish: Wish) -> TrainingConfig:
-    """Returns a version's own settings; gentler and shorter where weights are gone on with.
+def training_config(version: Path, plan: RetrainingPlan) -> TrainingConfig:
+    """Returns how a version is trained again: its own config, or a gentler and shorter one.
 
-    Its own are those of the version with which its line of weights began: each retraining is as
-    gentle as the first.
+    The config is that of the version at which its line of weights began, so that each retraining
+    is as gentle as the first.
     """
-    known, card = {one.name for one in fields(TrainingConfig)}, store.read_card(version)
+    card = store.read_card(version)
     while card.initialized_from in store.versions(version.parent):
         card = store.read_card(version.parent / str(card.initialized_from))
-    settings = TrainingConfig(**{name: v for name, v in card.training.items() if name in known})
-    if wish.begin:
-        settings = replace(
-            settings,
-            learning_rate=settings.learning_rate * GENTLER,
-            epochs=max(1, settings.epochs // SHARE),
+    names = {one.name for one in fields(TrainingConfig)}
+    config = TrainingConfig(**{name: v for name, v in card.training.items() if name in names})
+    if plan.initialized_from:
+        config = replace(
+            config,
+            learning_rate=config.learning_rate * RATE_FACTOR,
+            epochs=max(1, config.epochs // EPOCHS_DIVISOR),
             schedule="cosine",
         )
-    asked = {"epochs": wish.epochs, "seed": wish.seed}
-    return replace(settings, **{name: v for name, v in asked.items() if v is not None})
+    if plan.epochs is not None:
+        config = replace(config, epochs=plan.epochs)
+    if plan.seed is not None:
+        config = replace(config, seed=plan.seed)
+    return config
 
 
-def _judged(
+def _retrain_network(
+    task: Task,
+    version: Path,
+    card: VersionCard,
+    *,
+    raw: Path,
+    records: Path,
+    plan: RetrainingPlan,
+    report: Reporter,
+) -> dict[str, Any]:
+    options = packing_of(task, version)["options"]
+
+    def accept(model: keras.Model, evaluation: Evaluation) -> dict[str, Any]:
+        in_files = previous_version.in_files(
+            version,
+            evaluation.files,
+            task=task,
+            raw=raw,
+            records=records,
+            options=options,
+            progress=counter(report, "previous-version"),
+        )
+        return _comparison(
+            version,
+            evaluation.predictions,
+            evaluation.thresholds,
+            task=task,
+            records=records,
+            force=plan.force,
+            in_files=in_files,
+        )
+
+    run = train.TrainingRun(
+        task=task,
+        model=card.model,
+        raw=raw,
+        records=records,
+        models=version.parent,
+        options=options,
+        config=training_config(version, plan),
+        precision=card.training["precision"],
+        random_split=False,
+        report=report,
+        initialized_from=plan.initialized_from,
+        accept=accept,
+    )
+    return train.train_as_given(run, card.hyperparameters)
+
+
+def _retrain_trees(
+    task: Task,
+    version: Path,
+    card: VersionCard,
+    *,
+    records: Path,
+    plan: RetrainingPlan,
+    report: Reporter,
+) -> dict[str, Any]:
+    """Trains boosted trees again with a version's own hyperparameters."""
+    if plan.initialized_from:
+        raise UserError("Boosted trees cannot start from a version. Train them by --from-scratch.")
+    seed = card.training["seed"] if plan.seed is None else plan.seed
+    return train_trees.train(
+        task,
+        records,
+        version.parent,
+        plan=tree_search.Plan(0, card.search["folds"], card.training["balance"], seed),
+        found=card.search,
+        judge=lambda predictions, thresholds: _comparison(
+            version, predictions, thresholds, task=task, records=records, force=plan.force
+        ),
+        tell=report,
+    )
+
+
+def _comparison(
     version: Path,
     predictions: pd.DataFrame,
     thresholds: dict[str, float],
@@ -206,29 +308,9 @@ def _judged(
     if told["is_worse"] and not force:
         path = version.parent / "refused.json"
         files.replace(path, json.dumps(told, indent=1).encode())
-        raise Refused(
-            f"The new version is worse than version {version.name}, so nothing was published; what "
-            f"was compared is in {path}. Label more, or publish it all the same by --force.",
+        raise RetrainingRefused(
+            f"The new version is worse than version {version.name}, so nothing was published. The "
+            f"comparison is in {path}. Label more, or publish it by --force.",
             told,
         )
     return told
-
-
-def _trees(
-    task: Task, version: Path, card: VersionCard, *, records: Path, wish: Wish, tell: Tell
-) -> dict[str, Any]:
-    """Trains boosted trees again with a version's own values; they do not go on from others."""
-    if wish.begin:
-        raise UserError("Boosted trees do not go on from others. Train them anew by --afresh.")
-    seed = card.training["seed"] if wish.seed is None else wish.seed
-    return train_trees.train(
-        task,
-        records,
-        version.parent,
-        plan=Plan(0, card.search["folds"], card.training["balance"], seed),
-        found=card.search,
-        judge=lambda predictions, thresholds: _judged(
-            version, predictions, thresholds, task=task, records=records, force=wish.force
-        ),
-        tell=tell,
-    )

@@ -1,4 +1,4 @@
-"""The stages one after the other: what `tfpipe tune` and `tfpipe train` do."""
+"""Training workflow: from packed records to a published version."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -7,10 +7,12 @@ from typing import Any
 
 import keras
 
+from tfpipe import tasks
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import dataset
+from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import evaluate
 from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.models import build, calls
@@ -25,10 +27,13 @@ from tfpipe.search import results as search_results
 from tfpipe.search import run as search_run
 from tfpipe.search.config import SearchConfig
 from tfpipe.search.run import WorkerConfig
+from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loggers, loop, open_records, random_split
 from tfpipe.training.config import TrainingConfig
+from tfpipe.workflows import run_config
+from tfpipe.workflows.run_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,18 @@ class TrainingRun:
 def tune(
     run: TrainingRun, config: SearchConfig, *, workers: WorkerConfig, epochs: int | None
 ) -> dict[str, Any]:
-    """Searches, or goes on searching; trains the winner; publishes it as the next version.
+    """Searches hyperparameters, trains the winner, and publishes it as the next version.
+
+    A stopped search resumes.
 
     Args:
       run: the run.
       config: what is searched.
       workers: who runs the trials.
-      epochs: of the winner's training; None for the search's own.
+      epochs: maximum epochs of the final fit; None for the search's number.
 
     Returns:
-      {"version", "path", "scores"}.
+      {"version", "path", "metrics"}.
     """
     data, spec = opened(run)
     best = search_run.run_search(
@@ -94,43 +101,81 @@ def tune(
         report=run.report,
     )
     epochs = epochs or search_plan.plan_of(config).epochs
-    settings = _to_the_end(replace(run.config, epochs=epochs), best["training"])
+    final = _final_fit(replace(run.config, epochs=epochs), best["training"])
     with dtype_policy(run.precision):
-        return _train(run, data, spec, best["model"], settings, best)
+        recipe = _recipe("tune", run, data, best["model"], final, search=config)
+        return _train(run, data, spec, recipe, best)
 
 
 def work(run: TrainingRun, config: SearchConfig, *, workers: WorkerConfig) -> None:
-    """Runs trials for the search of a chief elsewhere, until that is over."""
+    """Runs trials for a search whose chief is elsewhere, until that search is over."""
     opened(run)
     search_run.run_workers(config, run.models / "search", workers=workers)
 
 
 def train(run: TrainingRun) -> dict[str, Any]:
-    """Trains one model with the values given, else a search's best, else the published ones."""
+    """Trains one model by given, else best-known, else published hyperparameters."""
     data, spec = opened(run)
     best = search_results.read_best(run.models / "search")
     base = run.task.model_arguments.get(run.model, {})
     arguments = base | (best["model"] if best else {}) | model_part(run)
     values = (best["training"] if best else {}) | _training_part(run)
     with dtype_policy(run.precision):
-        return _train(run, data, spec, arguments, _to_the_end(run.config, values), best)
+        recipe = _recipe("train", run, data, arguments, _final_fit(run.config, values))
+        return _train(run, data, spec, recipe, best)
 
 
-def go_on(run: TrainingRun, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Trains by a version's own values, from `run.initialized_from`'s weights or random ones."""
+def train_as_given(
+    run: TrainingRun, arguments: dict[str, Any], *, command: str = "retrain"
+) -> dict[str, Any]:
+    """Trains by just these hyperparameters, from `run.initialized_from`'s or random weights.
+
+    Args:
+      run: the run; its training config is used as it is.
+      arguments: the builder's arguments.
+      command: how run.yaml names the run.
+    """
     data, spec = opened(run)
     if run.initialized_from:
         spec = warm_start.spec_of(run.initialized_from, spec)
     with dtype_policy(run.precision):
-        return _train(run, data, spec, arguments, run.config, None)
+        return _train(run, data, spec, _recipe(command, run, data, arguments, run.config), None)
 
 
-def _to_the_end(settings: TrainingConfig, values: dict) -> TrainingConfig:
-    """Returns how a winner is trained: by a rate that falls to 0, and hard examples drawn more."""
-    return replace(settings, **{"schedule": "cosine", "mining": True} | values)
+def _final_fit(config: TrainingConfig, values: dict) -> TrainingConfig:
+    """Returns how a winner is trained: the rate falls to 0, and hard examples are drawn more."""
+    return replace(config, **{"schedule": "cosine", "mining": True} | values)
 
 
-def opened(run: TrainingRun) -> tuple[loop.Dataset, Spec]:
+def _recipe(
+    command: str,
+    run: TrainingRun,
+    data: Dataset,
+    arguments: dict[str, Any],
+    config: TrainingConfig,
+    *,
+    search: SearchConfig | None = None,
+) -> RunConfig:
+    """Returns all that makes the version, as run.yaml holds it."""
+    manifest = data.manifest
+    return RunConfig(
+        command=command,
+        task=tasks.origin_of(run.task),
+        model=run.model,
+        options=manifest.options,
+        split=SplitConfig(manifest.fractions, manifest.salt),
+        skip_bad=len(manifest.unreadable),
+        hyperparameters=arguments,
+        training=config,
+        search=replace(search, records="") if search else None,
+        precision=keras.config.dtype_policy().name,
+        random_split=run.random_split,
+        initialized_from=int(run.initialized_from.name) if run.initialized_from else None,
+        records=manifest.fingerprint,
+    )
+
+
+def opened(run: TrainingRun) -> tuple[Dataset, Spec]:
     """Returns the records, checked whole, and what a model may know of them."""
     return open_records.opened(run.task, run.records, model=run.model, is_checked=False)
 
@@ -144,16 +189,26 @@ def model_part(run: TrainingRun) -> dict:
     return search_plan.fixed_parts(run.hyperparameters, model=run.model)[0]
 
 
-def _train(run: TrainingRun, data, spec, arguments, settings, best) -> dict[str, Any]:
-    with _training_folder(run, data, arguments, settings) as unfinished:
-        result = _trained(run, data, spec, arguments, settings, best, kept=unfinished.path)
+def _train(
+    run: TrainingRun, data: Dataset, spec: Spec, recipe: RunConfig, best: dict[str, Any] | None
+) -> dict[str, Any]:
+    with _training_folder(run, recipe) as unfinished:
+        result = _trained(run, data, spec, recipe, best, folder=unfinished.path)
         unfinished.remove()
     return result
 
 
 def _trained(
-    run: TrainingRun, data, spec, arguments, settings, best, *, kept: Path
+    run: TrainingRun,
+    data: Dataset,
+    spec: Spec,
+    recipe: RunConfig,
+    best: dict[str, Any] | None,
+    *,
+    folder: Path,
 ) -> dict[str, Any]:
+    arguments, settings = recipe.hyperparameters, recipe.training
+
     def built() -> keras.Model:
         if run.initialized_from:
             return warm_start.model_of(run.initialized_from, spec, arguments)
@@ -167,10 +222,10 @@ def _trained(
         lambda epoch, told: run.report(
             "train", {"epoch": epoch, "epochs": settings.epochs, **told}
         ),
-        loggers.history_csv(kept / "history.csv"),
+        loggers.history_csv(folder / "history.csv"),
         *_logs(run, arguments, settings),
     ]
-    history = loop.fit(model, data, settings=settings, kept=kept, told=tellers)
+    history = loop.fit(model, data, settings=settings, kept=folder, told=tellers)
     claimed = None
     if run.random_split:
         run.report("random-split", {})
@@ -226,8 +281,9 @@ def _trained(
     def extra_files(draft: Path) -> None:
         write.write(draft, data.folder)
         model_card.write(draft)
-        history_csv = (kept / "history.csv").read_bytes()
-        (draft / "assets.extra" / "history.csv").write_bytes(history_csv)
+        extra = draft / "assets.extra"
+        (extra / "history.csv").write_bytes((folder / "history.csv").read_bytes())
+        run_config.write(recipe, extra)
 
     path = store.publish(
         NetworkExport(exported, spec, examples),
@@ -240,18 +296,16 @@ def _trained(
         },
         extra_files=extra_files,
     )
-    return {"version": int(path.name), "path": str(path), "scores": known.scores}
+    return {"version": int(path.name), "path": str(path), "metrics": known.scores}
 
 
-def _training_folder(
-    run: TrainingRun, data: loop.Dataset, arguments: dict, settings: TrainingConfig
-) -> ResumableFolder:
-    """Returns the folder of an unfinished training, which one process at a time goes on with."""
+def _training_folder(run: TrainingRun, recipe: RunConfig) -> ResumableFolder:
+    """Returns the folder of an unfinished training, which one process at a time resumes."""
     plan = {
-        "model": arguments,
-        "settings": asdict(settings),
-        "data": data.manifest.fingerprint,
-        "precision": keras.config.dtype_policy().name,
+        "model": recipe.hyperparameters,
+        "settings": asdict(recipe.training),
+        "data": recipe.records,
+        "precision": recipe.precision,
     }
     return ResumableFolder(
         run.models / "training",

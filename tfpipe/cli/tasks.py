@@ -1,0 +1,85 @@
+"""The commands to look around: tasks, doctor."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tfpipe import project
+from tfpipe.cli import options
+from tfpipe.tasks import TASKS, status
+
+
+def tasks(
+    task: Annotated[
+        str | None, typer.Argument(help="Task to describe (default: a table of all tasks).")
+    ] = None,
+    data: options.Data = options.DATA,
+    models: options.Models = options.MODELS,
+    json: options.Json = False,
+) -> None:
+    """Lists the tasks and their state; `tfpipe tasks NAME` describes one."""
+    if task is not None:
+        details = status.task_details(project.load_task(task), data=data, models=models)
+        if json:
+            options.print_json({"command": "tasks", "task": asdict(details)})
+        else:
+            Console(highlight=False).print(_details_table(details))
+        return
+    rows = [status.task_status(one, data=data, models=models) for one in TASKS.values()]
+    if json:
+        options.print_json({"command": "tasks", "tasks": [asdict(row) for row in rows]})
+        return
+    table = options.empty_table("task", "what for", "raw files", "packed", "versions")
+    for row in rows:
+        table.add_row(
+            row.task,
+            row.title,
+            "yes" if row.has_raw_files else "no",
+            f"{row.n_examples} examples" if row.is_packed else "no",
+            str(row.n_versions or "none"),
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("`tfpipe tasks NAME` shows the raw files and options of a task.")
+
+
+def doctor(json: options.Json = False) -> None:
+    """Shows what this machine has: versions, processor, threads, GPU, precision."""
+    summary = project.examine_machine()
+    if json:
+        options.print_json({"command": "doctor", **summary})
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in summary.items():
+        table.add_row(f"[bold]{name}", value)
+    Console(highlight=False).print(table)
+
+
+def _details_table(details: status.TaskDetails) -> Table:
+    table = Table.grid(padding=(0, 2))
+    packed = [
+        f"{split}: {', '.join(f'{count} {name}' for name, count in classes.items())}"
+        for split, classes in (details.counts or {}).items()
+    ]
+    versions = [
+        f"{model}: {', '.join(map(str, numbers))}" for model, numbers in details.versions.items()
+    ]
+    options = [f"{one.name}={one.default}: {one.help}" for one in details.options]
+    lines = {
+        "task": details.task,
+        "what for": details.title,
+        "classes": ", ".join(details.classes) or "those of the raw folder",
+        "models": ", ".join(details.models),
+        "expects": f"{details.raw}/: {details.expects}",
+        "raw files": "yes" if details.has_raw_files else "no",
+        "packed": "\n".join(packed) or "no",
+        "versions": "\n".join(versions) or "none",
+        "options": "\n".join(options),
+    }
+    for heading, text in lines.items():
+        table.add_row(f"[bold]{heading}", escape(text))
+    return table

@@ -1,0 +1,297 @@
+"""A saved version as an object: predict, embed, report, metrics."""
+
+import html
+import logging
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from tfpipe.base.errors import UserError
+from tfpipe.base.tensorflow import start_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from tfpipe.project import Project
+    from tfpipe.registry.card import VersionCard
+    from tfpipe.registry.load import SavedPredictor
+    from tfpipe.tasks.task import Task
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a prediction wrote to disk.
+
+    Attributes:
+      path: the table.
+      rows: rows of the table.
+      files: raw files that were predicted.
+      skipped: raw file -> why it could not be read.
+      notes: what else was noticed, one sentence each.
+      details: further numbers, such as counts of classes.
+    """
+
+    path: Path
+    rows: int
+    files: int
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A version's report: one HTML file, which Jupyter shows.
+
+    Attributes:
+      path: the file.
+    """
+
+    path: Path
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
+        return f'<iframe srcdoc="{page}" width="100%" height="700" style="border:0"></iframe>'
+
+
+class Version:
+    """A saved version of a model: numbered, checked, ready to predict.
+
+    Args:
+      path: the version's folder, saved_models/<task>/<model>/<number>.
+      task: its task.
+      project: the project that it belongs to.
+
+    Attributes:
+      path: the version's folder.
+      number: its number.
+      model: name of the model.
+      task: its task.
+    """
+
+    def __init__(self, path: Path, *, task: "Task", project: "Project"):
+        self.path = Path(path)
+        self.number = int(self.path.name)
+        self.model = self.path.parent.name
+        self.task = task
+        self._project = project
+
+    @cached_property
+    def card(self) -> "VersionCard":
+        """What the version is: hyperparameters, classes, data, metrics, thresholds."""
+        start_tensorflow()
+        from tfpipe.registry import store
+
+        return store.read_card(self.path)
+
+    @property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Metrics by split and name, such as metrics["test"]["average_precision"]."""
+        return self.card.metrics
+
+    @cached_property
+    def predictor(self) -> "SavedPredictor":
+        """The loaded model; its files are checked against the card first."""
+        start_tensorflow()
+        from tfpipe.registry import load
+
+        return load.open_version(self.path)
+
+    def predict_proba(
+        self, images: "np.ndarray | None" = None, columns: "np.ndarray | None" = None
+    ) -> "np.ndarray":
+        """Returns probabilities [n, classes] float32.
+
+        Args:
+          images: [n, height, width, channels], raw pixels of the task's shape and dtype.
+          columns: [n, columns] float32, for a model that takes columns.
+        """
+        return self.predictor.predict_proba(images, columns)
+
+    def embed(
+        self, images: "np.ndarray | None" = None, columns: "np.ndarray | None" = None
+    ) -> "np.ndarray":
+        """Returns embeddings [n, units] float32; arguments as of `predict_proba`."""
+        return self.predictor.embed(images, columns)
+
+    def keras_model(self) -> "keras.Model":
+        """Returns the Keras model, to look into or to train on.
+
+        Raises:
+          UserError: the version is of boosted trees.
+        """
+        start_tensorflow()
+        from tfpipe.registry import load
+
+        return load.read_model(self.path)
+
+    @overload
+    def predict(
+        self,
+        files: Iterable[str | Path],
+        *,
+        out: None = None,
+        table: Path | None = None,
+        windows: Path | None = None,
+        inference_mode: str | None = None,
+        min_precision: float = 0.9,
+        conformal: float = 0.0,
+        embedding: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> "pd.DataFrame": ...
+
+    @overload
+    def predict(
+        self,
+        files: Iterable[str | Path],
+        *,
+        out: str | Path,
+        table: Path | None = None,
+        windows: Path | None = None,
+        inference_mode: str | None = None,
+        min_precision: float = 0.9,
+        conformal: float = 0.0,
+        embedding: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> Prediction: ...
+
+    def predict(
+        self,
+        files: Iterable[str | Path],
+        *,
+        out: str | Path | None = None,
+        table: Path | None = None,
+        windows: Path | None = None,
+        inference_mode: str | None = None,
+        min_precision: float = 0.9,
+        conformal: float = 0.0,
+        embedding: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> "pd.DataFrame | Prediction":
+        """Predicts new raw files.
+
+        Args:
+          files: raw files, or folders of them.
+          out: table to write, .csv or .parquet; images go to the folder beside it. Memory does not
+            grow with the number of files, and a stopped run resumes. None returns the table.
+          table: table that describes the files, such as photos.csv.
+          windows: table of every window, for tasks that slide a window along whole files.
+          inference_mode: how windows are slid, one of "scan", "windows", "intervals" and
+            "scan-intervals"; None for the version's own.
+          min_precision: precision below which a class is not named (abstain).
+          conformal: share of images whose set of classes may lack the true one; 0 for no sets.
+          embedding: whether the table holds embeddings, too.
+          options: task options by name, over those that the version was trained with.
+
+        Returns:
+          The table, with the files that could not be read in `attrs["skipped"]`; or with `out` a
+          `Prediction`.
+
+        Raises:
+          UserError: no file could be read, or the version cannot predict files of this task.
+        """
+        arguments: dict[str, Any] = {
+            "table": table,
+            "windows": windows,
+            "inference_mode": inference_mode,
+            "min_precision": min_precision,
+            "conformal": conformal,
+            "embedding": embedding,
+            "options": options or {},
+        }
+        paths = [Path(files)] if isinstance(files, str | Path) else [Path(one) for one in files]
+        if out is not None:
+            return self._predict(paths, Path(out), **arguments)
+        import pandas as pd
+
+        with tempfile.TemporaryDirectory(prefix="tfpipe-") as folder:
+            written = self._predict(paths, Path(folder) / "predictions.parquet", **arguments)
+            frame = pd.read_parquet(written.path)
+        frame.attrs["skipped"] = dict(written.skipped)
+        for name, reason in written.skipped.items():
+            LOG.warning("%s was skipped: %s", name, reason)
+        return frame
+
+    def _predict(
+        self,
+        files: list[Path],
+        out: Path,
+        *,
+        table: Path | None,
+        windows: Path | None,
+        inference_mode: str | None,
+        min_precision: float,
+        conformal: float,
+        embedding: bool,
+        options: Mapping[str, Any],
+    ) -> Prediction:
+        task = self.task
+        check_inference_mode(task, inference_mode)
+        start_tensorflow()
+        from tfpipe.inference import files as whole_files
+        from tfpipe.inference import images
+        from tfpipe.inference.confidence import PredictionOptions
+
+        settings = tuple(f"{name}={value}" for name, value in options.items())
+        with self._project.reporting() as report:
+            if task.whole_file:
+                done = whole_files.predict(
+                    task,
+                    self.path,
+                    files,
+                    out=out,
+                    table=table,
+                    windows=windows,
+                    inference_mode=inference_mode,
+                    settings=settings,
+                    report=report,
+                )
+            else:
+                done = images.predict(
+                    task,
+                    self.path,
+                    files,
+                    out=out,
+                    table=table,
+                    prediction_options=PredictionOptions(min_precision, embedding, conformal),
+                    settings=settings,
+                    report=report,
+                )
+        return Prediction(out, done.rows, done.files, done.bad, done.notes, done.summary)
+
+    def report(self) -> Report:
+        """Writes the version's report anew from its card, predictions and records."""
+        start_tensorflow()
+        from tfpipe.report import write
+
+        return Report(write.write(self.path, self._project.records_folder(self.task)))
+
+    def __repr__(self) -> str:
+        return f"Version({self.task.name}/{self.model}/{self.number})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(split)}</td><td>{html.escape(name)}</td><td>{value:.4g}</td></tr>"
+            for split, metrics in self.metrics.items()
+            for name, value in metrics.items()
+            if isinstance(value, int | float)
+        )
+        return (
+            f"<b>{html.escape(repr(self))}</b><table><tr><th>split</th><th>metric</th>"
+            f"<th>value</th></tr>{rows}</table>"
+        )
+
+
+def check_inference_mode(task: "Task", inference_mode: str | None) -> None:
+    """Raises a UserError if a task that slides no window is asked for an inference mode."""
+    if inference_mode and not (task.whole_file and task.whole_file.sliding_window):
+        raise UserError(
+            f"{task.name} slides no window along its images. Leave out --inference-mode."
+        )

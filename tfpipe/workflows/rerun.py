@@ -1,0 +1,82 @@
+"""Rerun: a run repeated from its run.yaml."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tfpipe import tasks
+from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
+from tfpipe.baselines import train_trees, tree_search
+from tfpipe.registry import store, trees
+from tfpipe.search.run import WorkerConfig
+from tfpipe.tasks.options import parse_options
+from tfpipe.tasks.task import Task
+from tfpipe.workflows import train
+from tfpipe.workflows.run_config import RunConfig
+
+
+def rerun(
+    config: RunConfig,
+    task: Task,
+    *,
+    raw: Path,
+    records: Path,
+    models: Path,
+    report: Reporter = silent,
+) -> dict[str, Any]:
+    """Repeats a run on packed records, and publishes the result as the next version.
+
+    Args:
+      config: the run.
+      task: its task.
+      raw: folder of the raw files.
+      records: folder of the packed records.
+      models: saved_models/<task>.
+      report: receives the progress.
+
+    Returns:
+      {"version", "path", "metrics"}.
+
+    Raises:
+      UserError: the version whose weights training started from is missing.
+    """
+    if config.model == trees.MODEL:
+        return _trees(config, task, records=records, models=models, report=report)
+    run = train.TrainingRun(
+        task=task,
+        model=config.model,
+        raw=raw,
+        records=records,
+        models=models / config.model,
+        options=parse_options(task, [f"{name}={value}" for name, value in config.options.items()]),
+        config=config.training,
+        precision=config.precision,
+        hyperparameters=config.search.fixed if config.search else {},
+        random_split=config.random_split,
+        report=report,
+        initialized_from=_start(config, models / config.model),
+    )
+    if config.search:
+        search = replace(config.search, task=tasks.origin_of(task), records=str(records.resolve()))
+        return train.tune(run, search, workers=WorkerConfig(), epochs=config.training.epochs)
+    return train.train_as_given(run, config.hyperparameters, command=config.command)
+
+
+def _start(config: RunConfig, folder: Path) -> Path | None:
+    """Returns the version whose weights training starts from, or None."""
+    if config.initialized_from is None:
+        return None
+    if config.initialized_from not in store.versions(folder):
+        raise UserError(
+            f"The run started from version {config.initialized_from} of {config.model}, which is "
+            f"not in {folder}. Copy it there."
+        )
+    return folder / str(config.initialized_from)
+
+
+def _trees(
+    config: RunConfig, task: Task, *, records: Path, models: Path, report: Reporter
+) -> dict[str, Any]:
+    plan = tree_search.Plan(**config.trees, seed=config.training.seed)
+    return train_trees.train(task, records, models / trees.MODEL, plan=plan, tell=report)

@@ -1,0 +1,135 @@
+"""Run configuration: everything that made a version, as run.yaml beside it.
+
+`tfpipe rerun .../assets.extra/run.yaml` and `Project.rerun` repeat the run: the same records, the
+same search, the same training.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+import tfpipe
+from tfpipe.base import files
+from tfpipe.base.choose import choose
+from tfpipe.base.errors import UserError
+from tfpipe.search.config import SearchConfig
+from tfpipe.tasks.splits import SplitConfig
+from tfpipe.training.config import TrainingConfig
+
+FILE = "run.yaml"
+COMMANDS = ("tune", "train", "trees", "retrain")
+SECTIONS = {"split": SplitConfig, "training": TrainingConfig, "search": SearchConfig}
+HEADING = "# What made this version. `tfpipe rerun FILE` repeats it.\n"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Configuration of one run, as run.yaml holds it.
+
+    Attributes:
+      command: one of `COMMANDS`.
+      task: name of the task, or path of its Python file or folder of images.
+      model: name of the model.
+      options: the task's options.
+      split: how groups are assigned to splits.
+      skip_bad: unreadable files that may be left out.
+      hyperparameters: builder's arguments; of trees those of XGBoost.
+      training: how the model is fitted.
+      search: how hyperparameters were searched; None without a search. Its records are those of
+        the run.
+      precision: "float32" or "mixed_bfloat16", as computed.
+      random_split: whether the random-split baseline was trained as well.
+      initialized_from: number of the version whose weights training started from, or None.
+      trees: trials, folds and balance of a search of boosted trees; empty for networks.
+      records: fingerprint of the packed records.
+      tfpipe: version of tfpipe.
+    """
+
+    command: str
+    task: str
+    model: str
+    options: dict[str, Any] = field(default_factory=dict)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    skip_bad: int = 0
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    search: SearchConfig | None = None
+    precision: str = "float32"
+    random_split: bool = True
+    initialized_from: int | None = None
+    trees: dict[str, Any] = field(default_factory=dict)
+    records: str = ""
+    tfpipe: str = tfpipe.__version__
+
+    def to_yaml(self) -> str:
+        """Returns the configuration as the text of run.yaml."""
+        plain = asdict(self)
+        if self.search is None:
+            del plain["search"]
+        if not self.trees:
+            del plain["trees"]
+        return HEADING + yaml.safe_dump(_plain(plain), sort_keys=False, allow_unicode=True)
+
+
+def write(config: RunConfig, folder: Path) -> None:
+    """Writes run.yaml into a folder."""
+    files.replace(folder / FILE, config.to_yaml().encode())
+
+
+def read(path: Path) -> RunConfig:
+    """Returns the configuration in a run.yaml.
+
+    Raises:
+      UserError: the file is missing, is no YAML, or a field is unknown or of another type.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} cannot be read. Give the run.yaml of a version, such as "
+            "saved_models/TASK/MODEL/N/assets.extra/run.yaml."
+        ) from error
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" line {place.line + 1}" if place else ""
+        raise UserError(f"{path}{line} is no YAML: {getattr(error, 'problem', error)}.") from error
+    return _validated(document, path)
+
+
+def _validated(document: Any, path: Path) -> RunConfig:
+    """Returns a document as a RunConfig; names are checked first, then types by pydantic."""
+    if not isinstance(document, dict):
+        raise UserError(f"{path} holds a {type(document).__name__}, expected names and values.")
+    _check_names(document, RunConfig, path)
+    for section, kind in SECTIONS.items():
+        if isinstance(document.get(section), dict):
+            _check_names(document[section], kind, path)
+    try:
+        config = TypeAdapter(RunConfig).validate_json(json.dumps(document), strict=True)
+    except (ValidationError, TypeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        where = ".".join(map(str, first["loc"])) if first else "a value"
+        what = f"{first['msg']}, received {first['input']!r}" if first else str(error)
+        raise UserError(f"{path}: {where}: {what}. Correct it.") from error
+    choose(config.command, COMMANDS, noun="command")
+    return config
+
+
+def _check_names(values: dict, kind: Any, path: Path) -> None:
+    for name in values:
+        choose(str(name), [one.name for one in fields(kind)], noun=f"field of {path.name}")
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as YAML's own kinds: tuples as lists, numpy's numbers as Python's."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value
