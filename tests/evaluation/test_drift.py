@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from made_card import made_card
 
-from tfpipe.evaluation import drift, population_stability
+from tfpipe.evaluation import drift
 
 CLASSES = ("few", "many")
 
 
-def drawn(rng, *, groups: int, pictures: int = 40, spread: float = 1.0, brighter: float = 0.0):
+def drawn(rng, *, groups: int, examples: int = 40, spread: float = 1.0, brighter: float = 0.0):
     """Returns images [n, 8, 8, 1], columns [n, 2], classes [n] and groups [n]; groups differ."""
-    n, own = groups * pictures, rng.normal(0, spread, (groups, 2)).repeat(pictures, axis=0)
+    n, own = groups * examples, rng.normal(0, spread, (groups, 2)).repeat(examples, axis=0)
     light = 100 + brighter + 8 * (own[:, 0] + rng.normal(size=n))
     images = light[:, None, None, None] + rng.normal(0, 10, (n, 8, 8, 1))
     columns = np.stack([own[:, 1] + rng.normal(size=n), rng.normal(size=n)], axis=1)
     said = (rng.random(n) < 0.2).astype(int)
-    names = np.arange(groups).repeat(pictures).astype(str)
+    names = np.arange(groups).repeat(examples).astype(str)
     return np.clip(images, 0, 255).astype(np.uint8), columns.astype(np.float32), said, names
 
 
@@ -26,8 +26,10 @@ def drawn(rng, *, groups: int, pictures: int = 40, spread: float = 1.0, brighter
 def card():
     images, columns, said, groups = drawn(np.random.default_rng(0), groups=40)
     columns[::50, 1] = np.nan
-    values = drift.measured(images, columns, ("area", "width"))
-    learnt = drift.learnt(values, groups, said=said, said_groups=groups, classes=CLASSES)
+    values = drift.measure(images, columns, ("area", "width"))
+    learnt = drift.histograms(
+        values, groups, predictions=said, prediction_groups=groups, classes=CLASSES
+    )
     return made_card(drift=learnt, columns=("area", "width"), thresholds={"decision": 0.5})
 
 
@@ -74,8 +76,8 @@ def test_few_pictures_are_held_against_the_chance_of_so_few(card):
     images, columns, said, groups = drawn(np.random.default_rng(4), groups=40)
     few = np.arange(0, len(images), 40)[:6]  # six pictures of six groups
     own = [field[few] for field in (images, columns, said, groups)]
-    raw = population_stability.index(
-        population_stability.counts(own[0].mean(axis=(1, 2, 3)), card.drift["brightness"]["edges"]),
+    raw = drift.index(
+        drift.counts(own[0].mean(axis=(1, 2, 3)), card.drift["brightness"]["edges"]),
         np.array(card.drift["brightness"]["counts"]),
     )
     assert raw > drift.FAR and not found(card, *own)
@@ -85,13 +87,13 @@ def test_the_index_is_that_of_the_formula():
     # By hand: 10 and 30 of 40 against 20 and 20, half a picture added to each.
     a, e = np.array([10.5, 30.5]) / 41, np.array([0.5, 0.5])
     expected = sum((a - e) * np.log(a / e))
-    assert np.isclose(population_stability.index(np.array([10, 30]), np.array([20, 20])), expected)
-    assert population_stability.index(np.array([7, 7]), np.array([7, 7])) == 0
+    assert np.isclose(drift.index(np.array([10, 30]), np.array([20, 20])), expected)
+    assert drift.index(np.array([7, 7]), np.array([7, 7])) == 0
 
 
 def test_one_training_group_tells_nothing_of_others():
     images, columns, said, groups = drawn(np.random.default_rng(5), groups=1)
-    learnt = drift.learnt(drift.measured(images, None), groups)
+    learnt = drift.histograms(drift.measure(images, None), groups)
     watch = drift.Watch(made_card(drift=learnt))
     watch.update(np.full((50, 8, 8, 1), 255, np.uint8))
     assert watch.findings() == []
@@ -99,7 +101,7 @@ def test_one_training_group_tells_nothing_of_others():
 
 def test_light_is_numpys_and_counts_do_not_depend_on_how_pictures_come(card):
     images, columns, said, groups = drawn(np.random.default_rng(6), groups=3)
-    told = drift.measured(images, columns, ("area", "width"))
+    told = drift.measure(images, columns, ("area", "width"))
     np.testing.assert_allclose(told["brightness"], images.mean(axis=(1, 2, 3)), rtol=1e-9)
     np.testing.assert_allclose(told["contrast"], images.std(axis=(1, 2, 3)), rtol=1e-9)
     whole, parts = drift.Watch(card), drift.Watch(card)
@@ -107,8 +109,8 @@ def test_light_is_numpys_and_counts_do_not_depend_on_how_pictures_come(card):
     for i in range(0, len(images), 7):
         parts.update(images[i : i + 7], columns=columns[i : i + 7], groups=groups[i : i + 7])
     for name in card.drift:
-        np.testing.assert_array_equal(whole._counts[name], parts._counts[name])
-    assert whole._groups == parts._groups == 3
+        np.testing.assert_array_equal(whole.state()["counts"][name], parts.state()["counts"][name])
+    assert whole.state()["groups"] == parts.state()["groups"] == 3
 
 
 def test_threads_add_up(card):
@@ -121,35 +123,31 @@ def test_threads_add_up(card):
         thread.start()
     for thread in threads:
         thread.join()
-    assert watch._counts["brightness"].sum() == 8 * len(images) == watch._groups
+    assert sum(watch.state()["counts"]["brightness"]) == 8 * len(images) == watch.state()["groups"]
 
 
 def test_the_highest_value_is_inside_and_the_bins_have_equal_shares():
-    known = population_stability.continuous(np.arange(100.0), np.arange(100) // 10, alarms=0.05)
+    known = drift.continuous(np.arange(100.0), np.arange(100) // 10, alarms=0.05)
     assert known["counts"] == [0, *[10] * 10, 0, 0]
 
 
 def test_a_further_group_of_three_is_expected_as_far_as_student_has_it():
     histograms = np.array([[30, 10], [22, 18], [25, 15]])
     others = histograms.sum(axis=0) - histograms
-    logs = [
-        np.log(population_stability.index(*two)) for two in zip(histograms, others, strict=True)
-    ]
+    logs = [np.log(drift.index(*two)) for two in zip(histograms, others, strict=True)]
     # A prediction interval: t of two degrees of freedom at 95 %, from its table.
     expected = np.mean(logs) + 2.920 * np.std(logs, ddof=1) * np.sqrt(1 + 1 / 3)
-    ((drawn, found),) = population_stability._limits(histograms, alarms=0.05)
+    ((drawn, found),) = drift.group_limits(histograms, alarms=0.05)
     assert drawn == 1 and np.log(found) == pytest.approx(expected, rel=1e-3)
 
 
 def test_more_groups_must_be_nearer_and_more_pictures_of_as_many_need_not(card):
     known = card.drift["brightness"]
     each = sum(known["counts"]) // known["groups"]
-    limits = [
-        population_stability.limit(known, pictures=n * each, groups=n) for n in (16, 32, 64, 640)
-    ]
+    limits = [drift.limit(known, examples=n * each, groups=n) for n in (16, 32, 64, 640)]
     assert limits == sorted(limits, reverse=True) and len(set(limits)) == 4
     # The training's own 40 groups are off the truth, however many new ones there are.
     assert limits[-1] > limits[0] / 6
-    more = population_stability.limit(known, pictures=100 * each, groups=4)
-    assert more == population_stability.limit(known, pictures=4 * each, groups=4)
-    assert population_stability.limit(known, pictures=each // 2, groups=4) > more
+    more = drift.limit(known, examples=100 * each, groups=4)
+    assert more == drift.limit(known, examples=4 * each, groups=4)
+    assert drift.limit(known, examples=each // 2, groups=4) > more

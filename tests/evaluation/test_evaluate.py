@@ -71,7 +71,7 @@ FOUR = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.2, 0.7, 0.1], [0.1, 0.5, 0
 def test_scores_of_three_classes_are_those_counted_by_hand():
     # Said: 0, 1, 1, 1. Recalls 1/2, 1, 0; F1 2/3, 2/4, 0. By probability of class 0 its two stand
     # first and second; of class 1 its one stands first; of class 2 its one stands first.
-    told = evaluation_metrics.of_classes(np.array([0, 0, 1, 2]), FOUR, thresholds={})
+    told = evaluation_metrics.classification_metrics(np.array([0, 0, 1, 2]), FOUR, thresholds={})
     assert told["accuracy"] == 0.5
     assert told["accuracy_of_commonest_class"] == 0.5
     assert told["balanced_accuracy"] == pytest.approx((1 / 2 + 1 + 0) / 3)
@@ -86,7 +86,7 @@ def test_an_average_precision_and_an_area_that_are_not_perfect():
     # recall rises, and three of its four pairs are in order. Class 1: places 1 and 3 of 0.7, 0.6,
     # 0.5, 0.1, likewise three of four pairs.
     labels = np.array([0, 1, 0, 1])
-    told = evaluation_metrics.of_classes(labels, FOUR, thresholds={})
+    told = evaluation_metrics.classification_metrics(labels, FOUR, thresholds={})
     second = (1 / 2 + 2 / 3) / 2  # at places 2 (0.6) and 3 (0.5)
     assert told["macro_average_precision"] == pytest.approx(((1 + 2 / 3) / 2 + second) / 2)
     assert told["macro_roc_auc"] == pytest.approx((3 / 4 + 2 / 4) / 2)
@@ -94,21 +94,23 @@ def test_an_average_precision_and_an_area_that_are_not_perfect():
 
 def test_classes_that_do_not_occur_count_in_no_mean_and_give_no_nan():
     labels = np.array([1, 1, 0, 0])  # and said are 1, 2, 2, 2
-    told = evaluation_metrics.of_classes(labels, np.roll(FOUR, 1, axis=1), thresholds={})
+    told = evaluation_metrics.classification_metrics(
+        labels, np.roll(FOUR, 1, axis=1), thresholds={}
+    )
     json.dumps(told, allow_nan=False)
     assert told["classes_that_occur"] == 2
     assert told["balanced_accuracy"] == pytest.approx((1 / 2 + 0) / 2)
     assert told["macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
-    each = evaluation_metrics.by_class(labels, np.array([1, 2, 2, 2]), classes=("a", "b", "c"))
+    each = evaluation_metrics.class_metrics(labels, np.array([1, 2, 2, 2]), classes=("a", "b", "c"))
     assert each["a"] == {"precision": None, "recall": 0.0, "f1": 0.0, "support": 2}
     assert each["b"] == {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2}
     assert each["c"] == {"precision": 0.0, "recall": None, "f1": 0.0, "support": 0}
 
 
 def test_one_class_alone_has_no_area_under_a_curve():
-    told = evaluation_metrics.of_classes(np.zeros(4, int), FOUR, thresholds={})
+    told = evaluation_metrics.classification_metrics(np.zeros(4, int), FOUR, thresholds={})
     assert told["macro_roc_auc"] is None
-    told = evaluation_metrics.of_classes(
+    told = evaluation_metrics.classification_metrics(
         np.zeros(4, int), FOUR[:, :2], thresholds={"decision": 0.3}
     )
     assert told["roc_auc"] is told["average_precision"] is None
@@ -120,13 +122,13 @@ def test_two_classes_are_scored_as_scikit_learn_scores_them():
     rng = np.random.default_rng(0)
     labels, positive = rng.integers(0, 2, 200), rng.random(200)
     likely = np.stack([1 - positive, positive], axis=1)
-    told = evaluation_metrics.of_classes(labels, likely, thresholds={"decision": 0.6})
+    told = evaluation_metrics.classification_metrics(labels, likely, thresholds={"decision": 0.6})
     said = positive >= 0.6
     assert told["balanced_accuracy"] == metrics.balanced_accuracy_score(labels, said)
     assert told["average_precision"] == metrics.average_precision_score(labels, positive)
     assert told["roc_auc"] == metrics.roc_auc_score(labels, positive)
     assert told["f1"] == metrics.f1_score(labels, said)
-    assert evaluation_metrics.by_class(labels, said, classes=("n", "p"))["p"][
+    assert evaluation_metrics.class_metrics(labels, said, classes=("n", "p"))["p"][
         "f1"
     ] == pytest.approx(told["f1"])
 
@@ -149,7 +151,7 @@ def test_unlabelled_examples_are_predicted_and_not_scored(data, classified):
         assert len(own) == sum(counts.values())
         labelled = len(own) - counts["(unlabelled)"]
         assert classified.scores[split]["examples"] == labelled
-        supports = {name: each["support"] for name, each in classified.by_class[split].items()}
+        supports = {name: each["support"] for name, each in classified.class_metrics[split].items()}
         assert supports == {name: counts[name] for name in four_class_task.CLASSES}
         known = own[own["label"] >= 0]
         said = known[[f"p_{name}" for name in four_class_task.CLASSES]].to_numpy().argmax(axis=1)
@@ -246,13 +248,13 @@ def test_errors_of_reconstruction_are_those_counted_anew(data, model, rebuilt):
 
 
 def test_errors_by_class_add_up_to_those_of_the_split(rebuilt):
-    for split, each in rebuilt.by_class.items():
+    for split, each in rebuilt.class_metrics.items():
         assert set(each) == {*four_class_task.CLASSES, "(unlabelled)"}
         counts = [told["examples"] for told in each.values()]
         values = [told["mean_squared_error"] for told in each.values()]
         whole = rebuilt.scores[split]["mean_squared_error"]
         assert np.average(values, weights=counts) == pytest.approx(whole)
-    json.dumps([rebuilt.scores, rebuilt.by_class], allow_nan=False)
+    json.dumps([rebuilt.scores, rebuilt.class_metrics], allow_nan=False)
 
 
 def test_a_random_split_keeps_the_unlabelled_apart(data, tmp_path):

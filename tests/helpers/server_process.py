@@ -38,8 +38,8 @@ def published(folder: Path, *, seed: int) -> Path:
     weights = rng.normal(0, 2, (embed.output.shape[-1], 1))
     middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
     model.get_layer("positive").set_weights([weights, -middle])
-    values = drift.measured(pixels(1000, seed=1), None)
-    card = replace(CARD, drift=drift.learnt(values, np.arange(1000).astype(str)))
+    values = drift.measure(pixels(1000, seed=1), None)
+    card = replace(CARD, drift=drift.histograms(values, np.arange(1000).astype(str)))
 
     called = processes.called
     processes.called = lambda function, *args: function(*args)

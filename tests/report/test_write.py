@@ -17,7 +17,7 @@ from tfpipe.base import images, tables
 from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
-from tfpipe.evaluation.metrics import by_class, of_classes
+from tfpipe.evaluation.metrics import class_metrics, classification_metrics
 from tfpipe.report import gallery, plots, write
 from tfpipe.tasks.melt_layer import TASK
 from tfpipe.tasks.splits import SplitConfig
@@ -117,8 +117,8 @@ def published(folder, at, *, classes=TASK.classes, **changes):
         frame["label"] = label
         frame[[f"p_{name}" for name in classes]] = said
         frames.append(frame)
-        scores[split] = of_classes(label, said, thresholds={"decision": 0.5})
-        each[split] = by_class(label, said.argmax(axis=1), classes=classes)
+        scores[split] = classification_metrics(label, said, thresholds={"decision": 0.5})
+        each[split] = class_metrics(label, said.argmax(axis=1), classes=classes)
     layered = {"layer_precision": 0.75, "layer_recall": 0.6, "layer_f1": 2 / 3}
     layered |= {"layer_depth_error_mm": float("nan"), "layers_tabled": 10, "layers_found": 8}
     if len(classes) == 2 and manifest.metadata:

@@ -35,11 +35,11 @@ def probabilities(count: int, *, bright: float, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def servable(tmp_path_factory):
-    values = drift.measured(drawn(4000, seed=0, alike=10), None)
+    values = drift.measure(drawn(4000, seed=0, alike=10), None)
     predicted = probabilities(4000, bright=0.3, seed=0)[:, 1].astype(int)
     groups = (np.arange(4000) // 10).astype(str)
-    statistics = drift.learnt(
-        values, groups, said=predicted, said_groups=groups, classes=tiny.CLASSES
+    statistics = drift.histograms(
+        values, groups, predictions=predicted, prediction_groups=groups, classes=tiny.CLASSES
     )
     card = made_card(drift=statistics, thresholds={"decision": 0.5})
     folder = tmp_path_factory.mktemp("models") / "tiny" / "simple-cnn" / "3"

@@ -180,9 +180,9 @@ def judged(
         own = parts[split].labels >= 0
         raw, labels = boosted_trees.classify(trees, parts[split].columns), parts[split].labels[own]
         likely = calibration.apply(raw, fitted.temperature).astype(np.float32)
-        said = metrics.said(likely[own], thresholds=decision)
-        told[split] = metrics.of_classes(labels, likely[own], thresholds=decision)
-        by_class[split] = metrics.by_class(labels, said, classes=classes)
+        said = metrics.predict_labels(likely[own], thresholds=decision)
+        told[split] = metrics.classification_metrics(labels, likely[own], thresholds=decision)
+        by_class[split] = metrics.class_metrics(labels, said, classes=classes)
         errors["error_before"][split] = calibration.calibration_error(labels, raw[own])
         errors["error"][split] = calibration.calibration_error(labels, likely[own])
         frames.append(_frame(split, parts[split], likely, classes))

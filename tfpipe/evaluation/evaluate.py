@@ -106,9 +106,11 @@ def evaluate(
             needed_told = selective.as_card(needed, classes=task.classes)
             abstained = {"min_precision": least, "thresholds": needed_told}
         errors[split] = evaluation_calibration.calibration_error(labels[known], likely[known])
-        said = metrics.said(likely, thresholds=thresholds)
-        told[split] = metrics.of_classes(labels[known], likely[known], thresholds=thresholds)
-        by_class[split] = metrics.by_class(labels[known], said[known], classes=task.classes)
+        said = metrics.predict_labels(likely, thresholds=thresholds)
+        told[split] = metrics.classification_metrics(
+            labels[known], likely[known], thresholds=thresholds
+        )
+        by_class[split] = metrics.class_metrics(labels[known], said[known], classes=task.classes)
         found = best.found[split] if best else None
         told[split] |= found.scores if found else {}
         frame = metadata.described(data, split, labels)

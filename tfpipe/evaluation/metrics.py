@@ -1,4 +1,4 @@
-"""Scores of probabilities against labels: scikit-learn's, by the field's names."""
+"""Metrics of classifiers: probabilities against labels, by scikit-learn."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def average_precision(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def macro_average_precision(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the mean, over the classes that occur, of each one's average precision."""
+    """Returns the mean, over the classes that occur, of each class's average precision."""
     values = [
         metrics.average_precision_score(labels == c, probabilities[:, c]) for c in np.unique(labels)
     ]
@@ -33,9 +33,10 @@ def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Returns the mean F1 over the classes that occur."""
-    said = probabilities.argmax(axis=1)
-    averaged = {"average": "macro", "zero_division": 0}
-    return float(metrics.f1_score(labels, said, labels=np.unique(labels), **averaged))
+    predictions = probabilities.argmax(axis=1)
+    occur = np.unique(labels)
+    score = metrics.f1_score(labels, predictions, labels=occur, average="macro", zero_division=0)
+    return float(score)
 
 
 OBJECTIVES = {
@@ -53,51 +54,51 @@ def thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float
     return {"decision": best_threshold(labels, probabilities[:, 1])}
 
 
-def said(probabilities: np.ndarray, *, thresholds: dict[str, float]) -> np.ndarray:
-    """Returns the class said [n] int: by the threshold "decision", else the likeliest."""
+def predict_labels(probabilities: np.ndarray, *, thresholds: dict[str, float]) -> np.ndarray:
+    """Returns predicted labels [n] int: by the threshold "decision", else the most probable."""
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1] >= thresholds["decision"]).astype(int)
     return probabilities.argmax(axis=1)
 
 
-def of_classes(
+def classification_metrics(
     labels: np.ndarray, probabilities: np.ndarray, *, thresholds: dict[str, float]
 ) -> dict[str, Any]:
-    """Returns the scores of a classifier with any number of classes.
+    """Returns the metrics of a classifier with any number of classes.
 
     Args:
-      labels: [n] int, every one of them known.
+      labels: [n] int, without unlabelled examples.
       probabilities: [n, classes] float.
       thresholds: "decision" for two classes.
     """
     if probabilities.shape[1] == 2:
-        return of_two_classes(labels, probabilities, threshold=thresholds["decision"])
-    return _of_many_classes(labels, probabilities)
+        return binary_metrics(labels, probabilities, threshold=thresholds["decision"])
+    return multiclass_metrics(labels, probabilities)
 
 
-def by_class(
-    labels: np.ndarray, said: np.ndarray, *, classes: tuple[str, ...]
+def class_metrics(
+    labels: np.ndarray, predictions: np.ndarray, *, classes: tuple[str, ...]
 ) -> dict[str, dict[str, Any]]:
-    """Returns class -> precision, recall, f1 and support of labels [n] int and classes said [n].
+    """Returns class -> precision, recall, f1 and support of labels and predictions, [n] int each.
 
-    What is not defined is None: the recall of a class that does not occur, the precision of one
-    that was never said, the F1 of one that neither occurs nor was said.
+    A metric that is not defined is None: the recall of a class that does not occur, the precision
+    of a class that is never predicted, the F1 of a class of which both is true.
     """
-    found = {}
+    by_class = {}
     for c, name in enumerate(classes):
-        right = int(((labels == c) & (said == c)).sum())
-        support, times = int((labels == c).sum()), int((said == c).sum())
-        found[name] = {
-            "precision": right / times if times else None,
-            "recall": right / support if support else None,
-            "f1": 2 * right / (support + times) if support + times else None,
+        correct = int(((labels == c) & (predictions == c)).sum())
+        support, predicted = int((labels == c).sum()), int((predictions == c).sum())
+        by_class[name] = {
+            "precision": correct / predicted if predicted else None,
+            "recall": correct / support if support else None,
+            "f1": 2 * correct / (support + predicted) if support + predicted else None,
             "support": support,
         }
-    return found
+    return by_class
 
 
 def best_threshold(labels: np.ndarray, positive: np.ndarray) -> float:
-    """Returns the threshold with the highest F1, midway between the two probabilities it parts.
+    """Returns the threshold with the highest F1, midway between the two nearest probabilities.
 
     Args:
       labels: [n] int, 1 for the positive class.
@@ -110,48 +111,50 @@ def best_threshold(labels: np.ndarray, positive: np.ndarray) -> float:
     return float((thresholds[best] + below) / 2)
 
 
-def of_two_classes(labels: np.ndarray, probabilities: np.ndarray, *, threshold: float) -> dict:
-    """Returns the scores of a two-class task at a threshold, and those that need none.
+def binary_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, *, threshold: float
+) -> dict[str, Any]:
+    """Returns the metrics of two classes, at a threshold and over all thresholds.
 
     Args:
       labels: [n] int.
       probabilities: [n, 2] float.
-      threshold: at or above it the positive class is said.
+      threshold: the positive class is predicted at or above it.
 
     Returns:
-      Metric to value; accuracy stands beside the accuracy of always saying the commoner class.
-      What needs both classes is None where one is missing.
+      Metric -> value, with the accuracy of always predicting the commoner class for comparison. A
+      metric that needs both classes is None where one is missing.
     """
     positive = probabilities[:, 1]
-    said = positive >= threshold
+    predictions = positive >= threshold
     commoner = max(float((labels == 0).mean()), float((labels == 1).mean()))
     both = len(np.unique(labels)) == 2
     return {
         "average_precision": average_precision(labels, probabilities) if both else None,
         "roc_auc": float(metrics.roc_auc_score(labels, positive)) if both else None,
-        "precision": float(metrics.precision_score(labels, said, zero_division=0)),
-        "recall": float(metrics.recall_score(labels, said, zero_division=0)),
-        "f1": float(metrics.f1_score(labels, said, zero_division=0)),
-        "balanced_accuracy": _mean_recall(labels, said),
-        "accuracy": float(metrics.accuracy_score(labels, said)),
+        "precision": float(metrics.precision_score(labels, predictions, zero_division=0)),
+        "recall": float(metrics.recall_score(labels, predictions, zero_division=0)),
+        "f1": float(metrics.f1_score(labels, predictions, zero_division=0)),
+        "balanced_accuracy": _mean_recall(labels, predictions),
+        "accuracy": float(metrics.accuracy_score(labels, predictions)),
         "accuracy_of_commoner_class": commoner,
         "examples": len(labels),
         "positives": int(labels.sum()),
     }
 
 
-def _of_many_classes(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    """Returns the scores of more than two classes; means are over the classes that occur.
+def multiclass_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """Returns the metrics of more than two classes; means are over the classes that occur.
 
-    The area under a class's ROC curve wants other classes beside it, so one class alone has none.
+    The area under the ROC curve is None where only one class occurs.
     """
-    said, occur = probabilities.argmax(axis=1), np.unique(labels)
+    predictions, occur = probabilities.argmax(axis=1), np.unique(labels)
     every = np.arange(probabilities.shape[1])
     areas = [
         metrics.roc_auc_score(labels == c, probabilities[:, c]) for c in occur if len(occur) > 1
     ]
     return {
-        "accuracy": float((said == labels).mean()),
+        "accuracy": float((predictions == labels).mean()),
         "accuracy_of_commonest_class": float(np.bincount(labels).max() / len(labels)),
         "balanced_accuracy": balanced_accuracy(labels, probabilities),
         "macro_f1": macro_f1(labels, probabilities),
@@ -163,7 +166,9 @@ def _of_many_classes(labels: np.ndarray, probabilities: np.ndarray) -> dict[str,
     }
 
 
-def _mean_recall(labels: np.ndarray, said: np.ndarray) -> float:
-    """Returns the mean recall over the classes that occur, of labels and classes said, [n] int."""
-    # Not balanced_accuracy_score, which warns of each class that is said and does not occur.
-    return float(metrics.recall_score(labels, said, labels=np.unique(labels), average="macro"))
+def _mean_recall(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Returns the mean recall over the classes that occur, of labels and predictions, [n] int."""
+    # Not balanced_accuracy_score, which warns of each predicted class that does not occur.
+    return float(
+        metrics.recall_score(labels, predictions, labels=np.unique(labels), average="macro")
+    )

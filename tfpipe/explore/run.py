@@ -211,7 +211,7 @@ def _predicted(found: list[Subject], seen: Seen) -> list[str]:
     if seen.logits is None:
         return [""] * len(seen.embedding)
     card = next(one.card for one in found if one.kind == "classifier")
-    said = metrics.said(softmax(seen.logits, axis=1), thresholds=card.thresholds)
+    said = metrics.predict_labels(softmax(seen.logits, axis=1), thresholds=card.thresholds)
     return [card.classes[i] for i in said]
 
 

@@ -139,7 +139,7 @@ def predict(
                 {
                     "rows": prediction.rows,
                     "windows": prediction.windows if windows else [],
-                    "drift": watch.told(),
+                    "drift": watch.state(),
                 },
             )
         report("predict", {"done": len(survey.sources), "total": len(survey.sources)})
@@ -167,7 +167,7 @@ def notes_on_drift(
     Args:
       notes: of the run.
       card: the version's.
-      watched: `drift.Watch.told` of each file.
+      watched: `drift.Watch.state` of each file.
     """
     watch = drift.Watch(card)
     for histograms in watched:

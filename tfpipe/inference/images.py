@@ -133,7 +133,7 @@ def predict(
                     "predicted": predicted.tolist(),
                     "confident": confident.tolist(),
                     "overlay": overlay and str(overlay),
-                    "drift": watch.told(),
+                    "drift": watch.state(),
                 },
             )
         report("predict", {"done": total, "total": total})

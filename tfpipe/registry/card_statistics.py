@@ -100,7 +100,7 @@ def _intervals(
         own = test[test["label"] >= 0]
         classes, labels = card.classes, own["label"].to_numpy(int)
         likely = own[[f"p_{name}" for name in classes]].to_numpy(float)
-        said = metrics.said(likely, thresholds=card.thresholds)
+        said = metrics.predict_labels(likely, thresholds=card.thresholds)
         named = [objective, "accuracy", *(f"recall of {name}" for name in classes)]
 
         def statistic(rows: np.ndarray) -> np.ndarray:
@@ -152,12 +152,12 @@ def _statistics(
     manifest: RecordManifest,
     card: VersionCard,
     inputs: Sequence[str],
-) -> drift.Learnt:
+) -> drift.Histograms:
     """Returns histograms of the training split, and of the classes named on validation."""
     columns = tuple(manifest.columns) if "columns" in inputs else ()
     if "image" in inputs:
         parts = [
-            drift.measured(features["image"], features.get("columns"), columns)
+            drift.measure(features["image"], features.get("columns"), columns)
             for features, _ in dataset.batches(
                 records, dataset.TRAIN, manifest=manifest
             ).as_numpy_iterator()
@@ -165,16 +165,16 @@ def _statistics(
         values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     else:
         known = dataset.columns_of(records, ("train",), manifest=manifest)
-        values = drift.measured(None, known, columns)
+        values = drift.measure(None, known, columns)
     groups = dataset.groups_of(records, ("train",), manifest=manifest).astype(bytes)
     if "error" in predictions:
-        return drift.learnt(values, groups)
+        return drift.histograms(values, groups)
     frame = predictions[predictions["split"] == "validation"]
     probabilities = frame[[f"p_{name}" for name in card.classes]].to_numpy(float)
-    return drift.learnt(
+    return drift.histograms(
         values,
         groups,
-        said=metrics.said(probabilities, thresholds=card.thresholds),
-        said_groups=frame["group"].to_numpy(str),
+        predictions=metrics.predict_labels(probabilities, thresholds=card.thresholds),
+        prediction_groups=frame["group"].to_numpy(str),
         classes=card.classes,
     )

@@ -105,7 +105,9 @@ class ReportData:
         """Test predictions of a classifier."""
         classes, frame = tuple(self.card.classes), self.scored
         probabilities = frame[[f"p_{name}" for name in classes]].to_numpy(float)
-        predicted = evaluation_metrics.said(probabilities, thresholds=self.card.thresholds)
+        predicted = evaluation_metrics.predict_labels(
+            probabilities, thresholds=self.card.thresholds
+        )
         labels = frame["label"].to_numpy(int)
         return TestPredictions(frame, labels, probabilities, predicted, classes)
 

@@ -93,8 +93,8 @@ class DriftMonitor:
         something by chance.
         """
         watch = drift.Watch(self._card)
-        watch.add(self._previous.told())
-        watch.add(self._current.told())
+        watch.add(self._previous.state())
+        watch.add(self._current.state())
         self.indices = watch.indices()
         sentences = {finding.name: finding.sentence for finding in watch.findings()}
         drifting = (sentences.keys() & self._findings) - set(self.drifted)

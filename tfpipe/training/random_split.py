@@ -63,7 +63,9 @@ def random_split_scores(
         if rebuilds:
             return reconstruction.scores(reconstruction.errors(model, mixed)["test"])
         thresholds = metrics.thresholds(*_labelled(model, mixed, dataset.VALIDATION))
-        return metrics.of_classes(*_labelled(model, mixed, dataset.TEST), thresholds=thresholds)
+        return metrics.classification_metrics(
+            *_labelled(model, mixed, dataset.TEST), thresholds=thresholds
+        )
 
 
 def _usable(data: Dataset, split: str, *, unlabelled: bool) -> bool:

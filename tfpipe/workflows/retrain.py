@@ -296,7 +296,7 @@ def _comparison(
         )
         new = test[[f"p_{name}" for name in classes]].to_numpy(float)
         said = [
-            metrics.said(likely, thresholds=own)
+            metrics.predict_labels(likely, thresholds=own)
             for likely, own in ((old, card.thresholds), (new, thresholds))
         ]
         answers = Answers(labels, groups, old, new, *said).only(labels >= 0)
