@@ -30,18 +30,6 @@ def test_the_sample_has_class_folders_and_the_truth(raw):
         assert image.shape == (fold_geometry.SIDE, fold_geometry.SIDE, 3) and image.std() > 10
 
 
-def test_the_same_seed_draws_the_same_and_another_another(raw, tmp_path):
-    for seed in (5, 6):
-        fold_geometry.draw(tmp_path / str(seed), outcrops=1, crops=1, seed=seed)
-    name = "chevron/outcrop001_0.png"
-    assert (tmp_path / "5" / name).read_bytes() == (raw / name).read_bytes()
-    assert (tmp_path / "6" / name).read_bytes() != (raw / name).read_bytes()
-    with pytest.raises(UserError, match="already holds something"):
-        fold_geometry.draw(raw, seed=0)
-    with pytest.raises(UserError, match="outcrops between 1 and 300"):
-        fold_geometry.draw(tmp_path / "none", outcrops=0)
-
-
 def test_hinges_are_what_their_names_say():
     phase = np.linspace(0, 1, 4001)
     slope = {kind: np.gradient(fold_geometry.hinges(phase, kind), phase) for kind in folds_kinds()}

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-from tfpipe.base.errors import UserError
 from tfpipe.tasks import samples
 from tfpipe.tasks.ccd_tracks import TASK
 from tfpipe.tasks.samples import ccd_tracks
@@ -97,24 +96,6 @@ def _moments(x, y):
     return 2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1]
 
 
-def test_the_same_seed_draws_the_same_bytes_and_another_does_not(drawn, tmp_path):
-    for name, seed in (("a", 2), ("b", 3)):
-        samples.draw("ccd-tracks", tmp_path / name, seed=seed, exposures=1, tracks=40, frame_px=400)
-    name = "night-1/ccd_0001.fits"
-    whole = (drawn[0] / name).read_bytes()
-    assert (tmp_path / "a" / name).read_bytes() == whole
-    assert (tmp_path / "b" / name).read_bytes() != whole
-
-
 def test_twelve_exposures_fill_three_splits():
     groups = [f"night-{1 + i // 4}/ccd_{1 + i:04d}.fits" for i in range(12)]
     assert {SplitConfig().of_group(group) for group in groups} == set(SPLITS)
-
-
-@pytest.mark.parametrize(
-    "wanted", [{"exposures": 0}, {"tracks": 0}, {"frame_px": 20}, {"seed": -1}]
-)
-def test_numbers_out_of_range_are_refused(tmp_path, wanted):
-    with pytest.raises(UserError, match="Expected 1 to 1000 exposures"):
-        ccd_tracks.draw(tmp_path / "raw", **wanted)
-    assert not (tmp_path / "raw").exists()

@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe.base.errors import UserError
-from tfpipe.tasks import samples
 from tfpipe.tasks.samples import flowcam, insolubles
 from tfpipe.tasks.samples.flowcam import FRAME
 from tfpipe.tasks.samples.insolubles import CLASSES, draw
@@ -60,12 +58,6 @@ def list_of(path):
     return names, list(csv.reader(lines[2 + count :], delimiter="|", quoting=csv.QUOTE_NONE))
 
 
-def files_of(folder):
-    """Returns relative path -> bytes of everything in a folder."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
 @lru_cache
 def collage_at(path):
     return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -77,24 +69,6 @@ def crop_of(raw, one):
     x, y, w, h = (int(one[f"image_{side}"]) for side in "xywh")
     assert x + w <= collage.shape[1] and y + h <= collage.shape[0]
     return collage[y : y + h, x : x + w]
-
-
-@pytest.mark.slow
-def test_same_seed_draws_the_same_bytes_by_any_number_of_threads(raw, tmp_path, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    draw(tmp_path / "again", **SMALL)
-    assert files_of(tmp_path / "again") == files_of(raw)
-
-
-def test_fewer_runs_are_the_first_ones_and_another_seed_draws_others(raw, tmp_path):
-    draw(tmp_path / "few", **SMALL | {"runs": 1})
-    whole = files_of(raw)
-    few = files_of(tmp_path / "few")
-    assert len({name.partition("/")[0] for name in few}) == 3
-    assert all(content == whole[name] for name, content in few.items() if "/" in name)
-    draw(tmp_path / "other", **SMALL | {"runs": 1, "field_runs": 0, "seed": 4})
-    other = files_of(tmp_path / "other")
-    assert all(content != whole[name] for name, content in other.items())
 
 
 def test_a_run_has_the_files_of_the_instrument(raw):
@@ -278,51 +252,7 @@ def test_columns_tell_classes_well_but_none_alone(tmp_path):
     assert right(["abd_diameter"]) < 0.6
 
 
-def test_a_folder_that_holds_something_is_refused_and_kept(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="already holds"):
-        draw(tmp_path, runs=1, particles=1)
-    assert files_of(tmp_path) == {"notes.txt": b"mine"}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *({"runs": -1}, {"field_runs": -1}, {"runs": 0, "field_runs": 0}, {"runs": 1001}),
-        *({"particles": 0}, {"particles": 5001}, {"seed": -1}),
-    ],
-)
-def test_numbers_out_of_range_are_refused(tmp_path, wrong):
-    with pytest.raises(UserError, match="Expected"):
-        draw(tmp_path / "new", **wrong)
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_stopped_run_leaves_nothing(tmp_path, monkeypatch):
-    def stop(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tfpipe.base.tables.write_csv", stop)
-    with pytest.raises(KeyboardInterrupt):
-        draw(tmp_path / "half", runs=1, field_runs=0, particles=2)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_runs_without_labels_and_an_empty_folder_will_do(tmp_path):
     (tmp_path / "empty").mkdir()
     told = draw(tmp_path / "empty", runs=0, field_runs=1, particles=2)
     assert (told["runs"], told["particles"], told["labelled"]) == (1, 6, 0)
-
-
-def test_a_number_that_a_sample_does_not_take_is_refused(tmp_path):
-    with pytest.raises(
-        UserError, match=r"insolubles has no --photos .* It has --runs, --field-runs"
-    ):
-        samples.draw("insolubles", tmp_path / "new", seed=0, photos=3, runs=None)
-    with pytest.raises(UserError, match="No sample called 'insoluble'. Did you mean 'insolubles'?"):
-        samples.draw("insoluble", tmp_path / "new", seed=0)
-    assert list(tmp_path.iterdir()) == []
-    told = samples.draw(
-        "insolubles", tmp_path / "new", seed=0, photos=None, runs=1, field_runs=0, particles=2
-    )
-    assert told["particles"] == 2

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from tfpipe.base.errors import UserError
 from tfpipe.tasks import TASKS, samples
 from tfpipe.tasks.samples import ionization
 
@@ -56,18 +55,3 @@ def test_names_tell_what_was_drawn_and_both_tasks_read_it(tmp_path):
     assert again["cubes"] == told["cubes"]
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-
-
-def test_simulations_do_not_depend_on_how_many_there_are(tmp_path):
-    ionization.draw(tmp_path / "one", simulations=1, cells=16, seed=2)
-    ionization.draw(tmp_path / "two", simulations=2, cells=16, seed=2)
-    name = "delta_T_z008.00_fesc0.100_seed{}_16_150Mpc.npy"
-    first, second = (np.load(tmp_path / "two" / name.format(i)) for i in (1, 2))
-    np.testing.assert_array_equal(np.load(tmp_path / "one" / name.format(1)), first)
-    assert (first != second).any()
-
-
-@pytest.mark.parametrize("wrong", [{"simulations": 0}, {"cells": 8}, {"seed": -1}])
-def test_numbers_out_of_range_are_refused(tmp_path, wrong):
-    with pytest.raises(UserError, match="Expected 1 to 100 simulations"):
-        ionization.draw(tmp_path / "x", **wrong)

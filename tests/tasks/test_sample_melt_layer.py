@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfpipe.base.errors import UserError
 from tfpipe.tasks.samples.ice import CLEARANCE_MM, END_CLEARANCE_MM
 from tfpipe.tasks.samples.melt_layer import draw
 
@@ -35,12 +34,6 @@ def layers(raw):
     return pd.read_csv(raw / "layers.csv")
 
 
-def files_of(folder):
-    """Returns relative path -> bytes of everything in a folder."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
 def light_of(path):
     """Returns a photo's light [rows, columns] float in 0..1."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -53,25 +46,6 @@ def row_means(raw, one):
     edge = 0.15 * (one.core_right_px - one.core_left_px)
     columns = slice(int(one.core_left_px + edge), int(one.core_right_px - edge))
     return light_of(raw / "photos" / one.photo)[:, columns].mean(axis=1)
-
-
-def test_same_seed_draws_the_same_bytes(raw, tmp_path):
-    draw(tmp_path / "again", photos=PHOTOS, seed=3, px_per_m=PX_PER_M)
-    assert files_of(tmp_path / "again") == files_of(raw)
-
-
-def test_another_seed_draws_other_photos(raw, tmp_path):
-    draw(tmp_path / "other", photos=1, seed=4, px_per_m=PX_PER_M)
-    photo = "photos/core_001.png"
-    assert files_of(tmp_path / "other")[photo] != files_of(raw)[photo]
-
-
-def test_fewer_photos_are_the_first_ones(raw, tmp_path):
-    draw(tmp_path / "few", photos=2, seed=3, px_per_m=PX_PER_M)
-    few, many = files_of(tmp_path / "few"), files_of(raw)
-    assert len(few) == 2 + 3
-    for name, content in few.items():
-        assert many[name].startswith(content), name
 
 
 def test_sections_follow_one_another(raw):
@@ -178,35 +152,3 @@ def test_the_core_lies_where_the_truth_says(raw, truth):
             assert abs(start + np.argmax(steps) + 0.5 - edge) <= 2, one.photo
         px_per_m = (one.core_bottom_px - one.core_top_px) / 1.646
         assert px_per_m == pytest.approx(PX_PER_M, rel=0.003)
-
-
-def test_a_folder_that_holds_something_is_refused_and_kept(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="already holds"):
-        draw(tmp_path, photos=1, px_per_m=500)
-    assert files_of(tmp_path) == {"notes.txt": b"mine"}
-
-
-def test_an_empty_folder_is_taken(tmp_path):
-    (tmp_path / "empty").mkdir()
-    draw(tmp_path / "empty", photos=1, px_per_m=500)
-    assert len(files_of(tmp_path / "empty")) == 4
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"photos": 0}, {"seed": -1}, {"px_per_m": 499}, {"px_per_m": 20001}]
-)
-def test_numbers_out_of_range_are_refused(tmp_path, wrong):
-    with pytest.raises(UserError, match="Expected"):
-        draw(tmp_path / "new", **wrong)
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_stopped_run_leaves_nothing(tmp_path, monkeypatch):
-    def stop(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tfpipe.tasks.samples.melt_layer.write_table", stop)
-    with pytest.raises(KeyboardInterrupt):
-        draw(tmp_path / "half", photos=1, px_per_m=500)
-    assert list(tmp_path.iterdir()) == []
