@@ -1,4 +1,4 @@
-"""What files, names and tables tell of ionization cubes, and what is wrong with some."""
+"""Ionization cubes: parameters from files, names and tables, and damaged files."""
 
 import math
 import os
@@ -41,22 +41,22 @@ def test_a_cube_of_each_form_is_read_by_its_name(tmp_path, kind):
     (found,), _, _ = cubes.find(tmp_path)
     assert (found.z, found.f_esc, found.seed, found.box_mpc) == (6.5, 0.07, "", 12)
     assert found.cell_mpc(9) == 1.5
-    (again,) = cube_io.cubes(path, 0, 1)
+    (again,) = cube_io.read_cubes(path, 0, 1)
     np.testing.assert_array_equal(again, cube)
 
 
 @pytest.mark.parametrize(("escape", "expected"), [(-1.0, 0.1), (0.1, 0.1), (0.0, 1.0)])
-def test_hdf5_of_21cmfast_tells_all_by_itself(tmp_path, escape, expected):
+def test_hdf5_of_21cmfast_has_all_parameters(tmp_path, escape, expected):
     cube = make_cube()
     write_hdf5(tmp_path / "BrightnessTemp_0a1b_r54321.h5", cube, escape=escape)
     (found,), _, _ = cubes.find(tmp_path)
     assert (found.z, found.f_esc, found.seed, found.box_mpc) == (7.5, expected, "54321", 12)
-    (again,) = cube_io.cubes(found.path, 0, 1)
+    (again,) = cube_io.read_cubes(found.path, 0, 1)
     np.testing.assert_array_equal(again, cube)
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f4"])
-def test_a_bank_tells_of_each_cube_and_gives_some_of_them(tmp_path, dtype):
+def test_a_bank_has_parameters_of_each_cube_and_gives_some_of_them(tmp_path, dtype):
     bank = np.stack([make_cube(seed=i)[::4] for i in range(3)]).astype(dtype)
     about = {"z": np.float32([5, 5.5, 6]), "f_esc": np.float32([0.07, 0.1, 0.13])}
     np.savez_compressed(tmp_path / "bank_seed11.npz", delta_T=bank, **about)
@@ -67,19 +67,19 @@ def test_a_bank_tells_of_each_cube_and_gives_some_of_them(tmp_path, dtype):
         (2, 6, 0.13, "11"),
     ]
     assert (found[0].slices, found[0].side) == (2, 8)
-    again = list(cube_io.cubes(found[0].path, 1, 2))
+    again = list(cube_io.read_cubes(found[0].path, 1, 2))
     np.testing.assert_array_equal(again, bank[1:].astype("f4"))
     assert again[0].dtype == np.float32
 
 
-def test_a_table_tells_what_names_do_not_and_corrects_them(tmp_path):
+def test_a_table_adds_to_names_and_corrects_them(tmp_path):
     np.save(tmp_path / "one.npy", make_cube())
     np.save(tmp_path / f"{NAME}.npy", make_cube(seed=1))
     lines = ["file,z,f_esc,seed,box_mpc", "one.npy,7.0,0.1,4,16", f"{NAME}.npy,,0.13,,"]
     (tmp_path / "cubes.csv").write_text("\n".join(lines))
     found, tables, notes = cubes.find(tmp_path)
-    told = {c.name: (c.z, c.f_esc, c.seed, c.box_mpc) for c in found}
-    assert told == {"one.npy": (7, 0.1, "4", 16), f"{NAME}.npy": (6.5, 0.13, "", 12)}
+    parameters = {c.name: (c.z, c.f_esc, c.seed, c.box_mpc) for c in found}
+    assert parameters == {"one.npy": (7, 0.1, "4", 16), f"{NAME}.npy": (6.5, 0.13, "", 12)}
     assert (tables, notes) == ((tmp_path / "cubes.csv",), [])
 
 
@@ -90,7 +90,7 @@ def test_other_files_are_named_and_left_aside(tmp_path):
     (tmp_path / "readme.md").write_text("cubes")
     (tmp_path / ".hidden").write_text("x")
     _, _, notes = cubes.find(tmp_path)
-    assert notes == ["No cubes, so left aside: readme.md, weights.h5."]
+    assert notes == ["Files without cubes are left out: readme.md, weights.h5."]
 
 
 def refused(folder: Path, match: str) -> None:
@@ -125,7 +125,7 @@ def test_a_wrong_byte_count_is_refused(tmp_path):
 def test_another_byte_order_is_refused(tmp_path):
     make_cube().astype(">f4").tofile(tmp_path / NAME)
     with pytest.raises(UserError, match="is big-endian, expected little-endian"):
-        list(cube_io.cubes(tmp_path / NAME, 0, 1))
+        list(cube_io.read_cubes(tmp_path / NAME, 0, 1))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -134,7 +134,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path, value):
     cube[1, 2, 3] = value
     np.save(tmp_path / f"{NAME}.npy", cube)
     with pytest.raises(UserError, match=rf"is {value} at \[1, 2, 3\] and in 1 cells in all"):
-        list(cube_io.cubes(tmp_path / f"{NAME}.npy", 0, 1))
+        list(cube_io.read_cubes(tmp_path / f"{NAME}.npy", 0, 1))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5"])
@@ -152,9 +152,9 @@ def test_a_bank_whose_numbers_do_not_fit_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("delta_T_z014.20_8_12Mpc.npy", "z 14.2 is outside the table, expected 5 to 13"),
-        ("delta_T_z006.70_8_12Mpc.npy", "z 6.7 is outside the table"),
-        ("delta_T_8_12Mpc.npy", "tells its redshift"),
+        ("delta_T_z014.20_8_12Mpc.npy", "has z 14.2, expected 5 to 13"),
+        ("delta_T_z006.70_8_12Mpc.npy", "has z 6.7, expected 5 to 13"),
+        ("delta_T_8_12Mpc.npy", "has no redshift"),
     ],
 )
 def test_a_redshift_of_no_class_is_refused(tmp_path, name, match):
@@ -174,7 +174,7 @@ def test_the_same_cube_twice_is_refused(tmp_path):
     [
         ("absent.npy,6.5", "cubes.csv line 2: there is no absent.npy"),
         ("../x.npy,6.5", "cubes.csv line 2: '../x.npy' has '..' in it"),
-        (f"{NAME}.npy,6.5\n{NAME}.npy,7", "cubes.csv line 3: .* is told twice"),
+        (f"{NAME}.npy,6.5\n{NAME}.npy,7", "cubes.csv line 3: .* is already in the table"),
         (f"{NAME}.npy,high", "cubes.csv line 2: z is 'high', expected a number"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which slices teach and which test, and what an example of an ionization cube is."""
+"""Splits of ionization cubes, and the examples that are read from them."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 from tfpipe.base.errors import UserError
 from tfpipe.tasks import TASKS
 from tfpipe.tasks.ionization import power_spectrum
-from tfpipe.tasks.ionization.splits import Part
+from tfpipe.tasks.ionization.splits import Slab
 
 TASK = TASKS["ionization-redshift"]
 OPTIONS = replace(TASK.options, every=1, gap_mpc=3.0)
@@ -49,7 +49,7 @@ def test_other_seeds_test_and_slabs_of_the_rest_validate(tmp_path):
     assert {index for _, _, index in found["validation"]} == {9}
     assert {index for _, _, index in found["test"]} == set(range(10))
     assert survey.classes == ("6.0", "6.5")
-    assert any("weaker than seeds apart" in note for note in survey.notes)
+    assert any("Slabs are more alike than seeds" in note for note in survey.notes)
 
 
 def test_the_last_seed_tests_where_few_are_and_nobody_says(tmp_path):
@@ -73,23 +73,23 @@ def test_one_simulation_is_cut_into_slabs_with_gaps(tmp_path, seed):
     assert slices["test"] == {17, 18, 19}
     assert slices["train"] == {1, 2, 3, 5, 6, 7, 9, 10, 11}
     assert len({source.group for source in survey.sources}) == 5
-    assert any("weaker than seeds apart" in note for note in survey.notes)
+    assert any("Slabs are more alike than seeds" in note for note in survey.notes)
     with pytest.raises(UserError, match="Slices along several axes cross the slabs"):
         TASK.survey(tmp_path, replace(OPTIONS, axes="012"))
 
 
 def test_the_box_is_periodic_so_its_ends_keep_the_gap_too():
-    cut = [Part("", "", i / 5, (i + 1) / 5).slices(40, gap=0.1) for i in range(5)]
-    for i, own in enumerate(cut):
+    cut = [Slab("", "", i / 5, (i + 1) / 5).slices(40, gap=0.1) for i in range(5)]
+    for i, slab in enumerate(cut):
         for other in cut[:i]:
-            apart = np.abs(own[:, None] - other[None]) / 40
-            assert np.minimum(apart, 1 - apart).min() >= 0.1 - 1e-9
+            distance = np.abs(slab[:, None] - other[None]) / 40
+            assert np.minimum(distance, 1 - distance).min() >= 0.1 - 1e-9
 
 
 def test_a_cube_without_a_seed_among_others_is_left_out_and_named(tmp_path):
     survey = TASK.survey(fill(tmp_path, seeds=(1, 2, None)), OPTIONS)
     assert {source.group for source in survey.sources} == {"seed 1", "seed 2"}
-    assert any("tell no seed while others do" in note for note in survey.notes)
+    assert any("have no seed while others have one" in note for note in survey.notes)
 
 
 @pytest.mark.parametrize("seeds", ["4", "1,2,3", "1,4"])
@@ -115,7 +115,7 @@ def test_both_tasks_label_the_same_slices(tmp_path):
 def test_the_other_parameter_can_be_held(tmp_path):
     survey = TASK.survey(fill(tmp_path), replace(OPTIONS, f_esc="0.07"))
     assert {cube.f_esc for s in survey.sources for cube in s.about.cubes} == {0.07}
-    assert "6 cubes are of another z or f_esc than asked for." in survey.notes
+    assert "6 cubes have another z or f_esc than the options select." in survey.notes
     with pytest.raises(UserError, match="No cube has z any and f_esc 0.5"):
         TASK.survey(tmp_path, replace(OPTIONS, f_esc="0.5"))
 
@@ -164,7 +164,7 @@ def test_slices_without_a_signal_are_marked(tmp_path):
 
 def test_new_cubes_smaller_than_the_model_takes_are_refused(tmp_path):
     np.save(tmp_path / "delta_T_z006.00_8_12Mpc.npy", np.ones((8, 8, 8), "f4"))
-    with pytest.raises(UserError, match="has 8 cells a side, but pictures of 16 px are wanted"):
+    with pytest.raises(UserError, match="has 8 cells a side, but images of 16 px are to be cut"):
         TASK.survey_new([tmp_path], None, replace(OPTIONS, side=16))
 
 

@@ -1,4 +1,4 @@
-"""Drawn cubes: Gaussian density of a known slope, bubbles that grow, names that tell the truth."""
+"""Drawn cubes: Gaussian density of a known slope, bubbles that grow, names with the parameters."""
 
 import numpy as np
 import pytest
@@ -41,9 +41,9 @@ def test_what_is_dense_is_ionized_first(field):
     assert field[ionized].mean() > field[~ionized].mean() + 0.5
 
 
-def test_names_tell_what_was_drawn_and_both_tasks_read_it(tmp_path):
-    told = samples.draw("ionization-redshift", tmp_path / "a", seed=1, simulations=2, cells=16)
-    assert (told["simulations"], told["cubes"]) == (2, 2 * 17 * 3)
+def test_names_have_what_was_drawn_and_both_tasks_read_it(tmp_path):
+    summary = samples.draw("ionization-redshift", tmp_path / "a", seed=1, simulations=2, cells=16)
+    assert (summary["simulations"], summary["cubes"]) == (2, 2 * 17 * 3)
     task = TASKS["ionization-redshift"]
     survey = task.survey(tmp_path / "a", task.options)
     assert survey.classes == task.classes
@@ -52,6 +52,6 @@ def test_names_tell_what_was_drawn_and_both_tasks_read_it(tmp_path):
     again = samples.draw(
         "ionization-escape-fraction", tmp_path / "b", seed=1, simulations=2, cells=16
     )
-    assert again["cubes"] == told["cubes"]
+    assert again["cubes"] == summary["cubes"]
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()

@@ -1,6 +1,6 @@
-"""Maps of hydrogen while it is being ionized (seed 003): at what redshift, by what escape fraction?
+"""Maps of hydrogen during reionization: redshift and escape fraction (Fay 2019, seed document 003).
 
-Two questions are asked of the same slices of simulated 21 cm brightness temperature.
+Two tasks that read the same slices of simulated 21 cm brightness temperature.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tfpipe.tasks.ionization.options import Options
-from tfpipe.tasks.ionization.slices import METADATA, read
+from tfpipe.tasks.ionization.reader import METADATA, read
 from tfpipe.tasks.ionization.survey import REDSHIFTS, class_name, survey, survey_new
 from tfpipe.tasks.task import Baselines, Preprocessing, Scoring, Survey, Task
 
@@ -52,7 +52,7 @@ def _task(
             ambiguous="no_signal",
         ),
         preprocessing=Preprocessing(augmentation="periodic"),
-        # Seed 003's author divides by 70 mK, and classified images of 50 x 50 by one hidden layer.
+        # Fay (2019) divides by 70 mK, and classifies images of 50 x 50 by one hidden layer.
         model_arguments={
             "conv-autoencoder": {"white": 70.0},
             "code-cnn": {"white": 70.0},
@@ -75,13 +75,13 @@ REDSHIFT = _task(
     "ionization-redshift",
     "the redshift of a slice through a simulated 21 cm map",
     classes=tuple(class_name(z, "z") for z in REDSHIFTS),
-    survey=partial(survey, asks="z"),
+    survey=partial(survey, target="z"),
     ordinal_target="z",
 )
 ESCAPE_FRACTION = _task(
     "ionization-escape-fraction",
     "the escape fraction of ionizing photons, of a slice through a simulated 21 cm map",
     classes=(),
-    survey=partial(survey, asks="f_esc"),
+    survey=partial(survey, target="f_esc"),
     ordinal_target="f_esc",
 )

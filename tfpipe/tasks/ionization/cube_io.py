@@ -1,6 +1,7 @@
-"""What a file holds: cubes of brightness temperature, as 21cmFAST and its users write them.
+"""Files of 21 cm cubes, as 21cmFAST and its users write them.
 
-Nothing is decoded to say how many cubes of what shape there are, and cubes are given one by one.
+`inspect` returns number and shape of a file's cubes without decoding one; `read_cubes` yields them
+one by one.
 """
 
 import contextlib
@@ -8,8 +9,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import h5py
 import numpy as np
@@ -20,23 +22,22 @@ from tfpipe.base.errors import UserError
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
 ARRAYS = ("delta_T", "brightness_temp")
 DATASET = "BrightnessTemp/brightness_temp"  # 21cmFAST 3
-HOTTEST_MK = (
-    1e4  # a brightness temperature is under 100 mK; read in the wrong byte order, it is not
-)
+# A brightness temperature is below 100 mK; read in the wrong byte order, it is not.
+MAX_MK = 1e4
 _BARE = re.compile(r"_(\d+)_(\d+(?:\.\d+)?)Mpc$")
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a file holds.
+class CubeFile:
+    """The contents of a file of cubes.
 
     Attributes:
       shape: (cubes, slices, height, width).
       is_bank: whether the file has an axis of cubes.
-      z: of each cube, () where the file does not tell.
-      f_esc: likewise.
-      seed: of the simulation, "" where the file does not tell.
-      box_mpc: side of the box, 0 where the file does not tell.
+      z: redshift of each cube, () if the file does not have it.
+      f_esc: escape fraction of each cube, () if the file does not have it.
+      seed: of the simulation, "" if the file does not have it.
+      box_mpc: side of the box, 0 if the file does not have it.
     """
 
     shape: tuple[int, int, int, int]
@@ -47,22 +48,22 @@ class Held:
     box_mpc: float = 0.0
 
 
-def held(path: Path) -> Held | None:
-    """Returns what a file holds; None where it is no file of cubes.
+def inspect(path: Path) -> CubeFile | None:
+    """Returns the contents of a file; None if it is no file of cubes.
 
     Raises:
-      UserError: it should be one and is damaged, or its sides do not fit.
+      UserError: it is damaged, or its sides do not fit.
     """
     if path.suffix == ".npy":
-        with _damage(path):
+        with _damage_errors(path):
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-            return _shaped(array.shape, array.dtype, path)
+            return _checked(array.shape, array.dtype, path)
     if path.suffix == ".npz":
-        with _damage(path), zipfile.ZipFile(path) as archive:
-            return _of_npz(archive, path)
+        with _damage_errors(path), zipfile.ZipFile(path) as archive:
+            return _inspect_npz(archive, path)
     if path.suffix in (".h5", ".hdf5"):
-        with _damage(path), h5py.File(path) as file:
-            return _of_hdf5(file, path) if DATASET in file else None
+        with _damage_errors(path), h5py.File(path) as file:
+            return _inspect_hdf5(file, path) if DATASET in file else None
     bare = _BARE.search(path.name)
     if not bare:
         return None
@@ -72,11 +73,11 @@ def held(path: Path) -> Held | None:
             f"{files.shown(path.name)} has {size:,} bytes, expected {4 * side**3:,}: {side} x "
             f"{side} x {side} float32, as its name says. Copy it again, or correct its name."
         )
-    return Held((1, side, side, side))
+    return CubeFile((1, side, side, side))
 
 
-def cubes(path: Path, first: int, count: int) -> Iterator[np.ndarray]:
-    """Gives some of a file's cubes one after the other, [slices, height, width] float32, mK.
+def read_cubes(path: Path, first: int, count: int) -> Iterator[np.ndarray]:
+    """Yields some of a file's cubes one by one, [slices, height, width] float32, mK.
 
     Args:
       path: the file.
@@ -86,12 +87,12 @@ def cubes(path: Path, first: int, count: int) -> Iterator[np.ndarray]:
     Raises:
       UserError: the file is damaged or in another byte order, or a value is not finite.
     """
-    with _damage(path):
+    with _damage_errors(path):
         for number, cube in enumerate(_decoded(path, first, count), start=first):
             with np.errstate(over="ignore", invalid="ignore"):
-                plain = np.asarray(cube, np.float32)
-            _check(plain, path, number)
-            yield plain
+                values = np.asarray(cube, np.float32)
+            _check_finite(values, path, number)
+            yield values
 
 
 def _decoded(path: Path, first: int, count: int) -> Iterator[np.ndarray]:
@@ -99,10 +100,10 @@ def _decoded(path: Path, first: int, count: int) -> Iterator[np.ndarray]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         yield from (array if array.ndim == 4 else array[None])[first : first + count]
     elif path.suffix == ".npz":
-        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path)) as stream:
+        with zipfile.ZipFile(path) as archive, archive.open(_cube_member(archive)) as stream:
             shape, is_fortran, dtype = _header(stream)
             if is_fortran:
-                raise ValueError("its array is in Fortran's order")
+                raise ValueError("its array is in Fortran order")
             shape = shape if len(shape) == 4 else (1, *shape)
             size = int(np.prod(shape[1:])) * dtype.itemsize
             stream.seek(stream.tell() + first * size)
@@ -115,16 +116,19 @@ def _decoded(path: Path, first: int, count: int) -> Iterator[np.ndarray]:
         with h5py.File(path) as file:
             yield file[DATASET][:]
     else:
-        side = int(_BARE.search(path.name)[1])
+        match = _BARE.search(path.name)
+        if match is None:
+            raise ValueError("its name has no number of cells")
+        side = int(match[1])
         yield np.fromfile(path, "<f4").reshape(side, side, side)
 
 
-def _check(cube: np.ndarray, path: Path, number: int) -> None:
+def _check_finite(cube: np.ndarray, path: Path, number: int) -> None:
     name = f"{files.shown(path.name)}, cube {number}"
     finite = np.isfinite(cube)
-    if path.suffix not in SUFFIXES and not (finite.all() and np.abs(cube).max() < HOTTEST_MK):
-        turned = cube.byteswap()
-        if np.isfinite(turned).all() and np.abs(turned).max() < HOTTEST_MK:
+    if path.suffix not in SUFFIXES and not (finite.all() and np.abs(cube).max() < MAX_MK):
+        swapped = cube.byteswap()
+        if np.isfinite(swapped).all() and np.abs(swapped).max() < MAX_MK:
             raise UserError(
                 f"{name} is big-endian, expected little-endian float32. Write it again by "
                 "np.fromfile(path, '>f4').astype('<f4').tofile(path)."
@@ -137,36 +141,44 @@ def _check(cube: np.ndarray, path: Path, number: int) -> None:
         )
 
 
-def _of_npz(archive: zipfile.ZipFile, path: Path) -> Held | None:
-    name = _member(archive, path)
-    if name is None:
+def _inspect_npz(archive: zipfile.ZipFile, path: Path) -> CubeFile | None:
+    if not _cube_member(archive):
         return None
-    with archive.open(name) as stream:
+    with archive.open(_cube_member(archive)) as stream:
         shape, _, dtype = _header(stream)
-    found = _shaped(shape, dtype, path)
-    told = {"z": (), "f_esc": ()}
-    for name in told:
-        if f"{name}.npy" in archive.namelist():
-            with archive.open(f"{name}.npy") as stream:
-                values = np.lib.format.read_array(stream, allow_pickle=False).ravel()
-            if len(values) != found.shape[0]:
-                raise UserError(
-                    f"{files.shown(path.name)} has {found.shape[0]} cubes and {len(values)} values "
-                    f"of {name}, expected one a cube. Write the file again."
-                )
-            # As float32 they are 0.07000000029802322.
-            told[name] = tuple(round(float(value), 6) for value in values)
-    return Held(found.shape, found.is_bank, **told)
+    cubes = _checked(shape, dtype, path)
+    return replace(
+        cubes,
+        z=_parameter(archive, "z", path, count=cubes.shape[0]),
+        f_esc=_parameter(archive, "f_esc", path, count=cubes.shape[0]),
+    )
 
 
-def _member(archive: zipfile.ZipFile, path: Path) -> str | None:
-    """Returns the name of the array of cubes in an .npz; None if there is none."""
+def _parameter(archive: zipfile.ZipFile, name: str, path: Path, *, count: int) -> tuple[float, ...]:
+    """Returns the values [cubes] of a parameter in an .npz, () if it has none."""
+    if f"{name}.npy" not in archive.namelist():
+        return ()
+    with archive.open(f"{name}.npy") as stream:
+        values = np.lib.format.read_array(stream, allow_pickle=False).ravel()
+    if len(values) != count:
+        raise UserError(
+            f"{files.shown(path.name)} has {count} cubes and {len(values)} values of {name}, "
+            "expected one a cube. Write the file again."
+        )
+    # As float32 they are 0.07000000029802322.
+    return tuple(round(float(value), 6) for value in values)
+
+
+def _cube_member(archive: zipfile.ZipFile) -> str:
+    """Returns the name of the array of cubes in an .npz; "" if there is none."""
     names = [name for name in archive.namelist() if name.endswith(".npy")]
-    known = [f"{name}.npy" for name in ARRAYS if f"{name}.npy" in names]
-    return known[0] if known else names[0] if len(names) == 1 else None
+    for name in ARRAYS:
+        if f"{name}.npy" in names:
+            return f"{name}.npy"
+    return names[0] if len(names) == 1 else ""
 
 
-def _header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -177,22 +189,21 @@ def _header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
     return read[version](stream)
 
 
-def _of_hdf5(file: h5py.File, path: Path) -> Held:
-    found = _shaped(file[DATASET].shape, file[DATASET].dtype, path)
-    told = {"z": (), "f_esc": ()}
-    if "redshift" in file.attrs:
-        told["z"] = (float(file.attrs["redshift"]),)
+def _inspect_hdf5(file: h5py.File, path: Path) -> CubeFile:
+    z = (float(file.attrs["redshift"]),) if "redshift" in file.attrs else ()
+    f_esc: tuple[float, ...] = ()
     escape = dict(file["astro_params"].attrs).get("F_ESC10") if "astro_params" in file else None
     if escape is not None:
         # 21cmFAST 3 stores the logarithm to the base of ten; a share itself is above 0.
-        told["f_esc"] = (round(float(escape if escape > 0 else 10.0**escape), 6),)
+        f_esc = (round(float(escape if escape > 0 else 10.0**escape), 6),)
     box = dict(file["user_params"].attrs).get("BOX_LEN", 0) if "user_params" in file else 0
     seed = str(file.attrs.get("random_seed", ""))
-    return Held(found.shape, seed=seed, box_mpc=float(box), **told)
+    cubes = _checked(file[DATASET].shape, file[DATASET].dtype, path)
+    return replace(cubes, seed=seed, box_mpc=float(box), z=z, f_esc=f_esc)
 
 
-def _shaped(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> Held:
-    """Returns what an array of cubes is, after checking that it is one."""
+def _checked(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> CubeFile:
+    """Returns the contents of an array, after checking that it has cubes."""
     name = files.shown(path.name)
     if dtype.kind != "f" or len(shape) not in (3, 4):
         raise UserError(
@@ -206,12 +217,13 @@ def _shaped(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> Held:
             "sides; a bank of several cubes may have fewer slices than a slice has rows. Cut it to "
             "a cube, or copy it again."
         )
-    return Held((1, *shape) if len(shape) == 3 else shape, len(shape) == 4)
+    count = shape[0] if len(shape) == 4 else 1
+    return CubeFile((count, slices, height, width), is_bank=len(shape) == 4)
 
 
 @contextlib.contextmanager
-def _damage(path: Path):
-    """Turns what libraries say of damaged files into one sentence."""
+def _damage_errors(path: Path) -> Iterator[None]:
+    """Turns the errors of libraries about damaged files into a UserError."""
     try:
         yield
     except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:

@@ -1,11 +1,10 @@
-"""Finds the cubes of a folder, and what files, names and cubes.csv tell of each."""
+"""Cubes of a folder, with their parameters from files, file names and cubes.csv."""
 
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,13 +34,13 @@ class Cube:
     Attributes:
       path: the file that holds it.
       name: of the file, from the raw folder.
-      number: which of the file's cubes it is, from 0.
-      slices: stored of it along axis 0; fewer than `side` in some banks.
+      number: its place among the file's cubes, from 0.
+      slices: number stored along axis 0; fewer than `side` in some banks.
       side: cells a side.
-      z: redshift, nan where nobody tells.
-      f_esc: escape fraction of ionizing photons, nan where nobody tells.
-      seed: of its initial conditions, "" where nobody tells.
-      box_mpc: its side, 0 where nobody tells.
+      z: redshift, nan if unknown.
+      f_esc: escape fraction of ionizing photons, nan if unknown.
+      seed: of its initial conditions, "" if unknown.
+      box_mpc: its side, 0 if unknown.
     """
 
     path: Path
@@ -55,21 +54,40 @@ class Cube:
     box_mpc: float = 0.0
 
     @property
-    def about(self) -> str:
-        """Returns how sentences call it."""
+    def title(self) -> str:
+        """Its name in messages."""
         return f"{files.shown(self.name)}, cube {self.number}"
 
-    def cell_mpc(self, otherwise: float) -> float:
-        """Returns the side of a cell in Mpc, by its box or else as given."""
-        return self.box_mpc / self.side if self.box_mpc else otherwise
+    def cell_mpc(self, default: float) -> float:
+        """Returns the side of a cell in Mpc, by its box or else the default."""
+        return self.box_mpc / self.side if self.box_mpc else default
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of a simulation as one source gives them, with the defaults of `Cube`."""
+
+    z: float = math.nan
+    f_esc: float = math.nan
+    seed: str = ""
+    box_mpc: float = 0.0
+
+    def updated(self, other: "Parameters") -> "Parameters":
+        """Returns these, replaced by those that `other` has."""
+        return Parameters(
+            z=self.z if math.isnan(other.z) else other.z,
+            f_esc=self.f_esc if math.isnan(other.f_esc) else other.f_esc,
+            seed=other.seed or self.seed,
+            box_mpc=other.box_mpc or self.box_mpc,
+        )
 
 
 def find(folder: Path) -> tuple[list[Cube], tuple[Path, ...], list[str]]:
     """Returns the cubes of a folder and those below, its tables, and notes on files left out.
 
     Raises:
-      UserError: there are none; a file is damaged; or cubes.csv names what is not there, or tells a
-        cube twice.
+      UserError: there are none; a file is damaged; or cubes.csv names a file that is missing, or a
+        file twice.
     """
     if not folder.is_dir():
         raise UserError(
@@ -81,11 +99,12 @@ def find(folder: Path) -> tuple[list[Cube], tuple[Path, ...], list[str]]:
         for path in folder.rglob("*")
         if path.is_file() and not any(part[0] == "." for part in path.relative_to(folder).parts)
     )
-    told = _told(folder / TABLE, folder) if (folder / TABLE).is_file() else {}
-    found, strange = _held((path for path in paths if path.name != TABLE), folder, told)
-    if not found:
+    has_table = (folder / TABLE).is_file()
+    parameters = _read_table(folder / TABLE, folder) if has_table else {}
+    cubes, others = _inspect((path for path in paths if path.name != TABLE), folder, parameters)
+    if not cubes:
         raise UserError(f"{files.shown(folder)} holds no cubes, expected {EXPECTED}.")
-    return found, ((folder / TABLE,) if told else ()), _left_out(strange)
+    return cubes, ((folder / TABLE,) if parameters else ()), _left_out(others)
 
 
 def find_new(paths: list[Path], table: Path | None) -> tuple[list[Cube], list[str]]:
@@ -98,79 +117,103 @@ def find_new(paths: list[Path], table: Path | None) -> tuple[list[Cube], list[st
     Raises:
       UserError: as `find`, and where a path does not exist.
     """
-    found, notes = [], []
-    told = _told(table, table.parent) if table else {}
+    cubes: list[Cube] = []
+    notes: list[str] = []
+    parameters = _read_table(table, table.parent) if table else {}
     for path in paths:
         if path.is_dir():
-            own, _, more = find(path)
-            found, notes = [*found, *own], [*notes, *more]
+            inside, _, more = find(path)
+            cubes, notes = [*cubes, *inside], [*notes, *more]
             continue
         if not path.is_file():
             raise UserError(f"{files.shown(path)} does not exist, expected {EXPECTED}.")
-        own, strange = _held([path], path.parent, told)
-        if strange:
+        inside, others = _inspect([path], path.parent, parameters)
+        if others:
             raise UserError(f"{files.shown(path)} holds no cubes, expected {EXPECTED}.")
-        found += own
-    return found, notes
+        cubes += inside
+    return cubes, notes
 
 
-def _held(
-    paths: Iterable[Path], root: Path, told: dict[Path, dict[str, Any]]
+def _inspect(
+    paths: Iterable[Path], root: Path, parameters: dict[Path, Parameters]
 ) -> tuple[list[Cube], list[str]]:
-    """Returns the cubes of some files, and the names of those that hold none."""
-    found, strange = [], []
+    """Returns the cubes of some files, and the names of the files without cubes."""
+    cubes: list[Cube] = []
+    others = []
     for path in paths:
         name = path.relative_to(root).as_posix()
-        holds = cube_io.held(path)
-        if holds is None:
-            strange.append(name)
+        contents = cube_io.inspect(path)
+        if contents is None:
+            others.append(name)
             continue
-        count, slices, side, _ = holds.shape
-        stem = path.stem if path.suffix in cube_io.SUFFIXES else path.name
-        known = {
-            key: match[1] if key == "seed" else float(match[1])
-            for key, pattern in _IN_NAMES.items()
-            if (match := pattern.search(stem))
-        }
-        known |= {"seed": holds.seed} if holds.seed else {}
-        known |= {"box_mpc": holds.box_mpc} if holds.box_mpc else {}
-        known |= told.get(path.resolve(), {})
-        for number in range(count):
-            cube = Cube(path, name, number, slices, side, **known)
-            own = {
-                key: getattr(holds, key)[number] for key in ("z", "f_esc") if getattr(holds, key)
-            }
-            found.append(replace(cube, **own))
-    return found, strange
+        count, slices, side, _ = contents.shape
+        # Later ones replace earlier ones: the name, the file, the table, the cube itself.
+        of_file = _of_name(path).updated(Parameters(seed=contents.seed, box_mpc=contents.box_mpc))
+        of_file = of_file.updated(parameters.get(path.resolve(), Parameters()))
+        cubes += [
+            Cube(
+                path,
+                name,
+                number,
+                slices,
+                side,
+                z=contents.z[number] if contents.z else of_file.z,
+                f_esc=contents.f_esc[number] if contents.f_esc else of_file.f_esc,
+                seed=of_file.seed,
+                box_mpc=of_file.box_mpc,
+            )
+            for number in range(count)
+        ]
+    return cubes, others
 
 
-def _told(path: Path, root: Path) -> dict[Path, dict[str, Any]]:
-    """Returns what a table tells of files: path -> some of z, f_esc, seed and box_mpc."""
+def _of_name(path: Path) -> Parameters:
+    """Returns the parameters in a file's name."""
+    stem = path.stem if path.suffix in cube_io.SUFFIXES else path.name
+    matches = {key: pattern.search(stem) for key, pattern in _IN_NAMES.items()}
+    numbers = {key: float(match[1]) for key, match in matches.items() if match}
+    seed = matches["seed"]
+    return Parameters(
+        z=numbers.get("z", math.nan),
+        f_esc=numbers.get("f_esc", math.nan),
+        seed=seed[1] if seed else "",
+        box_mpc=numbers.get("box_mpc", 0.0),
+    )
+
+
+def _read_table(path: Path, root: Path) -> dict[Path, Parameters]:
+    """Returns file -> its parameters in a table."""
     table = tables.read(path)
-    name = table.need("file")
-    columns = {
-        key: column
-        for key, heading in (("z", "z"), ("f_esc", "f esc"), ("box_mpc", "box mpc"))
-        if (column := table.column(heading))
-    }
-    values = {key: table.numbers(column, missing_ok=True) for key, column in columns.items()}
+    names = table.frame[table.need("file")]
+
+    def numbers(heading: str) -> np.ndarray:
+        column = table.column(heading)
+        if column is None:
+            return np.full(len(names), np.nan)
+        return table.numbers(column, missing_ok=True)
+
+    z, f_esc, box_mpc = (numbers(heading) for heading in ("z", "f esc", "box mpc"))
     seeds = table.frame[table.column("seed")] if table.column("seed") else None
-    found: dict[Path, dict[str, Any]] = {}
-    for row, file in enumerate(table.frame[name]):
-        own = files.inside(root, file, where=table.where(row))
-        if not own.is_file():
+    parameters: dict[Path, Parameters] = {}
+    for row, name in enumerate(names):
+        file = files.inside(root, name, where=table.where(row))
+        if not file.is_file():
             raise UserError(
-                f"{table.where(row)}: there is no {files.shown(file)} beside the table. Copy it "
+                f"{table.where(row)}: there is no {files.shown(name)} beside the table. Copy it "
                 "there, or remove the row."
             )
-        if own.resolve() in found:
+        if file.resolve() in parameters:
             raise UserError(
-                f"{table.where(row)}: {files.shown(file)} is told twice. Remove one of the rows."
+                f"{table.where(row)}: {files.shown(name)} is already in the table, expected each "
+                "file once. Remove one of the rows."
             )
-        known = {key: float(of[row]) for key, of in values.items() if np.isfinite(of[row])}
-        known |= {"seed": seeds.iloc[row]} if seeds is not None and seeds.iloc[row] else {}
-        found[own.resolve()] = known
-    return found
+        parameters[file.resolve()] = Parameters(
+            z=float(z[row]),
+            f_esc=float(f_esc[row]),
+            seed=str(seeds.iloc[row]) if seeds is not None else "",
+            box_mpc=float(np.nan_to_num(box_mpc[row])),
+        )
+    return parameters
 
 
 def _left_out(names: list[str]) -> list[str]:
@@ -178,4 +221,4 @@ def _left_out(names: list[str]) -> list[str]:
         return []
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     shown = ", ".join(map(files.shown, names[:5]))
-    return [LeftOut(f"No cubes, so left aside: {shown}{more}.")]
+    return [LeftOut(f"Files without cubes are left out: {shown}{more}.")]

@@ -1,4 +1,4 @@
-"""What a user may set about ionization cubes: `--option name=value`."""
+"""Options of the ionization tasks: `--option name=value`."""
 
 from dataclasses import dataclass
 
@@ -14,25 +14,26 @@ class Options:
         "axes that cubes are sliced along",
         choices=("0", "1", "2", "01", "02", "12", "012"),
     )
-    every: int = option(4, "a slice every so many cells", least=1)
+    every: int = option(4, "cells between two slices", least=1)
     side: int = option(
         0,
-        "side of the pictures, px; larger slices are cut into several (seed 003: 50); 0 for that "
-        "of the smallest cube",
+        "side of the images, px; larger slices are cut into several (50 in Fay 2019); 0 for the "
+        "side of the smallest cube",
         least=0,
     )
-    z: str = option("", "redshifts taken, with commas; empty for all")
-    f_esc: str = option("", "escape fractions taken, with commas; empty for all")
+    z: str = option("", "redshifts to use, with commas; empty for all")
+    f_esc: str = option("", "escape fractions to use, with commas; empty for all")
     test_seeds: str = option(
-        "", "seeds that test, with commas; the others teach, and validate by a slab each"
+        "",
+        "seeds of the test split, with commas; the others train, and a slab of each validates",
     )
-    gap_mpc: float = option(10.0, "between slabs of one simulation, Mpc", least=0)
+    gap_mpc: float = option(10.0, "gap between slabs of one simulation, Mpc", least=0)
     cell_mpc: float = option(
-        0.0, "size of a cell where nothing tells it, Mpc; 0 for 1.5 (seed 003)", least=0
+        0.0, "size of a cell where no file has it, Mpc; 0 for 1.5 (Fay 2019)", least=0
     )
     bins: int = option(8, "bins of k of the power spectrum", least=1)
 
 
 def names(text: str) -> tuple[str, ...]:
     """Returns the names in a list with commas."""
-    return tuple(cleaned for part in text.split(",") if (cleaned := part.strip()))
+    return tuple(name for part in text.split(",") if (name := part.strip()))

@@ -1,8 +1,8 @@
-"""Which cubes and slabs teach, which validate, and which test.
+"""Splits of ionization cubes: by the seed of the simulation, or by slabs of the box.
 
 Cubes of one seed share their initial conditions: at every redshift and escape fraction the same
-peaks shine first. So the seed is the group, and only another seed tests. Where there is one seed,
-or nobody tells, slabs of the box test, the same ones in all cubes.
+peaks ionize first. So the seed is the group, and the test split has other seeds than training.
+With one seed, or unknown seeds, slabs of the box are the groups, the same ones in all cubes.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from tfpipe.tasks.ionization.cubes import Cube
 from tfpipe.tasks.ionization.options import Options, names
 from tfpipe.tasks.task import LeftOut
 
-FEW = 10  # seeds, below which a draw by their names may leave a split empty
+MIN_SEEDS = 10  # with fewer, a split by hash of the seeds may be empty
 OF_ONE_SEED = ("train", "train", "train", "validation", "test")
-VALIDATES = 0.8  # from this share of the box on, in seeds that teach
+VALIDATION_BEGIN = 0.8  # share of the box where the validation slab of a training seed begins
 
 
 @dataclass(frozen=True)
-class Part:
-    """What goes the same way of some cubes.
+class Slab:
+    """A slab of the box that goes to one split, or the whole box.
 
     Attributes:
-      group: which no split cuts, or that of the seed.
-      split: "train", "validation" or "test"; "" for what the group's name draws.
-      begin: where its slab begins, a share of the box along the axis sliced.
+      group: name of the group of its examples.
+      split: "train", "validation" or "test"; "" for the split by hash of the group.
+      begin: where the slab begins, a share of the box along the axis sliced.
       end: where it ends.
     """
 
@@ -36,11 +36,14 @@ class Part:
     end: float = 1.0
 
     def slices(self, count: int, *, gap: float) -> np.ndarray:
-        """Returns which of `count` evenly spaced slices are in it, half a gap from both its ends.
+        """Returns the indices of slices inside, at least half a gap from both ends of the slab.
 
         Args:
-          count: slices of the whole box.
+          count: evenly spaced slices of the whole box.
           gap: between slabs, a share of the box.
+
+        Returns:
+          [n] int.
         """
         if self.end - self.begin >= 1:
             return np.arange(count)
@@ -49,81 +52,84 @@ class Part:
         return np.flatnonzero(inside)
 
 
-def parts(
-    cubes: list[Cube], options: Options
-) -> tuple[list[tuple[Cube, Part]], list[str], Options]:
-    """Returns each cube with the parts that it is cut into, notes, and the options settled.
+def split_cubes(cubes: list[Cube], options: Options) -> tuple[list[tuple[Cube, Slab]], list[str]]:
+    """Returns each cube with each of its slabs, and notes.
 
     Raises:
-      UserError: test_seeds names others than there are or leaves none to learn from, or slices
-        along several axes would cross the slabs.
+      UserError: test_seeds has seeds that no cube has, or all of them; or slices along several
+        axes would cross the slabs.
     """
     seeds = sorted({cube.seed for cube in cubes if cube.seed}, key=_number)
     asked = names(options.test_seeds)
-    strange = [seed for seed in asked if seed not in seeds]
-    if strange or (asked and len(set(asked)) == len(seeds)):
+    unknown = [seed for seed in asked if seed not in seeds]
+    if unknown or (asked and len(set(asked)) == len(seeds)):
         raise UserError(
             f"Option test_seeds is {options.test_seeds!r}, but the cubes' seeds are "
-            f"{', '.join(seeds) or 'not told'}. Name some of these, and leave one or more to learn "
-            "from."
+            f"{', '.join(seeds) or 'unknown'}. Name some of these, and leave one or more for "
+            "training."
         )
     if len(seeds) < 2:
-        found, notes = _slabs(cubes, options)
-        return found, notes, options
-    notes = []
-    lost = [cube for cube in cubes if not cube.seed]
-    if lost:
+        return _slabs(cubes, options)
+    notes: list[str] = []
+    without_seed = [cube for cube in cubes if not cube.seed]
+    if without_seed:
         notes.append(
             LeftOut(
-                f"{len(lost)} cubes, {lost[0].about} among them, tell no seed while others do, so "
-                "they may share their structure with any of these and are left out. Name their "
-                "seeds in cubes.csv."
+                f"{len(without_seed)} cubes, such as {without_seed[0].title}, have no seed while "
+                "others have one. They may share their structure with any of these, so they are "
+                "left out. Add their seeds to cubes.csv."
             )
         )
-    if not asked and len(seeds) >= FEW:
-        return [(cube, Part(f"seed {cube.seed}")) for cube in cubes if cube.seed], notes, options
+    if not asked and len(seeds) >= MIN_SEEDS:
+        return [(cube, Slab(f"seed {cube.seed}")) for cube in cubes if cube.seed], notes
     if not asked:
         asked = (seeds[-1],)
         notes.append(
-            f"With {len(seeds)} seeds only, the last one, {asked[0]}, tests. Say --option "
-            f"test_seeds={asked[0]} to keep it so when more come."
+            f"With only {len(seeds)} seeds, the last one, {asked[0]}, is the test split. Give "
+            f"--option test_seeds={asked[0]} to keep it when seeds are added."
         )
     notes.append(
-        f"Seed {', '.join(asked)} tests. The others teach, and a slab of each (a fifth of the box, "
-        f"{options.gap_mpc:g} Mpc apart) validates: that is weaker than seeds apart, so validation "
-        "scores flatter a little; test scores do not."
+        f"Seed {', '.join(asked)} is the test split. The others train, and a slab of each (a fifth "
+        f"of the box, after a gap of {options.gap_mpc:g} Mpc) validates. Slabs are more alike than "
+        "seeds, so validation scores are slightly optimistic; test scores are not."
     )
     if len(options.axes) > 1:
-        notes.append("Slices along several axes cross the validating slabs, which flatters more.")
-    found = []
+        notes.append(
+            "Slices along several axes cross the validation slabs, so validation scores are more "
+            "optimistic."
+        )
+    slabs = []
     for cube in cubes:
         group = f"seed {cube.seed}"
         if cube.seed in asked:
-            found.append((cube, Part(group, "test")))
+            slabs.append((cube, Slab(group, "test")))
         elif cube.seed:
-            found.append((cube, Part(group, "train", 0.0, VALIDATES)))
-            found.append((cube, Part(group, "validation", VALIDATES, 1.0)))
-    return found, notes, options
+            slabs.append((cube, Slab(group, "train", 0.0, VALIDATION_BEGIN)))
+            slabs.append((cube, Slab(group, "validation", VALIDATION_BEGIN, 1.0)))
+    return slabs, notes
 
 
-def _slabs(cubes: list[Cube], options: Options) -> tuple[list[tuple[Cube, Part]], list[str]]:
+def _slabs(cubes: list[Cube], options: Options) -> tuple[list[tuple[Cube, Slab]], list[str]]:
+    """Returns the slabs of cubes of one simulation, and a note."""
     if len(options.axes) > 1:
         raise UserError(
-            "Slices along several axes cross the slabs that keep splits of one simulation apart. "
+            "Slices along several axes cross the slabs that separate the splits of one simulation. "
             "Give one axis by --option axes=0, or cubes of several seeds."
         )
     count = len(OF_ONE_SEED)
     slabs = [
-        Part(f"slab {i + 1} of {count}", split, i / count, (i + 1) / count)
+        Slab(f"slab {i + 1} of {count}", split, i / count, (i + 1) / count)
         for i, split in enumerate(OF_ONE_SEED)
     ]
     note = (
-        f"The cubes tell {'one seed only' if any(c.seed for c in cubes) else 'no seed'}, so slabs "
-        f"of the box, {options.gap_mpc:g} Mpc apart, are the groups, the same in all cubes: weaker "
-        "than seeds apart, since bubbles reach further. Scores on another simulation may be lower."
+        f"The cubes have {'only one seed' if any(c.seed for c in cubes) else 'no seed'}, so slabs "
+        f"of the box, {options.gap_mpc:g} Mpc apart, are the groups, the same in all cubes. Slabs "
+        "are more alike than seeds, since bubbles reach further. Scores on another simulation may "
+        "be lower."
     )
     return [(cube, slab) for cube in cubes for slab in slabs], [note]
 
 
 def _number(seed: str) -> tuple[int, str]:
+    """Returns the key by which seeds are sorted."""
     return (int(seed) if seed.isdecimal() else -1, seed)
