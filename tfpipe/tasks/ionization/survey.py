@@ -117,7 +117,7 @@ def _survey(
         options=options,
         # Opposite edges are neighbours in whole slices of a periodic box only.
         augmentation="turns" if are_parts else "",
-        gaps=True,
+        may_share_groups=True,
     )
 
 
