@@ -58,7 +58,7 @@ def publish(folder: Path) -> None:
     spec = Spec(SHAPE, ("no-layer", "melt-layer"), (128.0,) * 3, (40.0,) * 3)
     images = np.stack([cv2.imdecode(np.frombuffer(one, np.uint8), 1) for one in encoded(8)])
     card = VersionCard(task="melt-layer", model="simple-cnn", classes=spec.classes)
-    network = NetworkExport(simple_cnn.build(spec), spec, {"image": images})
+    network = NetworkExport(simple_cnn.build_simple_cnn(spec), spec, {"image": images})
     store.publish(network, folder, card=card)
 
 

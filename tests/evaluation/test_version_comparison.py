@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from made_card import made_card
 
-from tfpipe.evaluation import bootstrap, paired_differences, version_comparison
-from tfpipe.evaluation.paired_differences import Score
-from tfpipe.evaluation.version_comparison import Answers, Files
+from tfpipe.evaluation import bootstrap, version_comparison
+from tfpipe.evaluation.version_comparison import Answers, Files, Score
 from tfpipe.registry import model_card
 from tfpipe.tasks.melt_layer import layer_detection
 
@@ -78,7 +77,7 @@ def test_a_loss_is_the_better_the_lower():
 
 def test_what_cannot_be_told_is_said_and_refuses_nothing():
     told = compared(answers())  # no new groups
-    assert told["sets"]["new"]["verdict"] == paired_differences.UNKNOWN
+    assert told["sets"]["new"]["verdict"] == version_comparison.UNKNOWN
     assert "0 new test groups: average_precision cannot be told, there are none." in (
         version_comparison.in_words(told)
     )
@@ -96,11 +95,11 @@ def test_of_few_groups_only_a_great_loss_is_told():
     little = compared(answers(before=2.0, after=1.2, groups=3, each=120), known=range(3))
     one = little["sets"]["old"]
     assert -0.1 < one["after"] - one["before"] < 0 and one["high"] < 0
-    assert one["verdict"] == paired_differences.UNKNOWN and not little["is_worse"]
+    assert one["verdict"] == version_comparison.UNKNOWN and not little["is_worse"]
     assert "fewer than 5 groups tell only a great loss" in version_comparison.in_words(little)[0]
-    assert {own["verdict"] for own in little["classes"].values()} == {paired_differences.UNKNOWN}
+    assert {own["verdict"] for own in little["classes"].values()} == {version_comparison.UNKNOWN}
     better = compared(answers(before=0.2, groups=3, each=50), known=range(3))
-    assert better["sets"]["all"]["verdict"] == paired_differences.UNKNOWN
+    assert better["sets"]["all"]["verdict"] == version_comparison.UNKNOWN
     errors = np.repeat([[1.0, 2.0, 3.0]], 20, axis=0).ravel()
     for factor, is_worse in ((1.09, False), (1.11, True)):  # a tenth of an error is of what it was
         given = Answers(np.zeros(60, int), np.zeros(60).astype(str), errors, factor * errors)
@@ -111,8 +110,8 @@ def test_where_nothing_was_wrong_before_any_error_is_a_great_one():
     def score(after: float) -> Score:
         return Score("error", np.array(["a", "b", "c"]), lambda _, new: after * new, is_error=True)
 
-    for after, verdict in ((0.3, version_comparison.WORSE), (0.0, paired_differences.UNKNOWN)):
-        told = paired_differences.of_sets(score(after), known={"a", "b", "c"})
+    for after, verdict in ((0.3, version_comparison.WORSE), (0.0, version_comparison.UNKNOWN)):
+        told = version_comparison.compare_sets(score(after), known={"a", "b", "c"})
         assert told["old"]["verdict"] == verdict
 
 
@@ -125,10 +124,10 @@ def test_too_few_new_groups_are_judged_together_with_the_old_ones():
         levels = np.stack([np.zeros(count), [*old, *new]]).repeat(40, axis=1)
         levels += rng.normal(0, 0.01, levels.shape)
         score = Score("s", groups, lambda rows, is_new: -levels[int(is_new), rows].mean())
-        sets = paired_differences.of_sets(score, known=set(map(str, range(len(old)))))
-        return sets["old"]["verdict"], sets["new"]["verdict"], paired_differences.is_worse(sets)
+        sets = version_comparison.compare_sets(score, known=set(map(str, range(len(old)))))
+        return sets["old"]["verdict"], sets["new"]["verdict"], version_comparison.is_worse(sets)
 
-    unknown = paired_differences.UNKNOWN
+    unknown = version_comparison.UNKNOWN
     # A twentieth everywhere: too little for four groups, enough for all eight.
     assert judged([0.05] * 4, [0.05] * 4) == (unknown, unknown, True)
     assert judged([0.05, -0.05] * 2, [0.05, -0.05] * 2) == (unknown, unknown, False)
@@ -146,8 +145,10 @@ def refusals(old: int, new: int, *, skill: float, runs: int = 100) -> float:
         levels = np.array([[0.85], [skill]]) + rng.normal(0, 0.04, (2, old + new))
         right = rng.random((2, len(names))) < levels.repeat(40, axis=1)
         of = lambda rows, is_new, right=right: right[int(is_new), rows].mean()  # noqa: E731
-        sets = paired_differences.of_sets(Score("s", names, of), known={str(i) for i in range(old)})
-        count += paired_differences.is_worse(sets)
+        sets = version_comparison.compare_sets(
+            Score("s", names, of), known={str(i) for i in range(old)}
+        )
+        count += version_comparison.is_worse(sets)
     return count / runs
 
 
@@ -219,7 +220,7 @@ def test_files_in_which_there_is_nothing_to_find_are_not_told():
     told = version_comparison.compare(
         answers(), known=set(), classes=("a", "b"), objective="macro_f1", files=files
     )
-    assert told["files"][0]["sets"]["new"]["verdict"] == paired_differences.UNKNOWN
+    assert told["files"][0]["sets"]["new"]["verdict"] == version_comparison.UNKNOWN
     json.dumps(told, allow_nan=False)
 
 

@@ -118,7 +118,7 @@ def spec_of(data: loop.Dataset) -> Spec:
 
 def build(spec: Spec, *, filters: int = 4, dropout: float = 0.0):
     """Builds a simple-cnn of one block and eight units."""
-    return simple_cnn.build(
+    return simple_cnn.build_simple_cnn(
         spec, filters=filters, conv_layers=1, dropout=dropout, dense_units=8, dense_dropout=0.0
     )
 

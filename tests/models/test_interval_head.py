@@ -14,7 +14,7 @@ from small_records import draw_melt, pack_melt
 from tfpipe.base.errors import UserError
 from tfpipe.data import augmentation, dataset, pack
 from tfpipe.models.interval_head import locates, with_interval
-from tfpipe.models.zoo import simple_cnn_interval
+from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import load, store
 from tfpipe.registry.export import NetworkExport
 from tfpipe.tasks.melt_layer import layer_detection
@@ -108,7 +108,7 @@ def test_intervals_turned_twice_are_what_they_were():
 def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tmp_path):
     keras.utils.set_random_seed(1)
     spec = spec_of(data)
-    model = simple_cnn_interval.build(
+    model = simple_cnn.build_simple_cnn_interval(
         spec, filters=8, conv_layers=2, dense_units=32, dropout=0.0, dense_dropout=0.0
     )
     settings = TrainingConfig(epochs=6, learning_rate=3e-3, schedule="cosine")

@@ -28,7 +28,7 @@ def images():
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(1)
-    return simple_cnn.build(SPEC, filters=4, conv_layers=2, dense_units=8)
+    return simple_cnn.build_simple_cnn(SPEC, filters=4, conv_layers=2, dense_units=8)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_an_export_that_answers_otherwise_is_not_published(tmp_path, images, mod
 @pytest.mark.slow
 def test_a_bfloat16_network_is_exported_in_float32(images):
     def build():
-        return simple_cnn.build(SPEC, filters=4, conv_layers=2, dense_units=8)
+        return simple_cnn.build_simple_cnn(SPEC, filters=4, conv_layers=2, dense_units=8)
 
     with dtype_policy("mixed_bfloat16"):
         trained = build()

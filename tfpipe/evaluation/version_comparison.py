@@ -1,49 +1,67 @@
-"""A new version beside the one before it, on the same test pictures: better, worse, or by chance.
+"""Version comparison: a new version beside the old one on the same test examples.
 
-Where the task judges whole raw files, what both find in these is compared, too.
+Both are evaluated on the same images or files, so the difference itself is resampled (a paired
+bootstrap over whole groups). A version is worse if its metric is worse by more than other groups
+would change it. Where the task evaluates whole raw files, their metrics are compared, too.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfpipe.evaluation import bootstrap, metrics, paired_differences
-from tfpipe.evaluation.paired_differences import BETTER, SAME, UNKNOWN, WORSE, Score
+from tfpipe.evaluation import bootstrap, metrics
+
+WORSE, BETTER, SAME, UNKNOWN = "worse", "better", "no difference beyond chance", "cannot be told"
+LARGE = 0.1  # of a score's range, or of an error: with few groups only such a loss is reported
+
+ScoreDifference = dict[str, Any]
 
 
 class Answers(NamedTuple):
-    """What two versions said of the labelled test pictures, in the same order.
+    """Predictions of two versions for the labelled test examples, in the same order.
 
     Attributes:
       labels: [n] int.
       groups: [n] str.
       before: [n, classes] probabilities of the old version; [n] errors of an autoencoder.
       after: those of the new one.
-      said_before: [n] int, the class that the old version names; None for an autoencoder.
-      said_after: likewise.
+      predicted_before: [n] int, labels predicted by the old version; None for an autoencoder.
+      predicted_after: likewise.
     """
 
     labels: np.ndarray
     groups: np.ndarray
     before: np.ndarray
     after: np.ndarray
-    said_before: np.ndarray | None = None
-    said_after: np.ndarray | None = None
+    predicted_before: np.ndarray | None = None
+    predicted_after: np.ndarray | None = None
 
     def only(self, rows: np.ndarray) -> "Answers":
         """Returns those of some rows."""
-        return Answers(*(field if field is None else field[rows] for field in self))
+
+        def of(field: np.ndarray | None) -> np.ndarray | None:
+            return None if field is None else field[rows]
+
+        return Answers(
+            self.labels[rows],
+            self.groups[rows],
+            self.before[rows],
+            self.after[rows],
+            of(self.predicted_before),
+            of(self.predicted_after),
+        )
 
 
 class Files(NamedTuple):
-    """What two versions found in the test files whose truth is known, in the same order.
+    """Counts of two versions in the labelled test files, in the same order.
 
     Attributes:
       groups: [n] str.
       before: [n] counts by `WholeFile.evaluate`, of the old version.
       after: those of the new one.
-      by: the score of theirs that decides, see `WholeFile.metric`.
-      beside: an error of theirs that is told besides, see `WholeFile.tie_metric`; "" for none.
+      by: the metric that decides, see `WholeFile.metric`.
+      beside: an error that is shown but does not decide, see `WholeFile.tie_metric`; "" for none.
     """
 
     groups: np.ndarray
@@ -51,6 +69,22 @@ class Files(NamedTuple):
     after: list[Any]
     by: str
     beside: str = ""
+
+
+class Score(NamedTuple):
+    """A score of two versions.
+
+    Attributes:
+      name: such as "average_precision".
+      groups: [n] str, of each image or file.
+      of: (row numbers [m], whether of the new version) -> value; nan where it is not defined.
+      is_error: whether lower is better.
+    """
+
+    name: str
+    groups: np.ndarray
+    of: Callable[[np.ndarray, bool], float]
+    is_error: bool = False
 
 
 def compare(
@@ -64,70 +98,157 @@ def compare(
     """Returns how a new version differs from the old one, on old groups, new groups and all.
 
     Args:
-      answers: to the test split.
-      known: the test groups that there were when the old version was made.
+      answers: for the test split.
+      known: the test groups of the old version's records.
       classes: names in label order.
       objective: one of `metrics.OBJECTIVES`, or "loss": an autoencoder's mean squared error.
-      files: what they found in whole files; None where the task judges none.
+      files: counts in whole files; None where the task evaluates none.
 
     Returns:
-      {"score", "sets" by `paired_differences.of_sets`, "files", "classes", "is_worse"}; "files" has
-      {"score", "sets", "decides"} for each score of whole files; a class has its F1 "before" and
+      {"score", "sets" by `compare_sets`, "files", "classes", "is_worse"}; "files" has
+      {"score", "sets", "decides"} for each metric of whole files; a class has its F1 "before" and
       "after", "low", "high", "verdict".
     """
-    sets = paired_differences.of_sets(_of_pictures(answers, objective), known=known)
-    found = []
-    for score, decides in _of_files(files) if files else ():
-        own = paired_differences.of_sets(score, known=known)
-        found.append({"score": score.name, "sets": own, "decides": decides})
-    judged = [sets, *(one["sets"] for one in found if one["decides"])]
+    sets = compare_sets(_example_score(answers, objective), known=known)
+    of_files = [
+        {"score": score.name, "sets": compare_sets(score, known=known), "decides": decides}
+        for score, decides in (_file_scores(files) if files else ())
+    ]
+    deciding = [sets, *(about["sets"] for about in of_files if about["decides"])]
     return {
         "score": objective,
         "sets": sets,
-        "files": found,
-        "classes": _of_classes(answers, classes) if answers.said_after is not None else {},
-        "is_worse": any(map(paired_differences.is_worse, judged)),
+        "files": of_files,
+        "classes": _compare_classes(answers, classes),
+        "is_worse": any(is_worse(one_score) for one_score in deciding),
     }
 
 
-def in_words(told: dict[str, Any]) -> list[str]:
+def in_words(comparison: dict[str, Any]) -> list[str]:
     """Returns a sentence for each score and set of groups, and one for classes that changed."""
-    found = paired_differences.in_words(told["score"], told["sets"])
-    for one in told.get("files", ()):  # cards of an earlier release have none
-        note = "" if one["decides"] else " (does not decide)"
-        found += paired_differences.in_words(f"{one['score']}{note}", one["sets"])
+    sentences = sets_in_words(comparison["score"], comparison["sets"])
+    for about in comparison.get("files", ()):  # cards of an earlier release have none
+        note = "" if about["decides"] else " (does not decide)"
+        sentences += sets_in_words(f"{about['score']}{note}", about["sets"])
     for verdict, word in ((BETTER, "gained"), (WORSE, "lost")):
-        names = [name for name, one in told["classes"].items() if one["verdict"] == verdict]
+        names = [
+            name for name, about in comparison["classes"].items() if about["verdict"] == verdict
+        ]
         if names:
-            found.append(f"Classes that {word}: {', '.join(names)}.")
-    return found
+            sentences.append(f"Classes that {word}: {', '.join(names)}.")
+    return sentences
 
 
-def _of_pictures(answers: Answers, objective: str) -> Score:
+def compare_sets(score: Score, *, known: set[str]) -> dict[str, ScoreDifference]:
+    """Returns how a score differs on old groups, new groups and all.
+
+    Args:
+      score: of both versions.
+      known: the groups of the old version's records.
+
+    Returns:
+      "old", "new" and "all" -> {"groups", "examples", "before", "after", "low" and "high" of the
+      difference (positive for better), "of" (what was resampled), "verdict", "why"}.
+    """
+    is_old = np.isin(score.groups, sorted(known))
+    rows = {"old": is_old, "new": ~is_old, "all": np.ones(len(is_old), bool)}
+    return {name: _compare_rows(score, np.flatnonzero(own)) for name, own in rows.items()}
+
+
+def is_worse(sets: dict[str, ScoreDifference]) -> bool:
+    """Returns whether a version is worse on the old groups, or on the new ones.
+
+    Where one of the two has few groups, all groups together decide, too; where both have, only
+    these: each further test would refuse some good versions by chance.
+    """
+    few = sum(sets[name]["groups"] < bootstrap.FEWEST for name in ("old", "new"))
+    deciding = (("old", "new"), ("old", "new", "all"), ("all",))[few]
+    return any(sets[name]["verdict"] == WORSE for name in deciding)
+
+
+def sets_in_words(name: str, sets: dict[str, ScoreDifference]) -> list[str]:
+    """Returns a sentence for each set of groups."""
+    sentences = []
+    for which, about in sets.items():
+        kind = f"{which} test groups" if which != "all" else "test groups together"
+        head = f"{about['groups']} {kind}: "
+        if about["before"] is None:
+            sentences.append(f"{head}{name} {UNKNOWN}, {about['why']}.")
+            continue
+        shown = f"{name} {about['before']:.4f} -> {about['after']:.4f}"
+        bounds = f"{about['low'] or 0:+.4f} to {about['high'] or 0:+.4f}"
+        why = about["why"] or f"{bounds} with other {about['of']}s, 95 %"
+        sentences.append(f"{head}{about['verdict']}, {shown} ({why}).")
+    return sentences
+
+
+def _compare_rows(score: Score, rows: np.ndarray) -> ScoreDifference:
+    groups = np.unique(score.groups[rows])
+    result: ScoreDifference = {
+        "groups": len(groups),
+        "examples": len(rows),
+        "before": None,
+        "after": None,
+        "low": None,
+        "high": None,
+        "of": None,
+        "verdict": UNKNOWN,
+        "why": "there are none",
+    }
+    if not len(rows):
+        return result
+    before, after = (float(score.of(rows, is_new)) for is_new in (False, True))
+    if not np.isfinite([before, after]).all():
+        return result | {"why": "they lack a class or have nothing to find"}
+    result |= {"before": before, "after": after}
+    sign = -1 if score.is_error else 1
+
+    def difference(drawn: np.ndarray) -> float:
+        own = rows[drawn]
+        return sign * (score.of(own, True) - score.of(own, False))
+
+    few = len(groups) < bootstrap.FEWEST
+    units = np.arange(len(rows)) if few else score.groups[rows]
+    bounds = bootstrap.student_interval(difference, units)
+    if bounds is None:
+        return result | {"why": "nothing to draw from, or no draw has every class"}
+    low, high = float(bounds[0]), float(bounds[1])
+    result |= {"low": low, "high": high, "of": "example" if few else "group"}
+    if not few:
+        verdict = WORSE if high < 0 else BETTER if low > 0 else SAME
+        return result | {"verdict": verdict, "why": ""}
+    loss, most = -sign * (after - before), LARGE * (before if score.is_error else 1)
+    if loss > most and high < 0:
+        why = f"by more than {LARGE:g}; fewer than {bootstrap.FEWEST} groups tell no more"
+        return result | {"verdict": WORSE, "why": why}
+    return result | {"why": f"fewer than {bootstrap.FEWEST} groups tell only a great loss"}
+
+
+def _example_score(answers: Answers, objective: str) -> Score:
     def of(rows: np.ndarray, is_new: bool) -> float:
-        labels, said = answers.labels[rows], (answers.after if is_new else answers.before)[rows]
+        labels, outputs = answers.labels[rows], (answers.after if is_new else answers.before)[rows]
         if objective == "loss":
-            return float(said.mean())
+            return float(outputs.mean())
         lacks = len(np.unique(labels)) < 2
-        return np.nan if lacks else metrics.OBJECTIVES[objective](labels, said)
+        return np.nan if lacks else metrics.OBJECTIVES[objective](labels, outputs)
 
     return Score(objective, answers.groups, of, objective == "loss")
 
 
-def _of_files(files: Files) -> list[tuple[Score, bool]]:
+def _file_scores(files: Files) -> list[tuple[Score, bool]]:
     """Returns the scores of whole files, and whether each decides."""
 
-    def by(name: str):
+    def by(name: str) -> Callable[[np.ndarray, bool], float]:
         def of(rows: np.ndarray, is_new: bool) -> float:
             counts = files.after if is_new else files.before
             return _sum([counts[i] for i in rows]).scores[name]
 
         return of
 
-    found = [(Score(files.by, files.groups, by(files.by)), True)]
+    scores = [(Score(files.by, files.groups, by(files.by)), True)]
     if files.beside:
-        found.append((Score(files.beside, files.groups, by(files.beside), True), False))
-    return found
+        scores.append((Score(files.beside, files.groups, by(files.beside), True), False))
+    return scores
 
 
 def _sum(counts: list[Any]) -> Any:
@@ -136,30 +257,33 @@ def _sum(counts: list[Any]) -> Any:
     return _sum(counts[:middle]) + _sum(counts[middle:]) if middle else counts[0]
 
 
-def _of_classes(answers: Answers, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Returns each class's F1 before and after, and whether it gained or lost beyond chance."""
+def _compare_classes(answers: Answers, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Returns each class's F1 before and after, and whether it changed beyond chance."""
+    predicted_before, predicted_after = answers.predicted_before, answers.predicted_after
+    if predicted_before is None or predicted_after is None:
+        return {}
     count = len(classes)
 
-    def f1(rows: np.ndarray, said: np.ndarray) -> np.ndarray:
-        labels, said = answers.labels[rows], said[rows]
-        both = np.bincount(labels, minlength=count) + np.bincount(said, minlength=count)
-        right = np.bincount(labels[labels == said], minlength=count)
-        return np.divide(2 * right, both, out=np.full(count, np.nan), where=both > 0)
+    def f1(rows: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+        labels, predictions = answers.labels[rows], predictions[rows]
+        both = np.bincount(labels, minlength=count) + np.bincount(predictions, minlength=count)
+        correct = np.bincount(labels[labels == predictions], minlength=count)
+        return np.divide(2 * correct, both, out=np.full(count, np.nan), where=both > 0)
 
     def difference(rows: np.ndarray) -> np.ndarray:
-        return f1(rows, answers.said_after) - f1(rows, answers.said_before)
+        return f1(rows, predicted_after) - f1(rows, predicted_before)
 
     every = np.arange(len(answers.labels))
-    before, after = f1(every, answers.said_before), f1(every, answers.said_after)
+    before, after = f1(every, predicted_before), f1(every, predicted_after)
     bounds = None
     if len(np.unique(answers.groups)) >= bootstrap.FEWEST:
         bounds = bootstrap.student_interval(difference, answers.groups)
     if bounds is None:
         bounds = np.full((2, count), np.nan)
-    found = {}
-    for name, one, other, low, high in zip(classes, before, after, *bounds, strict=True):
+    by_class = {}
+    for name, old, new, low, high in zip(classes, before, after, *bounds, strict=True):
         verdict = WORSE if high < 0 else BETTER if low > 0 else SAME
-        values = {"before": one, "after": other, "low": low, "high": high}
-        told = {key: float(v) if np.isfinite(v) else None for key, v in values.items()}
-        found[name] = told | {"verdict": verdict if np.isfinite(low) else UNKNOWN}
-    return found
+        values = {"before": old, "after": new, "low": low, "high": high}
+        finite = {key: float(v) if np.isfinite(v) else None for key, v in values.items()}
+        by_class[name] = finite | {"verdict": verdict if np.isfinite(low) else UNKNOWN}
+    return by_class

@@ -16,16 +16,14 @@ from tfpipe.models.zoo import (
     image_and_columns,
     resnet,
     simple_cnn,
-    simple_cnn_2,
-    simple_cnn_interval,
     transfer,
     vae,
 )
 
 MODELS: dict[str, Callable[..., keras.Model]] = {
-    "simple-cnn": simple_cnn.build,
-    "simple-cnn-2": simple_cnn_2.build,
-    "simple-cnn-interval": simple_cnn_interval.build,
+    "simple-cnn": simple_cnn.build_simple_cnn,
+    "simple-cnn-2": simple_cnn.build_simple_cnn_2,
+    "simple-cnn-interval": simple_cnn.build_simple_cnn_interval,
     "enhanced-cnn": enhanced_cnn.build,
     "resnet9": resnet.build_resnet9,
     "resnet18": resnet.build_resnet18,
