@@ -4,6 +4,8 @@ The command line and notebooks use the same functions. Each imports what it need
 so that `import tfpipe` and `tfpipe --help` are quick.
 """
 
+from __future__ import annotations
+
 import contextlib
 import getpass
 import logging
@@ -12,15 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfpipe import tasks
 from tfpipe.base import processes
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, counter, silent
 from tfpipe.base.tensorflow import start_tensorflow
-from tfpipe.tasks.options import parse_options
-from tfpipe.tasks.splits import SplitConfig
-from tfpipe.tasks.task import Task, raw_folder
 from tfpipe.version import Version, check_inference_mode
 
 if TYPE_CHECKING:
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
     from tfpipe.search.importance import Importance
     from tfpipe.search.results import SearchResult
     from tfpipe.serving.limits import Limits
+    from tfpipe.tasks.splits import SplitConfig
+    from tfpipe.tasks.task import Task
     from tfpipe.workflows.run_config import RunConfig
     from tfpipe.workflows.train import TrainingRun
 
@@ -48,7 +48,7 @@ class Records:
     """
 
     path: Path
-    manifest: "RecordManifest"
+    manifest: RecordManifest
 
     @property
     def fingerprint(self) -> str:
@@ -72,8 +72,8 @@ class Comparison:
       metrics: names of the metrics in the table.
     """
 
-    table: "pd.DataFrame"
-    folds: "pd.DataFrame"
+    table: pd.DataFrame
+    folds: pd.DataFrame
     path: Path
     metrics: tuple[str, ...] = ()
 
@@ -94,14 +94,14 @@ class Exploration:
     summary: Mapping[str, Any]
 
     @property
-    def map(self) -> "pd.DataFrame":
+    def map(self) -> pd.DataFrame:
         """A row for each image: place on the map, cluster, novelty scores."""
         import pandas as pd
 
         return pd.read_csv(self.path.with_name("map.csv"))
 
     @property
-    def queue(self) -> "pd.DataFrame":
+    def queue(self) -> pd.DataFrame:
         """The images to look at first."""
         import pandas as pd
 
@@ -121,8 +121,8 @@ class SearchReport:
     """
 
     path: Path
-    search: "SearchResult"
-    importance: "Importance"
+    search: SearchResult
+    importance: Importance
     searches: list[dict[str, Any]]
     trials: list[dict[str, str]]
 
@@ -136,7 +136,9 @@ def load_task(name: str | Path) -> Task:
     Raises:
       UserError: there is no such task; the sentence names the nearest one.
     """
-    return tasks.find(str(name))
+    from tfpipe.tasks import catalog
+
+    return catalog.find(str(name))
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class Project:
 
     def raw_folder(self, task: Task) -> Path:
         """Returns where a task's raw files lie."""
-        return raw_folder(task, self.data)
+        return task.raw_files.folder or self.data / "raw" / task.name
 
     def records_folder(self, task: Task) -> Path:
         """Returns where a task's packed records lie."""
@@ -213,6 +215,9 @@ class Project:
           UserError: raw files are missing or wrong, or near-copies lie in two splits.
         """
         task = _task(task)
+        from tfpipe.tasks.options import parse_options
+        from tfpipe.tasks.splits import SplitConfig
+
         values = parse_options(task, _settings(options))
         start_tensorflow()
         from tfpipe.data import pack
@@ -748,7 +753,7 @@ class Project:
         kinds = ("classifier",) if task.whole_file else images.KINDS
         return self.version(task, model=model, number=number, kinds=kinds)
 
-    def versions(self, task: Task | str) -> "pd.DataFrame":
+    def versions(self, task: Task | str) -> pd.DataFrame:
         """Returns a row for each version: number, served, metric, size, speed, date, data."""
         import pandas as pd
 
@@ -770,7 +775,7 @@ class Project:
 
         return Version(history.rollback(earlier.path), task=task, project=self)
 
-    def searches(self, task: Task | str) -> "pd.DataFrame":
+    def searches(self, task: Task | str) -> pd.DataFrame:
         """Returns a row for each search of a task: model, algorithm, state, trials, best score."""
         import pandas as pd
 
@@ -781,7 +786,7 @@ class Project:
 
     def search_report(
         self, task: Task | str, *, model: str | None = None, out: str | Path | None = None
-    ) -> "SearchReport":
+    ) -> SearchReport:
         """Writes the page of a search: trials, importance of hyperparameters, plots.
 
         Args:
@@ -876,10 +881,12 @@ class Project:
         options: Mapping[str, Any] | None,
         precision: str,
         **training: Any,
-    ) -> "TrainingRun":
+    ) -> TrainingRun:
         """Returns a training run; every name is checked before anything is packed."""
         task = _task(task)
         name = choose(model or task.models[0], task.models, noun=f"model for {task.name}")
+        from tfpipe.tasks.options import parse_options
+
         values = parse_options(task, _settings(self._packing(task, options, None)["options"]))
         processes.begin(*PRELOAD)  # for workers and the export's check: it imports meanwhile
         start_tensorflow()
@@ -909,6 +916,8 @@ class Project:
         self, task: Task, options: Mapping[str, Any] | None, split: SplitConfig | None
     ) -> dict[str, Any]:
         """Returns options and split as given, or those of the records that are packed already."""
+        from tfpipe.tasks.splits import SplitConfig
+
         if (options is None or split is None) and (
             self.records_folder(task) / "manifest.json"
         ).is_file():
@@ -927,14 +936,15 @@ class Project:
         *,
         precision: str,
         balance: str,
-    ) -> "tuple[TrainingRun, SearchConfig]":
+    ) -> tuple[TrainingRun, SearchConfig]:
         """Returns a run and its search, whose space is tried before anything is packed."""
         run = self._run(task, model, hyperparameters, options, precision, balance=balance)
         from tfpipe.search import plan
         from tfpipe.search.config import SearchConfig
+        from tfpipe.tasks import catalog
 
         search = SearchConfig(
-            task=tasks.origin_of(run.task),
+            task=catalog.origin_of(run.task),
             model=run.model,
             records=str(run.records.resolve()),
             fixed=run.hyperparameters,
@@ -945,7 +955,7 @@ class Project:
         plan.plan_of(search)
         return run, search
 
-    def _rerun(self, config: "RunConfig") -> Version:
+    def _rerun(self, config: RunConfig) -> Version:
         task = load_task(config.task)
         records = self.pack(
             task, options=config.options, split=config.split, skip_bad=config.skip_bad
@@ -981,7 +991,7 @@ def serve(
     runtime: str = "savedmodel",
     workers: int = 1,
     poll_s: float = 1.0,
-    limits: "Limits | None" = None,
+    limits: Limits | None = None,
     started: Callable[[dict[str, Any]], None] = lambda address: None,
 ) -> None:
     """Serves versions over HTTP and gRPC as TensorFlow Serving does, until it is interrupted.
@@ -1035,7 +1045,7 @@ def examine_machine() -> dict[str, str]:
 
 
 def _task(task: Task | str) -> Task:
-    return task if isinstance(task, Task) else load_task(task)
+    return load_task(task) if isinstance(task, str) else task
 
 
 def _settings(options: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.baselines import candidates, compare, compare_summary, variants
 from tfpipe.baselines.candidates import Contest
 from tfpipe.data import dataset
-from tfpipe.tasks import TASKS
+from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.task import Reading, Scoring
 from tfpipe.training import cross_validation, loop
 from tfpipe.training.config import TrainingConfig

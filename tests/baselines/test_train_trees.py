@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from made_card import made_card
 from typer.testing import CliRunner
 
-from tfpipe import cli, tasks
+from tfpipe import cli
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.baselines import train_trees, tree_search
@@ -30,6 +30,7 @@ from tfpipe.models import boosted_trees
 from tfpipe.registry import load, store
 from tfpipe.registry.trees import TreesExport
 from tfpipe.report import write
+from tfpipe.tasks import catalog
 from tuning import boosted_trees as tuned
 
 pytestmark = pytest.mark.slow  # what they share trains
@@ -360,7 +361,7 @@ def test_labels_that_cannot_teach_are_refused(caplog):
 
 def test_the_command_line_says_what_it_made(packed, monkeypatch):
     folder, task, data = packed
-    monkeypatch.setitem(tasks.TASKS, "kinds", task)
+    monkeypatch.setitem(catalog.TASKS, "kinds", task)
     for name in ("raw", "records"):
         (folder / "data" / name).mkdir(parents=True)
         (folder / "data" / name / "kinds").symlink_to(folder / name)

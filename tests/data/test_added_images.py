@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from small_records import draw_melt, pack_melt
 
-from tfpipe import tasks
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
 from tfpipe.data.manifest import RecordManifest
+from tfpipe.tasks import catalog
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS
@@ -60,7 +60,7 @@ def test_a_copy_with_an_earlier_name_does_not_move_the_old_picture(tmp_path):
     raw, folder = tmp_path / "pictures", tmp_path / "records"
     names = [f"{kind}/p{i:02d}.png" for kind in ("dark", "light") for i in range(12)]
     draw(raw, names)
-    task = tasks.find(str(raw))
+    task = catalog.find(str(raw))
     given = {"options": parse_options(task, []), "split": SplitConfig((0.5, 0.25, 0.25), "b")}
     old = splits(pack.pack(task, raw, folder, **given))
     # Names before all others, some of which fall in another split than what they are copies of.

@@ -23,7 +23,7 @@ from tfpipe.models import MODELS, weights_file
 from tfpipe.models.layers_unit_range import pad_to, reconstruction
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo.vae import Sample
-from tfpipe.tasks import TASKS
+from tfpipe.tasks.catalog import TASKS
 
 pytestmark = pytest.mark.slow
 

@@ -13,12 +13,12 @@ import pytest
 import subprocesses
 from made_card import write_card
 
-from tfpipe import tasks
 from tfpipe.base import files
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
 from tfpipe.models import MODELS
 from tfpipe.models.spec import Spec
+from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.splits import SplitConfig
 
@@ -43,7 +43,7 @@ def photos(tmp_path, monkeypatch) -> Path:
             coarse = rng.integers(0, 256, (5, 5, 3), np.uint8)
             path = tmp_path / "photos" / name / f"{i:02d}.png"
             cv2.imwrite(str(path), cv2.resize(coarse, (32, 32)))
-    task = tasks.find("./photos")
+    task = catalog.find("./photos")
     folder = tmp_path / "data" / "records" / task.name
     manifest = pack.pack(
         task,

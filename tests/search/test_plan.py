@@ -8,11 +8,11 @@ import pytest
 import tiny
 from search_run import in_this_process
 
-from tfpipe import tasks
 from tfpipe.base.errors import UserError
 from tfpipe.search import oracles, results, trial
 from tfpipe.search import plan as search_plan
 from tfpipe.search import run as search_run
+from tfpipe.tasks import catalog
 from tfpipe.training import checkpoints, loop, open_records
 from tfpipe.training.config import TrainingConfig
 
@@ -287,8 +287,8 @@ def test_what_is_wrong_with_a_task_file_is_said(text, says, tmp_path):
     if text:
         path.write_text(text)
     with pytest.raises(UserError, match=says):
-        tasks.find(str(path))
+        catalog.find(str(path))
 
 
 def test_a_task_is_found_in_a_python_file():
-    assert tasks.find(tiny.__file__).name == "tiny"
+    assert catalog.find(tiny.__file__).name == "tiny"

@@ -12,7 +12,7 @@ from small_models import NEED_COLUMNS
 import tuning
 from tfpipe.models import MODELS
 from tfpipe.models.spec import Spec
-from tfpipe.tasks import TASKS
+from tfpipe.tasks.catalog import TASKS
 from tfpipe.training.config import SEARCHABLE, TrainingConfig
 from tfpipe.training.schedules import SCHEDULES
 from tuning import SEARCHES

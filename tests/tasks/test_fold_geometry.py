@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from run_command import run
 
-from tfpipe import tasks
 from tfpipe.base.errors import UserError
+from tfpipe.tasks import catalog
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.samples import fold_geometry
 
-TASK = tasks.TASKS["folds"]
+TASK = catalog.TASKS["folds"]
 
 
 @pytest.fixture(scope="module")

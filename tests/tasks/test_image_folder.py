@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from tfpipe import tasks
 from tfpipe.base.errors import UserError
-from tfpipe.tasks import image_folder
+from tfpipe.tasks import catalog, image_folder
 from tfpipe.tasks.image_folder import infer_size, reader
 from tfpipe.tasks.image_folder.options import Options, shape_of
 from tfpipe.tasks.options import parse_options
@@ -37,7 +36,7 @@ def tree(folder, *names, count=2, **given):
 
 
 def surveyed(folder, *words):
-    task = tasks.find(str(folder))
+    task = catalog.find(str(folder))
     return task.survey(task.raw_files.folder, parse_options(task, words))
 
 
@@ -49,18 +48,18 @@ def refused(folder, says, *words):
 
 def test_a_folder_is_a_task_under_a_safe_name(tmp_path, monkeypatch):
     tree(tmp_path / "Größe der Füße (2)", "a", "b")
-    task = tasks.find(str(tmp_path / "Größe der Füße (2)"))
+    task = catalog.find(str(tmp_path / "Größe der Füße (2)"))
     assert task.name == "groe-der-fue-2" and task.raw_files.folder.is_absolute()
     tree(tmp_path / "insolubles", "a", "b")
     monkeypatch.chdir(tmp_path)
-    assert tasks.find("./insolubles").name == "insolubles-pictures"
-    assert tasks.find("insolubles") is tasks.TASKS["insolubles"]
-    assert tasks.origin_of(tasks.find("./insolubles")) == str(tmp_path / "insolubles")
-    assert tasks.origin_of(tasks.find("insolubles")) == "insolubles"
+    assert catalog.find("./insolubles").name == "insolubles-pictures"
+    assert catalog.find("insolubles") is catalog.TASKS["insolubles"]
+    assert catalog.origin_of(catalog.find("./insolubles")) == str(tmp_path / "insolubles")
+    assert catalog.origin_of(catalog.find("insolubles")) == "insolubles"
     with pytest.raises(UserError, match="no folder"):
-        tasks.find("./nowhere")
+        catalog.find("./nowhere")
     with pytest.raises(UserError, match="Did you mean 'insolubles'"):
-        tasks.find("insoluble")
+        catalog.find("insoluble")
 
 
 def test_classes_are_sorted_and_pictures_come_in_a_fixed_order(tmp_path):
@@ -145,7 +144,7 @@ def test_files_that_are_no_pictures_by_name_are_counted_and_named(tmp_path):
 def test_a_file_that_is_no_picture_by_content_is_named_when_it_is_read(tmp_path):
     tree(tmp_path, "a", "b")
     (tmp_path / "a" / "broken.png").write_text("no picture")
-    task, found = tasks.find(str(tmp_path)), surveyed(tmp_path)
+    task, found = catalog.find(str(tmp_path)), surveyed(tmp_path)
     bad = next(source for source in found.sources if "broken" in source.name)
     with pytest.raises(UserError, match="broken.png"):
         task.read(bad, found.options)
@@ -237,7 +236,7 @@ def test_two_tables_of_pictures_are_refused_and_other_tables_are_not_looked_at(t
 
 def test_new_pictures_have_no_labels_and_the_columns_of_their_table(tmp_path):
     tree(tmp_path / "new", "a", "b")
-    task = tasks.find(str(tmp_path / "new"))
+    task = catalog.find(str(tmp_path / "new"))
     found = task.survey_new([tmp_path / "new" / "a", tmp_path / "new/b/b_0.png"], None, Options())
     assert [s.path.name for s in found.sources] == ["a_0.png", "a_1.png", "b_0.png"]
     assert {s.about.label for s in found.sources} == {-1}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfpipe.base.errors import UserError
-from tfpipe.tasks import TASKS
+from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.ionization import cube_io, cubes
 
 REALDATA = os.environ.get("TFPIPE_REALDATA")

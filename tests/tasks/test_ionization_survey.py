@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfpipe.base.errors import UserError
-from tfpipe.tasks import TASKS
+from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.ionization import power_spectrum
 from tfpipe.tasks.ionization.splits import Slab
 

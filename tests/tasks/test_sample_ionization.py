@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tfpipe.tasks import TASKS, samples
+from tfpipe.tasks import samples
+from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.samples import ionization
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import tiny
 
-from tfpipe.tasks import TASKS
+from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.status import OptionHelp, task_details, task_status
 
 

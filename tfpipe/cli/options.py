@@ -13,7 +13,6 @@ from rich.table import Table
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar
 from tfpipe.project import Project
-from tfpipe.tasks.splits import SplitConfig
 
 err = Console(stderr=True)
 WIDTH = 180  # letters in a line where there is no terminal to ask
@@ -100,6 +99,8 @@ def project(data: Path = DATA, models: Path = MODELS, seed: int = 0) -> Project:
 
 def packing(option: list[str] | None, split: str, salt: str, skip_bad: int) -> dict[str, Any]:
     """Returns the arguments of `Project.pack` that a command was given."""
+    from tfpipe.tasks.splits import SplitConfig
+
     return {
         "options": settings(option),
         "split": SplitConfig.parse(split, salt=salt),

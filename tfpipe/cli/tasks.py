@@ -1,7 +1,7 @@
 """The commands to look around: tasks, doctor."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,7 +10,9 @@ from rich.table import Table
 
 from tfpipe import project
 from tfpipe.cli import options
-from tfpipe.tasks import TASKS, status
+
+if TYPE_CHECKING:
+    from tfpipe.tasks.status import TaskDetails
 
 
 def tasks(
@@ -22,6 +24,9 @@ def tasks(
     json: options.Json = False,
 ) -> None:
     """Lists the tasks and their state; `tfpipe tasks NAME` describes one."""
+    from tfpipe.tasks import status
+    from tfpipe.tasks.catalog import TASKS
+
     if task is not None:
         details = status.task_details(project.load_task(task), data=data, models=models)
         if json:
@@ -59,7 +64,7 @@ def doctor(json: options.Json = False) -> None:
     Console(highlight=False).print(table)
 
 
-def _details_table(details: status.TaskDetails) -> Table:
+def _details_table(details: "TaskDetails") -> Table:
     table = Table.grid(padding=(0, 2))
     packed = [
         f"{split}: {', '.join(f'{count} {name}' for name, count in classes.items())}"

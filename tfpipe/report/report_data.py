@@ -16,7 +16,7 @@ from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.registry import store
 from tfpipe.registry.card import VersionCard
 from tfpipe.registry.predictions import predictions
-from tfpipe.tasks import TASKS
+from tfpipe.tasks.catalog import TASKS
 
 
 class TestPredictions(NamedTuple):

@@ -8,7 +8,6 @@ from typing import Any
 import keras_tuner
 
 import tuning
-from tfpipe import tasks
 from tfpipe.base import files, user_modules
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
@@ -16,6 +15,7 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.models.calls import arguments_of
 from tfpipe.models.spec import Spec
 from tfpipe.search.config import ALGORITHMS, SearchConfig
+from tfpipe.tasks import catalog
 from tfpipe.training import cross_validation
 from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
@@ -52,7 +52,7 @@ def plan_of(config: SearchConfig) -> SearchPlan:
       UserError: there is no space for the model, or the space names what the builder does not
         take.
     """
-    task = tasks.find(config.task)
+    task = catalog.find(config.task)
     search = tuning.search_of(task.name, config.model)
     if config.space:
         search = _user_search(Path(config.space), tuning.SEARCHES.get((task.name, config.model)))

@@ -12,7 +12,6 @@ import grpc
 import tensorflow as tf
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from tfpipe import tasks
 from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
@@ -22,6 +21,7 @@ from tfpipe.search.config import SearchConfig
 from tfpipe.search.rpc import ChiefConnection
 from tfpipe.search.trial import TrialRunner
 from tfpipe.search.worker_pool import EXIT_WITH_MESSAGE, WorkerArguments
+from tfpipe.tasks import catalog
 from tfpipe.training import open_records
 
 HEARTBEAT_S = 2.0  # between signs of life
@@ -50,7 +50,7 @@ def _work(arguments: WorkerArguments) -> None:
     plan = search_plan.plan_of(config)
     records = Path(config.records)
     data, spec = open_records.opened(
-        tasks.find(config.task), records, model=config.model, is_checked=True
+        catalog.find(config.task), records, model=config.model, is_checked=True
     )
     oracle = oracles.make_oracle(config, plan, data)
     chief = ChiefConnection(arguments.chief, wait_s=arguments.wait_s)

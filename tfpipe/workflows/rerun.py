@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfpipe import tasks
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.baselines import train_trees, tree_search
 from tfpipe.registry import store, trees
 from tfpipe.search.run import WorkerConfig
+from tfpipe.tasks import catalog
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Task
 from tfpipe.workflows import train
@@ -58,7 +58,9 @@ def rerun(
         initialized_from=_start(config, models / config.model),
     )
     if config.search:
-        search = replace(config.search, task=tasks.origin_of(task), records=str(records.resolve()))
+        search = replace(
+            config.search, task=catalog.origin_of(task), records=str(records.resolve())
+        )
         return train.tune(run, search, workers=WorkerConfig(), epochs=config.training.epochs)
     return train.train_as_given(run, config.hyperparameters, command=config.command)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 
-from tfpipe import tasks
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
@@ -27,6 +26,7 @@ from tfpipe.search import results as search_results
 from tfpipe.search import run as search_run
 from tfpipe.search.config import SearchConfig
 from tfpipe.search.run import WorkerConfig
+from tfpipe.tasks import catalog
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
@@ -160,7 +160,7 @@ def _recipe(
     manifest = data.manifest
     return RunConfig(
         command=command,
-        task=tasks.origin_of(run.task),
+        task=catalog.origin_of(run.task),
         model=run.model,
         options=manifest.options,
         split=SplitConfig(manifest.fractions, manifest.salt),

@@ -8,11 +8,11 @@ import pytest
 import small_records
 from small_records import HALVES, MELT_OPTIONS
 
-from tfpipe import tasks
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack as data_pack
+from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import apply, spans
 from tfpipe.tasks.annotations import decisions as annotations_decisions
 from tfpipe.tasks.annotations.decisions import Decision
@@ -136,7 +136,7 @@ def test_a_folder_s_own_table_of_that_name_is_still_its_own(tmp_path):
     (tmp_path / "photos" / annotations_decisions.NAME).write_text(
         "path,label\na.png,dust\nb.png,ash\n"
     )
-    task = tasks.find(str(tmp_path / "photos"))
+    task = catalog.find(str(tmp_path / "photos"))
     assert apply.survey_with_decisions(task, task.raw_files.folder, task.options).classes == (
         "ash",
         "dust",

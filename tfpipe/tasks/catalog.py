@@ -1,0 +1,58 @@
+"""Catalog of tasks: the built-in ones by name, and how a name, file or folder becomes a task."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tfpipe.base import files, user_modules
+from tfpipe.base.choose import choose
+from tfpipe.base.errors import UserError
+from tfpipe.tasks import image_folder
+from tfpipe.tasks.ccd_tracks import TASK as CCD_TRACKS
+from tfpipe.tasks.fold_geometry import TASK as FOLDS
+from tfpipe.tasks.insolubles import TASK as INSOLUBLES
+from tfpipe.tasks.ionization import ESCAPE_FRACTION, REDSHIFT
+from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
+from tfpipe.tasks.task import Task
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (MELT_LAYER, INSOLUBLES, CCD_TRACKS, REDSHIFT, ESCAPE_FRACTION, FOLDS)
+}
+
+
+def find(name: str) -> Task:
+    """Returns the task of that name, the `TASK` in a Python file, or that of a folder of pictures.
+
+    Raises:
+      UserError: there is none of that name, and which is nearest; or what is wrong with the file.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if name.endswith(".py"):
+        return _with_origin(_of_file(name), name)
+    if Path(name).is_dir():
+        return _with_origin(image_folder.of(Path(name), taken=tuple(TASKS)), name)
+    if "/" in name:
+        raise UserError(
+            f"{files.shown(name)} is no folder. Give the name of a task, a folder of pictures, or "
+            "a Python file with a TASK in it."
+        )
+    return TASKS[choose(name, TASKS, noun="task")]
+
+
+def origin_of(task: Task) -> str:
+    """Returns what `find` takes to find a task again, from any folder: its name, or its path."""
+    return task.raw_files.origin or task.name
+
+
+def _with_origin(task: Task, path: str) -> Task:
+    raw_files = replace(task.raw_files, origin=str(Path(path).resolve()))
+    return replace(task, raw_files=raw_files)
+
+
+def _of_file(name: str) -> Task:
+    module = user_modules.load(Path(name), expected="a Python file with a TASK in it")
+    task = getattr(module, "TASK", None)
+    if not isinstance(task, Task):
+        raise UserError(f"{name} defines no TASK. Write TASK = tfpipe.Task(...) in it.")
+    return task
