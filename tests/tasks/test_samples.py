@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tfpipe.base.errors import UserError
-from tfpipe.tasks import TASKS, samples
+from tfpipe.tasks import samples
+from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.samples import SAMPLES
 
