@@ -91,13 +91,14 @@ def _dataclass(kind: type, value: Any, field: str) -> Any:
 def _union(kinds: tuple[Any, ...], value: Any, field: str) -> Any:
     if value is None and types.NoneType in kinds:
         return None
-    present = [kind for kind in kinds if kind is not types.NoneType]
-    for kind in present[:-1]:
+    inner = None
+    for kind in kinds:
         try:
             return _checked(kind, value, field)
-        except _MismatchError:
-            continue
-    return _checked(present[-1], value, field)
+        except _MismatchError as error:
+            inner = error if error.field != field else inner
+    words = " or ".join(_words(kind) for kind in kinds)
+    raise inner or _MismatchError(field, words, _received(value))
 
 
 def _sequence(kind: Any, value: list[Any] | tuple[Any, ...], field: str) -> Any:

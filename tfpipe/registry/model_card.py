@@ -71,7 +71,7 @@ def _use(card: VersionCard) -> list[str]:
     classes = ", ".join(_plain(name) for name in use["classes"])
     return [
         f"- Question: {_plain(use['question'])}",
-        f"- Input: {_plain(use['shown'])}",
+        f"- Input: {_plain(use['input'])}",
         f"- Classes: {classes}",
         f"- {_plain(use['note'])}",
     ]
