@@ -217,7 +217,7 @@ def _in_numbers(
         told = ordinal.told(task, labels[own], likely[own], apart=apart)
         known.told["metrics"][split] |= told
         frames.append(ordinal.with_expected(frame, task, likely))
-    return replace(known, predictions=pd.concat(frames, ignore_index=True))
+    return known._replace(predictions=pd.concat(frames, ignore_index=True))
 
 
 def _frame(split: str, examples: Measured, likely: np.ndarray, classes) -> pd.DataFrame:

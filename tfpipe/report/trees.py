@@ -1,6 +1,6 @@
 """Report of boosted trees: SHAP plots and the candidates of the search, beside a classifier's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def read_contributions(version: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shap_figures(
-    added: np.ndarray, values: np.ndarray, *, columns: list[str], name: str
+    added: np.ndarray, values: np.ndarray, *, columns: Sequence[str], name: str
 ) -> list[Markup]:
     """Returns the bar plot and the beeswarm of a class."""
     bar = shap_bar(added, values, columns=columns, title=name)
@@ -82,7 +82,7 @@ def _shap_figures(
     ]
 
 
-def shap_bar(added: np.ndarray, values: np.ndarray, *, columns: list[str], title: str) -> str:
+def shap_bar(added: np.ndarray, values: np.ndarray, *, columns: Sequence[str], title: str) -> str:
     """Returns the PNG of `shap.plots.bar` for a class, as an address.
 
     Args:
@@ -102,7 +102,9 @@ def shap_bar(added: np.ndarray, values: np.ndarray, *, columns: list[str], title
     return plots.png(draw, size=SHAP_SIZE_IN)
 
 
-def shap_beeswarm(added: np.ndarray, values: np.ndarray, *, columns: list[str], title: str) -> str:
+def shap_beeswarm(
+    added: np.ndarray, values: np.ndarray, *, columns: Sequence[str], title: str
+) -> str:
     """Returns the PNG of `shap.plots.beeswarm` for a class, as an address.
 
     Args:
@@ -132,10 +134,10 @@ def shap_beeswarm(added: np.ndarray, values: np.ndarray, *, columns: list[str], 
     return plots.png(draw, size=SHAP_SIZE_IN)
 
 
-def _explanation(added: np.ndarray, values: np.ndarray, columns: list[str]) -> Any:
+def _explanation(added: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> Any:
     import shap
 
-    return shap.Explanation(values=added, data=values, feature_names=columns)
+    return shap.Explanation(values=added, data=values, feature_names=list(columns))
 
 
 @contextmanager
