@@ -845,31 +845,32 @@ class Project:
           started: called with the page's address once it can be opened.
         """
         task = _task(task)
-        from tfpipe.review import sockets
-
-        listener = sockets.bound(port)  # before anything that takes long
-        version = self.version(task, model=model, number=number, kinds=("classifier",))
         from tfpipe.review import app as review_app
+
+        listener = review_app.bind(port)  # before anything that takes long
+        version = self.version(task, model=model, number=number, kinds=("classifier",))
         from tfpipe.review import background
         from tfpipe.review import open as review_open
 
-        queue, look = review_open.opened(
+        queue, score_all = review_open.open_queue(
             task, version.path, self.records_folder(task), raw=self.raw_folder(task)
         )
-        secret, port = sockets.token(), listener.getsockname()[1]
+        secret, port = review_app.create_secret(), listener.getsockname()[1]
         page = {
             "path": queue.desk.path,
             "model": version.model,
             "version": version.number,
-            "address": f"http://{sockets.HOST}:{port}/{secret}/",
+            "address": f"http://{review_app.HOST}:{port}/{secret}/",
             "notes": list(queue.notes),
         }
         started(page)
         title = f"{task.name}: review by {version.model} {version.number}"
-        app = review_app.app(queue, secret=secret, port=port, title=title, who=getpass.getuser())
+        app = review_app.create_app(
+            queue, secret=secret, port=port, title=title, who=getpass.getuser()
+        )
         with (
             self.reporting() as report,
-            background.Looking(queue, look, progress=counter(report, "embed")),
+            background.BackgroundScoring(queue, score_all, report=report),
         ):
             review_app.run(app, listener)
 

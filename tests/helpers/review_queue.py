@@ -11,22 +11,22 @@ from pathlib import Path
 import uvicorn
 
 from tfpipe.review import app as review_app
-from tfpipe.review import sockets
-from tfpipe.review.decision_desk import Desk, Queue
+from tfpipe.review.app import Queue
+from tfpipe.review.decision_desk import DecisionDesk
 from tfpipe.tasks.annotations.decisions import Decision
 
 
 class Plain:
     """Three pictures that are all dust until somebody says otherwise."""
 
-    kind, labels, notes = "pictures", ("ash", "dust"), ()
-    doing, turn = "", 1
+    kind, labels, notes = "images", ("ash", "dust"), ()
+    progress, n_rankings = "", 1
 
     def __init__(self, raw: Path):
-        self.desk = Desk(raw, "labels.csv", "simple-cnn/1")
+        self.desk = DecisionDesk(raw, "labels.csv", "simple-cnn/1")
 
     def queue(self) -> list[dict]:
-        held = self.desk.known().current
+        held = self.desk.log().current
         return [{"id": i, "label": held[one].label} for i, one in enumerate(held)]
 
     def changed(self, lines: list[Decision]) -> list[dict]:
@@ -40,9 +40,9 @@ class Plain:
 @contextlib.contextmanager
 def served(queue: Queue) -> Iterator[str]:
     """Serves a queue on a real socket from a thread, and gives its address."""
-    taken = sockets.bound(0)
-    secret, port = sockets.token(), taken.getsockname()[1]
-    app = review_app.app(queue, secret=secret, port=port, title="dust: review", who="Ada")
+    taken = review_app.bind(0)
+    secret, port = review_app.create_secret(), taken.getsockname()[1]
+    app = review_app.create_app(queue, secret=secret, port=port, title="dust: review", who="Ada")
     running = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [taken]})
     thread.start()
@@ -50,7 +50,7 @@ def served(queue: Queue) -> Iterator[str]:
         assert thread.is_alive()
         time.sleep(0.01)
     try:
-        yield f"http://{sockets.HOST}:{port}/{secret}/"
+        yield f"http://{review_app.HOST}:{port}/{secret}/"
     finally:
         running.should_exit = True
         thread.join()
@@ -59,7 +59,7 @@ def served(queue: Queue) -> Iterator[str]:
 
 def answered(port: int, request: bytes) -> tuple[int, bytes]:
     """Sends bytes to a port of this machine, and returns status and body of the answer."""
-    with socket.create_connection((sockets.HOST, port), timeout=60) as line:
+    with socket.create_connection((review_app.HOST, port), timeout=60) as line:
         line.sendall(request)
         told = b""
         while piece := line.recv(1 << 16):
@@ -69,8 +69,10 @@ def answered(port: int, request: bytes) -> tuple[int, bytes]:
 
 
 if __name__ == "__main__":
-    taken = sockets.bound(0)
+    taken = review_app.bind(0)
     port = taken.getsockname()[1]
     print(port, flush=True)
     queue = Plain(Path(sys.argv[1]))
-    review_app.run(review_app.app(queue, secret="secret", port=port, title="t", who="Ada"), taken)
+    review_app.run(
+        review_app.create_app(queue, secret="secret", port=port, title="t", who="Ada"), taken
+    )

@@ -26,13 +26,13 @@ from tfpipe.cli import app
 from tfpipe.data.dataset import Dataset
 from tfpipe.explore import embeddings
 from tfpipe.explore.novelty import Seen
+from tfpipe.review import app as review_app
 from tfpipe.review import open as review_open
-from tfpipe.review import photo_queue as reviewed_strips
-from tfpipe.review import ranking, sockets
-from tfpipe.review.decision_desk import Desk
-from tfpipe.review.image_queue import Pictures
-from tfpipe.review.photo_queue import Strips
-from tfpipe.review.records import Packed
+from tfpipe.review import photo_queue, ranking
+from tfpipe.review.decision_desk import DecisionDesk
+from tfpipe.review.image_queue import ImageQueue
+from tfpipe.review.photo_queue import PhotoQueue
+from tfpipe.review.records import ReviewRecords
 from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.annotations.spans import WHOLE
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
@@ -47,7 +47,7 @@ NO_BROWSER = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def known() -> Packed:
+def known() -> ReviewRecords:
     """Three clusters in ten groups; three pictures are labelled as what they are not."""
     rng = np.random.default_rng(0)
     truth = np.arange(COUNT) % 3
@@ -57,26 +57,26 @@ def known() -> Packed:
     groups = np.array([f"g{i // 12}" for i in range(COUNT)])
     seen = Seen(embedding.astype(np.float32), embedding.astype(np.float32))
     held_out = ranking.out_of_fold(seen.embedding, labels=given, groups=groups)
-    told = ranking.told(seen, held_out, labels=given, known=given >= 0)
+    told = ranking.score_images(seen, held_out, labels=given, is_training=given >= 0)
     frame = pd.DataFrame(
         {"split": "train", "key": [f"<b>{i}.png" for i in range(COUNT)], "group": groups}
     ).assign(label=given)
     data = Dataset(Path(), made_manifest(classes=CLASSES), "accuracy")
-    return Packed(data, frame, told, made_card())
+    return ReviewRecords(data, frame, told, made_card())
 
 
 @pytest.fixture
-def pictures(known, tmp_path, monkeypatch) -> Pictures:
+def pictures(known, tmp_path, monkeypatch) -> ImageQueue:
     white = cv2.imencode(".jpg", np.full((8, 8), 200, np.uint8))[1].tobytes()
     monkeypatch.setattr(embeddings, "thumbnails", lambda data, rows: dict.fromkeys(rows, white))
-    return Pictures(known, Desk(tmp_path, decisions.NAME, "simple-cnn/1"))
+    return ImageQueue(known, DecisionDesk(tmp_path, decisions.NAME, "simple-cnn/1"))
 
 
 def test_wrong_labels_are_suspected_and_told_as_what_they_look_like(known):
-    told = known.told
-    assert {*np.argsort(-told.suspected)[:3]} == {*WRONG}
-    assert (told.suspected > 0).sum() <= 6
-    assert [told.instead[i] for i in WRONG] == [i % 3 for i in WRONG]
+    told = known.scores
+    assert {*np.argsort(-told.label_suspicion)[:3]} == {*WRONG}
+    assert (told.label_suspicion > 0).sum() <= 6
+    assert [told.suggested_label[i] for i in WRONG] == [i % 3 for i in WRONG]
 
 
 def test_held_out_probabilities_are_by_models_that_never_saw_the_group():
@@ -104,11 +104,11 @@ def test_the_queue_takes_the_first_of_each_list_in_turn():
 
 
 def test_undo_takes_back_one_s_own_last_decision_and_no_one_else_s(tmp_path):
-    desk = Desk(tmp_path, decisions.NAME, "m/1")
+    desk = DecisionDesk(tmp_path, decisions.NAME, "m/1")
     about = ("a.png", "a.png")
 
     def holds():
-        return {thing: (one.label, one.state) for thing, one in desk.known().current.items()}
+        return {thing: (one.label, one.state) for thing, one in desk.log().current.items()}
 
     desk.decide("Ada", about, label="ash", action="label")
     desk.decide("Ada", about, label="dust", action="label")
@@ -126,7 +126,7 @@ def test_undo_takes_back_one_s_own_last_decision_and_no_one_else_s(tmp_path):
     with pytest.raises(UserError, match="Bo has decided about a.png since"):
         desk.undo("Ada")
     assert holds() == {("", "a.png"): ("dust", "validated")}
-    assert len(desk.known().lines) == 8, "every undoing is a line of its own"
+    assert len(desk.log().lines) == 8, "every undoing is a line of its own"
 
 
 def asked(address: str, path: str, body=None, **headers) -> tuple[int, dict | str]:
@@ -149,7 +149,7 @@ def test_only_the_page_itself_is_answered(tmp_path):
     with served(queue) as address:
         port = int(address.split(":")[2].split("/")[0])
         secret = address.rstrip("/").rpartition("/")[2]
-        none = {"items": [], "notes": [], "lines": 0, "turn": 1, "doing": ""}
+        none = {"items": [], "notes": [], "lines": 0, "n_rankings": 1, "progress": ""}
         assert asked(address, "queue") == (200, none)
         for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1:{port + 1}", ""):
             assert asked(address, "queue", Host=host)[0] in (400, 403), host
@@ -173,10 +173,10 @@ def test_only_the_page_itself_is_answered(tmp_path):
             "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ):
             assert answered(port, (begin + rest).encode())[0] in (413, 422)
-        assert not queue.desk.known().lines
+        assert not queue.desk.log().lines
         own = {"Origin": address[: address.index(secret) - 1], "Sec-Fetch-Site": "same-origin"}
         assert asked(address, "decide", SAID, **own)[0] == 200
-    assert [one.what for one in queue.desk.known().lines] == ["1.png"]
+    assert [one.what for one in queue.desk.log().lines] == ["1.png"]
 
 
 def test_a_picture_or_class_that_is_not_there_is_refused(pictures):
@@ -184,15 +184,15 @@ def test_a_picture_or_class_that_is_not_there_is_refused(pictures):
         told = {"who": "Ada", "id": 0, "action": "label", "label": "ash"}
         for wrong in ({"id": -1}, {"id": COUNT}, {"label": "ashes"}, {"action": "draw"}):
             status, said = asked(address, "decide", told | wrong)
-            assert status == 409 and said.startswith(("There is no picture", "No ")), said
-        assert asked(address, "pictures?ids=5000")[0] == 409
-        assert asked(address, "pictures?ids=../x,2")[1].keys() == {"2"}
+            assert status == 409 and said.startswith(("There is no image", "No ")), said
+        assert asked(address, "thumbnails?ids=5000")[0] == 409
+        assert asked(address, "thumbnails?ids=../x,2")[1].keys() == {"2"}
         assert asked(address, "decide", told)[1]["state"] == "validated"
-    assert len(pictures.desk.known().lines) == 1
+    assert len(pictures.desk.log().lines) == 1
 
 
 def test_two_reviewers_see_one_another_s_decisions(known, pictures):
-    other = Pictures(known, Desk(pictures.desk.raw, decisions.NAME, "simple-cnn/2"))
+    other = ImageQueue(known, DecisionDesk(pictures.desk.raw, decisions.NAME, "simple-cnn/2"))
     with served(pictures) as first, served(other) as second:
         for address, who, row in ((first, "Ada", 3), (second, "Bo", 4)):
             told = {"who": who, "id": row, "action": "accept", "label": "ash"}
@@ -202,39 +202,39 @@ def test_two_reviewers_see_one_another_s_decisions(known, pictures):
         assert {one["id"]: one["who"] for one in seen[0] if one["who"]} == {3: "Ada", 4: "Bo"}
         news = asked(first, "news?lines=1")[1]
         assert [one["id"] for one in news["items"]] == [4] and news["lines"] == 2
-        assert news["by"] == [{"who": "Bo", "what": "<b>4.png"}]
+        assert news["decisions"] == [{"who": "Bo", "what": "<b>4.png"}]
         for address, who, label in ((first, "Bo", "dust"), (second, "Ada", "pollen")):
             told = {"who": who, "id": 3, "action": "label", "label": label}
             status, said = asked(address, "decide", told)
             assert status == 200 and said["label"] == label
-        assert said["over"] == "Bo had said dust (validated)"
+        assert said["other"] == "Bo had decided dust (validated)"
         news = [asked(address, "news?lines=2")[1] for address in (first, second)]
         assert news[0] == news[1], "the page that decided first is told, too"
         assert [(one["id"], one["label"], one["who"]) for one in news[0]["items"]] == [
             (3, "pollen", "Ada")
         ]
-        assert news[0]["by"] == [{"who": "Ada", "what": "<b>3.png"}]
-        pictures.rank(known.told)
-        turns = asked(first, "news?lines=4")[1]["turn"], news[0]["turn"]
+        assert news[0]["decisions"] == [{"who": "Ada", "what": "<b>3.png"}]
+        pictures.rank(known.scores)
+        turns = asked(first, "news?lines=4")[1]["n_rankings"], news[0]["n_rankings"]
         assert turns[0] == turns[1] + 1, "the page is told of a new order"
     thing = ("", "<b>3.png")
-    assert pictures.desk.others("Ada", thing) == "", "one's own is nobody else's"
-    assert pictures.desk.others("Bo", thing) == "Ada had said pollen (validated)"
-    lines = pictures.desk.known().lines
+    assert pictures.desk.other_decision("Ada", thing) == "", "one's own is nobody else's"
+    assert pictures.desk.other_decision("Bo", thing) == "Ada had decided pollen (validated)"
+    lines = pictures.desk.log().lines
     assert [one.label for one in lines if one.what == "<b>3.png"] == ["ash", "dust", "pollen"]
     assert [one.version for one in lines[:2]] == ["simple-cnn/1", "simple-cnn/2"]
 
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with sockets.bound(0) as taken:
+    with review_app.bind(0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"Port {port} cannot be used.*--port"):
             CliRunner().invoke(
                 app, ["review", "melt-layer", "--port", str(port)], catch_exceptions=False
             )
     with pytest.raises(UserError, match="no such port"):
-        sockets.bound(70_000)
+        review_app.bind(70_000)
 
 
 def full_disk(monkeypatch) -> None:
@@ -270,7 +270,7 @@ def melt(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def strips(melt, tmp_path, monkeypatch) -> Strips:
+def strips(melt, tmp_path, monkeypatch) -> PhotoQueue:
     """The drawn cores, by a model that calls dark middles layers; core_003.png is unpacked."""
 
     def classify(images):
@@ -280,19 +280,19 @@ def strips(melt, tmp_path, monkeypatch) -> Strips:
     thresholds = {"decision": 0.5, "confident": 0.9}
     card = made_card(options={"predict_stride_px": 20}, thresholds=thresholds)
     monkeypatch.setattr(
-        reviewed_strips.load,
+        photo_queue.load,
         "open_version",
         lambda version: SimpleNamespace(predict_proba=classify, card=card),
     )
     names = [path.name for path in sorted((melt / "photos").iterdir()) if "003" not in path.name]
     rows = {name: {"status": "aligned", "shift_mm": 0.0} for name in names}
-    monkeypatch.setattr(reviewed_strips.whole_files, "rows_of", lambda task, data: rows)
+    monkeypatch.setattr(photo_queue.whole_files, "rows_of", lambda task, data: rows)
     groups = np.repeat(names, 2)
     unsure = (groups == "core_005.png") + 0.01
-    told = ranking.Told(np.zeros((len(groups), 2)), unsure, None, None, unsure, ("a note",))
-    packed = Packed(None, pd.DataFrame({"group": groups}), told, card)
-    desk = Desk(melt, decisions.NAME, "simple-cnn/1")
-    yield Strips(packed, desk, task=MELT_LAYER, version=Path("1"), raw=melt)
+    told = ranking.ImageScores(np.zeros((len(groups), 2)), unsure, None, None, unsure, ("a note",))
+    packed = ReviewRecords(None, pd.DataFrame({"group": groups}), told, card)
+    desk = DecisionDesk(melt, decisions.NAME, "simple-cnn/1")
+    yield PhotoQueue(packed, desk, task=MELT_LAYER, version=Path("1"), raw=melt)
     desk.path.unlink(missing_ok=True)
 
 
@@ -303,7 +303,7 @@ def test_files_of_which_nothing_is_known_come_first_then_the_least_certain(strip
 
 def test_spans_are_decided_about_within_their_file_only(strips):
     number = strips.queue()[1]["id"]
-    top_m = strips.told(number)["top_m"]
+    top_m = strips.photo(number)["top_m"]
 
     def decide(action, what="", depths_m=(0.0, 0.0), label=""):
         told = {"who": "Ada", "action": action, "label": label, "what": what}
@@ -313,19 +313,19 @@ def test_spans_are_decided_about_within_their_file_only(strips):
         {"action": "draw", "depths_m": (top_m - 2, top_m - 1)},
         {"action": "draw", "depths_m": (top_m + 0.2, top_m + 0.1)},
         {"action": "move", "what": "drawn 1.00000-2.00000"},
-        {"action": "label", "what": strips.told(number)["spans"][0]["what"], "label": "crack"},
+        {"action": "label", "what": strips.photo(number)["spans"][0]["what"], "label": "crack"},
         {"action": "paint"},
     ):
         with pytest.raises(UserError):
             decide(**wrong)
-    assert not strips.desk.known().lines
+    assert not strips.desk.log().lines
     spans = decide("draw", depths_m=(top_m - 1, top_m + 0.01))
     made = next(one for one in spans if one["what"].startswith("drawn"))
     assert made["top_m"] == pytest.approx(top_m) and made["state"] == "validated"
     decide("dubious", made["what"])
     decide("move", made["what"], (top_m + 0.3, top_m + 0.31))
     decide("delete", made["what"])
-    states = [(o.action, o.label, o.state, o.what) for o in strips.desk.known().lines]
+    states = [(o.action, o.label, o.state, o.what) for o in strips.desk.log().lines]
     assert [one[:3] for one in states] == [
         ("draw", "meltLayer", "validated"),
         ("dubious", "meltLayer", "dubious"),
@@ -336,7 +336,7 @@ def test_spans_are_decided_about_within_their_file_only(strips):
 
 
 def test_a_photo_is_settled_as_a_whole_once_nothing_in_it_is_open(strips):
-    number = next(one["id"] for one in strips.queue() if strips.told(one["id"])["spans"])
+    number = next(one["id"] for one in strips.queue() if strips.photo(one["id"])["spans"])
 
     def decide(action, what=WHOLE, label="meltLens"):
         told = {"who": "Ada", "action": action, "label": label, "what": what}
@@ -350,19 +350,19 @@ def test_a_photo_is_settled_as_a_whole_once_nothing_in_it_is_open(strips):
     for wrong in ("delete", "move", "draw all"):
         with pytest.raises(UserError, match="action on a "):
             decide(wrong)
-    for span in strips.told(number)["spans"]:
+    for span in strips.photo(number)["spans"]:
         decide("delete", span["what"])
-    before = strips.told(number)["spans"]
+    before = strips.photo(number)["spans"]
     assert state() == "predicted"
     told = decide("accept")
     assert told["spans"] == before, "it is no span itself"
     assert told["whole"] == {"state": "validated", "who": "Ada"} and state() == "validated"
-    last = strips.desk.known().lines[-1]
+    last = strips.desk.log().lines[-1]
     assert (last.what, last.label, last.state) == (WHOLE, "", "validated")
     assert (last.top_m, last.bottom_m) == pytest.approx((told["top_m"], told["bottom_m"]))
     assert decide("dubious")["whole"]["state"] == "dubious"
     strips.desk.undo("Ada")
-    assert strips.told(number)["whole"]["state"] == "validated"
+    assert strips.photo(number)["whole"]["state"] == "validated"
     strips.desk.undo("Ada")
     assert state() == "predicted"
 
@@ -384,14 +384,14 @@ def test_a_task_whose_files_have_no_spans_says_so(monkeypatch):
     monkeypatch.setattr(review_open.load, "check_kind", lambda version: None)
     whole_file = dataclasses.replace(MELT_LAYER.whole_file, review=None)
     task = dataclasses.replace(MELT_LAYER, whole_file=whole_file)
-    with pytest.raises(UserError, match="does not tell how their parts are reviewed"):
-        review_open.opened(task, Path("nowhere/1"), Path(), raw=Path())
+    with pytest.raises(UserError, match="does not define how their parts are reviewed"):
+        review_open.open_queue(task, Path("nowhere/1"), Path(), raw=Path())
 
 
 @pytest.mark.slow
 @NO_BROWSER
 def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monkeypatch):
-    lines = lambda: pictures.desk.known().lines  # noqa: E731
+    lines = lambda: pictures.desk.log().lines  # noqa: E731
     with served(pictures) as address, browser.opened(address, tmp_path / "profile") as page:
         page.wait("document.querySelectorAll('figure img[src^=\"data:image\"]').length === 24")
         assert page.value("document.querySelectorAll('figure b')[0].children.length") == 0
@@ -408,7 +408,7 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         page.wait(f"document.getElementById('item-{first}').className === 'validated'")
         page.press("u")
         page.wait(f"{SAYS}?.startsWith('Undone')")
-        assert lines()[-1].action == "undo" and len(pictures.desk.known().current) == 2
+        assert lines()[-1].action == "undo" and len(pictures.desk.log().current) == 2
         page.wait("document.querySelectorAll('figure.dubious').length === 0")
         page.value("location.reload()")
         page.wait("document.querySelectorAll('figure').length === 24 && !!settings")
@@ -418,12 +418,14 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         page.wait("document.getElementById('count').textContent.match(/^[23] of/)")
         shown = "[...document.querySelectorAll('figure')].map(one => +one.id.slice(5))"
         now = page.value(shown)
-        told = known.told._replace(suspected=None, new=None, uncertain=np.arange(COUNT) + 1.0)
+        told = known.scores._replace(
+            label_suspicion=None, novelty=None, uncertainty=np.arange(COUNT) + 1.0
+        )
         pictures.rank(told)
         page.wait(f"{SAYS}?.includes('in its new order now')")
         assert page.value(shown) == now, "nothing moves that is being looked at"
         page.value("document.getElementById('next').click()")
-        done = {f"<b>{i}.png" for i in now} | {what for _, what in pictures.desk.known().current}
+        done = {f"<b>{i}.png" for i in now} | {what for _, what in pictures.desk.log().current}
         later = [i for i in range(COUNT)[::-1] if f"<b>{i}.png" not in done][:24]
         page.wait(f"JSON.stringify({shown}) === '{json.dumps(later, separators=(',', ':'))}'")
         page.press("1")
@@ -444,8 +446,8 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
 
 @pytest.mark.slow
 @NO_BROWSER
-def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
-    lines = lambda: strips.desk.known().lines  # noqa: E731
+def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path, monkeypatch):
+    lines = lambda: strips.desk.log().lines  # noqa: E731
     size = {"size": (1400, 4000)}
     with served(strips) as address, browser.opened(address, tmp_path / "p", **size) as page:
         page.wait("document.querySelector('#core-image')?.naturalWidth === 200")
@@ -457,7 +459,7 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         page.drag((x, y + 400), (x, y + 430))
         page.wait(f"{SAYS}?.includes('draw')")
         drawn_m = lines()[0].top_m, lines()[0].bottom_m
-        told = strips.told(strips.queue()[1]["id"])
+        told = strips.photo(strips.queue()[1]["id"])
         px_per_m = told["height"] * 1.5 / (told["bottom_m"] - told["top_m"])
         expected = [told["top_m"] + at / px_per_m for at in (400, 430)]
         assert drawn_m == pytest.approx(expected, abs=1.1 / px_per_m)
@@ -513,7 +515,8 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path):
         page.press("u")
         page.wait("photo.whole.state === 'predicted'")
         empty = strips.queue()[-1]["id"]
-        strips._looked[empty] = strips._strip(empty)._replace(tabled=(), predicted=())
+        without_spans = strips.strip(empty)._replace(tabled=(), predicted=())
+        monkeypatch.setattr(strips, "strip", lambda number: without_spans)
         page.value(f"openPhoto({empty}).then(() => 1)")
         page.wait(f"photo.id === {empty} && document.querySelectorAll('.span').length === 0")
         page.press("n")

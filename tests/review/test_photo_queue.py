@@ -18,9 +18,9 @@ from tfpipe.models import sliding_window
 from tfpipe.models.spec import Spec
 from tfpipe.registry import load
 from tfpipe.review import photo_queue, ranking
-from tfpipe.review.decision_desk import Desk
-from tfpipe.review.photo_queue import Strips
-from tfpipe.review.records import Packed
+from tfpipe.review.decision_desk import DecisionDesk
+from tfpipe.review.photo_queue import PhotoQueue
+from tfpipe.review.records import ReviewRecords
 from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
@@ -75,17 +75,17 @@ def test_the_layers_of_the_queue_are_those_that_predict_finds(raw, version, tmp_
     )
     predicted = pd.read_csv(out)
     zeros = np.zeros(2)
-    told = ranking.Told(np.zeros((2, 2)), zeros, None, None, zeros, ())
-    packed = Packed(
+    told = ranking.ImageScores(np.zeros((2, 2)), zeros, None, None, zeros, ())
+    packed = ReviewRecords(
         None, pd.DataFrame({"group": ["a", "b"]}), told, load.open_version(version).card
     )
-    desk = Desk(raw, decisions.NAME, f"{MODEL}/1")
-    queue = Strips(packed, desk, task=MELT_LAYER, version=version, raw=raw)
+    desk = DecisionDesk(raw, decisions.NAME, f"{MODEL}/1")
+    queue = PhotoQueue(packed, desk, task=MELT_LAYER, version=version, raw=raw)
     names = ["depth_from_m", "depth_to_m", "probability"]
     layers = {
         entry["key"]: [
             (layer["top_m"], layer["bottom_m"], layer["probability"])
-            for layer in queue.told(entry["id"])["found"]
+            for layer in queue.photo(entry["id"])["predicted"]
         ]
         for entry in queue.queue()
     }

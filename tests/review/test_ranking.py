@@ -12,9 +12,9 @@ from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
 from tfpipe.explore.novelty import Seen
 from tfpipe.review import cache, ranking
-from tfpipe.review.background import Looking
-from tfpipe.review.cache import CHUNK, Kept
-from tfpipe.review.records import _tested
+from tfpipe.review.background import BackgroundScoring
+from tfpipe.review.cache import CHUNK, OutputCache
+from tfpipe.review.records import stored_probabilities
 
 COUNT = 2 * CHUNK + 30  # pictures: three batches, the last one short
 WHOLE = Seen(np.arange(COUNT * 2.0).reshape(COUNT, 2), np.arange(COUNT * 3.0).reshape(COUNT, 3))
@@ -37,16 +37,16 @@ class Model:
             yield Seen(WHOLE.embedding[own], WHOLE.logits[own])
 
 
-def opened(version: Path, *, sha256="a", fingerprint="f") -> Kept:
+def opened(version: Path, *, sha256="a", fingerprint="f") -> OutputCache:
     data = Dataset(Path(), made_manifest(fingerprint=fingerprint), "accuracy")
-    return Kept(version, sha256=sha256, data=data, count=COUNT)
+    return OutputCache(version, sha256=sha256, data=data, count=COUNT)
 
 
-def seen(found: Kept, monkeypatch, model: Model) -> list[tuple[int, int]]:
+def seen(found: OutputCache, monkeypatch, model: Model) -> list[tuple[int, int]]:
     """Returns what is told of the progress; all must be seen as by one who sees all at once."""
     monkeypatch.setattr(cache.embeddings, "batches_seen", model)
     told = []
-    got = found.seen(lambda: None, progress=lambda done, total: told.append((done, total)))
+    got = found.outputs(lambda: None, progress=lambda done, total: told.append((done, total)))
     for name in ("embedding", "logits"):
         np.testing.assert_array_equal(getattr(got, name), getattr(WHOLE, name))
     return told
@@ -60,11 +60,11 @@ def test_what_was_seen_before_a_kill_is_not_looked_at_again(tmp_path, monkeypatc
     assert seen(opened(version), monkeypatch, again) == [(2 * CHUNK, COUNT), (COUNT, COUNT)]
     assert again.shown == [CHUNK, 2 * CHUNK]
     third = opened(version)
-    assert not third.is_whole, "the folds are not kept yet"
+    assert not third.is_complete, "the folds are not kept yet"
     assert third.held_out(lambda: np.eye(2)).tolist() == np.eye(2).tolist()
     last, made = opened(version), Model()
-    assert last.is_whole and not seen(last, monkeypatch, made) and made.shown == []
-    last.seen(lambda: 1 / 0, progress=None)
+    assert last.is_complete and not seen(last, monkeypatch, made) and made.shown == []
+    last.outputs(lambda: 1 / 0, progress=None)
     assert last.held_out(lambda: 1 / 0).tolist() == np.eye(2).tolist()
 
 
@@ -103,15 +103,15 @@ def test_where_nothing_can_be_kept_the_review_goes_on(tmp_path, monkeypatch, cap
 def test_what_a_version_was_tested_with_is_known_before_anything_is_looked_at(tmp_path):
     frame = pd.DataFrame({"key": ["a", "b", "=c"]})
     manifest = made_manifest(classes=("ash", "dust"))
-    assert np.isnan(_tested(tmp_path, frame, manifest)).all()
+    assert np.isnan(stored_probabilities(tmp_path, frame, manifest)).all()
     (tmp_path / "assets.extra").mkdir()
     table = tmp_path / "assets.extra" / "predictions.csv"
     table.write_text("split,key,group,p_dust,p_ash\ntest,'=c,g,0.4,0.6\ntest,b,g,1,0\n")
-    likely = _tested(tmp_path, frame, manifest)
+    likely = stored_probabilities(tmp_path, frame, manifest)
     np.testing.assert_array_equal(likely, [[np.nan, np.nan], [0, 1], [0.6, 0.4]])
-    told = ranking.first(likely)
-    assert told.uncertain == pytest.approx([0, 0, 0.8])
-    ordered, reason = ranking.order([told.suspected, told.uncertain, told.new])
+    told = ranking.score_probabilities(likely)
+    assert told.uncertainty == pytest.approx([0, 0, 0.8])
+    ordered, reason = ranking.order([told.label_suspicion, told.uncertainty, told.novelty])
     assert ordered[0] == 2 and reason.tolist() == [-1, -1, 1]
 
 
@@ -120,14 +120,14 @@ def test_a_class_that_reviewers_have_begun_is_not_suspected():
     labels = np.tile([0, 1], 20)
     labels[4] = 2  # which no fold has learnt
     seen = Seen(np.eye(2)[np.tile([0, 1], 20)], np.log(rows + 1e-9))
-    told = ranking.told(seen, rows, labels=labels, known=np.zeros(40, bool))
-    assert told.suspected[4] == 0 and told.instead[4] == -1
+    told = ranking.score_images(seen, rows, labels=labels, is_training=np.zeros(40, bool))
+    assert told.label_suspicion[4] == 0 and told.suggested_label[4] == -1
 
 
 class Ranked:
     """A queue that notes what it is ranked by."""
 
-    doing = ""
+    progress = ""
 
     def __init__(self):
         self.by = []
@@ -141,18 +141,20 @@ def test_a_queue_says_what_is_looked_at_and_takes_its_order_once():
 
     def look(progress):
         progress(1_280, 3_122)
-        said.append(queue.doing)
+        said.append(queue.progress)
         assert goes_on.wait(60)
         return "all"
 
-    with Looking(queue, look, progress=lambda done, total: said.append((done, total))) as looking:
-        assert queue.doing and queue.by == [], "reviewing begins at once"
+    with BackgroundScoring(
+        queue, look, report=lambda stage, info: said.append((info["done"], info["total"]))
+    ) as looking:
+        assert queue.progress and queue.by == [], "reviewing begins at once"
         goes_on.set()
-        looking._thread.join()
-        assert queue.by == ["all"] and queue.doing == ""
+        looking.wait()
+        assert queue.by == ["all"] and queue.progress == ""
     assert said[0] == (1_280, 3_122) and "1,280 of 3,122" in said[1]
-    with Looking(queue, None, progress=lambda done, total: None):
-        assert queue.doing == ""
+    with BackgroundScoring(queue, None):
+        assert queue.progress == ""
 
 
 def test_looking_ends_with_the_review(tmp_path):
@@ -163,7 +165,7 @@ def test_looking_ends_with_the_review(tmp_path):
             progress(0, 1)
             begun.set()
 
-    with Looking(queue, look, progress=lambda done, total: None):
+    with BackgroundScoring(queue, look):
         assert begun.wait(60)
     assert queue.by == []
 
@@ -175,8 +177,8 @@ def test_that_looking_failed_is_told_on_the_page(error, caplog):
     def look(progress):
         raise error
 
-    with Looking(queue, look, progress=lambda done, total: None) as looking:
-        looking._thread.join()
-    assert "the order stays" in queue.doing and queue.by == []
-    assert ("The disk is gone." in queue.doing) == isinstance(error, UserError)
+    with BackgroundScoring(queue, look) as looking:
+        looking.wait()
+    assert "the order stays" in queue.progress and queue.by == []
+    assert ("The disk is gone." in queue.progress) == isinstance(error, UserError)
     assert ("Traceback" in caplog.text) == isinstance(error, ValueError)

@@ -1,1 +1,4 @@
-"""The local annotation page: queue of images or photos, decisions, ranking."""
+"""Review page of `tfpipe review`: queues of images and of photos, decisions, and their order.
+
+The decision log itself, labels.csv, is in `tasks.annotations`.
+"""

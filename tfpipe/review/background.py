@@ -1,71 +1,79 @@
-"""Looks at all pictures while the first are reviewed, and puts the queue in its order then."""
+"""Background scoring: all images are scored during the review; then the order changes."""
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import Self
 
 from tfpipe.base.errors import UserError
-from tfpipe.review.decision_desk import Queue
-from tfpipe.review.ranking import Told
+from tfpipe.base.progress import Reporter, silent
+from tfpipe.review.decision_desk import ReviewQueue
+from tfpipe.review.ranking import ImageScores
 
-LOG = logging.getLogger("tfpipe")
-BEGUN = "Least certain first, by what the version was tested with."
+LOG = logging.getLogger(__name__)
+FIRST_ORDER = "Least certain first, by the predictions that the version was tested with."
 Progress = Callable[[int, int], None]
-Look = Callable[[Progress], Told]
+ScoreImages = Callable[[Progress], ImageScores]
 
 
-class Looking:
-    """A thread that looks; it ends with the block that it is opened for."""
+class BackgroundScoring:
+    """A thread that scores all images; it ends with the `with` block."""
 
-    def __init__(self, queue: Queue, look: Look | None, *, progress: Progress):
-        """Begins nothing yet.
+    def __init__(self, queue: ReviewQueue, score: ScoreImages | None, *, report: Reporter = silent):
+        """Prepares the thread, which starts with the block.
 
         Args:
-          queue: takes its order by `rank`, and says in `doing` what is still under way.
-          look: looks at all pictures, which may take long; None where all is known.
-          progress: told (pictures looked at, pictures in all).
+          queue: is put in order with `rank`; its `progress` says what is still being computed.
+          score: scores all images, which may take long; None if that is done.
+          report: receives the stage "embed" with the images done.
         """
-        self._queue, self._look, self._progress = queue, look, progress
+        self._queue, self._score, self._report = queue, score, report
         self._stops = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="looking")
+        self._thread = threading.Thread(target=self._run, name="scoring")
 
-    def __enter__(self) -> "Looking":
-        if self._look:
-            self._queue.doing = f"{BEGUN} All pictures are about to be looked at."
+    def __enter__(self) -> Self:
+        if self._score:
+            self._queue.progress = f"{FIRST_ORDER} All images are about to be scored."
             self._thread.start()
         return self
 
-    def __exit__(self, *reason) -> None:
+    def __exit__(self, *reason: object) -> None:
         self._stops.set()
-        if self._look:
+        self.wait()
+
+    def wait(self) -> None:
+        """Waits until all images are scored, or scoring has ended otherwise."""
+        if self._score:
             self._thread.join()
 
     def _run(self) -> None:
+        if self._score is None:
+            return
         try:
-            told = self._look(self._tell)
-            self._queue.rank(told)
-            self._queue.doing = ""
+            scores = self._score(self._tell)
+            self._queue.rank(scores)
+            self._queue.progress = ""
         except _Stopped:
             return
         except UserError as error:
             self._fail(str(error))
-        except Exception:  # of whatever kind: who reviews is told, and goes on
-            LOG.exception("The pictures could not be looked at.")
+        except Exception:  # of any kind: the reviewer is told, and goes on
+            LOG.exception("The images could not be scored.")
             self._fail("The terminal says more.")
 
     def _tell(self, done: int, total: int) -> None:
         if self._stops.is_set():
             raise _Stopped
-        self._progress(done, total)
-        so_far = f"{done:,} of {total:,} so far." if done < total else "they are being compared."
-        self._queue.doing = (
-            f"{BEGUN} What is new and which labels are suspected follows once all pictures are "
-            f"looked at: {so_far}"
+        self._report("embed", {"done": done, "total": total})
+        state = f"{done:,} of {total:,} so far." if done < total else "they are being compared."
+        self._queue.progress = (
+            f"{FIRST_ORDER} Novel images and suspected labels follow once all images are scored: "
+            f"{state}"
         )
 
-    def _fail(self, why: str) -> None:
-        self._queue.doing = f"The pictures could not all be looked at, so the order stays. {why}"
+    def _fail(self, reason: str) -> None:
+        self._queue.progress = f"The images could not all be scored, so the order stays. {reason}"
 
 
 class _Stopped(Exception):
-    """Nobody waits for it any more."""
+    """The review has ended, so nobody waits for the scores."""

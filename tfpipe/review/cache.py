@@ -1,6 +1,5 @@
-"""What a version makes of the records, kept beside it: a start that was killed is gone on with."""
+"""Cache of a version's embeddings and logits of the records, beside it; a killed start goes on."""
 
-import hashlib
 import io
 import logging
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfpipe.base import files
+from tfpipe.base import files, resumable
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
 from tfpipe.explore import embeddings
@@ -19,49 +18,56 @@ from tfpipe.explore.embeddings import CHUNK, Progress
 from tfpipe.explore.novelty import Seen
 
 FOLDER = ".review"  # of a model, beside its versions
+OUTPUTS = ("embedding", "logits")
 HELD_OUT = "held_out"
 
-LOG = logging.getLogger("tfpipe")
+LOG = logging.getLogger(__name__)
+Arrays = dict[str, np.ndarray]
 
 
-class Kept:
-    """What was computed of some records by a version; of other records nothing is left."""
+class OutputCache:
+    """What a version computes from some records, batch by batch.
+
+    The folder's name is a hash of the model and the records, so that several reviews may use it at
+    once: whatever they write is the same. Folders of other records are removed.
+    """
 
     def __init__(self, version: Path, *, sha256: str, data: Dataset, count: int):
-        """Opens what is there.
+        """Reads what there is.
 
         Args:
           version: folder of the version.
           sha256: of its model.
           data: the records.
-          count: pictures in them.
+          count: images in them.
         """
-        of = hashlib.sha256(f"{sha256} {data.manifest.fingerprint}".encode()).hexdigest()
-        self._folder = version.parent / FOLDER / f"{version.name}-{of[:24]}"
+        plan = {"model": sha256, "records": data.manifest.fingerprint}
+        name = f"{version.name}-{resumable.hash_of(plan)[:24]}"
+        self._folder = version.parent / FOLDER / name
         for other in self._folder.parent.glob(f"{version.name}-*"):
             if other != self._folder:
                 shutil.rmtree(other, ignore_errors=True)
-        self._data, self._is_kept = data, True
+        self._data, self._is_writable = data, True
         sizes = [min(CHUNK, count - begin) for begin in range(0, count, CHUNK)]
         self._parts = [self._read(f"{i:06d}", rows=size) for i, size in enumerate(sizes)]
         self._held_out = self._read(HELD_OUT)
         self._count = count
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing is left to compute."""
         return self._held_out is not None and None not in self._parts
 
-    def seen(self, model: Callable[[], keras.Model], *, progress: Progress) -> Seen:
-        """Returns what the version makes of all pictures, and keeps each batch as it comes.
+    def outputs(self, model: Callable[[], keras.Model], *, progress: Progress) -> Seen:
+        """Returns the version's outputs for all images, and stores each batch as it comes.
 
         Args:
-          model: gives the version's; not asked where all is kept.
-          progress: told (pictures looked at, pictures in all).
+          model: gives the version's model; not called if all is stored.
+          progress: called with (images done, images in all).
         """
-        lacking = [i for i, part in enumerate(self._parts) if part is None]
-        if lacking:
-            chosen = np.isin(np.arange(self._count) // CHUNK, lacking)
+        missing = [i for i, part in enumerate(self._parts) if part is None]
+        if missing:
+            chosen = np.isin(np.arange(self._count) // CHUNK, missing)
             done = self._count - int(chosen.sum())
             batches = embeddings.batches_seen(
                 model(),
@@ -69,41 +75,46 @@ class Kept:
                 chosen=chosen,
                 progress=lambda now, _: progress(done + now, self._count),
             )
-            for i, seen in zip(lacking, batches, strict=True):
-                self._parts[i] = {"embedding": seen.embedding, "logits": seen.logits}
-                self._keep(f"{i:06d}", self._parts[i])
-        names = ("embedding", "logits")
-        return Seen(*(np.concatenate([part[name] for part in self._parts]) for name in names))
+            for i, batch in zip(missing, batches, strict=True):
+                if batch.logits is None:
+                    raise UserError("A review needs a classifier, which gives logits.")
+                arrays = {"embedding": batch.embedding, "logits": batch.logits}
+                self._parts[i] = arrays
+                self._write(f"{i:06d}", arrays)
+        parts = [part for part in self._parts if part is not None]
+        embedding, logits = (np.concatenate([part[name] for part in parts]) for name in OUTPUTS)
+        return Seen(embedding, logits)
 
-    def held_out(self, make: Callable[[], np.ndarray | None]) -> np.ndarray | None:
-        """Returns the probabilities of held-out groups, which `make` gives where none are kept."""
+    def held_out(self, compute: Callable[[], np.ndarray | None]) -> np.ndarray | None:
+        """Returns the probabilities of held-out groups; `compute` gives them if none are stored."""
         if self._held_out is None:
-            made = make()
-            self._held_out = {HELD_OUT: np.zeros((0, 0)) if made is None else made}
-            self._keep(HELD_OUT, self._held_out)
-        found = self._held_out[HELD_OUT]
-        return found if found.size else None
+            probabilities = compute()
+            array = np.zeros((0, 0)) if probabilities is None else probabilities
+            self._held_out = {HELD_OUT: array}
+            self._write(HELD_OUT, self._held_out)
+        stored = self._held_out[HELD_OUT]
+        return stored if stored.size else None
 
-    def _read(self, name: str, *, rows: int | None = None) -> dict[str, np.ndarray] | None:
-        """Returns the arrays of a file; None where it is not there or not whole."""
+    def _read(self, name: str, *, rows: int | None = None) -> Arrays | None:
+        """Returns the arrays of a file; None if it is missing or damaged."""
         try:
-            whole = io.BytesIO((self._folder / f"{name}.npz").read_bytes())
-            with np.load(whole, allow_pickle=False) as file:
+            contents = io.BytesIO((self._folder / f"{name}.npz").read_bytes())
+            with np.load(contents, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return None
-        wanted = {HELD_OUT} if rows is None else {"embedding", "logits"}
-        is_right = arrays.keys() == wanted and all(rows in (None, len(a)) for a in arrays.values())
-        return arrays if is_right else None
+        expected = {HELD_OUT} if rows is None else {*OUTPUTS}
+        is_whole = arrays.keys() == expected
+        return arrays if is_whole and all(rows in (None, len(a)) for a in arrays.values()) else None
 
-    def _keep(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        """Keeps arrays, where the folder can be written; a review goes on without, too."""
-        if not self._is_kept:
+    def _write(self, name: str, arrays: Arrays) -> None:
+        """Stores arrays; where the folder cannot be written, the review goes on without."""
+        if not self._is_writable:
             return
         file = io.BytesIO()
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
         try:
             files.replace(self._folder / f"{name}.npz", file.getvalue())
         except UserError as error:
-            LOG.warning("%s The next review will look at all pictures again.", error)
-            self._is_kept = False
+            LOG.warning("%s The next review will compute all images again.", error)
+            self._is_writable = False

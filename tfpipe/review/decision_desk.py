@@ -1,144 +1,178 @@
-"""Where decisions are made: each is a line of labels.csv before anyone is told that it is saved."""
+"""Decision desk: a decision is a line of labels.csv before the reviewer reads that it is saved."""
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tfpipe.base.errors import UserError
-from tfpipe.review.ranking import Told
 from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.annotations.decisions import Decision
+
+if TYPE_CHECKING:
+    from tfpipe.review.ranking import ImageScores
 
 NAN = float("nan")
 
 
-class Queue(Protocol):
-    """What a page goes through: `Pictures` or `Strips`.
+class ReviewQueue(Protocol):
+    """A queue that a page goes through: of images or of photos.
 
     Attributes:
-      kind: "pictures" or "strips".
-      labels: what a reviewer may choose from.
-      notes: what a reviewer should know.
+      labels: the classes or kinds that a reviewer chooses from.
+      notes: sentences for the reviewer.
       desk: where decisions are made.
-      doing: what is still under way, in a sentence; "" for nothing.
-      turn: how often it has been put in order.
+      progress: what is still being computed, in a sentence; "" for nothing.
+      n_rankings: how often the queue has been put in order.
     """
 
-    kind: str
     labels: tuple[str, ...]
     notes: tuple[str, ...]
-    desk: "Desk"
-    doing: str
-    turn: int
+    desk: "DecisionDesk"
+    progress: str
+    n_rankings: int
 
-    def rank(self, told: Told) -> None:
-        """Puts all in order by what is known now."""
+    def rank(self, scores: "ImageScores") -> None:
+        """Puts the queue in order by new scores."""
 
     def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
-        """Returns what there is to review that decisions are about, as `queue` tells it."""
+        """Returns the entries that decisions are about, as `queue` does."""
 
     def queue(self) -> list[dict[str, Any]]:
-        """Returns what there is to review, the most helpful first."""
+        """Returns the entries, the most helpful ones first."""
+
+
+class ImageReview(ReviewQueue, Protocol):
+    """A queue of images; see `image_queue.ImageQueue`."""
+
+    kind: Literal["images"]
+
+    def thumbnails(self, rows: list[int]) -> dict[int, str]: ...
+
+    def decide(self, row: int, *, who: str, action: str, label: str) -> dict[str, Any]: ...
+
+
+class PhotoReview(ReviewQueue, Protocol):
+    """A queue of photos with spans; see `photo_queue.PhotoQueue`."""
+
+    kind: Literal["photos"]
+
+    def photo(self, number: int) -> dict[str, Any]: ...
+
+    def image(self, number: int) -> bytes: ...
+
+    def decide(
+        self,
+        number: int,
+        *,
+        who: str,
+        action: str,
+        label: str,
+        what: str,
+        depths_m: tuple[float, float],
+    ) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
-class Desk:
+class DecisionDesk:
     """The decisions about a raw folder.
 
     Attributes:
       raw: the folder.
-      name: of the file in it.
-      version: the model's that reviewers look through, such as "simple-cnn/3".
+      name: of the file of decisions in it.
+      version: the version whose predictions reviewers look at, such as "simple-cnn/3".
     """
 
     raw: Path
     name: str
     version: str
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _read: dict[tuple, decisions.DecisionLog] = field(default_factory=dict)
+    _cache: dict[tuple[int, int, int], decisions.DecisionLog] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
-        """Where decisions are kept."""
+        """The file of decisions."""
         return self.raw / self.name
 
-    def known(self) -> decisions.DecisionLog:
-        """Returns all lines so far, of all reviewers; read again only where some were added."""
+    def log(self) -> decisions.DecisionLog:
+        """Returns all decisions so far, of all reviewers; reads the file only if it has changed."""
         try:
-            about = self.path.stat()
+            status = self.path.stat()
         except OSError:
             return decisions.read(self.raw, name=self.name)
-        state = (about.st_ino, about.st_size, about.st_mtime_ns)
-        known = self._read.get(state)
-        if known is None:
-            known = decisions.read(self.raw, name=self.name)
-            self._read.clear()
-            self._read[state] = known
-        return known
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        log = self._cache.get(state)
+        if log is None:
+            log = decisions.read(self.raw, name=self.name)
+            self._cache.clear()
+            self._cache[state] = log
+        return log
 
-    def others(self, who: str, thing: tuple[str, str]) -> str:
-        """Returns what another reviewer has said of a thing that is decided about, or ""."""
-        held = self.known().current.get(thing)
-        if held is None or held.who == who:
+    def other_decision(self, who: str, target: tuple[str, str]) -> str:
+        """Returns the decision of another reviewer about the same target, or ""."""
+        decision = self.log().current.get(target)
+        if decision is None or decision.who == who:
             return ""
-        return f"{held.who} had said {held.label or 'none'} ({held.state})"
+        return f"{decision.who} had decided {decision.label or 'none'} ({decision.state})"
 
     def decide(
         self,
         who: str,
-        thing: tuple[str, str],
+        target: tuple[str, str],
         *,
         label: str,
         action: str,
         depths_m: tuple[float, float] = (NAN, NAN),
     ) -> Decision:
-        """Keeps a decision.
+        """Saves a decision.
 
         Args:
           who: the reviewer.
-          thing: (raw file, picture's key or span's name).
+          target: (raw file, image's key or span's name).
           label: the class or kind; "" for none.
-          action: of `decisions.ACTIONS`; dubious leaves it open, all others settle it.
+          action: one of `decisions.ACTIONS`; dubious leaves it open, all others settle it.
           depths_m: of a span.
 
         Raises:
           UserError: it could not be saved.
         """
         state = "dubious" if action == "dubious" else "validated"
-        return self._keep(
-            Decision(decisions.now(), who, *thing, *depths_m, label, self.version, state, action)
+        return self._save(
+            Decision(decisions.now(), who, *target, *depths_m, label, self.version, state, action)
         )
 
     def undo(self, who: str) -> Decision:
-        """Takes a reviewer's last decision back, by one more line: what held before holds again.
+        """Undoes a reviewer's last decision by one more line: the earlier decision holds again.
 
         Raises:
-          UserError: there is none, somebody has decided about the same since, or it could not be
-            saved.
+          UserError: there is none, another reviewer has decided about the same since, or the line
+            could not be saved.
         """
         with self._lock:
-            lines = self.known().lines
-            left: list[int] = []
-            for i, one in enumerate(lines):
-                if one.who == who and one.action != "undo":
-                    left.append(i)
-                elif one.who == who and left:
-                    left.pop()
-            if not left:
+            lines = self.log().lines
+            to_undo: list[int] = []
+            for i, line in enumerate(lines):
+                if line.who == who and line.action != "undo":
+                    to_undo.append(i)
+                elif line.who == who and to_undo:
+                    to_undo.pop()
+            if not to_undo:
                 raise UserError(f"There is no decision of {who} to undo.")
-            last = lines[left[-1]]
-            since = [one for one in lines[left[-1] + 1 :] if one.target == last.target]
-            if since and since[-1].who != who:
+            last = lines[to_undo[-1]]
+            later = [line for line in lines[to_undo[-1] + 1 :] if line.target == last.target]
+            if later and later[-1].who != who:
                 raise UserError(
-                    f"{since[-1].who} has decided about {last.what} since, so it stays as it is."
+                    f"{later[-1].who} has decided about {last.what} since, so it stays as it is."
                 )
-            before = [one for one in lines[: left[-1]] if one.target == last.target]
-            holds = before[-1] if before else last._replace(state="predicted")
-            told = {"time": decisions.now(), "who": who, "version": self.version, "action": "undo"}
-            return self._keep(holds._replace(**told))
+            earlier = [line for line in lines[: to_undo[-1]] if line.target == last.target]
+            restored = earlier[-1] if earlier else last._replace(state="predicted")
+            return self._save(
+                restored._replace(
+                    time=decisions.now(), who=who, version=self.version, action="undo"
+                )
+            )
 
-    def _keep(self, decision: Decision) -> Decision:
+    def _save(self, decision: Decision) -> Decision:
         decisions.append(self.raw, decision, name=self.name)
         return decision

@@ -1,8 +1,8 @@
-"""The pictures to review: which first and why, and what is decided about each."""
+"""Image queue: the images to review, in their order, and the decisions about each."""
 
 import threading
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,116 +11,121 @@ from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.explore import embeddings
 from tfpipe.review import ranking
-from tfpipe.review.decision_desk import Desk
-from tfpipe.review.ranking import Told
-from tfpipe.review.records import Packed
+from tfpipe.review.decision_desk import DecisionDesk
+from tfpipe.review.ranking import ImageScores
+from tfpipe.review.records import ReviewRecords
 from tfpipe.tasks.annotations.decisions import Decision
 
-MOST = 5_000  # pictures of a queue: who has decided about these starts the page again
+MAX_IMAGES = 5_000  # of a queue; once these are decided about, a new start shows others
 ACTIONS = ("accept", "label", "dubious")
 
 
-class _Known(NamedTuple):
-    """What is known of the pictures: exchanged as a whole, for others may be reading it."""
+class _Order(NamedTuple):
+    """Scores and order of the images, exchanged at once, as other threads may be reading them."""
 
-    told: Told
-    ordered: list[int]
+    scores: ImageScores
+    rows: list[int]
     reason: np.ndarray
 
 
-class Pictures:
-    """Pictures that are answered one by one, as a queue."""
+class ImageQueue:
+    """Images that are predicted one by one, as a queue."""
 
-    kind = "pictures"
+    kind: Literal["images"] = "images"
 
-    def __init__(self, packed: Packed, desk: Desk):
-        self.desk, self.doing, self.turn = desk, "", 0
-        self.labels = tuple(packed.data.manifest.classes)
-        self._packed, self._shown, self._lock = packed, {}, threading.Lock()
-        frame = packed.frame
+    def __init__(self, records: ReviewRecords, desk: DecisionDesk):
+        self.desk, self.progress, self.n_rankings = desk, "", 0
+        self.labels = tuple(records.data.manifest.classes)
+        self.notes: tuple[str, ...] = ()
+        self._records = records
+        self._thumbnails: dict[int, bytes] = {}
+        self._lock = threading.Lock()
+        frame = records.frame
         self._key, self._split = frame["key"].tolist(), frame["split"].tolist()
         self._source = [self.labels[i] if i >= 0 else "" for i in frame["label"]]
         self._row = {key: row for row, key in enumerate(self._key)}
-        self.rank(packed.told)
+        self.rank(records.scores)
 
-    def rank(self, told: Told) -> None:
-        """Puts the pictures in order by what is known of them now."""
-        ordered, reason = ranking.order([told.suspected, told.uncertain, told.new])
-        self._known = _Known(told, ordered[:MOST].tolist(), reason)
-        self.notes = (*self._packed.notes, *told.notes)
-        if len(ordered) > MOST:
-            self.notes += (f"These are the first {MOST:,} of {len(ordered):,} pictures.",)
-        self.turn += 1
+    def rank(self, scores: ImageScores) -> None:
+        """Puts the images in order by new scores."""
+        rows, reason = ranking.order([scores.label_suspicion, scores.uncertainty, scores.novelty])
+        self._order = _Order(scores, rows[:MAX_IMAGES].tolist(), reason)
+        self.notes = (*self._records.notes, *scores.notes)
+        if len(rows) > MAX_IMAGES:
+            self.notes += (f"These are the first {MAX_IMAGES:,} of {len(rows):,} images.",)
+        self.n_rankings += 1
 
     def queue(self) -> list[dict[str, Any]]:
-        """Returns the pictures, the most helpful first, each with what holds of it now."""
-        held = self.desk.known().current
-        return [self._told(row, held) for row in self._known.ordered]
+        """Returns the images, the most helpful first, each as it is decided now."""
+        current = self.desk.log().current
+        return [self._entry(row, current) for row in self._order.rows]
 
     def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
-        """Returns the pictures that decisions are about, each with what holds of it now."""
-        held, keys = self.desk.known().current, {one.what for one in lines if not one.is_span}
-        return [self._told(self._row[key], held) for key in sorted(keys & self._row.keys())]
+        """Returns the images that decisions are about, each as it is decided now."""
+        current, keys = self.desk.log().current, {line.what for line in lines if not line.is_span}
+        return [self._entry(self._row[key], current) for key in sorted(keys & self._row.keys())]
 
     def thumbnails(self, rows: list[int]) -> dict[int, str]:
-        """Returns row -> the address of a small picture that holds it itself.
+        """Returns row -> a small image as a data address.
 
         Raises:
           UserError: there is no such row.
         """
         self._check(rows)
         with self._lock:
-            lacking = [row for row in rows if row not in self._shown]
-            if lacking:
-                self._shown |= embeddings.thumbnails(self._packed.data, lacking)
-        return {row: html.data_uri(self._shown[row], kind="image/jpeg") for row in rows}
+            missing = [row for row in rows if row not in self._thumbnails]
+            if missing:
+                self._thumbnails |= embeddings.thumbnails(self._records.data, missing)
+        return {row: html.data_uri(self._thumbnails[row], kind="image/jpeg") for row in rows}
 
     def decide(self, row: int, *, who: str, action: str, label: str) -> dict[str, Any]:
-        """Keeps what a reviewer says of a picture, and returns what holds of it now.
+        """Saves a decision about an image, and returns the image as it is decided now.
 
-        In "over" is what another had said of it.
+        "other" is the earlier decision of another reviewer.
 
         Raises:
-          UserError: there is no such picture, class or action, or it could not be saved.
+          UserError: there is no such image, class or action, or it could not be saved.
         """
         self._check([row])
-        choose(action, ACTIONS, noun="action on a picture")
+        choose(action, ACTIONS, noun="action on an image")
         choose(label, self.labels, noun="class")
         key = self._key[row]
-        over = self.desk.others(who, ("", key))
-        # A picture's own file is told for people; only its key counts.
+        other = self.desk.other_decision(who, ("", key))
+        # The file is written for people to read; only the key counts.
         self.desk.decide(who, (key.partition("@")[0], key), label=label, action=action)
-        return self._told(row, self.desk.known().current) | {"over": over}
+        return self._entry(row, self.desk.log().current) | {"other": other}
 
     def _check(self, rows: list[int]) -> None:
         if not all(0 <= row < len(self._key) for row in rows):
-            raise UserError(f"There is no picture {rows}. Load the page again.")
+            raise UserError(f"There is no image {rows}. Load the page again.")
 
-    def _told(self, row: int, held: dict) -> dict[str, Any]:
-        decision, known = held.get(("", self._key[row])), self._known
-        likely = known.told.likely[row]
-        is_asked = bool(np.isfinite(likely).all())
-        said = self.labels[likely.argmax()] if is_asked else ""
-        source, why = self._source[row], known.reason[row]
+    def _entry(self, row: int, current: Mapping[tuple[str, str], Decision]) -> dict[str, Any]:
+        decision = current.get(("", self._key[row]))
+        probabilities = self._order.scores.probabilities[row]
+        is_predicted = bool(np.isfinite(probabilities).all())
+        predicted = self.labels[probabilities.argmax()] if is_predicted else ""
+        source, reason = self._source[row], self._order.reason[row]
         return {
             "id": row,
             "key": self._key[row],
             "split": self._split[row],
             "source": source,
-            "said": said,
-            "likely": round(float(likely.max()), 3) if is_asked else None,
-            "why": self._why(row, np.argsort(-likely)[:2]),
-            "reason": ranking.REASONS[why] if why >= 0 else "",
+            "predicted": predicted,
+            "probability": round(float(probabilities.max()), 3) if is_predicted else None,
+            "why": self._why(row, np.argsort(-probabilities)[:2]),
+            "reason": ranking.REASONS[reason] if reason >= 0 else "",
             "state": decision.state if decision else "predicted",
-            "label": decision.label if decision else source or said,
+            "label": decision.label if decision else source or predicted,
             "who": decision.who if decision else "",
         }
 
-    def _why(self, row: int, best: np.ndarray) -> str:
-        told, reason = self._known.told, self._known.reason[row]
+    def _why(self, row: int, likeliest: np.ndarray) -> str:
+        """Returns why an image stands where it does, in a few words."""
+        scores, reason = self._order.scores, self._order.reason[row]
         if reason == 0:
-            return f"labelled {self._source[row]}; its like are {self.labels[told.instead[row]]}"
-        likely = told.likely[row]
+            suggested = self.labels[scores.suggested_label[row]]
+            return f"labelled {self._source[row]}; similar images are {suggested}"
+        probabilities = scores.probabilities[row]
         if reason == 1:
-            return " or ".join(f"{self.labels[i]} {likely[i]:.2f}" for i in best)
-        return "unlike what was learnt" if reason == 2 else ""
+            return " or ".join(f"{self.labels[i]} {probabilities[i]:.2f}" for i in likeliest)
+        return "unlike the training images" if reason == 2 else ""

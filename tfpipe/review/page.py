@@ -1,7 +1,7 @@
 """Review pages: HTML of the grid of images and of the photo with its spans."""
 
 from tfpipe.base import html
-from tfpipe.review.decision_desk import Queue
+from tfpipe.review.decision_desk import ImageReview, PhotoReview
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -20,7 +20,7 @@ GRID_SCRIPTS = ("review/assets/image_grid.js",)
 PHOTO_SCRIPTS = ("review/assets/photo_drawing.js", "review/assets/photo_spans.js")
 
 
-def text(queue: Queue, *, title: str, who: str) -> str:
+def text(queue: ImageReview | PhotoReview, *, title: str, who: str) -> str:
     """Returns the review page. Only its own scripts run, and it asks this server only.
 
     Args:
@@ -28,7 +28,7 @@ def text(queue: Queue, *, title: str, who: str) -> str:
       title: title of the page.
       who: the reviewer's name until the reviewer types another.
     """
-    is_grid = queue.kind == "pictures"
+    is_grid = queue.kind == "images"
     scripts = (SHARED_SCRIPT, *(GRID_SCRIPTS if is_grid else PHOTO_SCRIPTS))
     return html.page(
         f"review/templates/{'image_grid' if is_grid else 'photo_spans'}.html",

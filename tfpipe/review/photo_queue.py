@@ -1,11 +1,11 @@
-"""The files to review, such as core photos: which first, and what is decided about their spans."""
+"""Photo queue: the photos to review, in their order, and the decisions about their spans."""
 
 import math
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tfpipe.base import images
 from tfpipe.base.choose import choose
@@ -13,35 +13,38 @@ from tfpipe.base.errors import UserError
 from tfpipe.evaluation import whole_files
 from tfpipe.registry import load
 from tfpipe.review import ranking
-from tfpipe.review.decision_desk import Desk
-from tfpipe.review.ranking import Told
-from tfpipe.review.records import Packed
+from tfpipe.review.decision_desk import DecisionDesk
+from tfpipe.review.ranking import ImageScores
+from tfpipe.review.records import ReviewRecords
 from tfpipe.tasks.annotations import apply, spans
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.annotations.spans import Span, Strip
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Task
 
-KEPT = 24  # files as they were looked at
-LEAST_M = 1e-4
+CACHED_PHOTOS = 24
+MIN_THICKNESS_M = 1e-4
 ACTIONS = ("accept", "label", "dubious", "move", "draw", "delete")
 
 
-class Strips:
-    """Files whose spans are reviewed, as a queue."""
+class PhotoQueue:
+    """Photos whose spans are reviewed, as a queue."""
 
-    kind = "strips"
+    kind: Literal["photos"] = "photos"
 
-    def __init__(self, packed: Packed, desk: Desk, *, task: Task, version: Path, raw: Path):
-        self.desk, self._packed, self._task = desk, packed, task
-        self.doing, self.turn = "", 0
+    def __init__(
+        self, records: ReviewRecords, desk: DecisionDesk, *, task: Task, version: Path, raw: Path
+    ):
+        self.desk, self._records = desk, records
+        self.progress, self.n_rankings = "", 0
+        self.notes: tuple[str, ...] = ()
         assert task.whole_file and task.whole_file.review, f"{task.name} has no files to review"
         self._whole_file, self._review = task.whole_file, task.whole_file.review
         self.labels = self._review.kinds
-        trained = [f"{name}={value}" for name, value in packed.card.options.items()]
+        trained = [f"{name}={value}" for name, value in records.card.options.items()]
         self._options = parse_options(task, trained)
         self._sources = apply.survey_with_decisions(task, raw, self._options).sources
-        self._rows = whole_files.rows_of(task, packed.data)
+        self._rows = whole_files.rows_of(task, records.data)
         predictor = load.open_version(version)
         # As `predict` does: the thresholds were chosen for this inference mode.
         is_sliding = self._whole_file.sliding_window
@@ -49,55 +52,63 @@ class Strips:
         if is_sliding:
             self._classify = load.with_inference_mode(predictor, None)
         self._thresholds = predictor.card.thresholds
-        self._looked: OrderedDict[int, Strip] = OrderedDict()
+        self._cache: OrderedDict[int, Strip] = OrderedDict()
         self._lock = threading.Lock()
-        self.rank(packed.told)
+        self.rank(records.scores)
 
-    def rank(self, told: Told) -> None:
-        """Puts the files in order by what is known of their pictures now."""
-        self._queued = self._ordered(told)
-        self.notes = (*self._packed.notes, *told.notes)
-        self.turn += 1
+    def rank(self, scores: ImageScores) -> None:
+        """Puts the photos in order by new scores of their windows."""
+        self._order = self._ordered(scores)
+        self.notes = (*self._records.notes, *scores.notes)
+        self.n_rankings += 1
 
     def queue(self) -> list[dict[str, Any]]:
-        """Returns the files, the most helpful first, each with how many spans are decided about."""
-        held = self.desk.known().current
-        counts = Counter(file for file, what in held if what != spans.WHOLE)
-        found = []
-        for i, why in self._queued:
-            name = self._sources[i].name
-            about = {"decided": counts[name], "whole": self._whole(name, held)["state"]}
-            found.append({"id": i, "key": name, "why": why} | about)
-        return found
+        """Returns the photos, the most helpful first, each with its number of decided spans."""
+        current = self.desk.log().current
+        counts = Counter(file for file, what in current if what != spans.WHOLE)
+        entries = []
+        for number, why in self._order:
+            name = self._sources[number].name
+            entries.append(
+                {
+                    "id": number,
+                    "key": name,
+                    "why": why,
+                    "decided": counts[name],
+                    "whole": self._whole(name, current)["state"],
+                }
+            )
+        return entries
 
     def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
-        """Returns the files that decisions are about, as `queue` does."""
-        names = {one.file for one in lines if one.is_span}
-        return [one for one in self.queue() if one["key"] in names] if names else []
+        """Returns the photos that decisions are about, as `queue` does."""
+        names = {line.file for line in lines if line.is_span}
+        return [entry for entry in self.queue() if entry["key"] in names] if names else []
 
-    def told(self, number: int) -> dict[str, Any]:
-        """Returns a file's depths, spans and what the model found, as they hold now.
+    def photo(self, number: int) -> dict[str, Any]:
+        """Returns a photo's depths, spans and predictions, as they are decided now.
 
         Raises:
-          UserError: there is no such file, or it cannot be read.
+          UserError: there is no such photo, or it cannot be read.
         """
-        strip = self._strip(number)
+        strip = self.strip(number)
+        name = self._sources[number].name
         return {
             "id": number,
-            "key": self._sources[number].name,
+            "key": name,
             "height": strip.image.shape[0],
             "width": strip.image.shape[1],
             "top_m": strip.top_m,
             "bottom_m": strip.bottom_m,
-            "says": strip.note,
-            "spans": [_plain(one) for one in self._spans(number, strip)],
-            "whole": self._whole(self._sources[number].name, self.desk.known().current),
-            "found": [_plain(one) for one in strip.predicted],
+            "note": strip.note,
+            "spans": [_as_json(span) for span in self._spans(number, strip)],
+            "whole": self._whole(name, self.desk.log().current),
+            "predicted": [_as_json(span) for span in strip.predicted],
         }
 
     def image(self, number: int) -> bytes:
-        """Returns a file's picture as a PNG."""
-        return images.encode_png(self._strip(number).image)
+        """Returns a photo as a PNG."""
+        return images.encode_png(self.strip(number).image)
 
     def decide(
         self,
@@ -109,101 +120,102 @@ class Strips:
         what: str,
         depths_m: tuple[float, float],
     ) -> dict[str, Any]:
-        """Keeps what a reviewer says of a span, and returns what holds of its file now.
+        """Saves a decision about a span, and returns the photo as it is decided now.
 
         Args:
-          number: of the file.
+          number: of the photo.
           who: the reviewer.
-          action: what was done.
+          action: one of `ACTIONS`.
           label: the span's kind.
-          what: what the span is known by, left aside for one that is drawn; or `spans.WHOLE`, for
-            nothing but what is validated is here (accept), or that is not known (dubious).
-          depths_m: of its edges, as the photo shows them; counted where it is moved or drawn.
+          what: the span's name, ignored for one that is drawn; or `spans.WHOLE`, for a photo that
+            holds nothing but what is validated (accept), or of which that is unknown (dubious).
+          depths_m: of its edges, as the photo shows them; for a span that is moved or drawn.
 
         Raises:
-          UserError: there is no such file, span, kind or action, or it could not be saved.
+          UserError: there is no such photo, span, kind or action, or it could not be saved.
         """
-        strip = self._strip(number)
+        strip = self.strip(number)
         choose(action, ACTIONS, noun="action on a span")
-        known = {span.what: span for span in self._spans(number, strip)}
+        current = {span.what: span for span in self._spans(number, strip)}
         if what == spans.WHOLE:
-            _check_whole(action, list(known.values()))
-        span = spans.whole_file_span(strip) if what == spans.WHOLE else known.get(what)
+            _check_whole(action, list(current.values()))
+        span = spans.whole_file_span(strip) if what == spans.WHOLE else current.get(what)
         if action == "draw":
             span = Span("", *self._inside(strip, depths_m), self.labels[0])
-            span = span._replace(what=_unique(span, known))
+            span = span._replace(what=_unique_name(span, current))
         elif span is None:
             raise UserError(f"There is no span {what[:60]!r} any more. Load the page again.")
         elif action == "move":
             top_m, bottom_m = self._inside(strip, depths_m)
             span = span._replace(top_m=top_m, bottom_m=bottom_m)
-        thing = (self._sources[number].name, span.what)
+        target = (self._sources[number].name, span.what)
         kind = label or span.label or self.labels[0]
         choose(kind, {**dict.fromkeys(self.labels), span.label: None}, noun="kind of span")
         is_none = action == "delete" or what == spans.WHOLE
-        over = self.desk.others(who, thing)
+        other = self.desk.other_decision(who, target)
         self.desk.decide(
             who,
-            thing,
+            target,
             label="" if is_none else kind,
             action=action,
             depths_m=(span.top_m, span.bottom_m),
         )
-        return self.told(number) | {"over": over}
+        return self.photo(number) | {"other": other}
 
-    def _ordered(self, told: Told) -> list[tuple[int, str]]:
-        """Returns the files in order, and why each stands there; those not in the records first."""
-        groups = self._packed.frame["group"].to_numpy(str)
+    def strip(self, number: int) -> Strip:
+        """Returns a photo with its spans and predictions; a UserError if it cannot be read."""
+        if not 0 <= number < len(self._sources):
+            raise UserError(f"There is no photo {number}. Load the page again.")
+        with self._lock:  # two pages would predict the same photo twice
+            if number not in self._cache:
+                source = self._sources[number]
+                outputs = self._whole_file.infer(source, self._classify, self._options)
+                prediction = self._whole_file.predict(outputs, self._thresholds)
+                row = self._rows.get(source.name)
+                self._cache[number] = self._review.strip(source, outputs, prediction, row)
+                if len(self._cache) > CACHED_PHOTOS:
+                    self._cache.popitem(last=False)
+            self._cache.move_to_end(number)
+            return self._cache[number]
+
+    def _ordered(self, scores: ImageScores) -> list[tuple[int, str]]:
+        """Returns the photos in order with the reason; those not in the records come first."""
+        groups = self._records.frame["group"].to_numpy(str)
         names = [source.group for source in self._sources]
-        each = [
-            ranking.of_groups(values, groups, names)
-            for values in (told.suspected, told.uncertain, told.new)
+        lists = [
+            ranking.mean_of_groups(values, groups, names)
+            for values in (scores.label_suspicion, scores.uncertainty, scores.novelty)
         ]
-        ordered, reason = ranking.order(each)
-        there = {*groups}
-        is_absent = [name not in there for name in names]
+        numbers, reasons = ranking.order(lists)
+        in_records = {*groups}
+        is_missing = [name not in in_records for name in names]
         whys = [
             "not in the records: check its table"
-            if absent
-            else ("suspected labels", "unsure answers", "unlike what was learnt", "")[why]
-            for absent, why in zip(is_absent, reason.tolist(), strict=True)
+            if missing
+            else ("suspected labels", "uncertain predictions", "unlike the training images", "")[i]
+            for missing, i in zip(is_missing, reasons.tolist(), strict=True)
         ]
-        first = sorted(ordered.tolist(), key=lambda i: not is_absent[i])
-        return [(i, whys[i]) for i in first]
-
-    def _strip(self, number: int) -> Strip:
-        if not 0 <= number < len(self._sources):
-            raise UserError(f"There is no file {number}. Load the page again.")
-        with self._lock:  # two pages would look at the same file twice
-            if number not in self._looked:
-                source = self._sources[number]
-                seen = self._whole_file.infer(source, self._classify, self._options)
-                said = self._whole_file.predict(seen, self._thresholds)
-                row = self._rows.get(source.name)
-                self._looked[number] = self._review.strip(source, seen, said, row)
-                if len(self._looked) > KEPT:
-                    self._looked.popitem(last=False)
-            self._looked.move_to_end(number)
-            return self._looked[number]
+        ordered = sorted(numbers.tolist(), key=lambda number: not is_missing[number])
+        return [(number, whys[number]) for number in ordered]
 
     def _spans(self, number: int, strip: Strip) -> list[Span]:
         name = self._sources[number].name
-        own = [
-            one for one in self.desk.known().current.values() if one.is_span and one.file == name
-        ]
-        return spans.review_spans(strip, own)
+        current = self.desk.log().current.values()
+        return spans.review_spans(strip, [d for d in current if d.is_span and d.file == name])
 
     @staticmethod
-    def _whole(name: str, held: dict[tuple[str, str], Decision]) -> dict[str, str]:
-        """Returns what holds of a file as a whole."""
-        one = held.get((name, spans.WHOLE))
-        return {"state": one.state if one else "predicted", "who": one.who if one else ""}
+    def _whole(name: str, current: Mapping[tuple[str, str], Decision]) -> dict[str, str]:
+        """Returns the decision about a photo as a whole."""
+        decision = current.get((name, spans.WHOLE))
+        if decision is None:
+            return {"state": "predicted", "who": ""}
+        return {"state": decision.state, "who": decision.who}
 
     @staticmethod
     def _inside(strip: Strip, depths_m: tuple[float, float]) -> tuple[float, float]:
-        """Returns depths in the file, to 0.01 mm; a UserError where they are no span of it."""
+        """Returns depths within the photo, to 0.01 mm; a UserError if they are no span of it."""
         top_m, bottom_m = (round(min(max(m, strip.top_m), strip.bottom_m), 5) for m in depths_m)
-        if not bottom_m - top_m >= LEAST_M:
+        if not bottom_m - top_m >= MIN_THICKNESS_M:
             raise UserError(
                 f"A span from {top_m:.5f} to {bottom_m:.5f} m has no thickness within "
                 f"{strip.top_m:.4f} to {strip.bottom_m:.4f} m. Draw it again."
@@ -211,10 +223,10 @@ class Strips:
         return top_m, bottom_m
 
 
-def _check_whole(action: str, inside: list[Span]) -> None:
-    """Raises a UserError where a file cannot be said to hold nothing else."""
+def _check_whole(action: str, current: list[Span]) -> None:
+    """Raises a UserError if a photo still has spans without a final decision."""
     choose(action, ("accept", "dubious"), noun="action on a whole photo")
-    left = [one for one in inside if one.label and one.state != "validated"]
+    left = [span for span in current if span.label and span.state != "validated"]
     if left and action == "accept":
         raise UserError(
             f"Still open or dubious in this photo: {len(left)}. Accept or delete each, then say "
@@ -222,17 +234,17 @@ def _check_whole(action: str, inside: list[Span]) -> None:
         )
 
 
-def _unique(span: Span, known: dict[str, Span]) -> str:
-    """Returns what a drawn span is known by, which no other in its file is."""
+def _unique_name(span: Span, current: dict[str, Span]) -> str:
+    """Returns a name for a drawn span that no other span of its photo has."""
     name = what = spans.span_name("drawn", span.top_m, span.bottom_m)
     count = 1
-    while what in known:
+    while what in current:
         count += 1
         what = f"{name} ({count})"
     return what
 
 
-def _plain(span: Span) -> dict[str, Any]:
+def _as_json(span: Span) -> dict[str, Any]:
     """Returns a span as JSON can hold it."""
-    told = span._asdict()
-    return told | {"probability": None if math.isnan(span.probability) else span.probability}
+    probability = None if math.isnan(span.probability) else span.probability
+    return span._asdict() | {"probability": probability}

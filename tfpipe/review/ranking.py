@@ -1,4 +1,4 @@
-"""What helps most to look at: where a version is unsure, what is new, what may be mislabelled."""
+"""Order of a review: where a version is uncertain, what is novel, what may be mislabelled."""
 
 import warnings
 from typing import NamedTuple
@@ -17,120 +17,127 @@ from tfpipe.explore import novelty
 from tfpipe.explore.novelty import Seen
 
 FOLDS = 5
-HIGHEST = 5  # pictures of a file that its place in the queue is by
+HIGHEST = 5  # images of a photo that decide its place in the queue
 REASONS = ("suspected", "uncertain", "new")
 
 
-class Told(NamedTuple):
-    """What is known of some pictures.
+class ImageScores(NamedTuple):
+    """Scores of some images, by which a queue is put in order.
 
     Attributes:
-      likely: [n, classes] float, the version's probabilities; nan where it was not asked.
-      uncertain: [n] float, 1 less the margin between the two likeliest classes; 0 where the version
-        was not asked.
-      new: [n] float, squared Mahalanobis distance to the nearest class; or None.
-      suspected: [n] float, how little a label is believed, 0 where it is not suspected; or None.
-      instead: [n] int, the class that held-out groups make likeliest, -1 where it is not known.
-      notes: a sentence for each thing a reviewer should know of these.
+      probabilities: [n, classes] float, the version's; nan where there are none.
+      uncertainty: [n] float, 1 minus the margin between the two likeliest classes; 0 where there
+        are no probabilities.
+      novelty: [n] float, squared Mahalanobis distance to the nearest class; or None.
+      label_suspicion: [n] float, 1 minus the quality of a suspected label, 0 for other labels; or
+        None.
+      suggested_label: [n] int, the class that is likeliest by held-out groups; -1 if unknown.
+      notes: sentences for the reviewer about these scores.
     """
 
-    likely: np.ndarray
-    uncertain: np.ndarray
-    new: np.ndarray | None
-    suspected: np.ndarray | None
-    instead: np.ndarray
+    probabilities: np.ndarray
+    uncertainty: np.ndarray
+    novelty: np.ndarray | None
+    label_suspicion: np.ndarray | None
+    suggested_label: np.ndarray
     notes: tuple[str, ...]
 
 
-def first(likely: np.ndarray) -> Told:
-    """Returns what there is to know of pictures by the version's probabilities [n, classes] only.
+def score_probabilities(probabilities: np.ndarray) -> ImageScores:
+    """Returns the scores that follow from the version's probabilities [n, classes] alone.
 
-    These are nan where the version has not been asked yet.
+    These are nan where the version has not predicted yet.
     """
-    return Told(likely, _uncertain(likely), None, None, np.full(len(likely), -1), ())
+    unknown = np.full(len(probabilities), -1)
+    return ImageScores(probabilities, _uncertainty(probabilities), None, None, unknown, ())
 
 
-def told(seen: Seen, held_out: np.ndarray | None, *, labels: np.ndarray, known: np.ndarray) -> Told:
-    """Returns what there is to know of all packed pictures.
+def score_images(
+    outputs: Seen, held_out: np.ndarray | None, *, labels: np.ndarray, is_training: np.ndarray
+) -> ImageScores:
+    """Returns all scores of the packed images.
 
     Args:
-      seen: what the version makes of them.
-      held_out: by `out_of_fold`.
+      outputs: the version's, with logits.
+      held_out: probabilities by `out_of_fold`.
       labels: [n] int, by the source and the reviewers so far; -1 for none.
-      known: [n] bool, the labelled ones that the version has learnt from.
+      is_training: [n] bool, the labelled images that the version was trained on.
     """
-    likely = softmax(seen.logits, axis=1)
-    notes, new, suspected = [], None, None
-    if known.sum() >= novelty.LEAST_KNOWN:
-        new = novelty.mahalanobis(seen.embedding, known, labels=labels)
+    probabilities = softmax(outputs.logits, axis=1)
+    notes: list[str] = []
+    distance, suspicion = None, None
+    if is_training.sum() >= novelty.LEAST_KNOWN:
+        distance = novelty.mahalanobis(outputs.embedding, is_training, labels=labels)
     else:
-        notes.append("Too few pictures are labelled to say of others that they are new.")
-    instead = np.full(len(labels), -1)
+        notes.append("Too few images are labelled to call others novel.")
+    suggested = np.full(len(labels), -1)
     if held_out is None:
         notes.append(
             "There are too few groups or classes to hold some out, so no label can be suspected."
         )
     else:
-        suspected = np.zeros(len(labels))
-        learnt = np.flatnonzero(np.nan_to_num(held_out).any(axis=0))
-        # A class that reviewers have begun was learnt by no fold, so nothing speaks against it.
-        rows = np.flatnonzero(np.isfinite(held_out[:, 0]) & np.isin(labels, learnt))
+        suspicion = np.zeros(len(labels))
+        known_classes = np.flatnonzero(np.nan_to_num(held_out).any(axis=0))
+        # No fold was trained on a class that reviewers have begun: nothing speaks against it.
+        rows = np.flatnonzero(np.isfinite(held_out[:, 0]) & np.isin(labels, known_classes))
         if len(np.unique(labels[rows])) > 1:
-            suspected[rows], instead[rows] = _suspicion(labels[rows], held_out[rows])
+            suspicion[rows], suggested[rows] = _label_suspicion(labels[rows], held_out[rows])
         notes.append(
-            "Labels are suspected by cleanlab, on probabilities of a logistic regression that "
-            "never saw the picture's group. It learns from the version's embeddings, and the "
-            "version has learnt from the training split's labels, wrong ones too, so that some of "
-            "these go unnoticed."
+            "Labels are suspected by cleanlab, on probabilities of a logistic regression that was "
+            "not trained on the image's group. It takes the version's embeddings. The version was "
+            "trained on the labels of the training split, wrong ones too, so that some of these "
+            "are not noticed."
         )
-    return Told(likely, _uncertain(likely), new, suspected, instead, (*notes,))
+    uncertainty = _uncertainty(probabilities)
+    return ImageScores(probabilities, uncertainty, distance, suspicion, suggested, (*notes,))
 
 
 def out_of_fold(
     embedding: np.ndarray, *, labels: np.ndarray, groups: np.ndarray
 ) -> np.ndarray | None:
-    """Returns probabilities [n, classes] by models that never saw a picture's group.
+    """Returns probabilities [n, classes] by models that were not trained on an image's group.
 
     Args:
       embedding: [n, d] float.
       labels: [n] int, -1 for none.
-      groups: [n] what a fold does not part.
+      groups: [n], which a fold does not divide.
 
     Returns:
-      nan in the rows without a label; None where groups or classes are too few.
+      nan in the rows without a label; None if there are too few groups or classes.
     """
     rows = np.flatnonzero(labels >= 0)
-    own, count = groups[rows], len(np.unique(groups[rows]))
-    classes = int(labels.max(initial=0)) + 1
-    if count < 2 or len(np.unique(labels[rows])) < 2:
+    group_of_row = groups[rows]
+    n_groups = len(np.unique(group_of_row))
+    n_classes = int(labels.max(initial=0)) + 1
+    if n_groups < 2 or len(np.unique(labels[rows])) < 2:
         return None
-    found = np.full((len(labels), classes), np.nan)
+    probabilities = np.full((len(labels), n_classes), np.nan)
     with warnings.catch_warnings():
-        # Of rare classes, and of a fit cut short: an order of suspicion needs neither.
+        # Of rare classes, and of a fit cut short: neither matters for an order of suspicion.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
-        folds = StratifiedGroupKFold(min(FOLDS, count), shuffle=True, random_state=0)
-        for learnt, judged in folds.split(rows, labels[rows], own):
-            if len(np.unique(labels[rows[learnt]])) < 2:
+        folds = StratifiedGroupKFold(min(FOLDS, n_groups), shuffle=True, random_state=0)
+        for train, test in folds.split(rows, labels[rows], group_of_row):
+            if len(np.unique(labels[rows[train]])) < 2:
                 return None
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
-            model.fit(embedding[rows[learnt]], labels[rows[learnt]])
-            found[rows[judged]] = 0.0
-            place = np.ix_(rows[judged], model.classes_)
-            found[place] = model.predict_proba(embedding[rows[judged]])
-    return found
+            model.fit(embedding[rows[train]], labels[rows[train]])
+            probabilities[rows[test]] = 0.0
+            place = np.ix_(rows[test], model.classes_)
+            probabilities[place] = model.predict_proba(embedding[rows[test]])
+    return probabilities
 
 
 def order(lists: list[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what to look at first: the first of each list, then the second of each, ...
+    """Returns what to review first: the first of each list, then the second of each, ...
 
     Args:
-      lists: [n] float each, higher is more; what is 0 does not stand in it; None for no list.
+      lists: [n] float each, the highest first; a value of 0 is not in the list; None for no list.
 
     Returns:
       [n] int, rows; those in no list last. [n] int, the list that each row came from, -1 for none.
     """
-    count = len(next(one for one in lists if one is not None))
+    count = len(next(values for values in lists if values is not None))
     places = np.full((len(lists), count), np.inf)
     for i, values in enumerate(lists):
         if values is not None:
@@ -142,8 +149,10 @@ def order(lists: list[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
     return np.lexsort((best, places.min(axis=0))), reason
 
 
-def of_groups(values: np.ndarray | None, groups: np.ndarray, names: list[str]) -> np.ndarray | None:
-    """Returns the mean of the highest few values [n] of each group; 0 for one without any."""
+def mean_of_groups(
+    values: np.ndarray | None, groups: np.ndarray, names: list[str]
+) -> np.ndarray | None:
+    """Returns the mean of the `HIGHEST` values [n] of each group; 0 for a group without any."""
     if values is None:
         return None
     means = {
@@ -152,18 +161,18 @@ def of_groups(values: np.ndarray | None, groups: np.ndarray, names: list[str]) -
     return np.array([means.get(name, 0.0) for name in names])
 
 
-def _uncertain(likely: np.ndarray) -> np.ndarray:
-    """Returns 1 less the margin between the two likeliest classes [n], 0 where there is none."""
-    ordered = np.sort(likely, axis=1)
+def _uncertainty(probabilities: np.ndarray) -> np.ndarray:
+    """Returns 1 minus the margin between the two likeliest classes [n], 0 for nan."""
+    ordered = np.sort(probabilities, axis=1)
     return np.nan_to_num(1 - (ordered[:, -1] - ordered[:, -2]))
 
 
-def _suspicion(labels: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how little each label [n] is believed, 0 where it is, and the class instead."""
+def _label_suspicion(labels: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns 1 minus the quality of each suspected label [n], else 0, and the likeliest class."""
     present, places = np.unique(labels, return_inverse=True)
     shares = held_out[:, present]
     shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
     # In this process: forked ones would inherit TensorFlow's threads.
     issues = find_label_issues(places, shares, n_jobs=1)
-    doubt = 1 - get_label_quality_scores(places, shares)
-    return np.where(issues, np.maximum(doubt, 1e-9), 0.0), present[shares.argmax(axis=1)]
+    suspicion = 1 - get_label_quality_scores(places, shares)
+    return np.where(issues, np.maximum(suspicion, 1e-9), 0.0), present[shares.argmax(axis=1)]

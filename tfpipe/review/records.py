@@ -1,4 +1,4 @@
-"""What a version makes of the packed records, and what reviewers have said of them so far."""
+"""Records to review: a version's scores of them, and the reviewers' decisions so far."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,96 +15,107 @@ from tfpipe.explore.versions import Subject
 from tfpipe.registry import predictions
 from tfpipe.registry.card import VersionCard
 from tfpipe.review import ranking
-from tfpipe.review.background import Look
-from tfpipe.review.cache import Kept
-from tfpipe.review.decision_desk import Desk
-from tfpipe.review.ranking import Told
+from tfpipe.review.background import ScoreImages
+from tfpipe.review.cache import OutputCache
+from tfpipe.review.decision_desk import DecisionDesk
+from tfpipe.review.ranking import ImageScores
 from tfpipe.tasks.task import Task
 
 
-class Packed(NamedTuple):
+class ReviewRecords(NamedTuple):
     """The records as a reviewer goes through them.
 
     Attributes:
       data: the records.
-      frame: a row for each picture: split, key, group, metadata, label by the source.
-      told: what is known of each so far.
+      frame: a row for each image: split, key, group, metadata, label by the source.
+      scores: of each image so far.
       card: the version's.
-      notes: what a reviewer should know of records and version.
-      look: looks at all pictures and returns what is known then, which may take long; None where
-        that is what is known so far.
+      notes: sentences for the reviewer about records and version.
+      score_all: scores all images, which may take long; None if `scores` are these.
     """
 
     data: Dataset
     frame: pd.DataFrame
-    told: Told
+    scores: ImageScores
     card: VersionCard
     notes: tuple[str, ...] = ()
-    look: Look | None = None
+    score_all: ScoreImages | None = None
 
 
-def read(task: Task, version: Path, records: Path, *, desk: Desk) -> Packed:
-    """Opens the packed pictures of a version, with all that has been computed of them.
+def read(task: Task, version: Path, records: Path, *, desk: DecisionDesk) -> ReviewRecords:
+    """Opens the packed images of a version, with all that has been computed of them.
 
     Raises:
-      UserError: there are no records, or the version is of others or no classifier's.
+      UserError: there are no records, or the version was made of others or is no classifier.
     """
-    first = versions.opened(task, version, records)[0][0]
-    data = first.data
+    subject = versions.opened(task, version, records)[0][0]
+    data = subject.data
     frame = pd.concat(
-        [_described(data, split) for split in embeddings.splits_of(data)], ignore_index=True
+        [_examples(data, split) for split in embeddings.splits_of(data)], ignore_index=True
     )
-    sha256 = first.card.sha256["assets.extra/model.keras"]
-    kept = Kept(version, sha256=sha256, data=data, count=len(frame))
-    look = _looking(first, frame, kept, desk)
-    notes = ()
-    if first.card.data.fingerprint != data.manifest.fingerprint:
-        says = f"Version {version.name} of {version.parent.name} has learnt from other records."
-        notes = (says,)
-    if kept.is_whole:
-        return Packed(data, frame, look(lambda done, total: None), first.card, notes)
-    told = ranking.first(_tested(version, frame, data.manifest))
-    return Packed(data, frame, told, first.card, notes, look)
+    sha256 = subject.card.sha256["assets.extra/model.keras"]
+    cache = OutputCache(version, sha256=sha256, data=data, count=len(frame))
+    score_all = _scoring(subject, frame, cache, desk)
+    notes: tuple[str, ...] = ()
+    if subject.card.data.fingerprint != data.manifest.fingerprint:
+        model = version.parent.name
+        notes = (f"Version {version.name} of {model} was trained on other records.",)
+    if cache.is_complete:
+        scores = score_all(lambda done, total: None)
+        return ReviewRecords(data, frame, scores, subject.card, notes)
+    scores = ranking.score_probabilities(stored_probabilities(version, frame, data.manifest))
+    return ReviewRecords(data, frame, scores, subject.card, notes, score_all)
 
 
-def _looking(first: Subject, frame: pd.DataFrame, kept: Kept, desk: Desk) -> Look:
+def stored_probabilities(
+    version: Path, frame: pd.DataFrame, manifest: RecordManifest
+) -> np.ndarray:
+    """Returns the probabilities [n, classes] of the version's predictions.csv; nan without one.
+
+    Args:
+      version: folder of the version.
+      frame: the images, with their `key`.
+      manifest: of the records.
+    """
+    names = [f"p_{name}" for name in manifest.classes]
+    if (version / "assets.extra" / "predictions.csv").is_file():
+        tested = predictions.predictions(version, manifest.metadata).drop_duplicates("key")
+        if {*names} <= {*tested}:
+            return tested.set_index("key").reindex(frame["key"])[names].to_numpy(float)
+    return np.full((len(frame), len(names)), np.nan)
+
+
+def _scoring(
+    subject: Subject, frame: pd.DataFrame, cache: OutputCache, desk: DecisionDesk
+) -> ScoreImages:
     packed, groups = frame["label"].to_numpy(), frame["group"].to_numpy(str)
-    known = (frame["split"] == "train").to_numpy() & (packed >= 0)
+    is_training = (frame["split"] == "train").to_numpy() & (packed >= 0)
 
-    def look(progress: Progress) -> Told:
-        seen = kept.seen(lambda: first.model, progress=progress)
+    def score_all(progress: Progress) -> ImageScores:
+        outputs = cache.outputs(lambda: subject.model, progress=progress)
         # By the labels as they were packed: they are the same at each start.
-        held_out = kept.held_out(
-            lambda: ranking.out_of_fold(seen.embedding, labels=packed, groups=groups)
+        held_out = cache.held_out(
+            lambda: ranking.out_of_fold(outputs.embedding, labels=packed, groups=groups)
         )
-        labels = _decided(frame, desk, tuple(first.data.manifest.classes))
-        return ranking.told(seen, held_out, labels=labels, known=known)
+        labels = _current_labels(frame, desk, tuple(subject.data.manifest.classes))
+        return ranking.score_images(outputs, held_out, labels=labels, is_training=is_training)
 
-    return look
+    return score_all
 
 
-def _decided(frame: pd.DataFrame, desk: Desk, classes: tuple[str, ...]) -> np.ndarray:
+def _current_labels(
+    frame: pd.DataFrame, desk: DecisionDesk, classes: tuple[str, ...]
+) -> np.ndarray:
     """Returns labels [n] int by the source and the reviewers so far, -1 for none."""
-    held = {key: one for (file, key), one in desk.known().current.items() if not file}
+    decisions = {key: line for (file, key), line in desk.log().current.items() if not file}
     labels = frame["label"].to_numpy().copy()
     for row, key in enumerate(frame["key"]):
-        if key in held:
-            is_known = held[key].state == "validated" and held[key].label in classes
-            labels[row] = classes.index(held[key].label) if is_known else -1
+        if decision := decisions.get(key):
+            is_valid = decision.state == "validated" and decision.label in classes
+            labels[row] = classes.index(decision.label) if is_valid else -1
     return labels
 
 
-def _tested(version: Path, frame: pd.DataFrame, manifest: RecordManifest) -> np.ndarray:
-    """Returns the probabilities [n, classes] that the version gave when it was tested, or nan."""
-    names = [f"p_{name}" for name in manifest.classes]
-    likely = np.full((len(frame), len(names)), np.nan)
-    if (version / "assets.extra" / "predictions.csv").is_file():
-        said = predictions.predictions(version, manifest.metadata).drop_duplicates("key")
-        if {*names} <= {*said}:
-            likely = said.set_index("key").reindex(frame["key"])[names].to_numpy(float)
-    return likely
-
-
-def _described(data: Dataset, split: str) -> pd.DataFrame:
-    own = dataset.labels_of(data.folder, (split,), manifest=data.manifest)
-    return metadata.described(data, split, np.asarray(own))
+def _examples(data: Dataset, split: str) -> pd.DataFrame:
+    labels = dataset.labels_of(data.folder, (split,), manifest=data.manifest)
+    return metadata.described(data, split, np.asarray(labels))

@@ -36,7 +36,7 @@ function applyChanges(changes) {
 }
 
 function captionOf(item) {
-  const prediction = item.said ? item.said + ' ' + item.likely.toFixed(2) : 'not predicted yet';
+  const prediction = item.predicted ? item.predicted + ' ' + item.probability.toFixed(2) : 'not predicted yet';
   return [
     createElement('b', {textContent: item.label || 'no class yet'}),
     ' ' + item.state + (item.who ? ' by ' + item.who : ''),
@@ -79,7 +79,7 @@ async function draw() {
 async function loadThumbnails(ids) {
   if (!ids.length) return;
   ids.forEach(id => thumbnails[id] = '');
-  const addresses = await request('pictures?ids=' + ids.join());
+  const addresses = await request('thumbnails?ids=' + ids.join());
   for (const id of ids) {
     if (!addresses) { delete thumbnails[id]; continue; }  // so that the next drawing tries again
     thumbnails[id] = addresses[id];
@@ -122,7 +122,7 @@ async function saveDecision(id, action, chosenLabel) {
     items.set(id, item);
     decidedHere.add(item.key);
     showMessage(item.key + ': ' + item.state + ' as ' + item.label + ', saved in ' +
-                settings.file + (item.over ? '. ' + item.over : ''));
+                settings.file + (item.other ? '. ' + item.other : ''));
   }
   draw();
 }

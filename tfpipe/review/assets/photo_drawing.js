@@ -57,7 +57,7 @@ function draw() {
   document.getElementById('photos').replaceChildren(...photos.map(createPhotoItem));
   if (!photo) return;
   drawSummary();
-  core.append(...createTicks(), ...photo.found.map(createDetection),
+  core.append(...createTicks(), ...photo.predicted.map(createDetection),
               ...photo.spans.map(createSpan));
   document.getElementById('spans').replaceChildren(...photo.spans.map(createSpanItem));
 }
@@ -78,7 +78,7 @@ function drawSummary() {
   const spans = photo.spans.length ? openSpans().length + ' open of ' + photo.spans.length :
                 'no layer in the table or detected';
   const whole = WHOLE_PHOTO[photo.whole.state];
-  document.getElementById('photo-note').textContent = photo.says;
+  document.getElementById('photo-note').textContent = photo.note;
   document.getElementById('count').textContent = photo.key + ': ' + spans +
     (whole ? '; ' + whole + ', by ' + photo.whole.who : '');
 }

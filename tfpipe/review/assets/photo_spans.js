@@ -91,7 +91,7 @@ function showDecision({id, action, what}, changed) {
   if (photo.id === id) photo = changed;
   decidedHere.add(what || currentSpan);
   showMessage('Saved in ' + settings.file + ': ' + action + ' ' + what +
-              (changed.over ? '. ' + changed.over : ''));
+              (changed.other ? '. ' + changed.other : ''));
 }
 
 async function undo() {
