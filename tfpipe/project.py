@@ -463,19 +463,20 @@ class Project:
         """
         task = _task(task)
         records = self.pack(task, **self._packing(task, options, split), skip_bad=skip_bad)
-        from tfpipe.baselines import train_trees, tree_search
+        from tfpipe.baselines import tree_search
         from tfpipe.models import boosted_trees
         from tfpipe.registry import trees
+        from tfpipe.workflows import train
 
         choose(balance, boosted_trees.BALANCES, noun="balance")
         with self.reporting() as report:
-            made = train_trees.train(
+            made = train.train_trees(
                 task,
                 records.path,
                 self.saved_models / task.name / trees.MODEL,
                 plan=tree_search.Plan(trials, folds, balance, self.seed),
                 min_precision=min_precision,
-                tell=report,
+                report=report,
             )
         return self._published(task, made)
 
@@ -551,12 +552,14 @@ class Project:
           UserError: the file is wrong, or the version that training started from is missing.
         """
         start_tensorflow()
+        from tfpipe.training.config import TrainingConfig
         from tfpipe.workflows import run_config
 
         config = run_config.read(Path(run_yaml))
         if config.tfpipe != _tfpipe_version():
             LOG.warning("The run was made by tfpipe %s, this is another version.", config.tfpipe)
-        project = replace(self, seed=config.training.seed)
+        seed = (config.training or config.trees or TrainingConfig()).seed
+        project = replace(self, seed=seed)
         return project._rerun(config)
 
     def compare(

@@ -53,6 +53,7 @@ def train(
     min_precision: float = selective.MIN_PRECISION,
     found: dict[str, Any] | None = None,
     judge: Judge = lambda predictions, thresholds: {},
+    extra_files: Callable[[Path, dict[str, Any]], None] = lambda draft, search: None,
     tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
 ) -> dict[str, Any]:
     """Searches, trains the winner on the training split, and publishes it as the next version.
@@ -66,6 +67,8 @@ def train(
       found: by a search before, which is then not made again.
       judge: (predictions, thresholds) -> the card's comparison; called before anything is
         published, it may raise a UserError.
+      extra_files: called with the version's folder and the search's result before the version has
+        a number; it may add files to assets.extra.
       tell: told (stage, facts) as it goes.
 
     Returns:
@@ -117,9 +120,10 @@ def train(
         card, task, records, known.predictions, manifest=manifest, inputs=["columns"]
     )
 
-    def extra_files(draft: Path) -> None:
+    def write_extra_files(draft: Path) -> None:
         write.write(draft, records)
         model_card.write(draft)
+        extra_files(draft, best)
 
     busy = f"Another training is running in {folder}. Wait for it to end."
     with ResumableFolder(folder / "training", None, work="training", busy=busy):
@@ -138,7 +142,7 @@ def train(
                 "groups": card_statistics.groups(records, manifest=manifest),
                 "sources": previous_version.sources(manifest),
             },
-            extra_files=extra_files,
+            extra_files=write_extra_files,
         )
     return {"version": int(path.name), "path": str(path), "metrics": known.told["metrics"]}
 

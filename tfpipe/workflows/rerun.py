@@ -6,8 +6,7 @@ from typing import Any
 
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
-from tfpipe.baselines import train_trees, tree_search
-from tfpipe.registry import store, trees
+from tfpipe.registry import store
 from tfpipe.search.run import WorkerConfig
 from tfpipe.tasks import catalog
 from tfpipe.tasks.options import parse_options
@@ -41,8 +40,19 @@ def rerun(
     Raises:
       UserError: the version whose weights training started from is missing.
     """
-    if config.model == trees.MODEL:
-        return _trees(config, task, records=records, models=models, report=report)
+    start = _start(config, models / config.model)
+    if config.trees:
+        return train.train_trees(
+            task,
+            records,
+            models / config.model,
+            plan=config.trees,
+            command=config.command,
+            retrained_from=start,
+            report=report,
+        )
+    if config.training is None:
+        raise UserError("run.yaml has neither training nor trees. Give the file of a version.")
     run = train.TrainingRun(
         task=task,
         model=config.model,
@@ -55,7 +65,7 @@ def rerun(
         hyperparameters=config.search.fixed if config.search else {},
         random_split=config.random_split,
         report=report,
-        initialized_from=_start(config, models / config.model),
+        initialized_from=start,
     )
     if config.search:
         search = replace(
@@ -75,10 +85,3 @@ def _start(config: RunConfig, folder: Path) -> Path | None:
             f"not in {folder}. Copy it there."
         )
     return folder / str(config.initialized_from)
-
-
-def _trees(
-    config: RunConfig, task: Task, *, records: Path, models: Path, report: Reporter
-) -> dict[str, Any]:
-    plan = tree_search.Plan(**config.trees, seed=config.training.seed)
-    return train_trees.train(task, records, models / trees.MODEL, plan=plan, tell=report)

@@ -11,7 +11,7 @@ import pandas as pd
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, counter, silent
-from tfpipe.baselines import train_trees, tree_search
+from tfpipe.baselines import tree_search
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
 from tfpipe.data.dataset import Dataset
@@ -257,16 +257,17 @@ def _retrain_trees(
     if plan.initialized_from:
         raise UserError("Boosted trees cannot start from a version. Train them by --from-scratch.")
     seed = card.training["seed"] if plan.seed is None else plan.seed
-    return train_trees.train(
+    return train.train_trees(
         task,
         records,
         version.parent,
         plan=tree_search.Plan(0, card.search["folds"], card.training["balance"], seed),
-        found=card.search,
+        command="retrain",
+        retrained_from=version,
+        report=report,
         judge=lambda predictions, thresholds: _comparison(
             version, predictions, thresholds, task=task, records=records, force=plan.force
         ),
-        tell=report,
     )
 
 

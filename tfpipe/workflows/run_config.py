@@ -16,6 +16,7 @@ import tfpipe
 from tfpipe.base import files
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
+from tfpipe.baselines import tree_search
 from tfpipe.search.config import SearchConfig
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.training.config import TrainingConfig
@@ -38,13 +39,14 @@ class RunConfig:
       split: how groups are assigned to splits.
       skip_bad: unreadable files that may be left out.
       hyperparameters: builder's arguments; of trees those of XGBoost.
-      training: how the model is fitted.
+      training: how the network is fitted; None for trees.
       search: how hyperparameters were searched; None without a search. Its records are those of
         the run.
       precision: "float32" or "mixed_bfloat16", as computed.
       random_split: whether the random-split baseline was trained as well.
-      initialized_from: number of the version whose weights training started from, or None.
-      trees: trials, folds and balance of a search of boosted trees; empty for networks.
+      initialized_from: number of the version whose weights training started from, or whose trees
+        were trained again; None for neither.
+      trees: how boosted trees are searched: trials, folds, balance and seed; None for networks.
       records: fingerprint of the packed records.
       tfpipe: version of tfpipe.
     """
@@ -56,22 +58,21 @@ class RunConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     skip_bad: int = 0
     hyperparameters: dict[str, Any] = field(default_factory=dict)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: TrainingConfig | None = None
     search: SearchConfig | None = None
     precision: str = "float32"
     random_split: bool = True
     initialized_from: int | None = None
-    trees: dict[str, Any] = field(default_factory=dict)
+    trees: tree_search.Plan | None = None
     records: str = ""
     tfpipe: str = tfpipe.__version__
 
     def to_yaml(self) -> str:
         """Returns the configuration as the text of run.yaml."""
         plain = asdict(self)
-        if self.search is None:
-            del plain["search"]
-        if not self.trees:
-            del plain["trees"]
+        if self.trees is not None:
+            plain["trees"] = self.trees._asdict()
+        plain = {name: value for name, value in plain.items() if value is not None}
         return HEADING + yaml.safe_dump(_plain(plain), sort_keys=False, allow_unicode=True)
 
 

@@ -10,7 +10,10 @@ import keras
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
+from tfpipe.baselines import train_trees as trees_training
+from tfpipe.baselines import tree_search
 from tfpipe.data import dataset
+from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import evaluate
 from tfpipe.evaluation.evaluate import Evaluation
@@ -142,6 +145,62 @@ def train_as_given(
         return _train(run, data, spec, _recipe(command, run, data, arguments, run.config), None)
 
 
+def train_trees(
+    task: Task,
+    records: Path,
+    folder: Path,
+    *,
+    plan: tree_search.Plan,
+    command: str = "trees",
+    retrained_from: Path | None = None,
+    report: Reporter = silent,
+    **options: Any,
+) -> dict[str, Any]:
+    """Searches and trains boosted trees, and publishes them with their run.yaml.
+
+    Args:
+      task: the task.
+      records: its packed records.
+      folder: saved_models/<task>/xgboost.
+      plan: what is searched.
+      command: how run.yaml names the run.
+      retrained_from: version whose hyperparameters are used again, without a search; or None.
+      report: receives the progress.
+      options: `min_precision` and `judge` of `baselines.train_trees.train`.
+
+    Returns:
+      {"version", "path", "metrics"}.
+    """
+    manifest = data_manifest.read(records)
+
+    def write_run(draft: Path, search: dict[str, Any]) -> None:
+        recipe = RunConfig(
+            command=command,
+            task=catalog.origin_of(task),
+            model=folder.name,
+            options=manifest.options,
+            split=SplitConfig(manifest.fractions, manifest.salt),
+            skip_bad=len(manifest.unreadable),
+            hyperparameters=search["arguments"],
+            random_split=False,
+            initialized_from=int(retrained_from.name) if retrained_from else None,
+            trees=plan,
+            records=manifest.fingerprint,
+        )
+        run_config.write(recipe, draft / "assets.extra")
+
+    return trees_training.train(
+        task,
+        records,
+        folder,
+        plan=plan,
+        found=store.read_card(retrained_from).search if retrained_from else None,
+        extra_files=write_run,
+        tell=report,
+        **options,
+    )
+
+
 def _final_fit(config: TrainingConfig, values: dict) -> TrainingConfig:
     """Returns how a winner is trained: the rate falls to 0, and hard examples are drawn more."""
     return replace(config, **{"schedule": "cosine", "mining": True} | values)
@@ -207,7 +266,7 @@ def _trained(
     *,
     folder: Path,
 ) -> dict[str, Any]:
-    arguments, settings = recipe.hyperparameters, recipe.training
+    arguments, settings = recipe.hyperparameters, recipe.training or run.config
 
     def built() -> keras.Model:
         if run.initialized_from:
@@ -303,7 +362,7 @@ def _training_folder(run: TrainingRun, recipe: RunConfig) -> ResumableFolder:
     """Returns the folder of an unfinished training, which one process at a time resumes."""
     plan = {
         "model": recipe.hyperparameters,
-        "settings": asdict(recipe.training),
+        "settings": asdict(recipe.training or run.config),
         "data": recipe.records,
         "precision": recipe.precision,
     }
