@@ -122,8 +122,8 @@ def test_a_link_is_refused(version, tmp_path):
 
 
 def test_trees_are_no_network(version):
-    write_card(version, kind="trees")
-    with pytest.raises(UserError, match="task/model/1 is a version of kind .trees.; only networks"):
+    write_card(version, kind="boosted-trees")
+    with pytest.raises(UserError, match="1 is a version of kind .boosted-trees.; only networks"):
         graph_scan.check_version(version)
 
 
