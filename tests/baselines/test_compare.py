@@ -53,7 +53,7 @@ def test_every_labelled_example_is_judged_once_by_each_model(data, frame):
     assert frame.groupby("model")["examples"].sum().to_dict() == dict.fromkeys(NAMES, labelled)
     assert frame["fold"].tolist() == [1, 2, 1, 2]
     for fold, (own, _) in zip(
-        (1, 2), cross_validation.of(data, four_class_task.spec_of(data), 2), strict=True
+        (1, 2), cross_validation.folds_of(data, four_class_task.spec_of(data), 2), strict=True
     ):
         part = own.validation
         labels = dataset.labels_of(data.folder, part.splits, manifest=data.manifest)
@@ -128,7 +128,7 @@ def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_cl
     task = dataclasses.replace(TASK, scoring=Scoring(ordinal_target="level"), classes=classes)
     spec = dataclasses.replace(four_class_task.spec_of(data), classes=classes)
     given = {"components": 3, "side": 8, "trees": 20}
-    fold, known = cross_validation.of(data, spec, 2)[0]
+    fold, known = cross_validation.folds_of(data, spec, 2)[0]
     contest = Contest(fold, known, (fold.validation,), given, SETTINGS)
     (told,) = compare._judged(task, "pca-forest", contest)
     assert told["accuracy"] > 0.9
@@ -137,7 +137,7 @@ def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_cl
 
 
 def test_a_frozen_code_learns_from_the_training_groups_only(data, monkeypatch):
-    fold, known = cross_validation.of(data, four_class_task.spec_of(data), 2)[0]
+    fold, known = cross_validation.folds_of(data, four_class_task.spec_of(data), 2)[0]
     seen = []
     fit = loop.fit
     monkeypatch.setattr(
@@ -226,7 +226,7 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
             expected = cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(int)
             assert np.abs(other[..., 0] - expected).max() <= 1
     given = dataclasses.replace(data, manifest=grey)
-    known = cross_validation.known(
+    known = cross_validation.spec_of_training_subset(
         given, dataclasses.replace(four_class_task.spec_of(data), image_shape=(16, 16, 1))
     )
     pixels = np.concatenate([batch["image"].numpy() for batch, _ in without]).astype(float)

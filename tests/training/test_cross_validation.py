@@ -28,7 +28,7 @@ def groups_and_images(data, part):
 
 
 def test_every_group_is_judged_once_and_never_by_a_model_that_saw_it(data):
-    found = cross_validation.of(data, tiny.spec_of(data), 4)
+    found = cross_validation.folds_of(data, tiny.spec_of(data), 4)
     judged = []
     for fold, _ in found:
         learnt, own = (set(groups_and_images(data, p)[0]) for p in (fold.train, fold.validation))
@@ -40,14 +40,14 @@ def test_every_group_is_judged_once_and_never_by_a_model_that_saw_it(data):
 
 
 def test_scaling_knows_the_training_groups_of_the_fold_only(data):
-    for fold, spec in cross_validation.of(data, tiny.spec_of(data), 3):
+    for fold, spec in cross_validation.folds_of(data, tiny.spec_of(data), 3):
         _, images = groups_and_images(data, fold.train)
         np.testing.assert_allclose(spec.image_mean, images.mean(axis=(0, 1, 2)), rtol=1e-6)
         np.testing.assert_allclose(spec.image_std, images.std(axis=(0, 1, 2)), rtol=1e-6)
 
 
 def test_both_classes_are_in_every_fold(data):
-    for fold, _ in cross_validation.of(data, tiny.spec_of(data), 5):
+    for fold, _ in cross_validation.folds_of(data, tiny.spec_of(data), 5):
         for part in (fold.train, fold.validation):
             assert dataset.class_counts(data.folder, part, manifest=data.manifest).min() > 0
 
@@ -55,7 +55,7 @@ def test_both_classes_are_in_every_fold(data):
 @pytest.mark.parametrize("count", [1, 12, 40])
 def test_more_folds_than_groups_are_refused_with_what_is_possible(data, count):
     with pytest.raises(UserError, match=f"--folds is {count}, but there are 11 .*Give 2 to 11"):
-        cross_validation.of(data, tiny.spec_of(data), count)
+        cross_validation.folds_of(data, tiny.spec_of(data), count)
 
 
 def test_a_class_that_one_group_has_alone_is_refused(data, monkeypatch):
@@ -63,7 +63,7 @@ def test_a_class_that_one_group_has_alone_is_refused(data, monkeypatch):
     labels = (groups == groups[0]).astype(int)
     monkeypatch.setattr(dataset, "labels_of", lambda *_, **__: labels)
     with pytest.raises(UserError, match="fold 1 has no 'bright' among its .* Give fewer folds"):
-        cross_validation.of(data, tiny.spec_of(data), 3)
+        cross_validation.folds_of(data, tiny.spec_of(data), 3)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
@@ -76,7 +76,7 @@ def test_no_group_is_ever_on_both_sides(data, drawn):
         sums = {name: {"image": np.ones((3, 1)), "column": np.ones((3, 0))} for name in {*names}}
         patch.setattr(cross_validation, "_groups", lambda *_, **__: (names, sums))
         try:
-            found = cross_validation.of(data, replace(tiny.spec_of(data)), 3)
+            found = cross_validation.folds_of(data, replace(tiny.spec_of(data)), 3)
         except UserError:
             return
         for fold, _ in found:

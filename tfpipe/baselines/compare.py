@@ -86,7 +86,7 @@ def compare(
     task = replace(task, classes=spec.classes)
     if not spec.columns and TREES in names:
         raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
-    parts = _Parts(data, spec, cross_validation.usual(data) if count is None else count)
+    parts = _Parts(data, spec, cross_validation.default_count(data) if count is None else count)
     results = ResumableFolder(
         models / "comparison" / "results",
         None,
@@ -248,9 +248,9 @@ class _Parts:
             if grey:
                 data = replace(data, manifest=dataset.without_colours(data.manifest))
                 spec = replace(spec, image_shape=tuple(data.manifest.image_shape))
-                spec = cross_validation.known(data, spec)
+                spec = cross_validation.spec_of_training_subset(data, spec)
             self.made[grey] = (
-                cross_validation.of(data, spec, self.count) if self.count else [(data, spec)]
+                cross_validation.folds_of(data, spec, self.count) if self.count else [(data, spec)]
             )
         return self.made[grey]
 

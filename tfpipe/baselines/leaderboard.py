@@ -30,13 +30,13 @@ from sklearn import (
 )
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 from tfpipe.baselines.feature_tables import Features, Part
+from tfpipe.training.cross_validation import grouped_folds
 
 METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "f1")
 JUDGED = ("validation", "test")
@@ -205,8 +205,7 @@ def _folds(features: Features, count: int | None) -> list[tuple[np.ndarray, np.n
             f"--folds is {count}, but a class has {min(groups)} training groups only. Give fewer "
             "folds, or 0 for none."
         )
-    cut = StratifiedGroupKFold(count, shuffle=True, random_state=0)
-    return list(cut.split(learnt.values, learnt.labels, learnt.groups))
+    return grouped_folds(learnt.labels, learnt.groups, count)
 
 
 def _lightgbm(seed: int):

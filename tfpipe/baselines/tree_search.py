@@ -9,7 +9,6 @@ trials add to those scored before.
 """
 
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 import keras_tuner
 import numpy as np
 from sklearn import metrics
-from sklearn.model_selection import StratifiedGroupKFold
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
@@ -25,6 +23,7 @@ from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data.columns import Measured
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.models import boosted_trees
+from tfpipe.training.cross_validation import grouped_folds
 from tuning import boosted_trees as tuned
 
 FOLDS = 5
@@ -148,11 +147,7 @@ def folds(learnt: Measured, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
             f"--folds is {plan.folds}, but there are {groups} groups with labels to train on. "
             f"Give 2 to {groups} folds, or more data."
         )
-    cutter = StratifiedGroupKFold(plan.folds, shuffle=True, random_state=plan.seed)
-    with warnings.catch_warnings():
-        # It warns of classes with fewer examples than folds, which are told of below.
-        warnings.simplefilter("ignore", UserWarning)
-        return list(cutter.split(learnt.columns, learnt.labels, learnt.groups))
+    return grouped_folds(learnt.labels, learnt.groups, plan.folds, seed=plan.seed)
 
 
 def _judged(learnt: Measured, parts, arguments, *, classes: int, plan: Plan) -> dict[str, Any]:

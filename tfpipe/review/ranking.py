@@ -9,12 +9,12 @@ from cleanlab.rank import get_label_quality_scores
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tfpipe.explore import novelty
 from tfpipe.explore.novelty import Seen
+from tfpipe.training.cross_validation import grouped_folds
 
 FOLDS = 5
 HIGHEST = 5  # images of a photo that decide its place in the queue
@@ -116,8 +116,8 @@ def out_of_fold(
         # Of rare classes, and of a fit cut short: neither matters for an order of suspicion.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
-        folds = StratifiedGroupKFold(min(FOLDS, n_groups), shuffle=True, random_state=0)
-        for train, test in folds.split(rows, labels[rows], group_of_row):
+        folds = grouped_folds(labels[rows], group_of_row, min(FOLDS, n_groups))
+        for train, test in folds:
             if len(np.unique(labels[rows[train]])) < 2:
                 return None
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))

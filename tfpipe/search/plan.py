@@ -100,7 +100,7 @@ def fixed_parts(fixed: dict[str, Any], *, model: str) -> tuple[dict[str, Any], d
 
 def training_sets(config: SearchConfig, data: Dataset, spec: Spec) -> list[tuple[Dataset, Spec]]:
     """Returns what each trial is trained on: the folds, or the training split alone."""
-    return cross_validation.of(data, spec, config.folds) if config.folds else [(data, spec)]
+    return cross_validation.folds_of(data, spec, config.folds) if config.folds else [(data, spec)]
 
 
 def hyperparameters(values: dict[str, Any]) -> keras_tuner.HyperParameters:
