@@ -158,7 +158,7 @@ def test_killed_at_any_moment_the_same_command_publishes_one_version(home, tmp_p
         *([killed, [1], False], [killed, [1], True], [killed, [1, 2], False]),
         [2, [1, 2], False],
     ]
-    assert "learnt from just these records" in said  # it was published just before the kill
+    assert "was trained on these very records" in said  # it was published just before the kill
     one, other = tmp_path / "whole" / shelf / "2", tmp_path / "killed" / shelf / "2"
     card = store.read_card(other)
     store.check(other, card.sha256, card)
@@ -182,7 +182,7 @@ def test_each_retraining_is_as_gentle_as_the_first(home):
 
 
 def test_unchanged_records_are_not_trained_again(home):
-    assert "learnt from just these records" in refused("retrain", TASK)
+    assert "was trained on these very records" in refused("retrain", TASK)
 
 
 def test_a_version_that_is_gone_on_from_begins_as_it_was_before_calibration(home):
