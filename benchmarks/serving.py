@@ -1,19 +1,20 @@
-"""Pictures a second and waiting times of `tfpipe serve`, beside the SavedModel called directly.
+"""Throughput and latency of `tfpipe serve`, beside the SavedModel called directly.
 
     python benchmarks/serving.py                 # about two minutes on two quiet cores
     python benchmarks/serving.py --runtimes savedmodel openvino onnx litert    # about five
 
-The model is the simple CNN of seed 002 at its published size, on windows of 50 x 200; that it is
-untrained costs nothing. Both sides decode the same PNGs, in one process each, and take turns:
+The model is the simple CNN of Zoumis et al. 2022 (seed document 002) at its published size, on
+windows of 50 x 200. It is untrained, which takes the same time. Both sides decode the same PNGs, in
+one process each, and take turns:
 
-- "in batches": the signature serving_default called with 64 pictures at once, and a client that
+- "in batches": the signature serving_default called with 64 images at once, and a client that
   sends as many in each request, four requests at once;
-- "one": one picture at a time, one caller.
+- "one": one image at a time, one caller.
 
-Then 64 clients send one picture each, over and over. The clients share the machine with the server.
-Last the server is killed and started anew: seconds until it answers.
+Then 64 clients send one image each, over and over. The clients share the machine with the server.
+At the end the server is killed and started again: seconds until it answers.
 
-With `--runtimes` a server of each takes its turn, too; what is called directly is the SavedModel.
+With `--runtimes` a server of each runtime takes turns; direct calls are those of the SavedModel.
 """
 
 import argparse
@@ -73,15 +74,15 @@ class Direct:
         self._model = tf.saved_model.load(str(models / "bench" / "simple-cnn" / "1"))
         self._call, self._tensor = self._model.signatures["serving_default"], tf.constant
 
-    def ask(self, pictures: list[bytes]) -> None:
-        self._call(image_bytes=self._tensor(pictures))["probabilities"].numpy()
+    def ask(self, images: list[bytes]) -> None:
+        self._call(image_bytes=self._tensor(images))["probabilities"].numpy()
 
-    def batches(self, pictures: list[bytes], count: int) -> None:
+    def batches(self, images: list[bytes], count: int) -> None:
         for _ in range(count):
-            self.ask(pictures)
+            self.ask(images)
 
 
-class Served:
+class Server:
     """A server in a process of its own, over HTTP on this machine."""
 
     def __init__(self, models: Path, *, runtime: str):
@@ -99,36 +100,36 @@ class Served:
     def line(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self._host)
 
-    def ask(self, pictures: list[bytes], line: http.client.HTTPConnection | None = None) -> None:
+    def ask(self, images: list[bytes], line: http.client.HTTPConnection | None = None) -> None:
         if line is None:
             line = self._line = getattr(self, "_line", None) or self.line()
-        key = (len(pictures), pictures[0])
-        if key not in self._bodies:  # what a client does to its pictures is no part of the server
-            told = [{"b64": base64.b64encode(one).decode()} for one in pictures]
-            self._bodies[key] = json.dumps({"instances": told}).encode()
+        key = (len(images), images[0])
+        if key not in self._bodies:  # what a client does to its images is no part of the server
+            instances = [{"b64": base64.b64encode(one).decode()} for one in images]
+            self._bodies[key] = json.dumps({"instances": instances}).encode()
         line.request("POST", "/v1/models/bench:predict", self._bodies[key])
         answer = line.getresponse()
         text = answer.read()
         assert answer.status == 200, text
 
-    def batches(self, pictures: list[bytes], count: int) -> None:
+    def batches(self, images: list[bytes], count: int) -> None:
         self._line = None  # the server hangs up on who was silent while the other side measured
 
         def client(_) -> None:
             with contextlib.closing(self.line()) as line:
                 for _ in range(count // 4):
-                    self.ask(pictures, line)
+                    self.ask(images, line)
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(client, range(4)))
 
-    def clients(self, pictures: list[bytes], *, requests: int) -> dict[str, float]:
+    def clients(self, images: list[bytes], *, requests: int) -> dict[str, float]:
         def client(number: int) -> list[float]:
             waited = []
             with contextlib.closing(self.line()) as line:
                 for _ in range(requests):
                     begun = time.perf_counter()
-                    self.ask(pictures[number : number + 1], line)
+                    self.ask(images[number : number + 1], line)
                     waited.append(time.perf_counter() - begun)
             return waited
 
@@ -138,37 +139,37 @@ class Served:
         seconds = time.perf_counter() - begun
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         rss = next(int(one.split()[1]) / 1024 for one in lines if one.startswith("VmRSS"))
-        told = {"requests_s": len(waited) / seconds, "rss_mb": rss}
-        return told | {f"p{p}_ms": 1e3 * float(np.percentile(waited, p)) for p in (50, 99)}
+        results = {"requests_s": len(waited) / seconds, "rss_mb": rss}
+        return results | {f"p{p}_ms": 1e3 * float(np.percentile(waited, p)) for p in (50, 99)}
 
-    def restart_s(self, pictures: list[bytes]) -> float:
+    def restart_s(self, images: list[bytes]) -> float:
         self.process.kill()
         self.process.wait()
         begun = time.perf_counter()
         self._start()
         self._line = None
-        self.ask(pictures[:1])
+        self.ask(images[:1])
         return time.perf_counter() - begun
 
 
-def side_of(name: str, models: Path) -> Direct | Served:
+def side_of(name: str, models: Path) -> Direct | Server:
     """Returns the side of a name: "direct", or the runtime of a server."""
-    return Direct(models) if name == "direct" else Served(models, runtime=name)
+    return Direct(models) if name == "direct" else Server(models, runtime=name)
 
 
-def measured(side: Direct | Served, pictures: list[bytes], *, batches: int) -> dict:
+def measured(side: Direct | Server, images: list[bytes], *, batches: int) -> dict:
     """Measures one side once."""
-    side.batches(pictures, 8)
+    side.batches(images, 8)
     begun = time.perf_counter()
-    side.batches(pictures, batches)
-    rate = batches * len(pictures) / (time.perf_counter() - begun)
+    side.batches(images, batches)
+    rate = batches * len(images) / (time.perf_counter() - begun)
     waited = []
     for i in range(100):
         begun = time.perf_counter()
-        side.ask(pictures[i % BATCH :][:1])
+        side.ask(images[i % BATCH :][:1])
         waited.append(time.perf_counter() - begun)
-    told = {"pictures_s": rate, "one_p50_ms": 1e3 * float(np.median(waited))}
-    return told | (side.clients(pictures, requests=20) if isinstance(side, Served) else {})
+    results = {"images_s": rate, "one_p50_ms": 1e3 * float(np.median(waited))}
+    return results | (side.clients(images, requests=20) if isinstance(side, Server) else {})
 
 
 def main() -> None:
@@ -182,29 +183,31 @@ def main() -> None:
     if given.side == "publish":
         publish(given.folder / "bench" / "simple-cnn")
         return
-    pictures = encoded(BATCH)
+    images = encoded(BATCH)
     if given.side:
         side = side_of(given.side, given.folder)
         try:
-            machine.measure_when_told(lambda one: measured(side, pictures, batches=given.batches))
+            machine.measure_when_told(lambda one: measured(side, images, batches=given.batches))
         finally:
-            if isinstance(side, Served):
+            if isinstance(side, Server):
                 side.process.kill()
         return
-    told = machine.about()
+    results = machine.about()
     with tempfile.TemporaryDirectory() as name:
         words = [f"--folder={name}", f"--batches={given.batches}"]
         subprocess.run([sys.executable, sys.argv[0], *words, "--side=publish"], check=True)
-        found = machine.take_turns(["direct", *given.runtimes], rounds=given.rounds, words=words)
-        server = Served(Path(name), runtime=given.runtimes[0])
-        told["restart_s"] = machine.spread([server.restart_s(pictures) for _ in range(2)])
+        rounds_of = machine.take_turns(
+            ["direct", *given.runtimes], rounds=given.rounds, words=words
+        )
+        server = Server(Path(name), runtime=given.runtimes[0])
+        results["restart_s"] = machine.spread([server.restart_s(images) for _ in range(2)])
         server.process.kill()
-    for side, rounds in found.items():
-        told[side] = {key: machine.spread([one[key] for one in rounds]) for key in rounds[0]}
-    for runtime, key in itertools.product(given.runtimes, ("pictures_s", "one_p50_ms")):
-        ours, theirs = ([one[key] for one in found[side]] for side in (runtime, "direct"))
-        told[f"{runtime} / direct, {key}"] = machine.ratio(ours, theirs)
-    print(json.dumps(told, indent=1))
+    for side, rounds in rounds_of.items():
+        results[side] = {key: machine.spread([one[key] for one in rounds]) for key in rounds[0]}
+    for runtime, key in itertools.product(given.runtimes, ("images_s", "one_p50_ms")):
+        ours, theirs = ([one[key] for one in rounds_of[side]] for side in (runtime, "direct"))
+        results[f"{runtime} / direct, {key}"] = machine.ratio(ours, theirs)
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

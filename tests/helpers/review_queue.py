@@ -61,10 +61,10 @@ def answered(port: int, request: bytes) -> tuple[int, bytes]:
     """Sends bytes to a port of this machine, and returns status and body of the answer."""
     with socket.create_connection((review_app.HOST, port), timeout=60) as line:
         line.sendall(request)
-        told = b""
+        answer = b""
         while piece := line.recv(1 << 16):
-            told += piece
-    head, _, body = told.partition(b"\r\n\r\n")
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), body
 
 

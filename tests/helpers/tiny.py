@@ -73,8 +73,8 @@ def predict(outputs, thresholds):
     return FilePrediction([{"bright": int((outputs >= thresholds["decision"]).sum())}], [])
 
 
-def evaluate(source, row, said):
-    return Counts(said.rows[0]["bright"] == Options().pictures // 2, 1)
+def evaluate(source, row, prediction):
+    return Counts(prediction.rows[0]["bright"] == Options().pictures // 2, 1)
 
 
 TASK = Task(
