@@ -9,7 +9,7 @@ from made_card import made_card
 from tfpipe.evaluation import bootstrap, version_comparison
 from tfpipe.evaluation.version_comparison import Answers, Files, Score
 from tfpipe.registry import model_card
-from tfpipe.tasks.melt_layer import layer_detection
+from tfpipe.tasks.melt_layer import layer_metrics
 
 pytestmark = pytest.mark.slow
 
@@ -169,8 +169,8 @@ def test_few_groups_make_an_interval_as_wide_as_student_has_it():
     assert bootstrap.student_interval(lambda rows: 1.0, np.zeros(9)) is None
 
 
-def matches(hits: int, misses: int, false: int, error_mm: float) -> layer_detection.Match:
-    return layer_detection.Match(hits, misses, false, (error_mm,) * hits, ("other",) * false)
+def matches(hits: int, misses: int, false: int, error_mm: float) -> layer_metrics.LayerCounts:
+    return layer_metrics.LayerCounts(hits, misses, false, (error_mm,) * hits, ("other",) * false)
 
 
 def test_whole_files_are_compared_by_the_score_that_the_task_has():

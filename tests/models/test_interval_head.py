@@ -71,10 +71,10 @@ def spec_of(data):
 def test_a_window_tells_the_rows_of_the_layer_it_holds_most_of():
     rows = np.array([[60, 70], [95, 115], [300, 420]])
     tops = np.array([30, 50, 65, 100, 330, 500])
-    held = melt_layer_windows.held(tops, rows)
+    held = melt_layer_windows.layer_in_window(tops, rows)
     # By hand; at 65 both are held whole or in part: 5 of 10 rows, and all of 20.
     assert held[:5].tolist() == [[30, 40], [10, 20], [30, 50], [0, 15], [0, 50]]
-    assert melt_layer_windows.held(tops, np.zeros((0, 2), int)).tolist() == [[0, 0]] * 6
+    assert melt_layer_windows.layer_in_window(tops, np.zeros((0, 2), int)).tolist() == [[0, 0]] * 6
 
 
 def test_training_changes_the_interval_as_it_changes_the_picture(data):

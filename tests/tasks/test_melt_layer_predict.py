@@ -10,7 +10,7 @@ import pytest
 from tfpipe.base import images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import figures, tables
-from tfpipe.tasks.melt_layer.layer_detection import Match
+from tfpipe.tasks.melt_layer.layer_metrics import LayerCounts
 from tfpipe.tasks.melt_layer.options import Options
 from tfpipe.tasks.melt_layer.predict import evaluate, infer, overlay, predict
 from tfpipe.tasks.melt_layer.survey import Section, survey, survey_new
@@ -215,7 +215,7 @@ def test_the_overlay_marks_the_layers_that_are_found(seen):
     assert drawn.shape[0] >= 1400 and drawn.shape[1] >= 700
     rows = predict(seen, THRESHOLDS).rows
     bars = (drawn == figures.COLOURS["layer"]).all(axis=-1).sum(axis=1) >= 52
-    bars |= (drawn == figures.COLOURS["doubtful"]).all(axis=-1).sum(axis=1) >= 52
+    bars |= (drawn == figures.COLOURS["uncertain"]).all(axis=-1).sum(axis=1) >= 52
     head = len(drawn) - figures.HEIGHT_PX
     shown = figures.HEIGHT_PX / (len(seen.ice) / seen.px_per_m * 1000)
     wanted = {
@@ -242,9 +242,9 @@ def test_found_layers_are_judged_against_the_table_moved_by_the_shift(source):
     one = dataclasses.replace(source, about=Section(source.about.photo, features))
     row = {"status": "aligned", "shift_mm": -20.0}
     said = found_at((120.481, 120.491), (120.98, 120.981))
-    assert evaluate(one, row, said) == Match(1, 0, 1, (pytest.approx(1.0),), ("meltLens",))
+    assert evaluate(one, row, said) == LayerCounts(1, 0, 1, (pytest.approx(1.0),), ("meltLens",))
     assert evaluate(one, row | {"shift_mm": 20.0}, said).hits == 0
-    assert evaluate(one, row, found_at()) == Match(0, 1, 0, (), ())
+    assert evaluate(one, row, found_at()) == LayerCounts(0, 1, 0, (), ())
     assert evaluate(one, {"status": "not identifiable", "shift_mm": 0.0}, said) is None
 
 

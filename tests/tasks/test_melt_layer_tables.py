@@ -80,7 +80,7 @@ SAME_PHOTOS = {
 @pytest.mark.parametrize("kind", SAME_PHOTOS)
 def test_photos_read_alike_in_every_format(tmp_path, kind):
     folder = raw_folder(tmp_path, photos=SAME_PHOTOS[kind])
-    photos, notes = tables.photos(folder / "photos.csv", folder=folder / "photos")
+    photos, notes = tables.read_photos(folder / "photos.csv", folder=folder / "photos")
     assert [(p.name, p.top_m, p.bottom_m, p.crop_px, p.group) for p in photos] == [
         ("a.png", 120.0, 121.6, None, "a.png"),
         ("b.png", 121.65, 123.3, None, "b.png"),
@@ -116,7 +116,7 @@ def test_layers_read_alike_in_every_format(tmp_path, name, layers):
 @pytest.mark.parametrize("delimiter", "\t;")
 def test_the_decks_own_table_is_understood(tmp_path, delimiter):
     (tmp_path / "layers.csv").write_text(DECK.replace("\t", delimiter))
-    features, lines = tables.features(tmp_path / "layers.csv")
+    features, lines = tables.read_features(tmp_path / "layers.csv")
     assert len(features) == 11 and lines.tolist() == list(range(2, 13))
     layers = [f for f in features if f.is_layer]
     assert [(f.depth_from_m, f.depth_to_m) for f in layers] == [(125.7708, 125.7745)]
@@ -149,14 +149,14 @@ def test_the_decks_own_table_is_understood(tmp_path, delimiter):
 )
 def test_types_of_features_in_the_decks_words_and_spellings(tmp_path, kind, is_layer, is_uncertain):
     (tmp_path / "layers.csv").write_text(f"depth,type\n1.5,{kind}\n")
-    ((feature,), _) = tables.features(tmp_path / "layers.csv")
+    ((feature,), _) = tables.read_features(tmp_path / "layers.csv")
     assert (feature.is_layer, feature.is_uncertain) == (is_layer, is_uncertain)
 
 
 def test_features_come_by_depth_with_their_own_lines(tmp_path):
     text = "depth from,depth to,type\n3,3.2,meltLayer\n\n1,,meltLens\n3,3.1,meltLens\n"
     (tmp_path / "layers.csv").write_text(text)
-    features, lines = tables.features(tmp_path / "layers.csv")
+    features, lines = tables.read_features(tmp_path / "layers.csv")
     assert [(f.depth_from_m, f.depth_to_m) for f in features] == [(1, 1), (3, 3.1), (3, 3.2)]
     assert lines.tolist() == [4, 5, 2]
 
@@ -167,7 +167,7 @@ def test_crops_are_whole_pixels_or_left_out_for_a_row(tmp_path):
         "a.png,1,2,10.2,2000.7,30,230\nb.png,2,3,,,,\n"
     )
     folder = raw_folder(tmp_path, photos=photos)
-    found, _ = tables.photos(folder / "photos.csv", folder=folder / "photos")
+    found, _ = tables.read_photos(folder / "photos.csv", folder=folder / "photos")
     assert [photo.crop_px for photo in found] == [(10, 2001, 30, 230), None]
 
 

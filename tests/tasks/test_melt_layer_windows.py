@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfpipe.tasks.melt_layer import layer_detection, windows
-from tfpipe.tasks.melt_layer.layer_detection import Layer, Match
+from tfpipe.tasks.melt_layer.layer_detection import Layer
+from tfpipe.tasks.melt_layer.layer_metrics import LayerCounts, count_layers
 from tfpipe.tasks.melt_layer.options import Options
 from tfpipe.tasks.melt_layer.reader import read
 from tfpipe.tasks.melt_layer.survey import Section
@@ -20,11 +21,11 @@ HEIGHT_PX = 400
 NONE = np.zeros((0, 2), int)
 
 
-def labels(*tops, layers=NONE, doubtful=NONE, guard_px=10):
+def labels(*tops, layers=NONE, uncertain=NONE, guard_px=10):
     return windows.labels(
         np.array(tops),
         layers=np.array(layers).reshape(-1, 2),
-        doubtful=np.array(doubtful).reshape(-1, 2),
+        uncertain=np.array(uncertain).reshape(-1, 2),
         guard_px=guard_px,
     ).tolist()
 
@@ -96,8 +97,8 @@ def test_the_guard_is_as_wide_as_asked():
 
 def test_a_window_that_touches_something_doubtful_shows_neither_unless_it_shows_a_layer():
     doubtful = [(200, 204)]
-    assert labels(149, 150, 151, 203, 204, doubtful=doubtful) == [0, 0, -1, -1, 0]
-    assert labels(170, layers=[(180, 190)], doubtful=doubtful) == [1]
+    assert labels(149, 150, 151, 203, 204, uncertain=doubtful) == [0, 0, -1, -1, 0]
+    assert labels(170, layers=[(180, 190)], uncertain=doubtful) == [1]
     assert labels(0, 50) == [0, 0]
 
 
@@ -207,7 +208,7 @@ def found_in(*spans, seen=None, threshold=0.5, depth=5.0):
     """
     tops = windows.tops(HEIGHT_PX, stride_px=10)
     seen = np.array(spans if seen is None else seen).reshape(-1, 2)
-    truth = windows.labels(tops, layers=seen, doubtful=NONE, guard_px=0)
+    truth = windows.labels(tops, layers=seen, uncertain=NONE, guard_px=0)
     brightness = 0.3 * np.sin(np.arange(HEIGHT_PX))
     for top, bottom in spans:
         brightness[top:bottom] = -depth
@@ -284,22 +285,22 @@ ROWS = np.array([(100, 110), (200, 210), (300, 302)])
 
 def matched(*spans, features=(SURE, DOUBTFUL, LENS), rows=ROWS, px_per_m=1000.0):
     found = [Layer(top, bottom, 0.9) for top, bottom in spans]
-    return layer_detection.match(found, list(features), rows, px_per_m=px_per_m)
+    return count_layers(found, list(features), rows, px_per_m=px_per_m)
 
 
 @pytest.mark.parametrize(
     ("spans", "expected"),
     [
-        ([], Match(0, 1, 0, (), ())),
-        ([(100, 110)], Match(1, 0, 0, (0.0,), ())),
-        ([(109, 115)], Match(1, 0, 0, (7.0,), ())),
-        ([(110, 115)], Match(0, 1, 1, (), ("other",))),  # side by side is not shared
-        ([(95, 100)], Match(0, 1, 1, (), ("other",))),
-        ([(98, 102), (104, 108), (109, 130)], Match(1, 0, 0, (1.0,), ())),
-        ([(204, 205)], Match(0, 1, 0, (), ())),
-        ([(299, 303)], Match(0, 1, 1, (), ("meltLens",))),
-        ([(100, 110), (150, 160), (301, 305)], Match(1, 0, 2, (0.0,), ("other", "meltLens"))),
-        ([(100, 205)], Match(1, 0, 0, (47.5,), ())),
+        ([], LayerCounts(0, 1, 0, (), ())),
+        ([(100, 110)], LayerCounts(1, 0, 0, (0.0,), ())),
+        ([(109, 115)], LayerCounts(1, 0, 0, (7.0,), ())),
+        ([(110, 115)], LayerCounts(0, 1, 1, (), ("other",))),  # side by side is not shared
+        ([(95, 100)], LayerCounts(0, 1, 1, (), ("other",))),
+        ([(98, 102), (104, 108), (109, 130)], LayerCounts(1, 0, 0, (1.0,), ())),
+        ([(204, 205)], LayerCounts(0, 1, 0, (), ())),
+        ([(299, 303)], LayerCounts(0, 1, 1, (), ("meltLens",))),
+        ([(100, 110), (150, 160), (301, 305)], LayerCounts(1, 0, 2, (0.0,), ("other", "meltLens"))),
+        ([(100, 205)], LayerCounts(1, 0, 0, (47.5,), ())),
     ],
 )
 def test_found_layers_are_matched_with_tabled_ones(spans, expected):
@@ -309,16 +310,18 @@ def test_found_layers_are_matched_with_tabled_ones(spans, expected):
 def test_one_found_layer_may_hold_two_tabled_ones():
     rows = np.array([(100, 110), (120, 130)])
     found = matched((95, 135), features=(SURE, SURE), rows=rows, px_per_m=500.0)
-    assert found == Match(2, 0, 0, (20.0, 20.0), ())
+    assert found == LayerCounts(2, 0, 0, (20.0, 20.0), ())
 
 
 def test_a_photo_without_features_has_only_false_ones():
-    assert matched((5, 9), features=(), rows=NONE) == Match(0, 0, 1, (), ("other",))
-    assert matched(features=(), rows=NONE) == Match(0, 0, 0, (), ())
+    assert matched((5, 9), features=(), rows=NONE) == LayerCounts(0, 0, 1, (), ("other",))
+    assert matched(features=(), rows=NONE) == LayerCounts(0, 0, 0, (), ())
 
 
 def test_scores_of_several_photos_add_up():
-    both = Match(2, 1, 0, (1.0, 3.0), ()) + Match(1, 0, 2, (8.0,), ("other", "meltLens"))
+    both = LayerCounts(2, 1, 0, (1.0, 3.0), ()) + LayerCounts(
+        1, 0, 2, (8.0,), ("other", "meltLens")
+    )
     assert both.scores == {
         "layer_precision": 3 / 5,
         "layer_recall": 3 / 4,
@@ -340,6 +343,6 @@ def test_scores_of_several_photos_add_up():
     ],
 )
 def test_scores_of_nothing_are_nan_not_zero(counts, missing, f1):
-    scores = Match(*counts, (), ()).scores
+    scores = LayerCounts(*counts, (), ()).scores
     assert {name for name, value in scores.items() if math.isnan(value)} == missing
     assert f1 is None or scores["layer_f1"] == f1

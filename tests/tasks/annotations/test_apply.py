@@ -19,7 +19,7 @@ from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.ccd_tracks import TASK as CCD_TRACKS
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 from tfpipe.tasks.melt_layer import core_detection, review_overrides, review_view, windows
-from tfpipe.tasks.melt_layer.predict import Seen, evaluate
+from tfpipe.tasks.melt_layer.predict import CoreOutputs, evaluate
 from tfpipe.tasks.melt_layer.reader import read
 from tfpipe.tasks.task import SPLITS, FilePrediction
 
@@ -196,13 +196,20 @@ def test_spans_of_a_core_are_where_the_reviewer_saw_them(melt, aligned):
     told = {"file": source.name}
     moved_m = (free_m - 0.005, free_m + 0.005)
     decide(
-        melt, review_overrides.named(first), "meltLayer", depths_m=moved_m, action="move", **told
+        melt,
+        review_overrides.feature_name(first),
+        "meltLayer",
+        depths_m=moved_m,
+        action="move",
+        **told,
     )
     moved = sources(melt)[source.name]
     after = read(moved, MELT_OPTIONS)
     assert shows(after, free_m) and not shows(after, there_m)
     assert after.row["shift_mm"] == before.row["shift_mm"]
-    decide(melt, review_overrides.named(first), "", depths_m=moved_m, action="delete", **told)
+    decide(
+        melt, review_overrides.feature_name(first), "", depths_m=moved_m, action="delete", **told
+    )
     gone = read(sources(melt)[source.name], MELT_OPTIONS)
     assert not shows(gone, free_m) and not shows(gone, there_m)
     span = spans.span_name("drawn", *moved_m)
@@ -246,7 +253,7 @@ def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(aligned
                 "t",
                 "A",
                 source.name,
-                review_overrides.named(f),
+                review_overrides.feature_name(f),
                 f.depth_from_m,
                 f.depth_to_m + 0.003,
             ),
@@ -327,7 +334,7 @@ def test_a_strip_shows_the_table_where_alignment_put_it(aligned):
     ice = core_detection.cut(small_records.images.read(source.path), crop_px=None, name="x").image
     photo = source.about.photo
     px_per_m = len(ice) / (photo.bottom_m - photo.top_m)
-    seen = Seen(source, ice, photo.top_m, px_per_m, *(np.zeros(0),) * 3)
+    seen = CoreOutputs(source, ice, photo.top_m, px_per_m, *(np.zeros(0),) * 3)
     said = FilePrediction([{"depth_from_m": 1.0, "depth_to_m": 2.0, "probability": 0.5}], [])
     strip = review_view.strip(source, seen, said, before.row)
     both = zip(strip.tabled, source.about.features, strict=True)

@@ -1,7 +1,7 @@
-"""Finds how far each photo's labels must be moved, by seed 002's cost.
+"""Alignment: how far each photo's labels must be moved (seed document 002).
 
-The deck: labels do not align with the photo; the offset is the same for all layers of a photo and
-differs between photos; try shifts and keep the one with the lowest
+The document: labels do not align with the photo; the offset is the same for all layers of a photo
+and differs between photos; try shifts and take the one with the lowest
 `cost = sum over layers of mean(intensity[layer])` ("Preprocessing II"). A melt layer is dark
 because bubble-free ice scatters no light.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpipe.tasks.melt_layer.tables import Feature
 
-THIN_MM = 2.0  # taken for the thickness of a feature that has none in the table
+THIN_MM = 2.0  # thickness of a feature without thickness in the table
 TREND_MM = 150.0  # slower changes of brightness are illumination
 LEAST_DEPTH = 4.0  # of the minimum under the curve's median, in robust standard deviations
 LEAST_MARGIN = 3.0  # of the minimum under the next best one, likewise
@@ -25,7 +25,7 @@ class Alignment:
     Attributes:
       shift_px: rows of the scaled core by which labels move; positive is deeper. 0 if unknown.
       confidence: margin of the lowest cost against the next best, in the curve's robust deviations.
-      status: "aligned", "no layers" (nothing to align, nothing to doubt) or "not identifiable".
+      status: "aligned", "no layers" (nothing to align) or "not identifiable".
       why: the reason, for the last.
       shifts_px: [shifts] int, the shifts tried.
       cost: [shifts] float, in robust deviations of the detrended profile.
@@ -73,11 +73,11 @@ def rows_of(
 def align(
     core: np.ndarray, features: list[Feature], *, top_m: float, px_per_m: float, max_shift_mm: float
 ) -> Alignment:
-    """Finds the shift of one photo's labels; all shifts are costed in one pass over running sums.
+    """Finds the shift of one photo's labels; running sums give the cost of all shifts at once.
 
     Args:
       core: [height, 200, 3] uint8.
-      features: those the table has in this photo's depths.
+      features: of the table, in this photo's depths.
       top_m: depth of the core's first row.
       px_per_m: rows per metre of depth.
       max_shift_mm: the largest shift tried, up and down.
@@ -87,14 +87,14 @@ def align(
     """
     most = max(2, round(min(max_shift_mm / 1000 * px_per_m, len(core))))
     shifts_px = np.arange(-most, most + 1)
-    sure = [f for f in features if not f.is_uncertain]
-    if not sure:
+    certain = [f for f in features if not f.is_uncertain]
+    if not certain:
         status = "not identifiable" if features else "no layers"
         why = "only uncertain features" if features else ""
         return Alignment(0, 0.0, status, why, shifts_px, np.zeros(len(shifts_px)))
     brightness = profile(core, px_per_m=px_per_m)
-    cost = _cost(brightness, rows_of(sure, top_m=top_m, px_per_m=px_per_m), shifts_px=shifts_px)
-    return _judge(cost, shifts_px=shifts_px, px_per_m=px_per_m)
+    cost = _cost(brightness, rows_of(certain, top_m=top_m, px_per_m=px_per_m), shifts_px=shifts_px)
+    return _choose_shift(cost, shifts_px=shifts_px, px_per_m=px_per_m)
 
 
 def _cost(brightness: np.ndarray, rows: np.ndarray, *, shifts_px: np.ndarray) -> np.ndarray:
@@ -109,8 +109,8 @@ def _cost(brightness: np.ndarray, rows: np.ndarray, *, shifts_px: np.ndarray) ->
     return means.sum(axis=0)
 
 
-def _judge(cost: np.ndarray, *, shifts_px: np.ndarray, px_per_m: float) -> Alignment:
-    """Says which shift is best, by how much, and whether that can be believed."""
+def _choose_shift(cost: np.ndarray, *, shifts_px: np.ndarray, px_per_m: float) -> Alignment:
+    """Returns the shift of lowest cost, its margin, and whether it is identifiable."""
     best = int(np.argmin(cost))
     spread = max(_deviation(cost), 1e-6)
     near = max(2, round(0.008 * px_per_m))

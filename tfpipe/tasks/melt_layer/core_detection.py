@@ -1,4 +1,4 @@
-"""Finds the ice core in a line-scan photo, stands it upright and scales it to one width."""
+"""Core detection: finds the ice core in a line-scan photo, turns and scales it."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from tfpipe.base import images
 from tfpipe.base.errors import UserError
 
 WIDTH_PX = 200  # seed 002, "Simple CNN": 200x50 images
-SEARCH_PX = 300  # the core's edges are looked for in a copy of about this width
+SEARCH_PX = 300  # width of the copy in which the core's edges are searched
 MAX_TILT_DEG = 3.0
 # Share of a core over half its brightness: 0.97 in drawn photos, up to 0.58 in noise.
 LEAST_BRIGHT = 0.7
@@ -164,14 +164,14 @@ def _tilt(small: np.ndarray, *, box: Box) -> float:
         strip = blurred[box.top : box.bottom, from_column:to_column]
         rise = np.diff(strip, axis=1) * inward
         place = np.argmax(rise, axis=1)
-        sure = rise[np.arange(len(rows)), place] > np.median(rise.max(axis=1)) / 2
-        if sure.sum() < 20:
+        is_edge = rise[np.arange(len(rows)), place] > np.median(rise.max(axis=1)) / 2
+        if is_edge.sum() < 20:
             continue
-        x, y = rows[sure], place[sure]
+        x, y = rows[is_edge], place[is_edge]
         for _ in range(3):
             line = np.polyfit(x, y, 1)
-            rest = np.abs(y - np.polyval(line, x))
-            near = rest <= max(2.0, 2 * np.median(rest))
+            residual = np.abs(y - np.polyval(line, x))
+            near = residual <= max(2.0, 2 * np.median(residual))
             x, y = x[near], y[near]
         slopes.append(line[0])
     tilt_deg = float(np.degrees(np.arctan(np.mean(slopes)))) if slopes else 0.0

@@ -1,23 +1,24 @@
-"""Pictures of a core: how its labels were aligned, and which layers were found."""
+"""Figures of a core: the alignment of its labels, and its predicted layers."""
 
 import cv2
 import numpy as np
 
+from tfpipe.tasks.melt_layer.alignment import Alignment
 from tfpipe.tasks.melt_layer.tables import Feature
 
-HEIGHT_PX = 1400  # a picture's height; cores are shown at this length
-WIDTH_PX = 160  # of a core in a picture
+HEIGHT_PX = 1400  # height of a figure; cores are shown at this length
+WIDTH_PX = 160  # of a core in a figure
 TRACE_PX = 260  # width of a curve
 MARGIN_PX = 60  # for depths and headings
 INK, GRID = (30, 30, 30), (215, 215, 215)
-COLOURS = {"layer": (200, 30, 40), "lens": (230, 140, 0), "doubtful": (90, 110, 200)}
+COLOURS = {"layer": (200, 30, 40), "lens": (230, 140, 0), "uncertain": (90, 110, 200)}
 
 
 def alignment(
     core: np.ndarray,
     features: list[Feature],
     before: np.ndarray,
-    found,
+    aligned: Alignment,
     *,
     name: str,
     top_m: float,
@@ -29,7 +30,7 @@ def alignment(
       core: [height, 200, 3] uint8.
       features: its tabled features.
       before: [features, 2] int, their rows by the table alone.
-      found: the `Alignment`.
+      aligned: the shift and its cost curve.
       name: heading.
       top_m: depth of the first row.
       px_per_m: rows per metre.
@@ -41,19 +42,19 @@ def alignment(
     panels = [
         _core_panel(core, title="core", top_m=top_m, px_per_m=px_per_m),
         _marked(core, features, before, title="table", zoom=zoom),
-        _marked(core, features, before + found.shift_px, title="aligned", zoom=zoom),
-        _cost_panel(found, px_per_m=px_per_m),
+        _marked(core, features, before + aligned.shift_px, title="aligned", zoom=zoom),
+        _cost_panel(aligned, px_per_m=px_per_m),
     ]
-    shift_mm = 1000 * found.shift_px / px_per_m
-    said = f"{name}: {found.status}" + (f" ({found.why})" if found.why else "")
-    if found.status == "aligned":
-        said += f", shift {shift_mm:+.1f} mm, confidence {found.confidence:.1f}"
-    return _headed(np.concatenate(panels, axis=1), said)
+    shift_mm = 1000 * aligned.shift_px / px_per_m
+    heading = f"{name}: {aligned.status}" + (f" ({aligned.why})" if aligned.why else "")
+    if aligned.status == "aligned":
+        heading += f", shift {shift_mm:+.1f} mm, confidence {aligned.confidence:.1f}"
+    return _headed(np.concatenate(panels, axis=1), heading)
 
 
 def overlay(
     core: np.ndarray,
-    likely: np.ndarray,
+    probability: np.ndarray,
     spans: list[tuple[int, int, float, bool]],
     *,
     name: str,
@@ -61,11 +62,11 @@ def overlay(
     top_m: float,
     px_per_m: float,
 ) -> np.ndarray:
-    """Draws a core, the probability along depth and the layers found.
+    """Draws a core, the probability along depth and the predicted layers.
 
     Args:
       core: [height, 200, 3] uint8.
-      likely: [height] float, each row's probability.
+      probability: [height] float, each row's probability.
       spans: (first row, one past last, probability, uncertain) of each layer.
       name: heading.
       threshold: drawn as a line.
@@ -86,21 +87,22 @@ def overlay(
     _write(trace, "threshold", (min(x + 4, TRACE_PX - 70), HEIGHT_PX - 8))
     rows = np.arange(HEIGHT_PX)
     points = np.stack(
-        [np.interp(rows / zoom, np.arange(len(core)), likely) * (TRACE_PX - 21) + 10, rows], axis=1
+        [np.interp(rows / zoom, np.arange(len(core)), probability) * (TRACE_PX - 21) + 10, rows],
+        axis=1,
     )
     cv2.polylines(
         trace, [np.rint(points).astype(np.int32)], False, COLOURS["layer"], 2, cv2.LINE_AA
     )
     marked, labels = _shrunk(core), np.full((HEIGHT_PX, 250, 3), 255, np.uint8)
     lowest = 0
-    for top, bottom, likely, uncertain in spans:
-        colour = COLOURS["doubtful"] if uncertain else COLOURS["layer"]
+    for top, bottom, highest, uncertain in spans:
+        colour = COLOURS["uncertain"] if uncertain else COLOURS["layer"]
         _band(marked, top * zoom, bottom * zoom, colour)
         y = max(int((top + bottom) / 2 * zoom) + 4, lowest + 15)
         lowest = y
         thickness_mm = 1000 * (bottom - top) / px_per_m
-        said = f"{top_m + top / px_per_m:.4f} m  {thickness_mm:.1f} mm  {likely:.2f}"
-        _write(labels, said + (" ?" if uncertain else ""), (6, y), colour)
+        text = f"{top_m + top / px_per_m:.4f} m  {thickness_mm:.1f} mm  {highest:.2f}"
+        _write(labels, text + (" ?" if uncertain else ""), (6, y), colour)
     core_panel = _core_panel(core, title="core", top_m=top_m, px_per_m=px_per_m)
     panels = [
         core_panel,
@@ -125,7 +127,7 @@ def _core_panel(core: np.ndarray, *, title: str, top_m: float, px_per_m: float) 
 
 
 def _shrunk(core: np.ndarray) -> np.ndarray:
-    """Returns the core at the pictures' size with its contrast stretched."""
+    """Returns the core at the figures' size with its contrast stretched."""
     small = cv2.resize(core, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_AREA)
     low, high = np.percentile(small, (1, 99))
     gain = 255 / max(high - low, 1)
@@ -137,7 +139,7 @@ def _marked(
 ) -> np.ndarray:
     panel = _shrunk(core)
     for feature, (top, bottom) in zip(features, rows, strict=True):
-        kind = "doubtful" if feature.is_uncertain else "layer" if feature.is_layer else "lens"
+        kind = "uncertain" if feature.is_uncertain else "layer" if feature.is_layer else "lens"
         _band(panel, top * zoom, bottom * zoom, COLOURS[kind])
     gap = np.full((HEIGHT_PX, 20, 3), 255, np.uint8)
     return _titled(np.concatenate([gap, panel], axis=1), title)
@@ -150,11 +152,11 @@ def _band(panel: np.ndarray, top: float, bottom: float, colour: tuple[int, int, 
         cv2.rectangle(panel, (x, rows[0]), (x + 25, rows[1]), colour, -1)
 
 
-def _cost_panel(found, *, px_per_m: float) -> np.ndarray:
+def _cost_panel(aligned: Alignment, *, px_per_m: float) -> np.ndarray:
     """Returns the cost curve: shift in mm down, cost across."""
     width = 2 * TRACE_PX
     panel = np.full((HEIGHT_PX, width, 3), 255, np.uint8)
-    shifts, cost = found.shifts_px, found.cost
+    shifts, cost = aligned.shifts_px, aligned.cost
     low, high = float(cost.min()), float(cost.max())
     x = 30 + (cost - low) / max(high - low, 1e-9) * (width - 60)
     y = (shifts - shifts[0]) / max(shifts[-1] - shifts[0], 1) * (HEIGHT_PX - 1)
@@ -165,8 +167,8 @@ def _cost_panel(found, *, px_per_m: float) -> np.ndarray:
             _write(panel, f"{mm:+d}", (2, row + 4))
     points = np.rint(np.stack([x, y], axis=1)).astype(np.int32)
     cv2.polylines(panel, [points], False, INK, 1, cv2.LINE_AA)
-    if found.status == "aligned":
-        best = points[np.searchsorted(shifts, found.shift_px)]
+    if aligned.status == "aligned":
+        best = points[np.searchsorted(shifts, aligned.shift_px)]
         cv2.circle(panel, tuple(int(v) for v in best), 6, COLOURS["layer"], 2, cv2.LINE_AA)
     return _titled(panel, "cost of each shift (mm)")
 
@@ -177,11 +179,11 @@ def _titled(panel: np.ndarray, title: str) -> np.ndarray:
     return np.concatenate([head, panel], axis=0)
 
 
-def _headed(picture: np.ndarray, said: str) -> np.ndarray:
-    head = np.full((40, picture.shape[1], 3), 255, np.uint8)
-    ascii_only = said.encode("ascii", "replace").decode()
+def _headed(figure: np.ndarray, heading: str) -> np.ndarray:
+    head = np.full((40, figure.shape[1], 3), 255, np.uint8)
+    ascii_only = heading.encode("ascii", "replace").decode()
     cv2.putText(head, ascii_only, (8, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.55, INK, 1, cv2.LINE_AA)
-    return np.concatenate([head, picture], axis=0)
+    return np.concatenate([head, figure], axis=0)
 
 
 def _write(panel: np.ndarray, text: str, at: tuple[int, int], colour=INK) -> None:

@@ -1,20 +1,19 @@
-"""From window probabilities to layers in metres, and from layers to scores."""
+"""Layer detection: from probabilities of windows to layers in rows of the core."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from tfpipe.tasks.melt_layer import windows
-from tfpipe.tasks.melt_layer.tables import Feature
 
 HALF = 0.5  # a layer ends where its darkness has fallen to half of its deepest
-LEAST_DARKNESS = 2.0  # of a layer's darkest row, in robust deviations under the rows around it
-SHARE = 0.8  # of a zone's highest probability, below which its dark rows are something else
+LEAST_DARKNESS = 2.0  # of a layer's darkest row, in robust deviations below its surroundings
+SHARE = 0.8  # dark rows below this share of their zone's highest probability are no layer
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer found in a core.
+    """A layer detected in a core.
 
     Attributes:
       top_px: first row in the scaled core.
@@ -30,8 +29,8 @@ class Layer:
 def trace(top_px: np.ndarray, probability: np.ndarray, *, height_px: int) -> np.ndarray:
     """Returns each row's probability [height] float: the mean over the windows that hold the row.
 
-    All windows around a thin layer show it, and fewer of those around its neighbours, so the mean
-    peaks at the layer though each window only says that there is one somewhere inside.
+    All windows around a thin layer show it, but only some of the windows around its neighbouring
+    rows. So the mean peaks at the layer, although a window only tells that it shows one.
 
     Args:
       top_px: [windows] int, first row of each window.
@@ -52,27 +51,27 @@ def _stacked(spans: np.ndarray, weights: np.ndarray, *, height_px: int) -> np.nd
     return np.cumsum(steps)[:-1]
 
 
-def merge(likely: np.ndarray, *, brightness: np.ndarray, threshold: float) -> list[Layer]:
+def merge(probability: np.ndarray, *, brightness: np.ndarray, threshold: float) -> list[Layer]:
     """Merges rows above the threshold into layers, each as thick as it is dark.
 
     Args:
-      likely: [height] float, each row's probability (`trace`).
+      probability: [height] float, each row's probability (`trace`).
       brightness: [height] float, the core's row profile without trend (`alignment.profile`).
       threshold: a zone of rows at or above it holds one layer or several.
 
     Returns:
-      The layers, from the top. In each zone these are its dark runs of rows, without those whose
-      probability says that the windows around them saw the neighbour: a lens beside a layer.
+      The layers, from the top. In each zone these are its dark runs of rows, except runs of much
+      lower probability, such as a lens beside a layer: their windows show the neighbour.
     """
-    found = []
-    for low, high in _runs(likely >= threshold):
-        peak = likely[low:high].max()
+    layers: list[Layer] = []
+    for low, high in _runs(probability >= threshold):
+        peak = probability[low:high].max()
         for top, bottom in _dark_runs(brightness, low, high):
-            highest = float(likely[top:bottom].max())
-            is_new = not found or top >= found[-1].bottom_px
+            highest = float(probability[top:bottom].max())
+            is_new = not layers or top >= layers[-1].bottom_px
             if is_new and highest >= SHARE * peak:
-                found.append(Layer(top, bottom, highest))
-    return found
+                layers.append(Layer(top, bottom, highest))
+    return layers
 
 
 def merge_intervals(
@@ -83,20 +82,20 @@ def merge_intervals(
     height_px: int,
     threshold: float,
 ) -> list[Layer]:
-    """Merges what windows say of where their layer begins and ends.
+    """Merges the begin and end rows that a model predicts for the layer in each window.
 
-    A row belongs to a layer if at least half of the windows that hold the row, and show a layer,
-    put it inside theirs; the likelier a window, the more it counts.
+    A row belongs to a layer if at least half of the windows that contain the row and show a layer
+    put it inside that layer. Windows are weighted by their probability.
 
     Args:
       top_px: [windows] int, first row of each window.
       probability: [windows] float, that the window shows a layer.
       ends_px: [windows, 2] float, rows of the core at which its layer begins and ends.
       height_px: of the core.
-      threshold: windows below it show none.
+      threshold: windows below it show no layer.
 
     Returns:
-      The layers, from the top, each as probable as the likeliest window that speaks of it.
+      The layers, from the top, each with the highest probability of its windows.
     """
     shows = probability >= threshold
     weights, top_px = probability[shows], top_px[shows]
@@ -105,19 +104,19 @@ def merge_intervals(
     spans[:, 1] = np.clip(spans[:, 1], spans[:, 0] + 1, height_px)
     inside = _stacked(spans, weights, height_px=height_px)
     whole = np.stack([top_px, top_px + windows.HEIGHT_PX], axis=1)
-    held = _stacked(whole, weights, height_px=height_px)
-    found = []
-    for top, bottom in _runs((inside >= HALF * held) & (inside > 1e-9)):
-        speaks = (spans[:, 0] < bottom) & (spans[:, 1] > top)
-        found.append(Layer(top, bottom, float(weights[speaks].max())))
-    return found
+    containing = _stacked(whole, weights, height_px=height_px)
+    layers = []
+    for top, bottom in _runs((inside >= HALF * containing) & (inside > 1e-9)):
+        overlaps = (spans[:, 0] < bottom) & (spans[:, 1] > top)
+        layers.append(Layer(top, bottom, float(weights[overlaps].max())))
+    return layers
 
 
 def _dark_runs(brightness: np.ndarray, low: int, high: int) -> list[tuple[int, int]]:
     """Returns the runs of rows at least half as dark as the darkest in [low, high), whole.
 
-    A thick layer's run goes on beyond its zone, whose ends few windows call a layer. Where no row
-    is dark over the core's width there is no run: a bright or an oblique crack.
+    The run of a thick layer extends beyond its zone, as few windows at its ends show enough of it.
+    Where no row is dark across the core there is no run: it is a bright or an oblique crack.
     """
     darkest = low + int(brightness[low:high].argmin())
     if brightness[darkest] > -LEAST_DARKNESS:
@@ -131,90 +130,3 @@ def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
     steps = np.diff(np.concatenate(([0], flags.astype(np.int8), [0])))
     starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
-
-
-@dataclass(frozen=True)
-class Match:
-    """Found layers against tabled ones, of one photo or many.
-
-    Attributes:
-      hits: tabled layers that a found one overlaps in depth.
-      misses: tabled layers that none overlaps.
-      false: found layers that overlap no tabled layer and no doubtful feature.
-      errors_mm: distance between the middles of each hit and the nearest found layer, [hits].
-      false_kinds: what each false one lies on: the table's word, or "other".
-    """
-
-    hits: int
-    misses: int
-    false: int
-    errors_mm: tuple[float, ...]
-    false_kinds: tuple[str, ...]
-
-    def __add__(self, other: "Match") -> "Match":
-        return Match(
-            self.hits + other.hits,
-            self.misses + other.misses,
-            self.false + other.false,
-            self.errors_mm + other.errors_mm,
-            self.false_kinds + other.false_kinds,
-        )
-
-    @property
-    def precision(self) -> float:
-        """Share of the found layers that are tabled; NaN where none is found."""
-        return self.hits / (self.hits + self.false) if self.hits + self.false else float("nan")
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """Precision, recall and F1 of layers, and the median depth error in mm."""
-        found, tabled = self.hits + self.false, self.hits + self.misses
-        recall = self.hits / tabled if tabled else float("nan")
-        both = 2 * self.hits + self.false + self.misses
-        return {
-            "layer_precision": self.precision,
-            "layer_recall": recall,
-            "layer_f1": 2 * self.hits / both if both else float("nan"),
-            "layer_depth_error_mm": float(np.median(self.errors_mm))
-            if self.errors_mm
-            else float("nan"),
-            "layers_tabled": tabled,
-            "layers_found": found,
-        }
-
-
-def match(
-    found: list[Layer], features: list[Feature], rows: np.ndarray, *, px_per_m: float
-) -> Match:
-    """Compares the layers found in a core with the table's aligned features.
-
-    A tabled layer is found if a found one shares a row with it. Several found ones on one tabled
-    layer count once. One on a doubtful feature counts neither way; one on a lens is false.
-
-    Args:
-      found: layers found.
-      features: the table's features in this core.
-      rows: [features, 2] int, their rows in the scaled core, shifted.
-      px_per_m: rows per metre.
-    """
-    spans = np.array([(layer.top_px, layer.bottom_px) for layer in found]).reshape(-1, 2)
-    shared = np.minimum(spans[:, None, 1], rows[None, :, 1]) - np.maximum(
-        spans[:, None, 0], rows[None, :, 0]
-    )
-    touches = shared > 0
-    is_layer = np.array([f.is_layer for f in features], bool)
-    is_doubtful = np.array([f.is_uncertain for f in features], bool)
-    hit = touches[:, is_layer].any(axis=0)
-    middles, tabled = spans.mean(axis=1), rows[is_layer].mean(axis=1)
-    errors_mm = [
-        1000 / px_per_m * float(np.abs(middles - tabled[i])[touches[:, is_layer][:, i]].min())
-        for i in np.flatnonzero(hit)
-    ]
-    false = ~touches[:, is_layer].any(axis=1) & ~touches[:, is_doubtful].any(axis=1)
-    kinds = []
-    for i in np.flatnonzero(false):
-        on = np.flatnonzero(touches[i])
-        kinds.append(features[on[0]].kind if len(on) else "other")
-    return Match(
-        int(hit.sum()), int((~hit).sum()), int(false.sum()), tuple(errors_mm), tuple(kinds)
-    )

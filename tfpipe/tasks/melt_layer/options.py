@@ -1,4 +1,4 @@
-"""What a user may set about melt-layer data: `--option name=value`."""
+"""Options of the melt-layer task: `--option name=value`."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,21 @@ from tfpipe.tasks.options import option
 
 @dataclass(frozen=True)
 class Options:
-    """The options and their defaults; each field's metadata holds its help."""
+    """The options of the melt-layer task and their defaults."""
 
     top_is: str = option(
         "up",
-        "where the core's top is in the photos",
+        "side of the photos where the core's top is",
         choices=("up", "left", "right", "down"),
     )
     max_shift_mm: float = option(
-        60.0, "largest shift of labels that alignment tries, up and down", least=1
+        60.0, "largest shift of labels that alignment tries, up or down", least=1
     )
     stride_px: int = option(10, "rows between training windows, of 200 px across", least=1)
     guard_px: int = option(10, "rows around a layer that belong to neither class", least=0)
     uncertain: str = option(
         "leave-out",
-        "features marked uncertain: learn from them or not",
+        "features marked uncertain: left out of training, or included",
         choices=("leave-out", "include"),
     )
     unaligned: str = option(
@@ -31,6 +31,4 @@ class Options:
     vote: str = option(
         "mean", "how the four flips of a window are combined", choices=("mean", "majority")
     )
-    core_width_mm: float = option(
-        100.0, "width of the core, for photos whose depths are not known", least=1
-    )
+    core_width_mm: float = option(100.0, "width of the core, for photos without depths", least=1)

@@ -1,4 +1,4 @@
-"""Reads one core photo: finds the core, aligns its labels, cuts it in labelled windows."""
+"""Reader of core photos: finds the core, aligns its labels, cuts labelled windows."""
 
 import numpy as np
 
@@ -13,17 +13,17 @@ def read(source: Source, options: Options) -> Reading:
     """Reads a photo and its part of the tables.
 
     The group is the photo (or what the column `group` of photos.csv says): its windows overlap, and
-    share light and focus, so they must not be parted by a split.
+    share light and focus, so a split must not separate them.
 
     Args:
-      source: a photo as `survey` found it.
+      source: a photo as `survey` lists it.
       options: the user's.
 
     Returns:
-      Its windows, [50, 200, 3] uint8 each, its row of alignment.csv and its alignment picture.
-      Windows that belong to neither class are left out, and all windows of a photo whose shift is
-      not identifiable, unless asked for. What reviewers have said comes before the table; a photo
-      where they have decided about every feature needs no shift.
+      Its windows, [50, 200, 3] uint8 each, its row of alignment.csv and its alignment figure.
+      Windows that belong to neither class are left out. So are all windows of a photo whose shift
+      is not identifiable, unless the option `unaligned` is "use". Reviewers' decisions replace the
+      table; a photo where they have decided about every feature needs no shift.
 
     Raises:
       UserError: if the photo cannot be decoded or shows no core.
@@ -33,23 +33,23 @@ def read(source: Source, options: Options) -> Reading:
     ice = core_detection.cut(raw, crop_px=photo.crop_px, name=source.name)
     px_per_m = len(ice.image) / (photo.bottom_m - photo.top_m)
     place = {"top_m": photo.top_m, "px_per_m": px_per_m}
-    found = alignment.align(ice.image, features, max_shift_mm=options.max_shift_mm, **place)
-    status, why = found.status, found.why
-    if review_overrides.is_settled(source):
+    aligned = alignment.align(ice.image, features, max_shift_mm=options.max_shift_mm, **place)
+    status, why = aligned.status, aligned.why
+    if review_overrides.is_fully_reviewed(source):
         status, why = "reviewed", ""
-    reviewed = review_overrides.settled(source, shift_m=found.shift_px / px_per_m)
+    reviewed = review_overrides.reviewed_features(source, shift_m=aligned.shift_px / px_per_m)
     examples = []
     if status != "not identifiable" or options.unaligned == "use":
         examples = _examples(
-            source, ice.image, reviewed, shift_px=found.shift_px, options=options, **place
+            source, ice.image, reviewed, shift_px=aligned.shift_px, options=options, **place
         )
     row = {
         "photo": source.name,
         "status": status,
         "why": why,
-        "shift_px": round(found.shift_px / ice.scale, 1),
-        "shift_mm": round(1000 * found.shift_px / px_per_m, 2),
-        "confidence": round(found.confidence, 2),
+        "shift_px": round(aligned.shift_px / ice.scale, 1),
+        "shift_mm": round(1000 * aligned.shift_px / px_per_m, 2),
+        "confidence": round(aligned.confidence, 2),
         "features": len(features),
         "windows": len(examples),
         "layer_windows": sum(example.label for example in examples),
@@ -60,8 +60,8 @@ def read(source: Source, options: Options) -> Reading:
         "tilt_deg": round(ice.box.tilt_deg, 3),
     }
     before = alignment.rows_of(features, **place)
-    picture = figures.alignment(ice.image, features, before, found, name=source.name, **place)
-    return Reading(examples, row, picture)
+    figure = figures.alignment(ice.image, features, before, aligned, name=source.name, **place)
+    return Reading(examples, row, figure)
 
 
 def _examples(
@@ -74,25 +74,25 @@ def _examples(
     top_m: float,
     px_per_m: float,
 ) -> list[Example]:
-    """Cuts the windows that the photo's own labels speak of, and labels them."""
+    """Returns the labelled windows that the photo's own labels cover."""
     rows = alignment.rows_of(features, top_m=top_m, px_per_m=px_per_m, shift_px=shift_px)
-    is_doubtful = np.array([f.is_uncertain for f in features], bool)
+    is_uncertain = np.array([f.is_uncertain for f in features], bool)
     is_layer = np.array([f.is_layer for f in features], bool)
     if options.uncertain == "include":
         is_lens = np.array(["lens" in f.kind.lower() for f in features], bool)
         is_dubious = np.array([f.kind == DUBIOUS for f in features], bool)
-        is_layer, is_doubtful = is_layer | (is_doubtful & ~is_lens & ~is_dubious), is_dubious
+        is_layer, is_uncertain = is_layer | (is_uncertain & ~is_lens & ~is_dubious), is_dubious
     top_px = windows.tops(len(ice), stride_px=options.stride_px)
-    spoken_of = (top_px >= shift_px) & (top_px + windows.HEIGHT_PX <= len(ice) + shift_px)
-    spoken_of |= review_overrides.is_settled(source)  # who reviewed it saw the whole photo
+    is_covered = (top_px >= shift_px) & (top_px + windows.HEIGHT_PX <= len(ice) + shift_px)
+    is_covered |= review_overrides.is_fully_reviewed(source)  # its reviewer saw the whole photo
     labels = windows.labels(
-        top_px, layers=rows[is_layer], doubtful=rows[is_doubtful], guard_px=options.guard_px
+        top_px, layers=rows[is_layer], uncertain=rows[is_uncertain], guard_px=options.guard_px
     )
-    kept = spoken_of & (labels != windows.NEITHER)
-    images = windows.windows(ice, top_px[kept])
-    shared = windows.overlaps(top_px[kept], rows)
-    depth_m = top_m + np.stack([top_px[kept], top_px[kept] + windows.HEIGHT_PX]) / px_per_m
-    held = windows.held(top_px[kept], rows[is_layer])
+    is_used = is_covered & (labels != windows.NEITHER)
+    images = windows.windows(ice, top_px[is_used])
+    shared = windows.overlaps(top_px[is_used], rows)
+    depth_m = top_m + np.stack([top_px[is_used], top_px[is_used] + windows.HEIGHT_PX]) / px_per_m
+    layer_px = windows.layer_in_window(top_px[is_used], rows[is_layer])
     columns = np.zeros(0, np.float32)
     return [
         Example(
@@ -107,11 +107,11 @@ def _examples(
                 "depth_bottom_m": float(depth_m[1, i]),
                 "type_of_feature": features[np.argmax(shared[i])].kind if shared[i].any() else "",
                 "shift_mm": 1000 * shift_px / px_per_m,
-                "layer_top_px": int(held[i, 0]) if label == windows.LAYER else -1,
-                "layer_bottom_px": int(held[i, 1]) if label == windows.LAYER else -1,
+                "layer_top_px": int(layer_px[i, 0]) if label == windows.LAYER else -1,
+                "layer_bottom_px": int(layer_px[i, 1]) if label == windows.LAYER else -1,
             },
         )
         for i, (row, label, image) in enumerate(
-            zip(top_px[kept], labels[kept], images, strict=True)
+            zip(top_px[is_used], labels[is_used], images, strict=True)
         )
     ]

@@ -1,41 +1,41 @@
-"""What reviewers have said of a core's layers, in place of what the table says of them."""
+"""Review overrides: reviewers' decisions about a core's layers, in place of the table's."""
 
 from tfpipe.tasks.annotations import spans
 from tfpipe.tasks.melt_layer.tables import DUBIOUS, Feature
 from tfpipe.tasks.task import Source
 
 
-def settled(source: Source, *, shift_m: float) -> list[Feature]:
+def reviewed_features(source: Source, *, shift_m: float) -> list[Feature]:
     """Returns the features of a photo by the table, with reviewers' decisions in their place.
 
-    Reviewers see the photo, so that their depths hold as they are; the table's are moved by the
-    photo's shift. Here all are in the table's depths.
+    Reviewers see the photo, so their depths hold as they are; the table's are moved by the photo's
+    shift. All depths returned are in the table's system.
 
     Args:
-      source: a photo as `apply.survey_with_decisions` found it.
+      source: a photo as `apply.survey_with_decisions` lists it.
       shift_m: of the photo; positive is deeper.
     """
-    decided = {one.what for one in source.decisions}
-    kept = [one for one in source.about.features if named(one) not in decided]
-    kept += [
+    names = {decision.what for decision in source.decisions}
+    features = [one for one in source.about.features if feature_name(one) not in names]
+    features += [
         Feature(
-            one.top_m - shift_m,
-            one.bottom_m - shift_m,
-            DUBIOUS if one.state == "dubious" else one.label,
+            decision.top_m - shift_m,
+            decision.bottom_m - shift_m,
+            DUBIOUS if decision.state == "dubious" else decision.label,
         )
-        for one in source.decisions
-        if one.label or one.state == "dubious"
+        for decision in source.decisions
+        if decision.label or decision.state == "dubious"
     ]
-    return sorted(kept, key=lambda one: (one.depth_from_m, one.depth_to_m))
+    return sorted(features, key=lambda feature: (feature.depth_from_m, feature.depth_to_m))
 
 
-def is_settled(source: Source) -> bool:
-    """Returns whether reviewers have decided about all that the table says of a photo."""
-    decided = {one.what for one in source.decisions}
-    return bool(decided) and all(named(one) in decided for one in source.about.features)
+def is_fully_reviewed(source: Source) -> bool:
+    """Returns whether reviewers have decided about every feature of the table in a photo."""
+    names = {decision.what for decision in source.decisions}
+    return bool(names) and all(feature_name(one) in names for one in source.about.features)
 
 
-def named(feature: Feature) -> str:
-    """Returns what a feature of the table is known by; its depths are the table's own."""
+def feature_name(feature: Feature) -> str:
+    """Returns the name of a feature of the table in decisions; its depths are the table's own."""
     name = spans.span_name("tabled", feature.depth_from_m, feature.depth_to_m)
     return f"{name} {feature.kind}"

@@ -1,4 +1,4 @@
-"""Finds what a melt-layer folder holds, and says what is left out."""
+"""Survey of a melt-layer folder: its photos, their depths, and what is left out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ SAME_SHARE = 0.1  # two photos that share more of their depth than this show the
 
 @dataclass(frozen=True)
 class Section:
-    """What the tables say of a photo: `Source.about`.
+    """A photo's part of the tables: `Source.about`.
 
     Attributes:
       photo: its row of photos.csv, or None for a photo without depths.
@@ -29,7 +29,7 @@ def survey(folder: Path, options: Options) -> Survey:
 
     Args:
       folder: holds photos/, photos.csv and layers.csv (or .xlsx, .tab).
-      options: unused so far by what is found.
+      options: not used.
 
     Returns:
       The sections by photo name; notes name photos in no table and features in no photo.
@@ -43,16 +43,18 @@ def survey(folder: Path, options: Options) -> Survey:
             raise UserError(
                 f"{path} is missing: expected a {kind}. `tfpipe tasks NAME` says what goes where."
             )
-    photos, notes = melt_layer_tables.photos(photo_table, folder=photo_folder)
-    layer_table = melt_layer_tables.layer_table(folder)
-    features, lines = melt_layer_tables.features(layer_table)
+    photos, left_out = melt_layer_tables.read_photos(photo_table, folder=photo_folder)
+    notes: list[str] = [*left_out]
+    layer_table = melt_layer_tables.find_layer_table(folder)
+    features, lines = melt_layer_tables.read_features(layer_table)
     tabled = {photo.path.name for photo in photos}
-    for path in sorted(photo_folder.iterdir()):
-        if path.suffix.lower() in melt_layer_tables.PHOTO_SUFFIXES and path.name not in tabled:
-            notes.append(
-                LeftOut(f"photos/{path.name} is not in {photo_table.name}, so it is unused.")
-            )
-    sources, used = [], set()
+    notes += [
+        LeftOut(f"photos/{path.name} is not in {photo_table.name}, so it is unused.")
+        for path in sorted(photo_folder.iterdir())
+        if path.suffix.lower() in melt_layer_tables.PHOTO_SUFFIXES and path.name not in tabled
+    ]
+    sources = []
+    used: set[int] = set()
     for photo in sorted(photos, key=lambda photo: photo.name):
         inside = [
             i
@@ -97,16 +99,16 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
 
     Args:
       paths: photos, or folders of photos.
-      table: photos.csv; without it the one beside the photos or in the folder above is taken.
-      options: unused so far.
+      table: photos.csv; without it the one beside the photos or in the folder above is used.
+      options: not used.
 
     Returns:
-      The sections; a note for each photo whose depths nobody tells.
+      The sections; a note for each photo without depths.
 
     Raises:
       UserError: if a path does not exist or a folder has no photo.
     """
-    found = []
+    every: list[Path] = []
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} does not exist. Give photos, or folders of photos.")
@@ -121,10 +123,12 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
                 raise UserError(
                     f"{path} holds no photo ({', '.join(melt_layer_tables.PHOTO_SUFFIXES)})."
                 )
-        found += inside
-    known, sources, notes = {}, [], []
-    for path in dict.fromkeys(found):
-        tabled = table or next(
+        every += inside
+    by_name: dict[tuple[Path, Path], dict[str, melt_layer_tables.Photo]] = {}
+    sources: list[Source] = []
+    notes: list[str] = []
+    for path in dict.fromkeys(every):
+        photo_table = table or next(
             (
                 p
                 for p in (path.parent / "photos.csv", path.parent.parent / "photos.csv")
@@ -132,14 +136,14 @@ def survey_new(paths: list[Path], table: Path | None, options: Options) -> Surve
             ),
             None,
         )
-        if tabled and (tabled, path.parent) not in known:
-            photos, _ = melt_layer_tables.photos(tabled, folder=path.parent)
-            known[tabled, path.parent] = {photo.path.name: photo for photo in photos}
-        photo = known[tabled, path.parent].get(path.name) if tabled else None
+        if photo_table and (photo_table, path.parent) not in by_name:
+            photos, _ = melt_layer_tables.read_photos(photo_table, folder=path.parent)
+            by_name[photo_table, path.parent] = {photo.path.name: photo for photo in photos}
+        photo = by_name[photo_table, path.parent].get(path.name) if photo_table else None
         if photo is None:
             notes.append(
                 f"{path.name}: its depths are in no photos.csv, so mm from its top are given."
             )
         sources.append(Source(path.name, path.name, path, Section(photo)))
-    tables = tuple(dict.fromkeys(tabled for tabled, _ in known))
+    tables = tuple(dict.fromkeys(path for path, _ in by_name))
     return Survey(tuple(sources), tables, tuple(notes))

@@ -1,4 +1,4 @@
-"""The two tables of a melt-layer folder: which depths each photo shows, and where features lie."""
+"""The two tables of a melt-layer folder: depths of the photos, and features with their depths."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from tfpipe.tasks.task import LeftOut
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 LAYER_TABLES = ("layers.csv", "layers.xlsx", "layers.tab", "layers.txt", "layers.tsv")
-DUBIOUS = "dubious"  # the kind of what a reviewer could not decide
+DUBIOUS = "dubious"  # kind of a feature that a reviewer could not decide about
 CROP = ("crop top px", "crop bottom px", "crop left px", "crop right px")
 
 
@@ -52,9 +52,9 @@ class Feature:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether its author was not sure: "uncertain", "indication of bubble free ...", "?"."""
-        doubts = ("uncertain", "indication", "bubble", "?", DUBIOUS)
-        return any(word in self.kind.lower() for word in doubts)
+        """Whether its author was uncertain: "uncertain", "indication of bubble free ...", "?"."""
+        words = ("uncertain", "indication", "bubble", "?", DUBIOUS)
+        return any(word in self.kind.lower() for word in words)
 
     @property
     def is_layer(self) -> bool:
@@ -62,12 +62,12 @@ class Feature:
         return "layer" in self.kind.lower().replace(" ", "") and not self.is_uncertain
 
 
-def photos(path: Path, *, folder: Path) -> tuple[list[Photo], list[str]]:
+def read_photos(path: Path, *, folder: Path) -> tuple[list[Photo], list[LeftOut]]:
     """Reads photos.csv.
 
     Args:
       path: the table.
-      folder: where the photos lie.
+      folder: of the photos.
 
     Returns:
       The photos in the table's order, and a sentence for each row whose file is missing.
@@ -83,18 +83,20 @@ def photos(path: Path, *, folder: Path) -> tuple[list[Photo], list[str]]:
     )
     crop_px = _crops(table)
     groups = table.frame[table.column("group")] if table.column("group") else names
-    found, notes, seen = [], [], {}
+    photos: list[Photo] = []
+    notes: list[LeftOut] = []
+    line_of: dict[str, int] = {}
     for row, name in enumerate(names):
         where = table.where(row)
         if not name:
             raise UserError(f"{where}: no photo is named. Name its file, or remove the row.")
         file = files.inside(folder, name, where=where)
-        if name.casefold() in seen:
+        if name.casefold() in line_of:
             raise UserError(
-                f"{where}: photo {name!r} is already named on line {seen[name.casefold()]}. "
+                f"{where}: photo {name!r} is already named on line {line_of[name.casefold()]}. "
                 "Keep one of the two rows."
             )
-        seen[name.casefold()] = table.lines[row]
+        line_of[name.casefold()] = table.lines[row]
         if bottom_m[row] <= top_m[row]:
             raise UserError(
                 f"{where}: bottom_m {bottom_m[row]:g} m is not below top_m {top_m[row]:g} m. "
@@ -105,24 +107,24 @@ def photos(path: Path, *, folder: Path) -> tuple[list[Photo], list[str]]:
                 LeftOut(f"{where}: photo {name!r} is not in {folder.name}/, so its row is unused.")
             )
             continue
-        found.append(
+        photos.append(
             Photo(name, file, top_m[row], bottom_m[row], crop_px[row], groups.iloc[row] or name)
         )
-    return found, notes
+    return photos, notes
 
 
-def _crops(table) -> list[tuple[int, int, int, int] | None]:
+def _crops(table: tables.Table) -> list[tuple[int, int, int, int] | None]:
     """Returns each row's crop, or None where the four cells are empty."""
-    columns = [table.column(name) for name in CROP]
-    if all(column is None for column in columns):
+    columns = [column for name in CROP if (column := table.column(name))]
+    if not columns:
         return [None] * len(table.frame)
-    if any(column is None for column in columns):
+    if len(columns) < len(CROP):
         raise UserError(
             f"{table.path.name} has some but not all of crop_top_px, crop_bottom_px, crop_left_px, "
             "crop_right_px. Give all four, or none so that the core is found."
         )
     cells = np.stack([table.numbers(column, missing_ok=True) for column in columns], axis=1).round()
-    crops = []
+    crops: list[tuple[int, int, int, int] | None] = []
     for row, values in enumerate(cells):
         if np.isnan(values).all():
             crops.append(None)
@@ -132,22 +134,24 @@ def _crops(table) -> list[tuple[int, int, int, int] | None]:
                 f"{table.where(row)}: the crop is {', '.join(f'{v:g}' for v in values)}, expected "
                 "top < bottom and left < right. Correct the four cells, or empty them all."
             )
-        crops.append(tuple(int(value) for value in values))
+        top, bottom, left, right = (int(value) for value in values)
+        crops.append((top, bottom, left, right))
     return crops
 
 
-def layer_table(folder: Path) -> Path:
+def find_layer_table(folder: Path) -> Path:
     """Returns the table of features in a raw folder."""
-    found = [folder / name for name in LAYER_TABLES if (folder / name).is_file()]
-    if len(found) != 1:
-        came = " and ".join(path.name for path in found) or "none"
+    paths = [folder / name for name in LAYER_TABLES if (folder / name).is_file()]
+    if len(paths) != 1:
+        came = " and ".join(path.name for path in paths) or "none"
         raise UserError(
-            f"{folder} must hold one table of features ({', '.join(LAYER_TABLES)}), found {came}."
+            f"{folder} must hold one table of features ({', '.join(LAYER_TABLES)}), it holds "
+            f"{came}."
         )
-    return found[0]
+    return paths[0]
 
 
-def features(path: Path) -> tuple[list[Feature], np.ndarray]:
+def read_features(path: Path) -> tuple[list[Feature], np.ndarray]:
     """Reads the table of features (seed 002, "Preprocessing": bag, depths, ages, type).
 
     Args:
@@ -169,9 +173,9 @@ def features(path: Path) -> tuple[list[Feature], np.ndarray]:
     bottom_m = table.numbers(to_column, unit="m", missing_ok=True) if to_column else top_m
     bottom_m = np.where(np.isnan(bottom_m), top_m, bottom_m)
     kinds = table.frame[table.need("type of feature", "type", "feature", "feature type")]
-    wrong = np.flatnonzero(bottom_m < top_m)
-    if len(wrong):
-        row = wrong[0]
+    reversed_rows = np.flatnonzero(bottom_m < top_m)
+    if len(reversed_rows):
+        row = reversed_rows[0]
         raise UserError(
             f"{table.where(row)}: depth_to {bottom_m[row]:g} m is above depth_from "
             f"{top_m[row]:g} m. Swap them, or remove the row."
@@ -191,5 +195,5 @@ def features(path: Path) -> tuple[list[Feature], np.ndarray]:
             "Correct the word, or remove the row."
         )
     order = np.lexsort((bottom_m, top_m))
-    found = [Feature(top_m[row], bottom_m[row], kinds.iloc[row]) for row in order]
-    return found, np.asarray(table.lines)[order]
+    features = [Feature(top_m[row], bottom_m[row], kinds.iloc[row]) for row in order]
+    return features, np.asarray(table.lines)[order]

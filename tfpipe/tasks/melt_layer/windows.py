@@ -1,11 +1,13 @@
-"""Cuts a core in windows and says which of them show a melt layer."""
+"""Windows of a core: cutting, and labels of those that show a melt layer."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from tfpipe.tasks.task import Classify
 
 HEIGHT_PX = 50  # seed 002, "Simple CNN": 200x50 images
-INSIDE = 0.75  # a window shows a layer if it holds this share of it (or of itself, for thick ones)
+INSIDE = 0.75  # a window shows a layer if it contains this share of it (or of itself)
 
 NO_LAYER, LAYER, NEITHER = 0, 1, -1
 
@@ -27,12 +29,12 @@ def windows(core: np.ndarray, top_px: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(views[top_px], -1, 1))
 
 
-def one_by_one(classify: Classify):
-    """Returns a function that answers for windows along cores, of one that answers for windows."""
+def classify_along(classify: Classify) -> Callable[..., dict[str, np.ndarray]]:
+    """Returns a function that classifies windows along cores, from one that classifies windows."""
 
     def along(cores: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
-        each = zip(cores, top_px, strict=True)
-        return {"probabilities": np.stack([classify(windows(core, tops)) for core, tops in each])}
+        pairs = zip(cores, top_px, strict=True)
+        return {"probabilities": np.stack([classify(windows(core, rows)) for core, rows in pairs])}
 
     return along
 
@@ -49,10 +51,10 @@ def overlaps(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.maximum(bottom - top, 0)
 
 
-def held(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Returns first and one-past-last row [windows, 2] int, in each window, of the layer it holds.
+def layer_in_window(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Returns first and one-past-last row [windows, 2] int, in each window, of its layer.
 
-    Of several that is the one it holds the greatest share of; (0, 0) for a window that holds none.
+    Of several layers it is the one with the greatest share inside; (0, 0) without a layer.
 
     Args:
       top_px: [windows] int, first row of each window.
@@ -65,27 +67,27 @@ def held(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def labels(
-    top_px: np.ndarray, *, layers: np.ndarray, doubtful: np.ndarray, guard_px: int
+    top_px: np.ndarray, *, layers: np.ndarray, uncertain: np.ndarray, guard_px: int
 ) -> np.ndarray:
     """Returns the label [windows] int of each window: 1 layer, 0 none, -1 neither.
 
-    A window that holds three quarters of a layer (or is itself three quarters layer) shows it. One
-    that comes within `guard_px` of a layer but holds less shows neither, so that no window is
-    called layer-free for a sliver at its edge. One that touches a doubtful feature shows neither,
+    A window that contains three quarters of a layer (or is itself three quarters layer) shows it. A
+    window within `guard_px` of a layer that contains less is neither, so that no window is labelled
+    layer-free for a sliver at its edge. A window that touches an uncertain feature is neither,
     unless it also shows a layer.
 
     Args:
       top_px: [windows] int, first row of each window.
       layers: [layers, 2] int, first and one-past-last row of each melt layer.
-      doubtful: [features, 2] int, likewise for features that are not to be learnt from.
+      uncertain: [features, 2] int, likewise for features that are left out of training.
       guard_px: width of the band around layers.
     """
-    held = overlaps(top_px, layers) / np.minimum(layers[:, 1] - layers[:, 0], HEIGHT_PX)
-    found = np.full(len(top_px), NO_LAYER)
-    found[(overlaps(top_px, _widened(layers, by_px=guard_px)) > 0).any(axis=1)] = NEITHER
-    found[(overlaps(top_px, doubtful) > 0).any(axis=1)] = NEITHER
-    found[(held >= INSIDE).any(axis=1)] = LAYER
-    return found
+    share = overlaps(top_px, layers) / np.minimum(layers[:, 1] - layers[:, 0], HEIGHT_PX)
+    classes = np.full(len(top_px), NO_LAYER)
+    classes[(overlaps(top_px, _widened(layers, by_px=guard_px)) > 0).any(axis=1)] = NEITHER
+    classes[(overlaps(top_px, uncertain) > 0).any(axis=1)] = NEITHER
+    classes[(share >= INSIDE).any(axis=1)] = LAYER
+    return classes
 
 
 def _widened(rows: np.ndarray, *, by_px: int) -> np.ndarray:
