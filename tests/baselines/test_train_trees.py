@@ -155,7 +155,7 @@ def test_a_file_that_answers_otherwise_is_not_published(packed, monkeypatch, tmp
     trees = boosted_trees.fit(drawn(seed=5), classes=3, arguments=SMALL)
     monkeypatch.setattr(boosted_trees, "load", lambda path: other)
     columns = drawn().columns
-    export = TreesExport(trees, ("level", "other"), ("a", "b", "c"), columns, columns)
+    export = TreesExport(trees, ("a", "b", "c"), ("x", "y", "z"), columns, columns)
     with pytest.raises(UserError, match="predict something else"):
         store.publish(export, tmp_path, card=made_card())
     assert store.versions(tmp_path) == []
@@ -312,8 +312,8 @@ def test_nothing_is_chosen_by_the_test_split():
     )
     assert one["calibration"]["temperature"] == other["calibration"]["temperature"]
     assert one["abstention"]["thresholds"] == other["abstention"]["thresholds"]
-    assert one["scores"]["validation"] == other["scores"]["validation"]
-    assert one["scores"]["test"] != other["scores"]["test"]
+    assert one["metrics"]["validation"] == other["metrics"]["validation"]
+    assert one["metrics"]["test"] != other["metrics"]["test"]
 
 
 def test_two_classes_have_a_decision():
@@ -321,7 +321,7 @@ def test_two_classes_have_a_decision():
     trees = boosted_trees.fit(drawn(classes=2), classes=2, arguments=SMALL)
     none = np.zeros(0, int), np.zeros((0, 2), np.float32)
     told = train_trees.judged(trees, parts, none, classes=("no", "yes")).told
-    assert 0 < told["thresholds"]["decision"] < 1 and told["scores"]["test"]["f1"] > 0.7
+    assert 0 < told["thresholds"]["decision"] < 1 and told["metrics"]["test"]["f1"] > 0.7
 
 
 def test_records_without_columns_say_so(tmp_path):
