@@ -358,7 +358,7 @@ def test_a_wrong_table_of_layers_is_refused_with_file_line_and_cure(tmp_path, ca
 def test_two_tables_of_layers_or_none_are_refused(tmp_path):
     folder = raw_folder(tmp_path)
     names = "layers.csv, layers.xlsx, layers.tab, layers.txt, layers.tsv"
-    must = f"{folder} must hold one table of features ({names}), found"
+    must = f"{folder} must hold one table of features ({names}), it holds"
     (folder / "layers.tab").write_text(PANGAEA)
     assert refusal(folder) == f"{must} layers.csv and layers.tab."
     for name in ("layers.csv", "layers.tab"):
