@@ -65,12 +65,11 @@ def b64(data: bytes) -> dict[str, str]:
     return {"b64": base64.b64encode(data).decode()}
 
 
-class Server:
-    """A running `tfpipe serve`."""
+class Client:
+    """A client of a server, by what the server printed when it started."""
 
-    def __init__(self, process: subprocesses.Process | None, info: dict):
-        self.process, self.info = process, info
-        self.url, self.grpc = info["url"], info.get("grpc")
+    def __init__(self, info: dict):
+        self.info, self.url, self.grpc = info, info["url"], info.get("grpc")
         self.host, _, port = self.url.removeprefix("http://").partition(":")
         self.port = int(port)
 
@@ -93,6 +92,14 @@ class Server:
                 connection.sendall(data)
             return received(connection)
 
+
+class Server(Client):
+    """A running `tfpipe serve`, and a client of it."""
+
+    def __init__(self, process: subprocesses.Process, info: dict):
+        super().__init__(info)
+        self.process = process
+
     def rss_mb(self) -> float:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
@@ -108,10 +115,10 @@ def received(connection: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def running(models: Path, *words: str, port: int = 0, **environment: str) -> Iterator[Server]:
-    """Runs a server, by default on any free port of this machine; whatever happens, it ends."""
-    words = (*words, "--models", models, "--port", port, "--poll", "0.1", "--json")
-    process = subprocesses.Process("tfpipe", "serve", *words, **environment)
+def running(models: Path, *options: str, port: int = 0, **environment: str) -> Iterator[Server]:
+    """Runs a server, by default on any free port of this machine, until the end of the block."""
+    arguments = (*options, "--models", models, "--port", port, "--poll", "0.1", "--json")
+    process = subprocesses.Process("tfpipe", "serve", *arguments, **environment)
     try:
         line = process.stdout.readline()
         assert line, process.complaints()

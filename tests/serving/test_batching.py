@@ -26,7 +26,8 @@ class Product:
     """
 
     def __init__(self, factor: float):
-        self.factor, self.sizes = factor, []
+        self.factor = factor
+        self.sizes: list[int] = []
         self.gate, self.begun = threading.Event(), threading.Semaphore(0)
         self.gate.set()
 

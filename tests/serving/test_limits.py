@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
-from server_process import Server, received
+from server_process import Client, received
 
 from tfpipe.base.errors import UserError
 from tfpipe.serving import server, sockets
@@ -61,7 +61,7 @@ def admission():
 
 
 @pytest.fixture(scope="module")
-def running(models, admission) -> Iterator[Server]:
+def running(models, admission) -> Iterator[Client]:
     def answer(version, request):
         """Waits."""
         if request.body == b"broken":
@@ -81,7 +81,7 @@ def running(models, admission) -> Iterator[Server]:
     while not serving.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    yield Server(None, {"url": url})
+    yield Client({"url": url})
     models.free.set()
     serving.should_exit = True
     thread.join()

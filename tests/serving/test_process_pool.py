@@ -97,7 +97,7 @@ def run_pool(tmp_path, monkeypatch):
     monkeypatch.setattr(process_pool, "POLL_S", 0.01)
     monkeypatch.setattr(process_pool, "MAX_BACKOFF_S", 0.1)
     monkeypatch.setattr(process_pool.signal, "signal", lambda *_: None)  # is for main threads
-    pools = []
+    pools: list[ServerPool] = []
 
     def run(*selectors: str) -> tuple[ServerPool, Future]:
         listener, limits = sockets.bind("127.0.0.1", 0), Limits(deadline_s=5)
@@ -160,7 +160,7 @@ def test_a_pool_that_is_stopped_answers_the_requests_that_it_has(run_pool):
 
 def accepted(pool: ServerPool) -> list:
     """Returns the connections that workers have accepted."""
-    processes = [psutil.Process(worker.process.pid) for worker in pool.workers]
+    processes = [psutil.Process(worker.process.pid) for worker in pool.workers if worker]
     connections = [one for process in processes for one in process.net_connections()]
     return [one for one in connections if one.status == psutil.CONN_ESTABLISHED]
 
@@ -191,7 +191,7 @@ def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_pool(tmp_
 
     def ask_early() -> None:
         """Asks before the server is up, and notes what comes."""
-        early = server_process.Server(None, {"url": f"http://127.0.0.1:{port}"})
+        early = server_process.Client({"url": f"http://127.0.0.1:{port}"})
         while not is_up.is_set():
             try:
                 early_results.add(early.ask("/healthz", timeout=30)[0])

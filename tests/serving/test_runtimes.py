@@ -65,7 +65,7 @@ def stubs(monkeypatch):
 
     def replace(**networks):
         monkeypatch.setattr(backends, "BACKENDS", networks)
-        packages = {"savedmodel": {}} | dict.fromkeys(networks, {})
+        packages: dict[str, dict[str, str]] = dict.fromkeys(["savedmodel", *networks], {})
         monkeypatch.setattr(available, "PACKAGES", packages)
 
     return replace
@@ -168,7 +168,8 @@ def test_runtimes_are_measured_in_turns_and_the_fastest_is_chosen(monkeypatch):
 
 
 def test_parity_is_a_difference_up_to_the_tolerance():
-    expected, outputs = np.array([[0.5, 0.5]], np.float32), {}
+    expected = np.array([[0.5, 0.5]], np.float32)
+    outputs: dict[str, np.ndarray] = {}
 
     def max_difference():
         return parity.max_difference(

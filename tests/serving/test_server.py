@@ -91,8 +91,8 @@ def wait_for(condition) -> None:
 
 
 def test_status_and_metadata_are_those_of_tensorflow_serving(server):
-    state = {"version": "1", "state": "AVAILABLE"}
-    state["status"] = {"error_code": "OK", "error_message": ""}
+    status = {"error_code": "OK", "error_message": ""}
+    state = {"version": "1", "state": "AVAILABLE", "status": status}
     for path in ("", "/versions/1", "/labels/latest"):
         assert server.ask(NAME + path)[:2] == (200, {"model_version_status": [state]})
     metadata = server.ask(f"{NAME}/metadata")[1]
@@ -147,7 +147,7 @@ def test_explanations_have_label_abstention_novelty_and_grad_cam(server, expecte
     assert {explanation["label"] for explanation in explanations} == {"dull", "bright"}
     url = data_url(explanations[0]["grad_cam"])
     heatmap = np.frombuffer(urllib.request.urlopen(url).read(), np.uint8)
-    assert cv2.imdecode(heatmap, cv2.IMREAD_COLOR).shape == (16, 16, 3)
+    assert np.shape(cv2.imdecode(heatmap, cv2.IMREAD_COLOR)) == (16, 16, 3)
     answer = server.ask(f"{NAME}:explain", png(IMAGES[0]), **{"Content-Type": "image/png"})[1]
     (raw,) = answer["explanations"]
     assert raw.keys() == explanations[0].keys() - {"grad_cam"}
@@ -254,7 +254,8 @@ def test_each_of_64_good_and_bad_clients_gets_the_answer_to_its_own_request(serv
     bad = [BAD[name][0] for name in ("half an image", "no image", "no row", "deep")]
 
     def client(number: int) -> Counter:
-        rng, correct = np.random.default_rng(number), Counter()
+        rng = np.random.default_rng(number)
+        correct: Counter[bool] = Counter()
         for _ in range(6):
             kind = rng.integers(4)
             if kind == 0:
@@ -416,7 +417,8 @@ def test_an_image_dropped_on_the_page_is_answered_there(server, expected, tmp_pa
 
 
 def test_new_versions_are_served_under_load_and_bad_ones_refused(store, expected, tmp_path):
-    folder, asking, counts = tmp_path / "tiny" / "simple-cnn", True, Counter()
+    folder, asking = tmp_path / "tiny" / "simple-cnn", True
+    counts: Counter[int | str] = Counter()
     copied(store / "1", folder / "1")
 
     with server_process.running(tmp_path) as server, ThreadPoolExecutor(4) as executor:
