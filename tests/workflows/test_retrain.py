@@ -192,7 +192,7 @@ def test_a_version_that_is_gone_on_from_begins_as_it_was_before_calibration(home
     likely = load.open_version(version).predict_proba(images)[:, 1]
     from tfpipe.models.spec import Spec
 
-    spec = Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in card.spec.items()})
+    spec = card.network_spec
     begun = warm_start.model_of(version, spec, card.hyperparameters)
     logits = np.log(likely / (1 - likely)) * card.calibration["temperature"]
     raw = begun({"image": images}, training=False).numpy()[:, 1]
@@ -234,7 +234,7 @@ def test_rolling_back_publishes_a_copy_that_is_then_served(home):
     assert rows[3]["from"] == "copy of 1" and rows[2]["from"] == "weights of 1"
     assert rows[2]["one_ms"] > 0 and rows[2]["bytes"] > 10_000 and rows[1]["score"]
     shown = CliRunner().invoke(app, ["versions", TASK]).stdout
-    assert "by default" in shown and "average_precision" in shown and "pictures/s" in shown
+    assert "by default" in shown and "average_precision" in shown and "images/s" in shown
 
 
 def test_a_damaged_version_is_not_gone_back_to(home, tmp_path):

@@ -126,7 +126,7 @@ def training_batches(
 
 
 def _sampled(
-    folder, subset, drawing, *, counts: np.ndarray, manifest: RecordManifest
+    folder: Path, subset: Subset, drawing: Drawing, *, counts: np.ndarray, manifest: RecordManifest
 ) -> tf.data.Dataset:
     """Returns records for ever, each class as often as `shares` says, hard ones besides."""
 
@@ -136,7 +136,7 @@ def _sampled(
     records = _records(folder, subset, manifest=manifest)
     present = np.flatnonzero(counts)
     kinds = [
-        drawn(records.filter(_has_label(label)), counts[label], drawing.seed + int(label))
+        drawn(records.filter(_has_label(int(label))), counts[label], drawing.seed + int(label))
         for label in present
     ]
     weights = shares(counts[present])

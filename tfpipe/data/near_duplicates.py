@@ -101,7 +101,8 @@ def crossings(prints: dict[str, Prints], groups: dict[str, np.ndarray]) -> list[
     Returns:
       A sentence for each pair of groups, most near-copies first.
     """
-    splits, pairs = list(prints), Counter()
+    splits = list(prints)
+    pairs: Counter[tuple[str, str, str, str]] = Counter()
     for i, one in enumerate(splits):
         for other in splits[i + 1 :]:
             for a, b in near(prints[one], prints[other]):
@@ -118,7 +119,7 @@ def near(one: Prints, other: Prints) -> list[tuple[int, int]]:
     Of a hundred thousand particles of seven kinds many look alike at a glance, to the hash as to
     us. Copies are alike in fine detail as well, and as large.
     """
-    found = set()
+    found: set[tuple[int, int]] = set()
     for odd in (np.zeros_like(_ROWS), _ROWS, _COLUMNS, _ROWS + _COLUMNS):
         # Turning a picture over changes the signs of the coefficients that are odd along that side.
         signs = np.where(odd % 2, -1, 1).astype(np.float32)

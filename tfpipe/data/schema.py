@@ -106,10 +106,9 @@ def write(
                 begin, first = file.tell(), len(hashes)
                 source_cache.append(unit, file)
                 hashes += unit.hashes
-                picture = (
-                    f"{task.raw_files.source_table}/{source.name}.png" if unit.picture else None
-                )
-                if picture:
+                picture = None
+                if unit.picture:
+                    picture = f"{task.raw_files.source_table}/{source.name}.png"
                     files.replace(folder / picture, unit.picture)
                 place = {"shard": name, "records": [begin, file.tell()], "picture": picture}
                 place |= {"source": source.name, "group": source.group}

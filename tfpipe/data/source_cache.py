@@ -72,8 +72,8 @@ def read(
     told["decided"] = [[*kind, n] for kind, n in changed.items()]
     told["keys"] = [example.key for example in reading.examples]
     told["held"] = _holding(told["keys"], decided)
-    shown = task.raw_files.source_table and reading.figure is not None
-    picture = base_images.encode_png(reading.figure) if shown else None
+    figure = reading.figure if task.raw_files.source_table else None
+    picture = None if figure is None else base_images.encode_png(figure)
     return Unit(told, (path, 0, path.stat().st_size), hashes, picture)
 
 

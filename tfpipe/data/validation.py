@@ -142,7 +142,8 @@ def _prints(abouts: list[dict], parts: Path) -> tuple[near_duplicates.Prints, np
 
 def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
     """Returns a sentence for each group that settled splits part, in the sources' order."""
-    first, found = {}, {}
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
     for source in survey.sources:
         one = first.setdefault(source.group, source.name)
         both = {splits[one], splits[source.name]}

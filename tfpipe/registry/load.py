@@ -127,7 +127,8 @@ class LoadedTrees:
         self, images: np.ndarray | None = None, columns: np.ndarray | None = None
     ) -> np.ndarray:
         """Returns calibrated probabilities [n, classes] float32, see `SavedPredictor`."""
-        names, shape = self.card.columns, np.shape(columns)
+        names = self.card.columns
+        shape = () if columns is None else columns.shape
         if columns is None or len(shape) != 2 or shape[1] != len(names):
             received = "none" if columns is None else " x ".join(map(str, shape))
             raise UserError(

@@ -1,11 +1,11 @@
-"""A version's card for readers: MODEL_CARD.md, made of card.json alone.
+"""Model card: MODEL_CARD.md of a version, made of card.json alone.
 
 Its headings are those of Mitchell et al. (2019), "Model Cards for Model Reporting",
 doi:10.1145/3287560.3287596.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,11 @@ def text(card: VersionCard) -> str:
         _section("Intended use", _use(card)),
         _section("Data", _data(card)),
         _section("Scores", _scores(card)),
-        _section("Beside the version before", _compared(card)),
+        _section("Comparison with the previous version", _comparison(card)),
         _section("Leak check", _pairs(card.leak_check)),
         _section("Limits", [f"- {_plain(one)}" for one in card.limitations]),
         _section("How it was trained", _training(card)),
-        _section("Made with", _made(card)),
+        _section("Made with", _environment(card)),
         _section("Files", _table(("file", "sha256"), card.sha256.items())),
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
@@ -86,29 +86,35 @@ def _data(card: VersionCard) -> list[str]:
         (split, data.groups[split], *(counts.get(name, 0) for name in classes))
         for split, counts in data.counts.items()
     ]
-    told = f"Every group with its pictures is in groups.csv. Fingerprint: `{data.fingerprint}`."
-    return [*_table(("split", "groups", *classes), rows), "", told]
+    where = f"groups.csv has every group and its images. Fingerprint: `{data.fingerprint}`."
+    return [*_table(("split", "groups", *classes), rows), "", where]
 
 
 def _scores(card: VersionCard) -> list[str]:
-    found = card.metrics
-    names = list(dict.fromkeys(name for split in found.values() for name in split))
+    splits = card.metrics
+    names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
     if not names:
         return []
-    rows = [(n, *(own.get(n) for own in found.values()), _interval(card, n)) for n in names]
-    told = "Intervals are of the test split: 95 % of draws of as many groups lie between."
-    lines = [*_table(("score", *found, "with other test groups"), rows), "", told]
+    rows = [
+        (name, *(metrics.get(name) for metrics in splits.values()), _interval(card, name))
+        for name in names
+    ]
+    lines = [
+        *_table(("metric", *splits, "95 % interval"), rows),
+        "",
+        "Intervals are of the test split, by a bootstrap over its groups.",
+    ]
     by_class = card.class_metrics.get("test", {})
     if by_class and "precision" in next(iter(by_class.values())):
-        names = ("precision", "recall", "f1", "support")
+        shown = ("precision", "recall", "f1", "support")
         classes = [
-            (name, *(own.get(n) for n in names), _interval(card, f"recall of {name}"))
-            for name, own in by_class.items()
+            (name, *(metrics.get(n) for n in shown), _interval(card, f"recall of {name}"))
+            for name, metrics in by_class.items()
         ]
-        heads = ("class (test)", *names, "recall with other groups")
-        lines += ["", *_table(heads, classes)]
-    thresholds = card.thresholds
-    return [*lines, "", *_pairs({f"threshold {k}": v for k, v in (thresholds or {}).items()})]
+        headings = ("class (test)", *shown, "95 % interval of the recall")
+        lines += ["", *_table(headings, classes)]
+    thresholds = {f"threshold {name}": value for name, value in card.thresholds.items()}
+    return [*lines, "", *_pairs(thresholds)]
 
 
 def _interval(card: VersionCard, name: str) -> str:
@@ -116,44 +122,48 @@ def _interval(card: VersionCard, name: str) -> str:
     return f"{two[0]:.4g} to {two[1]:.4g}" if two else ""
 
 
-def _compared(card: VersionCard) -> list[str]:
-    told = card.comparison
-    if not told:
+def _comparison(card: VersionCard) -> list[str]:
+    comparison = card.comparison
+    if not comparison:
         return []
-    forced = "It was published although it is worse." if told.get("forced") else ""
+    forced = "It was published although it is worse." if comparison.get("forced") else ""
     lines = [
-        f"Version {told['with']} is the one before.",
-        *version_comparison.in_words(told),
+        f"The previous version is {comparison['with']}.",
+        *version_comparison.in_words(comparison),
         forced,
     ]
     return [f"- {_plain(line)}" for line in lines if line]
 
 
 def _training(card: VersionCard) -> list[str]:
-    told = {"hyperparameters": card.hyperparameters, "training": card.training}
-    told |= {"task options": card.options}
-    rows = [
-        (kind, name, value) for kind, own in told.items() for name, value in (own or {}).items()
-    ]
+    kinds = {
+        "hyperparameters": card.hyperparameters,
+        "training": card.training,
+        "task options": card.options,
+    }
+    rows = [(kind, name, value) for kind, values in kinds.items() for name, value in values.items()]
     return _table(("", "name", "value"), rows) if rows else []
 
 
-def _made(card: VersionCard) -> list[str]:
-    told = {**card.hardware, **card.packages}
-    told |= {"python": card.python} if card.python else {}
+def _environment(card: VersionCard) -> list[str]:
+    values = {**card.hardware, **card.packages}
+    if card.python:
+        values["python"] = card.python
     speed = card.speed
     if speed:
-        told["one picture"] = f"{speed['one_ms']:.3g} ms"
-        told[f"a batch of {speed['batch']}"] = f"{speed['batch_ms']:.3g} ms"
-    return _pairs(told)
+        values["one image"] = f"{speed['one_ms']:.3g} ms"
+        values[f"a batch of {speed['batch']}"] = f"{speed['batch_ms']:.3g} ms"
+    return _pairs(values)
 
 
-def _pairs(told: dict[str, Any]) -> list[str]:
-    return [f"- {_plain(name.replace('_', ' '))}: {_plain(value)}" for name, value in told.items()]
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    return [
+        f"- {_plain(name.replace('_', ' '))}: {_plain(value)}" for name, value in values.items()
+    ]
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
-    lines = [[_plain(head) for head in heads]]
+def _table(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+    lines = [[_plain(heading) for heading in headings]]
     lines += [["---"] * len(lines[0]), *([_plain(cell) for cell in row] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
 
@@ -162,5 +172,5 @@ def _plain(value: Any) -> str:
     """Returns a value as text that Markdown shows as it is: a class may be called `<b>`."""
     if value is None:
         return "not defined"
-    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return _MARKS.sub(r"\\\1", " ".join(shown.split()))
+    plain = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _MARKS.sub(r"\\\1", " ".join(plain.split()))

@@ -45,7 +45,8 @@ def examined(version: str, sample: str) -> dict[str, Any]:
 def median_ms(call: Callable[[], Any]) -> float:
     """Returns how long a call takes, in milliseconds, once it has been made."""
     call()
-    took, began = [], time.perf_counter()
+    took: list[float] = []
+    began = time.perf_counter()
     while len(took) < CALLS and time.perf_counter() - began < MOST_S:
         at = time.perf_counter()
         call()
