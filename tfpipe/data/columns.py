@@ -51,15 +51,15 @@ def read(records: Path, splits: tuple[str, ...], *, manifest: RecordManifest) ->
             f"a model of these: `tfpipe train {name}`."
         )
     fields = (dataset.columns_of, dataset.labels_of, dataset.groups_of, dataset.keys_of)
-    found = Measured(*(field(records, splits, manifest=manifest) for field in fields))
-    endless = np.isinf(found.columns)
+    examples_read = Measured(*(field(records, splits, manifest=manifest) for field in fields))
+    endless = np.isinf(examples_read.columns)
     if endless.any():
         row, column = np.argwhere(endless)[0]
         raise UserError(
-            f"{found.keys[row].decode()}: column {manifest.columns[column]!r} is infinite, "
+            f"{examples_read.keys[row].decode()}: column {manifest.columns[column]!r} is infinite, "
             "expected a number, or nothing where none was measured. Correct the table."
         )
-    return found
+    return examples_read
 
 
 def check(parts: dict[str, Measured], *, classes: tuple[str, ...]) -> None:
@@ -78,14 +78,14 @@ def check(parts: dict[str, Measured], *, classes: tuple[str, ...]) -> None:
             raise UserError(
                 f"No {split} example has a label, so trees cannot be taught and judged. {more}"
             )
-    learnt = parts["train"].labelled
-    labels = np.unique(learnt.labels)
+    training = parts["train"].labelled
+    labels = np.unique(training.labels)
     if len(labels) < 2:
         raise UserError(
             f"All training examples with a label are {classes[labels[0]]!r}, expected two classes "
             f"or more. {more}"
         )
-    lone = [c for c in labels if len(set(learnt.groups[learnt.labels == c].tolist())) == 1]
+    lone = [c for c in labels if len(set(training.groups[training.labels == c].tolist())) == 1]
     if lone:
         names = ", ".join(classes[c] for c in lone)
         LOG.warning("In one training group only, so cross-validation cannot judge: %s.", names)

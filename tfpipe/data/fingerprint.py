@@ -28,7 +28,7 @@ def of(task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfi
     with ThreadPoolExecutor() as pool:
         sums = list(pool.map(files.sha256, paths))
     names = [os.path.relpath(path, raw) for path in paths]
-    told = {
+    contents = {
         "layout": LAYOUT,
         "task": task.name,
         "shape": [*task.image_shape, task.image_dtype],
@@ -38,10 +38,10 @@ def of(task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfi
         "files": sorted(zip(names, sums, strict=True)),
     }
     decided = [[source.name, source.split] for source in survey.sources if source.split]
-    told |= {"placed": decided} if decided else {}
-    every = [*survey.decisions, *(one for source in survey.sources for one in source.decisions)]
-    told |= {"decided": _holding(every)} if every else {}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    contents |= {"placed": decided} if decided else {}
+    every = [*survey.decisions, *(part for source in survey.sources for part in source.decisions)]
+    contents |= {"decided": _holding(every)} if every else {}
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def of_source(task: Task, source: Source, *, options: Any) -> str | None:
@@ -52,7 +52,7 @@ def of_source(task: Task, source: Source, *, options: Any) -> str | None:
     a source is read each time.
     """
     paths = (source.path, *source.also)
-    told = {
+    contents = {
         "layout": LAYOUT,
         "task": task.name,
         "shape": [*task.image_shape, task.image_dtype],
@@ -67,15 +67,15 @@ def of_source(task: Task, source: Source, *, options: Any) -> str | None:
         "decided": _holding(source.decisions),
     }
     try:
-        told |= {"files": [files.sha256(path) for path in paths]}
-        told |= {"about": _described(source.about, source.path.parent)}
+        contents |= {"files": [files.sha256(path) for path in paths]}
+        contents |= {"about": _described(source.about, source.path.parent)}
     except (UserError, TypeError):
         return None
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def _holding(decisions: Iterable[Decision]) -> list[list]:
-    return [[*one.target, one.top_m, one.bottom_m, one.label, one.state] for one in decisions]
+    return [[*part.target, part.top_m, part.bottom_m, part.label, part.state] for part in decisions]
 
 
 def _described(value: Any, folder: Path) -> Any:
@@ -92,12 +92,12 @@ def _described(value: Any, folder: Path) -> Any:
         rows = pd.util.hash_pandas_object(value, index=True).to_numpy()
         return [[str(name) for name in value], _described(rows, folder)]
     if dataclasses.is_dataclass(value):
-        inner = [getattr(value, one.name) for one in dataclasses.fields(value)]
-        return [type(value).__name__, *(_described(one, folder) for one in inner)]
+        inner = [getattr(value, part.name) for part in dataclasses.fields(value)]
+        return [type(value).__name__, *(_described(part, folder) for part in inner)]
     if isinstance(value, dict):
         return [[_described(part, folder) for part in item] for item in value.items()]
     if isinstance(value, tuple | list | np.ndarray):
-        return [_described(one, folder) for one in value]
+        return [_described(part, folder) for part in value]
     if isinstance(value, set | frozenset):
-        return sorted(_described(one, folder) for one in value)
+        return sorted(_described(part, folder) for part in value)
     raise TypeError(type(value).__name__)

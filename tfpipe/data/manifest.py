@@ -128,7 +128,7 @@ class RecordManifest(RecordSummary):
     @property
     def summary(self) -> RecordSummary:
         """Returns what a version's card holds of these records."""
-        names = [one.name for one in dataclasses.fields(RecordSummary)]
+        names = [item.name for item in dataclasses.fields(RecordSummary)]
         return RecordSummary(**{name: getattr(self, name) for name in names})
 
 
@@ -151,7 +151,7 @@ def read(folder: Path) -> RecordManifest:
 def verify(folder: Path) -> list[str]:
     """Returns a sentence for each thing wrong with packed records: every shard is read whole."""
     manifest = read(folder)
-    found = [
+    problems = [
         schema.damage(
             folder / shard.name, count=shard.count, bytes=shard.bytes, sha256=shard.sha256
         )
@@ -160,8 +160,8 @@ def verify(folder: Path) -> list[str]:
     for name, sha256 in manifest.files.items():
         path = folder / name
         if not path.is_file() or files.sha256(path) != sha256:
-            found.append(f"{name} is missing or has changed since it was written")
-    return [sentence for sentence in found if sentence]
+            problems.append(f"{name} is missing or has changed since it was written")
+    return [sentence for sentence in problems if sentence]
 
 
 def trusted(folder: Path) -> RecordManifest:
@@ -181,15 +181,15 @@ def read_stats(folder: Path) -> dict:
 
 def counts(task: Task, abouts: list[dict]) -> dict[str, dict[str, int]]:
     """Returns how many examples each split has of each class."""
-    found = {}
+    by_split = {}
     for split in SPLITS:
         labels = np.sum([a["labels"] for a in abouts if a["split"] == split], axis=0, dtype=int)
         labels = np.broadcast_to(labels, len(task.classes)).tolist()
-        found[split] = dict(zip(task.classes, labels, strict=True))
+        by_split[split] = dict(zip(task.classes, labels, strict=True))
         unlabelled = sum(a["unlabelled"] for a in abouts if a["split"] == split)
         if unlabelled:
-            found[split]["(unlabelled)"] = unlabelled
-    return found
+            by_split[split]["(unlabelled)"] = unlabelled
+    return by_split
 
 
 def describe(task: Task, folder: Path, *, abouts: list[dict]) -> None:

@@ -11,14 +11,14 @@ def described(data: Dataset, split: str, labels: np.ndarray) -> pd.DataFrame:
     """Returns split, key, group, metadata and label of a split's examples, in order."""
     kinds = data.manifest.metadata
     text = {name for name, kind in kinds.items() if kind != "int64"} | {"key", "group"}
-    wanted = {
+    features = {
         name: tf.io.FixedLenFeature((), tf.string if name in text else tf.int64)
         for name in ("key", "group", *kinds)
     }
     paths = [str(data.folder / s.name) for s in data.manifest.shards if s.split == split]
-    columns: dict[str, list] = {name: [] for name in wanted}
+    columns: dict[str, list] = {name: [] for name in features}
     for records in tf.data.TFRecordDataset(paths).batch(1024):
-        fields = tf.io.parse_example(records, wanted)
+        fields = tf.io.parse_example(records, features)
         for name, values in fields.items():
             if kinds.get(name) == "float64":
                 values = tf.io.decode_raw(values, tf.float64)[:, 0]

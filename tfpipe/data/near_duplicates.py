@@ -66,10 +66,10 @@ def fingerprints(images: np.ndarray) -> tuple[Prints, np.ndarray]:
     small = np.zeros((len(images), SIDE, SIDE), np.float32)
     extents = np.zeros((len(images), 2), np.uint16)
     for i, image in enumerate(images):
-        own = _unpadded(image)
-        scaled = cv2.resize(own, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        values = _unpadded(image)
+        scaled = cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         small[i] = scaled if scaled.ndim == 2 else scaled.mean(axis=-1)
-        extents[i] = np.divide(own.shape[:2], image.shape[:2]) * WHOLE
+        extents[i] = np.divide(values.shape[:2], image.shape[:2]) * WHOLE
     waves = fft.dctn(small, axes=(1, 2), norm="ortho").reshape(len(images), -1)
     fine = waves[:, _FINE]
     size = np.sqrt((fine**2).mean(axis=1, keepdims=True))
@@ -119,7 +119,7 @@ def near(one: Prints, other: Prints) -> list[tuple[int, int]]:
     Of a hundred thousand particles of seven kinds many look alike at a glance, to the hash as to
     us. Copies are alike in fine detail as well, and as large.
     """
-    found: set[tuple[int, int]] = set()
+    pairs: set[tuple[int, int]] = set()
     for odd in (np.zeros_like(_ROWS), _ROWS, _COLUMNS, _ROWS + _COLUMNS):
         # Turning a picture over changes the signs of the coefficients that are odd along that side.
         signs = np.where(odd % 2, -1, 1).astype(np.float32)
@@ -129,9 +129,9 @@ def near(one: Prints, other: Prints) -> list[tuple[int, int]]:
         for start in range(0, len(left), BLOCK):
             agreement = left[start : start + BLOCK] @ right.T
             a, b = np.nonzero(agreement >= left.shape[1] - 2 * NEAR_BITS)
-            kept = _confirmed(one.of(a + start), other.of(b), signs[_FINE])
-            found.update(zip((a[kept] + start).tolist(), b[kept].tolist(), strict=True))
-    return sorted(found)
+            confirmed = _confirmed(one.of(a + start), other.of(b), signs[_FINE])
+            pairs.update(zip((a[confirmed] + start).tolist(), b[confirmed].tolist(), strict=True))
+    return sorted(pairs)
 
 
 def same_rows(tables: dict[str, np.ndarray], lines: dict[str, np.ndarray]) -> list[str]:
@@ -144,30 +144,32 @@ def same_rows(tables: dict[str, np.ndarray], lines: dict[str, np.ndarray]) -> li
     Returns:
       A sentence for each split with rows that are there twice, and for each two that share some.
     """
-    found, splits = [], list(tables)
-    known = {split: [row.tobytes() for row in tables[split] + 0.0] for split in splits}
+    sentences, splits = [], list(tables)
+    reference = {split: [row.tobytes() for row in tables[split] + 0.0] for split in splits}
     for i, one in enumerate(splits):
         places: dict[bytes, int] = {}
-        for row, line in zip(known[one], lines[one], strict=True):
+        for row, line in zip(reference[one], lines[one], strict=True):
             places.setdefault(row, line)
         again = [
             f"{line} = {places[row]}"
-            for row, line in zip(known[one], lines[one], strict=True)
+            for row, line in zip(reference[one], lines[one], strict=True)
             if places[row] != line
         ]
         if again:
-            found.append(f"{len(again)} {one} rows stand in {one} before: lines {_first(again)}.")
+            sentences.append(
+                f"{len(again)} {one} rows stand in {one} before: lines {_first(again)}."
+            )
         for other in splits[i + 1 :]:
-            pairs = zip(known[other], lines[other], strict=True)
+            pairs = zip(reference[other], lines[other], strict=True)
             shared = [f"{line} = {places[row]}" for row, line in pairs if row in places]
             whole = ~np.isnan(tables[other]).any(axis=1)
-            full = sum(row in places for row in np.array(known[other], object)[whole])
+            full = sum(row in places for row in np.array(reference[other], object)[whole])
             if shared:
-                found.append(
-                    f"{len(shared)} of {len(known[other])} {other} rows stand in {one} too, "
+                sentences.append(
+                    f"{len(shared)} of {len(reference[other])} {other} rows stand in {one} too, "
                     f"{full} of them without an empty cell: lines {_first(shared)}."
                 )
-    return found
+    return sentences
 
 
 def _first(pairs: list[str]) -> str:

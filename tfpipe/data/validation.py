@@ -39,9 +39,9 @@ def classifiable(manifest: RecordManifest) -> None:
         return
     counts = [sum(split.values()) for split in manifest.counts.values()]
     unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest.counts.values())
-    there = ", ".join(manifest.classes) or "none"
+    names = ", ".join(manifest.classes) or "none"
     raise UserError(
-        f"A classifier needs two classes or more, but the records have {there}: {unlabelled} of "
+        f"A classifier needs two classes or more, but the records have {names}: {unlabelled} of "
         f"{sum(counts)} examples are unlabelled. Label more of them and pack again, or train an "
         "autoencoder, which needs no labels."
     )
@@ -112,22 +112,22 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split: SplitCo
       split: how groups are divided.
     """
     splits = {s.name: split.of_source(s) for s in survey.sources}
-    found = [
+    problems = [
         f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
         for a, b, why in survey.duplicates
         if splits[a] != splits[b]
     ]
-    found += _parted(survey, splits)
+    problems += _parted(survey, splits)
     prints, groups = {}, {}
     for name in SPLITS:
         inside = [about for about in abouts if about["split"] == name]
         prints[name], groups[name] = _prints(inside, parts)
-    found += near_duplicates.crossings(prints, groups)
-    if found:
-        more = f" and {len(found) - 5} more pairs" if len(found) > 5 else ""
+    problems += near_duplicates.crossings(prints, groups)
+    if problems:
+        more = f" and {len(problems) - 5} more pairs" if len(problems) > 5 else ""
         raise UserError(
             f"The same thing stands in two splits, so no score could be believed: "
-            f"{'; '.join(found[:5])}{more}. Remove one of each pair, or put both in one group."
+            f"{'; '.join(problems[:5])}{more}. Remove one of each pair, or put both in one group."
         )
 
 
@@ -143,14 +143,14 @@ def _prints(abouts: list[dict], parts: Path) -> tuple[near_duplicates.Prints, np
 def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
     """Returns a sentence for each group that settled splits part, in the sources' order."""
     first: dict[str, str] = {}
-    found: dict[str, str] = {}
+    problems: dict[str, str] = {}
     for source in survey.sources:
-        one = first.setdefault(source.group, source.name)
-        both = {splits[one], splits[source.name]}
+        first_source = first.setdefault(source.group, source.name)
+        both = {splits[first_source], splits[source.name]}
         if len(both) == 2 and not (survey.may_share_groups and "test" not in both):
-            found.setdefault(
+            problems.setdefault(
                 source.group,
-                f"{one} ({splits[one]}) and {source.name} ({splits[source.name]}): both are of "
-                f"the group {source.group}",
+                f"{first_source} ({splits[first_source]}) and {source.name} "
+                f"({splits[source.name]}): both are of the group {source.group}",
             )
-    return list(found.values())
+    return list(problems.values())

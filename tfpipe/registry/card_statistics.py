@@ -82,10 +82,10 @@ def _leak_check(task: Task, manifest: RecordManifest) -> dict[str, Any]:
         if manifest.user_defined_split
         else "by a hash of the group"
     )
-    looked = "none across splits, by perceptual hashes turned over in four ways"
+    near_duplicates = "none across splits, by perceptual hashes turned over in four ways"
     if task.raw_files.skip_duplicate_check:
-        looked = "not looked for: different things look alike here"
-    return {"split": how, "near_duplicates": looked, "groups_in_two_splits": 0}
+        near_duplicates = "not looked for: different things look alike here"
+    return {"split": how, "near_duplicates": near_duplicates, "groups_in_two_splits": 0}
 
 
 def _intervals(
@@ -93,28 +93,30 @@ def _intervals(
 ) -> dict[str, tuple[float, float] | None]:
     """Returns metric -> what it lies between in 95 % of draws of as many test groups."""
     if "error" in test:
-        named, own = ["mean_squared_error"], test
-        errors = own["error"].to_numpy()
+        named, examples = ["mean_squared_error"], test
+        errors = examples["error"].to_numpy()
         statistic = lambda rows: np.array([errors[rows].mean()])  # noqa: E731
     else:
-        own = test[test["label"] >= 0]
-        classes, labels = card.classes, own["label"].to_numpy(int)
-        likely = own[[f"p_{name}" for name in classes]].to_numpy(float)
-        said = metrics.predict_labels(likely, thresholds=card.thresholds)
+        examples = test[test["label"] >= 0]
+        classes, labels = card.classes, examples["label"].to_numpy(int)
+        probabilities = examples[[f"p_{name}" for name in classes]].to_numpy(float)
+        predicted = metrics.predict_labels(probabilities, thresholds=card.thresholds)
         named = [objective, "accuracy", *(f"recall of {name}" for name in classes)]
 
         def statistic(rows: np.ndarray) -> np.ndarray:
-            drawn, right = labels[rows], (said == labels)[rows]
-            both = len(np.unique(drawn)) > 1
-            first = metrics.OBJECTIVES[objective](drawn, likely[rows]) if both else np.nan
-            support = np.bincount(drawn, minlength=len(classes)).astype(float)
+            drawn_labels, right = labels[rows], (predicted == labels)[rows]
+            both = len(np.unique(drawn_labels)) > 1
+            first = (
+                metrics.OBJECTIVES[objective](drawn_labels, probabilities[rows]) if both else np.nan
+            )
+            support = np.bincount(drawn_labels, minlength=len(classes)).astype(float)
             support[support == 0] = np.nan
-            recall = np.bincount(drawn[right], minlength=len(classes)) / support
+            recall = np.bincount(drawn_labels[right], minlength=len(classes)) / support
             return np.array([first, right.mean(), *recall])
 
-    if own["group"].nunique() < bootstrap.FEWEST:
+    if examples["group"].nunique() < bootstrap.FEWEST:
         return dict.fromkeys(named)
-    bounds = bootstrap.interval(statistic, own["group"].to_numpy(str), draws=DRAWS)
+    bounds = bootstrap.interval(statistic, examples["group"].to_numpy(str), draws=DRAWS)
     if bounds is None:
         return dict.fromkeys(named)
     pairs = zip(named, bounds.T, strict=True)
@@ -126,23 +128,25 @@ def _intervals(
 
 def _limitations(test: pd.DataFrame, manifest: RecordManifest, *, card: VersionCard) -> list[str]:
     """Returns what a reader must know before trusting the scores, one sentence each."""
-    found, count = [], test["group"].nunique()
+    sentences, count = [], test["group"].nunique()
     if count < FEW_GROUPS:
-        found.append(f"Test scores rest on {count} groups.")
-    for name, own in card.class_metrics.get("test", {}).items():
-        support, recall = own.get("support"), own.get("recall")
+        sentences.append(f"Test scores rest on {count} groups.")
+    for name, class_metrics in card.class_metrics.get("test", {}).items():
+        support, recall = class_metrics.get("support"), class_metrics.get("recall")
         if support is not None and support < FEW_EXAMPLES:
-            found.append(f"Of {name} there are {support} test pictures.")
+            sentences.append(f"Of {name} there are {support} test images.")
         elif recall is not None and recall < LOW_RECALL:
-            found.append(f"Of {name} {recall:.0%} are found.")
+            sentences.append(f"Of {name} {recall:.0%} are detected.")
     unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest.counts.values())
     if unlabelled:
-        found.append(f"{unlabelled:,} pictures have no label and are in no score.")
+        sentences.append(f"{unlabelled:,} images have no label and are in no score.")
     if manifest.unreadable:
-        found.append(f"{len(manifest.unreadable)} raw files could not be read and are left out.")
+        sentences.append(
+            f"{len(manifest.unreadable)} raw files could not be read and are left out."
+        )
     note = card.calibration.get("note")
-    told = [note] if note else []
-    return [*found, *told, *manifest.left_out, *manifest.notes]
+    notes = [note] if note else []
+    return [*sentences, *notes, *manifest.left_out, *manifest.notes]
 
 
 def _statistics(
@@ -164,8 +168,8 @@ def _statistics(
         ]
         values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     else:
-        known = dataset.columns_of(records, ("train",), manifest=manifest)
-        values = drift.measure(None, known, columns)
+        columns_read = dataset.columns_of(records, ("train",), manifest=manifest)
+        values = drift.measure(None, columns_read, columns)
     groups = dataset.groups_of(records, ("train",), manifest=manifest).astype(bytes)
     if "error" in predictions:
         return drift.histograms(values, groups)

@@ -102,12 +102,12 @@ def write(model: keras.Model, spec: Spec, path: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.track(embedder)
-    for signature, function, taken in (
+    for signature, function, inputs in (
         ("serving_default", from_bytes, encoded),
         ("predict_tensor", answer, kinds),
         ("embed", embed, kinds),
     ):
-        archive.add_endpoint(signature, _of_tensors(function, names), [taken[n] for n in names])
+        archive.add_endpoint(signature, _of_tensors(function, names), [inputs[n] for n in names])
     archive.write_out(str(path), verbose=False)
 
 
@@ -115,9 +115,9 @@ def _classified(model: keras.Model, spec: Spec) -> Answer:
     classes, whole = tf.constant(spec.classes), with_interval(model)
 
     def answer(features: Features) -> dict[str, tf.Tensor]:
-        said = whole(features, training=False)
-        probabilities = said["probabilities"]
-        return said | {
+        outputs = whole(features, training=False)
+        probabilities = outputs["probabilities"]
+        return outputs | {
             "label": tf.argmax(probabilities, axis=-1),
             "classes": tf.tile(classes[None], [tf.shape(probabilities)[0], 1]),
         }
@@ -129,8 +129,8 @@ def _reconstructed(model: keras.Model) -> Answer:
     both = with_target(model)
 
     def answer(features: Features) -> dict[str, tf.Tensor]:
-        target, given = both(features, training=False)
-        return {"reconstruction": given, "error": squared_errors(target, given)}
+        target, reconstruction = both(features, training=False)
+        return {"reconstruction": reconstruction, "error": squared_errors(target, reconstruction)}
 
     return answer
 
@@ -143,7 +143,7 @@ def _of_tensors(function: Answer, names: list[str]) -> Callable:
 def decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
     """Decodes pictures' bytes [batch] to the shape and dtype that the model takes."""
     return tf.map_fn(
-        lambda one: _picture(one, spec),
+        lambda image_bytes: _picture(image_bytes, spec),
         encoded,
         fn_output_signature=tf.TensorSpec(spec.image_shape, spec.image_dtype),
     )
@@ -179,12 +179,12 @@ def _framed(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     background = tf.round((ordered[last // 2] + ordered[(last + 1) // 2]) / 2)
     lengths = tf.cast(tf.shape(picture)[:2], tf.float64)
     scale = tf.minimum(tf.reduce_min(tf.constant(size, tf.float64) / lengths), 1.0)
-    own = tf.cast(tf.maximum(tf.round(lengths * scale), 1.0), tf.int32)
-    resized = tf.round(tf.image.resize(whole, own, method="area"))
+    scaled = tf.cast(tf.maximum(tf.round(lengths * scale), 1.0), tf.int32)
+    resized = tf.round(tf.image.resize(whole, scaled, method="area"))
     whole = tf.cond(scale < 1, lambda: resized, lambda: whole)
-    before = (tf.constant(size) - own) // 2
-    after = tf.constant(size) - own - before
-    sides = tf.stack([before, after], axis=1)
+    leading = (tf.constant(size) - scaled) // 2
+    trailing = tf.constant(size) - scaled - leading
+    sides = tf.stack([leading, trailing], axis=1)
     edges = tf.concat([sides, [[0, 0]]], axis=0)
     # Padding is with 0, so what is padded is how far each pixel is from the background.
     return tf.cast(tf.pad(whole - background, edges) + background, picture.dtype)
@@ -200,18 +200,18 @@ def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Mo
 
 def _first_requests(model: keras.Model, examples: dict[str, np.ndarray]) -> dict[str, dict]:
     """Returns a request of one example for each signature, to warm up with."""
-    taken = {name: examples[name][:1] for name in inputs_of(model)}
-    encoded = {name: array for name, array in taken.items() if name != "image"}
-    if "image" in taken:
-        encoded["image_bytes"] = np.array([bytes_of(taken["image"][0])], object)
-    return {"serving_default": encoded, "predict_tensor": taken, "embed": taken}
+    inputs = {name: examples[name][:1] for name in inputs_of(model)}
+    encoded = {name: array for name, array in inputs.items() if name != "image"}
+    if "image" in inputs:
+        encoded["image_bytes"] = np.array([bytes_of(inputs["image"][0])], object)
+    return {"serving_default": encoded, "predict_tensor": inputs, "embed": inputs}
 
 
 def _compare(model: keras.Model, path: Path, *, examples: dict[str, np.ndarray]) -> dict[str, Any]:
     """Returns difference and speed of the export in a fresh process, see `parity.examined`."""
-    taken = {name: examples[name][:EXAMPLES] for name in inputs_of(model)}
-    arrays = taken | {"expected": model(taken, training=False).numpy()}
-    for i, image in enumerate(taken.get("image", ())):
+    inputs = {name: examples[name][:EXAMPLES] for name in inputs_of(model)}
+    arrays = inputs | {"expected": model(inputs, training=False).numpy()}
+    for i, image in enumerate(inputs.get("image", ())):
         arrays[f"encoded{i:03d}"] = np.frombuffer(bytes_of(image), np.uint8)
     sample = path / "assets.extra" / ".parity.npz"
     np.savez(sample, **arrays)

@@ -36,8 +36,8 @@ def table(models: Path, *, task: str) -> list[dict[str, Any]]:
             version = folder / str(number)
             served = "yes" if number == numbers[-1] else ""
             served = "by default" if version == default else served
-            told = {"model": folder.name, "version": number, "served": served}
-            rows.append(told | _row(store.read_card(version)))
+            row = {"model": folder.name, "version": number, "served": served}
+            rows.append(row | _row(store.read_card(version)))
     return rows
 
 
@@ -80,7 +80,7 @@ def _main_score(card: VersionCard) -> tuple[str | None, float | None, tuple[floa
     """Returns the score that versions are compared by, its value on the test split and interval."""
     test, intervals = card.metrics.get("test", {}), card.confidence_intervals
     usual = ("average_precision", "macro_average_precision", "accuracy", "mean_squared_error")
-    name = next((one for one in [*intervals, *usual] if test.get(one) is not None), None)
+    name = next((metric for metric in [*intervals, *usual] if test.get(metric) is not None), None)
     return (name, test[name], intervals.get(name)) if name else (None, None, None)
 
 

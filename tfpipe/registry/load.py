@@ -186,11 +186,11 @@ def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> No
         if (numbers := store.versions(path))
         and store.read_card(path / str(numbers[-1])).kind in kinds
     ]
-    there = f"predict with --model {' or '.join(classifiers)}"
+    remedy = f"predict with --model {' or '.join(classifiers)}"
     what = "of trees on columns, and files are looked at by their pictures"
     if kind == "autoencoder":
         what = "an autoencoder, which gives pictures back and names no classes"
     raise UserError(
         f"Version {version.name} of {version.parent.name} is {what}: "
-        f"{there if classifiers else 'train a classifier first'}."
+        f"{remedy if classifiers else 'train a classifier first'}."
     )

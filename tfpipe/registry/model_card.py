@@ -39,7 +39,7 @@ def text(card: VersionCard) -> str:
         _section("Scores", _scores(card)),
         _section("Comparison with the previous version", _comparison(card)),
         _section("Leak check", _pairs(card.leak_check)),
-        _section("Limits", [f"- {_plain(one)}" for one in card.limitations]),
+        _section("Limits", [f"- {_plain(sentence)}" for sentence in card.limitations]),
         _section("How it was trained", _training(card)),
         _section("Made with", _environment(card)),
         _section("Files", _table(("file", "sha256"), card.sha256.items())),
@@ -106,12 +106,12 @@ def _scores(card: VersionCard) -> list[str]:
     ]
     by_class = card.class_metrics.get("test", {})
     if by_class and "precision" in next(iter(by_class.values())):
-        shown = ("precision", "recall", "f1", "support")
+        columns = ("precision", "recall", "f1", "support")
         classes = [
-            (name, *(metrics.get(n) for n in shown), _interval(card, f"recall of {name}"))
+            (name, *(metrics.get(n) for n in columns), _interval(card, f"recall of {name}"))
             for name, metrics in by_class.items()
         ]
-        headings = ("class (test)", *shown, "95 % interval of the recall")
+        headings = ("class (test)", *columns, "95 % interval of the recall")
         lines += ["", *_table(headings, classes)]
     thresholds = {f"threshold {name}": value for name, value in card.thresholds.items()}
     return [*lines, "", *_pairs(thresholds)]

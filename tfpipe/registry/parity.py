@@ -28,17 +28,17 @@ def examined(version: str, sample: str) -> dict[str, Any]:
     expected = arrays.pop("expected")
     encoded = [arrays.pop(name).tobytes() for name in sorted(arrays) if name.startswith("encoded")]
     model = tf.saved_model.load(version)
-    taken = {name: tf.constant(array) for name, array in arrays.items()}
+    inputs = {name: tf.constant(array) for name, array in arrays.items()}
     answer = model.signatures["predict_tensor"]
-    said = [answer(**taken)]
-    every, one = dict(taken), {name: array[:1] for name, array in taken.items()}
-    speed = {"one_ms": median_ms(lambda: answer(**one))}
+    outputs = [answer(**inputs)]
+    every, single = dict(inputs), {name: array[:1] for name, array in inputs.items()}
+    speed = {"one_ms": median_ms(lambda: answer(**single))}
     speed |= {"batch_ms": median_ms(lambda: answer(**every)), "batch": len(expected)}
     if encoded:
-        taken["image_bytes"] = tf.constant(encoded)
-        del taken["image"]
-    said.append(model.signatures["serving_default"](**taken))
-    differences = [np.abs(_answer(one) - expected).max() for one in said]
+        inputs["image_bytes"] = tf.constant(encoded)
+        del inputs["image"]
+    outputs.append(model.signatures["serving_default"](**inputs))
+    differences = [np.abs(_answer(single) - expected).max() for single in outputs]
     return {"difference": float(np.max(differences)), "speed": speed}
 
 
@@ -54,5 +54,5 @@ def median_ms(call: Callable[[], Any]) -> float:
     return float(np.median(took))
 
 
-def _answer(said: dict[str, tf.Tensor]) -> np.ndarray:
-    return said["probabilities" if "probabilities" in said else "reconstruction"].numpy()
+def _answer(outputs: dict[str, tf.Tensor]) -> np.ndarray:
+    return outputs["probabilities" if "probabilities" in outputs else "reconstruction"].numpy()

@@ -49,11 +49,11 @@ def check(version: Path, manifest: RecordManifest) -> None:
         )
     if not (version / SOURCES).is_file():
         return
-    known = tables.read_csv(version / SOURCES, text=("split", "source"))
+    previous = tables.read_csv(version / SOURCES, text=("split", "source"))
     now = {name: split for split in SPLITS for name in manifest.sources[split]}
     moved = [
         f"{name} ({split}, now {now[name]})"
-        for split, name in known.itertuples(index=False)
+        for split, name in previous.itertuples(index=False)
         if now.get(name, split) != split
     ]
     if moved:
@@ -91,7 +91,7 @@ def answered(version: Path, records: Path, *, manifest: RecordManifest) -> np.nd
     order = [manifest.columns.index(name) for name in card.columns if name not in missing]
     if "image" in inputs:
         batches = dataset.batches(records, dataset.TEST, manifest=manifest)
-        said = np.concatenate(
+        predicted = np.concatenate(
             [
                 predictor.predict_proba(
                     features["image"].numpy(),
@@ -102,10 +102,10 @@ def answered(version: Path, records: Path, *, manifest: RecordManifest) -> np.nd
         )
     else:
         columns = dataset.columns_of(records, ("test",), manifest=manifest)
-        said = predictor.predict_proba(columns=columns[:, order])
-    likely = np.zeros((len(said), len(manifest.classes)))
-    likely[:, [manifest.classes.index(name) for name in card.classes]] = said
-    return likely
+        predicted = predictor.predict_proba(columns=columns[:, order])
+    probabilities = np.zeros((len(predicted), len(manifest.classes)))
+    probabilities[:, [manifest.classes.index(name) for name in card.classes]] = predicted
+    return probabilities
 
 
 def in_files(
@@ -148,7 +148,7 @@ def in_files(
     return version_comparison.Files(
         np.array([now[name].group for name in now], str),
         [then[name].counts for name in now],
-        [one.counts for one in now.values()],
+        [result.counts for result in now.values()],
         whole_file.metric,
         whole_file.tie_metric,
     )

@@ -149,19 +149,19 @@ def find(
     Raises:
       UserError: if there is none, naming those there are.
     """
-    there = {
+    numbers_of = {
         path.name: versions(path) for path in sorted((models / task).glob("*")) if versions(path)
     }
-    if not there:
+    if not numbers_of:
         raise UserError(f"{models / task} holds no version yet. Run `tfpipe tune {task}` first.")
     if model is None:
-        newest = {name: models / task / name / str(n[-1]) for name, n in there.items()}
-        wanted = [n for n, path in newest.items() if kinds and read_card(path).kind in kinds]
-        model = max(wanted or newest, key=lambda name: newest[name].stat().st_mtime)
-    numbers = there.get(model, [])
+        newest = {name: models / task / name / str(n[-1]) for name, n in numbers_of.items()}
+        preferred = [n for n, path in newest.items() if kinds and read_card(path).kind in kinds]
+        model = max(preferred or newest, key=lambda name: newest[name].stat().st_mtime)
+    numbers = numbers_of.get(model, [])
     if not numbers or (version is not None and version not in numbers):
-        known = "; ".join(f"{name}: {', '.join(map(str, n))}" for name, n in there.items())
-        raise UserError(f"{task} has no version {version or ''} of {model}. There are {known}.")
+        available = "; ".join(f"{name}: {', '.join(map(str, n))}" for name, n in numbers_of.items())
+        raise UserError(f"{task} has no version {version or ''} of {model}. There are {available}.")
     return models / task / model / str(version or numbers[-1])
 
 

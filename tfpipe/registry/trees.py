@@ -71,7 +71,7 @@ class TreesExport:
                 f"The trees in {draft / 'model.ubj'} predict something else than the trained ones. "
                 "Nothing was published."
             )
-        one, batch = self.examples[:1], self.examples[:BATCH]
+        single, batch = self.examples[:1], self.examples[:BATCH]
         return {
             "model": MODEL,
             "kind": BOOSTED_TREES,
@@ -83,7 +83,7 @@ class TreesExport:
                 "tolerance": 0.0,
             },
             "speed": {
-                "one_ms": parity.median_ms(lambda: boosted_trees.classify(self.trees, one)),
+                "one_ms": parity.median_ms(lambda: boosted_trees.classify(self.trees, single)),
                 "batch_ms": parity.median_ms(lambda: boosted_trees.classify(self.trees, batch)),
                 "batch": len(batch),
             },

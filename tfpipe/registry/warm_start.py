@@ -31,16 +31,17 @@ def spec_of(version: Path, spec: Spec) -> Spec:
             f"Version {version.name} of {version.parent.name} has no weights to go on from. Train "
             "anew by --afresh."
         )
-    known = card.spec
-    for one in fields(Spec):
-        now, before = getattr(spec, one.name), getattr(known, one.name)
-        if one.name not in SCALES and now != before:
+    previous = card.spec
+    for field in fields(Spec):
+        value, previous_value = getattr(spec, field.name), getattr(previous, field.name)
+        if field.name not in SCALES and value != previous_value:
             raise UserError(
-                f"The records now have {one.name} {_shown(now)}, but version {version.name} of "
-                f"{version.parent.name} learnt {_shown(before)}, so its weights do not fit. Train "
+                f"The records now have {field.name} {_text(value)}, but version {version.name} of "
+                f"{version.parent.name} was trained with {_text(previous_value)}, so its "
+                "weights do not fit. Train "
                 "anew by --afresh."
             )
-    return replace(spec, **{name: getattr(known, name) for name in SCALES})
+    return replace(spec, **{name: getattr(previous, name) for name in SCALES})
 
 
 def model_of(version: Path, spec: Spec, arguments: dict[str, Any]) -> keras.Model:
@@ -66,5 +67,5 @@ def model_of(version: Path, spec: Spec, arguments: dict[str, Any]) -> keras.Mode
     return built
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
