@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tfpipe.tasks.insolubles.options import Options
+from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.survey import survey
 
 FIELDS = {
@@ -101,7 +101,7 @@ def noise(folder: Path, rng: np.random.Generator) -> None:
 
 def surveyed(folder: Path, **options):
     """Returns the survey of a raw folder; one particle is enough for a class unless told."""
-    return survey(folder, Options(**{"min_class": 1, **options}))
+    return survey(folder, InsolublesOptions(**{"min_class": 1, **options}))
 
 
 def labels_of(found) -> dict[str, str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import column_names, column_selection, derived_columns, particle_table
-from tfpipe.tasks.insolubles.options import Options
+from tfpipe.tasks.insolubles.options import InsolublesOptions
 
 SIDES_UM = some.floats(0.5, 500)
 
@@ -35,7 +35,7 @@ def of(*frames: dict, **options):
         for i, frame in enumerate(frames)
     ]
     is_new = options.pop("is_new", False)
-    return column_selection.settle(found, Options(**options), is_new=is_new)
+    return column_selection.select(found, InsolublesOptions(**options), is_new=is_new)
 
 
 def test_there_are_the_34_columns_of_seed_000():
@@ -56,7 +56,7 @@ def test_there_are_the_34_columns_of_seed_000():
         ("Ratio Red/Blue", "ratio_red_blue"),
         ("Image File", "collage"),
         ("Collage file", "collage"),
-        ("imgpaths", "picture"),
+        ("imgpaths", "image_path"),
     ],
 )
 def test_one_name_for_every_spelling(written, name):
@@ -72,7 +72,7 @@ def derived(**columns):
     """Returns the derived columns of one particle."""
     return {
         n: v[0]
-        for n, v in derived_columns.derived(
+        for n, v in derived_columns.derive(
             pd.DataFrame({n: [float(v)] for n, v in columns.items()})
         ).items()
     }
@@ -132,7 +132,7 @@ def test_what_tells_the_run_is_no_column_unless_asked_for():
     names, values, notes = of(frame)
     assert names == ("area_abd_um2", "image_width_px")
     assert values[0].dtype == np.float32 and values[0].tolist() == [[1, 7], [2, 8], [3, 9]]
-    assert any("tell the run" in note and "elapsed_time_s" in note for note in notes)
+    assert any("identify the run" in note and "elapsed_time_s" in note for note in notes)
     assert "elapsed_time_s" in of(frame, leaking="yes")[0]
 
 

@@ -8,7 +8,7 @@ from flowcam import column_of, labels_of, surveyed
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import TASK, ecotaxa
-from tfpipe.tasks.insolubles.options import Options
+from tfpipe.tasks.insolubles.options import InsolublesOptions
 
 TSV = (
     "img_file_name\tobject_id\tobject_lat\tobject_area_abd\tobject_skew\tobject_annotation_status\t"
@@ -36,7 +36,9 @@ def test_only_what_is_validated_is_a_label(raw):
     assert labels_of(found) == {
         **{"core 1/a.png": "ash", "core 1/b.png": "", "core 2/c.png": "", "core 2/d.png": ""}
     }
-    examples = [e for source in found.sources for e in TASK.read(source, Options()).examples]
+    examples = [
+        e for source in found.sources for e in TASK.read(source, InsolublesOptions()).examples
+    ]
     assert [e.metadata["status"] for e in examples] == ["validated", "predicted", "dubious", ""]
     assert [e.metadata["particle"] for e in examples] == ["id a", "id b", "id c", "id d"]
     assert {e.group for e in examples} == {"core 1", "core 2"}
@@ -55,8 +57,8 @@ def test_features_of_objects_are_columns_and_places_are_not(raw):
         ("[t]\t[t]\t[f]", "[t]\t[x]\t[f]", r"line 2: expected the types.*came '\[x\]'"),
         ("dubious", "doubtful", "line 5: the status is 'doubtful', expected validated"),
         ("img_file_name", "img_name", "has no column img_file_name"),
-        ("d.png", "e.png", "line 6: the picture 'e.png' is not under export"),
-        ("b.png", "a.png", "line 4: the picture a.png is already in line 3"),
+        ("d.png", "e.png", "line 6: the image 'e.png' is not under export"),
+        ("b.png", "a.png", "line 4: the image a.png is already in line 3"),
         ("\t32\t", "\tmany\t", "line 5: object_area_abd is 'many', expected a number"),
         (TSV.partition("a.png")[2], "", "line 3: the row has 1 cells"),
         ("a.png" + TSV.partition("a.png")[2], "", "has types but no objects"),

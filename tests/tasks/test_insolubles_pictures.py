@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.insolubles import TASK, letterbox
-from tfpipe.tasks.insolubles.options import Options
+from tfpipe.tasks.insolubles import TASK, reader
+from tfpipe.tasks.insolubles.options import InsolublesOptions
 
 RUNS = ("camp_11nov_4_fc80_20x", "qrob_17nov_1_fc80_20x", "GRIP_3046_0_20_1")
 
@@ -66,7 +66,7 @@ def test_pictures_are_grouped_by_the_run_in_their_names(pictures):
 
 def test_pictures_are_read_with_their_scale(pictures):
     source = next(s for s in surveyed(pictures).sources if s.group == RUNS[1])
-    examples = TASK.read(source, Options(side=16)).examples
+    examples = TASK.read(source, InsolublesOptions(side=16)).examples
     assert [example.metadata["image_h"] for example in examples] == [20, 21, 22]
     assert all(e.metadata["um_per_px"] == pytest.approx(0.25 * 30 / 16) for e in examples)
     assert [int(e.image[0, 0, 0]) for e in examples] == [90, 91, 92]
@@ -94,14 +94,16 @@ def test_classes_may_be_columns_of_ones(pictures):
     found = surveyed(pictures, class_columns="camp, dust")
     assert found.classes == ("camp", "dust") and list(labels_of(found).values()).count("") == 3
     path.write_text(path.read_text().replace("1,0", "1,1", 1))
-    with pytest.raises(UserError, match="train.csv line 2: camp, dust are not zeros with at most"):
+    with pytest.raises(
+        UserError, match="line 2: camp, dust are not all 0 except at most"
+    ):
         surveyed(pictures, class_columns="camp,dust")
     with pytest.raises(UserError, match="no column 'ash'"):
         surveyed(pictures, class_columns="ash")
 
 
 def test_other_names_need_another_pattern(pictures):
-    with pytest.raises(UserError, match="tells no run"):
+    with pytest.raises(UserError, match="has no run"):
         surveyed(pictures, run_pattern="x.*")
     with pytest.raises(UserError, match="which is no regular expression"):
         surveyed(pictures, run_pattern="(")
@@ -116,9 +118,9 @@ def test_other_names_need_another_pattern(pictures):
         (
             "20x_2.png",
             "20x_77.png",
-            "line 3: the picture .*77.png' is not under set, nor are 1 others",
+            "line 3: the image .*77.png' is not under set, nor are 1 others",
         ),
-        ("20x_2.png", "20x_1.png", "line 3: the picture .* is already in line 2"),
+        ("20x_2.png", "20x_1.png", "line 3: the image .* is already in line 2"),
         ("Length", "imgpaths", "line 1: the headings 'imgpaths' and 'imgpaths' are the same"),
         ("Length", "Calibration..Factor.", "both mean calibration_factor_um"),
         (",label", ",label,", "line 2: the row has 4 cells, expected 5"),
@@ -165,20 +167,20 @@ def test_decimal_commas_and_semicolons_are_numbers(pictures):
 def test_new_pictures_with_a_table_or_without(pictures):
     folder = pictures / "set"
     some_paths = sorted((folder / RUNS[0]).iterdir())[:2]
-    loose = TASK.survey_new([folder / RUNS[0]], None, Options())
+    loose = TASK.survey_new([folder / RUNS[0]], None, InsolublesOptions())
     assert loose.columns == () and len(labels_of(loose)) == 3
-    assert any("3 pictures are in no table" in note for note in loose.notes)
-    assert len(TASK.read(loose.sources[0], Options()).examples) == 3
-    alone = TASK.survey_new(some_paths, None, Options())
+    assert any("3 images are in no table" in note for note in loose.notes)
+    assert len(TASK.read(loose.sources[0], InsolublesOptions()).examples) == 3
+    alone = TASK.survey_new(some_paths, None, InsolublesOptions())
     assert len(labels_of(alone)) == 2
-    told = TASK.survey_new([folder], folder / "train.csv", Options())
+    told = TASK.survey_new([folder], folder / "train.csv", InsolublesOptions())
     assert "length_um" in told.columns and set(labels_of(told).values()) == {""}
     few = folder / RUNS[0] / "few.csv"
     few.write_text(table([path.name for path in some_paths]))
-    picked = TASK.survey_new(some_paths[:1], few, Options())
+    picked = TASK.survey_new(some_paths[:1], few, InsolublesOptions())
     assert len(labels_of(picked)) == 1 and picked.columns == told.columns
     with pytest.raises(UserError, match="does not exist"):
-        TASK.survey_new([folder / "nowhere"], None, Options())
+        TASK.survey_new([folder / "nowhere"], None, InsolublesOptions())
 
 
 @settings(max_examples=60, deadline=None)
@@ -187,7 +189,7 @@ def test_framing_keeps_the_aspect_and_pads_with_the_ground(height, width, side):
     image = np.full((height, width), 77, np.uint8)
     image[height // 3 : 1 + height // 2, width // 3 : 1 + width // 2] = 200
     is_seen = height > 4 and width > 4
-    framed, scale = letterbox.framed(image, side=side)
+    framed, scale = reader.letterbox(image, side=side)
     assert framed.shape == (side, side, 3) and framed.dtype == np.uint8
     assert scale == min(1, side / max(height, width))
     if scale == 1:
@@ -201,7 +203,7 @@ def test_framing_keeps_the_aspect_and_pads_with_the_ground(height, width, side):
 def test_a_long_particle_is_not_stretched_and_lies_on_the_ground_around_it():
     image = np.full((20, 80), 77, np.uint8)
     image[4:16, 4:76] = 200  # most of the picture, and nothing of its border
-    framed, _ = letterbox.framed(image, side=40)
+    framed, _ = reader.letterbox(image, side=40)
     rows, columns = np.nonzero(framed[..., 0] == 200)
     assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (6, 36)
     assert set(framed[:15].ravel()) == set(framed[25:].ravel()) == {77}
@@ -210,11 +212,11 @@ def test_a_long_particle_is_not_stretched_and_lies_on_the_ground_around_it():
 def test_a_big_particle_is_shrunk_by_areas_not_by_dropping_pixels():
     image = np.zeros((64, 64), np.uint8)
     image[::2] = 200  # stripes of one row: areas give 100, nearest pixels 0 or 200
-    framed, scale = letterbox.framed(image, side=32)
+    framed, scale = reader.letterbox(image, side=32)
     assert scale == 0.5 and np.unique(framed).tolist() == [100]
 
 
 def test_colours_stay_in_their_order():
     image = np.zeros((4, 4, 3), np.uint8)
     image[...] = (10, 20, 30)
-    assert letterbox.framed(image, side=8)[0].reshape(-1, 3).tolist() == [[10, 20, 30]] * 64
+    assert reader.letterbox(image, side=8)[0].reshape(-1, 3).tolist() == [[10, 20, 30]] * 64

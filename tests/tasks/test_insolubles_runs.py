@@ -158,7 +158,7 @@ def cell(field: str, value: str, *, line: int = FIRST + 1) -> str:
         (cell("abd_area", "many"), f"line {FIRST + 1}: abd_area is 'many', expected a number"),
         (cell("id", "1"), f"line {FIRST + 1}: particle 1 is already in line {FIRST}"),
         (cell("image_x", "-3"), f"line {FIRST + 1}: image_x is -3, expected a whole number"),
-        (cell("image_w", "0"), f"line {FIRST + 1}: the particle's picture is 0 x 20"),
+        (cell("image_w", "0"), f"line {FIRST + 1}: the particle's image is 0 x 20"),
         (cell("collage_file", "no.tif"), f"line {FIRST + 1}: the collage 'no.tif' is not in a"),
         (cell("collage_file", "../x.tif"), f"line {FIRST + 1}: '../x.tif' has '..' in it"),
         ("", "run.lst is empty"),

@@ -1,7 +1,7 @@
 """CCD tracks: which particle left each track (Preuss et al., seed document 001)?"""
 
 from tfpipe.tasks.ccd_tracks.figures import overlay
-from tfpipe.tasks.ccd_tracks.options import Options
+from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions
 from tfpipe.tasks.ccd_tracks.reader import COLUMNS, METADATA, read
 from tfpipe.tasks.ccd_tracks.survey import survey, survey_new
 from tfpipe.tasks.task import ImageOutputs, Preprocessing, RawFiles, Scoring, Task
@@ -17,7 +17,7 @@ TASK = Task(
     image_shape=(64, 64, 1),
     columns=COLUMNS,
     metadata=METADATA,
-    options=Options(),
+    options=CcdTracksOptions(),
     survey=survey,
     read=read,
     survey_new=survey_new,
@@ -33,5 +33,5 @@ TASK = Task(
     ),
     image_outputs=ImageOutputs(overlay=overlay),
     # The background of a track is black; with another threshold give --hp black=...
-    model_arguments={"conv-vae": {"black": Options().threshold}},
+    model_arguments={"conv-vae": {"black": CcdTracksOptions().threshold}},
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.ccd_tracks.options import Options
+from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions
 
 FOLDER, TABLE = "clusters", "labels.csv"
 MAX_BYTES = 64 * 2**20  # of a matrix; 4000 x 4000 px take 32 MB
@@ -108,7 +108,9 @@ def read_mask(path: Path) -> np.ndarray:
     return mask[inside[0][0] : inside[0][-1] + 1, inside[1][0] : inside[1][-1] + 1]
 
 
-def fill_energies(clusters: list[Cluster], options: Options) -> tuple[list[Cluster], list[str]]:
+def fill_energies(
+    clusters: list[Cluster], options: CcdTracksOptions
+) -> tuple[list[Cluster], list[str]]:
     """Returns clusters that all have an energy, and a note on those that had none.
 
     A cluster has at least the threshold in each pixel; a smaller energy is a mistake in the table.

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.tasks.ccd_tracks import fits_io
-from tfpipe.tasks.ccd_tracks.options import Options
+from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions
 from tfpipe.tasks.ccd_tracks.reader import ClusterBatch, corner_of
 from tfpipe.tasks.task import Source
 
@@ -25,7 +25,9 @@ LINE, MIN_LEGEND = 28, 220  # px
 FAINT, BRIGHT = 50.0, 99.9  # percentiles that become black and white
 
 
-def overlay(source: Source, predictions: pd.DataFrame, options: Options) -> np.ndarray | None:
+def overlay(
+    source: Source, predictions: pd.DataFrame, options: CcdTracksOptions
+) -> np.ndarray | None:
     """Returns an exposure with its tracks boxed, [height, width + legend, 3] uint8 RGB.
 
     Args:

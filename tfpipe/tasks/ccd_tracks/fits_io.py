@@ -12,7 +12,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from tfpipe.base import files, images
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.ccd_tracks.options import Options, section_of
+from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions, section_of
 
 FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz")
 SUFFIXES = (*FITS, ".npy")
@@ -20,7 +20,7 @@ _FITS_ERRORS = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, 
 _ASTROPY = threading.Lock()  # warning filters are shared by all threads
 
 
-def read(path: Path, options: Options) -> np.ndarray:
+def read(path: Path, options: CcdTracksOptions) -> np.ndarray:
     """Returns the pixels of an exposure's section.
 
     BSCALE and BZERO are applied, tiles and whole files decompressed. Pixels that are no finite
@@ -71,7 +71,7 @@ def _read_npy(path: Path) -> np.ndarray:
     return pixels
 
 
-def _read_fits(path: Path, options: Options) -> np.ndarray:
+def _read_fits(path: Path, options: CcdTracksOptions) -> np.ndarray:
     name = files.shown(path.name)
     with _ASTROPY, warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)

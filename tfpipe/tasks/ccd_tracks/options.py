@@ -1,4 +1,4 @@
-"""Options of the CCD track task: `--option name=value`."""
+"""CcdTracksOptions of the CCD track task: `--option name=value`."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _SECTION = re.compile(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*")
 
 
 @dataclass(frozen=True)
-class Options:
+class CcdTracksOptions:
     """The options and their defaults; each field's metadata holds its help."""
 
     hdu: int = option(-1, "number of the FITS HDU; -1 for the first with an image", least=-1)
@@ -30,12 +30,12 @@ class Options:
     )
 
 
-def class_names(options: Options) -> tuple[str, ...]:
+def class_names(options: CcdTracksOptions) -> tuple[str, ...]:
     """Returns the classes to predict, () for all."""
     return tuple(name for part in options.classes.split(",") if (name := part.strip()))
 
 
-def section_of(options: Options) -> tuple[slice, slice]:
+def section_of(options: CcdTracksOptions) -> tuple[slice, slice]:
     """Returns the rows and the columns to use.
 
     Raises:

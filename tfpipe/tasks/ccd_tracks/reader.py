@@ -12,7 +12,7 @@ from tfpipe.tasks.ccd_tracks import (
     segmentation,
     shape_features,
 )
-from tfpipe.tasks.ccd_tracks.options import Options, section_of
+from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions, section_of
 from tfpipe.tasks.task import Example, Reading, Source
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class ClusterBatch(NamedTuple):
     classes: tuple[str, ...] = ()
 
 
-def read(source: Source, options: Options) -> Reading:
+def read(source: Source, options: CcdTracksOptions) -> Reading:
     """Reads a source's tracks.
 
     The group is the exposure, whose tracks share noise and hot columns. A ready-cut cluster is a
@@ -145,13 +145,15 @@ def fit_to_square(crop: np.ndarray, *, side: int, fill: float) -> tuple[np.ndarr
     return square, halvings
 
 
-def corner_of(options: Options) -> tuple[int, int]:
+def corner_of(options: CcdTracksOptions) -> tuple[int, int]:
     """Returns (row, column) of the section's first pixel in the whole exposure."""
     rows, columns = section_of(options)
     return rows.start or 0, columns.start or 0
 
 
-def _of_cluster(cluster: cluster_files.Cluster, source: Source, options: Options) -> Example:
+def _of_cluster(
+    cluster: cluster_files.Cluster, source: Source, options: CcdTracksOptions
+) -> Example:
     """Returns a cluster's example: its energy is spread evenly over its pixels."""
     mask = cluster_files.read_mask(cluster.path)
     pixels = int(mask.sum())

@@ -7,14 +7,14 @@ from tfpipe.base import files
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks import cluster_files, fits_io, label_table
-from tfpipe.tasks.ccd_tracks.options import Options, class_names, section_of
+from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions, class_names, section_of
 from tfpipe.tasks.ccd_tracks.reader import ClusterBatch, ExposureLabels
 from tfpipe.tasks.task import Source, Survey
 
 BATCH = 200  # new clusters that are read together
 
 
-def survey(folder: Path, options: Options) -> Survey:
+def survey(folder: Path, options: CcdTracksOptions) -> Survey:
     """Lists exposures or clusters and reads their tables; no track is searched yet.
 
     Args:
@@ -70,7 +70,7 @@ def survey(folder: Path, options: Options) -> Survey:
     return _survey(sources, label_tables, [*notes, *more], classes, options)
 
 
-def survey_new(paths: list[Path], table: Path | None, options: Options) -> Survey:
+def survey_new(paths: list[Path], table: Path | None, options: CcdTracksOptions) -> Survey:
     """Lists new exposures and clusters, without labels.
 
     Args:
@@ -114,7 +114,7 @@ def _survey(
     label_tables: tuple[Path, ...],
     notes: list[str],
     classes: tuple[str, ...],
-    options: Options,
+    options: CcdTracksOptions,
 ) -> Survey:
     return Survey(
         tuple(sources),
@@ -138,7 +138,7 @@ def _exposures(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _classes(written: list[str], options: Options) -> tuple[tuple[str, ...], list[str]]:
+def _classes(written: list[str], options: CcdTracksOptions) -> tuple[tuple[str, ...], list[str]]:
     """Returns the classes to predict, sorted, and notes on those that are not used."""
     every = sorted({*written} - {""})
     used = class_names(options) or tuple(every)

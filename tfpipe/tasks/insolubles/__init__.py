@@ -1,22 +1,22 @@
-"""Insoluble particles from ice cores, as a FlowCam sees them (seed 000): what is each of them?"""
+"""Insoluble particles of ice cores in FlowCam images: which class is each (seed document 000)?"""
 
 from tfpipe.tasks.insolubles import ecotaxa
-from tfpipe.tasks.insolubles.options import Options
+from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.reader import METADATA, read
 from tfpipe.tasks.insolubles.survey import survey, survey_new
 from tfpipe.tasks.task import ImageOutputs, Preprocessing, Scoring, Task
 
 TASK = Task(
     name="insolubles",
-    title="insoluble particles in ice cores, by FlowCam pictures and what was measured of them",
+    title="insoluble particles in ice cores, by FlowCam images and measurements",
     expects=(
-        "a folder for each run as VisualSpreadsheet leaves it (.lst or exported .csv, collages, "
-        ".cla if sorted), or of pictures with a .csv (imgpaths, columns, label) or ecotaxa*.tsv"
+        "a folder for each run of VisualSpreadsheet (.lst or exported .csv, collages, .cla if "
+        "sorted), or of images with a .csv (imgpaths, columns, label) or ecotaxa*.tsv"
     ),
     classes=(),
     image_shape=(128, 128, 3),
     metadata=METADATA,
-    options=Options(),
+    options=InsolublesOptions(),
     survey=survey,
     read=read,
     survey_new=survey_new,

@@ -1,4 +1,4 @@
-"""Class files (.cla): who is in which class, as VisualSpreadsheet's user sorted the particles."""
+"""Class files (.cla): the class of each particle, as sorted by hand in VisualSpreadsheet."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,23 +7,23 @@ from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 
 
-class Member(NamedTuple):
-    """One line of a class: a particle's id, the class, and the line where that stands."""
+class ClassMember(NamedTuple):
+    """One particle of a class: its id, the class, and its line in the file."""
 
     particle: int
     label: str
     line: int
 
 
-def read(path: Path) -> list[Member]:
+def read(path: Path) -> list[ClassMember]:
     """Returns the members of all classes, in the file's order.
 
     Lines are: a version ("v3"), a number, a title, how many classes; then for each class its name,
     AND or OR, how many filters, how many particles, and their ids.
 
     Raises:
-      UserError: naming the line, where the file is cut short, a count in it lies, a class has no
-        name or occurs twice, or classes are made by filters, whose lines nobody has documented.
+      UserError: naming the line, where the file is cut short, a count in it is wrong, a class has
+        no name or occurs twice, or a class has filters, whose format is not documented.
     """
     lines = _Lines(path)
     version = lines.next("a version such as v3")
@@ -31,7 +31,7 @@ def read(path: Path) -> list[Member]:
         raise lines.wrong(version, "a version such as v3")
     lines.number("a number")
     lines.next("the title")
-    members: list[Member] = []
+    members: list[ClassMember] = []
     first: dict[str, int] = {}
     for _ in range(lines.number("the number of classes")):
         name = " ".join(lines.next("the name of a class").split())
@@ -48,13 +48,13 @@ def read(path: Path) -> list[Member]:
         count = lines.number(f"the number of particles of class {name!r}")
         for i in range(count):
             particle = lines.number(f"particle {i + 1} of the {count} of class {name!r}")
-            members.append(Member(particle, name, lines.line))
+            members.append(ClassMember(particle, name, lines.line))
     lines.end()
     return members
 
 
 class _Lines:
-    """The lines of a class file one by one; each is asked for in words, for the sentence."""
+    """The lines of a class file one by one; `expected` is what messages call the next one."""
 
     def __init__(self, path: Path):
         self.name = files.shown(path.name)

@@ -1,60 +1,60 @@
-"""Which classes there are, in a fixed order, and which particles count as unlabelled."""
+"""Classes of all runs together, in a fixed order, and the label of each particle."""
 
 import numpy as np
 import pandas as pd
 
 from tfpipe.base.choose import choose
-from tfpipe.tasks.insolubles.options import Options, names
+from tfpipe.tasks.insolubles.options import InsolublesOptions, names
 from tfpipe.tasks.insolubles.particle_table import Particles, in_words
 
 
-def settle(
-    found: list[Particles], options: Options
+def determine(
+    tables: list[Particles], options: InsolublesOptions
 ) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
-    """Finds the classes of all runs together.
+    """Determines the classes of all runs together.
 
     Args:
-      found: the runs.
-      options: the user's; `min_class`, `classes` and `unlabelled` count here.
+      tables: the particles of the runs.
+      options: the user's; only `min_class`, `classes` and `unlabelled` matter here.
 
     Returns:
-      The classes, sorted; the labels [particles] int of each of `found`, -1 for none; and notes on
-      what is set aside.
+      The classes, sorted; the labels [particles] int of each table, -1 for unlabelled; and notes on
+      classes that are not used.
 
     Raises:
-      UserError: the user wants a class that is not there, and which is nearest.
+      UserError: the options name a class that no run has; the message names the nearest.
     """
-    nobody = {name.casefold() for name in names(options.unlabelled)}
-    written = [_cleaned(one.rows["label"], nobody=nobody) for one in found]
+    no_class = {name.casefold() for name in names(options.unlabelled)}
+    written = [_cleaned(table.rows["label"], no_class=no_class) for table in tables]
     counts = pd.concat(written).value_counts().sort_index().drop("", errors="ignore")
-    wanted = names(options.classes) or tuple(counts.index)
-    for name in wanted:
+    selected = names(options.classes) or tuple(counts.index)
+    for name in selected:
         choose(name, counts.index, noun="class in the raw folder")
     notes = []
-    unwanted = [f"{name} ({count})" for name, count in counts.items() if name not in wanted]
-    if unwanted:
-        notes.append(f"Classes not asked for count as unlabelled: {in_words(unwanted)}.")
-    counts = counts[[name in wanted for name in counts.index]]
-    small = [f"{name} ({n})" for name, n in counts.items() if n < options.min_class]
+    others = [f"{name} ({count})" for name, count in counts.items() if name not in selected]
+    if others:
+        notes.append(f"Classes that are not used count as unlabelled: {in_words(others)}.")
+    counts = counts[[name in selected for name in counts.index]]
+    small = [f"{name} ({count})" for name, count in counts.items() if count < options.min_class]
     if small:
         notes.append(
             f"Classes of fewer than {options.min_class} labelled particles count as unlabelled: "
-            f"{in_words(small, most=40)}. --option min_class=... says how many are enough."
+            f"{in_words(small, limit=40)}. Change this number by --option min_class=N."
         )
-    classes = tuple(str(name) for name, n in counts.items() if n >= options.min_class)
-    numbers = {name: i for i, name in enumerate(classes)}
-    labels = [one.map(numbers).fillna(-1).to_numpy(np.int64) for one in written]
-    return classes, labels, [*notes, *_alike(classes), *_confounded(found, labels)]
+    classes = tuple(str(name) for name, count in counts.items() if count >= options.min_class)
+    index_of = {name: i for i, name in enumerate(classes)}
+    labels = [column.map(index_of).fillna(-1).to_numpy(np.int64) for column in written]
+    return classes, labels, [*notes, *_similar_names(classes), *_confounded(tables, labels)]
 
 
-def _cleaned(labels: pd.Series, *, nobody: set[str]) -> pd.Series:
-    """Returns class names [n] str without stray whitespace, "" for those that name nothing."""
+def _cleaned(labels: pd.Series, *, no_class: set[str]) -> pd.Series:
+    """Returns class names [n] str without stray whitespace, "" for those that mean no class."""
     labels = labels.astype("str").str.split().str.join(" ")
-    return labels.mask(labels.str.casefold().isin(nobody), "")
+    return labels.mask(labels.str.casefold().isin(no_class), "")
 
 
-def _alike(classes: tuple[str, ...]) -> list[str]:
-    """Returns a note for each class whose name another has in other capitals."""
+def _similar_names(classes: tuple[str, ...]) -> list[str]:
+    """Returns a note for each two classes whose names differ in capitals only."""
     first: dict[str, str] = {}
     return [
         f"The classes {first[name.casefold()]} and {name} differ by capitals only."
@@ -63,14 +63,14 @@ def _alike(classes: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _confounded(found: list[Particles], labels: list[np.ndarray]) -> list[str]:
-    """Returns a note where every run shows one class only: a model may learn the runs instead."""
-    runs = pd.concat([one.rows["run"] for one in found], ignore_index=True)
-    known = pd.Series(np.concatenate(labels))
-    known, runs = known[known >= 0], runs[known >= 0]
-    if known.nunique() < 2 or known.groupby(runs).nunique().max() > 1:
+def _confounded(tables: list[Particles], labels: list[np.ndarray]) -> list[str]:
+    """Returns a note if every run has one class only: a model may learn the runs instead."""
+    runs = pd.concat([table.rows["run"] for table in tables], ignore_index=True)
+    label = pd.Series(np.concatenate(labels))
+    label, runs = label[label >= 0], runs[label >= 0]
+    if label.nunique() < 2 or label.groupby(runs).nunique().max() > 1:
         return []
     return [
-        "Each run has particles of one class only, so that light and focus of a run may pass for "
-        "its class: scores say less than with mixed runs."
+        "Each run has particles of one class only, so a model may recognise light and focus of a "
+        "run instead of the class. Scores are less reliable than with mixed runs."
     ]

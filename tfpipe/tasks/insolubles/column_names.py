@@ -1,4 +1,4 @@
-"""One set of names, with units, for what VisualSpreadsheet calls differently in each of its files.
+"""Column names, with units, for the different headings of VisualSpreadsheet's files.
 
 Grey values are levels of the camera (0 to 255); names without a unit are ratios or counts.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from tfpipe.base.errors import UserError
 
 # our name: (heading in VisualSpreadsheet's CSV, field of its .lst, "" where one lacks it)
-# The 34 of seed 000, in its authors' order.
+# The 34 columns of seed document 000, in its order.
 MEASURED = {
     "area_abd_um2": ("Area (ABD)", "abd_area"),
     "area_filled_um2": ("Area (Filled)", "filled_area"),
@@ -47,7 +47,7 @@ MEASURED = {
     "width_um": ("Width", "width"),
 }
 
-# What some runs have besides.
+# Columns that only some runs have.
 FURTHER = {
     "average_red_grey": ("Average Red", "avg_red"),
     "average_green_grey": ("Average Green", "avg_green"),
@@ -76,17 +76,23 @@ FURTHER = {
     "sphere_volume": ("Sphere Volume", ""),
     "sphere_complement": ("Sphere Complement", ""),
     "sphere_unknown": ("Sphere Unknown", ""),
-    **{
-        f"ch{n}_{part}": (f"Ch{n} {part.title()}", f"ch{n}_{part}")
-        for n in (1, 2, 3)
-        for part in ("peak", "width", "area")
-    },
+    "ch1_peak": ("Ch1 Peak", "ch1_peak"),
+    "ch1_width": ("Ch1 Width", "ch1_width"),
+    "ch1_area": ("Ch1 Area", "ch1_area"),
+    "ch2_peak": ("Ch2 Peak", "ch2_peak"),
+    "ch2_width": ("Ch2 Width", "ch2_width"),
+    "ch2_area": ("Ch2 Area", "ch2_area"),
+    "ch3_peak": ("Ch3 Peak", "ch3_peak"),
+    "ch3_width": ("Ch3 Width", "ch3_width"),
+    "ch3_area": ("Ch3 Area", "ch3_area"),
     "ch2_ch1_ratio": ("Ch2/Ch1 Ratio", ""),
-    **{f"scatter_{part}": (f"Scatter {part.title()}", "") for part in ("peak", "width", "area")},
+    "scatter_peak": ("Scatter Peak", ""),
+    "scatter_width": ("Scatter Width", ""),
+    "scatter_area": ("Scatter Area", ""),
 }
 
-# What tells the run, or the place in it, instead of the particle. The filter score is another
-# classifier's opinion, drawn from a library of labelled particles.
+# Columns that describe the run, or the place in it, instead of the particle. The filter score is
+# the output of another classifier, which was given a library of labelled particles.
 LEAKING = {
     "particle_id": ("Particle ID", "id"),
     "image_x_px": ("Image X", "image_x"),
@@ -103,10 +109,10 @@ LEAKING = {
     "filter_score": ("Filter Score", ""),
 }
 
-# Never numbers: a particle's names, times and places.
+# Text: names, times and files of a particle.
 TEXT = {
     "collage": ("Image File", "collage_file"),
-    "picture": ("imgpaths", ""),
+    "image_path": ("imgpaths", ""),
     "label": ("Class", ""),
     "date": ("Date", ""),
     "time": ("Time", ""),
@@ -117,6 +123,7 @@ TEXT = {
     "name": ("Name", ""),
 }
 _MORE_HEADINGS = {
+    "picture": "image_path",
     "Collage File": "collage",
     "Class Name": "label",
     "Category": "label",
@@ -128,7 +135,7 @@ TABLE = {**MEASURED, **FURTHER, **LEAKING, **TEXT}
 
 
 def _letters(heading: str) -> str:
-    """Returns what "Area (ABD)" and R's "Area..ABD." have in common."""
+    """Returns the letters and digits: the same for "Area (ABD)" and "Area..ABD." as R writes it."""
     return re.sub(r"[^0-9a-z]", "", heading.lower())
 
 

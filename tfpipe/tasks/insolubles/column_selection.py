@@ -1,61 +1,62 @@
-"""Which columns a model may see: those that all runs have, that vary, and that tell no run."""
+"""Selection of columns that a model may use: in all runs, not constant, not telling the run."""
 
 import numpy as np
 import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.tasks.insolubles import column_names
-from tfpipe.tasks.insolubles.options import Options
+from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.particle_table import Particles, in_words
 from tfpipe.tasks.task import LeftOut
 
-_LARGEST = np.finfo(np.float32).max
+_MAX = np.finfo(np.float32).max
 
 
-def settle(
-    found: list[Particles], options: Options, *, is_new: bool = False
+def select(
+    tables: list[Particles], options: InsolublesOptions, *, is_new: bool = False
 ) -> tuple[tuple[str, ...], list[np.ndarray], list[str]]:
-    """Finds the columns of all runs together.
+    """Selects the columns of all runs together.
 
-    A particle with a value that is no finite number stays, and has the median of its own run in its
-    place: nothing crosses from one run to another, and new runs are treated alike.
+    A value that is no finite number is replaced by the median of the particle's own run. So no
+    information passes from one run to another, and new runs are treated alike.
 
     Args:
-      found: the runs.
-      options: the user's; `leaking` counts here.
-      is_new: whether a trained model will pick its columns by name, so that constant ones stay.
+      tables: the particles of the runs.
+      options: the user's; only `leaking` matters here.
+      is_new: whether a trained model selects its columns by name, so that constant ones stay.
 
     Returns:
-      The names, in the order of headings.py; the values [particles, columns] float32 of each of
-      `found`; and notes on what is left out.
+      The names, in the order of column_names.py; the values [particles, columns] float32 of each
+      table; and notes on what is left out.
     """
-    everywhere = set.intersection(*({*one.numbers} for one in found))
-    anywhere = _ordered(set.union(*({*one.numbers} for one in found)))
-    notes = _note("not in every run, so unused", [n for n in anywhere if n not in everywhere])
-    named = [name for name in anywhere if name in everywhere]
+    in_all = set.intersection(*({*table.numbers} for table in tables))
+    in_any = _ordered(set.union(*({*table.numbers} for table in tables)))
+    notes = _note("not in every run, so unused", [name for name in in_any if name not in in_all])
+    names = [name for name in in_any if name in in_all]
     if options.leaking == "no":
         notes += _note(
-            "columns that tell the run or the place in it, so unused (--option leaking=yes lets "
-            "them in)",
-            [name for name in named if name in column_names.LEAKING],
+            "columns that identify the run or the place in it, so unused (--option leaking=yes "
+            "uses them)",
+            [name for name in names if name in column_names.LEAKING],
         )
-        named = [name for name in named if name not in column_names.LEAKING]
-    tables = [one.numbers[named].to_numpy(np.float64) for one in found]
-    runs = pd.concat([one.rows["run"] for one in found], ignore_index=True)
-    values = np.concatenate(tables)
+        names = [name for name in names if name not in column_names.LEAKING]
+    arrays = [table.numbers[names].to_numpy(np.float64) for table in tables]
+    runs = pd.concat([table.rows["run"] for table in tables], ignore_index=True)
+    values = np.concatenate(arrays)
     with np.errstate(invalid="ignore"):
-        is_finite = np.abs(values) <= _LARGEST
-    gaps = np.flatnonzero(~is_finite.all(axis=0))
-    values[:, gaps] = _with_medians(values[:, gaps], is_finite[:, gaps], runs)
-    is_known = np.isfinite(values).all(axis=0)
-    notes += _note("columns without any number in a run, so unused", _picked(named, ~is_known))
+        is_finite = np.abs(values) <= _MAX
+    incomplete = np.flatnonzero(~is_finite.all(axis=0))
+    values[:, incomplete] = _with_medians(values[:, incomplete], is_finite[:, incomplete], runs)
+    is_complete = np.isfinite(values).all(axis=0)
+    notes += _note("columns without any number in a run, so unused", _masked(names, ~is_complete))
     values = values.astype(np.float32)
     varies = (values != values[:1]).any(axis=0)
-    notes += _note("constant columns, so unused", _picked(named, is_known & ~varies & (not is_new)))
-    kept = is_known & (varies | is_new)
-    notes += _filled(found, named, is_finite | ~kept)
-    ends = np.cumsum([len(table) for table in tables])[:-1]
-    return tuple(_picked(named, kept)), np.split(values[:, kept], ends), notes
+    is_constant = is_complete & ~varies & (not is_new)
+    notes += _note("constant columns, so unused", _masked(names, is_constant))
+    is_used = is_complete & (varies | is_new)
+    notes += _replaced(tables, names, is_finite | ~is_used)
+    ends = np.cumsum([len(array) for array in arrays])[:-1]
+    return tuple(_masked(names, is_used)), np.split(values[:, is_used], ends), notes
 
 
 def _with_medians(values: np.ndarray, is_finite: np.ndarray, runs: pd.Series) -> np.ndarray:
@@ -66,35 +67,37 @@ def _with_medians(values: np.ndarray, is_finite: np.ndarray, runs: pd.Series) ->
 
 
 def _ordered(names: set[str]) -> list[str]:
-    known = [name for name in column_names.NUMBERS if name in names]
-    return known + sorted(names - {*known})
+    """Returns names in the order of column_names.py, other names last."""
+    listed = [name for name in column_names.NUMBERS if name in names]
+    return listed + sorted(names - {*listed})
 
 
-def _picked(names: list[str], mask: np.ndarray) -> list[str]:
-    return [name for name, one in zip(names, mask, strict=True) if one]
+def _masked(names: list[str], mask: np.ndarray) -> list[str]:
+    return [name for name, is_selected in zip(names, mask, strict=True) if is_selected]
 
 
-def _note(what: str, names: list[str]) -> list[str]:
+def _note(reason: str, names: list[str]) -> list[str]:
     if not names:
         return []
-    return [LeftOut(f"{what[0].upper()}{what[1:]}: {in_words(names, most=60)}.")]
+    return [LeftOut(f"{reason[0].upper()}{reason[1:]}: {in_words(names, limit=60)}.")]
 
 
-def _filled(found: list[Particles], names: list[str], is_fine: np.ndarray) -> list[str]:
-    """Returns a note for each table with values [particles, columns] that are not finite."""
+def _replaced(tables: list[Particles], names: list[str], is_fine: np.ndarray) -> list[str]:
+    """Returns a note for each table with values [particles, columns] that were replaced."""
     notes, start = [], 0
-    for one in found:
-        fine = is_fine[start : start + len(one.rows)]
-        start += len(one.rows)
+    for table in tables:
+        fine = is_fine[start : start + len(table.rows)]
+        start += len(table.rows)
         if fine.all():
             continue
+        lines = table.rows["line"].to_numpy()
         cells = [
-            f"{name} {len(rows)} (line {in_words(one.rows['line'].to_numpy()[rows], most=3)})"
+            f"{name} {len(rows)} (line {in_words(lines[rows], limit=3)})"
             for name, column in zip(names, fine.T, strict=True)
             if len(rows := np.flatnonzero(~column))
         ]
         notes.append(
-            f"{files.shown(one.table.name)}: values that are no finite numbers are replaced by the "
-            f"median of their run: {in_words(cells)}."
+            f"{files.shown(table.table.name)}: values that are no finite numbers are replaced by "
+            f"the median of their run: {in_words(cells)}."
         )
     return notes

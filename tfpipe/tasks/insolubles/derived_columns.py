@@ -1,14 +1,13 @@
-"""What VisualSpreadsheet computes and a .lst does not store.
+"""Columns that VisualSpreadsheet computes and a .lst does not store.
 
 The definitions are those of the FlowCam manual (Fluid Imaging Technologies), pages 118-119, and for
 circularity, convexity, aspect ratio, biovolumes, geodesic and fiber columns those of the
 VisualSpreadsheet user guide, which models a particle as a rectangle: area = length x thickness,
 perimeter = 2 (length + thickness).
 
-The diameters and lengths in µm that a .lst stores are smaller than its raw ones in px: the
-instrument takes the fringe of diffraction off each, or half of it where that is less, before it
-multiplies by µm per px. Perimeter, compactness and elongation are of the raw particle, and so are
-the rectangle's sides.
+The diameters and lengths in µm of a .lst are smaller than its raw ones in px: the instrument
+subtracts the diffraction fringe from each, or half the length if that is less, before it multiplies
+by µm per px. Perimeter, compactness, elongation and the rectangle's sides are of the raw particle.
 """
 
 from collections.abc import Callable
@@ -17,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 
-def derived(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Returns those measured columns that a table lacks and its others determine.
+def derive(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Returns the measured columns that a table lacks and that follow from its others.
 
     Args:
       frame: [particles, columns] float64, under our names.
@@ -26,13 +25,13 @@ def derived(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     Returns:
       Name -> [particles] float64; NaN or infinite where the formula has no answer.
     """
-    known = {name: frame[name].to_numpy() for name in frame.columns}
-    found = {}
+    values = {name: frame[name].to_numpy() for name in frame.columns}
+    derived = {}
     with np.errstate(all="ignore"):
         for name, (needs, formula) in _FORMULAS.items():
-            if name not in known and {*needs} <= known.keys():
-                found[name] = known[name] = formula(*(known[need] for need in needs))
-    return found
+            if name not in values and {*needs} <= values.keys():
+                derived[name] = values[name] = formula(*(values[need] for need in needs))
+    return derived
 
 
 def _sphere(diameter_um: np.ndarray) -> np.ndarray:
@@ -62,7 +61,7 @@ _AXES = ("raw_legendre_major_px", "raw_legendre_minor_px")
 _RAW = ("raw_perimeter_px", "raw_filled_area_px2", "calibration_factor_um")
 _GEODESIC = ("geodesic_length_um", "geodesic_thickness_um")
 
-# name: (what it needs, formula), each after what it needs
+# name: (columns it needs, formula); each stands below the columns it needs
 _FORMULAS: dict[str, tuple[tuple[str, ...], Callable]] = {
     "diameter_abd_um": (("area_abd_um2",), lambda area: 2 * np.sqrt(area / np.pi)),
     "volume_abd_um3": (("diameter_abd_um",), _sphere),

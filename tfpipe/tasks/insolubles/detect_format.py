@@ -1,5 +1,6 @@
-"""Tells by their files what folders hold: VisualSpreadsheet's runs, pictures with a table, TSV."""
+"""Detection of a folder's format: VisualSpreadsheet runs, images with a table, EcoTaxa TSV."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,11 +10,11 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import (
     ecotaxa,
     flowcam_table,
+    image_table,
     particle_table,
-    picture_table,
     visual_spreadsheet,
 )
-from tfpipe.tasks.insolubles.options import Options
+from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.task import LeftOut
 
@@ -23,8 +24,10 @@ EXPECTED = (
 )
 
 
-def read(folder: Path, options: Options, *, labelled: bool = True) -> tuple[list, list[str]]:
-    """Returns the particles in a folder, or in the folders in it, and notes on what is unused.
+def read(
+    folder: Path, options: InsolublesOptions, *, labelled: bool = True
+) -> tuple[list[Particles], list[str]]:
+    """Returns the particles in a folder, or in its subfolders, and notes on what is unused.
 
     Args:
       folder: a run or data set, or a folder of them.
@@ -32,109 +35,118 @@ def read(folder: Path, options: Options, *, labelled: bool = True) -> tuple[list
       labelled: whether class files are read.
 
     Raises:
-      UserError: there are none, or as the readers.
+      UserError: there are none, or a reader fails.
     """
     if not folder.is_dir():
-        raise UserError(f"{files.shown(folder)} is no folder: expected {EXPECTED} in it.")
+        raise UserError(f"{files.shown(folder)} is no folder, expected one with {EXPECTED}.")
     here = _read(folder, options, labelled=labelled)
     if here:
         return here, []
-    found, notes = [], []
+    particles: list[Particles] = []
+    notes: list[str] = []
     for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
         if inner.name.startswith((".", "_")):
             continue
         inside = _read(inner, options, labelled=labelled)
-        found += inside
+        particles += inside
         if not inside:
             notes.append(
                 LeftOut(f"{files.shown(inner.name)}/ is unused: it holds no {EXPECTED[2:]}.")
             )
-    if not found:
-        raise UserError(f"{files.shown(folder)} holds no particles: expected {EXPECTED}.")
-    return found, notes
+    if not particles:
+        raise UserError(f"{files.shown(folder)} holds no particles, expected {EXPECTED}.")
+    return particles, notes
 
 
-def read_new(paths: list[Path], table: Path | None, options: Options) -> tuple[list, list[str]]:
-    """Returns the particles of new files, as `survey.survey_new` takes them; and notes."""
-    found, notes, loose = [], [], []
+def read_new(
+    paths: list[Path], table: Path | None, options: InsolublesOptions
+) -> tuple[list[Particles], list[str]]:
+    """Returns the particles of new files, with the arguments of `survey.survey_new`; and notes."""
+    particles: list[Particles] = []
+    notes: list[str] = []
+    untabled: list[Particles] = []
     for path in dict.fromkeys(paths):
         if not path.exists():
-            raise UserError(f"{files.shown(path)} does not exist. Give runs, tables or pictures.")
+            raise UserError(f"{files.shown(path)} does not exist. Give runs, tables or images.")
     if table:
         return _of_table(paths, table, options), []
     for path in dict.fromkeys(paths):
-        if path.is_dir() and (known := particle_table.picture_files(path)) and not _has_table(path):
-            loose.append(_loose(path, sorted(p for same in known.values() for p in same)))
+        if path.is_dir() and (names := particle_table.image_files(path)) and not _has_table(path):
+            untabled.append(_untabled(path, sorted(p for paths in names.values() for p in paths)))
         elif path.is_dir():
             inside, more = read(path, options, labelled=False)
-            found, notes = found + inside, notes + more
-        elif path.suffix.lower() in particle_table.SUFFIXES:
-            loose.append(_loose(path.parent, [path.name]))
+            particles, notes = particles + inside, notes + more
+        elif path.suffix.lower() in particle_table.IMAGE_SUFFIXES:
+            untabled.append(_untabled(path.parent, [path.name]))
         else:
-            found.append(_of_file(path.parent, path, options))
-    if loose:
-        count = sum(len(one.rows) for one in loose)
-        notes.append(f"{count} pictures are in no table, so nothing was measured of them.")
-    return found + loose, notes
+            particles.append(_of_file(path.parent, path, options))
+    if untabled:
+        count = sum(len(images.rows) for images in untabled)
+        notes.append(f"{count} images are in no table, so they have no columns.")
+    return particles + untabled, notes
 
 
-def _read(folder: Path, options: Options, *, labelled: bool) -> list[Particles]:
-    """Returns the particles of the tables in one folder; [] if it has none."""
+def _read(folder: Path, options: InsolublesOptions, *, labelled: bool) -> list[Particles]:
+    """Returns the particles of the tables in one folder; [] if it has no table."""
     lists = _with_suffix(folder, ".lst")
     tables = {path: flowcam_table.names_in(path) for path in _with_suffix(folder, ".csv")}
     exports = [path for path, names in tables.items() if {"particle_id", "collage"} <= names]
-    exports = [path for path in exports if "picture" not in tables[path]]
+    exports = [path for path in exports if "image_path" not in tables[path]]
     if lists or exports:
         table = _only(lists or exports, folder)
-        beside = [path for path in exports if lists]
+        exports_of_lists = exports if lists else []
         return [
             visual_spreadsheet.read(
                 folder,
                 table,
                 classes=_class_file(folder, table) if labelled else None,
-                exported=_only(beside, folder) if beside else None,
+                exported=_only(exports_of_lists, folder) if exports_of_lists else None,
             )
         ]
     tsvs = [p for p in _with_suffix(folder, ".tsv") if p.name.lower().startswith("ecotaxa")]
     if tsvs:
         return [ecotaxa.read(folder, path) for path in tsvs]
-    listing = [path for path, names in tables.items() if "picture" in names]
-    return [picture_table.read(folder, path, options) for path in listing]
+    listing = [path for path, names in tables.items() if "image_path" in names]
+    return [image_table.read(folder, path, options) for path in listing]
 
 
-def _of_table(paths: list[Path], table: Path, options: Options) -> list[Particles]:
-    """Returns those particles of a table that are in `paths`: one folder, or files of one."""
-    places = {path if path.is_dir() else path.parent for path in paths}
-    if len(places) > 1:
+def _of_table(paths: list[Path], table: Path, options: InsolublesOptions) -> list[Particles]:
+    """Returns the particles of a table that are in `paths`: one folder, or files of one folder."""
+    folders = {path if path.is_dir() else path.parent for path in paths}
+    if len(folders) > 1:
         raise UserError(
-            f"{files.shown(table.name)} tells of one folder, but the paths are in {len(places)}. "
-            "Predict one folder after the other."
+            f"{files.shown(table.name)} is the table of one folder, but the paths are in "
+            f"{len(folders)}. Predict one folder after the other."
         )
-    folder = places.pop()
-    one = _of_file(folder, table, options)
+    folder = folders.pop()
+    particles = _of_file(folder, table, options)
     if any(path.is_dir() for path in paths):
-        return [one]
-    asked = one.rows["file"].isin([path.name for path in paths]).to_numpy()
-    if not asked.any():
-        raise UserError(f"{files.shown(table.name)} lists none of the files given. Check it.")
-    rows, numbers = (part[asked].reset_index(drop=True) for part in (one.rows, one.numbers))
-    return [Particles(folder, table, rows, numbers, one.tables, one.notes)]
+        return [particles]
+    is_selected = particles.rows["file"].isin([path.name for path in paths]).to_numpy()
+    if not is_selected.any():
+        raise UserError(
+            f"{files.shown(table.name)} lists none of the files. Give its own "
+            "files, or another table."
+        )
+    rows = particles.rows[is_selected].reset_index(drop=True)
+    numbers = particles.numbers[is_selected].reset_index(drop=True)
+    return [replace(particles, rows=rows, numbers=numbers)]
 
 
-def _of_file(folder: Path, table: Path, options: Options) -> Particles:
+def _of_file(folder: Path, table: Path, options: InsolublesOptions) -> Particles:
     """Returns the particles of one table, without looking for labels."""
     suffix = table.suffix.lower()
     if suffix == ".tsv":
         return ecotaxa.read(folder, table)
-    if suffix == ".csv" and "picture" in flowcam_table.names_in(table):
-        return picture_table.read(folder, table, options)
+    if suffix == ".csv" and "image_path" in flowcam_table.names_in(table):
+        return image_table.read(folder, table, options)
     if suffix in (".csv", ".lst"):
         return visual_spreadsheet.read(folder, table)
-    raise UserError(f"{files.shown(table)} is of no kind that is known here: expected {EXPECTED}.")
+    raise UserError(f"{files.shown(table)} has a format that cannot be read, expected {EXPECTED}.")
 
 
-def _loose(folder: Path, paths: list[str]) -> Particles:
-    """Returns particles of which there is nothing but a picture each."""
+def _untabled(folder: Path, paths: list[str]) -> Particles:
+    """Returns particles that have an image only."""
     rows = particle_table.rows(
         len(paths), run=folder.name, particle=[Path(path).stem for path in paths], file=paths
     )
@@ -155,10 +167,10 @@ def _with_suffix(folder: Path, *suffixes: str) -> list[Path]:
 
 
 def _class_file(folder: Path, table: Path) -> Path | None:
-    """Returns the class file of a run: the one, or the one that is called as its list is."""
-    known = _with_suffix(folder, ".cla")
-    same = [path for path in known if path.stem == table.stem]
-    return (same or [_only(known, folder)])[0] if known else None
+    """Returns the class file of a run: the only one, or the one with the name of its list."""
+    paths = _with_suffix(folder, ".cla")
+    same = [path for path in paths if path.stem == table.stem]
+    return (same or [_only(paths, folder)])[0] if paths else None
 
 
 def _only(paths: list[Path], folder: Path) -> Path:

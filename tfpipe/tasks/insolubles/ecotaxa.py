@@ -1,8 +1,8 @@
-"""EcoTaxa's tables: TSV whose second line has the types, [t] for text and [f] for numbers.
+"""EcoTaxa tables: TSV whose second line has the types, [t] for text and [f] for numbers.
 
-As its importer reads them (ecotaxa_back, BO/TSVFile.py): headings are table_field with the tables
-object, sample, acq, process and img; img_file_name and object_id must be there; a status is
-predicted, dubious or validated.
+The format is that of EcoTaxa's importer (ecotaxa_back, BO/TSVFile.py): headings are table_field
+with the tables object, sample, acq, process and img; img_file_name and object_id are required; a
+status is predicted, dubious or validated.
 """
 
 import re
@@ -15,11 +15,11 @@ import pandas as pd
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import column_names, derived_columns, flowcam_table, particle_table
+from tfpipe.tasks.insolubles.image_table import check_unique
 from tfpipe.tasks.insolubles.particle_table import Particles
-from tfpipe.tasks.insolubles.picture_table import refuse_twice
 
 _STATUSES = ("validated", "predicted", "dubious", "")
-# What fields say of an object's place, time and annotation, and what `write` says of a prediction.
+# Fields of an object's place, time and annotation, and those that `write` adds for predictions.
 _NOT_MEASURED = re.compile(
     r"object_(id|label|lat|lon|lat_end|lon_end|date|time|link|depth_.*|annotation_.*"
     r"|x|y|xm|ym|bx|by|xstart|ystart|tag|p_.*|abstain|unsure)"
@@ -27,65 +27,71 @@ _NOT_MEASURED = re.compile(
 
 
 def read(folder: Path, table: Path) -> Particles:
-    """Returns the particles of a table for EcoTaxa; only what somebody validated has a label.
+    """Returns the particles of an EcoTaxa table; only validated objects have a label.
 
     Args:
-      folder: its pictures are in or under it.
-      table: the TSV. The sample is the run, or the folder where there is none.
+      folder: its images are in or under it.
+      table: the TSV. The sample is the run, or the folder if there is no sample.
 
     Raises:
-      UserError: naming file and line, where it is no such table, a picture is absent, or a status
-        is none of EcoTaxa's.
+      UserError: naming file and line, where it is no such table, an image is absent, or a status
+        is not one of EcoTaxa's.
     """
-    found = flowcam_table.cells_of(table)
-    named = {heading.lower(): heading for heading in found.headings}
+    objects = flowcam_table.cells_of(table)
+    heading_of = {heading.lower(): heading for heading in objects.headings}
     for needed in ("img_file_name", "object_id"):
-        if needed not in named:
-            raise UserError(f"{found.name} has no column {needed}, as EcoTaxa's tables have.")
-    types = found.frame.iloc[0]
-    if not types.isin(["[t]", "[f]"]).all():
+        if needed not in heading_of:
+            raise UserError(
+                f"{objects.name} has no column {needed}, expected one as in all "
+                "EcoTaxa tables. Export it from EcoTaxa again."
+            )
+    types = objects.frame.iloc[0]
+    others = types[~types.isin(["[t]", "[f]"])]
+    if len(others):
         raise UserError(
-            f"{found.name} line {found.lines[0]}: expected the types, [t] or [f] for each column, "
-            f"came {types[~types.isin(['[t]', '[f]'])].iloc[0][:40]!r}. Export it from EcoTaxa."
+            f"{objects.name} line {objects.lines[0]}: expected the types, [t] or [f] for each "
+            f"column, came {others.iloc[0][:40]!r}. Export it from EcoTaxa."
         )
-    cells = found.frame.iloc[1:].reset_index(drop=True)
-    found = replace(found, frame=cells, lines=found.lines[1:])
-    lines = found.lines
+    cells = objects.frame.iloc[1:].reset_index(drop=True)
+    objects = replace(objects, frame=cells, lines=objects.lines[1:])
+    lines = objects.lines
     if not len(cells):
-        raise UserError(f"{found.name} has types but no objects. Export it again.")
+        raise UserError(
+            f"{objects.name} has types but no objects, expected one row or more. Export it again."
+        )
 
-    def text(heading: str, otherwise: str) -> pd.Series:
-        if heading not in named:
-            return pd.Series([otherwise] * len(cells), dtype="str")
-        cleaned = cells[named[heading]].str.split().str.join(" ")
-        return cleaned.mask(cleaned == "", otherwise)
+    def text(heading: str, default: str) -> pd.Series:
+        if heading not in heading_of:
+            return pd.Series([default] * len(cells), dtype="str")
+        cleaned = cells[heading_of[heading]].str.split().str.join(" ")
+        return cleaned.mask(cleaned == "", default)
 
     statuses = text("object_annotation_status", "").str.lower()
-    odd = ~statuses.isin(_STATUSES).to_numpy()
-    if odd.any():
-        row = int(odd.argmax())
+    is_wrong = ~statuses.isin(_STATUSES).to_numpy()
+    if is_wrong.any():
+        row = int(is_wrong.argmax())
         raise UserError(
-            f"{found.name} line {lines[row]}: the status is {statuses[row]!r}, expected "
+            f"{objects.name} line {lines[row]}: the status is {statuses[row]!r}, expected "
             "validated, predicted, dubious or nothing. Correct the cell."
         )
-    paths = particle_table.pictures_meant(
-        text("img_file_name", ""), folder, lines=lines, table=table
-    )
-    refuse_twice(paths, lines, table=table)
-    measured = [h for low, h in named.items() if types[h] == "[f]" and low.startswith("object_")]
+    paths = particle_table.match_images(text("img_file_name", ""), folder, lines=lines, table=table)
+    check_unique(paths, lines, table=table)
+    measured = [
+        h for low, h in heading_of.items() if types[h] == "[f]" and low.startswith("object_")
+    ]
     measured = [h for h in measured if not _NOT_MEASURED.fullmatch(h.lower())]
-    without = {h: h.lower().removeprefix("object_") for h in measured}
-    known = column_names.of_csv(without.values(), where=f"{found.name} line 1")
-    ours = {written: name for name, written in known.items()}
+    without_prefix = {h: h.lower().removeprefix("object_") for h in measured}
+    meanings = column_names.of_csv(without_prefix.values(), where=f"{objects.name} line 1")
+    ours = {written: name for name, written in meanings.items()}
     numbers = pd.DataFrame(
         {
-            ours.get(name, name): found.numbers(heading, missing_ok=True, finite=False)
-            for heading, name in without.items()
+            ours.get(name, name): objects.numbers(heading, missing_ok=True, finite=False)
+            for heading, name in without_prefix.items()
             if ours.get(name, name) not in column_names.TEXT
         },
         index=range(len(cells)),
     )
-    numbers = numbers.assign(**derived_columns.derived(numbers))
+    numbers = numbers.assign(**derived_columns.derive(numbers))
     labels = text("object_annotation_category", "")
     rows = particle_table.rows(
         len(cells),
@@ -101,7 +107,7 @@ def read(folder: Path, table: Path) -> Particles:
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Writes predictions as a table that EcoTaxa imports: a proposal for each object, to validate.
+    """Writes predictions as a table for EcoTaxa: a proposal for each object, to be validated.
 
     Args:
       table: a row a particle: key, run, label ("" where the model abstains), and more columns:

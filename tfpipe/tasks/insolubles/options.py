@@ -1,4 +1,4 @@
-"""What a user may set about insolubles data: `--option name=value`."""
+"""InsolublesOptions of the insolubles task: `--option name=value`."""
 
 from dataclasses import dataclass
 
@@ -6,32 +6,34 @@ from tfpipe.tasks.options import option
 
 
 @dataclass(frozen=True)
-class Options:
+class InsolublesOptions:
     """The options and their defaults; each field's metadata holds its help."""
 
-    side: int = option(128, "side of the stored pictures, px (seed 000)", least=8)
+    side: int = option(128, "side of the stored images, px (seed document 000)", least=8)
     min_class: int = option(
-        10, "labelled particles a class needs; with fewer they count as unlabelled", least=1
+        10, "labelled particles that a class needs; smaller classes count as unlabelled", least=1
     )
     classes: str = option(
-        "", "classes to tell apart, with commas; the others count as unlabelled; empty for all"
+        "", "classes to predict, with commas; others count as unlabelled; empty for all"
     )
     unlabelled: str = option(
-        "unidentified,unknown,unclassified", "class names that mean: nobody knows, with commas"
+        "unidentified,unknown,unclassified", "class names that mean unlabelled, with commas"
     )
     class_columns: str = option(
-        "", "headings of a picture table's 0/1 columns, one a class, with commas"
+        "", "headings of 0/1 columns of an image table, one for each class, with commas"
     )
     run_pattern: str = option(
         r"(.+)_\d+",
-        "regular expression of a picture's name without extension; its group is the run; empty "
-        "for one run a folder",
+        "regular expression for an image's name without extension; its group is the run; empty "
+        "if a folder is one run",
     )
     leaking: str = option(
-        "no", "columns that tell the run, such as time and position", choices=("no", "yes")
+        "no",
+        "whether models may use columns that identify the run, such as time and position",
+        choices=("no", "yes"),
     )
 
 
 def names(text: str) -> tuple[str, ...]:
     """Returns the names in a list with commas, without stray whitespace."""
-    return tuple(cleaned for part in text.split(",") if (cleaned := " ".join(part.split())))
+    return tuple(name for part in text.split(",") if (name := " ".join(part.split())))

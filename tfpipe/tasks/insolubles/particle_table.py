@@ -1,9 +1,10 @@
-"""The particles of one raw folder, whatever wrote it, and the pictures that its table means."""
+"""Particles of one raw folder, whichever program wrote it, and the images its table names."""
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,21 @@ import pandas as pd
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
-# column of `Particles.rows`: what it is where a table does not tell
+# column of `Particles.rows` -> its default
 _ROWS = {
-    **{"run": "", "particle": "", "file": "", "x": 0, "y": 0, "width": 0, "height": 0},
-    **{"um_per_px": np.nan, "label": "", "status": "", "line": 0},
+    "run": "",
+    "particle": "",
+    "file": "",
+    "x": 0,
+    "y": 0,
+    "width": 0,
+    "height": 0,
+    "um_per_px": np.nan,
+    "label": "",
+    "status": "",
+    "line": 0,
 }
 
 
@@ -25,14 +35,14 @@ class Particles:
     """The particles of one table.
 
     Attributes:
-      folder: what the rows' files are relative to.
+      folder: the rows' files are relative to it.
       table: the table that lists them.
       rows: [particles, ...]; run, particle (its id), file, x, y, width, height in px of the file
-        (width 0 where the file is a picture of this particle alone), um_per_px, label (its class,
-        "" where nobody knows), status (EcoTaxa's: validated, predicted, dubious or ""), line.
-      numbers: [particles, columns] float64 under the names of headings.py.
+        (width 0 if the file is an image of this particle alone), um_per_px, label (its class, ""
+        if unlabelled), status (EcoTaxa's: validated, predicted, dubious or ""), line.
+      numbers: [particles, columns] float64 under the names of column_names.py.
       tables: all tables that were read.
-      notes: what is left out and why.
+      notes: on what is left out, and why.
     """
 
     folder: Path
@@ -49,13 +59,13 @@ class Particles:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """What the tables say of the particles of one source: `Source.about`.
+class ParticleBatch:
+    """The particles of one source: `Source.about`.
 
     Attributes:
-      table: name of the table, for sentences.
+      table: name of the table, for messages.
       rows: as `Particles.rows`, and the key of each particle.
-      labels: [particles] int, -1 where nobody knows.
+      labels: [particles] int, -1 for unlabelled.
       columns: [particles, columns] float32, finite.
     """
 
@@ -65,40 +75,41 @@ class Batch:
     columns: np.ndarray
 
 
-def rows(count: int, **given) -> pd.DataFrame:
-    """Returns `Particles.rows` with the columns given, and what goes without saying."""
-    return pd.DataFrame({**_ROWS, **given}, index=range(count))
+def rows(count: int, **columns: Any) -> pd.DataFrame:
+    """Returns `Particles.rows` with these columns, and defaults for the others."""
+    return pd.DataFrame({**_ROWS, **columns}, index=range(count))
 
 
-def picture_files(folder: Path) -> dict[str, list[str]]:
-    """Returns file name -> paths relative to `folder`, of every picture in and under it."""
-    found: dict[str, list[str]] = {}
+def image_files(folder: Path) -> dict[str, list[str]]:
+    """Returns file name -> paths relative to `folder`, of every image in and under it."""
+    paths: dict[str, list[str]] = {}
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = os.path.relpath(root, folder)
         for name in sorted(names):
-            if not name.lower().endswith(SUFFIXES) or name.startswith("."):
+            if not name.lower().endswith(IMAGE_SUFFIXES) or name.startswith("."):
                 continue
             path = name if inside == "." else os.path.join(inside, name)
             if os.path.islink(os.path.join(root, name)):
                 files.inside(folder, path, where=files.shown(folder))
-            found.setdefault(name, []).append(path)
-    return found
+            paths.setdefault(name, []).append(path)
+    return paths
 
 
-def pictures_meant(written: pd.Series, folder: Path, *, lines: np.ndarray, table: Path) -> list:
-    """Returns the picture under `folder` that each cell [n] means, as a path relative to it.
+def match_images(written: pd.Series, folder: Path, *, lines: np.ndarray, table: Path) -> list[str]:
+    """Returns the image under `folder` that each cell [n] names, as a path relative to it.
 
-    Tables name pictures as they lay on their author's machine, so only the end of a path counts:
-    the file name, and as many folders before it as tell one from another.
+    Tables have the paths of their author's machine. So only the end of a path counts: the file
+    name, and as many folders before it as are needed to distinguish files of one name.
 
     Raises:
-      UserError: a picture is not there, and how many are not; or it may be one of two.
+      UserError: images are absent, and how many; or a cell may mean one of two.
     """
-    known = picture_files(folder)
-    paths, absent = [], []
+    candidates_of = image_files(folder)
+    paths: list[str] = []
+    absent = []
     for line, cell in zip(lines, written.astype("str").str.replace("\\", "/"), strict=True):
-        places = known.get(cell.rpartition("/")[2], [])
+        places = candidates_of.get(cell.rpartition("/")[2], [])
         if len(places) > 1:
             places = _nearest(places, cell)
         if len(places) > 1:
@@ -113,21 +124,21 @@ def pictures_meant(written: pd.Series, folder: Path, *, lines: np.ndarray, table
         line, cell = absent[0]
         more = f", nor are {len(absent) - 1} others" if len(absent) > 1 else ""
         raise UserError(
-            f"{files.shown(table.name)} line {line}: the picture {cell[:80]!r} is not under "
-            f"{files.shown(folder.name)}{more}. Put the pictures there, or remove the rows."
+            f"{files.shown(table.name)} line {line}: the image {cell[:80]!r} is not under "
+            f"{files.shown(folder.name)}{more}. Put the images there, or remove the rows."
         )
     return paths
 
 
 def _nearest(places: list[str], cell: str) -> list[str]:
-    """Returns those of some paths that end as `cell` does for the most folders."""
+    """Returns the paths that share the most folders with the end of `cell`."""
     ends = [path.split("/")[::-1] for path in (cell, *places)]
     shared = [len(os.path.commonprefix([ends[0], end])) for end in ends[1:]]
     return [path for path, count in zip(places, shared, strict=True) if count == max(shared)]
 
 
-def in_words(names: Iterable, *, most: int = 12) -> str:
-    """Returns the first of some names, for a sentence, and how many there are besides."""
+def in_words(names: Iterable, *, limit: int = 12) -> str:
+    """Returns the first names, for a message, and the number of the others."""
     listed = [str(name) for name in names]
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

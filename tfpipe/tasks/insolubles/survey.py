@@ -1,4 +1,4 @@
-"""Finds what an insolubles folder holds, and says what is left out."""
+"""Survey of an insolubles folder: a source for each collage or batch of images, and notes."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,120 +9,134 @@ import pandas as pd
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import classes, column_selection, detect_format, particle_table
-from tfpipe.tasks.insolubles.options import Options
-from tfpipe.tasks.insolubles.particle_table import Batch, Particles
+from tfpipe.tasks.insolubles.options import InsolublesOptions
+from tfpipe.tasks.insolubles.particle_table import ParticleBatch, Particles
 from tfpipe.tasks.task import Source, Survey
 
-BATCH = 200  # pictures that are read at once where each particle has a file of its own
+BATCH = 200  # images that are read together if each particle has its own file
 
 
-def survey(folder: Path, options: Options) -> Survey:
-    """Reads the tables of all runs; decodes nothing.
+def survey(folder: Path, options: InsolublesOptions) -> Survey:
+    """Reads the tables of all runs; decodes no image.
 
     Args:
-      folder: holds a folder for each run or data set, or is one itself.
+      folder: has a folder for each run or data set, or is one itself.
       options: the user's.
 
     Returns:
-      A source for each collage, or batch of pictures of one run; the classes and columns found; and
-      notes on all that is set aside.
+      A source for each collage, or batch of images of one run; classes and columns; and notes on
+      what is left out.
 
     Raises:
       UserError: naming file and line, where tables are damaged or contradict each other.
     """
-    found, notes = detect_format.read(folder, options)
-    labelled = classes.settle(found, options)
-    measured = column_selection.settle(found, options)
-    sources, more = _sources(found, labelled[1], measured[1])
-    notes += [*labelled[2], *measured[2], *more]
-    if not labelled[0]:
+    tables, notes = detect_format.read(folder, options)
+    names, labels, class_notes = classes.determine(tables, options)
+    columns, values, column_notes = column_selection.select(tables, options)
+    sources, group_notes = _sources(tables, labels, values)
+    notes = [*notes, *class_notes, *column_notes, *group_notes]
+    if not names:
         notes.append(
-            "No class has enough labelled particles: explore works, telling classes apart does not."
+            "No class has enough labelled particles, so explore works and classification does not."
         )
-    return _survey(found, sources, notes, labelled[0], measured[0], options)
+    return _survey(tables, sources, notes, classes=names, columns=columns, options=options)
 
 
-def survey_new(paths: list[Path], table: Path | None, options: Options) -> Survey:
-    """Finds new particles; labels are not looked for.
+def survey_new(paths: list[Path], table: Path | None, options: InsolublesOptions) -> Survey:
+    """Lists new particles, without labels.
 
     Args:
-      paths: runs, folders of runs, lists or tables, pictures, or folders of pictures.
-      table: what is known of the pictures in `paths`, which are then of one folder; else the tables
-        in the folders are taken. Pictures without a table have no columns.
+      paths: runs, folders of runs, lists or tables, images, or folders of images.
+      table: of the images in `paths`, which are then of one folder; None for the tables in the
+        folders. Images without a table have no columns.
       options: the user's.
 
     Returns:
-      The sources; `columns` are all that the runs share, constant ones too, so that a model finds
-      its own by name.
+      The sources. `columns` are all that the runs share, constant ones too, because a model selects
+      its columns by name.
 
     Raises:
-      UserError: as `survey`, and where a path does not exist or holds no particles.
+      UserError: as `survey`, and where a path does not exist or has no particles.
     """
-    found, notes = detect_format.read_new(paths, table, options)
-    names, values, more = column_selection.settle(found, options, is_new=True)
-    nobody = [np.full(len(one.rows), -1) for one in found]
-    sources, _ = _sources(found, nobody, values)
-    return _survey(found, sources, [*notes, *more], (), names, options)
+    tables, notes = detect_format.read_new(paths, table, options)
+    columns, values, more = column_selection.select(tables, options, is_new=True)
+    unlabelled = [np.full(len(particles.rows), -1) for particles in tables]
+    sources, _ = _sources(tables, unlabelled, values)
+    notes = [*notes, *more]
+    return _survey(tables, sources, notes, classes=(), columns=columns, options=options)
 
 
 def _survey(
-    found: list[Particles], sources: list[Source], notes: list[str], names, measured, options
+    tables: list[Particles],
+    sources: list[Source],
+    notes: list[str],
+    *,
+    classes: tuple[str, ...],
+    columns: tuple[str, ...],
+    options: InsolublesOptions,
 ) -> Survey:
+    of_tables = [note for particles in tables for note in particles.notes]
     return Survey(
         tuple(sources),
-        tuple(dict.fromkeys(path for one in found for path in one.tables)),
-        (*(note for one in found for note in one.notes), *notes),
-        classes=names,
-        columns=measured,
+        tuple(dict.fromkeys(path for particles in tables for path in particles.tables)),
+        (*of_tables, *notes),
+        classes=classes,
+        columns=columns,
         image_shape=(options.side, options.side, 3),
     )
 
 
 def _sources(
-    found: list[Particles], labels: list[np.ndarray], values: list[np.ndarray]
+    tables: list[Particles], labels: list[np.ndarray], values: list[np.ndarray]
 ) -> tuple[list[Source], list[str]]:
-    """Returns the sources in a fixed order, and a note if their groups are weaker than runs."""
-    runs = {run for one in found for run in one.rows["run"].unique()}
-    sources, batches = [], Counter()
-    for one, of, numbers in zip(found, labels, values, strict=True):
-        rows = one.rows.assign(key=_keys(one))
-        by = ["run", "file"] if one.is_collage else ["run"]
+    """Returns the sources in a fixed order, and a note if their groups are smaller than runs."""
+    runs = {run for particles in tables for run in particles.rows["run"].unique()}
+    sources: list[Source] = []
+    n_batches: Counter[str] = Counter()
+    for particles, label, columns in zip(tables, labels, values, strict=True):
+        rows = particles.rows.assign(key=_keys(particles))
+        by = ["run", "file"] if particles.is_collage else ["run"]
         for names, inside in sorted(rows.groupby(by, sort=False).indices.items()):
             run = names[0] if isinstance(names, tuple) else names
-            size = len(inside) if one.is_collage else BATCH
+            size = len(inside) if particles.is_collage else BATCH
             for start in range(0, len(inside), size):
                 chosen = inside[start : start + size]
-                batch = Batch(
-                    files.shown(one.table.name), rows.iloc[chosen], of[chosen], numbers[chosen]
+                batch = ParticleBatch(
+                    files.shown(particles.table.name),
+                    rows.iloc[chosen],
+                    label[chosen],
+                    columns[chosen],
                 )
-                paths = [one.folder / file for file in dict.fromkeys(batch.rows["file"])]
+                paths = [particles.folder / file for file in dict.fromkeys(batch.rows["file"])]
                 name = f"{run}/{paths[0].name}"
-                if not one.is_collage:
-                    name = f"{run}/pictures-{batches[run]:05d}"
-                    batches[run] += 1
+                if not particles.is_collage:
+                    # Groups of a single run have these names, and the split is by their hash.
+                    name = f"{run}/pictures-{n_batches[run]:05d}"
+                    n_batches[run] += 1
                 group = run if len(runs) > 1 else name
                 sources.append(Source(name, group, paths[0], batch, tuple(paths[1:])))
-    _refuse_twice(pd.concat([source.about.rows["key"] for source in sources]))
+    _check_unique(pd.concat([source.about.rows["key"] for source in sources]))
     if len(runs) > 1:
         return sources, []
-    unit = "collage" if found[0].is_collage else f"batch of {BATCH} consecutive pictures"
+    unit = "collage" if tables[0].is_collage else f"batch of {BATCH} consecutive images"
     return sources, [
-        f"There is one run only, so each {unit} is a group: weaker than runs apart, since its "
-        "neighbours share light, focus and operator. Scores on another run may be lower."
+        f"There is one run only, so each {unit} is a group. Its neighbours share light, focus and "
+        "operator, so scores on another run may be lower."
     ]
 
 
-def _keys(one: Particles) -> pd.Series:
-    """Returns a name for each particle that is its own whatever else is in the raw folder."""
-    key = one.rows["run"].astype("str") + "/" + one.rows["file"].astype("str")
-    return key + "@" + one.rows["particle"].astype("str") if one.is_collage else key
+def _keys(particles: Particles) -> pd.Series:
+    """Returns a key for each particle that is unique in the raw folder."""
+    rows = particles.rows
+    key = rows["run"].astype("str") + "/" + rows["file"].astype("str")
+    return key + "@" + rows["particle"].astype("str") if particles.is_collage else key
 
 
-def _refuse_twice(keys: pd.Series) -> None:
-    twice = keys[keys.duplicated()]
-    if len(twice):
+def _check_unique(keys: pd.Series) -> None:
+    duplicates = keys[keys.duplicated()]
+    if len(duplicates):
+        runs = particle_table.in_words(duplicates.str.split("/").str[0].unique())
         raise UserError(
-            f"Two particles are called {twice.iloc[0]}, and {len(twice)} are there twice in all: "
-            f"the runs {particle_table.in_words(twice.str.split('/').str[0].unique())} lie in two "
-            "folders. Remove one, or rename it."
+            f"Two particles are called {duplicates.iloc[0]}, and {len(duplicates)} names occur "
+            f"twice in all: the runs {runs} are in two folders. Remove one, or rename it."
         )

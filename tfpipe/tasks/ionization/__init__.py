@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tfpipe.tasks.ionization.options import Options
+from tfpipe.tasks.ionization.options import IonizationOptions
 from tfpipe.tasks.ionization.reader import METADATA, read
 from tfpipe.tasks.ionization.survey import REDSHIFTS, class_name, survey, survey_new
 from tfpipe.tasks.task import Baselines, Preprocessing, Scoring, Survey, Task
@@ -18,7 +18,7 @@ def _task(
     title: str,
     *,
     classes: tuple[str, ...],
-    survey: Callable[[Path, Options], Survey],
+    survey: Callable[[Path, IonizationOptions], Survey],
     ordinal_target: str,
 ) -> Task:
     return Task(
@@ -30,7 +30,7 @@ def _task(
         ),
         classes=classes,
         image_shape=(200, 200, 1),
-        options=Options(),
+        options=IonizationOptions(),
         survey=survey,
         read=read,
         survey_new=survey_new,

@@ -1,4 +1,4 @@
-"""Options of the ionization tasks: `--option name=value`."""
+"""IonizationOptions of the ionization tasks: `--option name=value`."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from tfpipe.tasks.options import option
 
 
 @dataclass(frozen=True)
-class Options:
+class IonizationOptions:
     """The options and their defaults; each field's metadata holds its help."""
 
     axes: str = option(

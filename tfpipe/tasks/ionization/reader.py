@@ -5,7 +5,7 @@ import numpy as np
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ionization import cube_io, power_spectrum
 from tfpipe.tasks.ionization.cubes import Cube
-from tfpipe.tasks.ionization.options import Options
+from tfpipe.tasks.ionization.options import IonizationOptions
 from tfpipe.tasks.ionization.survey import bin_edges, slice_indices
 from tfpipe.tasks.task import Example, Reading, Source
 
@@ -23,7 +23,7 @@ METADATA = {
 }
 
 
-def read(source: Source, options: Options) -> Reading:
+def read(source: Source, options: IonizationOptions) -> Reading:
     """Reads a source's slices.
 
     The group is the seed of the simulation, because all its cubes share their initial conditions.
@@ -58,7 +58,13 @@ def read(source: Source, options: Options) -> Reading:
 
 
 def _along(
-    cells: np.ndarray, cube: Cube, source: Source, options: Options, *, axis: int, label: int
+    cells: np.ndarray,
+    cube: Cube,
+    source: Source,
+    options: IonizationOptions,
+    *,
+    axis: int,
+    label: int,
 ) -> list[Example]:
     """Returns the examples of a cube [slices, height, width] along one axis."""
     if axis and len(cells) < cube.side:

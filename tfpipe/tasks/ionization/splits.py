@@ -11,7 +11,7 @@ import numpy as np
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ionization.cubes import Cube
-from tfpipe.tasks.ionization.options import Options, names
+from tfpipe.tasks.ionization.options import IonizationOptions, names
 from tfpipe.tasks.task import LeftOut
 
 MIN_SEEDS = 10  # with fewer, a split by hash of the seeds may be empty
@@ -52,7 +52,9 @@ class Slab:
         return np.flatnonzero(inside)
 
 
-def split_cubes(cubes: list[Cube], options: Options) -> tuple[list[tuple[Cube, Slab]], list[str]]:
+def split_cubes(
+    cubes: list[Cube], options: IonizationOptions
+) -> tuple[list[tuple[Cube, Slab]], list[str]]:
     """Returns each cube with each of its slabs, and notes.
 
     Raises:
@@ -109,7 +111,9 @@ def split_cubes(cubes: list[Cube], options: Options) -> tuple[list[tuple[Cube, S
     return slabs, notes
 
 
-def _slabs(cubes: list[Cube], options: Options) -> tuple[list[tuple[Cube, Slab]], list[str]]:
+def _slabs(
+    cubes: list[Cube], options: IonizationOptions
+) -> tuple[list[tuple[Cube, Slab]], list[str]]:
     """Returns the slabs of cubes of one simulation, and a note."""
     if len(options.axes) > 1:
         raise UserError(

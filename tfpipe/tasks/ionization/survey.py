@@ -10,7 +10,7 @@ import numpy as np
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ionization import power_spectrum
 from tfpipe.tasks.ionization.cubes import Cube, find, find_new
-from tfpipe.tasks.ionization.options import Options, names
+from tfpipe.tasks.ionization.options import IonizationOptions, names
 from tfpipe.tasks.ionization.splits import Slab, split_cubes
 from tfpipe.tasks.task import LeftOut, Source, Survey
 
@@ -22,7 +22,7 @@ TITLES = {"z": "redshift", "f_esc": "escape fraction"}
 
 
 @dataclass(frozen=True)
-class Batch:
+class CubeBatch:
     """Cubes that are read together: `Source.about`.
 
     Attributes:
@@ -36,7 +36,7 @@ class Batch:
     slab: Slab
 
 
-def survey(folder: Path, options: Options, *, target: str) -> Survey:
+def survey(folder: Path, options: IonizationOptions, *, target: str) -> Survey:
     """Lists cubes from names, headers and tables; decodes none.
 
     Args:
@@ -70,7 +70,7 @@ def survey(folder: Path, options: Options, *, target: str) -> Survey:
     )
 
 
-def survey_new(paths: list[Path], table: Path | None, options: Options) -> Survey:
+def survey_new(paths: list[Path], table: Path | None, options: IonizationOptions) -> Survey:
     """Lists unlabelled cubes, with all their slices.
 
     Args:
@@ -93,14 +93,14 @@ def class_name(value: float, target: str) -> str:
     return f"{value:.1f}" if target == "z" else f"{value:.3f}"
 
 
-def bin_edges(options: Options) -> np.ndarray:
+def bin_edges(options: IonizationOptions) -> np.ndarray:
     """Returns the edges of the bins of k, Mpc^-1, of completed options."""
     return power_spectrum.edges(options.side, cell_mpc=options.cell_mpc, bins=options.bins)
 
 
 def _survey(
     sources: list[Source],
-    options: Options,
+    options: IonizationOptions,
     *,
     notes: tuple[str, ...],
     tables: tuple[Path, ...] = (),
@@ -161,7 +161,7 @@ def _check_unique(cubes: list[Cube]) -> None:
             )
 
 
-def _selected(cubes: list[Cube], options: Options) -> tuple[list[Cube], list[str]]:
+def _selected(cubes: list[Cube], options: IonizationOptions) -> tuple[list[Cube], list[str]]:
     """Returns the cubes that the options select, and a note on the others."""
     selected = cubes
     for name in ("z", "f_esc"):
@@ -187,7 +187,9 @@ def _selected(cubes: list[Cube], options: Options) -> tuple[list[Cube], list[str
     return selected, [LeftOut(f"{unused} cubes have another z or f_esc than the options select.")]
 
 
-def _completed(cubes: list[Cube], options: Options) -> tuple[Options, list[str]]:
+def _completed(
+    cubes: list[Cube], options: IonizationOptions
+) -> tuple[IonizationOptions, list[str]]:
     """Returns the options with side and cell size, and a note if the cubes' cell sizes differ."""
     cell_mpc = options.cell_mpc or CELL_MPC
     cell_sizes = [cube.cell_mpc(cell_mpc) for cube in cubes]
@@ -208,7 +210,7 @@ def _completed(cubes: list[Cube], options: Options) -> tuple[Options, list[str]]
 
 
 def _sources(
-    slabs: list[tuple[Cube, Slab]], label_of: Callable[[Cube], int], options: Options
+    slabs: list[tuple[Cube, Slab]], label_of: Callable[[Cube], int], options: IonizationOptions
 ) -> list[Source]:
     """Returns sources of at most `MAX_BYTES`; an empty slab is an error."""
     order = {cube.path: number for number, (cube, _) in enumerate(reversed(slabs))}
@@ -225,12 +227,12 @@ def _sources(
                 name += f", cubes {some[0].number} to {some[-1].number}"
             if slab.end - slab.begin < 1:
                 name += f", {slab.split} slab {slab.begin:g}"
-            batch = Batch(some, tuple(label_of(cube) for cube in some), slab)
+            batch = CubeBatch(some, tuple(label_of(cube) for cube in some), slab)
             sources.append(Source(name, slab.group, path, batch, split=slab.split))
     return sources
 
 
-def _count_images(cube: Cube, slab: Slab, options: Options) -> int:
+def _count_images(cube: Cube, slab: Slab, options: IonizationOptions) -> int:
     """Returns the number of images that a slab of a cube gives."""
     slices = len(slice_indices(cube, slab, options))
     if not slices:
@@ -242,7 +244,7 @@ def _count_images(cube: Cube, slab: Slab, options: Options) -> int:
     return slices * len(options.axes) * (cube.side // options.side) ** 2
 
 
-def slice_indices(cube: Cube, slab: Slab, options: Options) -> np.ndarray:
+def slice_indices(cube: Cube, slab: Slab, options: IonizationOptions) -> np.ndarray:
     """Returns the indices of a cube's stored slices that are used along each axis, [n] int."""
     step = max(1, round(options.every * cube.slices / cube.side))
     box_mpc = cube.side * cube.cell_mpc(options.cell_mpc)
