@@ -94,9 +94,7 @@ def test_classes_may_be_columns_of_ones(pictures):
     found = surveyed(pictures, class_columns="camp, dust")
     assert found.classes == ("camp", "dust") and list(labels_of(found).values()).count("") == 3
     path.write_text(path.read_text().replace("1,0", "1,1", 1))
-    with pytest.raises(
-        UserError, match="line 2: camp, dust are not all 0 except at most"
-    ):
+    with pytest.raises(UserError, match="line 2: camp, dust are not all 0 except at most"):
         surveyed(pictures, class_columns="camp,dust")
     with pytest.raises(UserError, match="no column 'ash'"):
         surveyed(pictures, class_columns="ash")
