@@ -19,7 +19,7 @@ from tfpipe.inference import files
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export, load, store
 from tfpipe.registry.export import NetworkExport
-from tfpipe.tasks.insolubles import letterbox
+from tfpipe.tasks.insolubles import reader
 from tfpipe.training import open_records
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import train
@@ -265,7 +265,7 @@ def test_a_picture_of_another_size_is_framed_as_the_reader_frames_it(shape):
     spec = Spec((32, 32, 3), ("a", "b"), (0.0,) * 3, (1.0,) * 3, letterbox=True)
     png = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
     served = export.decoded(tf.constant([png]), spec)[0].numpy().astype(int)
-    read, scale = letterbox.framed(image, side=32)
+    read, scale = reader.letterbox(image, side=32)
     if scale == 1:
         np.testing.assert_array_equal(served, read)
     else:  # by another library's mean over areas
