@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tfpipe.base import processes
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
-from tfpipe.base.progress import ProgressBar, Reporter, counter, silent
+from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.version import Version, check_inference_mode
 
@@ -231,7 +231,7 @@ class Project:
                 options=values,
                 split=split or SplitConfig(),
                 skip_bad=skip_bad,
-                progress=counter(report, "pack"),
+                report=report,
             )
         return Records(folder, manifest)
 

@@ -472,12 +472,12 @@ def test_a_second_packer_is_refused_and_a_dead_ones_lock_is_no_obstacle(raw, tmp
 def test_a_packer_refuses_another_while_it_packs(raw, tmp_path):
     refused = []
 
-    def progress(done, total):
+    def report(stage, info):
         with pytest.raises(UserError, match="Another run is packing"):
             pack_small(raw, tmp_path / "records")
-        refused.append(done)
+        refused.append(info["done"])
 
-    pack_small(raw, tmp_path / "records", progress=progress)
+    pack_small(raw, tmp_path / "records", report=report)
     assert refused == [0, 1, 2, 3, 4, 5][: len(refused)] and len(refused) > 1
 
 

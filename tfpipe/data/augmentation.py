@@ -1,4 +1,4 @@
-"""Random changes to training pictures, as each kind of picture bears them."""
+"""Augmentation: random changes of training images, as each kind of image allows them."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Packed examples by their columns alone, as boosted trees take them; pictures stay unread."""
+"""Columns of packed examples, without their images, as boosted trees take them."""
 
 import logging
 from pathlib import Path

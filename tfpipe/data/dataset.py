@@ -1,4 +1,4 @@
-"""Records to batches: ({"image", "columns"}, label), shuffled and augmented for training only."""
+"""Dataset: records as batches of ({"image", "columns"}, label); training ones are shuffled."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

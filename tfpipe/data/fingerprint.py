@@ -1,4 +1,4 @@
-"""What packed records depend on, in one number: raw files, options, split, how they are read."""
+"""Fingerprint of records: SHA-256 over raw files, options, split and how they are read."""
 
 import dataclasses
 import hashlib
@@ -47,9 +47,9 @@ def of(task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfi
 def of_source(task: Task, source: Source, *, options: Any) -> str | None:
     """Returns a sha256 over all that the reading of one source depends on.
 
-    All but decisions about its pictures: which source a picture is of is known once it is read, see
-    `source_cache.Kept.find`. None where `source.about` holds what has no lasting description: such
-    a source is read each time.
+    Decisions about its single images are not part of it: which source an image belongs to is known
+    only once the source is read, see `source_cache.SourceCache.find`. None where `source.about` has
+    no lasting description: such a source is read each time.
     """
     paths = (source.path, *source.also)
     contents = {

@@ -1,4 +1,4 @@
-"""The manifest of packed records: what they are, and whether they still are."""
+"""Record manifest: what packed records hold, and the check that they still do."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What is kept beside packed examples, as a table."""
+"""Metadata of packed examples as a table."""
 
 import numpy as np
 import pandas as pd

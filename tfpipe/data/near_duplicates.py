@@ -1,4 +1,4 @@
-"""Finds near-copies that a split parts: the same picture, re-encoded, brightened or turned over."""
+"""Near-duplicates across splits: the same image re-encoded, brightened or turned over."""
 
 from collections import Counter
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Raw files to records: TFRecord shards, and a manifest that vouches for them."""
+"""Packing: raw files to TFRecord shards and their manifest."""
 
 import dataclasses
 import json
@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pandas as pd
 import tfpipe
 from tfpipe.base import files, resumable, tables
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
@@ -29,7 +29,6 @@ SOURCES_A_SHARD = 4
 MOST_SHARDS = 64  # of a split; of more sources each has more
 
 LOG = logging.getLogger("tfpipe")
-Progress = Callable[[int, int], None]
 
 
 def pack(
@@ -40,7 +39,7 @@ def pack(
     options: Any,
     split: SplitConfig = DEFAULT_SPLIT,
     skip_bad: int = 0,
-    progress: Progress = lambda done, total: None,
+    report: Reporter = silent,
 ) -> RecordManifest:
     """Packs a task's raw files into records; killed at any moment, the same call goes on.
 
@@ -56,7 +55,7 @@ def pack(
       options: the task's options.
       split: how groups are divided among train, validation and test.
       skip_bad: how many unreadable sources are left out before the run fails.
-      progress: told (shards done, shards in all).
+      report: receives the shards done and in all, as stage "pack".
 
     Returns:
       The manifest.
@@ -93,18 +92,22 @@ def pack(
         ):
             _tidy(folder)
             return manifest
-        kept = _kept(folder)
-        survey = validation.lasting(survey, kept.groups)
+        cache = _cache(folder)
+        survey = validation.keep_group_names(survey, cache.groups)
         _begin(unfinished, fingerprint=fingerprint)
         jobs = _jobs(task, survey.sources, split=split)
-        told = {"task": task, "options": options, "kept": kept}
-        told["decided"] = {one.what: one for one in survey.decisions}
-        abouts = _run(jobs, parts, told, progress=progress)
-        joined = validation.joined(survey, abouts, parts, before=kept.groups)
-        if joined.sources != survey.sources:
-            survey, jobs = joined, _jobs(task, joined.sources, split=split)
+        context: dict[str, Any] = {
+            "task": task,
+            "options": options,
+            "cache": cache,
+            "decided": {decision.what: decision for decision in survey.decisions},
+        }
+        abouts = _run(jobs, parts, context, report=report)
+        merged = validation.merged(survey, abouts, parts, before=cache.groups)
+        if merged.sources != survey.sources:
+            survey, jobs = merged, _jobs(task, merged.sources, split=split)
             _begin(unfinished, fingerprint=f"{fingerprint}, joined")
-            abouts = _run(jobs, parts, told, progress=progress)
+            abouts = _run(jobs, parts, context, report=report)
         bad = {name: why for about in abouts for name, why in about["bad"].items()}
         if len(bad) > skip_bad:
             reasons = " ".join(bad.values())
@@ -171,14 +174,14 @@ def _recover(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _kept(folder: Path) -> source_cache.Kept:
+def _cache(folder: Path) -> source_cache.SourceCache:
     """Returns what the old records hold of each source; nothing of damaged ones is taken over."""
     if not (folder / "manifest.json").is_file():
-        return source_cache.Kept()
+        return source_cache.SourceCache()
     wrong = data_manifest.verify(folder)
     if wrong:
         LOG.warning("The old records are damaged (%s), so every file is read again.", wrong[0])
-    return source_cache.Kept(None if wrong else folder)
+    return source_cache.SourceCache(None if wrong else folder)
 
 
 def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
@@ -205,18 +208,18 @@ def _of(jobs, split: str) -> list[Source]:
     return [source for name, _, sources in jobs if name == split for source in sources]
 
 
-def _run(jobs, parts: Path, told: dict[str, Any], *, progress: Progress) -> list[dict]:
+def _run(jobs, parts: Path, context: dict[str, Any], *, report: Reporter) -> list[dict]:
     """Writes every shard; threads, since decoding and scaling leave Python's lock alone."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         waiting = [
-            pool.submit(schema.write, parts, name, sources, **told) for _, name, sources in jobs
+            pool.submit(schema.write, parts, name, sources, **context) for _, name, sources in jobs
         ]
         try:
             abouts = []
             for i, future in enumerate(waiting):
-                progress(i, len(jobs))
+                report("pack", {"done": i, "total": len(jobs)})
                 abouts.append(future.result() | {"split": jobs[i][0]})
-            progress(len(jobs), len(jobs))
+            report("pack", {"done": len(jobs), "total": len(jobs)})
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -232,8 +235,8 @@ def _finish(
     if task.raw_files.source_table and rows:
         rows.sort(key=lambda row: str(next(iter(row.values()))))
         tables.write_csv(pd.DataFrame(rows), parts / f"{task.raw_files.source_table}.csv")
-    told = [unit for about in abouts for unit in about["units"]]
-    files.replace(parts / source_cache.TOLD, json.dumps(told).encode())
+    units = [unit for about in abouts for unit in about["units"]]
+    files.replace(parts / source_cache.UNITS, json.dumps(units).encode())
     shards = {f"{about['name']}{end}" for about in abouts for end in ("", ".json")}
     left_out = {resumable.PLAN, "manifest.json"} | shards
     sums = {

@@ -1,4 +1,4 @@
-"""How training examples are drawn: rare and hard ones more often, or weighted, or neither."""
+"""Sampling of training examples: rare and hard ones more often, or class weights, or neither."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""TFRecord shards: one schema writes and reads them, and every byte of them is accounted for."""
+"""Schema of TFRecord shards: writes them, reads them, and checks every byte."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def write(
     *,
     task: Task,
     options: Any,
-    kept: source_cache.Kept,
+    cache: source_cache.SourceCache,
     decided: dict[str, Decision],
 ) -> dict:
     """Writes the examples of some sources as one shard, beside and renamed.
@@ -73,7 +73,7 @@ def write(
       sources: what goes in, in order.
       task: how to read them.
       options: the task's.
-      kept: what was packed before; sources that it holds unchanged are not read again, unless
+      cache: what was packed before; sources that it holds unchanged are not read again, unless
         something else has been decided about their pictures.
       decided: key of a picture -> what a reviewer has said of it.
 
@@ -85,16 +85,16 @@ def write(
     done = folder / f"{name}.json"
     if done.is_file():
         return json.loads(done.read_text())
-    temporary, own = folder / f".{name}.partial", folder / f".{name}.own"
-    serialize, told, bad, hashes = _serializer(task), [], {}, b""
+    temporary, own_records = folder / f".{name}.partial", folder / f".{name}.own"
+    serialize, units, bad, hashes = _serializer(task), [], {}, b""
     try:
         with temporary.open("wb") as file:
             for source in sources:
                 key = fingerprint.of_source(task, source, options=options)
                 try:
-                    unit = kept.find(key, decided) or source_cache.read(
+                    unit = cache.find(key, decided) or source_cache.read(
                         source,
-                        own,
+                        own_records,
                         task=task,
                         options=options,
                         decided=decided,
@@ -112,12 +112,12 @@ def write(
                     files.replace(folder / picture, unit.picture)
                 place = {"shard": name, "records": [begin, file.tell()], "picture": picture}
                 place |= {"source": source.name, "group": source.group}
-                told.append(unit.told | place | {"key": key, "hashes": [first, len(hashes)]})
+                units.append(unit.told | place | {"key": key, "hashes": [first, len(hashes)]})
             file.flush()
             os.fsync(file.fileno())
         sizes = {"channels": task.image_shape[-1], "columns": len(task.columns)}
-        about = source_cache.summed(told, classes=len(task.classes), **sizes)
-        about |= {"bad": bad, "units": told, "name": name, **weight(temporary)}
+        about = source_cache.summed(units, classes=len(task.classes), **sizes)
+        about |= {"bad": bad, "units": units, "name": name, **weight(temporary)}
         files.replace(folder / f"{name}.hashes", hashes)
         os.replace(temporary, folder / name)
     except (OSError, tf.errors.OpError) as error:
@@ -127,7 +127,7 @@ def write(
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-        own.unlink(missing_ok=True)
+        own_records.unlink(missing_ok=True)
     # Keys stay in their order: it is that of the table's columns.
     files.replace(done, json.dumps(about).encode())
     return about

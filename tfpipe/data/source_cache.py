@@ -1,4 +1,4 @@
-"""What one raw file gave: its records, and all that is counted of them; read, or kept from before.
+"""Source cache: records and counts of each raw file, read anew or copied from older records.
 
 Whole records are the sums of these: one more photo in a raw folder is one more reading.
 """
@@ -19,7 +19,7 @@ from tfpipe.tasks.annotations.apply import relabel
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.task import Example, Source, Task
 
-TOLD = "units.json"
+UNITS = "units.json"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -111,7 +111,7 @@ def summed(told: list[dict[str, Any]], *, classes: int, channels: int, columns: 
     }
 
 
-class Kept:
+class SourceCache:
     """The units of records packed before, found again by what they depend on."""
 
     def __init__(self, folder: Path | None = None):
@@ -121,8 +121,8 @@ class Kept:
           folder: the records; None for none.
         """
         self.folder, self.units = folder, {}
-        if folder and (folder / TOLD).is_file():
-            told = json.loads((folder / TOLD).read_bytes())
+        if folder and (folder / UNITS).is_file():
+            told = json.loads((folder / UNITS).read_bytes())
             self.units = {one["key"]: one for one in told}
 
     @property

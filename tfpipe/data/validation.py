@@ -1,4 +1,4 @@
-"""What packed records must pass before they get their name."""
+"""Validation of records before they are published."""
 
 import dataclasses
 from pathlib import Path
@@ -47,7 +47,7 @@ def classifiable(manifest: RecordManifest) -> None:
     )
 
 
-def lasting(survey: Survey, before: dict[str, str]) -> Survey:
+def keep_group_names(survey: Survey, before: dict[str, str]) -> Survey:
     """Returns a survey whose groups of copies keep the names that they were packed under.
 
     Such a group is called by its first picture, so a copy with an earlier name would else give the
@@ -69,7 +69,7 @@ def lasting(survey: Survey, before: dict[str, str]) -> Survey:
     return dataclasses.replace(survey, sources=tuple(sources))
 
 
-def joined(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str, str]) -> Survey:
+def merged(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str, str]) -> Survey:
     """Returns a survey whose groups that share near-copies are one, where it asks for that.
 
     Args:

@@ -1,1 +1,4 @@
-"""Saved versions: export, parity check, numbering, cards, loading, rollback. Trains nothing."""
+"""Saved versions: export, parity check, numbering, cards, loading, rollback.
+
+Trains nothing; what a training writes while it runs is in `training`.
+"""

@@ -1,4 +1,4 @@
-"""A task's versions side by side, which of them is served, and going back to an earlier one.
+"""Version history: the table of a task's versions, and rollback.
 
 What is served is a fact on disk that TensorFlow Serving reads, too: the highest number. So going
 back publishes a copy of the earlier version under the next number.

@@ -1,4 +1,4 @@
-"""Run in a fresh process: how far an exported model's answers are from those expected, how fast."""
+"""Parity check, run in a fresh process: difference and speed of an exported model."""
 
 import time
 from collections.abc import Callable

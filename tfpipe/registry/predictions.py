@@ -1,4 +1,4 @@
-"""A version's predictions.csv, read back."""
+"""Predictions of a version: its predictions.csv as a table."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the version before knew: its test groups, its raw files' splits; and what it says now."""
+"""Previous version: its test groups and splits, and its predictions on the records of today."""
 
 from collections.abc import Callable
 from pathlib import Path

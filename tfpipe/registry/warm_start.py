@@ -1,4 +1,4 @@
-"""Where a training begins that goes on from a version: its weights, and the scale it learnt by."""
+"""Warm start: weights and scaling of a version, from which a training begins."""
 
 from dataclasses import fields, replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Requests that a version answers before it is served, where TensorFlow Serving looks for them.
+"""Warm-up requests: what a version predicts before it is served, where TensorFlow Serving looks.
 
 TensorFlow plans much when a model is first asked; whoever serves a version lets it answer these
 first, so that no user waits for it.

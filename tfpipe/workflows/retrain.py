@@ -91,7 +91,7 @@ def pack_and_retrain(
     how = packing_of(task, version)
     if skip_bad is not None:
         how["skip_bad"] = skip_bad
-    manifest = pack.pack(task, raw, records, **how, progress=counter(report, "pack"))
+    manifest = pack.pack(task, raw, records, **how, report=report)
     made = retrain(task, version, raw=raw, records=records, plan=plan, report=report)
     return made | {"manifest": manifest}
 
