@@ -1,4 +1,4 @@
-"""Draws exposures of a CCD that saw x-rays, muons and electrons, as FITS, with the truth beside."""
+"""Sample of ccd-tracks: FITS exposures with x-rays, muons and electrons, and their truth."""
 
 import io
 import os
@@ -24,18 +24,18 @@ FIRST = datetime(2022, 3, 1, 21, 0)
 EXPOSED_S, PAUSE_S = 1800, 40
 BIAS_ADU, GAIN_ADU, DARK_E, READ_NOISE_E = 2000.0, 10.0, 8.0, 4.0
 FULL_ADU = 65535
-THRESHOLD_ADU = 4000.0  # of seed 001, that a labelled track has some pixels above
-LEAST_PX = 8  # so many without noise: with it at least five are left
+THRESHOLD_ADU = 4000.0  # of Preuss et al. (seed document 001); some pixels of a track are above
+MIN_PX = 8  # of a labelled track without noise; with noise at least five are left
 HOT_COLUMNS, HOT_E = 2, 260.0
 GAP_PX, TRIES = 4, 200  # between tracks, and places that are tried
 
 
-class Drawn(NamedTuple):
-    """One track: its class, its charge [height, width] float in electrons, and what made it."""
+class DrawnTrack(NamedTuple):
+    """One track: its class, its charge [height, width] float in electrons, and its particle."""
 
     kind: str
     charge: np.ndarray
-    made: charges.Made
+    particle: charges.ParticleTruth
 
 
 def draw(
@@ -48,7 +48,7 @@ def draw(
     of all charge, and read noise.
 
     Args:
-      folder: to be made; must not hold anything yet.
+      folder: is made; it must be empty or absent.
       exposures: how many files.
       tracks: in an exposure, fewer where no room is left.
       frame_px: height and width of an exposure.
@@ -69,9 +69,9 @@ def draw(
         )
     folder = Path(folder).resolve()
     with whole(folder) as draft:
-        one = partial(_exposure, draft, tracks=tracks, frame_px=frame_px, seed=seed)
+        draw_exposure = partial(_exposure, draft, tracks=tracks, frame_px=frame_px, seed=seed)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            truth = pd.concat(list(pool.map(one, range(exposures))), ignore_index=True)
+            truth = pd.concat(list(pool.map(draw_exposure, range(exposures))), ignore_index=True)
         labelled = truth[truth["labelled"] == 1]
         named = labelled[["exposure", "x", "y", "class"]].rename(columns={"class": "label"})
         tables.write_csv(named, draft / "labels.csv")
@@ -106,30 +106,33 @@ def _exposure(folder: Path, index: int, *, tracks: int, frame_px: int, seed: int
         above = BIAS_ADU + GAIN_ADU * (DARK_E + drawn.charge) > THRESHOLD_ADU
         rows.append(
             {
-                **{"exposure": name, "x": place[1].start + column, "y": place[0].start + row},
-                **{"class": drawn.kind, "energy_kev": round(drawn.made.energy_kev, 2)},
-                "angle_deg": round(drawn.made.angle_deg, 1),
+                "exposure": name,
+                "x": place[1].start + column,
+                "y": place[0].start + row,
+                "class": drawn.kind,
+                "energy_kev": round(drawn.particle.energy_kev, 2),
+                "angle_deg": round(drawn.particle.angle_deg, 1),
                 "pixels": int(above.sum()),
-                "labelled": int(above.sum() >= LEAST_PX and rng.random() > UNLABELLED),
+                "labelled": int(above.sum() >= MIN_PX and rng.random() > UNLABELLED),
             }
         )
     files.replace(folder / name, _fits(rng, electrons, began=_began(index)))
     return pd.DataFrame(rows, columns=list(TRUTH))
 
 
-def _track(rng: np.random.Generator, kind: str) -> Drawn:
+def _track(rng: np.random.Generator, kind: str) -> DrawnTrack:
     if kind != "multiple":
-        charge, made = charges.KINDS[kind](rng)
-        return Drawn(kind, charge, made)
-    pair = [charges.KINDS[str(one)](rng) for one in rng.choice(["muon", "electron"], 2)]
+        charge, particle = charges.KINDS[kind](rng)
+        return DrawnTrack(kind, charge, particle)
+    pair = [charges.KINDS[str(kind)](rng) for kind in rng.choice(["muon", "electron"], 2)]
     middles = np.array([_middle(charge) for charge, _ in pair])
     before = middles.max(axis=0) - middles  # rows and columns, so that the middles are in one place
     shape = np.max([charge.shape for charge, _ in pair] + before, axis=0)
     both = np.zeros(shape)
     for (charge, _), (top, left) in zip(pair, before, strict=True):
         both[top : top + charge.shape[0], left : left + charge.shape[1]] += charge
-    energy = sum(made.energy_kev for _, made in pair)
-    return Drawn(kind, both, charges.Made(energy, float("nan")))
+    energy = sum(particle.energy_kev for _, particle in pair)
+    return DrawnTrack(kind, both, charges.ParticleTruth(energy, float("nan")))
 
 
 def _middle(charge: np.ndarray) -> np.ndarray:
@@ -152,9 +155,9 @@ def _place(rng: np.random.Generator, taken: np.ndarray, shape) -> tuple[slice, s
             slice(max(0, left - GAP_PX), left + width + GAP_PX),
         )
         if not taken[around].any():
-            own = (slice(top, top + height), slice(left, left + width))
-            taken[own] = True
-            return own
+            place = (slice(top, top + height), slice(left, left + width))
+            taken[place] = True
+            return place
     return None
 
 

@@ -1,4 +1,4 @@
-"""The charge that particles leave in a CCD: where their electrons end up, track by track."""
+"""Charge that particles leave in a CCD, track by track."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,8 +14,8 @@ NEAR_PX, FAR_PX = 0.35, 1.1  # deviation of diffused charge, from the front and 
 PARTS, STEP_PX = 16, 0.25  # packets that a step's charge diffuses in, and length of a step
 
 
-class Made(NamedTuple):
-    """What left a charge.
+class ParticleTruth(NamedTuple):
+    """The particle that left a charge.
 
     Attributes:
       energy_kev: that it left.
@@ -26,17 +26,17 @@ class Made(NamedTuple):
     angle_deg: float
 
 
-def x_ray(rng: np.random.Generator) -> tuple[np.ndarray, Made]:
+def x_ray(rng: np.random.Generator) -> tuple[np.ndarray, ParticleTruth]:
     """Returns the charge [height, width] of an x-ray in electrons: one point, diffused."""
     energy = rng.choice(LINES_KEV, p=(0.3, 0.3, 0.4)) * rng.normal(1, 0.01)
     depth = rng.uniform(0.4, 1)
     charge = np.full(PARTS, energy * E_PER_KEV / PARTS)
-    return _landed(rng, np.zeros((PARTS, 2)), charge, np.full(PARTS, depth)), Made(
+    return _landed(rng, np.zeros((PARTS, 2)), charge, np.full(PARTS, depth)), ParticleTruth(
         energy, float("nan")
     )
 
 
-def muon(rng: np.random.Generator) -> tuple[np.ndarray, Made]:
+def muon(rng: np.random.Generator) -> tuple[np.ndarray, ParticleTruth]:
     """Returns the charge of a muon: straight through all of the silicon, wider towards the back."""
     slant = np.arccos(np.sqrt(rng.uniform(0.02, 0.75)))  # cosine squared, as at sea level
     angle = rng.uniform(0, np.pi)
@@ -46,11 +46,11 @@ def muon(rng: np.random.Generator) -> tuple[np.ndarray, Made]:
     points = along[:, None] * [-np.sin(angle), np.cos(angle)]
     path_um = THICK_UM / np.cos(slant) / count
     charge = _straggled(rng, np.full(count, MUON_E_PER_UM * path_um))
-    made = Made(charge.sum() / E_PER_KEV, np.degrees(angle) % 180)
+    made = ParticleTruth(charge.sum() / E_PER_KEV, np.degrees(angle) % 180)
     return _landed(rng, points, charge, np.linspace(0, 1, count)), made
 
 
-def electron(rng: np.random.Generator) -> tuple[np.ndarray, Made]:
+def electron(rng: np.random.Generator) -> tuple[np.ndarray, ParticleTruth]:
     """Returns the charge of an electron: scattered many times, the more the slower it is."""
     energy = rng.uniform(150, 600)
     left, at, angle, depth = energy, np.zeros(2), rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.8)
@@ -66,20 +66,27 @@ def electron(rng: np.random.Generator) -> tuple[np.ndarray, Made]:
         charges.append(lost * E_PER_KEV)
         depths.append(depth)
     charge = _straggled(rng, np.array(charges))
-    return _landed(rng, np.array(points), charge, np.array(depths)), Made(energy, float("nan"))
+    return _landed(rng, np.array(points), charge, np.array(depths)), ParticleTruth(
+        energy, float("nan")
+    )
 
 
-def alpha(rng: np.random.Generator) -> tuple[np.ndarray, Made]:
+def alpha(rng: np.random.Generator) -> tuple[np.ndarray, ParticleTruth]:
     """Returns the charge of an alpha: so dense that it drives itself apart into a round drop."""
     energy, radius = rng.uniform(3000, 5500), rng.uniform(4, 7)
     points = rng.normal(0, 1, (4000, 2))
     points *= (radius * rng.random(4000) ** 0.5 / np.linalg.norm(points, axis=1))[:, None]
     charge = np.full(len(points), energy * E_PER_KEV / len(points))
-    return _landed(rng, points, charge, np.full(len(points), 0.5)), Made(energy, float("nan"))
+    return _landed(rng, points, charge, np.full(len(points), 0.5)), ParticleTruth(
+        energy, float("nan")
+    )
 
 
-KINDS: dict[str, Callable[[np.random.Generator], tuple[np.ndarray, Made]]] = {
-    **{"x-ray": x_ray, "muon": muon, "electron": electron, "other": alpha},
+KINDS: dict[str, Callable[[np.random.Generator], tuple[np.ndarray, ParticleTruth]]] = {
+    "x-ray": x_ray,
+    "muon": muon,
+    "electron": electron,
+    "other": alpha,
 }
 
 

@@ -1,4 +1,4 @@
-"""A FlowCam: one run's light and focus, and what it keeps of each particle that drifts past."""
+"""Simulated FlowCam: light and focus of a run, and the image and columns of each particle."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ FRAME = (964, 1292)  # height and width of the camera's picture in px
 PX_UM = 0.5517  # at a magnification of 10
 BORDER_PX = 5
 DARKER, LIGHTER = 15.0, 20.0
-LEAST_UM = 3.0
+MIN_UM = 3.0
 CUT = 0.3  # part of the particles that may lie across the edge of the frame
 STRAY = 0.15  # light that reaches the camera through anything
 CLOSING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
-class Run(NamedTuple):
-    """What stays the same through one run, and differs between runs.
+class FlowCamRun(NamedTuple):
+    """Light, focus and calibration of one run.
 
     Attributes:
       px_um: the calibration constant, µm a pixel.
@@ -56,7 +56,7 @@ class Run(NamedTuple):
         ).astype(np.float32)
 
 
-class Particle(NamedTuple):
+class DrawnParticle(NamedTuple):
     """What drifted past: its kind, diameter or length, turn, and how much it is out of focus."""
 
     kind: str
@@ -65,16 +65,16 @@ class Particle(NamedTuple):
     blur_um: float
 
 
-class Captured(NamedTuple):
+class CapturedParticle(NamedTuple):
     """What the instrument keeps of a particle: the crop [h, w, 3] uint8 BGR, and its columns."""
 
     crop: np.ndarray
     columns: dict[str, float]
 
 
-def prepare(rng: np.random.Generator) -> Run:
+def prepare(rng: np.random.Generator) -> FlowCamRun:
     """Returns one run's light, focus and calibration."""
-    return Run(
+    return FlowCamRun(
         px_um=round(PX_UM * rng.uniform(0.94, 1.06), 4),
         level=rng.uniform(140, 172),
         cast=rng.uniform((0.97, 0.96, 0.97), (1.04, 1.0, 1.04)),
@@ -90,8 +90,8 @@ def prepare(rng: np.random.Generator) -> Run:
 
 
 def capture(
-    rng: np.random.Generator, kind: str, *, run: Run, part: float
-) -> tuple[Particle, Captured]:
+    rng: np.random.Generator, kind: str, *, run: FlowCamRun, part: float
+) -> tuple[DrawnParticle, CapturedParticle]:
     """Lets particles drift by until the instrument takes one.
 
     Args:
@@ -105,7 +105,7 @@ def capture(
     """
     of = particles.KINDS[kind]
     while True:
-        particle = Particle(
+        particle = DrawnParticle(
             kind=kind,
             size_um=float(np.clip(of.size_um * np.exp(of.spread * rng.standard_normal()), 5, 110)),
             angle_deg=float(rng.uniform(-180, 180)),
@@ -115,7 +115,9 @@ def capture(
             return particle, captured
 
 
-def take(rng: np.random.Generator, particle: Particle, *, run: Run, part: float) -> Captured | None:
+def take(
+    rng: np.random.Generator, particle: DrawnParticle, *, run: FlowCamRun, part: float
+) -> CapturedParticle | None:
     """Returns what the instrument keeps of a particle, None if that is too small or too faint."""
     light = particles.draw(
         particle.kind,
@@ -131,7 +133,7 @@ def take(rng: np.random.Generator, particle: Particle, *, run: Run, part: float)
     left, top = np.rint(centre - side / 2).astype(int)
     rows = slice(max(0, -top), min(side, FRAME[0] - top))
     columns = slice(max(0, -left), min(side, FRAME[1] - left))
-    x, y = (np.arange(side)[one] + start for one, start in ((columns, left), (rows, top)))
+    x, y = np.arange(side)[columns] + left, np.arange(side)[rows] + top
     empty = run.background(x, y)
     picture = expose(rng, light, particle=particle, run=run)[rows, columns]
     picture *= empty[..., None] * np.float32(1 + run.drift * part)
@@ -144,19 +146,19 @@ def take(rng: np.random.Generator, particle: Particle, *, run: Run, part: float)
     (left, top), (right, bottom) = box(mask)
     cut = np.s_[top:bottom, left:right]
     measured = measure(pixels[cut], grey[cut], mask[cut], px_um=run.px_um)
-    if measured["esd_diameter"] < LEAST_UM:
+    if measured["esd_diameter"] < MIN_UM:
         return None
     place = {"src_x": int(x[left]), "src_y": int(y[top])}
-    return Captured(pixels[cut], place | measured)
+    return CapturedParticle(pixels[cut], place | measured)
 
 
 def expose(
-    rng: np.random.Generator, light: np.ndarray, *, particle: Particle, run: Run
+    rng: np.random.Generator, light: np.ndarray, *, particle: DrawnParticle, run: FlowCamRun
 ) -> np.ndarray:
     """Returns light [n, n] as the lens passes it on, [n, n, 3] float32, blue first."""
     blur_px = particle.blur_um / run.px_um
     wide = cv2.GaussianBlur(light, (0, 0), 3 * blur_px + 1)
-    tint = np.float32(rng.uniform(0.95, 1.05, size=3))
+    tint = rng.uniform(0.95, 1.05, size=3).astype(np.float32)
     colours = []
     for channel, extra in enumerate((run.fringe, 0, -0.4 * run.fringe)):
         sharp = cv2.GaussianBlur(light, (0, 0), blur_px * (1 + extra))
@@ -172,11 +174,11 @@ def camera_noise(rng: np.random.Generator, shape: tuple[int, ...], *, size: floa
 
 
 def segment(grey: np.ndarray, empty: np.ndarray) -> np.ndarray | None:
-    """Returns the largest thing [rows, columns] uint8 0/1 that differs from the empty frame."""
+    """Returns the largest object [rows, columns] uint8 0/1 that differs from the empty frame."""
     soft = cv2.GaussianBlur(grey, (0, 0), 0.6).astype(np.float32)
-    apart = ((soft < empty - DARKER) | (soft > empty + LIGHTER)).astype(np.uint8)
-    apart = cv2.morphologyEx(apart, cv2.MORPH_CLOSE, CLOSING)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(apart)
+    differs = ((soft < empty - DARKER) | (soft > empty + LIGHTER)).astype(np.uint8)
+    closed = cv2.morphologyEx(differs, cv2.MORPH_CLOSE, CLOSING)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
     if count < 2:
         return None
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())

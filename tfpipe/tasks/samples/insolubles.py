@@ -1,4 +1,4 @@
-"""Draws FlowCam runs of insoluble particles: labelled ones of seven kinds, and those of a field."""
+"""Sample of insolubles: labelled FlowCam runs of seven classes, and unlabelled field runs."""
 
 import os
 import uuid
@@ -25,10 +25,16 @@ FRAMES_PER_S = 20.0
 # A stock suspension holds mostly one kind and some of a second; the others got in.
 MAIN, SECOND = 0.4, 0.2
 UNLABELLED = 0.1
-# Seed 000: "Mainly dust... but also quite a lot of class 0 (ash)".
+# Seed document 000: "Mainly dust... but also quite a lot of class 0 (ash)".
 FIELD = {
-    **{"Dust": 0.76, "Campanian": 0.07, "Grimsvotn": 0.04, "Contamination": 0.04},
-    **{"Corylus": 0.015, "Qrobur": 0.01, "Qsuber": 0.005, "Diatom": 0.06},
+    "Dust": 0.76,
+    "Campanian": 0.07,
+    "Grimsvotn": 0.04,
+    "Contamination": 0.04,
+    "Corylus": 0.015,
+    "Qrobur": 0.01,
+    "Qsuber": 0.005,
+    "Diatom": 0.06,
 }
 FIELD_TIMES = 3
 
@@ -43,7 +49,7 @@ def draw(
     one particle in seventeen there is a diatom, of which no stock has any.
 
     Args:
-      folder: to be made; must not hold anything yet.
+      folder: is made; it must be empty or absent.
       runs: labelled runs, called stock_*.
       field_runs: unlabelled runs, called peru_*, each of three times as many particles.
       particles: in a labelled run.
@@ -66,8 +72,10 @@ def draw(
     with whole(folder) as draft:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             sites = ["stock"] * runs + ["peru"] * field_runs
-            one = partial(draw_run, draft, particles=particles, seed=seed)
-            truth = pd.concat(list(pool.map(one, sites, [*range(runs), *range(field_runs)])))
+            draw_one_run = partial(draw_run, draft, particles=particles, seed=seed)
+            truth = pd.concat(
+                list(pool.map(draw_one_run, sites, [*range(runs), *range(field_runs)]))
+            )
         tables.write_csv(truth, draft / "truth.csv")
     return {
         "runs": runs + field_runs,
@@ -93,18 +101,21 @@ def draw_run(folder: Path, site: str, index: int, *, particles: int, seed: int) 
 
     crops, rows, truth = [], [], []
     for at, kind in enumerate(kinds):
-        own = np.random.default_rng([seed, int(field), index, at])
-        particle, captured = flowcam.capture(own, kind, run=run, part=at / particles)
+        particle_rng = np.random.default_rng([seed, int(field), index, at])
+        particle, captured = flowcam.capture(particle_rng, kind, run=run, part=at / particles)
         # Particles of one frame were taken at the same moment.
         after_s = frames[at] / FRAMES_PER_S
         crops.append(captured.crop)
         about = {
             "id": at + 1,
             "src_image": frames[at],
-            **{"cal_image": 1, "ppc": 1, "cal_const": run.px_um, "fringe_size": FRINGE_PX},
+            "cal_image": 1,
+            "ppc": 1,
+            "cal_const": run.px_um,
+            "fringe_size": FRINGE_PX,
             "elapsed_time": after_s,
             "timestamp": (start + timedelta(seconds=after_s)).isoformat(timespec="milliseconds"),
-            "image_id": str(uuid.UUID(bytes=own.bytes(16), version=4)).upper(),
+            "image_id": str(uuid.UUID(bytes=particle_rng.bytes(16), version=4)).upper(),
         }
         rows.append(about | captured.columns)
         truth.append(
@@ -123,7 +134,7 @@ def draw_run(folder: Path, site: str, index: int, *, particles: int, seed: int) 
         folder / name,
         crops=crops,
         rows=rows,
-        classes={one: ids[labelled & (kinds == one)].tolist() for one in sorted(CLASSES)},
+        classes={name: ids[labelled & (kinds == name)].tolist() for name in sorted(CLASSES)},
         settings=settings_of(run, start=start, took_s=elapsed[-1]),
     )
     return pd.DataFrame(truth)
@@ -154,7 +165,7 @@ def counted(shares: dict[str, float], *, particles: int) -> np.ndarray:
     return np.repeat(list(shares), np.diff(ends, prepend=0))
 
 
-def settings_of(run: flowcam.Run, *, start: datetime, took_s: float) -> dict[str, dict]:
+def settings_of(run: flowcam.FlowCamRun, *, start: datetime, took_s: float) -> dict[str, dict]:
     """Returns what the instrument was set to."""
     end = start + timedelta(seconds=took_s)
     return {
@@ -180,6 +191,6 @@ def settings_of(run: flowcam.Run, *, start: datetime, took_s: float) -> dict[str
             "ThresholdDark": f"{flowcam.DARKER:.4f}",
             "ThresholdLight": f"{flowcam.LIGHTER:.4f}",
             "CloseHoles": 1,
-            "MinESD": f"{flowcam.LEAST_UM:.4f}",
+            "MinESD": f"{flowcam.MIN_UM:.4f}",
         },
     }

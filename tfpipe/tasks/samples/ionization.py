@@ -1,4 +1,4 @@
-"""Draws small 21 cm cubes: Gaussian density, and bubbles that grow as redshift falls."""
+"""Sample of ionization: small 21 cm cubes with bubbles that grow as redshift falls."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def draw(folder: Path, *, simulations: int = 3, cells: int = 40, seed: int = 0) 
     redshifts and high escape fractions everything is ionized, and nothing is to be seen.
 
     Args:
-      folder: to be made; must not hold anything yet.
+      folder: is made; it must be empty or absent.
       simulations: how many seeds.
       cells: a side of 150 Mpc.
       seed: simulation i is a function of `seed` and i alone.
@@ -47,8 +47,8 @@ def draw(folder: Path, *, simulations: int = 3, cells: int = 40, seed: int = 0) 
         )
     folder = Path(folder).resolve()
     with whole(folder) as draft, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        one = partial(_write, draft, cells=cells, seed=seed)
-        cubes = sum(pool.map(one, range(simulations)))
+        write_simulation = partial(_write, draft, cells=cells, seed=seed)
+        cubes = sum(pool.map(write_simulation, range(simulations)))
     return {"simulations": simulations, "cubes": cubes, "truth": "in the names of the files"}
 
 
@@ -84,8 +84,8 @@ def brightness(field: np.ndarray, *, z: float, f_esc: float) -> np.ndarray:
     waves = np.fft.rfftn(field * SIGMA_CELLS)
     ionized = np.zeros(field.shape, bool)
     for radius in np.geomspace(BOX_MPC / 3, BOX_MPC / len(field), RADII):
-        kept = waves * np.exp(-((k * radius) ** 2) / 2)
-        smooth = np.fft.irfftn(kept, s=field.shape, axes=(0, 1, 2))
+        smoothed = waves * np.exp(-((k * radius) ** 2) / 2)
+        smooth = np.fft.irfftn(smoothed, s=field.shape, axes=(0, 1, 2))
         spread = growth * np.sqrt(SIGMA_HALOES**2 - smooth.var())
         collapsed = special.erfc((COLLAPSE - growth * smooth) / (np.sqrt(2) * spread))
         ionized |= PHOTONS * f_esc * collapsed >= 1

@@ -1,4 +1,4 @@
-"""What the instrument measures of a captured particle: the columns of a `.lst`.
+"""Measurements of a captured particle: the columns of a `.lst`.
 
 Formulas are those that reproduce the columns of a run of VisualSpreadsheet 4.0: areas by diameter,
 ferets and the convex perimeter lose the fringe of 4.5 px before they become micrometres, the

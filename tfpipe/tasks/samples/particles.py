@@ -1,8 +1,8 @@
-"""Insoluble particles as light sees them: glass, pollen, dust, what does not belong, and diatoms.
+"""Drawing of insoluble particles: glass, pollen, dust, contamination and diatoms.
 
 A drawer returns what part of the light passes, 1 beside the particle. Lengths are micrometres in
 the particle's own frame, so that it looks alike at every magnification and angle. Looks and sizes
-follow seed 000 and its pictures.
+follow seed document 000 and its images.
 """
 
 from collections.abc import Callable
@@ -196,7 +196,7 @@ class Kind(NamedTuple):
     spread: float
 
 
-# The first seven are the classes of seed 000; nobody has a label for the eighth.
+# The first seven are the classes of seed document 000; the eighth has no labels.
 KINDS = {
     "Campanian": Kind(campanian, 30.0, 0.32),
     "Corylus": Kind(corylus, 24.0, 0.06),

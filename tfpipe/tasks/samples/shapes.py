@@ -1,4 +1,4 @@
-"""Where a particle is drawn: a plane of micrometres, and outlines, edges and textures on it."""
+"""Shapes of particles: a canvas in micrometres, and outlines, edges and textures on it."""
 
 from typing import NamedTuple
 
@@ -49,12 +49,12 @@ class Canvas(NamedTuple):
         middle = self.place(centre_um)
         left, top = np.maximum(middle - reach, 0).astype(int)
         right, bottom = np.maximum(middle + reach + 2, 0).astype(int)
-        there = np.s_[top:bottom, left:right]
-        off = (self.along[there] - np.float32(centre_um[0])) ** 2
-        off += (self.across[there] - np.float32(centre_um[1])) ** 2
+        window = np.s_[top:bottom, left:right]
+        off = (self.along[window] - np.float32(centre_um[0])) ** 2
+        off += (self.across[window] - np.float32(centre_um[1])) ** 2
         off = np.sqrt(off) - np.float32(radius_um)
-        dark[there] += np.float32(disc) * np.clip(0.5 - off * np.float32(self.per_um), 0, 1)
-        dark[there] += np.float32(edge) * band(off, width_um=0.45)
+        dark[window] += np.float32(disc) * np.clip(0.5 - off * np.float32(self.per_um), 0, 1)
+        dark[window] += np.float32(edge) * band(off, width_um=0.45)
 
 
 def band(off_um: np.ndarray, *, width_um: float) -> np.ndarray:
