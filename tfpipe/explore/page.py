@@ -340,7 +340,9 @@ def _direction(table: pd.DataFrame) -> Markup:
         "doubled, because half a turn changes nothing. AUROC: 0.5 is chance."
     )
     if table["shown"].nunique() < 2:
-        text += " With --blind-to-direction, models see every image turned to the same direction."
+        text += (
+            " With --normalize-orientation, models see every image turned to the same direction."
+        )
     headings = ("clusters", "measure", "value", "explained")
     return html.joined(html.paragraph(text), html.table(headings, rows))
 
