@@ -159,7 +159,7 @@ def test_what_the_interval_learns_leaves_the_classes_alone():
     assert losses[0] == 0 and losses[1] > 0 and losses[1] != losses[2]
     np.testing.assert_allclose(said, before, atol=1e-6)
     one = np.where(np.arange(3)[:, None] == 1, np.float32([0.0, 0.4]), none)  # begins above
-    off = np.abs(model.get_layer("interval").said[1] - one[1]).mean()
+    off = np.abs(model.get_layer("interval").last_interval[1] - one[1]).mean()
     assert float(model.get_layer("interval").loss(tf.constant(one))) == pytest.approx(
         off * model.get_layer("interval").weight, rel=1e-4
     )

@@ -26,7 +26,7 @@ NAMES = {  # ours, and XGBoost's
 
 
 def fit(
-    learnt: Measured,
+    training_set: Measured,
     *,
     classes: int,
     arguments: dict,
@@ -37,7 +37,7 @@ def fit(
     """Returns trees that tell classes apart.
 
     Args:
-      learnt: all labelled.
+      training_set: labelled examples.
       classes: how many there are, met in training or not.
       arguments: "trees", and any of `NAMES`, such as `tuning.boosted_trees.PUBLISHED`.
       balanced: "weights" by class (`sampling.class_weights`), or "none".
@@ -45,21 +45,25 @@ def fit(
       watched: labelled ones of other groups; growing stops where their log loss falls no more.
     """
     values = {NAMES[name]: value for name, value in arguments.items() if name != "trees"}
-    told = {
-        **{"objective": "multi:softprob", "num_class": classes, "eval_metric": "mlogloss"},
-        **{"tree_method": "hist", "seed": seed, "verbosity": 0},
-        "nthread": 1 if len(learnt.labels) < FEW else 0,  # 0: all there are
+    parameters = {
+        "objective": "multi:softprob",
+        "num_class": classes,
+        "eval_metric": "mlogloss",
+        "tree_method": "hist",
+        "seed": seed,
+        "verbosity": 0,
+        "nthread": 1 if len(training_set.labels) < FEW else 0,  # 0: all there are
     }
     weights = None
     if balanced == "weights":
-        counts = np.bincount(learnt.labels, minlength=classes)
-        weights = sampling.class_weights(counts)[learnt.labels]
+        counts = np.bincount(training_set.labels, minlength=classes)
+        weights = sampling.class_weights(counts)[training_set.labels]
     judges = []
     if watched is not None:
         judges = [(xgboost.DMatrix(watched.columns, watched.labels), "watched")]
     return xgboost.train(
-        told | values,
-        xgboost.DMatrix(learnt.columns, learnt.labels, weight=weights),
+        parameters | values,
+        xgboost.DMatrix(training_set.columns, training_set.labels, weight=weights),
         num_boost_round=arguments["trees"],
         evals=judges,
         early_stopping_rounds=PATIENCE if judges else None,
@@ -92,7 +96,7 @@ def contributions(trees: xgboost.Booster, columns: np.ndarray) -> np.ndarray:
 
 
 def leaves(trees: xgboost.Booster) -> int:
-    """Returns how many leaves there are, each one value learnt."""
+    """Returns the number of leaves, each of which has one trained value."""
     return sum(tree.count("leaf=") for tree in trees.get_dump())
 
 

@@ -36,13 +36,13 @@ def heat(
     scored = keras.Model(model.input, head.input)
     inputs = {name: tf.constant(features[name]) for name in model.input}
     # Of weights no slope is asked, and oneDNN ends the process over those of the smallest maps.
-    with tf.GradientTape(watch_accessed_variables=False) as tape, _kept(last, tape) as kept:
+    with tf.GradientTape(watch_accessed_variables=False) as tape, _recorded(last, tape) as recorded:
         embedding = scored(inputs, training=False)
         scores = tf.matmul(tf.cast(embedding, tf.float32), head.kernel) + head.bias
         if scores.shape[-1] == 1:  # two classes share one unit
             scores = tf.concat([-scores, scores], axis=1)
         asked = tf.gather(scores, labels, axis=1, batch_dims=1)
-    maps = kept[-1]
+    maps = recorded[-1]
     slopes = tape.gradient(asked, maps)
     weights = tf.reduce_mean(slopes, axis=[1, 2], keepdims=True)
     found = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy().astype(np.float32)
@@ -88,7 +88,7 @@ def _head(model: keras.Model) -> str:
 
 
 @contextmanager
-def _kept(layer: layers.Layer, tape: tf.GradientTape) -> Iterator[list[tf.Tensor]]:
+def _recorded(layer: layers.Layer, tape: tf.GradientTape) -> Iterator[list[tf.Tensor]]:
     """Gives a list that takes what a layer answers, watched by a tape, while this lasts."""
     found, call = [], layer.call
 

@@ -19,7 +19,7 @@ class Interval(layers.Layer):
         super().__init__(**rest)
         self.weight = weight
         self.ends = layers.Dense(2, activation="sigmoid", dtype="float32", name="ends")
-        self.said = None
+        self.last_interval = None
 
     def build(self, shape):
         self.ends.build(shape)
@@ -27,8 +27,8 @@ class Interval(layers.Layer):
 
     def call(self, embedding):
         """Returns the embedding [batch, n], and both ends [batch, 2] in shares of the height."""
-        self.said = ops.sort(self.ends(embedding), axis=-1)
-        return embedding, self.said
+        self.last_interval = ops.sort(self.ends(embedding), axis=-1)
+        return embedding, self.last_interval
 
     def loss(self, true):
         """Returns how far off its last answer is, on average over pictures that have an interval.
@@ -39,7 +39,7 @@ class Interval(layers.Layer):
           true: [batch, 2] float32, in shares of the height; -1 where there is none.
         """
         there = ops.cast(true[:, 0] >= 0, "float32")
-        off = ops.mean(ops.abs(true - self.said), axis=-1)
+        off = ops.mean(ops.abs(true - self.last_interval), axis=-1)
         return self.weight * ops.sum(off * there) / ops.maximum(ops.sum(there), 1.0)
 
     def get_config(self) -> dict:
@@ -55,7 +55,7 @@ class Locating(keras.Model):
         interval = self.get_layer("interval")
         label, ends = (y["label"], y["interval"]) if isinstance(y, dict) else (y, None)
         if ends is None:
-            ends = -ops.ones_like(interval.said)  # no interval anywhere
+            ends = -ops.ones_like(interval.last_interval)  # no interval anywhere
         return super().compute_loss(x, label, y_pred, sample_weight, training) + interval.loss(ends)
 
 

@@ -296,22 +296,22 @@ def _comparison(
             previous_version.answered(version, records, manifest=manifest),
         )
         new = test[[f"p_{name}" for name in classes]].to_numpy(float)
-        said = [
-            metrics.predict_labels(likely, thresholds=own)
-            for likely, own in ((old, card.thresholds), (new, thresholds))
+        predictions = [
+            metrics.predict_labels(probabilities, thresholds=chosen)
+            for probabilities, chosen in ((old, card.thresholds), (new, thresholds))
         ]
-        answers = Answers(labels, groups, old, new, *said).only(labels >= 0)
+        answers = Answers(labels, groups, old, new, *predictions).only(labels >= 0)
     known = previous_version.test_groups(version, manifest)
-    told = version_comparison.compare(
+    comparison = version_comparison.compare(
         answers, known=known, classes=classes, objective=objective, files=in_files
     )
-    told |= {"with": int(version.name), "forced": told["is_worse"] and force}
-    if told["is_worse"] and not force:
+    comparison |= {"with": int(version.name), "forced": comparison["is_worse"] and force}
+    if comparison["is_worse"] and not force:
         path = version.parent / "refused.json"
-        files.replace(path, json.dumps(told, indent=1).encode())
+        files.replace(path, json.dumps(comparison, indent=1).encode())
         raise RetrainingRefused(
             f"The new version is worse than version {version.name}, so nothing was published. The "
             f"comparison is in {path}. Label more, or publish it by --force.",
-            told,
+            comparison,
         )
-    return told
+    return comparison

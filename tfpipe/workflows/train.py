@@ -278,8 +278,8 @@ def _trained(
         model = built()
         loop.prepare(model, data, settings=settings)
     tellers = [
-        lambda epoch, told: run.report(
-            "train", {"epoch": epoch, "epochs": settings.epochs, **told}
+        lambda epoch, logs: run.report(
+            "train", {"epoch": epoch, "epochs": settings.epochs, **logs}
         ),
         loggers.history_csv(folder / "history.csv"),
         *_logs(run, arguments, settings),
