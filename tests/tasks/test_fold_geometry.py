@@ -67,7 +67,7 @@ def test_other_classes_and_tables_without_pictures_are_told_apart(raw, tmp_path)
         TASK.survey(tmp_path / "odd", TASK.options)
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "features_train.csv").write_text("label,a\nbox,1\n")
-    with pytest.raises(UserError, match="tables of features and no pictures.*shallow folds"):
+    with pytest.raises(UserError, match="tables of features and no images.*shallow folds"):
         TASK.survey(tmp_path / "tables", TASK.options)
 
 

@@ -112,7 +112,7 @@ def test_groups_are_told_by_names(tmp_path):
     tree(tmp_path, "o3")
     found = surveyed(tmp_path, r"group-from=^(o\d)_")
     assert [source.group for source in found.sources] == ["o3", "o3", "o1", "o1", "o2"]
-    refused(tmp_path, "tells no group", r"group-from=^(q\d)_")
+    refused(tmp_path, "has no group", r"group-from=^(q\d)_")
     refused(tmp_path, "no regular expression", "group-from=(")
 
 
@@ -122,7 +122,7 @@ def test_groups_are_told_by_names(tmp_path):
 def test_an_empty_class_folder_is_refused(tmp_path):
     tree(tmp_path, "a", "b")
     (tmp_path / "c").mkdir()
-    refused(tmp_path, "class folder c holds no picture")
+    refused(tmp_path, "class folder c holds no image")
 
 
 def test_a_folder_without_class_folders_is_refused(tmp_path):
@@ -137,8 +137,8 @@ def test_files_that_are_no_pictures_by_name_are_counted_and_named(tmp_path):
     found = surveyed(tmp_path)
     assert len(found.sources) == 4
     notes = " ".join(found.notes)
-    assert "2 files in class folders are no pictures: a/notes.txt, b/Thumbs.db." in notes
-    assert "1 pictures lie in no class folder: loose.png." in notes
+    assert "2 files in class folders are no images: a/notes.txt, b/Thumbs.db." in notes
+    assert "1 images lie in no class folder: loose.png." in notes
 
 
 def test_a_file_that_is_no_picture_by_content_is_named_when_it_is_read(tmp_path):
@@ -154,7 +154,7 @@ def test_nothing_but_broken_pictures_is_one_sentence(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").write_text(f"no picture {name}")
-    refused(tmp_path, "Not one of the 2 pictures")
+    refused(tmp_path, "None of the 2 sampled images")
 
 
 def test_the_same_picture_in_two_classes_is_refused_and_both_are_named(tmp_path):
@@ -231,7 +231,7 @@ def test_two_tables_of_pictures_are_refused_and_other_tables_are_not_looked_at(t
     (tmp_path / "prices.csv").write_text("what,price\napple,1\n")
     assert len(surveyed(tmp_path).sources) == 2
     (tmp_path / "more.csv").write_text("path,label\npics/c.png,x\n")
-    refused(tmp_path, "two tables of pictures, list.csv and more.csv")
+    refused(tmp_path, "two tables of images, list.csv and more.csv")
 
 
 def test_new_pictures_have_no_labels_and_the_columns_of_their_table(tmp_path):
@@ -246,7 +246,7 @@ def test_new_pictures_have_no_labels_and_the_columns_of_their_table(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         task.survey_new([tmp_path / "gone"], None, Options())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no picture in"):
+    with pytest.raises(UserError, match="no image in"):
         task.survey_new([tmp_path / "empty"], None, Options())
 
 
@@ -257,7 +257,7 @@ def test_size_and_channels_are_looked_at_and_said(tmp_path):
     found = surveyed(tree(tmp_path / "one", "a", "b", shape=(300, 400, 3)))
     assert found.image_shape == (96, 128, 3)
     assert (
-        "Pictures are 300 x 400 px (height x width), in colour; they are stored as 96 x 128 px"
+        "Images are 300 x 400 px (height x width), in colour; they are stored as 96 x 128 px"
         in (found.notes[0])
     )
     found = surveyed(tree(tmp_path / "two", "a", "b", shape=(8, 9)))
@@ -273,7 +273,7 @@ def test_size_and_channels_are_looked_at_and_said(tmp_path):
 @settings(max_examples=30, deadline=None)
 @given(some.integers(1, 5000), some.integers(1, 5000))
 def test_any_size_comes_to_one_that_is_stored(height, width):
-    chosen = infer_size._chosen(np.array([[height, width]], float))
+    chosen = infer_size.median_size(np.array([[height, width]], float))
     assert all(8 <= side <= 128 and side % 8 == 0 for side in chosen)
 
 
@@ -281,17 +281,17 @@ def test_any_size_comes_to_one_that_is_stored(height, width):
 @pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
 def test_every_fit_gives_the_size(shape, fit):
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    assert reader.fitted(image, height=24, width=40, fit=fit).shape == (24, 40, *shape[2:])
+    assert reader.fit_image(image, height=24, width=40, fit=fit).shape == (24, 40, *shape[2:])
 
 
 def test_fits_stretch_pad_and_crop():
     image = np.full((20, 40), 90, np.uint8)
     image[5:15, 15:25] = 200  # a square in the middle
     for fit, aspect in (("stretch", 0.5), ("pad", 1.0), ("crop", 1.0)):
-        bright = reader.fitted(image, height=40, width=40, fit=fit) > 145
+        bright = reader.fit_image(image, height=40, width=40, fit=fit) > 145
         across, down = bright.any(axis=0).sum(), bright.any(axis=1).sum()
         assert across / down == pytest.approx(aspect, abs=0.11), fit
-    assert reader.fitted(image, height=40, width=40, fit="pad")[0, 0] == 90
+    assert reader.fit_image(image, height=40, width=40, fit="pad")[0, 0] == 90
 
 
 KINDS = {
@@ -312,7 +312,7 @@ def test_pictures_of_every_kind_come_as_they_look(tmp_path, name, channels):
     path = tmp_path / name
     cv2.imwrite(str(path), KINDS[name](bgr))
     options = Options(size="16", channels=channels)
-    source = Source(name, name, path, reader.About(0, np.zeros(0, np.float32)))
+    source = Source(name, name, path, reader.LabelAndColumns(0, np.zeros(0, np.float32)))
     (example,) = reader.read(source, options).examples
     rgb = (40,) * 3 if name.startswith("grey") else (240, 120, 40)
     wanted = rgb if channels == "colour" else (round(np.dot(rgb, (0.299, 0.587, 0.114))),)

@@ -1,4 +1,4 @@
-"""Folds in layered rock (seed 004): is the hinge of each a box, a chevron, or rounded?"""
+"""Folds in layered rock (seed document 004): is each hinge a box, a chevron, or rounded?"""
 
 from pathlib import Path
 from typing import Any
@@ -11,38 +11,38 @@ from tfpipe.tasks.image_folder.options import Options
 from tfpipe.tasks.task import Baselines, Preprocessing, Scoring, Survey, Task
 
 CLASSES = ("box", "chevron", "rounded")
-OUTCROP = r"^(outcrop[^_]*|.*)"  # what stands before the first "_"; other names are their own
-FEATURES = "features_*.csv"  # ready feature tables, as the seed's repository has them
+OUTCROP = r"^(outcrop[^_]*|.*)"  # up to the first "_"; other names are groups of their own
+FEATURES = "features_*.csv"  # ready feature tables, as in the repository of seed document 004
 
 
 def survey(folder: Path, options: Any) -> Survey:
-    """Lists the pictures of class folders, as any folder's; decodes a few to choose their size.
+    """Lists the images of class folders; decodes a few to choose their size.
 
     Raises:
       UserError: as of any folder; there are feature tables only; or none of the classes is here.
     """
-    if folder.is_dir() and any(folder.glob(FEATURES)) and not class_folders.pictures_in(folder)[0]:
+    if folder.is_dir() and any(folder.glob(FEATURES)) and not class_folders.images_in(folder)[0]:
         raise UserError(
-            f"{files.shown(folder)} holds tables of features and no pictures, so there is nothing "
-            "to pack. `tfpipe shallow folds` reads such tables; put pictures in class folders for "
-            "the rest."
+            f"{files.shown(folder)} holds tables of features and no images, so there is nothing "
+            "to pack. `tfpipe shallow folds` reads such tables; for other commands put images in "
+            "class folders."
         )
-    found = image_folder.survey(folder, options)
-    unknown = [name for name in found.classes if name.lower() not in CLASSES]
+    contents = image_folder.survey(folder, options)
+    unknown = [name for name in contents.classes if name.lower() not in CLASSES]
     if unknown:
         raise UserError(
-            f"{files.shown(folder)} has the classes {', '.join(found.classes)}, expected "
+            f"{files.shown(folder)} has the classes {', '.join(contents.classes)}, expected "
             f"{', '.join(CLASSES)}. Rename the folders, or give the folder itself as the task: "
             f"`tfpipe tune {files.shown(folder)}`."
         )
-    return found
+    return contents
 
 
 TASK = Task(
     name="folds",
     title="folds in layered rock, by the shape of their hinges",
     expects=(
-        "box/, chevron/ and rounded/ with pictures, in one tree or under train/, val/ and test/ "
+        "box/, chevron/ and rounded/ with images, in one tree or under train/, val/ and test/ "
         "(group-from tells the outcrop by the name); or ready features_{train,val,test}.csv"
     ),
     classes=(),

@@ -1,4 +1,4 @@
-"""Any folder of pictures: class folders, or a table of them. What does each show?"""
+"""Any folder of images: class folders, or a table of them. What does each show?"""
 
 import re
 import unicodedata
@@ -10,26 +10,34 @@ from tfpipe.tasks.image_folder.survey import survey, survey_new
 from tfpipe.tasks.task import Preprocessing, RawFiles, Scoring, Task
 
 EXPECTS = (
-    "a folder for each class, with pictures (PNG, JPEG, TIFF, ...), in one tree or under train/, "
+    "a folder for each class, with images (PNG, JPEG, TIFF, ...), in one tree or under train/, "
     "val/ and test/; or a table with path, label, perhaps group and split, and numbers as columns"
 )
 MODELS = (
-    *("simple-cnn", "resnet18", "image-and-columns", "columns-mlp", "resnet9", "resnet34"),
-    *("resnet50", "vgg16", "conv-autoencoder", "conv-vae"),
+    "simple-cnn",
+    "resnet18",
+    "image-and-columns",
+    "columns-mlp",
+    "resnet9",
+    "resnet34",
+    "resnet50",
+    "vgg16",
+    "conv-autoencoder",
+    "conv-vae",
 )
 
 
 def of(folder: Path, *, taken: tuple[str, ...] = ()) -> Task:
-    """Returns the task of telling the classes of a folder apart.
+    """Returns the task of classifying the images of a folder.
 
     Args:
-      folder: holds class folders, or a table and pictures.
+      folder: holds class folders, or a table and images.
       taken: names of other tasks.
     """
     name = named(folder)
     return Task(
         name=f"{name}-pictures" if name in taken else name,
-        title=f"the pictures of the folder {folder.resolve().name}",
+        title=f"the images of the folder {folder.resolve().name}",
         expects=EXPECTS,
         classes=(),
         image_shape=(128, 128, 3),

@@ -1,7 +1,8 @@
-"""The pictures of a folder, and what its class folders say of them."""
+"""Class folders: the images of a folder, with classes and splits by their folders."""
 
 import os
 import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.task import LeftOut
 
+# fmt: off
 SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm"),
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm",
 )
+# fmt: on
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
@@ -23,15 +26,15 @@ SPLITS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Listed:
-    """The pictures that were found.
+class ImageList:
+    """The images of a folder.
 
     Attributes:
-      folder: what the files are relative to.
-      rows: [pictures, ...] str: file, label ("" where nobody knows), group ("" for its own), split
-        ("" where none is told).
-      numbers: [pictures, columns] float64, finite.
-      tables: files that told it.
+      folder: the files are relative to it.
+      rows: [images, ...] str: file, label ("" for unlabelled), group ("" for the image alone),
+        split ("" where the user chose none).
+      numbers: [images, columns] float64, finite.
+      tables: files that list them.
       notes: what is left out and why.
     """
 
@@ -39,16 +42,17 @@ class Listed:
     rows: pd.DataFrame
     numbers: pd.DataFrame
     tables: tuple[Path, ...] = ()
-    notes: list[str] = field(default_factory=list)
+    notes: Sequence[str] = field(default_factory=list)
 
 
-def of_folders(folder: Path) -> Listed:
-    """Returns the pictures in class folders, in one tree or under train/, val/ and test/.
+def list_class_folders(folder: Path) -> ImageList:
+    """Returns the images in class folders, in one tree or under train/, val/ and test/.
 
     Raises:
-      UserError: there is no class folder, or one without a picture.
+      UserError: there is no class folder, or one without an image.
     """
-    tops, notes = _folders(folder), []
+    tops = _folders(folder)
+    notes: list[LeftOut] = []
     splits = {top: SPLITS[top.name.lower()] for top in tops if top.name.lower() in SPLITS}
     if len({*splits.values()}) > 1:
         unused = [files.shown(top.name) for top in tops if top not in splits]
@@ -61,52 +65,54 @@ def of_folders(folder: Path) -> Listed:
     if not places:
         raise UserError(
             f"{files.shown(folder)} holds no class folders, expected one for each class, with its "
-            "pictures; or a table with the columns path and label."
+            "images; or a table with the columns path and label."
         )
-    rows, others = [], []
+    rows: list[tuple[str, str, str, str]] = []
+    others: list[str] = []
     for split, place in places:
-        found, more = pictures_in(place)
+        names, more = images_in(place)
         inside = files.shown(place.relative_to(folder))
-        if not found:
+        if not names:
             raise UserError(
-                f"The class folder {inside} holds no picture ({', '.join(SUFFIXES)}). Put its "
-                "pictures there, or remove the folder."
+                f"The class folder {inside} holds no image ({', '.join(SUFFIXES)}). Put its "
+                "images there, or remove the folder."
             )
         others += [f"{inside}/{name}" for name in more]
         rows += [
             (os.path.relpath(place / name, folder), class_name(place.name), "", split)
-            for name in found
+            for name in names
         ]
     if others:
         notes.append(
-            LeftOut(f"{len(others)} files in class folders are no pictures: {in_words(others)}.")
+            LeftOut(f"{len(others)} files in class folders are no images: {in_words(others)}.")
         )
-    loose = [path.name for place in around for path in _pictures_here(place)]
+    loose = [path.name for place in around for path in _images_here(place)]
     if loose:
-        notes.append(LeftOut(f"{len(loose)} pictures lie in no class folder: {in_words(loose)}."))
-    return Listed(folder, rows_of(rows), pd.DataFrame(index=range(len(rows))), (), notes)
+        notes.append(LeftOut(f"{len(loose)} images lie in no class folder: {in_words(loose)}."))
+    return ImageList(folder, as_rows(rows), pd.DataFrame(index=range(len(rows))), (), notes)
 
 
-def rows_of(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
-    """Returns `Listed.rows` of (file, label, group, split) of each picture."""
+def as_rows(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
+    """Returns `ImageList.rows`, from (file, label, group, split) of each image."""
     return pd.DataFrame(rows, columns=["file", "label", "group", "split"], dtype=object)
 
 
-def pictures_in(folder: Path) -> tuple[list[str], list[str]]:
-    """Returns the pictures in and under a folder, relative to it, and all other files, sorted.
+def images_in(folder: Path) -> tuple[list[str], list[str]]:
+    """Returns the images in and under a folder, relative to it, and all other files, sorted.
 
     Raises:
       UserError: one of them is a link that leads outside.
     """
-    found, others = [], []
+    images: list[str] = []
+    others: list[str] = []
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if _counts(name))
-        for name in filter(_counts, names):
+        folders[:] = sorted(name for name in folders if _is_visible(name))
+        for name in filter(_is_visible, names):
             path = os.path.relpath(os.path.join(root, name), folder)
             if os.path.islink(os.path.join(root, name)):
                 files.inside(folder, path, where=files.shown(folder))
-            (found if name.lower().endswith(SUFFIXES) else others).append(path)
-    return sorted(found), sorted(others)
+            (images if name.lower().endswith(SUFFIXES) else others).append(path)
+    return sorted(images), sorted(others)
 
 
 def class_name(text: str) -> str:
@@ -114,28 +120,28 @@ def class_name(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", files.shown(text)).split())
 
 
-def in_words(names, *, most: int = 5) -> str:
-    """Returns the first of some names, for a sentence, and how many there are besides."""
+def in_words(names: Iterable[object], *, most: int = 5) -> str:
+    """Returns the first names for a sentence, and the number of further ones."""
     listed = [files.shown(str(name)) for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
 
 
 def labels_of(rows: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns the classes, sorted, and each picture's label [pictures] int, -1 for none."""
+    """Returns the classes, sorted, and the label [images] int of each image, -1 for none."""
     classes = tuple(sorted({*rows["label"]} - {""}))
     numbers = {name: i for i, name in enumerate(classes)} | {"": -1}
     return classes, rows["label"].map(numbers).to_numpy(int)
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _counts(path.name))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path.name))
 
 
-def _pictures_here(folder: Path) -> list[Path]:
+def _images_here(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
 
 
-def _counts(name: str) -> bool:
+def _is_visible(name: str) -> bool:
     """Returns whether a name is neither hidden nor left by an archiver."""
     return not name.startswith((".", "__"))

@@ -1,4 +1,4 @@
-"""Finds files that are the same to the byte, which no class and no split may part."""
+"""Exact duplicates: files that are equal byte by byte; no split may separate them."""
 
 from collections import defaultdict
 
@@ -6,20 +6,20 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.image_folder.class_folders import Listed
+from tfpipe.tasks.image_folder.class_folders import ImageList
 
 
-def found(listed: Listed, *, labels: pd.Series) -> list[list[int]]:
-    """Returns the rows of pictures that are the same file, each time those of one picture.
+def find_duplicates(images: ImageList, *, labels: pd.Series) -> list[list[int]]:
+    """Returns groups of rows whose files are equal.
 
     Args:
-      listed: the pictures.
-      labels: [pictures] str, the class of each.
+      images: of the folder.
+      labels: [images] str, the class of each.
 
     Raises:
-      UserError: the same picture stands in two classes.
+      UserError: the same image is in two classes.
     """
-    paths = [listed.folder / file for file in listed.rows["file"]]
+    paths = [images.folder / file for file in images.rows["file"]]
     sizes = defaultdict(list)
     for row, path in enumerate(paths):
         sizes[path.stat().st_size].append(row)
@@ -28,14 +28,14 @@ def found(listed: Listed, *, labels: pd.Series) -> list[list[int]]:
         for row in rows if len(rows) > 1 and size else ():
             contents[files.sha256(paths[row])].append(row)
     same = [rows for rows in contents.values() if len(rows) > 1]
-    apart = [rows for rows in same if labels.iloc[rows].nunique() > 1]
-    if apart:
-        first = apart[0][0]
-        other = next(row for row in apart[0] if labels.iloc[row] != labels.iloc[first])
-        names = [files.shown(listed.rows["file"].iloc[row]) for row in (first, other)]
-        more = f", and {len(apart) - 1} other pictures likewise" if len(apart) > 1 else ""
+    conflicting = [rows for rows in same if labels.iloc[rows].nunique() > 1]
+    if conflicting:
+        first = conflicting[0][0]
+        other = next(row for row in conflicting[0] if labels.iloc[row] != labels.iloc[first])
+        names = [files.shown(images.rows["file"].iloc[row]) for row in (first, other)]
+        more = f", and {len(conflicting) - 1} other images too" if len(conflicting) > 1 else ""
         raise UserError(
-            f"The same picture stands in two classes: {names[0]} ({labels.iloc[first]}) and "
+            f"The same image is in two classes: {names[0]} ({labels.iloc[first]}) and "
             f"{names[1]} ({labels.iloc[other]}){more}. Remove the wrong one of each."
         )
     return same

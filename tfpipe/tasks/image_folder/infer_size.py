@@ -1,4 +1,4 @@
-"""Looks at some pictures of a folder to choose the size and the channels that all are stored in."""
+"""Infers the size and the channels in which the images of a folder are stored."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,60 +9,60 @@ from tfpipe.base import images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder.options import LEAST_PX, Options, shape_of
 
-PROBED, DECODED = 500, 24  # pictures looked at: headers, and pixels
-MOST_PX, STEP_PX = 128, 8  # a side as stored: at most, and in steps that networks halve thrice
+PROBED, DECODED = 500, 24  # images whose header is read; whose pixels are decoded
+MOST_PX, STEP_PX = 128, 8  # of a stored side; networks halve a multiple of 8 three times
 
 
-def settled(paths: list[Path], options: Options) -> tuple[Options, str]:
+def infer_options(paths: list[Path], options: Options) -> tuple[Options, str]:
     """Returns the options with size and channels chosen, and a sentence about them.
 
     Args:
-      paths: the pictures.
+      paths: the images.
       options: the user's.
 
     Raises:
-      UserError: not one of the pictures looked at can be read.
+      UserError: none of the sampled images can be read.
     """
-    sizes = _sizes(_some(paths, PROBED))
-    low, high = (np.array(found).astype(int) for found in (sizes.min(axis=0), sizes.max(axis=0)))
-    is_grey = _grey(_some(paths, DECODED))
+    sizes = _sizes(_sample(paths, PROBED))
+    low, high = sizes.min(axis=0).astype(int), sizes.max(axis=0).astype(int)
+    is_grey = _grey(_sample(paths, DECODED))
     if options.channels == "as found":
         options = replace(options, channels="grey" if is_grey else "colour")
     if not options.size:
-        options = replace(options, size="x".join(map(str, _chosen(sizes))))
+        options = replace(options, size="x".join(map(str, median_size(sizes))))
     height, width, _ = shape_of(options)
-    one = f"{low[0]} x {low[1]} px"
-    looked = one if (low == high).all() else f"{one} to {high[0]} x {high[1]} px"
+    smallest = f"{low[0]} x {low[1]} px"
+    largest = "" if (low == high).all() else f" to {high[0]} x {high[1]} px"
     kind = "grey" if is_grey else "in colour"
     how = {"stretch": "stretched", "pad": "padded with their border", "crop": "cropped"}
     return options, (
-        f"Pictures are {looked} (height x width), {kind}; they are stored as {height} x {width} "
-        f"px, {options.channels}, {how[options.fit]} where their shape is another. Choose "
-        "otherwise by --option size=, channels= and fit=."
+        f"Images are {smallest}{largest} (height x width), {kind}; they are stored as {height} x "
+        f"{width} px, {options.channels}, {how[options.fit]} where their shape differs. Change "
+        "this by --option size=, channels= and fit=."
     )
 
 
-def _some(paths: list[Path], most: int) -> list[Path]:
-    """Returns at most so many of the paths, evenly spread."""
+def _sample(paths: list[Path], most: int) -> list[Path]:
+    """Returns at most `most` of the paths, evenly spaced."""
     places = np.linspace(0, len(paths) - 1, min(len(paths), most)).round().astype(int)
     return [paths[place] for place in places]
 
 
 def _sizes(paths: list[Path]) -> np.ndarray:
-    """Returns (height, width) of those of some pictures that have them, [n, 2]."""
-    found, why = [], None
+    """Returns (height, width) [n, 2] of the images that can be read."""
+    sizes, why = [], None
     for path in paths:
         try:
-            found.append(images.probe(path)[:2])
-        except UserError as error:  # reading it will say so once more, and names it
+            sizes.append(images.probe(path)[:2])
+        except UserError as error:  # reading it raises this again, with its name
             why = error
-    if not found:
-        raise UserError(f"Not one of the {len(paths)} pictures looked at can be read: {why}")
-    return np.array(found, float)
+    if not sizes:
+        raise UserError(f"None of the {len(paths)} sampled images can be read: {why}")
+    return np.array(sizes, float)
 
 
 def _grey(paths: list[Path]) -> bool:
-    """Returns whether those of some pictures that can be read have no colours."""
+    """Returns whether all images that can be read are grey."""
     for path in paths:
         try:
             image = images.read(path)
@@ -73,8 +73,8 @@ def _grey(paths: list[Path]) -> bool:
     return True
 
 
-def _chosen(sizes: np.ndarray) -> tuple[int, int]:
-    """Returns the median height and width, made smaller together where they are large."""
+def median_size(sizes: np.ndarray) -> tuple[int, int]:
+    """Returns the median height and width, reduced by one factor where they are large."""
     median = np.median(sizes, axis=0)
     scaled = median * min(1.0, MOST_PX / median.max())
     stepped = np.maximum(LEAST_PX, STEP_PX * np.rint(scaled / STEP_PX)).astype(int)

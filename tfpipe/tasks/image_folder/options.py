@@ -1,4 +1,4 @@
-"""What a user may set about a folder of pictures: `--option name=value`."""
+"""Options of a folder of images: `--option name=value`."""
 
 import re
 from dataclasses import dataclass
@@ -11,34 +11,34 @@ LEAST_PX, MOST_PX = 8, 4096
 
 @dataclass(frozen=True)
 class Options:
-    """The options and their defaults; each field's metadata holds its help."""
+    """The options of a folder of images and their defaults."""
 
     size: str = option(
         "",
-        "height x width of the stored pictures, such as 96x128, or one number for both; empty for "
-        "that of most of them, at most 128 px a side",
+        "height x width of the stored images, such as 96x128, or one number for both; empty for "
+        "their median, at most 128 px a side",
     )
     fit: str = option(
         "stretch",
-        "how pictures of another shape come to that size: stretched, padded with their border, or "
+        "how images of another shape get that size: stretched, padded with their border, or "
         "cropped to their middle",
         choices=("stretch", "pad", "crop"),
     )
     channels: str = option(
-        "as found", "whether colours are kept", choices=("as found", "grey", "colour")
+        "as found", "colours of the stored images", choices=("as found", "grey", "colour")
     )
     group_from: str = option(
         "",
-        "regular expression in a picture's file name; what its first bracket holds is the group of "
-        "pictures of the same thing; empty where each picture is of its own",
+        "regular expression for an image's file name; its first group names the images of the "
+        "same thing; empty where each image is a group",
     )
 
 
 def shape_of(options: Options) -> tuple[int, int, int]:
-    """Returns (height, width, channels) of options whose size and channels are settled.
+    """Returns (height, width, channels) of options whose size and channels are complete.
 
     Raises:
-      UserError: the size is none.
+      UserError: the size is not valid.
     """
     match = re.fullmatch(r"(\d{1,5})(?:\s*[x\N{MULTIPLICATION SIGN}]\s*(\d{1,5}))?", options.size)
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)

@@ -1,4 +1,4 @@
-"""The pictures of a folder, and what a table beside them says of each."""
+"""Image tables: the images of a folder, with labels and numbers from a table beside them."""
 
 from pathlib import Path
 
@@ -8,97 +8,97 @@ import pandas as pd
 from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders
-from tfpipe.tasks.image_folder.class_folders import Listed
+from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.task import LeftOut
 
 SUFFIXES = (".csv", ".tsv", ".xlsx")
 PATH, LABEL = "path", "label"
-TOLD = (PATH, LABEL, "group", "split")
+RESERVED = (PATH, LABEL, "group", "split")
 
 
 def find(folder: Path) -> Path | None:
-    """Returns the table in a folder that lists pictures, if there is one.
+    """Returns the table in a folder that lists images, or None.
 
     Raises:
       UserError: there are two.
     """
-    found = [
+    paths = [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and path.is_file() and _lists_pictures(path)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and _lists_images(path)
     ]
-    if len(found) > 1:
+    if len(paths) > 1:
         raise UserError(
-            f"{files.shown(folder)} holds two tables of pictures, {found[0].name} and "
-            f"{found[1].name}, expected one. Join them, or remove one."
+            f"{files.shown(folder)} holds two tables of images, {paths[0].name} and "
+            f"{paths[1].name}, expected one. Join them, or remove one."
         )
-    return found[0] if found else None
+    return paths[0] if paths else None
 
 
-def read(path: Path, folder: Path, *, labelled: bool = True) -> Listed:
-    """Returns the pictures that a table lists.
+def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
+    """Returns the images that a table lists.
 
     Args:
       path: the table; path, label, and perhaps group and split are its columns. All others that
-        hold a number in each row are numbers beside the pictures.
-      folder: the pictures are in or under it.
+        hold a number in each row are numbers beside the images.
+      folder: the images are in or under it.
       labelled: whether a label is needed.
 
     Raises:
-      UserError: naming file and line, where a picture is absent or listed twice, or a cell is not
-        what its column holds.
+      UserError: naming file and line, where an image is absent or listed twice, or a cell does not
+        fit its column.
     """
     table = tables.read(path)
     cells = table.frame
     names = _files(table, table.need(PATH), folder)
     label = table.need(LABEL) if labelled else None
     splits = [_split(table, row) for row in range(len(cells))] if "split" in cells else ""
-    told = {
+    columns = {
         "file": names,
         "label": cells[label].map(class_folders.class_name) if label else "",
         "group": cells.get("group", ""),
         "split": splits,
     }
     numbers, notes = _numbers(table)
-    found = pd.DataFrame(told, index=range(len(cells))).astype(object)
-    nobody = int((found["label"] == "").sum()) if label else 0
-    if nobody:
-        notes.append(f"{nobody} rows of {files.shown(path.name)} have no label: unlabelled.")
-    return Listed(folder, found, numbers, (path,), notes)
+    rows = pd.DataFrame(columns, index=range(len(cells))).astype(object)
+    n_unlabelled = int((rows["label"] == "").sum()) if label else 0
+    if n_unlabelled:
+        notes.append(f"{n_unlabelled} rows of {files.shown(path.name)} have no label: unlabelled.")
+    return ImageList(folder, rows, numbers, (path,), notes)
 
 
-def _lists_pictures(path: Path) -> bool:
-    """Returns whether the first row of a table with cells names pictures."""
+def _lists_images(path: Path) -> bool:
+    """Returns whether the headings of a table name a column of images."""
     try:
         headings = tables.headings(path)
     except UserError:
-        return False  # some other table of the user's
+        return False  # another kind of table
     return PATH in {heading.lower() for heading in headings}
 
 
 def _files(table: tables.Table, column: str, folder: Path) -> list[str]:
-    """Returns each row's picture, as it is called under the folder."""
-    found: dict[str, int] = {}
+    """Returns the image of each row, relative to the folder."""
+    row_of: dict[str, int] = {}
     absent = []
     for row, cell in enumerate(table.frame[column].str.replace("\\", "/")):
         path = files.inside(folder, cell, where=table.where(row))
         name = str(path.relative_to(folder))
-        if name in found:
+        if name in row_of:
             raise UserError(
-                f"{table.where(row)}: the picture {files.shown(name)} is already in line "
-                f"{table.lines[found[name]]}, expected each once. Remove one of the rows."
+                f"{table.where(row)}: the image {files.shown(name)} is already in line "
+                f"{table.lines[row_of[name]]}, expected each once. Remove one of the rows."
             )
-        found[name] = row
+        row_of[name] = row
         if not path.is_file():
             absent.append((row, name))
     if absent:
         row, name = absent[0]
         more = f", nor are {len(absent) - 1} others" if len(absent) > 1 else ""
         raise UserError(
-            f"{table.where(row)}: the picture {files.shown(name)} is not under "
-            f"{files.shown(folder.name)}{more}. Put the pictures there, or remove the rows."
+            f"{table.where(row)}: the image {files.shown(name)} is not under "
+            f"{files.shown(folder.name)}{more}. Put the images there, or remove the rows."
         )
-    return list(found)
+    return list(row_of)
 
 
 def _split(table: tables.Table, row: int) -> str:
@@ -113,19 +113,20 @@ def _split(table: tables.Table, row: int) -> str:
 
 def _numbers(table: tables.Table) -> tuple[pd.DataFrame, list[str]]:
     """Returns the columns that are numbers throughout, and a note on the others."""
-    found, unused = {}, []
+    numbers: dict[str, np.ndarray] = {}
+    unused: list[str] = []
     for name in table.headings:
         cells = table.frame[name]
-        if name in TOLD:
+        if name in RESERVED:
             continue
-        known = pd.to_numeric(cells.str.replace(",", "."), errors="coerce").notna()
-        if known.mean() <= 0.5 or (cells == "").any():
+        is_number = pd.to_numeric(cells.str.replace(",", "."), errors="coerce").notna()
+        if is_number.mean() <= 0.5 or (cells == "").any():
             unused.append(name)
         else:
-            found[name.replace(" ", "_")] = table.numbers(name, missing_ok=False)
-    said = class_folders.in_words(unused, most=20)
+            numbers[name.replace(" ", "_")] = table.numbers(name, missing_ok=False)
     notes: list[str] = []
     if unused:
-        notes.append(LeftOut(f"Columns without a number in each row are left out: {said}."))
+        names = class_folders.in_words(unused, most=20)
+        notes.append(LeftOut(f"Columns without a number in each row are left out: {names}."))
     index = np.arange(len(table.frame))
-    return pd.DataFrame(found, index=index), notes
+    return pd.DataFrame(numbers, index=index), notes

@@ -1,4 +1,4 @@
-"""Reads one picture of a folder, and brings it to the size that all are stored in."""
+"""Reader of the images of a folder: decodes one and resizes it to the stored size."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ METADATA = {"file": "str"}
 
 
 @dataclass(frozen=True, eq=False)
-class About:
-    """What is known of one picture: `Source.about`.
+class LabelAndColumns:
+    """One image's label and numbers: `Source.about`.
 
     Attributes:
-      label: index into the classes, -1 where nobody knows.
+      label: index into the classes, -1 for unlabelled.
       columns: [columns] float32, finite.
     """
 
@@ -26,14 +26,14 @@ class About:
 
 
 def read(source: Source, options: Options) -> Reading:
-    """Reads a picture, upright, in 8 bits, without transparency.
+    """Reads an image, upright, in 8 bits, without transparency.
 
-    The group is what `group_from`, the table's column or, by default, the file itself tells:
-    pictures of the same thing share it.
+    Its group comes from `group_from`, from the table's column or, by default, from the file itself:
+    images of the same thing share it.
 
     Args:
-      source: as `survey` found it.
-      options: settled, see `sizes.settled`.
+      source: as `survey` lists it.
+      options: complete, see `infer_size.infer_options`.
 
     Raises:
       UserError: it cannot be decoded.
@@ -41,7 +41,7 @@ def read(source: Source, options: Options) -> Reading:
     height, width, channels = shape_of(options)
     image = images.read(source.path)
     image = images.to_grey(image) if channels == 1 else images.to_rgb(images.to_uint8(image))
-    image = fitted(image, height=height, width=width, fit=options.fit)
+    image = fit_image(image, height=height, width=width, fit=options.fit)
     image = image.reshape(height, width, channels)
     about = source.about
     return Reading(
@@ -53,8 +53,8 @@ def read(source: Source, options: Options) -> Reading:
     )
 
 
-def fitted(image: np.ndarray, *, height: int, width: int, fit: str) -> np.ndarray:
-    """Returns a picture at a size, [height, width] or [height, width, 3] uint8.
+def fit_image(image: np.ndarray, *, height: int, width: int, fit: str) -> np.ndarray:
+    """Returns an image at a size, [height, width] or [height, width, 3] uint8.
 
     Args:
       image: [h, w] or [h, w, 3] uint8.
@@ -62,12 +62,12 @@ def fitted(image: np.ndarray, *, height: int, width: int, fit: str) -> np.ndarra
       width: in px.
       fit: "stretch", "pad" with the median of its border, or "crop" to its middle.
     """
-    own = image.shape[:2]
-    if fit == "stretch" or own == (height, width):
+    size = image.shape[:2]
+    if fit == "stretch" or size == (height, width):
         return _resized(image, height, width)
-    scales = height / own[0], width / own[1]
+    scales = height / size[0], width / size[1]
     scale = min(scales) if fit == "pad" else max(scales)
-    inner = [max(1, round(length * scale)) for length in own]
+    inner = [max(1, round(length * scale)) for length in size]
     image = _resized(image, *inner)
     if fit == "crop":
         top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
@@ -84,5 +84,5 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
     shrinks = height < image.shape[0] or width < image.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=way)
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)

@@ -1,4 +1,4 @@
-"""Finds the pictures of a folder: their classes, groups and splits, and what is left out."""
+"""Survey of a folder of images: classes, groups, splits, and what is left out."""
 
 import re
 from pathlib import Path
@@ -9,58 +9,60 @@ import pandas as pd
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders, exact_duplicates, infer_size, picture_tables
-from tfpipe.tasks.image_folder.class_folders import Listed
+from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.image_folder.options import Options, shape_of
-from tfpipe.tasks.image_folder.reader import About
+from tfpipe.tasks.image_folder.reader import LabelAndColumns
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source, Survey
 
-SHARE = 0.2  # of the training groups, for a split that the user's own lack
+SHARE = 0.2  # of the training groups, for a split that the user's splits lack
 
 
 def survey(folder: Path, options: Options) -> Survey:
-    """Lists the pictures, and decodes a few to choose their size.
+    """Lists the images, and decodes a few to choose their size.
 
     Args:
-      folder: holds class folders, or a table and pictures.
+      folder: holds class folders, or a table and images.
       options: the user's.
 
     Returns:
-      A source for each picture, the classes by name, and the options settled.
+      A source for each image, the classes by name, and the options completed.
 
     Raises:
-      UserError: there are no pictures, a class folder is empty, a table is damaged, a name tells no
-        group, or the same picture stands in two classes.
+      UserError: there are no images, a class folder is empty, a table is damaged, a name has no
+        group, or the same image is in two classes.
     """
     if not folder.is_dir():
         raise UserError(f"{files.shown(folder)} is no folder: expected class folders in it.")
     table = picture_tables.find(folder)
-    found = picture_tables.read(table, folder) if table else class_folders.of_folders(folder)
-    rows, notes = found.rows, list(found.notes)
-    same = exact_duplicates.found(found, labels=rows["label"])
+    images = (
+        picture_tables.read(table, folder) if table else class_folders.list_class_folders(folder)
+    )
+    rows, notes = images.rows, list(images.notes)
+    same = exact_duplicates.find_duplicates(images, labels=rows["label"])
     rows["group"] = _groups(rows, options)
-    duplicates = ()
-    is_told = bool(options.group_from) or (rows[["group", "split"]] != "").any(axis=None)
-    if is_told:
+    duplicates: tuple[tuple[str, str, str], ...] = ()
+    is_grouped = bool(options.group_from) or (rows[["group", "split"]] != "").any(axis=None)
+    if is_grouped:
         shown = rows["file"].map(files.shown)
         pairs = [(shown[a], shown[b]) for a, *more in same for b in more]
-        duplicates = tuple((*pair, "the same file twice") for pair in pairs)
+        duplicates = tuple((a, b, "the same file twice") for a, b in pairs)
     elif same:
         for a, *more in same:
             rows.loc[[a, *more], "group"] = rows.loc[a, "file"]
-        notes.append(f"{len(same)} pictures are there twice or more; each and its copies are one.")
+        notes.append(f"{len(same)} images occur twice or more; each is one group with its copies.")
     rows["group"] = rows["group"].where(rows["group"] != "", rows["file"])
     notes += _complete(rows)
     classes, labels = class_folders.labels_of(rows)
     paths = [folder / file for file in rows["file"]]
-    options, sentence = infer_size.settled(paths, options)
+    options, sentence = infer_size.infer_options(paths, options)
     return Survey(
-        _sources(found, labels),
-        found.tables,
+        _sources(images, labels),
+        images.tables,
         (sentence, *notes),
         duplicates,
         classes=classes,
-        columns=tuple(found.numbers.columns),
+        columns=tuple(images.numbers.columns),
         image_shape=shape_of(options),
         options=options,
         merge_near_duplicates=True,
@@ -68,59 +70,60 @@ def survey(folder: Path, options: Options) -> Survey:
 
 
 def survey_new(paths: list[Path], table: Path | None, options: Options) -> Survey:
-    """Finds new pictures; labels are not looked for.
+    """Lists new images, without labels.
 
     Args:
-      paths: pictures, or folders of them.
-      table: of the pictures in one folder, for columns; else that in the folder, if there is one.
+      paths: images, or folders of them.
+      table: of the images in one folder, for columns; else that in the folder, if there is one.
       options: those that a model was trained with.
 
     Raises:
-      UserError: a path does not exist, there is no picture, or a table is damaged.
+      UserError: a path does not exist, there is no image, or a table is damaged.
     """
     for path in paths:
         if not path.exists():
-            raise UserError(f"{files.shown(path)} does not exist. Give pictures or folders.")
+            raise UserError(f"{files.shown(path)} does not exist. Give images or folders.")
     if table or (len(paths) == 1 and paths[0].is_dir()):
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         table = table or picture_tables.find(folder)
     if table:
-        found = picture_tables.read(table, folder, labelled=False)
+        images = picture_tables.read(table, folder, labelled=False)
     else:
         names = [
             str(path / name) if path.is_dir() else str(path)
             for path in dict.fromkeys(paths)
-            for name in (class_folders.pictures_in(path)[0] if path.is_dir() else [path.name])
+            for name in (class_folders.images_in(path)[0] if path.is_dir() else [path.name])
         ]
-        rows = class_folders.rows_of([(name, "", "", "") for name in dict.fromkeys(names)])
-        found = Listed(Path(), rows, pd.DataFrame(index=range(len(rows))))
-    if not len(found.rows):
+        rows = class_folders.as_rows([(name, "", "", "") for name in dict.fromkeys(names)])
+        images = ImageList(Path(), rows, pd.DataFrame(index=range(len(rows))))
+    if not len(images.rows):
         raise UserError(
-            f"There is no picture in {class_folders.in_words(paths)}. "
-            "Give pictures or folders of them."
+            f"There is no image in {class_folders.in_words(paths)}. Give images or folders of them."
         )
-    found.rows["group"] = found.rows["file"]
-    found.rows["split"] = ""
-    sources = _sources(found, np.full(len(found.rows), -1))
-    return Survey(sources, found.tables, tuple(found.notes), columns=tuple(found.numbers.columns))
+    images.rows["group"] = images.rows["file"]
+    images.rows["split"] = ""
+    sources = _sources(images, np.full(len(images.rows), -1))
+    return Survey(
+        sources, images.tables, tuple(images.notes), columns=tuple(images.numbers.columns)
+    )
 
 
-def _sources(found: Listed, labels: np.ndarray) -> tuple[Source, ...]:
-    numbers = found.numbers.to_numpy(np.float32)
+def _sources(images: ImageList, labels: np.ndarray) -> tuple[Source, ...]:
+    numbers = images.numbers.to_numpy(np.float32)
     return tuple(
         Source(
             files.shown(row.file),
             files.shown(row.group),
-            found.folder / row.file,
-            About(int(labels[i]), numbers[i]),
+            images.folder / row.file,
+            LabelAndColumns(int(labels[i]), numbers[i]),
             split=row.split,
         )
-        for i, row in enumerate(found.rows.itertuples(index=False))
+        for i, row in enumerate(images.rows.itertuples(index=False))
     )
 
 
 def _groups(rows: pd.DataFrame, options: Options) -> pd.Series:
-    """Returns the group [pictures] str that names tell by the user's pattern, else the table's."""
+    """Returns the group [images] str by the user's pattern of names, else the table's."""
     if not options.group_from:
         return rows["group"]
     try:
@@ -129,35 +132,35 @@ def _groups(rows: pd.DataFrame, options: Options) -> pd.Series:
         raise UserError(
             f"Option group_from is {options.group_from!r}, which is no regular expression: {error}."
         ) from error
-    found = []
+    groups = []
     for file in rows["file"]:
         match = pattern.search(Path(file).name)
-        told = match and (match[1] if pattern.groups else match[0])
-        if not told:
+        group = match and (match[1] if pattern.groups else match[0])
+        if not group:
             raise UserError(
-                f"The name of the picture {files.shown(file)} tells no group: "
+                f"The name of the image {files.shown(file)} has no group: "
                 f"{options.group_from!r} does not fit it. Give another --option group-from=..., or "
-                "none where each picture is of its own."
+                "none where each image is a group."
             )
-        found.append(told)
-    return pd.Series(found, index=rows.index, dtype=object)
+        groups.append(group)
+    return pd.Series(groups, index=rows.index, dtype=object)
 
 
 def _complete(rows: pd.DataFrame) -> list[str]:
-    """Takes a split that the user's own lack out of the training groups; returns notes on it."""
-    told = {*rows["split"]} - {""}
-    if not told:
+    """Fills splits that the user's lack from the training groups; returns notes on it."""
+    names = {*rows["split"]} - {""}
+    if not names:
         return []
-    if "train" not in told:
+    if "train" not in names:
         raise UserError(
-            f"The pictures are in the splits {', '.join(sorted(told))}, but none is in train. Put "
-            "those to learn from in a folder train, or leave all in one tree."
+            f"The images are in the splits {', '.join(sorted(names))}, but none is in train. Put "
+            "the training set in a folder train, or leave all in one tree."
         )
     notes = []
-    for lacking in [split for split in SPLITS if split not in told]:
-        learnt = rows["split"] == "train"
+    for lacking in [split for split in SPLITS if split not in names]:
+        is_training = rows["split"] == "train"
         split = SplitConfig((1 - SHARE, SHARE, 0.0), salt=lacking)
         drawn = rows["group"].map(split.of_group)
-        rows.loc[learnt & (drawn == "validation"), "split"] = lacking
+        rows.loc[is_training & (drawn == "validation"), "split"] = lacking
         notes.append(f"There is no {lacking} split: {SHARE:.0%} of the training groups are it.")
     return notes

@@ -136,7 +136,8 @@ def core_light(
         light *= 1 + 0.03 * clouds(rng, depth.shape, scale_px=scale_mm * px_per_mm)
 
     bubbles = rng.standard_normal(depth.shape, dtype=np.float32)
-    bubbles = cv2.GaussianBlur(bubbles, (0, 0), max(0.3 * px_per_mm, 0.3))
+    blurred = cv2.GaussianBlur(bubbles, (0, 0), max(0.3 * px_per_mm, 0.3))
+    bubbles = np.asarray(blurred, np.float32)
     bubbles /= bubbles[::7, ::3].std()
     light *= 1 + rng.uniform(0.05, 0.11) * (bubbles + 0.3 * bubbles * bubbles - 0.3)
 

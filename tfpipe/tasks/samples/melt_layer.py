@@ -108,7 +108,7 @@ def draw_photo(folder: Path, index: int, *, seed: int, px_per_m: float) -> tuple
     light, cover = ice.core_light(rng, features, frame=frame)
     light = tray_light(rng, frame, place=place) * (1 - cover) + light * cover
     stem = f"core_{index + 1:03d}"
-    photo = write_picture(folder / stem, expose(rng, light, place=place), index=index)
+    photo = write_image(folder / stem, expose(rng, light, place=place), index=index)
 
     half_px = ice.EDGE_MM * place.px_per_mm / np.cos(place.tilt_rad)
     about = {
@@ -204,7 +204,7 @@ def tray_light(rng: np.random.Generator, frame: ice.Frame, *, place: Geometry) -
 def expose(rng: np.random.Generator, light: np.ndarray, *, place: Geometry) -> np.ndarray:
     """Returns the photo [rows, columns, 3] float32 in 0..1 that this day's camera takes."""
     focus_px = rng.uniform(0.1, 0.55) * place.px_per_mm
-    light = cv2.GaussianBlur(light, (0, 0), max(focus_px, 0.2))
+    light = np.asarray(cv2.GaussianBlur(light, (0, 0), max(focus_px, 0.2)), np.float32)
     y, x = np.linspace(-1, 1, place.rows), np.linspace(-1, 1, place.columns)
     down = (1 + rng.uniform(-0.12, 0.12) * y) * (1 - rng.uniform(0, 0.12) * y**2)
     along = (1 + rng.uniform(-0.1, 0.1) * x) * (1 - rng.uniform(0, 0.12) * x**2)
@@ -218,17 +218,18 @@ def expose(rng: np.random.Generator, light: np.ndarray, *, place: Geometry) -> n
     return np.clip(photo, 0, 1, out=photo)
 
 
-def write_picture(stem: Path, picture: np.ndarray, *, index: int) -> str:
+def write_image(stem: Path, image: np.ndarray, *, index: int) -> str:
     """Writes RGB [rows, columns, 3] in 0..1 in the format of its index; returns the file's name."""
+    pixels: np.ndarray
     if index % 9 == 8:
         ending, options = ".tif", []
-        pixels = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) * 65535 + 0.5).astype(np.uint16)
+        pixels = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) * 65535 + 0.5).astype(np.uint16)
     else:
         jpeg = index % 7 == 6
         ending = ".jpg" if jpeg else ".png"
         grey = index % 5 == 3 and not jpeg
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY if grey else cv2.COLOR_RGB2BGR)
-        pixels = cv2.convertScaleAbs(picture, alpha=255)
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY if grey else cv2.COLOR_RGB2BGR)
+        pixels = cv2.convertScaleAbs(image, alpha=255)
         options = [cv2.IMWRITE_JPEG_QUALITY, 92] if jpeg else []
     file = stem.with_name(stem.name + ending)
     if not cv2.imwrite(str(file), pixels, options):
