@@ -474,7 +474,7 @@ class Project:
                 task,
                 records.path,
                 self.saved_models / task.name / trees.MODEL,
-                plan=tree_search.Plan(trials, folds, balance, self.seed),
+                config=tree_search.TreeSearchConfig(trials, folds, balance, self.seed),
                 min_precision=min_precision,
                 report=report,
             )
@@ -598,7 +598,7 @@ class Project:
         """
         task = _task(task)
         records = self.pack(task, **self._packing(task, options, split), skip_bad=skip_bad)
-        from tfpipe.baselines import compare, compare_summary
+        from tfpipe.baselines import compare
 
         with self.reporting() as report:
             table, by_fold = compare.compare_models(
@@ -617,7 +617,7 @@ class Project:
                 report=report,
             )
         path = self.saved_models / task.name / "comparison"
-        return Comparison(table, by_fold, path, compare_summary.metrics_of(by_fold))
+        return Comparison(table, by_fold, path, compare.metrics_of(by_fold))
 
     def leaderboard(
         self,
@@ -648,13 +648,11 @@ class Project:
         from tfpipe.baselines import feature_tables
 
         raw = self.raw_folder(task)
-        if feature_tables.there(raw):
+        if feature_tables.has_tables(raw):
             table = feature_tables.read(raw)
         else:
             records = self.pack(task, **self._packing(task, options, split), skip_bad=skip_bad)
-            from tfpipe.baselines import packed_features
-
-            table = packed_features.features(
+            table = feature_tables.from_records(
                 records.path, tuple(features), manifest=records.manifest
             )
         from tfpipe.baselines import leaderboard
@@ -662,7 +660,7 @@ class Project:
         folder = self.saved_models / task.name / "leaderboard"
         with self.reporting() as report:
             frame = leaderboard.run(
-                table, folder, folds=folds, select=select, seed=self.seed, tell=report
+                table, folder, folds=folds, select=select, seed=self.seed, report=report
             )
         feature_tables.write(table, folder)
         frame.attrs["notes"] = list(table.notes)

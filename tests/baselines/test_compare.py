@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tfpipe.base.errors import UserError
-from tfpipe.baselines import candidates, compare, compare_summary, variants
-from tfpipe.baselines.candidates import Contest
+from tfpipe.baselines import candidates, compare
+from tfpipe.baselines.candidates import CandidateRun
 from tfpipe.data import dataset
 from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.task import Reading, Scoring
@@ -34,9 +34,9 @@ def models(tmp_path_factory):
     return tmp_path_factory.mktemp("models")
 
 
-def compared(data, models, names=NAMES, count=2):
+def compared(data, models, names=NAMES, n_folds=2):
     return compare.compare(
-        TASK, data.folder, names=names, count=count, settings=SETTINGS, models=models
+        TASK, data.folder, names=names, n_folds=n_folds, config=SETTINGS, models=models
     )
 
 
@@ -71,16 +71,18 @@ def test_what_was_judged_is_not_judged_again(data, models, frame, monkeypatch):
         TASK,
         data.folder,
         names=NAMES,
-        count=2,
-        settings=SETTINGS,
+        n_folds=2,
+        config=SETTINGS,
         models=models,
-        tell=lambda stage, facts: told.append((facts["done"], facts["total"])),
+        report=lambda stage, facts: told.append((facts["done"], facts["total"])),
     )
     assert sorted({*told}) == [(done, 4) for done in range(5)]  # after each fold, not each model
-    monkeypatch.setattr(compare, "_judged", lambda *given, **how: pytest.fail("judged again"))
+    monkeypatch.setattr(
+        compare, "evaluate_candidate", lambda *given, **how: pytest.fail("judged again")
+    )
     pd.testing.assert_frame_equal(compared(data, models), frame)
     with pytest.raises(pytest.fail.Exception, match="judged again"):
-        compared(data, models, count=3)
+        compared(data, models, n_folds=3)
 
 
 def test_the_table_and_the_figure_are_written(models, frame):
@@ -91,16 +93,16 @@ def test_the_table_and_the_figure_are_written(models, frame):
 
 
 def test_the_summary_has_means_and_deviations(frame):
-    row = compare_summary.summary(frame).set_index("model").loc["columns-mlp"]
+    row = compare.summarize(frame).set_index("model").loc["columns-mlp"]
     own = frame.loc[frame["model"] == "columns-mlp", "accuracy"]
     assert row["accuracy"] == pytest.approx(own.mean())
     assert row["accuracy_sd"] == pytest.approx(abs(own.iloc[0] - own.iloc[1]) / np.sqrt(2))
 
 
 def test_columns_pictures_and_both_are_compared_where_there_are_columns():
-    found = candidates.usual(TASKS["insolubles"], ("length_um",))
+    found = candidates.default_names(TASKS["insolubles"], ("length_um",))
     assert found == ("xgboost", "image-and-columns", "columns-mlp", "resnet18")
-    assert candidates.usual(TASKS["melt-layer"], ()) == ("simple-cnn",)
+    assert candidates.default_names(TASKS["melt-layer"], ()) == ("simple-cnn",)
 
 
 def test_trees_without_columns_are_refused(tmp_path):
@@ -115,9 +117,9 @@ def test_trees_without_columns_are_refused(tmp_path):
 
 def test_a_task_may_name_its_contestants():
     task = TASKS["ionization-redshift"]
-    found = candidates.usual(task, ("mean_mk",))
+    found = candidates.default_names(task, ("mean_mk",))
     assert found == task.baselines.candidates
-    assert set(found) <= set(candidates.known(task))
+    assert set(found) <= set(candidates.names_of(task))
 
 
 def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_classes_unit(
@@ -129,8 +131,8 @@ def test_principal_components_tell_bright_middles_apart_and_errors_are_in_the_cl
     spec = dataclasses.replace(four_class_task.spec_of(data), classes=classes)
     given = {"components": 3, "side": 8, "trees": 20}
     fold, known = cross_validation.folds_of(data, spec, 2)[0]
-    contest = Contest(fold, known, (fold.validation,), given, SETTINGS)
-    (told,) = compare._judged(task, "pca-forest", contest)
+    contest = CandidateRun(fold, known, (fold.validation,), given, SETTINGS)
+    (told,) = compare.evaluate_candidate(task, "pca-forest", contest)
     assert told["accuracy"] > 0.9
     wrong = 1 - told["accuracy"]
     assert wrong - 1e-9 <= told["mean_absolute_error"] <= 3 * wrong + 1e-9
@@ -148,7 +150,9 @@ def test_a_frozen_code_learns_from_the_training_groups_only(data, monkeypatch):
     given = {"autoencoder": {"filters": 2}, "classifier": {"filters": 4}}
     settings = dataclasses.replace(SETTINGS, epochs=2)
     asked = (fold.validation, fold.train)
-    told = candidates.judge("frozen-code-cnn", Contest(fold, known, asked, given, settings))
+    told = candidates.fit_and_predict(
+        "frozen-code-cnn", CandidateRun(fold, known, asked, given, settings)
+    )
     (autoencoder, first), (classifier, second) = seen
     assert (autoencoder.name, classifier.name) == ("conv_autoencoder", "code_cnn")
     assert first.train is second.train is fold.train
@@ -160,7 +164,7 @@ def test_a_frozen_code_learns_from_the_training_groups_only(data, monkeypatch):
             layer.get_weights(), autoencoder.get_layer(layer.name).get_weights(), strict=True
         ):
             np.testing.assert_array_equal(one, other)
-    for part, (labels, likely) in zip(asked, told.said, strict=True):
+    for part, (labels, likely) in zip(asked, told.predictions, strict=True):
         assert likely.shape == (len(labels), 4) == (part.chosen.sum(), 4)
 
 
@@ -168,27 +172,27 @@ def test_splits_judge_once_each_and_a_pretrained_model_without_weights_is_named(
     # The weights that the first is to begin with are not there; the second begins at random.
     names = ("resnet50+pretrained", "columns-mlp")
     task = dataclasses.replace(TASK, models=("columns-mlp", "resnet50"))
-    told = {"settings": SETTINGS, "models": tmp_path, "fixed": {"weights": str(tmp_path)}}
-    frame = compare.compare(task, data.folder, names=names, count=0, **told)
+    told = {"config": SETTINGS, "models": tmp_path, "fixed": {"weights": str(tmp_path)}}
+    frame = compare.compare(task, data.folder, names=names, n_folds=0, **told)
     judged = frame[frame["model"] == "columns-mlp"]
     assert judged["split"].tolist() == ["validation", "test"]
     for split, examples in zip(judged["split"], judged["examples"], strict=True):
         own = data.manifest.counts[split]
         assert examples == sum(own[name] for name in four_class_task.CLASSES)
-    first, second = compare_summary.summary(frame).to_dict("records")
+    first, second = compare.summarize(frame).to_dict("records")
     assert "has no resnet50.weights.h5, resnet50.h5 or resnet50.keras" in first["failed"]
     assert second["failed"] == "" and second["test_accuracy"] == judged["accuracy"].iloc[1]
     assert not second["pretrained"] and not second["grey"] and second["machine"]
     with pytest.raises(UserError, match="has no resnet50"):
-        compare.compare(task, data.folder, names=names[:1], count=0, **told)
+        compare.compare(task, data.folder, names=names[:1], n_folds=0, **told)
 
 
 def test_names_tell_how_a_network_is_taken():
-    assert variants.of("resnet9") == ("resnet9", "", False)
-    assert variants.of("resnet50+grey+random") == ("resnet50", "random", True)
+    assert candidates.parse_name("resnet9") == ("resnet9", "", False)
+    assert candidates.parse_name("resnet50+grey+random") == ("resnet50", "random", True)
     for name in ("resnet50+big", "resnet50+random+pretrained"):
         with pytest.raises(UserError, match="is no variant of a model"):
-            variants.of(name)
+            candidates.parse_name(name)
     folds_task = TASKS["folds"]
     given = {"weights": "some.h5", "image_size": 64}
     for name, weights in (

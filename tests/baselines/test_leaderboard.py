@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tfpipe import cli
 from tfpipe.base.errors import UserError
 from tfpipe.baselines import feature_tables, leaderboard, texture
-from tfpipe.baselines.feature_tables import Features, Part
+from tfpipe.baselines.feature_tables import Features, FeatureSplit
 from tfpipe.data import near_duplicates
 
 REALDATA = os.environ.get("TFPIPE_REALDATA")
@@ -30,21 +30,24 @@ def test_the_papers_picture_gives_what_is_counted_by_hand():
     p = feature.graycomatrix(PAPER, [1], [0], 4, symmetric=True, normed=True)[:, :, 0, 0]
     counted = np.array([[4, 2, 1, 0], [2, 4, 0, 0], [1, 0, 6, 1], [0, 0, 1, 2]])  # the paper's P_H
     np.testing.assert_allclose(p, counted / 24)
-    found = texture.of_matrix(p)
+    features = texture.haralick_of_matrix(p)
     mean, square, product = 31 / 24, 65 / 24, 58 / 24
-    assert found[0] == pytest.approx(84 / 576)  # angular second moment
-    assert found[1] == pytest.approx(14 / 24)  # contrast
-    assert found[2] == pytest.approx((product - mean**2) / (square - mean**2))  # correlation
-    assert found[3] == pytest.approx(square - mean**2)
-    assert found[4] == pytest.approx((16 + 6 / 2 + 2 / 5) / 24)  # inverse difference moment
-    assert found[5] == pytest.approx(2 * mean)
-    assert found[8] == pytest.approx(-sum(c / 24 * np.log2(c / 24) for c in counted.ravel() if c))
+    assert features[0] == pytest.approx(84 / 576)  # angular second moment
+    assert features[1] == pytest.approx(14 / 24)  # contrast
+    assert features[2] == pytest.approx((product - mean**2) / (square - mean**2))  # correlation
+    assert features[3] == pytest.approx(square - mean**2)
+    assert features[4] == pytest.approx((16 + 6 / 2 + 2 / 5) / 24)  # inverse difference moment
+    assert features[5] == pytest.approx(2 * mean)
+    entropy = -sum(c / 24 * np.log2(c / 24) for c in counted.ravel() if c)
+    assert features[8] == pytest.approx(
+        -sum(c / 24 * np.log2(c / 24) for c in counted.ravel() if c)
+    )
 
 
 def test_haralick_of_nothing_and_of_one_level_is_finite():
-    found = texture.haralick(np.full((9, 9), 7, np.uint8))
-    assert np.isfinite(found).all()
-    assert found[0] == 1 and found[1] == 0 and found[5] == 14 and found[8] == 0
+    features = texture.haralick(np.full((9, 9), 7, np.uint8))
+    assert np.isfinite(features).all()
+    assert features[0] == 1 and features[1] == 0 and features[5] == 14 and features[8] == 0
 
 
 def test_columns_have_the_names_of_the_seeds_tables():
@@ -67,8 +70,8 @@ def test_noise_is_what_was_added(sigma):
 def test_lines_are_told_by_gradients_and_patterns():
     rows = np.zeros((64, 64, 1), np.uint8)
     rows[::8] = rows[1::8] = rows[2::8] = rows[3::8] = 200
-    found = texture.table(np.stack([rows, rows.swapaxes(0, 1)]), kinds=("hog",)).to_numpy()
-    assert {*found.argmax(axis=1) % 9} == {0, 4}  # across and along, of nine directions
+    features = texture.table(np.stack([rows, rows.swapaxes(0, 1)]), kinds=("hog",)).to_numpy()
+    assert {*features.argmax(axis=1) % 9} == {0, 4}  # across and along, of nine directions
 
 
 # Tables.
@@ -88,15 +91,15 @@ def write(folder, *, rows=(60, 20, 20), seed=0, **more):
 
 def test_ready_tables_are_read_and_selected(tmp_path):
     raw = write(tmp_path)
-    found = feature_tables.read(raw)
-    assert found.classes == ("box", "chevron", "rounded") and found.names == (
+    features = feature_tables.read(raw)
+    assert features.classes == ("box", "chevron", "rounded") and features.names == (
         "good_h_1",
         "idle_h_1",
     )
-    assert [len(part.labels) for part in found.parts.values()] == [60, 20, 20]
-    assert found.notes == ()
+    assert [len(part.labels) for part in features.splits.values()] == [60, 20, 20]
+    assert features.notes == ()
     (raw / "selected_features.json").write_text(json.dumps(["idle_h_1"]))
-    assert feature_tables.read(raw).parts["test"].values.shape == (20, 1)
+    assert feature_tables.read(raw).splits["test"].values.shape == (20, 1)
     (raw / "selected_features.json").write_text(json.dumps(["other"]))
     with pytest.raises(UserError, match="selected_features.json names 'other'"):
         feature_tables.read(raw)
@@ -121,7 +124,7 @@ def test_rows_that_stand_in_two_splits_are_named_with_their_lines():
         "1 train rows stand in train before: lines 4 = 2.",
         "2 of 3 test rows stand in train too, 1 of them without an empty cell: lines 2 = 3, 3 = 2.",
     ]
-    assert feature_tables.same_ones(train).tolist() in ([0, 1, 0], [1, 0, 1])
+    assert feature_tables.group_equal_rows(train).tolist() in ([0, 1, 0], [1, 0, 1])
 
 
 def test_the_area_under_the_curve_of_many_classes_is_one_against_the_rest():
@@ -135,18 +138,18 @@ QUICK = ("KNeighborsClassifier", "DummyClassifier", "LinearSVC", "RidgeClassifie
 
 
 def test_the_leaderboard_ranks_and_has_every_score(tmp_path):
-    found = feature_tables.read(write(tmp_path / "raw"))
-    frame = leaderboard.run(found, tmp_path, folds=3, names=QUICK)
+    features = feature_tables.read(write(tmp_path / "raw"))
+    frame = leaderboard.run(features, tmp_path, folds=3, names=QUICK)
     assert {*frame["classifier"]} == {*QUICK}
     assert frame["classifier"].iloc[-1] == "DummyClassifier"
     assert frame["validation_accuracy"].iloc[0] > 0.9 > frame["validation_accuracy"].iloc[-1]
-    scores = [f"{s}_{m}" for s in leaderboard.JUDGED for m in leaderboard.METRICS]
+    scores = [f"{s}_{m}" for s in leaderboard.EVALUATED for m in leaderboard.METRICS]
     assert frame[[*scores, "fold_accuracy", "fold_accuracy_sd", "seconds"]].notna().all(axis=None)
     assert pd.read_csv(tmp_path / "leaderboard.csv").shape == frame.shape
-    one = leaderboard.run(found, tmp_path, folds=0, select=1, names=QUICK[:1])
+    one = leaderboard.run(features, tmp_path, folds=0, select=1, names=QUICK[:1])
     assert one["test_accuracy"].iloc[0] > 0.9
     with pytest.raises(UserError, match="--select is 3, expected 0 to 2"):
-        leaderboard.run(found, tmp_path, select=3)
+        leaderboard.run(features, tmp_path, select=3)
 
 
 def test_a_classifier_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch):
@@ -154,8 +157,8 @@ def test_a_classifier_that_fails_is_named_and_the_others_go_on(tmp_path, monkeyp
         raise ZeroDivisionError("no such luck\nat all")
 
     monkeypatch.setitem(leaderboard.CLASSIFIERS, "SVC", broken)
-    found = feature_tables.read(write(tmp_path / "raw"))
-    frame = leaderboard.run(found, tmp_path, folds=0, names=("SVC", "GaussianNB"))
+    features = feature_tables.read(write(tmp_path / "raw"))
+    frame = leaderboard.run(features, tmp_path, folds=0, names=("SVC", "GaussianNB"))
     assert frame["classifier"].tolist() == ["GaussianNB", "SVC"]
     assert frame["note"].iloc[1] == "failed: ZeroDivisionError: no such luck"
     assert np.isnan(frame["test_accuracy"].iloc[1])
@@ -165,12 +168,12 @@ def test_folds_part_no_group():
     rng = np.random.default_rng(0)
     values = np.repeat(rng.normal(size=(30, 40)), 4, axis=0)  # each row four times
     labels = np.repeat(np.arange(30) % 3, 4)
-    part = Part(values, labels, feature_tables.same_ones(values))
+    part = FeatureSplit(values, labels, feature_tables.group_equal_rows(values))
     known = Features(tuple(map(str, range(40))), ("a", "b", "c"), {"train": part}, ())
-    for train, test in leaderboard._folds(known, 3):
+    for train, test in leaderboard.make_folds(known, 3):
         assert not {*part.groups[train]} & {*part.groups[test]}
     with pytest.raises(UserError, match="10 training groups only"):
-        leaderboard._folds(known, 11)
+        leaderboard.make_folds(known, 11)
 
 
 def test_every_classifier_of_the_seeds_table_is_there():
@@ -193,12 +196,12 @@ def test_the_real_tables_are_consistent_and_their_copies_are_found():
 @pytest.mark.slow
 @pytest.mark.skipif(not REALDATA, reason="TFPIPE_REALDATA names no folder")
 def test_the_real_tables_give_the_published_figures(tmp_path):
-    found = feature_tables.read(Path(REALDATA, "folds"))
+    features = feature_tables.read(Path(REALDATA, "folds"))
     names = ("RandomForestClassifier", "ExtraTreesClassifier")
-    frame = leaderboard.run(found, tmp_path, folds=0, names=names).set_index("classifier")
+    frame = leaderboard.run(features, tmp_path, folds=0, names=names).set_index("classifier")
     for name, wanted in zip(names, ((0.61, 0.58), (0.63, 0.55)), strict=True):
-        for split, share in zip(leaderboard.JUDGED, wanted, strict=True):
-            error = (share * (1 - share) / len(found.parts[split].labels)) ** 0.5
+        for split, share in zip(leaderboard.EVALUATED, wanted, strict=True):
+            error = (share * (1 - share) / len(features.splits[split].labels)) ** 0.5
             assert abs(frame.loc[name, f"{split}_accuracy"] - share) < 2 * error
 
 

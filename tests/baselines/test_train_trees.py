@@ -21,7 +21,7 @@ from tfpipe import cli
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.baselines import train_trees, tree_search
-from tfpipe.baselines.tree_search import Plan
+from tfpipe.baselines.tree_search import TreeSearchConfig
 from tfpipe.data import columns as data_columns
 from tfpipe.data import manifest
 from tfpipe.data.columns import Measured
@@ -35,7 +35,7 @@ from tuning import boosted_trees as tuned
 
 pytestmark = pytest.mark.slow  # what they share trains
 
-FEW = Plan(trials=2, folds=2)
+FEW = TreeSearchConfig(trials=2, folds=2)
 SMALL = {"learning_rate": 0.3, "max_depth": 2, "trees": 8}
 
 
@@ -60,7 +60,7 @@ def packed(tmp_path_factory):
 def version(packed):
     """Returns a version trained by few candidates, and what the training returned."""
     folder, task, data = packed
-    return train_trees.train(task, data.folder, folder / "xgboost", plan=FEW)
+    return train_trees.train(task, data.folder, folder / "xgboost", config=FEW)
 
 
 def drawn(count=240, *, classes=3, groups=12, seed=0) -> Measured:
@@ -74,7 +74,7 @@ def drawn(count=240, *, classes=3, groups=12, seed=0) -> Measured:
 
 
 def searched(folder, **changes):
-    given = {"classes": 3, "plan": FEW, "fingerprint": "one"} | changes
+    given = {"classes": 3, "config": FEW, "fingerprint": "one"} | changes
     return tree_search.search(drawn(), folder, **given)
 
 
@@ -221,7 +221,7 @@ def test_the_published_winner_comes_first_and_the_others_lie_in_the_space():
 @given(some.integers(0, 99), some.integers(2, 6), some.integers(6, 30))
 def test_folds_part_no_group_and_judge_every_example_once(seed, count, groups):
     known = drawn(90, groups=groups, seed=seed)
-    parts = tree_search.folds(known, Plan(folds=count, seed=seed))
+    parts = tree_search.make_folds(known, TreeSearchConfig(folds=count, seed=seed))
     assert len(parts) == count
     for own, judged in parts:
         assert not {*known.groups[own]} & {*known.groups[judged]}
@@ -230,11 +230,11 @@ def test_folds_part_no_group_and_judge_every_example_once(seed, count, groups):
 
 def test_more_folds_than_groups_are_refused():
     with pytest.raises(UserError, match="--folds is 13, but there are 12 groups"):
-        tree_search.folds(drawn(), Plan(folds=13))
+        tree_search.make_folds(drawn(), TreeSearchConfig(folds=13))
 
 
 def test_crossed_answers_come_from_trees_that_never_saw_the_group(monkeypatch):
-    known, plan = drawn(), Plan(folds=4)
+    known, plan = drawn(), TreeSearchConfig(folds=4)
     taught, fit = [], boosted_trees.fit
 
     def watched(learnt, **rest):
@@ -242,8 +242,8 @@ def test_crossed_answers_come_from_trees_that_never_saw_the_group(monkeypatch):
         return fit(learnt, **rest)
 
     monkeypatch.setattr(boosted_trees, "fit", watched)
-    likely = tree_search.crossed(known, classes=3, arguments=SMALL, plan=plan)
-    parts = tree_search.folds(known, plan)
+    likely = tree_search.out_of_fold(known, classes=3, arguments=SMALL, config=plan)
+    parts = tree_search.make_folds(known, plan)
     assert all(
         not groups & {*known.groups[j]} for groups, (_, j) in zip(taught, parts, strict=True)
     )
@@ -252,14 +252,14 @@ def test_crossed_answers_come_from_trees_that_never_saw_the_group(monkeypatch):
 
 
 def test_a_search_that_was_killed_goes_on_and_ends_the_same(tmp_path, monkeypatch):
-    whole = searched(tmp_path / "whole", plan=FEW._replace(trials=3))
+    whole = searched(tmp_path / "whole", config=FEW._replace(trials=3))
 
-    def killed(scored, best):
-        if scored == 2:
+    def killed(stage, info):
+        if info["done"] == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        searched(tmp_path / "search", plan=FEW._replace(trials=3), tell=killed)
+        searched(tmp_path / "search", config=FEW._replace(trials=3), report=killed)
     calls, fit = [], boosted_trees.fit
 
     def counted(*given, **rest):
@@ -267,7 +267,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_the_same(tmp_path, monkeypatc
         return fit(*given, **rest)
 
     monkeypatch.setattr(boosted_trees, "fit", counted)
-    assert searched(tmp_path / "search", plan=FEW._replace(trials=3)) == whole
+    assert searched(tmp_path / "search", config=FEW._replace(trials=3)) == whole
     assert calls == [tree_search.candidate(2, seed=0)] * FEW.folds
     del calls[:]
     assert searched(tmp_path / "search")["candidates"] == whole["candidates"][:2]
@@ -277,7 +277,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_the_same(tmp_path, monkeypatc
 
 @pytest.mark.parametrize(
     "change",
-    [{"fingerprint": "two"}, {"plan": FEW._replace(seed=1)}, {"plan": FEW._replace(folds=3)}],
+    [{"fingerprint": "two"}, {"config": FEW._replace(seed=1)}, {"config": FEW._replace(folds=3)}],
 )
 def test_a_search_of_something_else_is_moved_aside(change, tmp_path, caplog):
     searched(tmp_path / "search")
@@ -294,7 +294,7 @@ def test_a_damaged_search_is_moved_aside(tmp_path, caplog):
 
 
 def test_the_winner_has_the_lowest_loss_and_the_trees_of_its_folds(tmp_path):
-    best = searched(tmp_path / "search", plan=FEW._replace(trials=3))
+    best = searched(tmp_path / "search", config=FEW._replace(trials=3))
     rows = best["candidates"]
     winner = min(rows, key=lambda row: row["log_loss"])
     assert best["candidate"] == winner["candidate"] and best["log_loss"] == winner["log_loss"]
@@ -308,7 +308,7 @@ def test_nothing_is_chosen_by_the_test_split():
     wrong = parts | {"test": parts["test"]._replace(labels=(parts["test"].labels + 1) % 3)}
     unseen = drawn(seed=3).labels, boosted_trees.classify(trees, drawn(seed=3).columns)
     one, other = (
-        train_trees.judged(trees, p, unseen, classes=tuple("abc")).told for p in (parts, wrong)
+        train_trees.evaluate(trees, p, unseen, classes=tuple("abc")).card for p in (parts, wrong)
     )
     assert one["calibration"]["temperature"] == other["calibration"]["temperature"]
     assert one["abstention"]["thresholds"] == other["abstention"]["thresholds"]
@@ -320,14 +320,14 @@ def test_two_classes_have_a_decision():
     parts = {name: drawn(classes=2, seed=i) for i, name in enumerate(("validation", "test"))}
     trees = boosted_trees.fit(drawn(classes=2), classes=2, arguments=SMALL)
     none = np.zeros(0, int), np.zeros((0, 2), np.float32)
-    told = train_trees.judged(trees, parts, none, classes=("no", "yes")).told
+    told = train_trees.evaluate(trees, parts, none, classes=("no", "yes")).card
     assert 0 < told["thresholds"]["decision"] < 1 and told["metrics"]["test"]["f1"] > 0.7
 
 
 def test_records_without_columns_say_so(tmp_path):
     data = tiny.packed(tmp_path)
     with pytest.raises(UserError, match="no columns .* `tfpipe train tiny`"):
-        train_trees.train(tiny.TASK, data.folder, tmp_path / "xgboost", plan=FEW)
+        train_trees.train(tiny.TASK, data.folder, tmp_path / "xgboost", config=FEW)
 
 
 def test_an_infinite_value_is_named(packed, monkeypatch):

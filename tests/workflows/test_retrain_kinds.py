@@ -8,7 +8,7 @@ import pytest
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import silent
 from tfpipe.baselines import train_trees
-from tfpipe.baselines.tree_search import Plan
+from tfpipe.baselines.tree_search import TreeSearchConfig
 from tfpipe.data import pack
 from tfpipe.registry import store
 from tfpipe.training.config import TrainingConfig
@@ -35,7 +35,7 @@ def test_trees_are_trained_again_with_what_was_found_before(tmp_path, monkeypatc
     monkeypatch.setattr(tuned, "PUBLISHED", few)
     data = four_class_task.packed(tmp_path, task=TASK)
     folder = tmp_path / "models" / "kinds" / "xgboost"
-    train_trees.train(TASK, data.folder, folder, plan=Plan(1, 2))
+    train_trees.train(TASK, data.folder, folder, config=TreeSearchConfig(1, 2))
     grow(data, tmp_path / "raw", files=range(12, 20))
     given = {"raw": tmp_path / "raw", "records": data.folder, "report": silent}
     with pytest.raises(UserError, match="Boosted trees cannot start from"):

@@ -1,41 +1,46 @@
-"""Models of one task side by side: by columns, pictures or both, pretrained or not, grey or not.
+"""Comparison of models on one task: on columns, images or both, pretrained or not, grey or not.
 
-Seed 000 compares boosted trees on the columns with networks on pictures, with and without columns,
-each on one random split. Here every model learns from the same groups and is judged on the same
-others, as often as there are folds, so that a difference can be held against its spread. Nothing
-is chosen on the groups that judge: networks train for a fixed number of epochs, by a rate that
+Seed document 000 compares boosted trees on the columns with networks on images, with and without
+columns, each on one random split. Here every model is fitted on the same groups and evaluated on
+the same other groups, once a fold, so that a difference can be compared with its spread. Nothing is
+chosen on the evaluated groups: networks train for a fixed number of epochs, by a learning rate that
 falls to 0.
 
-Where the splits themselves are what is published, as in seed 004's table, a model learns from the
-training split once and is judged on validation and on test. The best of many such is flattered by
-having been the best; the folds do not look at the test split.
+Where the splits themselves are published, as in the table of seed document 004, a model is fitted
+on the training split once and evaluated on validation and on test. The best of many such scores is
+optimistic, because it was chosen as the best. The folds never use the test split.
 """
 
+import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from sklearn import metrics
 
 import tuning
-from tfpipe.base import files, hardware, resumable, tables
+from tfpipe.base import figures, files, hardware, resumable, tables
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
-from tfpipe.baselines import candidates, compare_plot, compare_summary, variants
-from tfpipe.baselines.candidates import TREES, Contest
+from tfpipe.baselines import candidates
+from tfpipe.baselines.candidates import IMAGENET, NONE, PRETRAINED, TREES, CandidateRun
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
 from tfpipe.data.sampling import BALANCES
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.evaluation import ordinal
+from tfpipe.evaluation.metric_names import title_of
 from tfpipe.models import build, calls
 from tfpipe.models.spec import Spec
 from tfpipe.search import plan as search_plan
@@ -43,77 +48,11 @@ from tfpipe.tasks.task import Task
 from tfpipe.training import cross_validation, open_records, random_split, schedules
 from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
-SPLITS = {"validation": dataset.VALIDATION, "test": dataset.TEST}  # what judges without folds
-
-
-def compare(
-    task: Task,
-    records: Path,
-    *,
-    names: tuple[str, ...],
-    count: int | None,
-    settings: TrainingConfig,
-    models: Path,
-    quick: bool = False,
-    fixed: dict[str, Any] | None = None,
-    tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
-) -> pd.DataFrame:
-    """Trains and judges each model on each fold; stopped at any moment, the same call goes on.
-
-    Args:
-      task: the question.
-      records: its packed records.
-      names: contestants, see `candidates.known` and `variants.of`; `TREES` where there are
-        columns.
-      count: folds, of which none sees the test split; None for five, or as many as there are
-        groups; 0 for the splits as they are packed.
-      settings: how networks are trained; their rate falls to 0 over the epochs.
-      models: saved_models/<task>; results gather in its comparison/.
-      quick: whether networks are as small as quick searches have them, else as published.
-      fixed: values that hold in every network that has such an argument.
-      tell: told ("compare", what is being done).
-
-    Returns:
-      A row for each model and fold, or for each of `SPLITS`: model, fold or split, examples,
-      accuracy, balanced_accuracy, log_loss, mean_absolute_error where classes are numbers, seconds
-      of training, megabytes of weights, machine. A pretrained model whose weights are not to be
-      had has one row, with the reason as `failed`.
-
-    Raises:
-      UserError: records or folds that do not fit, or no model could be trained.
-    """
-    data, spec = open_records.opened(task, records, model=task.models[0], is_checked=False)
-    task = replace(task, classes=spec.classes)
-    if not spec.columns and TREES in names:
-        raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
-    parts = _Parts(data, spec, cross_validation.default_count(data) if count is None else count)
-    results = ResumableFolder(
-        models / "comparison" / "results",
-        None,
-        work="comparison",
-        busy=f"Another comparison is running in {models}. Wait for it to end.",
-    )
-    rows: list[dict] = []
-    how = {"settings": settings, "quick": quick, "fixed": fixed or {}}
-    each = max(parts.count, 1)
-    with results:
-        for place, name in enumerate(names):
-            tell("compare", {"done": each * place, "total": each * len(names)})
-            try:
-                for done, found in enumerate(_of_model(task, name, parts, results, **how), start=1):
-                    rows += found
-                    tell("compare", {"done": each * place + done, "total": each * len(names)})
-            except UserError as error:
-                if variants.of(name).start != variants.PRETRAINED or len(names) == 1:
-                    raise
-                rows.append({"model": name, "failed": str(error)})
-    frame = pd.DataFrame(rows)
-    if "accuracy" not in frame:
-        raise UserError(frame["failed"].iloc[0])
-    tables.write_csv(frame, models / "comparison" / "comparison.csv")
-    figure = compare_plot.compared(frame.dropna(subset=["accuracy"]))
-    files.replace(models / "comparison" / "comparison.png", figure)
-    return frame
+SPLITS = {"validation": dataset.VALIDATION, "test": dataset.TEST}  # evaluated where no folds are
+METRICS = ("accuracy", "balanced_accuracy", "log_loss")
+ERROR = "mean_absolute_error"  # where classes are numbers
+PLOTTED = ("accuracy", "balanced_accuracy")
+DPI = 160
 
 
 def compare_models(
@@ -137,10 +76,11 @@ def compare_models(
     Args:
       task: the task.
       records: its packed records.
-      names: models, see `candidates.known`; None for the task's usual ones.
+      names: models, see `candidates.names_of`; None for the task's default ones.
       models: saved_models/<task>.
       folds: number of grouped folds; None for five, or one a group where there are fewer.
-      by_splits: whether to score on the packed validation and test splits; None for the task's way.
+      by_splits: whether to score on the packed validation and test splits; None for the task's
+        default.
       epochs: epochs of each network.
       quick: whether networks are small.
       with_random_split: whether to add "random_split_accuracy".
@@ -156,9 +96,10 @@ def compare_models(
       UserError: a name is unknown, or the learning rate would not fall to 0.
     """
     columns = data_manifest.read(records).columns
-    names = tuple(names or candidates.usual(task, tuple(columns)))
+    names = tuple(names or candidates.default_names(task, tuple(columns)))
     for name in names:
-        choose(variants.of(name).model, candidates.known(task), noun=f"model for {task.name}")
+        model = candidates.parse_name(name).model
+        choose(model, candidates.names_of(task), noun=f"model for {task.name}")
     values = hyperparameters or {}
     networks = [network for name in names if (network := candidates.network_of(name))]
     arguments = {argument for name in networks for argument in calls.arguments_of(name)}
@@ -185,136 +126,288 @@ def compare_models(
         task,
         records,
         names=names,
-        count=folds if folds or not by_splits else 0,
-        settings=config,
+        n_folds=folds if folds or not by_splits else 0,
+        config=config,
         models=models,
         quick=quick,
         fixed=fixed,
-        tell=report,
+        report=report,
     )
-    table = compare_summary.summary(frame)
+    table = summarize(frame)
     if with_random_split:
         accuracies = []
         for done, name in enumerate(table["model"]):
             report("random-split", {"done": done, "total": len(table)})
             accuracies.append(
-                claimed(task, records, name, settings=config, quick=quick, fixed=fixed)
+                random_split_accuracy(task, records, name, config=config, quick=quick, fixed=fixed)
             )
         table["random_split_accuracy"] = accuracies
     return table, frame
 
 
-def _of_model(
+def compare(
     task: Task,
-    name: str,
-    parts: "_Parts",
-    results: ResumableFolder,
+    records: Path,
     *,
-    settings: TrainingConfig,
-    quick: bool,
-    fixed: dict[str, Any],
-) -> Iterator[list[dict]]:
-    """Gives the rows of one model, fold by fold, those that were judged before as they are kept."""
-    arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
-    grey = candidates.network_of(name) is not None and variants.of(name).grey
-    for number, (data, spec) in enumerate(parts.of(grey=grey), start=1):
-        told = {
-            **{"model": name, "fold": number, "folds": parts.count, "arguments": arguments},
-            **{"data": data.manifest.fingerprint, "settings": asdict(settings)},
-        }
-        part = resumable.hash_of(told)[:24]
-        rows = results.result(part, told)
-        if rows is None:
-            asked = {"fold": data.validation} if parts.count else SPLITS
-            contest = Contest(data, spec, tuple(asked.values()), arguments, settings)
-            rows = _judged(task, name, contest)
-            for row, which in zip(rows, asked, strict=True):
-                row |= {"fold": number} if parts.count else {"split": which}
-                row |= {"pretrained": _is_pretrained(name, arguments), "grey": grey}
-            results.add_result(part, told, rows)
-        yield [{"model": name, **row} for row in rows]
+    names: tuple[str, ...],
+    n_folds: int | None,
+    config: TrainingConfig,
+    models: Path,
+    quick: bool = False,
+    fixed: dict[str, Any] | None = None,
+    report: Reporter = silent,
+) -> pd.DataFrame:
+    """Trains and evaluates each model on each fold; after a stop, the same call resumes.
+
+    Args:
+      task: the task.
+      records: its packed records.
+      names: candidates, see `candidates.names_of` and `candidates.parse_name`; `TREES` where there
+        are columns.
+      n_folds: number of folds, none of which uses the test split; None for five, or as many as
+        there are groups; 0 for the splits as they are packed.
+      config: how networks are trained; their learning rate falls to 0 over the epochs.
+      models: saved_models/<task>; results are written to its comparison/.
+      quick: whether networks are as small as in quick searches, else as published.
+      fixed: values that hold in every network that has such an argument.
+      report: receives the stage "compare" with {"done", "total"}.
+
+    Returns:
+      A row for each model and fold, or for each of `SPLITS`: model, fold or split, examples,
+      accuracy, balanced_accuracy, log_loss, mean_absolute_error where classes are numbers, seconds
+      of training, megabytes of weights, machine. A pretrained model whose weights are not
+      available has one row, with the reason as `failed`.
+
+    Raises:
+      UserError: records or folds that do not fit, or no model could be trained.
+    """
+    data, spec = open_records.opened(task, records, model=task.models[0], is_checked=False)
+    task = replace(task, classes=spec.classes)
+    if not spec.columns and TREES in names:
+        raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
+    folds = _Folds(data, spec, cross_validation.default_count(data) if n_folds is None else n_folds)
+    results = ResumableFolder(
+        models / "comparison" / "results",
+        None,
+        work="comparison",
+        busy=f"Another comparison is running in {models}. Wait for it to end.",
+    )
+    rows: list[dict[str, Any]] = []
+    n_runs = max(folds.count, 1)
+    total = n_runs * len(names)
+    with results:
+        for index, name in enumerate(names):
+            done = n_runs * index
+            report("compare", {"done": done, "total": total})
+            try:
+                for fold_rows in _rows_of_model(
+                    task, name, folds, results, config=config, quick=quick, fixed=fixed or {}
+                ):
+                    rows += fold_rows
+                    done += 1
+                    report("compare", {"done": done, "total": total})
+            except UserError as error:
+                if candidates.parse_name(name).start != PRETRAINED or len(names) == 1:
+                    raise
+                rows.append({"model": name, "failed": str(error)})
+    frame = pd.DataFrame(rows)
+    if "accuracy" not in frame:
+        raise UserError(frame["failed"].iloc[0])
+    tables.write_csv(frame, models / "comparison" / "comparison.csv")
+    figure = plot(frame.dropna(subset=["accuracy"]))
+    files.replace(models / "comparison" / "comparison.png", figure)
+    return frame
 
 
-class _Parts:
-    """What is learnt from and judged by, in colours or grey; each is made once, when asked for."""
+def summarize(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row for each model: its scores, its mean seconds of training and its megabytes.
 
-    def __init__(self, data: Dataset, spec: Spec, count: int):
-        self.data, self.spec, self.count = data, spec, count
-        self.made: dict[bool, list[tuple[Dataset, Spec]]] = {}
+    Folds are summarized by each metric's mean and standard deviation. Splits have each metric as
+    <split>_<metric>, and the other columns of the table of seed document 004: pretrained, grey and
+    machine.
+    """
+    rows = []
+    for name, group in frame.groupby("model", sort=False):
+        row: dict[str, Any] = {"model": name, "failed": _first(group, "failed") or ""}
+        if "split" in frame:
+            row |= {column: _first(group, column) for column in ("pretrained", "grey", "machine")}
+            for split in group["split"].dropna().unique():
+                scores = group[group["split"] == split]
+                for column in ("examples", *metrics_of(frame)):
+                    row[f"{split}_{column}"] = _first(scores, column)
+        else:
+            row["folds"] = int(group["accuracy"].notna().sum())
+            for metric in metrics_of(frame):
+                row[metric] = group[metric].mean()
+                row[f"{metric}_sd"] = group[metric].std(ddof=1)
+        row["seconds"] = group["seconds"].mean()
+        row["megabytes"] = group["megabytes"].mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
 
-    def of(self, *, grey: bool) -> list[tuple[Dataset, Spec]]:
-        if grey not in self.made:
-            data, spec = self.data, self.spec
-            if grey:
-                data = replace(data, manifest=dataset.without_colours(data.manifest))
-                spec = replace(spec, image_shape=tuple(data.manifest.image_shape))
-                spec = cross_validation.spec_of_training_subset(data, spec)
-            self.made[grey] = (
-                cross_validation.folds_of(data, spec, self.count) if self.count else [(data, spec)]
-            )
-        return self.made[grey]
+
+def metrics_of(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Returns the metrics of a comparison."""
+    return (*METRICS, ERROR) if ERROR in frame else METRICS
 
 
-def claimed(
+def plot(frame: pd.DataFrame) -> bytes:
+    """Draws accuracy and balanced accuracy of each model: a dot a fold, a line at the mean.
+
+    Args:
+      frame: as `compare` returns it.
+
+    Returns:
+      A PNG.
+    """
+    names = list(dict.fromkeys(frame["model"]))
+    with matplotlib.rc_context(figures.STYLE):
+        figure = Figure(figsize=(2 + 1.5 * len(names), figures.HEIGHT_IN), layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for metric, offset, colour in zip(PLOTTED, (-0.12, 0.12), figures.COLOURS, strict=False):
+            for place, name in enumerate(names):
+                values = frame.loc[frame["model"] == name, metric].to_numpy(float)
+                axes.plot(np.full(len(values), place + offset), values, "o", ms=4, color=colour)
+                mean, half = values.mean(), 0.1
+                axes.hlines(mean, place + offset - half, place + offset + half, color=colour, lw=3)
+            axes.plot([], [], "o", color=colour, label=title_of(metric))
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.set_ylabel("share of held-out examples, a dot a fold")
+        axes.set_title("The same grouped folds for all")
+        axes.legend(loc="lower right")
+        file = io.BytesIO()
+        canvas.print_png(file, metadata={"Software": None}, pil_kwargs={})
+        return file.getvalue()
+
+
+def random_split_accuracy(
     task: Task,
     records: Path,
     name: str,
     *,
-    settings: TrainingConfig,
+    config: TrainingConfig,
     quick: bool,
     fixed: dict[str, Any],
 ) -> float | None:
-    """Returns the accuracy that a network gets when pictures are split at random, copies and all.
+    """Returns the optimistic accuracy of a network when images are split at random.
 
     Args:
-      task: the question.
+      task: the task.
       records: its packed records.
-      name: of the network.
-      settings: as the honest ones are trained.
+      name: name of the network.
+      config: as in `compare`.
       quick: as in `compare`.
-      fixed: likewise.
+      fixed: as in `compare`.
 
     Returns:
-      The accuracy, see `naive`; None for what is no network, or where pictures are too few.
+      The accuracy, see `random_split`; None for what is no network, or where images are too few.
     """
-    variant = variants.of(name)
+    variant = candidates.parse_name(name)
     if candidates.network_of(name) != variant.model:
         return None
     data, spec = open_records.opened(task, records, model=variant.model, is_checked=True)
-    data, spec = _Parts(data, spec, 0).of(grey=variant.grey)[0]
+    data, spec = _Folds(data, spec, 0).get(grey=variant.grey)[0]
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
     with dtype_policy("auto"):
-        made = random_split.random_split_scores(
-            lambda: build(variant.model, spec, arguments), data, settings=settings
+        scores = random_split.random_split_scores(
+            lambda: build(variant.model, spec, arguments), data, settings=config
         )
-    return made and made["accuracy"]
+    return scores["accuracy"] if scores else None
+
+
+def evaluate_candidate(task: Task, name: str, run: CandidateRun) -> list[dict[str, Any]]:
+    """Fits one candidate and returns a row of scores for each evaluated subset."""
+    start = time.perf_counter()
+    result = candidates.fit_and_predict(name, run)
+    cost = {
+        "seconds": time.perf_counter() - start,
+        "megabytes": result.megabytes,
+        "machine": hardware.machine(),
+    }
+    return [_scores(task, labels, probs) | cost for labels, probs in result.predictions]
+
+
+class _Folds:
+    """Training and evaluation data of each fold, in colours or grey; computed when needed."""
+
+    def __init__(self, data: Dataset, spec: Spec, count: int):
+        self.data, self.spec, self.count = data, spec, count
+        self._cache: dict[bool, list[tuple[Dataset, Spec]]] = {}
+
+    def get(self, *, grey: bool) -> list[tuple[Dataset, Spec]]:
+        if grey not in self._cache:
+            data, spec = self.data, self.spec
+            if grey:
+                data = replace(data, manifest=dataset.without_colours(data.manifest))
+                spec = replace(spec, image_shape=data.manifest.image_shape)
+                spec = cross_validation.spec_of_training_subset(data, spec)
+            self._cache[grey] = (
+                cross_validation.folds_of(data, spec, self.count) if self.count else [(data, spec)]
+            )
+        return self._cache[grey]
+
+
+def _rows_of_model(
+    task: Task,
+    name: str,
+    folds: _Folds,
+    results: ResumableFolder,
+    *,
+    config: TrainingConfig,
+    quick: bool,
+    fixed: dict[str, Any],
+) -> Iterator[list[dict[str, Any]]]:
+    """Yields the rows of one model, fold by fold; results of an earlier run are read."""
+    arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
+    grey = candidates.network_of(name) is not None and candidates.parse_name(name).grey
+    for number, (data, spec) in enumerate(folds.get(grey=grey), start=1):
+        plan = {
+            "model": name,
+            "fold": number,
+            "folds": folds.count,
+            "arguments": arguments,
+            "data": data.manifest.fingerprint,
+            "settings": asdict(config),
+        }
+        key = resumable.hash_of(plan)[:24]
+        rows = results.result(key, plan)
+        if rows is None:
+            evaluated = {"fold": data.validation} if folds.count else SPLITS
+            run = CandidateRun(data, spec, tuple(evaluated.values()), arguments, config)
+            rows = evaluate_candidate(task, name, run)
+            for row, split in zip(rows, evaluated, strict=True):
+                row |= {"fold": number} if folds.count else {"split": split}
+                row |= {"pretrained": _is_pretrained(name, arguments), "grey": grey}
+            results.add_result(key, plan, rows)
+        yield [{"model": name, **row} for row in rows]
 
 
 def _is_pretrained(name: str, arguments: dict[str, Any]) -> bool:
     network = candidates.network_of(name)
     if network is None or "weights" not in calls.arguments_of(network):
         return False
-    return arguments.get("weights", variants.IMAGENET) != variants.NONE
+    return arguments.get("weights", IMAGENET) != NONE
 
 
-def _judged(task: Task, name: str, contest: Contest) -> list[dict]:
-    """Trains one model and judges it: a row for each part that it was asked of."""
-    began = time.perf_counter()
-    said, megabytes = candidates.judge(name, contest)
-    seconds = time.perf_counter() - began
-    told = {"seconds": seconds, "megabytes": megabytes, "machine": hardware.machine()}
-    return [_scores(task, *one) | told for one in said]
-
-
-def _scores(task: Task, labels: np.ndarray, likely: np.ndarray) -> dict[str, Any]:
-    known = labels >= 0
-    labels, likely = labels[known], likely[known].astype(float)
-    likely /= likely.sum(axis=1, keepdims=True)
-    numbers = ordinal.told(task, labels, likely)
-    return {
+def _scores(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    is_labelled = labels >= 0
+    labels, probs = labels[is_labelled], probabilities[is_labelled].astype(float)
+    probs /= probs.sum(axis=1, keepdims=True)
+    scores = {
         "examples": len(labels),
-        "accuracy": float((likely.argmax(axis=1) == labels).mean()),
-        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, likely),
-        "log_loss": float(metrics.log_loss(labels, likely, labels=np.arange(likely.shape[1]))),
-        **{key: value for key, value in numbers.items() if key == compare_summary.ERROR},
+        "accuracy": float((probs.argmax(axis=1) == labels).mean()),
+        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, probs),
+        "log_loss": float(metrics.log_loss(labels, probs, labels=np.arange(probs.shape[1]))),
     }
+    ordinal_scores = ordinal.told(task, labels, probs)
+    if ERROR in ordinal_scores:
+        scores[ERROR] = ordinal_scores[ERROR]
+    return scores
+
+
+def _first(frame: pd.DataFrame, name: str) -> Any:
+    """Returns a column's first value; None where there is none."""
+    values = frame[name].dropna() if name in frame else pd.Series()
+    return values.iloc[0] if len(values) else None

@@ -1,7 +1,7 @@
-"""Many classifiers on one table of features: seed 004's leaderboard, each with its spread.
+"""Leaderboard: 27 classifiers on one table of features, as in seed document 004, with spreads.
 
-Every classifier learns from the training split with the values that its library gives it, after
-empty cells have become the median and each feature mean 0 and deviation 1. It is judged on
+Every classifier is fitted on the training split with the default values of its library, after
+missing values are replaced by the median and features are standardized. It is evaluated on
 validation and test, and on grouped folds of the training split. Nothing is chosen by a score.
 """
 
@@ -30,19 +30,20 @@ from sklearn import (
 )
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tfpipe.base import tables
 from tfpipe.base.errors import UserError
-from tfpipe.baselines.feature_tables import Features, Part
-from tfpipe.training.cross_validation import grouped_folds
+from tfpipe.base.progress import Reporter, silent
+from tfpipe.baselines.feature_tables import Features, FeatureSplit
+from tfpipe.training import cross_validation
 
 METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "f1")
-JUDGED = ("validation", "test")
-USUAL_FOLDS = 5
+EVALUATED = ("validation", "test")
+DEFAULT_FOLDS = 5
 
-# name, as the seed's table has it -> seed -> classifier
+# from name, as in the table of seed document 004, to a function from random seed to classifier
 CLASSIFIERS: dict[str, Callable[[int], Any]] = {
     "RandomForestClassifier": lambda seed: ensemble.RandomForestClassifier(random_state=seed),
     "ExtraTreesClassifier": lambda seed: ensemble.ExtraTreesClassifier(random_state=seed),
@@ -68,7 +69,7 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
     "QuadraticDiscriminantAnalysis": lambda seed: (
         discriminant_analysis.QuadraticDiscriminantAnalysis()
     ),
-    # As scikit-learn's own PassiveAggressiveClassifier was, which it has given up.
+    # As PassiveAggressiveClassifier was, which scikit-learn has removed.
     "PassiveAggressiveClassifier": lambda seed: linear_model.SGDClassifier(
         loss="hinge", penalty=None, learning_rate="pa1", eta0=1.0, random_state=seed
     ),
@@ -87,38 +88,39 @@ def run(
     select: int = 0,
     seed: int = 0,
     names: tuple[str, ...] = tuple(CLASSIFIERS),
-    tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
+    report: Reporter = silent,
 ) -> pd.DataFrame:
-    """Trains and judges each classifier, and writes leaderboard.csv.
+    """Fits and evaluates each classifier, and writes leaderboard.csv.
 
     Args:
-      features: the pictures.
-      folder: for the table.
-      folds: of the training split, by whole groups; five, or one a group where these are few,
-        where nobody says; 0 for none.
-      select: how many features each training keeps, those that tell its classes best by an F-test;
-        0 for all.
-      seed: of everything random.
+      features: the images' features.
+      folder: folder of the table.
+      folds: number of grouped folds of the training split; None for five, or one a group where
+        there are fewer; 0 for none.
+      select: how many features each training selects by an F-test on its training rows; 0 for all.
+      seed: random seed.
       names: some of `CLASSIFIERS`.
-      tell: told ("leaderboard", how many are done).
+      report: receives the stage "leaderboard" with {"done", "total"}.
 
     Returns:
       A row for each classifier, the best by validation accuracy first: classifier, <split>_<metric>
-      (nan where it cannot be told), fold_accuracy and its deviation, seconds of training, and note:
-      why it failed, or what it warned of.
+      (nan where it is not defined), fold_accuracy and its standard deviation, seconds of training,
+      and note: why it failed, or its warnings.
 
     Raises:
-      UserError: more features are wanted than there are, or a class has too few groups for folds.
+      UserError: `select` is more than the number of features, or a class has too few groups for
+        the folds.
     """
     if not 0 <= select <= len(features.names):
         raise UserError(
-            f"--select is {select}, expected 0 to {len(features.names)}, the features there are."
+            f"--select is {select}, expected 0 to {len(features.names)}, the number of features."
         )
-    parts = [] if folds == 0 else _folds(features, folds)
+    fold_rows = [] if folds == 0 else make_folds(features, folds)
     rows = []
     for done, name in enumerate(names):
-        tell("leaderboard", {"done": done, "total": len(names)})
-        rows.append({"classifier": name, **_judged(name, features, parts, select, seed)})
+        report("leaderboard", {"done": done, "total": len(names)})
+        scores = _evaluate(name, features, fold_rows, select=select, seed=seed)
+        rows.append({"classifier": name, **scores})
     frame = pd.DataFrame(rows).sort_values(
         "validation_accuracy", ascending=False, na_position="last", kind="stable"
     )
@@ -131,90 +133,117 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
     Args:
       labels: [n] int.
-      scores: [n, classes], the higher the likelier; or [n] of the second of two classes.
+      scores: [n, classes], higher means more probable; or [n] of the second of two classes.
     """
     if scores.ndim == 1:
         scores = np.stack([-scores, scores], axis=1)
-    return float(
-        np.mean(
-            [
-                metrics.roc_auc_score(labels == label, scores[:, label])
-                for label in range(scores.shape[1])
-                if 0 < (labels == label).sum() < len(labels)
-            ]
-        )
+    areas = [
+        metrics.roc_auc_score(labels == label, scores[:, label])
+        for label in range(scores.shape[1])
+        if 0 < (labels == label).sum() < len(labels)
+    ]
+    return float(np.mean(areas))
+
+
+def make_folds(features: Features, n_folds: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns (training rows, validation rows) of each fold of the training split.
+
+    Args:
+      features: the images' features.
+      n_folds: number of folds; None for five, or one a group where a class has fewer.
+
+    Raises:
+      UserError: a class has fewer groups than folds.
+    """
+    train = features.splits["train"]
+    n_groups = min(
+        len(set(train.groups[train.labels == label].tolist())) for label in set(train.labels)
     )
+    n_folds = n_folds or max(2, min(DEFAULT_FOLDS, n_groups))
+    if n_groups < n_folds:
+        raise UserError(
+            f"--folds is {n_folds}, but a class has {n_groups} training groups only. Give fewer "
+            "folds, or 0 for none."
+        )
+    return cross_validation.grouped_folds(train.labels, train.groups, n_folds)
 
 
-def _judged(name: str, features: Features, parts, select: int, seed: int) -> dict[str, Any]:
-    """Returns the row of one classifier; what went wrong is its note."""
-    row: dict[str, Any] = {f"{split}_{metric}": np.nan for split in JUDGED for metric in METRICS}
+def _evaluate(
+    name: str,
+    features: Features,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    *,
+    select: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Returns the row of one classifier; if it fails, the reason is its note."""
+    row: dict[str, Any] = {f"{split}_{metric}": np.nan for split in EVALUATED for metric in METRICS}
     row |= {"fold_accuracy": np.nan, "fold_accuracy_sd": np.nan, "seconds": np.nan, "note": ""}
-    learnt = features.parts["train"]
-    with warnings.catch_warnings(record=True) as warned:
+    train = features.splits["train"]
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            began = time.perf_counter()
-            model = _fitted(name, learnt.values, learnt.labels, select, seed)
-            row["seconds"] = time.perf_counter() - began
-            for split in JUDGED:
-                row |= _scores(model, features.parts[split], split)
-            found = [
-                _right(name, learnt, train, test, select=select, seed=seed) for train, test in parts
+            start = time.perf_counter()
+            model = _fit(name, train.values, train.labels, select=select, seed=seed)
+            row["seconds"] = time.perf_counter() - start
+            for split in EVALUATED:
+                row |= _scores(model, features.splits[split], split)
+            accuracies = [
+                _fold_accuracy(name, train, fold, select=select, seed=seed) for fold in folds
             ]
         except Exception as error:  # each library has its own; one failure must not end the others
             row["note"] = f"failed: {type(error).__name__}: {_first_line(error)}"
             return row
-    if found:
-        row |= {"fold_accuracy": np.mean(found), "fold_accuracy_sd": np.std(found, ddof=1)}
-    row["note"] = "; ".join(sorted({_first_line(one.message) for one in warned}))
+    if accuracies:
+        row["fold_accuracy"] = np.mean(accuracies)
+        row["fold_accuracy_sd"] = np.std(accuracies, ddof=1)
+    row["note"] = "; ".join(sorted({_first_line(warning.message) for warning in caught}))
     return row
 
 
-def _fitted(name: str, values: np.ndarray, labels: np.ndarray, select: int, seed: int):
+def _fit(name: str, values: np.ndarray, labels: np.ndarray, *, select: int, seed: int) -> Pipeline:
     steps = [SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()]
-    steps += [SelectKBest(f_classif, k=select)] if select else []
+    if select:
+        steps.append(SelectKBest(f_classif, k=select))
     return make_pipeline(*steps, CLASSIFIERS[name](seed)).fit(values, labels)
 
 
-def _scores(model, part: Part, split: str) -> dict[str, float]:
-    said = model.predict(part.values)
-    asked = next((w for w in ("predict_proba", "decision_function") if hasattr(model, w)), None)
-    told = auc(part.labels, getattr(model, asked)(part.values)) if asked else np.nan
+def _scores(model: Pipeline, data: FeatureSplit, split: str) -> dict[str, float]:
+    predicted = model.predict(data.values)
+    roc_auc = np.nan
+    for method in ("predict_proba", "decision_function"):
+        if hasattr(model, method):
+            roc_auc = auc(data.labels, getattr(model, method)(data.values))
+            break
     return {
-        f"{split}_accuracy": metrics.accuracy_score(part.labels, said),
-        f"{split}_balanced_accuracy": metrics.balanced_accuracy_score(part.labels, said),
-        f"{split}_roc_auc": told,
-        f"{split}_f1": metrics.f1_score(part.labels, said, average="weighted"),
+        f"{split}_accuracy": metrics.accuracy_score(data.labels, predicted),
+        f"{split}_balanced_accuracy": metrics.balanced_accuracy_score(data.labels, predicted),
+        f"{split}_roc_auc": roc_auc,
+        f"{split}_f1": metrics.f1_score(data.labels, predicted, average="weighted"),
     }
 
 
-def _right(name: str, learnt: Part, train, test, *, select: int, seed: int) -> float:
+def _fold_accuracy(
+    name: str,
+    data: FeatureSplit,
+    fold: tuple[np.ndarray, np.ndarray],
+    *,
+    select: int,
+    seed: int,
+) -> float:
     """Returns the accuracy of one fold."""
-    model = _fitted(name, learnt.values[train], learnt.labels[train], select, seed)
-    return float((model.predict(learnt.values[test]) == learnt.labels[test]).mean())
+    train, validation = fold
+    model = _fit(name, data.values[train], data.labels[train], select=select, seed=seed)
+    return float((model.predict(data.values[validation]) == data.labels[validation]).mean())
 
 
-def _folds(features: Features, count: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns (rows learnt from, rows judged) of each fold of the training split."""
-    learnt = features.parts["train"]
-    groups = [len(set(learnt.groups[learnt.labels == c].tolist())) for c in set(learnt.labels)]
-    count = count or max(2, min(USUAL_FOLDS, *groups))
-    if min(groups) < count:
-        raise UserError(
-            f"--folds is {count}, but a class has {min(groups)} training groups only. Give fewer "
-            "folds, or 0 for none."
-        )
-    return grouped_folds(learnt.labels, learnt.groups, count)
-
-
-def _lightgbm(seed: int):
+def _lightgbm(seed: int) -> Any:
     if importlib.util.find_spec("lightgbm") is None:
         raise UserError("LightGBM is not installed: pip install lightgbm")
-    import lightgbm  # an extra that few have
+    import lightgbm  # an optional dependency
 
     return lightgbm.LGBMClassifier(random_state=seed, n_jobs=1, verbose=-1)
 
 
-def _first_line(said) -> str:
-    return (str(said).strip().splitlines() or [""])[0][:160]
+def _first_line(message: object) -> str:
+    return (str(message).strip().splitlines() or [""])[0][:160]

@@ -1,7 +1,8 @@
-"""What a picture's texture measures: noise, mean, deviation and Haralick's features, HOG, LBP.
+"""Texture features of images: noise, mean, standard deviation, Haralick's features, HOG, LBP.
 
-Of the grey picture ("original"), of a Gabor filter's answer to it ("gabor") and of its Sobel
-gradient ("edge"): the columns of seed 004's feature tables, by the same names.
+They are computed for the grey image ("original"), for its response to a Gabor filter ("gabor") and
+for its Sobel gradient ("edge"): the columns of the feature tables of seed document 004, by the same
+names.
 """
 
 import cv2
@@ -12,7 +13,7 @@ from skimage import feature
 from tfpipe.base import images as base_images
 
 KINDS = ("texture", "hog", "lbp")
-LEVELS, SIDE_HOG = 256, 64  # grey levels; px at which gradients are counted
+LEVELS, SIDE_HOG = 256, 64  # grey levels; side in px to which images are resized for HOG
 DIRECTIONS = (0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
 # The high-pass filter of Daubechies' wavelet of two vanishing moments (1988, table 1).
 WAVELET = np.array([-0.482962913145, 0.836516303738, -0.224143868042, -0.129409522551])
@@ -21,7 +22,7 @@ NORMAL = 0.6744897501960817  # the median size of a draw from the unit normal di
 
 
 def table(images: np.ndarray, *, kinds: tuple[str, ...] = ("texture",)) -> pd.DataFrame:
-    """Returns a row of features for each picture.
+    """Returns a row of features for each image.
 
     Args:
       images: [n, height, width, channels] uint8 or uint16, of one or three channels.
@@ -30,7 +31,7 @@ def table(images: np.ndarray, *, kinds: tuple[str, ...] = ("texture",)) -> pd.Da
     rows = []
     for image in images:
         grey = base_images.to_grey(image[..., 0] if image.shape[-1] == 1 else image)
-        row = {}
+        row: dict[str, float] = {}
         for kind in kinds:
             row |= {"texture": _texture, "hog": _hog, "lbp": _lbp}[kind](grey)
         rows.append(row)
@@ -43,18 +44,20 @@ def haralick(grey: np.ndarray) -> np.ndarray:
     Of symmetric co-occurrences of neighbours.
     """
     matrices = feature.graycomatrix(grey, [1], DIRECTIONS, LEVELS, symmetric=True, normed=True)
-    return np.mean([of_matrix(matrices[:, :, 0, i]) for i in range(len(DIRECTIONS))], axis=0)
+    return np.mean(
+        [haralick_of_matrix(matrices[:, :, 0, i]) for i in range(len(DIRECTIONS))], axis=0
+    )
 
 
-def of_matrix(p: np.ndarray) -> np.ndarray:
+def haralick_of_matrix(p: np.ndarray) -> np.ndarray:
     """Returns features 1 to 13 of Haralick, Shanmugam & Dinstein (1973), appendix I.
 
     Entropies are in bits. Feature 10 is the variance of the values of p_{x-y}, as Mahotas and so
-    the seed's tables have it; and the sum variance is about the sum average, where the paper's text
-    has the sum entropy by a misprint.
+    the tables of seed document 004 have it. The sum variance is about the sum average, where the
+    paper's text has the sum entropy by a misprint.
 
     Args:
-      p: [levels, levels] float, symmetric, its sum 1; a row per level of the one, from 0.
+      p: [levels, levels] float, symmetric, its sum 1; a row for each level of the first pixel.
     """
     levels = np.arange(len(p))
     i, j = np.meshgrid(levels, levels, indexing="ij")
@@ -90,7 +93,7 @@ def noise(grey: np.ndarray) -> float:
     """Returns the deviation of the noise in [height, width], in grey levels.
 
     By the median size of the finest diagonal wavelet coefficients that are not 0 (Donoho &
-    Johnstone 1994, section 4.2); nan where all are 0, as an even picture has no noise to be told.
+    Johnstone 1994, section 4.2); nan where all are 0, as a uniform image has no measurable noise.
     """
     fine = cv2.sepFilter2D(
         grey.astype(np.float64), -1, WAVELET, WAVELET, borderType=cv2.BORDER_REFLECT
@@ -100,7 +103,7 @@ def noise(grey: np.ndarray) -> float:
 
 
 def _texture(grey: np.ndarray) -> dict[str, float]:
-    row = {}
+    row: dict[str, float] = {}
     for name, image in (("original", grey), ("gabor", _gabor(grey)), ("edge", _edge(grey))):
         row |= {f"{name}_noise": noise(image)}
         row |= {f"{name}_mean": float(image.mean()), f"{name}_std": float(image.std())}
@@ -109,15 +112,16 @@ def _texture(grey: np.ndarray) -> dict[str, float]:
 
 
 def _gabor(grey: np.ndarray) -> np.ndarray:
-    """Returns upright waves of 10 px, [height, width] uint8; the kernel's mean is taken off."""
+    """Returns the response to waves of 10 px, [height, width] uint8; the kernel has mean 0."""
     kernel = cv2.getGaborKernel((21, 21), sigma=4, theta=np.pi / 4, lambd=10, gamma=0.5, psi=0)
     kernel = (kernel - kernel.mean()) / np.abs(kernel).sum()
     return cv2.convertScaleAbs(cv2.filter2D(grey, cv2.CV_32F, kernel))
 
 
 def _edge(grey: np.ndarray) -> np.ndarray:
-    """Returns the size of Sobel's gradient, [height, width] uint8, cut at 255."""
-    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    """Returns the magnitude of the Sobel gradient, [height, width] uint8, clipped at 255."""
+    across = cv2.Sobel(grey, cv2.CV_32F, 1, 0)
+    down = cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     return cv2.convertScaleAbs(cv2.magnitude(across, down))
 
 
@@ -125,8 +129,8 @@ def _hog(grey: np.ndarray) -> dict[str, float]:
     """Returns nine directions of gradients in 2 x 2 parts (Dalal & Triggs 2005)."""
     small = cv2.resize(grey, (SIDE_HOG, SIDE_HOG), interpolation=cv2.INTER_AREA)
     half = SIDE_HOG // 2
-    found = feature.hog(small, 9, pixels_per_cell=(half, half), cells_per_block=(2, 2))
-    return {f"hog_{i}": value for i, value in enumerate(found, start=1)}
+    values = feature.hog(small, 9, pixels_per_cell=(half, half), cells_per_block=(2, 2))
+    return {f"hog_{i}": value for i, value in enumerate(values, start=1)}
 
 
 def _lbp(grey: np.ndarray) -> dict[str, float]:

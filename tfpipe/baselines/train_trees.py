@@ -1,18 +1,19 @@
-"""Boosted trees on a task's columns: searched, trained, calibrated, judged and published."""
+"""Boosted trees on a task's columns: search, training, calibration, evaluation, publication."""
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xgboost
 
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import tree_search
-from tfpipe.baselines.tree_search import Plan
+from tfpipe.baselines.tree_search import TreeSearchConfig
 from tfpipe.data import columns as data_columns
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
@@ -26,21 +27,23 @@ from tfpipe.registry.trees import MODEL, TreesExport
 from tfpipe.report import write
 from tfpipe.tasks.task import SPLITS, Task
 
-Judge = Callable[[pd.DataFrame, dict[str, float]], dict[str, Any]]
-LOG = logging.getLogger("tfpipe")
-EXPLAINED = 1000  # test examples at most: deep trees take a tenth of a second each
+Accept = Callable[[pd.DataFrame, dict[str, float]], dict[str, Any]]
+LOG = logging.getLogger(__name__)
+MAX_EXPLAINED = 1000  # test examples: deep trees take a tenth of a second each
 
 
-class Judgement(NamedTuple):
-    """What is known of trained trees.
+@dataclass(frozen=True)
+class TreeEvaluation:
+    """Evaluation of trained trees.
 
     Attributes:
-      told: what a card holds of it: scores, by_class, thresholds, calibration, abstention.
+      card: fields of the version's card: metrics, class_metrics, thresholds, calibration,
+        abstention.
       predictions: a row for each validation and test example: split, key, group, label and
         p_<class>, calibrated.
     """
 
-    told: dict[str, Any]
+    card: dict[str, Any]
     predictions: pd.DataFrame
 
 
@@ -49,27 +52,27 @@ def train(
     records: Path,
     folder: Path,
     *,
-    plan: Plan,
+    config: TreeSearchConfig,
     min_precision: float = selective.MIN_PRECISION,
-    found: dict[str, Any] | None = None,
-    judge: Judge = lambda predictions, thresholds: {},
+    best: dict[str, Any] | None = None,
+    accept: Accept = lambda predictions, thresholds: {},
     extra_files: Callable[[Path, dict[str, Any]], None] = lambda draft, search: None,
-    tell: Callable[[str, dict[str, Any]], None] = lambda stage, facts: None,
+    report: Reporter = silent,
 ) -> dict[str, Any]:
-    """Searches, trains the winner on the training split, and publishes it as the next version.
+    """Searches, trains the best candidate on the training split, and publishes the next version.
 
     Args:
-      task: the question.
+      task: the task.
       records: its packed records.
       folder: saved_models/<task>/xgboost.
-      plan: what is searched.
-      min_precision: of what is said in spite of being unsure.
-      found: by a search before, which is then not made again.
-      judge: (predictions, thresholds) -> the card's comparison; called before anything is
+      config: what is searched.
+      min_precision: precision that predictions must have that are not abstained from.
+      best: result of an earlier search, which is then not repeated.
+      accept: from (predictions, thresholds) to the card's comparison; called before anything is
         published, it may raise a UserError.
       extra_files: called with the version's folder and the search's result before the version has
         a number; it may add files to assets.extra.
-      tell: told (stage, facts) as it goes.
+      report: receives the progress.
 
     Returns:
       {"version", "path", "metrics"}.
@@ -78,34 +81,49 @@ def train(
       UserError: the records have no columns, or too few examples have labels.
     """
     manifest = data_manifest.trusted(records)
-    parts = {split: data_columns.read(records, (split,), manifest=manifest) for split in SPLITS}
-    names = tuple(manifest.classes)
-    data_columns.check(parts, classes=names)
-    if not plan.folds:
-        groups = len(np.unique(parts["train"].labelled.groups))
-        plan = plan._replace(folds=min(tree_search.FOLDS, max(2, groups)))
-    learnt = parts["train"].labelled
-    best = found or tree_search.search(
-        learnt,
+    splits = {split: data_columns.read(records, (split,), manifest=manifest) for split in SPLITS}
+    classes = tuple(manifest.classes)
+    data_columns.check(splits, classes=classes)
+    examples = splits["train"].labelled
+    if not config.folds:
+        n_groups = len(np.unique(examples.groups))
+        config = config._replace(folds=min(tree_search.DEFAULT_FOLDS, max(2, n_groups)))
+    best = best or tree_search.search(
+        examples,
         folder / "search",
-        classes=len(names),
-        plan=plan,
+        classes=len(classes),
+        config=config,
         fingerprint=manifest.fingerprint,
-        tell=lambda done, loss: tell("trees", {"done": done, "total": plan.trials, "loss": loss}),
+        report=report,
     )
-    told = {"classes": len(names), "arguments": best["arguments"]}
-    trees = boosted_trees.fit(learnt, **told, balanced=plan.balance, seed=plan.seed)
-    unseen = learnt.labels, tree_search.crossed(learnt, **told, plan=plan)
-    known = judged(trees, parts, unseen, classes=names, min_precision=min_precision)
-    known = _in_numbers(replace(task, classes=names), known, records, manifest=manifest)
-    comparison = judge(known.predictions, known.told["thresholds"])
-    tell("export", {})
+    trees = boosted_trees.fit(
+        examples,
+        classes=len(classes),
+        arguments=best["arguments"],
+        balanced=config.balance,
+        seed=config.seed,
+    )
+    out_of_fold = tree_search.out_of_fold(
+        examples, classes=len(classes), arguments=best["arguments"], config=config
+    )
+    evaluation = evaluate(
+        trees,
+        splits,
+        (examples.labels, out_of_fold),
+        classes=classes,
+        min_precision=min_precision,
+    )
+    evaluation = _with_ordinal_scores(
+        replace(task, classes=classes), evaluation, records, manifest=manifest
+    )
+    comparison = accept(evaluation.predictions, evaluation.card["thresholds"])
+    report("export", {})
     card = VersionCard(
         task=task.name,
         model=MODEL,
         hyperparameters=best["arguments"],
-        training={"balance": plan.balance, "seed": plan.seed},
-        classes=names,
+        training={"balance": config.balance, "seed": config.seed},
+        classes=classes,
         columns=manifest.columns,
         parameters=boosted_trees.leaves(trees),
         ordinal_target=task.scoring.ordinal_target,
@@ -114,10 +132,10 @@ def train(
         data=manifest.summary,
         search=best,
         comparison=comparison,
-        **known.told,
+        **evaluation.card,
     )
     card = card_statistics.with_statistics(
-        card, task, records, known.predictions, manifest=manifest, inputs=["columns"]
+        card, task, records, evaluation.predictions, manifest=manifest, inputs=["columns"]
     )
 
     def write_extra_files(draft: Path) -> None:
@@ -131,110 +149,120 @@ def train(
             TreesExport(
                 trees,
                 manifest.columns,
-                names,
-                _some(parts["test"].labelled.columns, seed=plan.seed),
-                parts["validation"].columns,
+                classes,
+                _sample(splits["test"].labelled.columns, seed=config.seed),
+                splits["validation"].columns,
             ),
             folder,
             card=card,
             tables={
-                "predictions": known.predictions,
+                "predictions": evaluation.predictions,
                 "groups": card_statistics.groups(records, manifest=manifest),
                 "sources": previous_version.sources(manifest),
             },
             extra_files=write_extra_files,
         )
-    return {"version": int(path.name), "path": str(path), "metrics": known.told["metrics"]}
+    return {"version": int(path.name), "path": str(path), "metrics": evaluation.card["metrics"]}
 
 
-def judged(
+def evaluate(
     trees: xgboost.Booster,
-    parts: dict[str, Measured],
-    unseen: tuple[np.ndarray, np.ndarray],
+    splits: dict[str, Measured],
+    out_of_fold: tuple[np.ndarray, np.ndarray],
     *,
     classes: tuple[str, ...],
     min_precision: float = selective.MIN_PRECISION,
-) -> Judgement:
-    """Returns what is known of trees that saw the training split only.
+) -> TreeEvaluation:
+    """Returns the evaluation of trees that were fitted on the training split only.
 
-    Temperature and thresholds are chosen on the validation split, and on what cross-validation
-    said of the training split: a few validation groups alone may be easier or harder than others.
-    The test split is looked at once. Examples without a label are predicted and not scored.
+    Temperature and thresholds are chosen on the validation split and on the out-of-fold predictions
+    of the training split: a few validation groups alone may be easier or harder than others. The
+    test split is used once. Examples without a label are predicted and not scored.
 
     Args:
-      trees: as trained.
-      parts: "validation" and "test" -> its examples.
-      unseen: labels [n] int and probabilities [n, classes] of training examples, by other trees
-        that saw none of their groups.
+      trees: the fitted trees.
+      splits: from "validation" and "test" to their examples.
+      out_of_fold: labels [n] int and probabilities [n, classes] of training examples, by trees that
+        were fitted without their groups.
       classes: names in label order.
       min_precision: see `selective.thresholds`.
     """
-    known = parts["validation"].labelled
-    labels = np.concatenate([unseen[0], known.labels])
-    raw = np.concatenate([unseen[1], boosted_trees.classify(trees, known.columns)])
+    validation = splits["validation"].labelled
+    labels = np.concatenate([out_of_fold[0], validation.labels])
+    raw = np.concatenate([out_of_fold[1], boosted_trees.classify(trees, validation.columns)])
     fitted = calibration.fit(labels, raw)
     if fitted.note:
         LOG.warning("%s", fitted.note)
-    likely = calibration.apply(raw, fitted.temperature).astype(np.float32)
-    decision = metrics.thresholds(labels, likely)
-    sure = selective.thresholds(labels, likely, min_precision=min_precision)
-    told, by_class, frames = {}, {}, []
-    errors = {"error_before": {}, "error": {}}
+    probs = calibration.apply(raw, fitted.temperature).astype(np.float32)
+    thresholds = metrics.thresholds(labels, probs)
+    confidence_thresholds = selective.thresholds(labels, probs, min_precision=min_precision)
+    scores: dict[str, dict[str, Any]] = {}
+    class_scores: dict[str, Any] = {}
+    errors_before: dict[str, float] = {}
+    errors: dict[str, float] = {}
+    frames = []
     for split in ("validation", "test"):
-        own = parts[split].labels >= 0
-        raw, labels = boosted_trees.classify(trees, parts[split].columns), parts[split].labels[own]
-        likely = calibration.apply(raw, fitted.temperature).astype(np.float32)
-        said = metrics.predict_labels(likely[own], thresholds=decision)
-        told[split] = metrics.classification_metrics(labels, likely[own], thresholds=decision)
-        by_class[split] = metrics.class_metrics(labels, said, classes=classes)
-        errors["error_before"][split] = calibration.calibration_error(labels, raw[own])
-        errors["error"][split] = calibration.calibration_error(labels, likely[own])
-        frames.append(_frame(split, parts[split], likely, classes))
-    realised = selective.realised(labels, likely[own], sure)
+        is_labelled = splits[split].labels >= 0
+        labels = splits[split].labels[is_labelled]
+        raw = boosted_trees.classify(trees, splits[split].columns)
+        every_probs = calibration.apply(raw, fitted.temperature).astype(np.float32)
+        probs = every_probs[is_labelled]
+        predicted = metrics.predict_labels(probs, thresholds=thresholds)
+        scores[split] = metrics.classification_metrics(labels, probs, thresholds=thresholds)
+        class_scores[split] = metrics.class_metrics(labels, predicted, classes=classes)
+        errors_before[split] = calibration.calibration_error(labels, raw[is_labelled])
+        errors[split] = calibration.calibration_error(labels, probs)
+        frames.append(_frame(split, splits[split], every_probs, classes))
+    test_precision = selective.realised(labels, probs, confidence_thresholds)
     card = {
-        "metrics": told,
-        "class_metrics": by_class,
-        "thresholds": decision,
-        "calibration": fitted._asdict() | errors,
+        "metrics": scores,
+        "class_metrics": class_scores,
+        "thresholds": thresholds,
+        "calibration": fitted._asdict() | {"error_before": errors_before, "error": errors},
         "abstention": {
             "min_precision": min_precision,
-            "thresholds": selective.as_card(sure, classes=classes),
-            "test": {n: one._asdict() for n, one in zip(classes, realised, strict=True)},
+            "thresholds": selective.as_card(confidence_thresholds, classes=classes),
+            "test": {
+                name: precision._asdict()
+                for name, precision in zip(classes, test_precision, strict=True)
+            },
         },
     }
-    return Judgement(card, pd.concat(frames, ignore_index=True))
+    return TreeEvaluation(card, pd.concat(frames, ignore_index=True))
 
 
-def _in_numbers(
-    task: Task, known: Judgement, records: Path, *, manifest: RecordManifest
-) -> Judgement:
-    """Returns a judgement with what a task's `quantity` and `apart` ask for besides."""
+def _with_ordinal_scores(
+    task: Task, evaluation: TreeEvaluation, records: Path, *, manifest: RecordManifest
+) -> TreeEvaluation:
+    """Adds the scores and columns of a task's ordinal target and ambiguous examples."""
     frames = []
-    for split, frame in known.predictions.groupby("split", sort=False):
-        likely = frame[[f"p_{name}" for name in task.classes]].to_numpy()
+    card = evaluation.card | {"metrics": dict(evaluation.card["metrics"])}
+    for split, frame in evaluation.predictions.groupby("split", sort=False):
+        probs = frame[[f"p_{name}" for name in task.classes]].to_numpy()
         labels = frame["label"].to_numpy()
-        own, apart = labels >= 0, None
+        is_labelled, is_ambiguous = labels >= 0, None
         if task.scoring.ambiguous:
-            apart = dataset.marks_of(records, (split,), task.scoring.ambiguous, manifest=manifest)[
-                own
-            ]
-        told = ordinal.told(task, labels[own], likely[own], apart=apart)
-        known.told["metrics"][split] |= told
-        frames.append(ordinal.with_expected(frame, task, likely))
-    return known._replace(predictions=pd.concat(frames, ignore_index=True))
+            marks = dataset.marks_of(records, (split,), task.scoring.ambiguous, manifest=manifest)
+            is_ambiguous = marks[is_labelled]
+        scores = ordinal.told(task, labels[is_labelled], probs[is_labelled], apart=is_ambiguous)
+        card["metrics"][split] = card["metrics"][split] | scores
+        frames.append(ordinal.with_expected(frame, task, probs))
+    return TreeEvaluation(card, pd.concat(frames, ignore_index=True))
 
 
-def _frame(split: str, examples: Measured, likely: np.ndarray, classes) -> pd.DataFrame:
+def _frame(
+    split: str, examples: Measured, probabilities: np.ndarray, classes: tuple[str, ...]
+) -> pd.DataFrame:
     frame = pd.DataFrame({"split": split, "key": [key.decode() for key in examples.keys]})
     frame["group"] = [group.decode() for group in examples.groups]
     frame["label"] = examples.labels
-    frame[[f"p_{name}" for name in classes]] = likely
+    frame[[f"p_{name}" for name in classes]] = probabilities
     return frame
 
 
-def _some(columns: np.ndarray, *, seed: int) -> np.ndarray:
-    """Returns as many rows as are explained, drawn where there are more."""
-    if len(columns) <= EXPLAINED:
+def _sample(columns: np.ndarray, *, seed: int) -> np.ndarray:
+    """Returns at most `MAX_EXPLAINED` rows, drawn at random where there are more."""
+    if len(columns) <= MAX_EXPLAINED:
         return columns
-    rows = np.random.default_rng(seed).choice(len(columns), EXPLAINED, replace=False)
+    rows = np.random.default_rng(seed).choice(len(columns), MAX_EXPLAINED, replace=False)
     return columns[np.sort(rows)]

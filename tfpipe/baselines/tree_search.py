@@ -1,15 +1,14 @@
-"""Randomized search of boosted trees by grouped cross-validation; killed, it goes on.
+"""Search of boosted trees: random candidates, scored by grouped cross-validation; resumable.
 
     search/plan.json       what is searched: another plan moves the folder aside
     search/trials.jsonl    one candidate a line, replaced whole after each
-    search/best.json       the winner, once all are scored
+    search/best.json       the best candidate, once all are scored
 
-Candidates come in an order that the seed alone decides, seed 000's published winner first, so more
-trials add to those scored before.
+The random seed alone decides the order of the candidates. The first is the published winner of
+seed document 000, so more trials add to those scored before.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,179 +18,211 @@ from sklearn import metrics
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data.columns import Measured
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.models import boosted_trees
-from tfpipe.training.cross_validation import grouped_folds
-from tuning import boosted_trees as tuned
+from tfpipe.training import cross_validation
+from tuning import boosted_trees as tree_space
 
-FOLDS = 5
+DEFAULT_FOLDS = 5
 
 
-class Plan(NamedTuple):
+class TreeSearchConfig(NamedTuple):
     """What is searched.
 
     Attributes:
-      trials: candidates.
-      folds: of cross-validation, at least 2; 0 for `FOLDS`, or one a group where these are few.
+      trials: number of candidates.
+      folds: number of cross-validation folds, at least 2; 0 for `DEFAULT_FOLDS`, or one a group
+        where there are fewer.
       balance: one of `boosted_trees.BALANCES`.
-      seed: of candidates, folds and trees.
+      seed: random seed of candidates, folds and trees.
     """
 
     trials: int = 20
-    folds: int = FOLDS
+    folds: int = DEFAULT_FOLDS
     balance: str = "weights"
     seed: int = 0
 
 
 def search(
-    learnt: Measured,
+    examples: Measured,
     folder: Path,
     *,
     classes: int,
-    plan: Plan,
+    config: TreeSearchConfig,
     fingerprint: str,
-    tell: Callable[[int, float | None], None] = lambda scored, best: None,
+    report: Reporter = silent,
 ) -> dict[str, Any]:
-    """Scores candidates by what trees say of groups they never saw, and returns the best.
+    """Scores candidates by their predictions of held-out groups, and returns the best.
 
-    What decides is the log loss: with few groups counts of mistakes rank candidates by luck, and
-    what follows asks for probabilities. Each fold's trees grow until the loss on its held-out
-    groups falls no more; all folds are then judged at one number of trees, the median of theirs,
-    and so many are the winner's. Accuracies (seed 000 tells merror, 1 - accuracy) stand beside.
+    The log loss decides: with few groups, counts of mistakes rank candidates by luck, and what
+    follows needs probabilities. Each fold's trees grow until the loss on its held-out groups falls
+    no more. All folds are then evaluated at one number of trees, their median, and the winner gets
+    as many. Accuracies (seed document 000 reports merror, 1 - accuracy) are reported beside.
 
     Args:
-      learnt: the labelled examples of the training split.
-      folder: where candidates scored are kept.
-      classes: how many there are.
-      plan: what is searched.
-      fingerprint: of the records.
-      tell: told (candidates scored, the best log loss so far).
+      examples: the labelled examples of the training split.
+      folder: the search's folder.
+      classes: number of classes.
+      config: what is searched.
+      fingerprint: fingerprint of the records.
+      report: receives the stage "trees" with {"done", "total", "loss": the best so far}.
 
     Returns:
-      {"arguments" of `boosted_trees.fit`, "candidate", "log_loss", "folds", "candidates": a row
+      {"arguments" of `boosted_trees.fit`, "candidate", "log_loss", "folds", "candidates": a row for
       each}.
 
     Raises:
       UserError: there are fewer groups than folds.
     """
-    parts = folds(learnt, plan)
+    folds = make_folds(examples, config)
     unfinished = ResumableFolder(
         folder,
-        _identity(plan, fingerprint),
+        _identity(config, fingerprint),
         work="search",
         busy=f"Another search is running in {folder}. Wait for it to end.",
     )
     with unfinished:
-        rows = _scored_before(unfinished)
-        for number in range(len(rows), plan.trials):
-            tell(number, min((row["log_loss"] for row in rows), default=None))
-            arguments = candidate(number, seed=plan.seed)
-            told = _judged(learnt, parts, arguments, classes=classes, plan=plan)
-            rows.append({"candidate": number, **told})
+        rows = _read_trials(unfinished)
+        for number in range(len(rows), config.trials):
+            loss = min((row["log_loss"] for row in rows), default=None)
+            report("trees", {"done": number, "total": config.trials, "loss": loss})
+            arguments = candidate(number, seed=config.seed)
+            scores = _evaluate(examples, folds, arguments, classes=classes, config=config)
+            rows.append({"candidate": number, **scores})
             lines = "".join(json.dumps(row) + "\n" for row in rows)
             files.replace(folder / "trials.jsonl", lines.encode())
-        best = _best_of(rows[: plan.trials], plan)
+        best = _best_of(rows[: config.trials], config)
         unfinished.write("best.json", best)
-    tell(plan.trials, best["log_loss"])
+    report("trees", {"done": config.trials, "total": config.trials, "loss": best["log_loss"]})
     return best
 
 
-def _best_of(rows: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
+def out_of_fold(
+    examples: Measured, *, classes: int, arguments: dict[str, Any], config: TreeSearchConfig
+) -> np.ndarray:
+    """Returns probabilities [n, classes] float32 of each example, by trees fitted on other folds.
+
+    They show how a model predicts unseen groups, for as many groups as there are in training.
+    Temperature and thresholds then need not rest on the few groups of the validation split alone.
+    """
+    probabilities = np.zeros((len(examples.labels), classes), np.float32)
+    for train, validation in make_folds(examples, config):
+        trees = boosted_trees.fit(
+            examples.only(train),
+            classes=classes,
+            arguments=arguments,
+            balanced=config.balance,
+            seed=config.seed,
+        )
+        probabilities[validation] = boosted_trees.classify(trees, examples.columns[validation])
+    return probabilities
+
+
+def candidate(number: int, *, seed: int) -> dict[str, Any]:
+    """Returns a candidate's arguments; the first is the published winner of seed document 000."""
+    if number == 0:
+        return dict(tree_space.PUBLISHED)
+    hp, space = keras_tuner.HyperParameters(), _hyperparameters()
+    seeds = np.random.SeedSequence([seed, number]).generate_state(len(space))
+    for parameter, parameter_seed in zip(space, seeds.tolist(), strict=True):
+        hp.values[parameter.name] = parameter.random_sample(parameter_seed)
+    return tree_space.space(hp)
+
+
+def make_folds(examples: Measured, config: TreeSearchConfig) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns (training rows, validation rows) of each fold; no group is in both.
+
+    Raises:
+      UserError: there are fewer groups than folds.
+    """
+    n_groups = len(set(examples.groups.tolist()))
+    if not 2 <= config.folds <= n_groups:
+        raise UserError(
+            f"--folds is {config.folds}, but there are {n_groups} groups with labels to train on. "
+            f"Give 2 to {n_groups} folds, or more data."
+        )
+    return cross_validation.grouped_folds(
+        examples.labels, examples.groups, config.folds, seed=config.seed
+    )
+
+
+def _evaluate(
+    examples: Measured,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    arguments: dict[str, Any],
+    *,
+    classes: int,
+    config: TreeSearchConfig,
+) -> dict[str, Any]:
+    """Returns a candidate's scores, and its number of trees."""
+    models = [
+        boosted_trees.fit(
+            examples.only(train),
+            classes=classes,
+            arguments=arguments,
+            balanced=config.balance,
+            seed=config.seed,
+            watched=examples.only(validation),
+        )
+        for train, validation in folds
+    ]
+    n_trees = int(np.median([model.best_iteration + 1 for model in models]))
+    labels, probs = examples.labels, np.zeros((len(examples.labels), classes))
+    for model, (_, validation) in zip(models, folds, strict=True):
+        probs[validation] = boosted_trees.classify(
+            model, examples.columns[validation], first=n_trees
+        )
+    probs /= probs.sum(axis=1, keepdims=True)  # XGBoost's float32 sums to 1 only roughly
+    every_class = np.arange(classes)
+    losses = [
+        metrics.log_loss(labels[validation], probs[validation], labels=every_class)
+        for _, validation in folds
+    ]
+    return {
+        "arguments": arguments,
+        "trees": n_trees,
+        "log_loss": float(metrics.log_loss(labels, probs, labels=every_class)),
+        "spread": float(np.std(losses)),
+        "accuracy": float((probs.argmax(axis=1) == labels).mean()),
+        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, probs),
+    }
+
+
+def _best_of(rows: list[dict[str, Any]], config: TreeSearchConfig) -> dict[str, Any]:
     """Returns the candidate with the lowest log loss, and all of them."""
     best = min(rows, key=lambda row: row["log_loss"])
     return {
         "arguments": best["arguments"] | {"trees": best["trees"]},
         "candidate": best["candidate"],
         "log_loss": best["log_loss"],
-        "folds": plan.folds,
+        "folds": config.folds,
         "candidates": rows,
     }
 
 
-def crossed(learnt: Measured, *, classes: int, arguments: dict[str, Any], plan: Plan) -> np.ndarray:
-    """Returns probabilities [n, classes] float32 of each example, by trees of other folds.
-
-    They are what a model says of groups it never saw, for as many groups as there are in training,
-    so temperature and thresholds need not rest on the few of the validation split alone.
-    """
-    likely = np.zeros((len(learnt.labels), classes), np.float32)
-    told = {"classes": classes, "arguments": arguments, "balanced": plan.balance}
-    for own, others in folds(learnt, plan):
-        trees = boosted_trees.fit(learnt.only(own), **told, seed=plan.seed)
-        likely[others] = boosted_trees.classify(trees, learnt.columns[others])
-    return likely
-
-
-def candidate(number: int, *, seed: int) -> dict[str, Any]:
-    """Returns a candidate's arguments; the first is seed 000's published winner."""
-    if number == 0:
-        return dict(tuned.PUBLISHED)
-    drawn, space = keras_tuner.HyperParameters(), _space()
-    seeds = np.random.SeedSequence([seed, number]).generate_state(len(space))
-    for one, own in zip(space, seeds.tolist(), strict=True):
-        drawn.values[one.name] = one.random_sample(own)
-    return tuned.space(drawn)
-
-
-def folds(learnt: Measured, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns (row numbers to learn from, to be judged by) of each fold; no group is in both.
-
-    Raises:
-      UserError: there are fewer groups than folds.
-    """
-    groups = len(set(learnt.groups.tolist()))
-    if not 2 <= plan.folds <= groups:
-        raise UserError(
-            f"--folds is {plan.folds}, but there are {groups} groups with labels to train on. "
-            f"Give 2 to {groups} folds, or more data."
-        )
-    return grouped_folds(learnt.labels, learnt.groups, plan.folds, seed=plan.seed)
-
-
-def _judged(learnt: Measured, parts, arguments, *, classes: int, plan: Plan) -> dict[str, Any]:
-    """Returns a candidate's scores, and its number of trees."""
-    grown = [
-        boosted_trees.fit(
-            learnt.only(own),
-            **{"classes": classes, "arguments": arguments},
-            **{"balanced": plan.balance, "seed": plan.seed},
-            watched=learnt.only(judged),
-        )
-        for own, judged in parts
-    ]
-    trees = int(np.median([one.best_iteration + 1 for one in grown]))
-    labels, likely = learnt.labels, np.zeros((len(learnt.labels), classes))
-    for one, (_, judged) in zip(grown, parts, strict=True):
-        likely[judged] = boosted_trees.classify(one, learnt.columns[judged], first=trees)
-    likely /= likely.sum(axis=1, keepdims=True)  # XGBoost's float32 adds up to 1 but roughly
-    every = np.arange(classes)
-    losses = [metrics.log_loss(labels[own], likely[own], labels=every) for _, own in parts]
-    return {
-        "arguments": arguments,
-        "trees": trees,
-        "log_loss": float(metrics.log_loss(labels, likely, labels=every)),
-        "spread": float(np.std(losses)),
-        "accuracy": float((likely.argmax(axis=1) == labels).mean()),
-        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, likely),
-    }
-
-
-def _space() -> list:
+def _hyperparameters() -> list[Any]:
+    """Returns the hyperparameters of the space, as KerasTuner describes them."""
     hp = keras_tuner.HyperParameters()
-    tuned.space(hp)
+    tree_space.space(hp)
     return hp.space
 
 
-def _identity(plan: Plan, fingerprint: str) -> dict[str, Any]:
-    """Returns what makes two searches the same; how many candidates are asked for does not."""
-    told = {name: value for name, value in plan._asdict().items() if name != "trials"}
-    space = [one.get_config() for one in _space()]
-    return {**told, "published": tuned.PUBLISHED, "space": space, "data": fingerprint}
+def _identity(config: TreeSearchConfig, fingerprint: str) -> dict[str, Any]:
+    """Returns what makes two searches the same; the number of candidates is no part of it."""
+    return {
+        "folds": config.folds,
+        "balance": config.balance,
+        "seed": config.seed,
+        "published": tree_space.PUBLISHED,
+        "space": [parameter.get_config() for parameter in _hyperparameters()],
+        "data": fingerprint,
+    }
 
 
-def _scored_before(folder: ResumableFolder) -> list[dict[str, Any]]:
+def _read_trials(folder: ResumableFolder) -> list[dict[str, Any]]:
     """Returns the candidates that were scored before."""
     trials = folder.path / "trials.jsonl"
     try:

@@ -261,11 +261,13 @@ def _retrain_trees(
         task,
         records,
         version.parent,
-        plan=tree_search.Plan(0, card.search["folds"], card.training["balance"], seed),
+        config=tree_search.TreeSearchConfig(
+            0, card.search["folds"], card.training["balance"], seed
+        ),
         command="retrain",
         retrained_from=version,
         report=report,
-        judge=lambda predictions, thresholds: _comparison(
+        accept=lambda predictions, thresholds: _comparison(
             version, predictions, thresholds, task=task, records=records, force=plan.force
         ),
     )

@@ -150,7 +150,7 @@ def train_trees(
     records: Path,
     folder: Path,
     *,
-    plan: tree_search.Plan,
+    config: tree_search.TreeSearchConfig,
     command: str = "trees",
     retrained_from: Path | None = None,
     report: Reporter = silent,
@@ -162,11 +162,11 @@ def train_trees(
       task: the task.
       records: its packed records.
       folder: saved_models/<task>/xgboost.
-      plan: what is searched.
+      config: what is searched.
       command: how run.yaml names the run.
       retrained_from: version whose hyperparameters are used again, without a search; or None.
       report: receives the progress.
-      options: `min_precision` and `judge` of `baselines.train_trees.train`.
+      options: `min_precision` and `accept` of `baselines.train_trees.train`.
 
     Returns:
       {"version", "path", "metrics"}.
@@ -184,7 +184,7 @@ def train_trees(
             hyperparameters=search["arguments"],
             random_split=False,
             initialized_from=int(retrained_from.name) if retrained_from else None,
-            trees=plan,
+            trees=config,
             records=manifest.fingerprint,
         )
         run_config.write(recipe, draft / "assets.extra")
@@ -193,10 +193,10 @@ def train_trees(
         task,
         records,
         folder,
-        plan=plan,
-        found=store.read_card(retrained_from).search if retrained_from else None,
+        config=config,
+        best=store.read_card(retrained_from).search if retrained_from else None,
         extra_files=write_run,
-        tell=report,
+        report=report,
         **options,
     )
 
