@@ -38,7 +38,6 @@ def test_the_papers_picture_gives_what_is_counted_by_hand():
     assert features[3] == pytest.approx(square - mean**2)
     assert features[4] == pytest.approx((16 + 6 / 2 + 2 / 5) / 24)  # inverse difference moment
     assert features[5] == pytest.approx(2 * mean)
-    entropy = -sum(c / 24 * np.log2(c / 24) for c in counted.ravel() if c)
     assert features[8] == pytest.approx(
         -sum(c / 24 * np.log2(c / 24) for c in counted.ravel() if c)
     )
