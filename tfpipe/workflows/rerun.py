@@ -46,7 +46,7 @@ def rerun(
             task,
             records,
             models / config.model,
-            plan=config.trees,
+            config=config.trees,
             command=config.command,
             retrained_from=start,
             report=report,

@@ -63,7 +63,7 @@ class RunConfig:
     precision: str = "float32"
     random_split: bool = True
     initialized_from: int | None = None
-    trees: tree_search.Plan | None = None
+    trees: tree_search.TreeSearchConfig | None = None
     records: str = ""
     tfpipe: str = tfpipe.__version__
 
