@@ -8,7 +8,8 @@ groups of the training split are from its other groups, and only a larger index 
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -26,7 +27,8 @@ Histogram = dict[str, Any]
 Histograms = dict[str, Histogram]
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True)
+class Finding:
     """A quantity in which new examples have left the training split.
 
     Attributes:

@@ -95,7 +95,9 @@ def evaluate(
     )
     mode, best = whole_files.best(task, judged)
     thresholds, told, by_class, errors, abstained = {}, {}, {}, {}, {}
-    frames, found, needed = [], None, None
+    frames: list[pd.DataFrame] = []
+    found: Any = None
+    needed = np.zeros(0)  # chosen on the validation split, which comes first
     for split in ("validation", "test"):
         labels, likely = _said(data, split, classify)
         known = labels >= 0

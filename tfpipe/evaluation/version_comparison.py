@@ -110,7 +110,7 @@ def compare(
       "after", "low", "high", "verdict".
     """
     sets = compare_sets(_example_score(answers, objective), known=known)
-    of_files = [
+    of_files: list[dict[str, Any]] = [
         {"score": score.name, "sets": compare_sets(score, known=known), "decides": decides}
         for score, decides in (_file_scores(files) if files else ())
     ]

@@ -1,5 +1,6 @@
 """Prediction of whole raw files, such as core photos: a table, and an overlay for each file."""
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -175,7 +176,7 @@ def notes_on_drift(
     findings = watch.findings()
     sentences = tuple(finding.sentence for finding in findings)
     rows = [
-        {name: value for name, value in finding._asdict().items() if name != "sentence"}
+        {name: value for name, value in dataclasses.asdict(finding).items() if name != "sentence"}
         for finding in findings
     ]
     return (*notes, *sentences), {"drift": rows} if rows else {}

@@ -77,8 +77,8 @@ def _layers(model: keras.Model) -> Iterator[layers.Layer]:
 
 def _map_size(layer: layers.Layer) -> tuple[int, int] | None:
     """Returns height and width of what a layer gives, None where that is no map."""
-    shape = getattr(layer.output, "shape", ())
-    return shape[1:3] if len(shape) == 4 else None
+    shape = tuple(getattr(layer.output, "shape", ()))
+    return (shape[1], shape[2]) if len(shape) == 4 else None
 
 
 def _head(model: keras.Model) -> str:

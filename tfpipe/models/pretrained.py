@@ -85,11 +85,11 @@ def through_body(
     if spec.image_dtype != "uint8" or spec.per_image_standardization:
         x = layers.Rescaling(255 / 4, offset=255 / 2, dtype="float32", name="to_8_bit")(scaled)
     known = PREPROCESSING[preprocessing]
-    scale, offset = known.scale, known.offset
+    scale, offset = list(known.scale), list(known.offset)
     if channels == 1:
         scale, offset = [float(np.mean(scale))], [float(np.mean(offset))]
     # Before resizing, because resizing returns the dtype it is given, and would round uint8.
-    x = layers.Rescaling(list(scale), list(offset), dtype="float32", name="preprocess")(x)
+    x = layers.Rescaling(scale, offset, dtype="float32", name="preprocess")(x)
     x = resize(x)
     if channels == 1:
         ones = layers.Rescaling(0.0, offset=1.0, dtype="float32", name="ones")(x)

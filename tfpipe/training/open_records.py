@@ -23,8 +23,9 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
     if model not in AUTOENCODERS:
         validation.classifiable(manifest)
     stats = data_manifest.read_stats(records)
+    height, width, channels = manifest.image_shape
     spec = Spec(
-        image_shape=tuple(manifest.image_shape),
+        image_shape=(height, width, channels),
         image_dtype=manifest.image_dtype,
         classes=tuple(manifest.classes),
         columns=tuple(manifest.columns),
