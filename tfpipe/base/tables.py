@@ -158,15 +158,15 @@ class Table:
 
     def _converted(self, values: np.ndarray, *, column: str, unit: str | None) -> np.ndarray:
         """Returns values [rows] in `unit`, from the unit in the column's heading."""
-        given = _name_and_unit(self.headings[column])[1]
-        if unit is None or given is None or unit == given:
+        heading_unit = _name_and_unit(self.headings[column])[1]
+        if unit is None or heading_unit is None or unit == heading_unit:
             return values
-        given_kind, given_size = _UNITS[given]
+        given_kind, given_size = _UNITS[heading_unit]
         kind, size = _UNITS[unit]
         if given_kind != kind:
             raise UserError(
-                f"{self.name}: the heading {self.headings[column]!r} is in {given}, expected "
-                f"{unit}. Convert the column, or correct its heading."
+                f"{self.name}: the heading {self.headings[column]!r} is in {heading_unit}, "
+                f"expected {unit}. Convert the column, or correct its heading."
             )
         # Dividing by a whole number rounds once: 12345 cm are 123.45 m exactly as typed.
         return values / (size // given_size) if given_size < size else values * (given_size // size)

@@ -92,16 +92,16 @@ def _read_fits(path: Path, options: CcdTracksOptions) -> np.ndarray:
     return pixels
 
 
-def _image_hdu(hdus: fits.HDUList, asked: int, *, name: str) -> int:
-    """Returns the number of the HDU that holds the image; `asked` is -1 for the first."""
+def _image_hdu(hdus: fits.HDUList, number: int, *, name: str) -> int:
+    """Returns the number of the HDU that holds the image; `number` is -1 for the first."""
     with_image = [i for i, hdu in enumerate(hdus) if hdu.is_image and len(hdu.shape) > 0]
-    if asked >= 0 and asked in with_image:
-        return asked
+    if number >= 0 and number in with_image:
+        return number
     flat = [i for i in with_image if len(hdus[i].shape) == 2]
-    if asked < 0 and with_image:
+    if number < 0 and with_image:
         return (flat or with_image)[0]
     every = ", ".join(f"{i} ({hdu.name or 'no name'})" for i, hdu in enumerate(hdus))
-    place = "any HDU" if asked < 0 else f"HDU {asked}"
+    place = "any HDU" if number < 0 else f"HDU {number}"
     images_in = f"images are in {', '.join(map(str, with_image))}" if with_image else "no image"
     raise UserError(
         f"{name} has no image in {place}: its HDUs are {every}; {images_in}. Give --option "

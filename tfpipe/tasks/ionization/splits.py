@@ -62,9 +62,9 @@ def split_cubes(
         axes would cross the slabs.
     """
     seeds = sorted({cube.seed for cube in cubes if cube.seed}, key=_number)
-    asked = names(options.test_seeds)
-    unknown = [seed for seed in asked if seed not in seeds]
-    if unknown or (asked and len(set(asked)) == len(seeds)):
+    test_seeds = names(options.test_seeds)
+    unknown = [seed for seed in test_seeds if seed not in seeds]
+    if unknown or (test_seeds and len(set(test_seeds)) == len(seeds)):
         raise UserError(
             f"Option test_seeds is {options.test_seeds!r}, but the cubes' seeds are "
             f"{', '.join(seeds) or 'unknown'}. Name some of these, and leave one or more for "
@@ -82,17 +82,17 @@ def split_cubes(
                 "left out. Add their seeds to cubes.csv."
             )
         )
-    if not asked and len(seeds) >= MIN_SEEDS:
+    if not test_seeds and len(seeds) >= MIN_SEEDS:
         return [(cube, Slab(f"seed {cube.seed}")) for cube in cubes if cube.seed], notes
-    if not asked:
-        asked = (seeds[-1],)
+    if not test_seeds:
+        test_seeds = (seeds[-1],)
         notes.append(
-            f"With only {len(seeds)} seeds, the last one, {asked[0]}, is the test split. Give "
-            f"--option test_seeds={asked[0]} to keep it when seeds are added."
+            f"With only {len(seeds)} seeds, the last one, {test_seeds[0]}, is the test split. Give "
+            f"--option test_seeds={test_seeds[0]} to keep it when seeds are added."
         )
     notes.append(
-        f"Seed {', '.join(asked)} is the test split. The others train, and a slab of each (a fifth "
-        f"of the box, after a gap of {options.gap_mpc:g} Mpc) validates. Slabs are more alike than "
+        f"Seed {', '.join(test_seeds)} is the test split. The others train, and a slab of each (a "
+        f"fifth of the box, after a gap of {options.gap_mpc:g} Mpc) validates. Slabs are more alike than "
         "seeds, so validation scores are slightly optimistic; test scores are not."
     )
     if len(options.axes) > 1:
@@ -103,7 +103,7 @@ def split_cubes(
     slabs = []
     for cube in cubes:
         group = f"seed {cube.seed}"
-        if cube.seed in asked:
+        if cube.seed in test_seeds:
             slabs.append((cube, Slab(group, "test")))
         elif cube.seed:
             slabs.append((cube, Slab(group, "train", 0.0, VALIDATION_BEGIN)))

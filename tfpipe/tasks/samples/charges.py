@@ -111,6 +111,8 @@ def _landed(rng, points: np.ndarray, charge: np.ndarray, depth: np.ndarray) -> n
     places -= np.floor(places.min(axis=0))
     rows, columns = places.astype(int).T
     shape = (rows.max() + 1, columns.max() + 1)
-    each = np.repeat(charge / packets, packets)
-    flat = np.bincount(rows * shape[1] + columns, weights=each, minlength=shape[0] * shape[1])
+    charge_each = np.repeat(charge / packets, packets)
+    flat = np.bincount(
+        rows * shape[1] + columns, weights=charge_each, minlength=shape[0] * shape[1]
+    )
     return flat.reshape(shape)

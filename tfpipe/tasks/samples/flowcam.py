@@ -8,7 +8,7 @@ import numpy as np
 from tfpipe.tasks.samples import particles
 from tfpipe.tasks.samples.measures import measure
 
-FRAME = (964, 1292)  # height and width of the camera's picture in px
+FRAME = (964, 1292)  # height and width of the camera's image in px
 PX_UM = 0.5517  # at a magnification of 10
 BORDER_PX = 5
 DARKER, LIGHTER = 15.0, 20.0
@@ -135,10 +135,10 @@ def take(
     columns = slice(max(0, -left), min(side, FRAME[1] - left))
     x, y = np.arange(side)[columns] + left, np.arange(side)[rows] + top
     empty = run.background(x, y)
-    picture = expose(rng, light, particle=particle, run=run)[rows, columns]
-    picture *= empty[..., None] * np.float32(1 + run.drift * part)
-    picture += camera_noise(rng, picture.shape, size=run.noise)
-    pixels = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    image = expose(rng, light, particle=particle, run=run)[rows, columns]
+    image *= empty[..., None] * np.float32(1 + run.drift * part)
+    image += camera_noise(rng, image.shape, size=run.noise)
+    pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     mask = segment(grey, empty)
     if mask is None:
