@@ -92,8 +92,8 @@ def split_cubes(
         )
     notes.append(
         f"Seed {', '.join(test_seeds)} is the test split. The others train, and a slab of each (a "
-        f"fifth of the box, after a gap of {options.gap_mpc:g} Mpc) validates. Slabs are more alike than "
-        "seeds, so validation scores are slightly optimistic; test scores are not."
+        f"fifth of the box, after a gap of {options.gap_mpc:g} Mpc) validates. Slabs are more "
+        "alike than seeds, so validation scores are slightly optimistic; test scores are not."
     )
     if len(options.axes) > 1:
         notes.append(
