@@ -29,7 +29,7 @@ def spec_of(version: Path, spec: Spec) -> Spec:
     if card.spec is None:
         raise UserError(
             f"Version {version.name} of {version.parent.name} has no weights to go on from. Train "
-            "anew by --afresh."
+            "anew by --from-scratch."
         )
     previous = card.spec
     for field in fields(Spec):
@@ -39,7 +39,7 @@ def spec_of(version: Path, spec: Spec) -> Spec:
                 f"The records now have {field.name} {_text(value)}, but version {version.name} of "
                 f"{version.parent.name} was trained with {_text(previous_value)}, so its "
                 "weights do not fit. Train "
-                "anew by --afresh."
+                "anew by --from-scratch."
             )
     return replace(spec, **{name: getattr(previous, name) for name in SCALES})
 
