@@ -1,0 +1,112 @@
+"""The documents: api.md is made from the docstrings, and every Python snippet runs."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import keras_tuner
+import numpy as np
+import pytest
+from made_card import made_card
+
+import tfpipe
+from tfpipe.evaluation import drift
+
+ROOT = Path(__file__).parents[1]
+EXECUTED = {
+    "docs/adding-a-task.md": 2,  # tests/tasks/test_adding_a_task.py
+    "docs/api.md": 1,
+    "docs/retraining.md": 1,
+    "docs/searching.md": 1,
+    "docs/serving.md": 1,
+}
+
+
+def snippets(page: str) -> list[str]:
+    """Returns the blocks of Python in a page."""
+    return re.findall(r"```python[^\n]*\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def make_api() -> ModuleType:
+    """Returns the module docs/make_api.py."""
+    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_api_md_is_what_the_docstrings_say():
+    assert make_api().page() == (ROOT / "docs" / "api.md").read_text(), (
+        "Run python docs/make_api.py."
+    )
+
+
+def test_every_page_with_python_is_executed():
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md")]
+    counts = {path.relative_to(ROOT).as_posix(): path for path in pages}
+    counts = {page: len(snippets(page)) for page in counts if snippets(page)}
+    assert counts == EXECUTED
+
+
+def test_the_search_space_of_the_docs_is_one(tmp_path):
+    (snippet,) = snippets("docs/searching.md")
+    names: dict = {}
+    exec(compile(snippet, "searching.md", "exec"), names)
+    hp = keras_tuner.HyperParameters()
+    assert set(names["space"](hp)) == {"filters", "dropout"}
+    assert set(names["training"](hp)) <= set(tfpipe.TrainingConfig.__dataclass_fields__)
+
+
+def test_the_client_of_the_docs_asks_for_both_files(monkeypatch):
+    (snippet,) = snippets("docs/serving.md")
+    asked = []
+
+    class Client:
+        def __init__(self, url):
+            self.url = url
+
+        def predict(self, files):
+            asked.append((self.url, files))
+            return "table"
+
+    monkeypatch.setattr(tfpipe, "Client", Client, raising=False)
+    names: dict = {}
+    exec(compile(snippet, "serving.md", "exec"), names)
+    assert asked == [("http://127.0.0.1:8501", ["window.png", "another.png"])]
+    assert names["table"] == "table"
+
+
+def test_the_drift_watch_of_the_docs_names_what_is_brighter(capsys):
+    (snippet,) = snippets("docs/retraining.md")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 100, (400, 8, 8, 1), dtype=np.uint8)
+    groups = np.arange(40).repeat(10).astype(str)
+    reference = drift.histograms(
+        drift.measure(images, None, ()),
+        groups,
+        predictions=np.zeros(400, int),
+        prediction_groups=groups,
+        classes=("dull", "bright"),
+    )
+    card = made_card(drift=reference, classes=("dull", "bright"), thresholds={"decision": 0.5})
+    names = {
+        "version": SimpleNamespace(card=card),
+        "images": images + np.uint8(150),
+        "columns": None,
+        "probabilities": np.tile([[0.9, 0.1]], (400, 1)),
+        "groups": groups,
+    }
+    exec(compile(snippet, "retraining.md", "exec"), names)
+    assert "brightness is far outside" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
+def test_the_notebook_of_the_docs_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = snippets("docs/api.md")
+    names: dict = {}
+    exec(compile(snippet, "api.md", "exec"), names)
+    assert names["again"].card.data.fingerprint == names["records"].fingerprint
+    assert len(names["table"]) >= 0 and (tmp_path / "layers.csv").is_file()
