@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = sorted(path for room in ("tfpipe", "tuning") for path in (ROOT / room).rglob("*.py"))
+ROOMS = ("tfpipe", "tuning")
+NAMED_TUPLE_METHODS = ("_asdict", "_fields", "_replace")
+MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 # Use summary, prediction, worker_pool, handle_exit, warm_start, cache, consecutive_failures,
 # wait, ambiguous, abstain, from_scratch, probabilities, fit.
 # fmt: off
@@ -36,6 +38,7 @@ SHARED_CLASS_NAMES = (
     "Options",
     "Preprocessing",
 )
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 # Keys of files that older releases wrote, where they are read.
 OLD_KEYS = {("tfpipe/registry/card.py", "apart")}
 LARGE_FILES = ("tfpipe/project.py",)
@@ -105,6 +108,57 @@ def test_a_module_has_a_docstring_and_a_readable_size(path):
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= MAX_LINES or file_name(path) in LARGE_FILES
+
+
+def private_names(tree: ast.AST) -> list[str]:
+    """Returns "line name" of each private name of the package that a module reads or patches."""
+    modules = set()
+    places = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(ROOMS):
+            modules |= {name.asname or name.name for name in node.names}
+            places += [f"{node.lineno} {name.name}" for name in node.names if is_private(name.name)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            owner = ast.unparse(node.value)
+            if owner.split(".")[0] in modules | set(ROOMS) and "(" not in owner:
+                places.append(f"{node.lineno} {owner}.{node.attr}")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            names = [part for word in strings(node) for part in word.split(".")]
+            places += [f"{node.lineno} {name}" for name in names if is_private(name)]
+    return places
+
+
+def is_private(name: str) -> bool:
+    """Returns whether a name has one leading underscore and is no method of a named tuple."""
+    return name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLE_METHODS
+
+
+def strings(call: ast.Call) -> list[str]:
+    """Returns the strings among a call's first two arguments."""
+    values = [word.value for word in call.args[:2] if isinstance(word, ast.Constant)]
+    return [value for value in values if isinstance(value, str)]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: file_name(path))
+def test_tests_use_public_names_only(path):
+    assert not private_names(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("from tfpipe.data import pack\npack._jobs()", 1),
+        ("from tfpipe.data.pack import _jobs", 1),
+        ("from tfpipe.training import loop\nloop._Run._keep = 1", 2),
+        ("import tfpipe\ntfpipe._x", 1),
+        ("patch.setattr('tfpipe.models.pretrained._made', 1)", 1),
+        ("patch.setattr(export, '_image', 1)", 1),
+        ("from tfpipe.base import x\nx.Row._fields; x.row(1)._replace(a=1); self._x", 0),
+    ],
+)
+def test_private_names_are_found_in_every_form(code, count):
+    assert len(private_names(ast.parse(code))) == count
 
 
 @pytest.mark.parametrize(

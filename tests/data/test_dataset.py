@@ -231,12 +231,12 @@ def test_photos_are_turned_shifted_and_flipped_both_ways():
     # Brightness rises to the right and, less, downwards: a flip changes the sign of a slope.
     y, x = np.mgrid[:32, :32]
     ramp = np.repeat((60 + 2 * x + y)[None, ..., None], 60, axis=0).astype(np.float32)
-    moved = augmentation._moved(
+    moved = augmentation.flip_shift_rotate(
         tf.constant(ramp), tf.random.stateless_uniform((5, 60), seed=(0, 3), minval=-1.0)
     ).numpy()[..., 0]
     across = np.sign(np.median(np.diff(moved, axis=2), axis=(1, 2)))
     assert {-1.0, 1.0} <= {*across}
-    still = augmentation._moved(
+    still = augmentation.flip_shift_rotate(
         tf.constant(ramp[:2]), tf.constant([[0.0, 1], [0, 1], *[[0, 0]] * 3])
     )
     np.testing.assert_array_equal(still.numpy(), ramp[:2])

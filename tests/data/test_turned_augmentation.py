@@ -56,7 +56,7 @@ def test_training_pictures_are_turned_each_its_own_way_and_nothing_else_changes(
 def test_the_claim_parts_eight_copies_of_each_picture(tmp_path):
     data = tiny.packed(tmp_path)
     (tmp_path / "mixed").mkdir()
-    mixed = random_split._mixed(data, tmp_path / "mixed", turns=8, seed=0)
+    mixed = random_split.write_random_split(data, tmp_path / "mixed", turns=8, seed=0)
     images = {split: pictures_of(tmp_path / "mixed" / split) for split in SPLITS}
     every = np.concatenate(list(images.values()))
     total = sum(shard.count for shard in data.manifest.shards)

@@ -258,7 +258,7 @@ def test_errors_by_class_add_up_to_those_of_the_split(rebuilt):
 
 
 def test_a_random_split_keeps_the_unlabelled_apart(data, tmp_path):
-    drawn = random_split._mixed(data, tmp_path, turns=1, seed=3).manifest.counts
+    drawn = random_split.write_random_split(data, tmp_path, turns=1, seed=3).manifest.counts
     honest = data.manifest.counts
     for name in (*four_class_task.CLASSES, "(unlabelled)"):
         assert sum(drawn[split].get(name, 0) for split in SPLITS) == sum(

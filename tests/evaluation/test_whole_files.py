@@ -114,7 +114,7 @@ def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, c
         ),
     )
     source = SimpleNamespace(name="a", group="a")
-    told = whole_files._thresholds(task, [(source, {}, None)])
+    told = whole_files.choose_thresholds(task, [(source, {}, None)])
     assert told == {"decision": 0.25, "confident": confident}
 
 

@@ -143,7 +143,7 @@ def test_blind_to_direction_a_thing_is_told_alike_however_it_lies(data, spec, mo
     bar[height // 2 - 1 : height // 2 + 1, width // 4 : -width // 4] = 220
     bars = np.stack([np.rot90(bar, turns) for turns in range(2)] + [bar[::-1, ::-1]])
     told = [{"image": tf.constant(bars)}]
-    monkeypatch.setattr(embeddings, "_features", lambda *words, **more: iter(told))
+    monkeypatch.setattr(embeddings, "feature_batches", lambda *words, **more: iter(told))
     model = MODELS["simple-cnn"](spec, **SMALL["simple-cnn"])
     plain, blind = (
         embeddings.seen(model, data, blind=is_blind).embedding for is_blind in (False, True)
@@ -175,7 +175,7 @@ def test_an_autoencoder_is_seen_with_its_error(data, spec):
 def test_long_embeddings_keep_their_distances():
     points = np.random.default_rng(0).normal(size=(40, 3000)).astype(np.float32)
     points[20:] *= 2
-    short = embeddings._compact(points)
+    short = embeddings.random_projection(points)
     assert short.shape == (40, embeddings.MOST_NUMBERS)
     ratio = (
         np.linalg.norm(short - short[0], axis=1)[1:]
@@ -307,7 +307,7 @@ def test_pictures_that_nobody_labelled_are_explored_by_an_autoencoder_alone(mode
 
 def test_a_class_that_is_left_out_is_never_learnt_from(data, spec):
     for part in (data.train, data.validation):
-        kept = novelty_benchmark._without(data, part, 2)
+        kept = novelty_benchmark.without_class(data, part, 2)
         labels = dataset.labels_of(data.folder, part.splits, manifest=data.manifest)[kept.chosen]
         assert set(labels.tolist()) == {0, 1}
 

@@ -87,7 +87,7 @@ def test_two_runs_do_not_write_the_same_table(tmp_path):
 def test_an_overlay_is_called_as_its_photo_and_two_never_the_same(tmp_path):
     def overlays(*names: str) -> list[str]:
         sources = [Source(name, name, tmp_path / name) for name in names]
-        found = files._overlays(tmp_path / "layers.csv", sources)
+        found = files.overlay_paths(tmp_path / "layers.csv", sources)
         assert list(found) == list(names)
         assert {path.parent for path in found.values()} == {tmp_path / "layers"}
         return [path.name for path in found.values()]

@@ -100,9 +100,9 @@ def test_training_changes_the_interval_as_it_changes_the_picture(data):
 
 def test_intervals_turned_twice_are_what_they_were():
     ends = tf.constant([[0.2, 0.5], [-1.0, -1.0]])
-    turned = augmentation._turned_ends(ends)
+    turned = augmentation.flip_intervals(ends)
     np.testing.assert_allclose(turned, [[0.5, 0.8], [-1, -1]], atol=1e-6)
-    np.testing.assert_allclose(augmentation._turned_ends(turned), ends, atol=1e-6)
+    np.testing.assert_allclose(augmentation.flip_intervals(turned), ends, atol=1e-6)
 
 
 def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tmp_path):
@@ -210,7 +210,7 @@ def test_packed_windows_tell_the_rows_of_their_layer(tmp_path):
     labels = dataset.labels_of(tmp_path / "records", part.splits, manifest=manifest)
     ends = np.stack(
         [
-            dataset._field(tmp_path / "records", part.splits, name, tf.int64, manifest=manifest)
+            dataset.read_field(tmp_path / "records", part.splits, name, tf.int64, manifest=manifest)
             for name in manifest.interval
         ],
         axis=1,

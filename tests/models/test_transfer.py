@@ -91,7 +91,7 @@ def test_weights_that_do_not_fit_are_refused_without_a_download(tmp_path, monkey
     def no_download(*args, **kwargs):
         raise AssertionError("a path must not start a download")
 
-    monkeypatch.setattr("tfpipe.models.pretrained._downloaded", no_download)
+    monkeypatch.setattr("tfpipe.models.pretrained.download_body", no_download)
     with pytest.raises(UserError, match="No .* file of weights at .*missing.h5"):
         make_small("vgg16", COLOURED, weights=str(tmp_path / "missing.h5"))
     (tmp_path / "text.weights.h5").write_text("not weights")

@@ -187,7 +187,7 @@ def test_an_export_of_other_weights_is_never_published(
 
 
 def test_parity_sees_what_is_wrong_by_bytes_alone(tmp_path, in_this_process, monkeypatch):
-    monkeypatch.setattr(export, "_picture", lambda *_: tf.zeros((6, 8, 1), tf.uint8))
+    monkeypatch.setattr(export, "decode_image", lambda *_: tf.zeros((6, 8, 1), tf.uint8))
     with pytest.raises(UserError, match="differs from the trained one"):
         publish(made("both"), tmp_path / "both")
 

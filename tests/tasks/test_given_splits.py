@@ -96,6 +96,6 @@ def test_many_sources_share_shards(tmp_path):
     raw = small_records.draw_small(tmp_path / "raw", small_records.names_in("train", 1))
     (one,) = task.survey(raw, task.options).sources
     many = [dataclasses.replace(one, name=str(i), split="train") for i in range(1000)]
-    jobs = pack._jobs(task, many, split=small_records.HALVES)
+    jobs = pack.assign_shards(task, many, split=small_records.HALVES)
     assert len(jobs) <= pack.MOST_SHARDS
     assert [source.name for _, _, inside in jobs for source in inside] == [s.name for s in many]

@@ -74,7 +74,7 @@ def test_no_group_is_ever_on_both_sides(data, drawn):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "labels_of", lambda *_, **__: labels)
         sums = {name: {"image": np.ones((3, 1)), "column": np.ones((3, 0))} for name in {*names}}
-        patch.setattr(cross_validation, "_groups", lambda *_, **__: (names, sums))
+        patch.setattr(cross_validation, "statistics_by_group", lambda *_, **__: (names, sums))
         try:
             found = cross_validation.folds_of(data, replace(tiny.spec_of(data)), 3)
         except UserError:

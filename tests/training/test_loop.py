@@ -180,16 +180,16 @@ def train_in_child(data: loop.Dataset, folder: Path, dies_at: int | None) -> int
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     loop.KEEP_EVERY_S, loop.KEEP_SHARE = -1.0, 1e9
-    keep, left = loop._Run._keep, [dies_at]
+    add, left = loop.checkpoints.add, [dies_at]
 
-    def counted(run, **rest):
+    def counted(*args, **kwargs):
         if left[0] is not None:
             left[0] -= 1
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        keep(run, **rest)
+        add(*args, **kwargs)
 
-    loop._Run._keep = counted
+    loop.checkpoints.add = counted
     model, _ = fitted(data, KILLED, kept=folder / "kept")
     np.savez(folder / "final.npz", *model.get_weights())
     os._exit(0)

@@ -35,7 +35,7 @@ def of_slices(seed: int):
         moved = tf.cast(tf.round((draws[2][:, None] * 2 - 1) * most), tf.int32)
         if "interval" in inputs:
             ends = inputs["interval"]
-            ends = tf.where(draws[0][:, None] < 0.5, _turned_ends(ends), ends)
+            ends = tf.where(draws[0][:, None] < 0.5, flip_intervals(ends), ends)
             ends = _moved_ends(ends, tf.cast(moved, tf.float32) / height)
             inputs = {**inputs, "interval": ends}
         rows = tf.clip_by_value(tf.range(height) + moved, 0, height - 1)
@@ -60,7 +60,7 @@ def _moved_ends(ends, up):
     return tf.where(ends < 0, ends, tf.clip_by_value(ends - up, 0.0, 1.0))
 
 
-def _turned_ends(ends):
+def flip_intervals(ends):
     """Returns where intervals [n, 2] lie when the rows are turned over."""
     return tf.where(ends < 0, ends, 1 - tf.reverse(ends, [1]))
 
@@ -140,7 +140,7 @@ def of_photos(seed: int):
         draws = tf.random.stateless_uniform(
             (9, tf.shape(image)[0]), minval=-1.0, seed=tf.stack([seed, tf.cast(number, tf.int32)])
         )
-        changed = _moved(tf.cast(image, tf.float32), draws[:5])
+        changed = flip_shift_rotate(tf.cast(image, tf.float32), draws[:5])
         changed = _jittered(changed, draws[5:] * JITTER)
         if image.dtype.is_integer:
             changed = tf.round(tf.clip_by_value(changed, 0, image.dtype.max))
@@ -149,7 +149,7 @@ def of_photos(seed: int):
     return augment
 
 
-def _moved(image, draws):
+def flip_shift_rotate(image, draws):
     """Returns pictures [n, height, width, channels] flipped, shifted and turned by draws [5, n]."""
     height, width = image.shape[1:3]
     angle = draws[4] * (TURN_DEG * math.pi / 180)

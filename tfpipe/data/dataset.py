@@ -160,23 +160,23 @@ def class_counts(folder: Path, subset: Subset, *, manifest: RecordManifest) -> n
 
 def labels_of(folder: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> np.ndarray:
     """Returns the labels [n] int of some splits' examples, in order; -1 where there is none."""
-    return _field(folder, splits, "label", tf.int64, manifest=manifest)
+    return read_field(folder, splits, "label", tf.int64, manifest=manifest)
 
 
 def groups_of(folder: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> np.ndarray:
     """Returns the groups [n] bytes of some splits' examples, in order."""
-    return _field(folder, splits, "group", tf.string, manifest=manifest)
+    return read_field(folder, splits, "group", tf.string, manifest=manifest)
 
 
 def keys_of(folder: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> np.ndarray:
     """Returns the keys [n] bytes of some splits' examples, in order."""
-    return _field(folder, splits, "key", tf.string, manifest=manifest)
+    return read_field(folder, splits, "key", tf.string, manifest=manifest)
 
 
 def columns_of(folder: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> np.ndarray:
     """Returns the columns [n, columns] float32 of some splits' examples, in order."""
     shape = (len(manifest.columns),)
-    return _field(folder, splits, "columns", tf.float32, manifest=manifest, shape=shape)
+    return read_field(folder, splits, "columns", tf.float32, manifest=manifest, shape=shape)
 
 
 def all_labelled(manifest: RecordManifest, splits: tuple[str, ...]) -> bool:
@@ -184,18 +184,27 @@ def all_labelled(manifest: RecordManifest, splits: tuple[str, ...]) -> bool:
     return not any(manifest.counts[split].get("(unlabelled)") for split in splits)
 
 
-def _field(folder, splits, name: str, dtype, *, manifest: RecordManifest, shape=()) -> np.ndarray:
-    wanted = {name: tf.io.FixedLenFeature(shape, dtype)}
+def read_field(
+    folder: Path,
+    splits: tuple[str, ...],
+    name: str,
+    dtype: tf.DType,
+    *,
+    manifest: RecordManifest,
+    shape: tuple[int, ...] = (),
+) -> np.ndarray:
+    """Returns a field of some splits' examples, [n, *shape] of its dtype, in order."""
+    field = {name: tf.io.FixedLenFeature(shape, dtype)}
     dataset = _records(folder, Subset(splits), manifest=manifest).batch(1024)
-    values = dataset.map(lambda records: tf.io.parse_example(records, wanted)[name])
-    return np.concatenate([*values.as_numpy_iterator()])
+    values = dataset.map(lambda records: tf.io.parse_example(records, field)[name])
+    return np.concatenate(list(values.as_numpy_iterator()))
 
 
 def marks_of(
     folder: Path, splits: tuple[str, ...], name: str, *, manifest: RecordManifest
 ) -> np.ndarray:
     """Returns which of some splits' examples [n] bool have 1 in an int64 field, in order."""
-    return _field(folder, splits, name, tf.int64, manifest=manifest) == 1
+    return read_field(folder, splits, name, tf.int64, manifest=manifest) == 1
 
 
 def size(subset: Subset, *, manifest: RecordManifest) -> int:

@@ -95,7 +95,7 @@ def pack(
         cache = _cache(folder)
         survey = validation.keep_group_names(survey, cache.groups)
         _begin(unfinished, fingerprint=fingerprint)
-        jobs = _jobs(task, survey.sources, split=split)
+        jobs = assign_shards(task, survey.sources, split=split)
         context: dict[str, Any] = {
             "task": task,
             "options": options,
@@ -105,7 +105,7 @@ def pack(
         abouts = _run(jobs, parts, context, report=report)
         merged = validation.merged(survey, abouts, parts, before=cache.groups)
         if merged.sources != survey.sources:
-            survey, jobs = merged, _jobs(task, merged.sources, split=split)
+            survey, jobs = merged, assign_shards(task, merged.sources, split=split)
             _begin(unfinished, fingerprint=f"{fingerprint}, joined")
             abouts = _run(jobs, parts, context, report=report)
         bad = {name: why for about in abouts for name, why in about["bad"].items()}
@@ -191,7 +191,7 @@ def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
         unfinished.unlink()
 
 
-def _jobs(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
+def assign_shards(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
     """Returns (split, shard name, sources) of each shard; known before anything is read."""
     jobs = []
     for name in SPLITS:

@@ -84,7 +84,7 @@ def judged(
                 outputs = whole_file.infer(source, classify, options)
                 seen[split].append((source, row, outputs))
                 done += 1
-        thresholds = _thresholds(task, seen["validation"])
+        thresholds = choose_thresholds(task, seen["validation"])
         if thresholds is None:
             return {}
         found = {split: _found(task, own, thresholds) for split, own in seen.items()}
@@ -171,7 +171,7 @@ def _found(task: Task, seen: list, thresholds: dict[str, float]):
     return reduce(operator.add, counts) if counts else None
 
 
-def _thresholds(task: Task, seen: list) -> dict[str, float] | None:
+def choose_thresholds(task: Task, seen: list) -> dict[str, float] | None:
     """Returns two classes' decision threshold that serves users best, and that of sure findings.
 
     What counts is what is found in whole files, so that is what the decision is chosen by; of

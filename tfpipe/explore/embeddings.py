@@ -101,7 +101,7 @@ def batches_seen(
             said["error"] = calls.squared_errors(said.pop("target"), said.pop("given"))
         return said
 
-    for features in _features(data, Subset(splits_of(data), chosen), progress=progress):
+    for features in feature_batches(data, Subset(splits_of(data), chosen), progress=progress):
         given = {name: features[name] for name in model.input}
         views = _level_views(given) if blind and "image" in given else [given]
         told = [answered(view) for view in views]
@@ -115,7 +115,7 @@ def batches_seen(
 def looks(data: Dataset, *, progress: Progress = lambda done, total: None) -> Looks:
     """Returns how all pictures look."""
     parts = []
-    for features in _features(data, Subset(splits_of(data)), progress=progress):
+    for features in feature_batches(data, Subset(splits_of(data)), progress=progress):
         images = features["image"].numpy()
         prints, shows = near_duplicates.fingerprints(images)
         axes = np.stack(orientation.axes(images), axis=1)
@@ -163,7 +163,8 @@ def _chosen(data: Dataset, rows: list[int]) -> tuple[Iterator, list[int]]:
     return (features for features, _ in batches), np.flatnonzero(wanted).tolist()
 
 
-def _features(data: Dataset, part: Subset, *, progress: Progress) -> Iterator:
+def feature_batches(data: Dataset, part: Subset, *, progress: Progress) -> Iterator:
+    """Yields the features of a subset's examples in batches of CHUNK, in order."""
     total, done = dataset.size(part, manifest=data.manifest), 0
     progress(done, total)
     for features, label in dataset.batches(
@@ -192,14 +193,15 @@ def _finished(name: str, value: np.ndarray, model: keras.Model) -> np.ndarray:
     if name == "error":
         return value
     if name == "embedding":
-        return _compact(value.reshape(len(value), -1).astype(np.float32))
+        return random_projection(value.reshape(len(value), -1).astype(np.float32))
     kernel, bias = _last_dense(model).get_weights()
     logits = value.astype(np.float32) @ kernel + bias
     # One sigmoid unit is a softmax over half of it and its negative.
     return logits if logits.shape[1] > 1 else np.concatenate([-logits, logits], axis=1) / 2
 
 
-def _compact(embedding: np.ndarray) -> np.ndarray:
+def random_projection(embedding: np.ndarray) -> np.ndarray:
+    """Returns embeddings [n, k] projected to MOST_NUMBERS random directions, where k is more."""
     numbers = embedding.shape[1]
     if numbers <= MOST_NUMBERS:
         return embedding

@@ -182,7 +182,7 @@ def _trained(
     """
     values = {name: value for name, value in card.training.items() if name != "precision"}
     settings = TrainingConfig(**values | {"seed": told["seed"]})
-    train, validation = (_without(data, part, label) for part in (data.train, data.validation))
+    train, validation = (without_class(data, part, label) for part in (data.train, data.validation))
     without = replace(data, train=train, validation=validation)
 
     def built() -> keras.Model:
@@ -199,7 +199,7 @@ def _trained(
         return embeddings.seen(export.in_float32(model, built), data)
 
 
-def _without(data: Dataset, part: Subset, label: int) -> Subset:
+def without_class(data: Dataset, part: Subset, label: int) -> Subset:
     """Returns the labelled examples of a part that are of another class."""
     labels = dataset.labels_of(data.folder, part.splits, manifest=data.manifest)
     kept = (labels >= 0) & (labels != label)

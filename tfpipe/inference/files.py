@@ -108,7 +108,7 @@ def predict(
         )
     for path in (out, windows) if windows else (out,):
         table_writers.check(path)
-    overlays = _overlays(out, survey.sources)
+    overlays = overlay_paths(out, survey.sources)
     # A stored result has its overlay; a new file beside it that changes the overlay's name makes
     # the plan another one.
     longer = sorted(path.name for name, path in overlays.items() if path.stem != Path(name).stem)
@@ -232,7 +232,7 @@ def _finished(results: resume.SourceResults, source: Source) -> dict[str, Any]:
     return result
 
 
-def _overlays(out: Path, sources: Sequence[Source]) -> dict[str, Path]:
+def overlay_paths(out: Path, sources: Sequence[Source]) -> dict[str, Path]:
     """Returns the overlay's path for each file: core_001.png, whatever the photo's format.
 
     Files that differ only in their suffix have it in the name: core_001_tif.png.

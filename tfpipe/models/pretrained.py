@@ -122,14 +122,14 @@ def _own(architecture: str, *, shape: tuple[int, int, int]) -> keras.Model:
 def _given(architecture: str, weights: str, *, size: int) -> keras.Model:
     """Returns a body for colours [batch, size, size, 3] with weights of ImageNet or a file."""
     if weights == "imagenet":
-        return _downloaded(architecture, size=size)
+        return download_body(architecture, size=size)
     body = _made(architecture, shape=(size, size, 3), name=GIVEN)
     wanted = [layer for layer in body.layers if layer.weights]
     fill(wanted, weights, expected=f"the weights of a {architecture}")
     return body
 
 
-def _downloaded(architecture: str, *, size: int) -> keras.Model:
+def download_body(architecture: str, *, size: int) -> keras.Model:
     """Returns a body as trained on ImageNet, from Keras' cache or the network."""
     try:
         return _made(architecture, shape=(size, size, 3), name=GIVEN, weights="imagenet")

@@ -143,13 +143,13 @@ def _of_tensors(function: Answer, names: list[str]) -> Callable:
 def decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
     """Decodes pictures' bytes [batch] to the shape and dtype that the model takes."""
     return tf.map_fn(
-        lambda image_bytes: _picture(image_bytes, spec),
+        lambda image_bytes: decode_image(image_bytes, spec),
         encoded,
         fn_output_signature=tf.TensorSpec(spec.image_shape, spec.image_dtype),
     )
 
 
-def _picture(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
+def decode_image(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
     height, width, channels = spec.image_shape
     if spec.image_dtype == "float32":
         return tf.reshape(tf.io.decode_raw(encoded, tf.float32), spec.image_shape)

@@ -33,7 +33,7 @@ def folds_of(data: Dataset, spec: Spec, count: int) -> list[tuple[Dataset, Spec]
       UserError: there are fewer groups than folds, or a class is in fewer than two folds.
     """
     labels = dataset.labels_of(data.folder, SPLITS, manifest=data.manifest)
-    groups, sums = _groups(data, spec, Subset(SPLITS))
+    groups, sums = statistics_by_group(data, spec, Subset(SPLITS))
     if not 2 <= count <= len(sums):
         raise UserError(
             f"--folds is {count}, but there are {len(sums)} groups to train and validate on. "
@@ -71,7 +71,7 @@ def grouped_folds(
 
 def spec_of_training_subset(data: Dataset, spec: Spec) -> Spec:
     """Returns a spec with the statistics of the training subset, which is read for it."""
-    _, sums = _groups(data, spec, data.train)
+    _, sums = statistics_by_group(data, spec, data.train)
     return _with_statistics(spec, list(sums.values()))
 
 
@@ -95,7 +95,9 @@ def _check(labels: np.ndarray, is_held: np.ndarray, spec: Spec, *, number: int, 
                 )
 
 
-def _groups(data: Dataset, spec: Spec, subset: Subset) -> tuple[np.ndarray, dict[bytes, Sums]]:
+def statistics_by_group(
+    data: Dataset, spec: Spec, subset: Subset
+) -> tuple[np.ndarray, dict[bytes, Sums]]:
     """Returns each example's group [n], and by group the sums for means and deviations."""
     channels, columns = spec.image_shape[-1], len(spec.columns)
     names = dataset.groups_of(data.folder, subset.splits, manifest=data.manifest)

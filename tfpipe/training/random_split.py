@@ -48,7 +48,7 @@ def random_split_scores(
     """
     with tempfile.TemporaryDirectory() as folder:
         turns = augmentation.TURNS if settings.augmentation == "turns" else 1
-        mixed = _mixed(data, Path(folder), turns=turns, seed=settings.seed)
+        mixed = write_random_split(data, Path(folder), turns=turns, seed=settings.seed)
         settings = replace(settings, epochs=max(1, settings.epochs // turns))
         keras.utils.set_random_seed(settings.seed)
         model = build()
@@ -83,7 +83,7 @@ def _labelled(model: keras.Model, data: Dataset, part: dataset.Subset):
     return labels[labels >= 0], said[labels >= 0]
 
 
-def _mixed(data: Dataset, folder: Path, *, turns: int, seed: int) -> Dataset:
+def write_random_split(data: Dataset, folder: Path, *, turns: int, seed: int) -> Dataset:
     """Writes the same records anew, each picture in a split of its own draw, `turns` copies."""
     manifest = data.manifest
     total = turns * sum(shard.count for shard in manifest.shards)
