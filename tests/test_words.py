@@ -32,11 +32,7 @@ UNFINISHED_ROOMS = (
 )
 SHARED_CLASS_NAMES = (
     "Exploration",
-    "Feature",
     "Judged",
-    "Kind",
-    "Options",
-    "Preprocessing",
 )
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 # Keys of files that older releases wrote, where they are read.

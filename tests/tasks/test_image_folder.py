@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from tfpipe.base.errors import UserError
 from tfpipe.tasks import catalog, image_folder
 from tfpipe.tasks.image_folder import infer_size, reader
-from tfpipe.tasks.image_folder.options import Options, shape_of
+from tfpipe.tasks.image_folder.options import ImageFolderOptions, shape_of
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source
@@ -237,17 +237,19 @@ def test_two_tables_of_pictures_are_refused_and_other_tables_are_not_looked_at(t
 def test_new_pictures_have_no_labels_and_the_columns_of_their_table(tmp_path):
     tree(tmp_path / "new", "a", "b")
     task = catalog.find(str(tmp_path / "new"))
-    found = task.survey_new([tmp_path / "new" / "a", tmp_path / "new/b/b_0.png"], None, Options())
+    found = task.survey_new(
+        [tmp_path / "new" / "a", tmp_path / "new/b/b_0.png"], None, ImageFolderOptions()
+    )
     assert [s.path.name for s in found.sources] == ["a_0.png", "a_1.png", "b_0.png"]
     assert {s.about.label for s in found.sources} == {-1}
     table(tmp_path / "told", "path,n\npics/a.png,1\npics/b.png,2\n")
-    found = task.survey_new([tmp_path / "told"], None, Options())
+    found = task.survey_new([tmp_path / "told"], None, ImageFolderOptions())
     assert found.columns == ("n",) and len(found.sources) == 2
     with pytest.raises(UserError, match="does not exist"):
-        task.survey_new([tmp_path / "gone"], None, Options())
+        task.survey_new([tmp_path / "gone"], None, ImageFolderOptions())
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no image in"):
-        task.survey_new([tmp_path / "empty"], None, Options())
+        task.survey_new([tmp_path / "empty"], None, ImageFolderOptions())
 
 
 # Sizes and pixels.
@@ -311,7 +313,7 @@ def test_pictures_of_every_kind_come_as_they_look(tmp_path, name, channels):
     bgr[:, 8:] = (40, 120, 240)
     path = tmp_path / name
     cv2.imwrite(str(path), KINDS[name](bgr))
-    options = Options(size="16", channels=channels)
+    options = ImageFolderOptions(size="16", channels=channels)
     source = Source(name, name, path, reader.LabelAndColumns(0, np.zeros(0, np.float32)))
     (example,) = reader.read(source, options).examples
     rgb = (40,) * 3 if name.startswith("grey") else (240, 120, 40)
@@ -321,7 +323,7 @@ def test_pictures_of_every_kind_come_as_they_look(tmp_path, name, channels):
 
 
 def test_the_task_is_whole():
-    assert {field.name for field in dataclasses.fields(Options)} == {
+    assert {field.name for field in dataclasses.fields(ImageFolderOptions)} == {
         *("size", "fit", "channels", "group_from")
     }
     assert image_folder.MODELS[0] == "simple-cnn"

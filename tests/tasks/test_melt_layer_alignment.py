@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfpipe.tasks.melt_layer.alignment import align, profile, rows_of
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.reader import read
 from tfpipe.tasks.melt_layer.survey import survey
 from tfpipe.tasks.melt_layer.tables import Feature
@@ -163,8 +163,8 @@ def test_drawn_photos_are_aligned_within_5_px_and_none_is_surely_wrong(tmp_path)
     # The truth's shift is label minus truth; ours says how far labels are to be moved.
     wanted_px = -truth.drop_duplicates("photo").set_index("photo").shift_px
     rows = {}
-    for source in survey(tmp_path / "raw", Options()).sources:
-        rows[source.name] = read(source, Options()).row
+    for source in survey(tmp_path / "raw", MeltLayerOptions()).sources:
+        rows[source.name] = read(source, MeltLayerOptions()).row
     aligned = {name for name, row in rows.items() if row["status"] == "aligned"}
     right = {name for name in aligned if abs(rows[name]["shift_px"] - wanted_px[name]) <= 5}
     assert len(with_layer) >= 15

@@ -11,7 +11,7 @@ from PIL import Image
 from tfpipe.base import images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import core_detection
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.reader import read
 from tfpipe.tasks.melt_layer.survey import survey
 from tfpipe.tasks.samples.melt_layer import draw
@@ -45,7 +45,7 @@ def off_px(box, one):
 
 def source_of(raw, path, *, crop_px=None):
     """Returns the first photo's source with another file in its place."""
-    source = survey(raw, Options()).sources[0]
+    source = survey(raw, MeltLayerOptions()).sources[0]
     photo = dataclasses.replace(source.about.photo, path=path, crop_px=crop_px)
     about = dataclasses.replace(source.about, photo=photo)
     return dataclasses.replace(source, path=path, about=about)
@@ -110,10 +110,10 @@ TURNS = {
 
 @pytest.mark.parametrize("top_is", TURNS)
 def test_a_photo_that_lies_on_its_side_gives_the_same_windows(raw, tmp_path, top_is):
-    upright = read(source_of(raw, raw / "photos" / "core_001.png"), Options())
+    upright = read(source_of(raw, raw / "photos" / "core_001.png"), MeltLayerOptions())
     lying = tmp_path / "lying.png"
     images.write_png(cv2.rotate(photo_of(raw), TURNS[top_is]), lying)
-    found = read(source_of(raw, lying), Options(top_is=top_is))
+    found = read(source_of(raw, lying), MeltLayerOptions(top_is=top_is))
     assert found.row == upright.row
     assert [e.key for e in found.examples] == [e.key for e in upright.examples]
     assert [e.label for e in found.examples] == [e.label for e in upright.examples]
@@ -136,7 +136,9 @@ def test_a_given_crop_wins_and_is_not_turned(raw):
 
 def test_a_given_crop_is_used_when_a_photo_is_read(raw):
     crop_px = (100, 3000, 50, 250)
-    found = read(source_of(raw, raw / "photos" / "core_001.png", crop_px=crop_px), Options())
+    found = read(
+        source_of(raw, raw / "photos" / "core_001.png", crop_px=crop_px), MeltLayerOptions()
+    )
     assert tuple(found.row[f"core_{edge}_px"] for edge in EDGES) == crop_px
 
 
@@ -192,8 +194,8 @@ def test_a_jpeg_turned_by_its_exif_is_read_upright(raw, tmp_path, truth):
     stored = cv2.rotate(photo, cv2.ROTATE_90_COUNTERCLOCKWISE)
     Image.fromarray(stored).save(tmp_path / "turned.jpg", exif=exif, quality=95)
     assert stored.shape[1] > stored.shape[0]
-    found = read(source_of(raw, tmp_path / "turned.jpg"), Options())
-    plain = read(source_of(raw, raw / "photos" / "core_001.png"), Options())
+    found = read(source_of(raw, tmp_path / "turned.jpg"), MeltLayerOptions())
+    plain = read(source_of(raw, raw / "photos" / "core_001.png"), MeltLayerOptions())
     for edge in EDGES:
         off = found.row[f"core_{edge}_px"] - truth.loc["core_001.png"][f"core_{edge}_px"]
         assert abs(off) <= TOLERANCE_PX, edge
@@ -203,5 +205,5 @@ def test_a_jpeg_turned_by_its_exif_is_read_upright(raw, tmp_path, truth):
 
 def test_a_crop_shorter_than_a_window_has_no_windows(raw):
     source = source_of(raw, raw / "photos" / "core_001.png", crop_px=(500, 530, 50, 250))
-    found = read(source, Options())
+    found = read(source, MeltLayerOptions())
     assert found.examples == [] and found.row["windows"] == 0

@@ -11,7 +11,7 @@ from tfpipe.base import images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import figures, tables
 from tfpipe.tasks.melt_layer.layer_metrics import LayerCounts
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.predict import evaluate, infer, overlay, predict
 from tfpipe.tasks.melt_layer.survey import Section, survey, survey_new
 from tfpipe.tasks.samples.melt_layer import draw as draw_sample
@@ -31,7 +31,7 @@ def raw(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(raw):
-    return survey(raw, Options()).sources[0]
+    return survey(raw, MeltLayerOptions()).sources[0]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def always(*answers):
 
 @pytest.fixture(scope="module")
 def seen(source):
-    return infer(source, dark_aware, Options())
+    return infer(source, dark_aware, MeltLayerOptions())
 
 
 def test_layers_are_found_near_their_true_depths(seen, tabled):
@@ -107,7 +107,7 @@ def test_layers_below_the_confident_threshold_are_uncertain(seen):
 
 def test_the_model_is_shown_every_window_in_its_four_flips(source):
     classify, shown = always(0.1, 0.1, 0.1, 0.1)
-    seen = infer(source, classify, Options(predict_stride_px=100))
+    seen = infer(source, classify, MeltLayerOptions(predict_stride_px=100))
     upright = np.stack([seen.ice[top : top + 50] for top in seen.top_px])
     assert len(shown) == 4
     for rows, columns in FLIPS:
@@ -119,14 +119,14 @@ def test_the_model_is_shown_every_window_in_its_four_flips(source):
 def test_the_stride_between_windows_is_the_options(source):
     for stride_px in (10, 25):
         classify, _ = always(0.1, 0.1, 0.1, 0.1)
-        seen = infer(source, classify, Options(predict_stride_px=stride_px))
+        seen = infer(source, classify, MeltLayerOptions(predict_stride_px=stride_px))
         assert set(np.diff(seen.top_px)[:-1]) == {stride_px}
         assert seen.top_px[-1] == len(seen.ice) - 50
 
 
 def test_flips_are_combined_by_their_mean(source):
     classify, _ = always(0.9, 0.8, 0.7, 0.2)
-    seen = infer(source, classify, Options(predict_stride_px=500))
+    seen = infer(source, classify, MeltLayerOptions(predict_stride_px=500))
     np.testing.assert_allclose(seen.probability, 0.65)
 
 
@@ -144,7 +144,7 @@ def test_flips_are_combined_by_their_mean(source):
 )
 def test_flips_are_combined_by_the_most_common_prediction(source, flips, is_layer):
     classify, _ = always(*flips)
-    seen = infer(source, classify, Options(predict_stride_px=500, vote="majority"))
+    seen = infer(source, classify, MeltLayerOptions(predict_stride_px=500, vote="majority"))
     assert set(seen.probability >= 0.5) == {is_layer}
     for threshold in (0.15, 0.45, 0.515, 0.95):
         is_common = sum(one >= threshold for one in flips) >= 3
@@ -154,14 +154,14 @@ def test_flips_are_combined_by_the_most_common_prediction(source, flips, is_laye
 def test_a_photo_without_depths_gives_mm_from_its_top(raw, source, seen):
     with_depths = predict(seen, THRESHOLDS).rows
     unknown = dataclasses.replace(source, about=Section(None))
-    said = predict(infer(unknown, dark_aware, Options()), THRESHOLDS)
+    said = predict(infer(unknown, dark_aware, MeltLayerOptions()), THRESHOLDS)
     assert len(said.rows) == len(with_depths)
     for row, other in zip(said.rows, with_depths, strict=True):
         assert row["depth_from_m"] is None and row["depth_to_m"] is None
         assert row["from_top_mm"] == pytest.approx(other["from_top_mm"], rel=0.02)
         assert row["thickness_mm"] == pytest.approx(other["thickness_mm"], rel=0.02)
     assert all(row["depth_from_m"] is None for row in said.windows)
-    narrow = predict(infer(unknown, dark_aware, Options(core_width_mm=50)), THRESHOLDS)
+    narrow = predict(infer(unknown, dark_aware, MeltLayerOptions(core_width_mm=50)), THRESHOLDS)
     for row, other in zip(narrow.rows, said.rows, strict=True):
         assert row["from_top_mm"] == pytest.approx(other["from_top_mm"] / 2, abs=0.01)
 
@@ -176,7 +176,7 @@ def test_depths_come_from_the_table_beside_above_or_given(raw, tmp_path, place):
     table = where / "photos.csv" if place.startswith("given") else None
     if place == "given, off":  # a given table wins over the one beside the photos
         (photos / "photos.csv").write_text("photo,top_m,bottom_m\ncore_001.png,5,6\n")
-    found = survey_new([photos / "core_002.png", photos], table, Options())
+    found = survey_new([photos / "core_002.png", photos], table, MeltLayerOptions())
     assert [source.name for source in found.sources] == ["core_002.png", "core_001.png"]
     assert [source.about.photo.top_m for source in found.sources] == [121.65, 120.0]
     assert found.notes == ()
@@ -185,7 +185,7 @@ def test_depths_come_from_the_table_beside_above_or_given(raw, tmp_path, place):
 def test_photos_without_depths_are_noted(raw, tmp_path):
     shutil.copy(raw / "photos" / "core_001.png", tmp_path / "alone.png")
     (tmp_path / "photos.csv").write_text("photo,top_m,bottom_m\nother.png,5,6\n")
-    found = survey_new([tmp_path], None, Options())
+    found = survey_new([tmp_path], None, MeltLayerOptions())
     assert [source.about.photo for source in found.sources] == [None]
     assert found.notes == (
         "alone.png: its depths are in no photos.csv, so mm from its top are given.",
@@ -194,18 +194,18 @@ def test_photos_without_depths_are_noted(raw, tmp_path):
 
 def test_what_cannot_be_answered_is_refused(tmp_path):
     with pytest.raises(UserError) as caught:
-        survey_new([tmp_path / "gone.png"], None, Options())
+        survey_new([tmp_path / "gone.png"], None, MeltLayerOptions())
     assert str(caught.value) == (
         f"{tmp_path / 'gone.png'} does not exist. Give photos, or folders of photos."
     )
     with pytest.raises(UserError, match=r"holds no photo \(\.png, \.jpg, "):
-        survey_new([tmp_path], None, Options())
+        survey_new([tmp_path], None, MeltLayerOptions())
 
 
 def test_a_core_shorter_than_a_window_has_no_layers(source):
     photo = dataclasses.replace(source.about.photo, crop_px=(500, 530, 50, 250))
     short = dataclasses.replace(source, about=Section(photo))
-    said = predict(infer(short, lambda windows: np.zeros((0, 2)), Options()), THRESHOLDS)
+    said = predict(infer(short, lambda windows: np.zeros((0, 2)), MeltLayerOptions()), THRESHOLDS)
     assert said == FilePrediction([], [])
 
 

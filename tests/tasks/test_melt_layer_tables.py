@@ -7,7 +7,7 @@ import pytest
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import tables
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.survey import survey
 
 PHOTOS = "photo,top_m,bottom_m\na.png,120.0,121.6\nb.png,121.65,123.3\n"
@@ -61,7 +61,7 @@ def raw_folder(
 
 def refusal(folder):
     with pytest.raises(UserError) as caught:
-        survey(folder, Options())
+        survey(folder, MeltLayerOptions())
     return str(caught.value)
 
 
@@ -104,7 +104,7 @@ def test_photos_read_alike_in_every_format(tmp_path, kind):
 )
 def test_layers_read_alike_in_every_format(tmp_path, name, layers):
     folder = raw_folder(tmp_path, layers=layers, name=name)
-    found = survey(folder, Options())
+    found = survey(folder, MeltLayerOptions())
     assert [source.about.features for source in found.sources] == [
         (tables.Feature(120.5, 120.51, "meltLayer"),),
         (tables.Feature(122.0, 122.0, "meltLens"),),
@@ -174,14 +174,14 @@ def test_crops_are_whole_pixels_or_left_out_for_a_row(tmp_path):
 def test_groups_bind_near_copies_and_an_empty_cell_is_the_photo_alone(tmp_path):
     photos = "photo,top_m,bottom_m,group\na.png,1,2,section 7\nb.png,1,2,section 7\nc.png,2,3,\n"
     folder = raw_folder(tmp_path, photos=photos, there=("a.png", "b.png", "c.png"))
-    found = survey(folder, Options())
+    found = survey(folder, MeltLayerOptions())
     assert [source.group for source in found.sources] == ["section 7", "section 7", "c.png"]
 
 
 def test_photos_that_show_the_same_depths_are_named_as_twins(tmp_path):
     photos = "photo,top_m,bottom_m\na.png,1,2\nb.png,1.8,2.8\nc.png,2.75,3.75\n"
     folder = raw_folder(tmp_path, photos=photos, there=("a.png", "b.png", "c.png"))
-    ((one, other, why),) = survey(folder, Options()).duplicates
+    ((one, other, why),) = survey(folder, MeltLayerOptions()).duplicates
     assert (one, other) == ("a.png", "b.png")
     assert why.startswith("both show 1.8 to 2 m by photos.csv; give both the same name")
 
@@ -189,7 +189,7 @@ def test_photos_that_show_the_same_depths_are_named_as_twins(tmp_path):
 def test_a_feature_belongs_to_the_photo_that_holds_its_middle(tmp_path):
     photos = "photo,top_m,bottom_m\na.png,1,2\nb.png,2,3\n"
     layers = "depth from,depth to,type\n1.9,2.05,meltLayer\n1.98,2.1,meltLayer\n2,2,meltLens\n"
-    found = survey(raw_folder(tmp_path, photos=photos, layers=layers), Options())
+    found = survey(raw_folder(tmp_path, photos=photos, layers=layers), MeltLayerOptions())
     assert [[f.depth_from_m for f in s.about.features] for s in found.sources] == [[1.9], [1.98, 2]]
     assert found.notes == ()
 
@@ -199,7 +199,7 @@ def test_what_is_unused_is_noted_by_name_and_line(tmp_path):
     layers = LAYERS + "119.0,,meltLens\n121.62,121.63,meltLayer\n124,124,meltLens\n"
     folder = raw_folder(tmp_path, photos=photos, layers=layers, there=("a.png", "b.png", "new.JPG"))
     (folder / "photos" / "notes.txt").touch()
-    found = survey(folder, Options())
+    found = survey(folder, MeltLayerOptions())
     assert [source.name for source in found.sources] == ["a.png", "b.png"]
     assert found.notes == (
         "photos.csv line 4: photo 'gone.png' is not in photos/, so its row is unused.",

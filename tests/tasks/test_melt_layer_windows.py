@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tfpipe.tasks.melt_layer import layer_detection, windows
 from tfpipe.tasks.melt_layer.layer_detection import Layer
 from tfpipe.tasks.melt_layer.layer_metrics import LayerCounts, count_layers
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.reader import read
 from tfpipe.tasks.melt_layer.survey import Section
 from tfpipe.tasks.melt_layer.tables import Feature, Photo
@@ -118,7 +118,7 @@ def source(tmp_path):
 
 
 def test_examples_know_their_depths_photo_group_and_feature(source):
-    reading = read(source, Options())
+    reading = read(source, MeltLayerOptions())
     assert (reading.row["status"], reading.row["shift_px"]) == ("aligned", 5)
     examples = reading.examples
     ice = cv2.imread(str(source.path))[..., ::-1]
@@ -143,7 +143,9 @@ def test_examples_know_their_depths_photo_group_and_feature(source):
 
 def test_windows_cover_a_core_without_features_from_end_to_end(source):
     bare = Section(source.about.photo)
-    examples = read(Source(source.name, source.group, source.path, bare), Options()).examples
+    examples = read(
+        Source(source.name, source.group, source.path, bare), MeltLayerOptions()
+    ).examples
     edges_m = [(e.metadata["depth_top_m"], e.metadata["depth_bottom_m"]) for e in examples]
     assert edges_m[0][0] == 10.0 and edges_m[-1][1] == pytest.approx(10.4)
     assert all(after[0] < before[1] for before, after in zip(edges_m, edges_m[1:], strict=False))
@@ -152,7 +154,7 @@ def test_windows_cover_a_core_without_features_from_end_to_end(source):
 
 def test_doubtful_features_are_left_out_or_learnt_as_asked(source):
     def on_doubtful(**options):
-        examples = read(source, Options(**options)).examples
+        examples = read(source, MeltLayerOptions(**options)).examples
         rows = [int(example.key[-6:]) for example in examples]  # 295..300 as tabled, moved by 5
         return [e.label for e, row in zip(examples, rows, strict=True) if 255 <= row <= 300]
 
@@ -164,16 +166,16 @@ def test_a_doubtful_lens_is_never_learnt_as_a_layer(source):
     photo, (sure, doubtful) = source.about.photo, source.about.features
     lens = Feature(doubtful.depth_from_m, doubtful.depth_to_m, "meltLens uncertain")
     other = Source(source.name, source.group, source.path, Section(photo, (sure, lens)))
-    one, both = (read(s, Options(uncertain="include")).examples for s in (other, source))
+    one, both = (read(s, MeltLayerOptions(uncertain="include")).examples for s in (other, source))
     assert sum(e.label for e in both) > sum(e.label for e in one) == 5
 
 
 def test_photos_whose_shift_is_unknown_are_set_aside_unless_asked_for(source):
     doubtful = source.about.features[1:]
     other = Source("a.png", "a.png", source.path, Section(source.about.photo, doubtful))
-    reading = read(other, Options())
+    reading = read(other, MeltLayerOptions())
     assert reading.row["status"] == "not identifiable" and reading.examples == []
-    assert len(read(other, Options(unaligned="use")).examples) > 20
+    assert len(read(other, MeltLayerOptions(unaligned="use")).examples) > 20
 
 
 @settings(max_examples=50, deadline=None)

@@ -17,7 +17,7 @@ GIVEN, OWN = "body", "own_body"  # names of a body with given weights, and of on
 SMALLEST_PX = 32
 
 
-class Preprocessing(NamedTuple):
+class ImageNetScaling(NamedTuple):
     """What a network was trained on: scale * pixel + offset of red, green, blue in 0..255.
 
     Attributes:
@@ -34,8 +34,8 @@ class Preprocessing(NamedTuple):
 # Means and deviations of ImageNet's training pictures as keras.applications' `preprocess_input` has
 # them: mode "caffe" for its own weights, mode "torch" for those that come from torchvision.
 PREPROCESSING = {
-    "caffe": Preprocessing((1.0, 1.0, 1.0), (-123.68, -116.779, -103.939), blue_first=True),
-    "torch": Preprocessing(
+    "caffe": ImageNetScaling((1.0, 1.0, 1.0), (-123.68, -116.779, -103.939), blue_first=True),
+    "torch": ImageNetScaling(
         (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225)),
         (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225),
         blue_first=False,
@@ -143,7 +143,7 @@ def download_body(architecture: str, *, size: int) -> keras.Model:
         ) from error
 
 
-def _grey(architecture: str, body: keras.Model, known: Preprocessing) -> keras.Model:
+def _grey(architecture: str, body: keras.Model, known: ImageNetScaling) -> keras.Model:
     """Returns a body for [batch, height, width, 2], grey x and ones, equal to `body` on r = g = b.
 
     With x = a * pixel + b, a and b the means of scale and offset over the channels, the net's

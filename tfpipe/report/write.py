@@ -12,7 +12,7 @@ from tfpipe.report.report_data import ReportData
 from tfpipe.report.sections import Section
 
 
-class Kind(Protocol):
+class ReportKind(Protocol):
     """What a module reports of its kind of model."""
 
     def titled_sections(self, data: ReportData) -> tuple[Section, ...]:
@@ -25,7 +25,7 @@ class Kind(Protocol):
         """Returns the result on the test split, the end of a sentence."""
 
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ReportKind] = {
     "autoencoder": autoencoder,
     "classifier": classifier,
     "boosted-trees": trees,
@@ -70,7 +70,7 @@ def write(version: Path, records: Path) -> Path:
     return path
 
 
-def _headline(data: ReportData, kind: Kind, *, title: str) -> Markup:
+def _headline(data: ReportData, kind: ReportKind, *, title: str) -> Markup:
     card, groups = data.card, data.scored[data.group_column].nunique()
     inputs = " and ".join(INPUTS[name] for name in card.inputs)
     model = f"a classifier of {inputs} into {', '.join(card.classes)}"

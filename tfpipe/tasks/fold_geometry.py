@@ -7,7 +7,7 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks import image_folder
 from tfpipe.tasks.image_folder import class_folders
-from tfpipe.tasks.image_folder.options import Options
+from tfpipe.tasks.image_folder.options import ImageFolderOptions
 from tfpipe.tasks.task import Baselines, Preprocessing, Scoring, Survey, Task
 
 CLASSES = ("box", "chevron", "rounded")
@@ -48,7 +48,7 @@ TASK = Task(
     classes=(),
     image_shape=(128, 128, 3),
     metadata=image_folder.METADATA,
-    options=Options(group_from=OUTCROP),
+    options=ImageFolderOptions(group_from=OUTCROP),
     survey=survey,
     read=image_folder.read,
     survey_new=image_folder.survey_new,

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from tfpipe.tasks.image_folder.options import Options
+from tfpipe.tasks.image_folder.options import ImageFolderOptions
 from tfpipe.tasks.image_folder.reader import METADATA, read
 from tfpipe.tasks.image_folder.survey import survey, survey_new
 from tfpipe.tasks.task import Preprocessing, RawFiles, Scoring, Task
@@ -42,7 +42,7 @@ def of(folder: Path, *, taken: tuple[str, ...] = ()) -> Task:
         classes=(),
         image_shape=(128, 128, 3),
         metadata=METADATA,
-        options=Options(),
+        options=ImageFolderOptions(),
         survey=survey,
         read=read,
         survey_new=survey_new,

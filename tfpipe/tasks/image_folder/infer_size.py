@@ -7,13 +7,13 @@ import numpy as np
 
 from tfpipe.base import images
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.image_folder.options import LEAST_PX, Options, shape_of
+from tfpipe.tasks.image_folder.options import LEAST_PX, ImageFolderOptions, shape_of
 
 PROBED, DECODED = 500, 24  # images whose header is read; whose pixels are decoded
 MOST_PX, STEP_PX = 128, 8  # of a stored side; networks halve a multiple of 8 three times
 
 
-def infer_options(paths: list[Path], options: Options) -> tuple[Options, str]:
+def infer_options(paths: list[Path], options: ImageFolderOptions) -> tuple[ImageFolderOptions, str]:
     """Returns the options with size and channels chosen, and a sentence about them.
 
     Args:

@@ -10,7 +10,7 @@ LEAST_PX, MOST_PX = 8, 4096
 
 
 @dataclass(frozen=True)
-class Options:
+class ImageFolderOptions:
     """The options of a folder of images and their defaults."""
 
     size: str = option(
@@ -34,7 +34,7 @@ class Options:
     )
 
 
-def shape_of(options: Options) -> tuple[int, int, int]:
+def shape_of(options: ImageFolderOptions) -> tuple[int, int, int]:
     """Returns (height, width, channels) of options whose size and channels are complete.
 
     Raises:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from tfpipe.base import images
-from tfpipe.tasks.image_folder.options import Options, shape_of
+from tfpipe.tasks.image_folder.options import ImageFolderOptions, shape_of
 from tfpipe.tasks.task import Example, Reading, Source
 
 METADATA = {"file": "str"}
@@ -25,7 +25,7 @@ class LabelAndColumns:
     columns: np.ndarray
 
 
-def read(source: Source, options: Options) -> Reading:
+def read(source: Source, options: ImageFolderOptions) -> Reading:
     """Reads an image, upright, in 8 bits, without transparency.
 
     Its group comes from `group_from`, from the table's column or, by default, from the file itself:

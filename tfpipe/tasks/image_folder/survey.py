@@ -10,7 +10,7 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders, exact_duplicates, infer_size, picture_tables
 from tfpipe.tasks.image_folder.class_folders import ImageList
-from tfpipe.tasks.image_folder.options import Options, shape_of
+from tfpipe.tasks.image_folder.options import ImageFolderOptions, shape_of
 from tfpipe.tasks.image_folder.reader import LabelAndColumns
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source, Survey
@@ -18,7 +18,7 @@ from tfpipe.tasks.task import SPLITS, Source, Survey
 SHARE = 0.2  # of the training groups, for a split that the user's splits lack
 
 
-def survey(folder: Path, options: Options) -> Survey:
+def survey(folder: Path, options: ImageFolderOptions) -> Survey:
     """Lists the images, and decodes a few to choose their size.
 
     Args:
@@ -69,7 +69,7 @@ def survey(folder: Path, options: Options) -> Survey:
     )
 
 
-def survey_new(paths: list[Path], table: Path | None, options: Options) -> Survey:
+def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOptions) -> Survey:
     """Lists new images, without labels.
 
     Args:
@@ -122,7 +122,7 @@ def _sources(images: ImageList, labels: np.ndarray) -> tuple[Source, ...]:
     )
 
 
-def _groups(rows: pd.DataFrame, options: Options) -> pd.Series:
+def _groups(rows: pd.DataFrame, options: ImageFolderOptions) -> pd.Series:
     """Returns the group [images] str by the user's pattern of names, else the table's."""
     if not options.group_from:
         return rows["group"]

@@ -1,6 +1,6 @@
 """Melt layers in line-scan photos of ice cores (seed 002): where are they, in metres of depth?"""
 
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.predict import evaluate, infer, overlay, predict
 from tfpipe.tasks.melt_layer.reader import read
 from tfpipe.tasks.melt_layer.review_view import REVIEW
@@ -25,7 +25,7 @@ TASK = Task(
         "layer_top_px": "int64",
         "layer_bottom_px": "int64",
     },
-    options=Options(),
+    options=MeltLayerOptions(),
     survey=survey,
     read=read,
     survey_new=survey_new,

@@ -6,7 +6,7 @@ from tfpipe.tasks.options import option
 
 
 @dataclass(frozen=True)
-class Options:
+class MeltLayerOptions:
     """The options of the melt-layer task and their defaults."""
 
     top_is: str = option(

@@ -14,7 +14,7 @@ from tfpipe.tasks.melt_layer import (
     review_overrides,
 )
 from tfpipe.tasks.melt_layer import windows as melt_layer_windows
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.task import Classify, FilePrediction, Source
 
 FLIPS = ((False, False), (False, True), (True, False), (True, True))  # of (rows, columns)
@@ -45,7 +45,7 @@ class CoreOutputs(NamedTuple):
     ends_px: np.ndarray | None = None
 
 
-def infer(source: Source, classify: Classify, options: Options) -> CoreOutputs:
+def infer(source: Source, classify: Classify, options: MeltLayerOptions) -> CoreOutputs:
     """Finds the core of one photo and classifies its windows.
 
     Seed document 002, "Using the Model".

@@ -4,12 +4,12 @@ import numpy as np
 
 from tfpipe.base import images as base_images
 from tfpipe.tasks.melt_layer import alignment, core_detection, figures, review_overrides, windows
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.tables import DUBIOUS, Feature
 from tfpipe.tasks.task import Example, Reading, Source
 
 
-def read(source: Source, options: Options) -> Reading:
+def read(source: Source, options: MeltLayerOptions) -> Reading:
     """Reads a photo and its part of the tables.
 
     The group is the photo (or what the column `group` of photos.csv says): its windows overlap, and
@@ -70,7 +70,7 @@ def _examples(
     features: list[Feature],
     *,
     shift_px: int,
-    options: Options,
+    options: MeltLayerOptions,
     top_m: float,
     px_per_m: float,
 ) -> list[Example]:

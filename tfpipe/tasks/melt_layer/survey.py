@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import tables as melt_layer_tables
-from tfpipe.tasks.melt_layer.options import Options
+from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.task import LeftOut, Source, Survey
 
 SAME_SHARE = 0.1  # two photos that share more of their depth than this show the same ice
@@ -24,7 +24,7 @@ class Section:
     features: tuple[melt_layer_tables.Feature, ...] = ()
 
 
-def survey(folder: Path, options: Options) -> Survey:
+def survey(folder: Path, options: MeltLayerOptions) -> Survey:
     """Reads the two tables and the names of the photos; decodes nothing.
 
     Args:
@@ -94,7 +94,7 @@ def _duplicates(photos: list[melt_layer_tables.Photo]) -> tuple[tuple[str, str, 
     return tuple(pairs)
 
 
-def survey_new(paths: list[Path], table: Path | None, options: Options) -> Survey:
+def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions) -> Survey:
     """Finds the depths of photos without labels.
 
     Args:

@@ -33,7 +33,7 @@ class Frame(NamedTuple):
     px_per_mm: float
 
 
-class Feature(NamedTuple):
+class IceFeature(NamedTuple):
     """One thing in the ice.
 
     Attributes:
@@ -65,9 +65,9 @@ class Feature(NamedTuple):
         return (self.thickness_mm + rise_mm + abs(self.sag_mm)) / 2 + RAGGED_MM.get(self.kind, 0)
 
 
-def draw_features(rng: np.random.Generator, *, length_mm: float) -> list[Feature]:
+def draw_features(rng: np.random.Generator, *, length_mm: float) -> list[IceFeature]:
     """Returns what lies in one core, by depth: clear of its ends and of one another."""
-    placed: list[Feature] = []
+    placed: list[IceFeature] = []
     for feature in _wanted(rng):
         room_mm, free_mm = (feature.half_span_mm + c for c in (END_CLEARANCE_MM, CLEARANCE_MM))
         for at_mm in np.round(rng.uniform(room_mm, length_mm - room_mm, size=100), 1).tolist():
@@ -77,7 +77,7 @@ def draw_features(rng: np.random.Generator, *, length_mm: float) -> list[Feature
     return sorted(placed, key=lambda feature: feature.centre_mm)
 
 
-def _wanted(rng: np.random.Generator) -> Iterator[Feature]:
+def _wanted(rng: np.random.Generator) -> Iterator[IceFeature]:
     """Yields features still without a depth, those that need most room first."""
 
     def part(width_mm: float) -> dict[str, float]:
@@ -86,31 +86,31 @@ def _wanted(rng: np.random.Generator) -> Iterator[Feature]:
 
     if rng.random() < 0.25:
         angle_deg = rng.uniform(*((0, 3) if rng.random() < 0.2 else (3, 15))) * rng.choice([-1, 1])
-        yield Feature("break", 0, rng.uniform(2, 6), angle_deg=angle_deg, contrast=0.85)
+        yield IceFeature("break", 0, rng.uniform(2, 6), angle_deg=angle_deg, contrast=0.85)
     for _ in range(rng.integers(0, 4)):
         look = part(min(rng.uniform(25, 140), CORE_WIDTH_MM))
         look["angle_deg"] = np.exp(rng.uniform(np.log(5), np.log(45))) * rng.choice([-1, 1])
         look["sag_mm"] = rng.choice([0, rng.uniform(-8, 8)])
         wide = rng.random() < 0.3
         thickness_mm, look["contrast"] = rng.uniform(*CRACKS["wide" if wide else "fine"])
-        yield Feature("crack", 0, thickness_mm, **look)
+        yield IceFeature("crack", 0, thickness_mm, **look)
     for _ in range(min(rng.poisson(2.2), 5)):
         diffuse = rng.random() < 0.25
         thickness_mm, contrast, fading = rng.uniform(*LAYERS["diffuse" if diffuse else "sharp"])
         look = {"contrast": contrast, "softness_mm": fading * (thickness_mm if diffuse else 1)}
-        yield Feature("meltLayer", 0, np.round(thickness_mm, 1), **look)
+        yield IceFeature("meltLayer", 0, np.round(thickness_mm, 1), **look)
     for _ in range(rng.integers(0, 4)):
         sure = rng.random() < 0.75
         look = {"contrast": rng.uniform(*((0.35, 0.7) if sure else (0.18, 0.3)))}
         look |= part(rng.uniform(20, 65))
         kind = "meltLens" if sure else "meltLens uncertain"
-        yield Feature(kind, 0, np.round(rng.uniform(1, 4), 1), **look)
+        yield IceFeature(kind, 0, np.round(rng.uniform(1, 4), 1), **look)
     if rng.random() < 0.5:
         look = {"contrast": rng.uniform(0.15, 0.25), "softness_mm": rng.choice([0.4, 1.5])}
         patch = look["softness_mm"] > 1
         thickness_mm = np.round(rng.uniform(*((5, 16) if patch else (1, 3))), 1)
         look |= part(rng.uniform(20, 70)) if patch else {}
-        yield Feature(PATCH if patch else "meltLayer uncertain", 0, thickness_mm, **look)
+        yield IceFeature(PATCH if patch else "meltLayer uncertain", 0, thickness_mm, **look)
 
 
 class Window(NamedTuple):
@@ -123,7 +123,7 @@ class Window(NamedTuple):
 
 
 def core_light(
-    rng: np.random.Generator, features: list[Feature], *, frame: Frame
+    rng: np.random.Generator, features: list[IceFeature], *, frame: Frame
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the light of an evenly lit core and its cover, 0..1, as `frame` float32."""
     depth, across, length_mm, px_per_mm = frame
@@ -173,7 +173,7 @@ def stratigraphy(rng: np.random.Generator, grid_mm: np.ndarray) -> np.ndarray:
     return 0.6 * (1 + profile)
 
 
-def draw_melt(feature: Feature, window: Window, *, rng: np.random.Generator) -> None:
+def draw_melt(feature: IceFeature, window: Window, *, rng: np.random.Generator) -> None:
     """Darkens a melt layer, a lens or a patch, for want of bubbles."""
     light, depth, across, bubbles = window
     whole = feature.right_mm - feature.left_mm > CORE_WIDTH_MM
@@ -189,7 +189,7 @@ def draw_melt(feature: Feature, window: Window, *, rng: np.random.Generator) -> 
     light *= 1 - np.clip(feature.contrast * unevenness * left_over, 0, 0.85) * inside
 
 
-def draw_crack(feature: Feature, window: Window, *, rng: np.random.Generator) -> None:
+def draw_crack(feature: IceFeature, window: Window, *, rng: np.random.Generator) -> None:
     """Draws a bright line with a dark side."""
     light, depth, across, bubbles = window
     line, u = _line(feature, across)
@@ -205,7 +205,7 @@ def draw_crack(feature: Feature, window: Window, *, rng: np.random.Generator) ->
     light += rng.choice([0.06, 0.3, 0.5]) * there * bright * (1 + 0.2 * bubbles)
 
 
-def draw_break(feature: Feature, window: Window, *, rng: np.random.Generator) -> None:
+def draw_break(feature: IceFeature, window: Window, *, rng: np.random.Generator) -> None:
     """Draws a jagged gap to the dark tray, with bright rims."""
     light, depth, across, bubbles = window
     line = _line(feature, across)[0] + jags(rng, across, amplitude_mm=0.8)
@@ -216,7 +216,7 @@ def draw_break(feature: Feature, window: Window, *, rng: np.random.Generator) ->
     light *= 1 - feature.contrast * fade(-outside_mm, feature.softness_mm)
 
 
-def _line(feature: Feature, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _line(feature: IceFeature, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns a feature's depth in mm, and the place along it in -1..1 from end to end."""
     left_mm, right_mm = max(feature.left_mm, -EDGE_MM), min(feature.right_mm, EDGE_MM)
     u = (2 * across - left_mm - right_mm) / (right_mm - left_mm)

@@ -188,7 +188,7 @@ def diatom(rng: np.random.Generator, canvas: Canvas, radius_um: float) -> np.nda
     return 1 - cover * np.clip(dark, 0, 0.9)
 
 
-class Kind(NamedTuple):
+class ParticleKind(NamedTuple):
     """One kind of particle: how it is drawn, its median size in µm, and the spread of its log."""
 
     draw: Drawer
@@ -198,12 +198,12 @@ class Kind(NamedTuple):
 
 # The first seven are the classes of seed document 000; the eighth has no labels.
 KINDS = {
-    "Campanian": Kind(campanian, 30.0, 0.32),
-    "Corylus": Kind(corylus, 24.0, 0.06),
-    "Dust": Kind(dust, 7.5, 0.33),
-    "Grimsvotn": Kind(grimsvotn, 20.0, 0.26),
-    "Qrobur": Kind(partial(quercus, wart_um=2.0, cleft=0.08), 31.5, 0.06),
-    "Qsuber": Kind(partial(quercus, wart_um=1.2, cleft=0.03), 26.5, 0.06),
-    "Contamination": Kind(contamination, 22.0, 0.5),
-    "Diatom": Kind(diatom, 38.0, 0.3),
+    "Campanian": ParticleKind(campanian, 30.0, 0.32),
+    "Corylus": ParticleKind(corylus, 24.0, 0.06),
+    "Dust": ParticleKind(dust, 7.5, 0.33),
+    "Grimsvotn": ParticleKind(grimsvotn, 20.0, 0.26),
+    "Qrobur": ParticleKind(partial(quercus, wart_um=2.0, cleft=0.08), 31.5, 0.06),
+    "Qsuber": ParticleKind(partial(quercus, wart_um=1.2, cleft=0.03), 26.5, 0.06),
+    "Contamination": ParticleKind(contamination, 22.0, 0.5),
+    "Diatom": ParticleKind(diatom, 38.0, 0.3),
 }
