@@ -83,24 +83,23 @@ def test_waiting_requests_are_answered_in_one_batch(products):
     assert max(product.sizes) > 1 and len(product.sizes) < 31
 
 
-def test_a_bad_request_fails_alone_and_two_versions_share_no_batch(products):
-    requests = [(i % 2, "junk" if i % 10 == 4 else str(i)) for i in range(60)]
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_a_bad_request_fails_alone_and_two_versions_share_no_batch(products, waiting):
+    requests = [(i % 2, "junk" if i % 10 == 4 + waiting else str(i)) for i in range(60)]
     with ThreadPoolExecutor(80) as executor:
-        try:
-            firsts = [product.close_gate(executor) for product in products]
+        try:  # one gate: TensorFlow may have one thread for both
+            first = products[waiting].close_gate(executor)
             answers = [executor.submit(products[which].ask, text) for which, text in requests]
             time.sleep(1)
         finally:
-            for product in products:
-                product.gate.set()
-        for product, first in zip(products, firsts, strict=True):
-            assert first.result() == [product.factor]
+            products[waiting].gate.set()
+        assert first.result() == [products[waiting].factor]
         for (which, text), answer in zip(requests, answers, strict=True):
             if text == "junk":
                 assert answer.result() == 400
             else:
                 assert answer.result() == [float(text) * products[which].factor]
-    assert all(max(product.sizes) > 1 for product in products)
+    assert max(products[waiting].sizes) > 1
 
 
 def test_a_large_request_is_computed_in_parts(products):
