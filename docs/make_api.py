@@ -7,6 +7,8 @@ from typing import Any
 
 import tfpipe
 
+# Modules whose classes are described method by method.
+DESCRIBED = ("tfpipe.project", "tfpipe.results", "tfpipe.version", "tfpipe.workspace")
 PAGE = Path(__file__).with_name("api.md")
 INTRODUCTION = """# Python API
 
@@ -48,7 +50,11 @@ def page() -> str:
             continue
         value = getattr(tfpipe, name)
         parts.append(f"## `{name}`\n\n{_signature(name, value)}{_prose(value)}")
-        if inspect.isclass(value) and value.__module__ in ("tfpipe.project", "tfpipe.version"):
+        if inspect.isclass(value) and value.__module__ in (
+            "tfpipe.project",
+            "tfpipe.results",
+            "tfpipe.version",
+        ):
             for member, function in _members(value):
                 signature = _signature(f"{name}.{member}", function)
                 parts.append(f"### `{name}.{member}`\n\n{signature}{_prose(function)}")
@@ -56,10 +62,11 @@ def page() -> str:
 
 
 def _members(kind: type) -> list[tuple[str, Any]]:
-    """Returns a class' own public methods and properties, in the order of its source."""
+    """Returns a class' public methods and properties, in the order of its source."""
     return [
         (name, value)
-        for name, value in vars(kind).items()
+        for base in reversed(kind.__mro__[:-1])
+        for name, value in vars(base).items()
         if not name.startswith("_") and inspect.getdoc(value) and _is_member(value)
     ]
 

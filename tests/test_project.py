@@ -142,7 +142,7 @@ def test_a_search_is_run_reported_and_run_again(project):
         space=Path(tiny.__file__).with_name("tiny_space.py"),
         epochs=2,
         random_split=False,
-        options={},
+        packing=tfpipe.PackingConfig(options={}),
     )
     assert version.card.search["score"] == max(
         trial["score"] for trial in version.card.search["trials"]

@@ -37,7 +37,6 @@ SHARED_CLASS_NAMES = (
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 # Keys of files that older releases wrote, where they are read.
 OLD_KEYS = {("tfpipe/registry/card.py", "apart")}
-LARGE_FILES = ("tfpipe/project.py",)
 
 
 def file_name(path: Path) -> str:

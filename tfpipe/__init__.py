@@ -9,29 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfpipe.base.errors import UserError
-    from tfpipe.project import Comparison, Exploration, Project, Records, load_task, serve
+    from tfpipe.data.config import PackingConfig
+    from tfpipe.project import Project
+    from tfpipe.results import Comparison, Exploration, Records
     from tfpipe.search.config import SearchConfig
+    from tfpipe.search.overview import SearchReport
     from tfpipe.serving.client import Client
+    from tfpipe.serving.run import serve
     from tfpipe.tasks.splits import SplitConfig
     from tfpipe.tasks.task import Example, Reading, Source, Survey, Task, WholeFile
     from tfpipe.training.config import TrainingConfig
     from tfpipe.version import Prediction, Report, Version
     from tfpipe.workflows.run_config import RunConfig
+    from tfpipe.workspace import load_task
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Client": "tfpipe.serving.client",
-    "Comparison": "tfpipe.project",
+    "Comparison": "tfpipe.results",
     "Example": "tfpipe.tasks.task",
-    "Exploration": "tfpipe.project",
+    "Exploration": "tfpipe.results",
+    "PackingConfig": "tfpipe.data.config",
     "Prediction": "tfpipe.version",
     "Project": "tfpipe.project",
     "Reading": "tfpipe.tasks.task",
-    "Records": "tfpipe.project",
+    "Records": "tfpipe.results",
     "Report": "tfpipe.version",
     "RunConfig": "tfpipe.workflows.run_config",
     "SearchConfig": "tfpipe.search.config",
+    "SearchReport": "tfpipe.search.overview",
     "Source": "tfpipe.tasks.task",
     "SplitConfig": "tfpipe.tasks.splits",
     "Survey": "tfpipe.tasks.task",
@@ -40,8 +47,8 @@ _HOMES = {
     "UserError": "tfpipe.base.errors",
     "Version": "tfpipe.version",
     "WholeFile": "tfpipe.tasks.task",
-    "load_task": "tfpipe.project",
-    "serve": "tfpipe.project",
+    "load_task": "tfpipe.workspace",
+    "serve": "tfpipe.serving.run",
 }
 
 __all__ = [
@@ -49,6 +56,7 @@ __all__ = [
     "Comparison",
     "Example",
     "Exploration",
+    "PackingConfig",
     "Prediction",
     "Project",
     "Reading",
@@ -56,6 +64,7 @@ __all__ = [
     "Report",
     "RunConfig",
     "SearchConfig",
+    "SearchReport",
     "Source",
     "SplitConfig",
     "Survey",

@@ -6,30 +6,24 @@ so that `import tfpipe` and `tfpipe --help` are quick.
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfpipe import __version__
 from tfpipe.base import processes
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
-from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
-from tfpipe.version import Version, check_inference_mode
+from tfpipe.results import Comparison, Exploration
+from tfpipe.version import Version
+from tfpipe.workspace import Workspace, load_task, option_settings, resolve_task
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from tfpipe.data.manifest import RecordManifest
+    from tfpipe.data.config import PackingConfig
     from tfpipe.search.config import SearchConfig
-    from tfpipe.search.importance import Importance
-    from tfpipe.search.results import SearchResult
-    from tfpipe.serving.limits import Limits
-    from tfpipe.tasks.splits import SplitConfig
     from tfpipe.tasks.task import Task
     from tfpipe.workflows.run_config import RunConfig
     from tfpipe.workflows.train import TrainingRun
@@ -39,225 +33,11 @@ PRELOAD = ("tfpipe.registry.parity", "tfpipe.search.worker")  # what fresh proce
 
 
 @dataclass(frozen=True)
-class Records:
-    """A task's packed records.
+class Project(Workspace):
+    """A workspace and what can be done in it: tune, train, retrain, compare, explore, review.
 
-    Attributes:
-      path: their folder; it opens with `tfds.builder_from_directory`, too.
-      manifest: what they hold: classes, counts, splits, notes, fingerprint.
+    Attributes are those of `Workspace`.
     """
-
-    path: Path
-    manifest: RecordManifest
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the raw files, options and split that the records were made from."""
-        return self.manifest.fingerprint
-
-    def _repr_html_(self) -> str:
-        import pandas as pd
-
-        return pd.DataFrame(self.manifest.counts).to_html()
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Models side by side.
-
-    Attributes:
-      table: a row for each model: mean metrics, their deviations, seconds, megabytes.
-      folds: a row for each model and fold, or split.
-      path: folder of comparison.csv and comparison.png.
-      metrics: names of the metrics in the table.
-    """
-
-    table: pd.DataFrame
-    folds: pd.DataFrame
-    path: Path
-    metrics: tuple[str, ...] = ()
-
-    def _repr_html_(self) -> str:
-        return self.table.to_html()
-
-
-@dataclass(frozen=True)
-class Exploration:
-    """What an exploration of all packed images wrote.
-
-    Attributes:
-      path: the page, explore.html.
-      summary: numbers of images, clusters and queued images, the score that ranks the queue, notes.
-    """
-
-    path: Path
-    summary: Mapping[str, Any]
-
-    @property
-    def map(self) -> pd.DataFrame:
-        """A row for each image: place on the map, cluster, novelty scores."""
-        import pandas as pd
-
-        return pd.read_csv(self.path.with_name("map.csv"))
-
-    @property
-    def queue(self) -> pd.DataFrame:
-        """The images to look at first."""
-        import pandas as pd
-
-        return pd.read_csv(self.path.with_name("queue.csv"))
-
-
-@dataclass(frozen=True)
-class SearchReport:
-    """A search and its page.
-
-    Attributes:
-      path: the page.
-      search: the search that it shows.
-      importance: how much each hyperparameter mattered.
-      searches: a summary of each search of the task.
-      trials: a row of text for each trial, the best first.
-    """
-
-    path: Path
-    search: SearchResult
-    importance: Importance
-    searches: list[dict[str, Any]]
-    trials: list[dict[str, str]]
-
-
-def load_task(name: str | Path) -> Task:
-    """Returns a task.
-
-    Args:
-      name: a built-in task, a folder of images, or a Python file with a TASK in it.
-
-    Raises:
-      UserError: there is no such task; the sentence names the nearest one.
-    """
-    from tfpipe.tasks import catalog
-
-    return catalog.find(str(name))
-
-
-@dataclass(frozen=True)
-class Project:
-    """One folder of data and one of saved models.
-
-    Attributes:
-      data: folder of raw/<task> and records/<task>.
-      saved_models: folder of saved versions.
-      seed: random seed of searches and trainings.
-      progress: whether progress is shown, or a `Reporter` that receives it.
-    """
-
-    data: Path = Path("data")
-    saved_models: Path = Path("saved_models")
-    seed: int = 0
-    progress: bool | Reporter = True
-
-    def __post_init__(self) -> None:
-        for name in ("data", "saved_models"):
-            object.__setattr__(self, name, Path(getattr(self, name)))
-
-    def raw_folder(self, task: Task) -> Path:
-        """Returns where a task's raw files lie."""
-        return task.raw_files.folder or self.data / "raw" / task.name
-
-    def records_folder(self, task: Task) -> Path:
-        """Returns where a task's packed records lie."""
-        return self.data / "records" / task.name
-
-    @contextlib.contextmanager
-    def reporting(self) -> Iterator[Reporter]:
-        """Yields the reporter of one piece of work, and closes its bar."""
-        if not isinstance(self.progress, bool):
-            yield self.progress
-        elif self.progress:
-            with ProgressBar() as bar:
-                yield bar
-        else:
-            yield silent
-
-    def sample(self, task: Task | str, **sizes: float | None) -> dict[str, Any]:
-        """Draws a small raw data set in the task's own format, with the truth beside it.
-
-        Args:
-          task: the task, a built-in one.
-          sizes: numbers such as photos=24; `tfpipe sample --help` lists them.
-
-        Returns:
-          Counts of what was drawn.
-        """
-        from tfpipe.tasks import samples
-
-        name = task if isinstance(task, str) else task.name
-        return samples.draw(name, self.data / "raw" / name, seed=self.seed, **sizes)
-
-    def pack(
-        self,
-        task: Task | str,
-        *,
-        options: Mapping[str, Any] | None = None,
-        split: SplitConfig | None = None,
-        skip_bad: int = 0,
-    ) -> Records:
-        """Packs raw files into records, where they have changed. A stopped run resumes.
-
-        Args:
-          task: the task, or its name.
-          options: task options by name; `tfpipe tasks NAME` lists them.
-          split: how groups are assigned to splits.
-          skip_bad: unreadable files that may be left out.
-
-        Raises:
-          UserError: raw files are missing or wrong, or near-copies lie in two splits.
-        """
-        task = _task(task)
-        from tfpipe.tasks.options import parse_options
-        from tfpipe.tasks.splits import SplitConfig
-
-        values = parse_options(task, _settings(options))
-        start_tensorflow()
-        from tfpipe.data import pack
-
-        folder = self.records_folder(task)
-        with self.reporting() as report:
-            manifest = pack.pack(
-                task,
-                self.raw_folder(task),
-                folder,
-                options=values,
-                split=split or SplitConfig(),
-                skip_bad=skip_bad,
-                report=report,
-            )
-        return Records(folder, manifest)
-
-    def records(self, task: Task | str) -> Records:
-        """Returns a task's packed records as they are.
-
-        Raises:
-          UserError: nothing is packed.
-        """
-        folder = self.records_folder(_task(task))
-        start_tensorflow()
-        from tfpipe.data import manifest
-
-        return Records(folder, manifest.read(folder))
-
-    def verify(self, task: Task | str) -> Records:
-        """Checks every record of a task against the manifest.
-
-        Raises:
-          UserError: a shard is missing or damaged; the sentence names it.
-        """
-        folder = self.records_folder(_task(task))
-        start_tensorflow()
-        from tfpipe.data import manifest
-
-        return Records(folder, manifest.trusted(folder))
 
     def tune(
         self,
@@ -279,9 +59,7 @@ class Project:
         precision: str = "auto",
         balance: str = "sampling",
         random_split: bool = True,
-        options: Mapping[str, Any] | None = None,
-        split: SplitConfig | None = None,
-        skip_bad: int = 0,
+        packing: PackingConfig | None = None,
         tensorboard: Path | None = None,
         mlflow: str | None = None,
     ) -> Version:
@@ -308,32 +86,33 @@ class Project:
           precision: "auto", "float32" or "mixed_bfloat16".
           balance: against rare classes, "sampling", "weights" or "none".
           random_split: whether to also measure what a random split would have claimed.
-          options: task options by name; None for those of the packed records.
-          split: how groups are assigned to splits; None for that of the packed records.
-          skip_bad: unreadable files that may be left out.
+          packing: how raw files are packed; None for what the packed records were made by.
           tensorboard: folder of TensorBoard's event files.
           mlflow: tracking URI of an MLflow server.
 
         Returns:
           The published version.
         """
-        config: dict[str, Any] = {
-            "algorithm": algorithm,
-            "quick": quick,
-            "space": str(Path(space).resolve()) if space else None,
-            "trials": trials,
-            "trial_epochs": trial_epochs,
-            "folds": folds,
-        }
         run, search = self._search(
-            task, model, config, hyperparameters, options, precision=precision, balance=balance
+            task,
+            model=model,
+            algorithm=algorithm,
+            quick=quick,
+            space=space,
+            trials=trials,
+            trial_epochs=trial_epochs,
+            folds=folds,
+            hyperparameters=hyperparameters,
+            precision=precision,
+            balance=balance,
+            packing=packing,
         )
         from tfpipe.search import run as search_run
         from tfpipe.workflows import train
 
         limit_s = 60 * trial_limit_min if trial_limit_min else None
         pool = search_run.WorkerConfig(workers, chief or search_run.LOCAL_ADDRESS, limit_s, wait_s)
-        self.pack(run.task, **self._packing(run.task, options, split), skip_bad=skip_bad)
+        self.pack(run.task, **self._packing(run.task, packing))
         with self.reporting() as report:
             run = replace(
                 run,
@@ -346,49 +125,29 @@ class Project:
         return self._published(run.task, made)
 
     def work(
-        self,
-        task: Task | str,
-        *,
-        chief: str,
-        model: str | None = None,
-        workers: int = 1,
-        wait_s: float = 60.0,
-        algorithm: str = "hyperband",
-        quick: bool = False,
-        space: str | Path | None = None,
-        trials: int | None = None,
-        trial_epochs: int | None = None,
-        trial_limit_min: float | None = None,
-        folds: int = 0,
-        hyperparameters: Mapping[str, Any] | None = None,
-        precision: str = "auto",
-        balance: str = "sampling",
-        options: Mapping[str, Any] | None = None,
+        self, task: Task | str, *, chief: str, workers: int = 1, wait_s: float = 60.0, **search: Any
     ) -> Path:
         """Runs trials for a search whose chief is elsewhere, until that search is over.
 
         Args:
-          chief: "host:port" of the search's chief; the other arguments are those of its `tune`.
+          task: the task, or its name.
+          chief: "host:port" of the search's chief.
+          workers: processes on this machine that run trials.
+          wait_s: seconds that workers try to reach the chief.
+          search: what the chief's `tune` was given: model, algorithm, quick, space, trials,
+            trial_epochs, trial_limit_min, folds, hyperparameters, precision, balance, packing.
 
         Returns:
           The folder of this machine's states of trials.
         """
-        config: dict[str, Any] = {
-            "algorithm": algorithm,
-            "quick": quick,
-            "space": str(Path(space).resolve()) if space else None,
-            "trials": trials,
-            "trial_epochs": trial_epochs,
-            "folds": folds,
-        }
-        run, search = self._search(
-            task, model, config, hyperparameters, options, precision=precision, balance=balance
-        )
+        limit_min = search.pop("trial_limit_min", None)
+        run, config = self._search(task, **search)
         from tfpipe.search import run as search_run
         from tfpipe.workflows import train
 
-        limit_s = 60 * trial_limit_min if trial_limit_min else None
-        train.work(run, search, workers=search_run.WorkerConfig(workers, chief, limit_s, wait_s))
+        limit_s = 60 * limit_min if limit_min else None
+        pool = search_run.WorkerConfig(workers, chief, limit_s, wait_s)
+        train.work(run, config, workers=pool)
         return run.models / "search"
 
     def train(
@@ -401,9 +160,7 @@ class Project:
         precision: str = "auto",
         balance: str = "sampling",
         random_split: bool = True,
-        options: Mapping[str, Any] | None = None,
-        split: SplitConfig | None = None,
-        skip_bad: int = 0,
+        packing: PackingConfig | None = None,
         tensorboard: Path | None = None,
         mlflow: str | None = None,
     ) -> Version:
@@ -419,11 +176,11 @@ class Project:
           The published version.
         """
         run = self._run(
-            task, model, hyperparameters, options, precision, balance=balance, epochs=epochs
+            task, model, hyperparameters, packing, precision, balance=balance, epochs=epochs
         )
         from tfpipe.workflows import train
 
-        self.pack(run.task, **self._packing(run.task, options, split), skip_bad=skip_bad)
+        self.pack(run.task, **self._packing(run.task, packing))
         with self.reporting() as report:
             run = replace(
                 run,
@@ -442,9 +199,7 @@ class Project:
         folds: int = 0,
         balance: str = "weights",
         min_precision: float = 0.9,
-        options: Mapping[str, Any] | None = None,
-        split: SplitConfig | None = None,
-        skip_bad: int = 0,
+        packing: PackingConfig | None = None,
     ) -> Version:
         """Searches and trains boosted trees on the task's columns; publishes them.
 
@@ -454,15 +209,13 @@ class Project:
           folds: grouped folds of the search; 0 for five, or one a group where there are fewer.
           balance: against rare classes, "weights" or "none".
           min_precision: precision below which a class is not named (abstain).
-          options: task options by name; None for those of the packed records.
-          split: how groups are assigned to splits; None for that of the packed records.
-          skip_bad: unreadable files that may be left out.
+          packing: how raw files are packed; None for what the packed records were made by.
 
         Returns:
           The published version.
         """
-        task = _task(task)
-        records = self.pack(task, **self._packing(task, options, split), skip_bad=skip_bad)
+        task = resolve_task(task)
+        records = self.pack(task, **self._packing(task, packing))
         from tfpipe.baselines import tree_search
         from tfpipe.models import boosted_trees
         from tfpipe.registry import trees
@@ -511,7 +264,7 @@ class Project:
         Raises:
           RetrainingRefused: the new version is worse; nothing was published.
         """
-        task = _task(task)
+        task = resolve_task(task)
         if from_scratch and initialized_from is not None:
             raise UserError(
                 "A version to start from and from scratch exclude each other. Give one of them."
@@ -556,7 +309,7 @@ class Project:
         from tfpipe.workflows import run_config
 
         config = run_config.read(Path(run_yaml))
-        if config.tfpipe != _tfpipe_version():
+        if config.tfpipe != __version__:
             LOG.warning("The run was made by tfpipe %s, this is another version.", config.tfpipe)
         seed = (config.training or config.trees or TrainingConfig()).seed
         project = replace(self, seed=seed)
@@ -574,9 +327,7 @@ class Project:
         random_split: bool = False,
         hyperparameters: Mapping[str, Any] | None = None,
         balance: str = "sampling",
-        options: Mapping[str, Any] | None = None,
-        split: SplitConfig | None = None,
-        skip_bad: int = 0,
+        packing: PackingConfig | None = None,
     ) -> Comparison:
         """Trains models on the same examples, and compares metrics, time and size.
 
@@ -592,12 +343,10 @@ class Project:
           random_split: whether to add the accuracy that a random split would have claimed.
           hyperparameters: values held fixed in all models that have them.
           balance: against rare classes, "sampling", "weights" or "none".
-          options: task options by name; None for those of the packed records.
-          split: how groups are assigned to splits; None for that of the packed records.
-          skip_bad: unreadable files that may be left out.
+          packing: how raw files are packed; None for what the packed records were made by.
         """
-        task = _task(task)
-        records = self.pack(task, **self._packing(task, options, split), skip_bad=skip_bad)
+        task = resolve_task(task)
+        records = self.pack(task, **self._packing(task, packing))
         from tfpipe.baselines import compare
 
         with self.reporting() as report:
@@ -626,9 +375,7 @@ class Project:
         features: Sequence[str] = (),
         select: int = 0,
         folds: int | None = None,
-        options: Mapping[str, Any] | None = None,
-        split: SplitConfig | None = None,
-        skip_bad: int = 0,
+        packing: PackingConfig | None = None,
     ) -> Comparison:
         """Compares 27 classifiers on columns or texture features.
 
@@ -637,21 +384,19 @@ class Project:
           features: of "columns", "texture", "hog" and "lbp"; () for the task's usual ones.
           select: number of features to select; 0 for all.
           folds: grouped folds; None for five, or one a group where there are fewer.
-          options: task options by name; None for those of the packed records.
-          split: how groups are assigned to splits; None for that of the packed records.
-          skip_bad: unreadable files that may be left out.
+          packing: how raw files are packed; None for what the packed records were made by.
 
         Returns:
           The table of classifiers; notes about the features are in `table.attrs["notes"]`.
         """
-        task = _task(task)
+        task = resolve_task(task)
         from tfpipe.baselines import feature_tables
 
         raw = self.raw_folder(task)
         if feature_tables.has_tables(raw):
             table = feature_tables.read(raw)
         else:
-            records = self.pack(task, **self._packing(task, options, split), skip_bad=skip_bad)
+            records = self.pack(task, **self._packing(task, packing))
             table = feature_tables.from_records(
                 records.path, tuple(features), manifest=records.manifest
             )
@@ -705,128 +450,6 @@ class Project:
             )
         return Exploration(Path(summary["path"]), summary)
 
-    def version(
-        self,
-        task: Task | str,
-        *,
-        model: str | None = None,
-        number: int | None = None,
-        kinds: tuple[str, ...] = (),
-    ) -> Version:
-        """Returns a saved version.
-
-        Args:
-          task: the task, or its name.
-          model: name of the model; None for that of the version written last.
-          number: the version's number; None for the newest.
-          kinds: kinds of versions that will do, such as ("classifier",); () for all.
-        """
-        task = _task(task)
-        start_tensorflow()
-        from tfpipe.registry import store
-
-        folder = store.find(
-            self.saved_models, task=task.name, model=model, version=number, kinds=kinds
-        )
-        return Version(folder, task=task, project=self)
-
-    def predictor(
-        self,
-        task: Task | str,
-        *,
-        model: str | None = None,
-        number: int | None = None,
-        inference_mode: str | None = None,
-    ) -> Version:
-        """Returns the version that predicts new raw files.
-
-        Args:
-          task: the task, or its name.
-          model: name of the model; None for that of the version written last that predicts files.
-          number: the version's number; None for the newest.
-          inference_mode: checked before anything is loaded.
-        """
-        task = _task(task)
-        check_inference_mode(task, inference_mode)
-        start_tensorflow()
-        from tfpipe.inference import images
-
-        kinds = ("classifier",) if task.whole_file else images.KINDS
-        return self.version(task, model=model, number=number, kinds=kinds)
-
-    def versions(self, task: Task | str) -> pd.DataFrame:
-        """Returns a row for each version: number, served, metric, size, speed, date, data."""
-        import pandas as pd
-
-        return pd.DataFrame(self.version_rows(task))
-
-    def version_rows(self, task: Task | str) -> list[dict[str, Any]]:
-        """Returns what `versions` returns, as dictionaries."""
-        name = _task(task).name
-        start_tensorflow()
-        from tfpipe.registry import history
-
-        return history.table(self.saved_models, task=name)
-
-    def rollback(self, task: Task | str, number: int, *, model: str | None = None) -> Version:
-        """Publishes a copy of an earlier version as the next one, so that it is served again."""
-        task = _task(task)
-        earlier = self.version(task, model=model, number=number)
-        from tfpipe.registry import history
-
-        return Version(history.rollback(earlier.path), task=task, project=self)
-
-    def searches(self, task: Task | str) -> pd.DataFrame:
-        """Returns a row for each search of a task: model, algorithm, state, trials, best score."""
-        import pandas as pd
-
-        from tfpipe.search import results
-
-        folder = self.saved_models / _task(task).name
-        return pd.DataFrame([search.summary for search in results.find_searches(folder)])
-
-    def search_report(
-        self, task: Task | str, *, model: str | None = None, out: str | Path | None = None
-    ) -> SearchReport:
-        """Writes the page of a search: trials, importance of hyperparameters, plots.
-
-        Args:
-          task: the task, or its name.
-          model: name of the model; None for the search that changed last.
-          out: page to write; None for one beside the search.
-
-        Raises:
-          UserError: there is no such search.
-        """
-        name = _task(task).name
-        from tfpipe.search import report, results
-        from tfpipe.search.importance import importance
-
-        searches = results.find_searches(self.saved_models / name)
-        if not searches:
-            raise UserError(
-                f"There is no search of {name} in {self.saved_models}. Run `tfpipe tune {name}`."
-            )
-        if model:
-            names = dict.fromkeys(search.model for search in searches)
-            choose(model, names, noun=f"search of {name}")
-        search = max(
-            (one for one in searches if one.model == (model or one.model)),
-            key=lambda one: one.changed,
-        )
-        measured = importance(search.completed, names=[*search.names, "epochs"])
-        path = Path(out) if out else search.folder.with_suffix(".html")
-        return SearchReport(
-            path=report.write(path, search, measured, task=name),
-            search=search,
-            importance=measured,
-            searches=[one.summary for one in searches],
-            trials=[
-                {name: results.format_value(row, name) for name in search.columns}
-                for row in search.ranked
-            ],
-        )
-
     def review(
         self,
         task: Task | str,
@@ -845,51 +468,37 @@ class Project:
           port: port to listen on; 0 for any free one.
           started: called with the page's address once it can be opened.
         """
-        task = _task(task)
-        from tfpipe.review import app as review_app
+        task = resolve_task(task)
+        from tfpipe.review import run
 
-        listener = review_app.bind(port)  # before anything that takes long
-        version = self.version(task, model=model, number=number, kinds=("classifier",))
-        from tfpipe.review import background
-        from tfpipe.review import open as review_open
-
-        queue, score_all = review_open.open_queue(
-            task, version.path, self.records_folder(task), raw=self.raw_folder(task)
-        )
-        secret, port = review_app.create_secret(), listener.getsockname()[1]
-        page = {
-            "path": queue.desk.path,
-            "model": version.model,
-            "version": version.number,
-            "address": f"http://{review_app.HOST}:{port}/{secret}/",
-            "notes": list(queue.notes),
-        }
-        started(page)
-        title = f"{task.name}: review by {version.model} {version.number}"
-        app = review_app.create_app(
-            queue, secret=secret, port=port, title=title, who=getpass.getuser()
-        )
-        with (
-            self.reporting() as report,
-            background.BackgroundScoring(queue, score_all, report=report),
-        ):
-            review_app.run(app, listener)
+        with self.reporting() as report:
+            run.review(
+                task,
+                models=self.saved_models,
+                model=model,
+                number=number,
+                records=self.records_folder(task),
+                raw=self.raw_folder(task),
+                port=port,
+                started=started,
+                report=report,
+            )
 
     def _run(
         self,
         task: Task | str,
         model: str | None,
         hyperparameters: Mapping[str, Any] | None,
-        options: Mapping[str, Any] | None,
+        packing: PackingConfig | None,
         precision: str,
         **training: Any,
     ) -> TrainingRun:
         """Returns a training run; every name is checked before anything is packed."""
-        task = _task(task)
+        task = resolve_task(task)
         name = choose(model or task.models[0], task.models, noun=f"model for {task.name}")
         from tfpipe.tasks.options import parse_options
 
-        values = parse_options(task, _settings(self._packing(task, options, None)["options"]))
+        values = parse_options(task, option_settings(self._packing(task, packing)["options"]))
         processes.begin(*PRELOAD)  # for workers and the export's check: it imports meanwhile
         start_tensorflow()
         from tfpipe.base.hardware import PRECISIONS
@@ -914,33 +523,38 @@ class Project:
         train.model_part(run)
         return run
 
-    def _packing(
-        self, task: Task, options: Mapping[str, Any] | None, split: SplitConfig | None
-    ) -> dict[str, Any]:
-        """Returns options and split as given, or those of the records that are packed already."""
+    def _packing(self, task: Task, packing: PackingConfig | None) -> dict[str, Any]:
+        """Returns the arguments of `pack`, as given or as the packed records were made by."""
+        from tfpipe.data.config import PackingConfig
         from tfpipe.tasks.splits import SplitConfig
 
-        if (options is None or split is None) and (
-            self.records_folder(task) / "manifest.json"
-        ).is_file():
+        packing = packing or PackingConfig()
+        options, split = packing.options, packing.split
+        is_packed = (self.records_folder(task) / "manifest.json").is_file()
+        if is_packed and (options is None or split is None):
             manifest = self.records(task).manifest
             options = manifest.options if options is None else options
             split = split or SplitConfig(manifest.fractions, manifest.salt)
-        return {"options": options or {}, "split": split or SplitConfig()}
+        return {
+            "options": options or {},
+            "split": split or SplitConfig(),
+            "skip_bad": packing.skip_bad,
+        }
 
     def _search(
         self,
         task: Task | str,
-        model: str | None,
-        config: dict[str, Any],
-        hyperparameters: Mapping[str, Any] | None,
-        options: Mapping[str, Any] | None,
         *,
-        precision: str,
-        balance: str,
+        model: str | None = None,
+        space: str | Path | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        precision: str = "auto",
+        balance: str = "sampling",
+        packing: PackingConfig | None = None,
+        **config: Any,
     ) -> tuple[TrainingRun, SearchConfig]:
         """Returns a run and its search, whose space is tried before anything is packed."""
-        run = self._run(task, model, hyperparameters, options, precision, balance=balance)
+        run = self._run(task, model, hyperparameters, packing, precision, balance=balance)
         from tfpipe.search import plan
         from tfpipe.search.config import SearchConfig
         from tfpipe.tasks import catalog
@@ -949,6 +563,7 @@ class Project:
             task=catalog.origin_of(run.task),
             model=run.model,
             records=str(run.records.resolve()),
+            space=str(Path(space).resolve()) if space else None,
             fixed=run.hyperparameters,
             training=asdict(run.config),
             precision=precision,
@@ -980,81 +595,4 @@ class Project:
         return self._published(task, made)
 
     def _published(self, task: Task, made: Mapping[str, Any]) -> Version:
-        return Version(Path(made["path"]), task=task, project=self)
-
-
-def serve(
-    *versions: str,
-    saved_models: str | Path = "saved_models",
-    host: str = "127.0.0.1",
-    port: int = 8501,
-    grpc_port: int | None = None,
-    token: str = "",
-    runtime: str = "savedmodel",
-    workers: int = 1,
-    poll_s: float = 1.0,
-    limits: Limits | None = None,
-    started: Callable[[dict[str, Any]], None] = lambda address: None,
-) -> None:
-    """Serves versions over HTTP and gRPC as TensorFlow Serving does, until it is interrupted.
-
-    Args:
-      versions: each TASK, TASK/MODEL or TASK/MODEL/N; none for every task with a version.
-      saved_models: folder of saved versions.
-      host: address to listen on.
-      port: port to listen on; 0 for any free one.
-      grpc_port: port for gRPC, or None.
-      token: bearer token required from clients; "" for none.
-      runtime: "savedmodel", "openvino", "onnx", "litert", or "auto" for the fastest.
-      workers: processes that share the port.
-      poll_s: seconds between looks for new versions.
-      limits: what requests may cost; None for the usual limits.
-      started: called with the address and what is served, once requests are answered.
-
-    Raises:
-      UserError: a name means nothing, nothing can be served, or the port is taken.
-    """
-    from tfpipe.serving import sockets
-    from tfpipe.serving.config import Endpoint, ServerConfig
-    from tfpipe.serving.limits import Limits
-    from tfpipe.serving.runtimes import available
-
-    available.check(runtime)
-    listener = sockets.bind(host, port)  # before TensorFlow, which takes seconds to import
-    limits = limits or Limits()
-    config = ServerConfig(list(versions), Path(saved_models), runtime, poll_s)
-    endpoint = Endpoint(host, grpc_port, token)
-    if workers > 1:
-        from tfpipe.serving import process_pool
-
-        pool = process_pool.ServerPool(
-            config, listener, endpoint=endpoint, limits=limits, size=workers
-        )
-        pool.run(started)
-        return
-    start_tensorflow()
-    from tfpipe.serving import server
-
-    server.run(config, listener, endpoint=endpoint, limits=limits, started=started)
-
-
-def examine_machine() -> dict[str, str]:
-    """Returns what this machine has: versions, processor, threads, GPU, precision."""
-    start_tensorflow()
-    from tfpipe.base import hardware
-
-    return hardware.examine()
-
-
-def _task(task: Task | str) -> Task:
-    return load_task(task) if isinstance(task, str) else task
-
-
-def _settings(options: Mapping[str, Any] | None) -> tuple[str, ...]:
-    return tuple(f"{name}={value}" for name, value in (options or {}).items())
-
-
-def _tfpipe_version() -> str:
-    import tfpipe
-
-    return tfpipe.__version__
+        return Version(Path(made["path"]), task=task, workspace=self)

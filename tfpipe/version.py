@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from tfpipe.project import Project
     from tfpipe.registry.card import VersionCard
     from tfpipe.registry.load import SavedPredictor
     from tfpipe.tasks.task import Task
+    from tfpipe.workspace import Workspace
 
 LOG = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Version:
     Args:
       path: the version's folder, saved_models/<task>/<model>/<number>.
       task: its task.
-      project: the project that it belongs to.
+      workspace: the workspace that it belongs to.
 
     Attributes:
       path: the version's folder.
@@ -76,12 +76,12 @@ class Version:
       task: its task.
     """
 
-    def __init__(self, path: Path, *, task: "Task", project: "Project"):
+    def __init__(self, path: Path, *, task: "Task", workspace: "Workspace"):
         self.path = Path(path)
         self.number = int(self.path.name)
         self.model = self.path.parent.name
         self.task = task
-        self._project = project
+        self._workspace = workspace
 
     @cached_property
     def card(self) -> "VersionCard":
@@ -240,7 +240,7 @@ class Version:
         from tfpipe.inference.confidence import PredictionOptions
 
         settings = tuple(f"{name}={value}" for name, value in options.items())
-        with self._project.reporting() as report:
+        with self._workspace.reporting() as report:
             if task.whole_file:
                 done = whole_files.predict(
                     task,
@@ -271,7 +271,7 @@ class Version:
         start_tensorflow()
         from tfpipe.report import write
 
-        return Report(write.write(self.path, self._project.records_folder(self.task)))
+        return Report(write.write(self.path, self._workspace.records_folder(self.task)))
 
     def __repr__(self) -> str:
         return f"Version({self.task.name}/{self.model}/{self.number})"

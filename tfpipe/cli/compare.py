@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfpipe import project
+from tfpipe import workspace
 from tfpipe.cli import options
 
 
@@ -43,7 +43,7 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Trains models on the same examples, and compares their metrics, time and size."""
-    loaded = project.load_task(task)
+    loaded = workspace.load_task(task)
     here = options.project(data, models, seed)
     made = here.compare(
         loaded,
@@ -55,7 +55,7 @@ def compare(
         random_split=random_split,
         hyperparameters=options.hyperparameters(hp, weights),
         balance=balance,
-        **options.packing(option, split, salt, skip_bad),
+        packing=options.packing(option, split, salt, skip_bad),
     )
     options.print_notes(here.records(loaded).manifest)
     rows = made.table.to_dict("records")

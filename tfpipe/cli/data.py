@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import project
+from tfpipe import workspace
 from tfpipe.cli import options
 
 melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
@@ -68,9 +68,10 @@ def pack(
     json: options.Json = False,
 ) -> None:
     """Packs raw files into records. A stopped run resumes with the same command."""
-    loaded = project.load_task(task)
+    loaded = workspace.load_task(task)
+    packing = options.packing(option, split, salt, skip_bad)
     records = options.project(data, seed=seed).pack(
-        loaded, **options.packing(option, split, salt, skip_bad)
+        loaded, options=packing.options, split=packing.split, skip_bad=packing.skip_bad
     )
     options.print_notes(records.manifest)
     summary = {
@@ -87,7 +88,7 @@ def verify(
     json: options.Json = False,
 ) -> None:
     """Checks every record of a packed task against its manifest."""
-    loaded = project.load_task(task)
+    loaded = workspace.load_task(task)
     records = options.project(data).verify(loaded)
     shards = records.manifest.shards
     options.done(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import project
+from tfpipe import workspace
 from tfpipe.cli import options
 
 
@@ -36,7 +36,7 @@ def explore(
     json: options.Json = False,
 ) -> None:
     """Maps all packed images, labelled or not, and ranks those that show something new."""
-    loaded = project.load_task(task)
+    loaded = workspace.load_task(task)
     here = options.project(data, models, seed)
     saved = here.version(loaded, model=model, number=version)
     made = here.explore(

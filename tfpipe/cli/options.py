@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar
+from tfpipe.data.config import PackingConfig
 from tfpipe.project import Project
 
 err = Console(stderr=True)
@@ -97,15 +98,11 @@ def project(data: Path = DATA, models: Path = MODELS, seed: int = 0) -> Project:
     return Project(data=data, saved_models=models, seed=seed)
 
 
-def packing(option: list[str] | None, split: str, salt: str, skip_bad: int) -> dict[str, Any]:
-    """Returns the arguments of `Project.pack` that a command was given."""
+def packing(option: list[str] | None, split: str, salt: str, skip_bad: int) -> PackingConfig:
+    """Returns how a command packs raw files."""
     from tfpipe.tasks.splits import SplitConfig
 
-    return {
-        "options": settings(option),
-        "split": SplitConfig.parse(split, salt=salt),
-        "skip_bad": skip_bad,
-    }
+    return PackingConfig(settings(option), SplitConfig.parse(split, salt=salt), skip_bad)
 
 
 def settings(option: list[str] | None) -> dict[str, str]:

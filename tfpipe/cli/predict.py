@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import project
+from tfpipe import workspace
 from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
@@ -46,7 +46,7 @@ def predict(
     json: options.Json = False,
 ) -> None:
     """Predicts new raw files: one table, with images beside it."""
-    loaded = project.load_task(task)
+    loaded = workspace.load_task(task)
     saved = options.project(data, models, seed).predictor(
         loaded, model=model, number=version, inference_mode=inference_mode
     )

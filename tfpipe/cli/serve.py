@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tfpipe import project
 from tfpipe.cli import options
 
 
@@ -52,6 +51,7 @@ def serve(
     json: options.Json = False,
 ) -> None:
     """Serves versions over HTTP as TensorFlow Serving does, and takes up new ones."""
+    from tfpipe.serving import run
     from tfpipe.serving.limits import Limits
 
     def started(address: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def serve(
         )
         print(f"Serving {names} at {address['url']}. Press Ctrl-C to stop.", flush=True)
 
-    project.serve(
+    run.serve(
         *(versions or ()),
         saved_models=models,
         host=host,

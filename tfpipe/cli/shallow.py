@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tfpipe import project
+from tfpipe import workspace
 from tfpipe.cli import options
+from tfpipe.results import Comparison
 
 
 def shallow(
@@ -45,13 +46,13 @@ def shallow(
     json: options.Json = False,
 ) -> None:
     """Searches and trains boosted trees on the columns; or compares many classifiers."""
-    loaded = project.load_task(task)
+    loaded = workspace.load_task(task)
     here = options.project(data, models, seed)
     packing = options.packing(option, split, salt, skip_bad)
     if loaded.baselines.leaderboard if leaderboard is None else leaderboard:
         kinds = [kind.strip() for kind in features.split(",") if kind.strip()]
         made = here.leaderboard(
-            loaded, features=kinds, select=select, folds=folds or None, **packing
+            loaded, features=kinds, select=select, folds=folds or None, packing=packing
         )
         _print_leaderboard(made, task=loaded.name, json=json)
         return
@@ -61,7 +62,7 @@ def shallow(
         folds=folds,
         balance=balance,
         min_precision=min_precision,
-        **packing,
+        packing=packing,
     )
     options.print_notes(here.records(loaded).manifest)
     options.done(
@@ -75,7 +76,7 @@ def shallow(
     )
 
 
-def _print_leaderboard(made: project.Comparison, *, task: str, json: bool) -> None:
+def _print_leaderboard(made: Comparison, *, task: str, json: bool) -> None:
     """Prints the classifiers, validation beside test."""
     frame, notes = made.table, made.table.attrs["notes"]
     for note in notes:

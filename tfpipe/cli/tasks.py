@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tfpipe import project
+from tfpipe import workspace
+from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.cli import options
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def tasks(
     from tfpipe.tasks.catalog import TASKS
 
     if task is not None:
-        details = status.task_details(project.load_task(task), data=data, models=models)
+        details = status.task_details(workspace.load_task(task), data=data, models=models)
         if json:
             options.print_json({"command": "tasks", "task": asdict(details)})
         else:
@@ -54,7 +55,10 @@ def tasks(
 
 def doctor(json: options.Json = False) -> None:
     """Shows what this machine has: versions, processor, threads, GPU, precision."""
-    summary = project.examine_machine()
+    start_tensorflow()
+    from tfpipe.base import hardware
+
+    summary = hardware.examine()
     if json:
         options.print_json({"command": "doctor", **summary})
         return

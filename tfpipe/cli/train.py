@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import project
+from tfpipe import project, workspace
 from tfpipe.base.errors import UserError
 from tfpipe.cli import options
+from tfpipe.data.config import PackingConfig
 from tfpipe.version import Version
 
 
@@ -51,7 +52,7 @@ def tune(
         raise UserError("--worker needs --chief HOST:PORT, the address of the search's chief.")
     if not workers and (worker or not chief):
         raise UserError("--workers is 0, so no trial would run. Give 1 or more.")
-    loaded = project.load_task(task)
+    loaded = workspace.load_task(task)
     here = options.project(data, models, seed)
     if worker and chief:
         folder = here.work(
@@ -70,7 +71,7 @@ def tune(
             hyperparameters=options.hyperparameters(hp, weights),
             precision=precision,
             balance=balance,
-            options=options.settings(option),
+            packing=PackingConfig(options.settings(option)),
         )
         options.done(json, command="tune", task=loaded.name, path=folder, model=folder.parent.name)
         return
@@ -94,7 +95,7 @@ def tune(
         random_split=random_split,
         tensorboard=tensorboard,
         mlflow=mlflow,
-        **options.packing(option, split, salt, skip_bad),
+        packing=options.packing(option, split, salt, skip_bad),
     )
     _published(version, json=json, command="tune", notes_of=here)
 
@@ -122,7 +123,7 @@ def train(
     """Trains one model by given, else best-known hyperparameters, and exports it."""
     here = options.project(data, models, seed)
     version = here.train(
-        project.load_task(task),
+        workspace.load_task(task),
         model=model,
         hyperparameters=options.hyperparameters(hp, weights),
         epochs=epochs,
@@ -131,7 +132,7 @@ def train(
         random_split=random_split,
         tensorboard=tensorboard,
         mlflow=mlflow,
-        **options.packing(option, split, salt, skip_bad),
+        packing=options.packing(option, split, salt, skip_bad),
     )
     _published(version, json=json, command="train", notes_of=here)
 
@@ -157,7 +158,7 @@ def report(
     json: options.Json = False,
 ) -> None:
     """Writes a version's report anew from its card, predictions and records."""
-    loaded = project.load_task(task)
+    loaded = workspace.load_task(task)
     saved = options.project(data, models, seed).version(loaded, model=model, number=version)
     page = saved.report().path
     options.done(

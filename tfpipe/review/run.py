@@ -1,0 +1,63 @@
+"""Runs the annotation page: binds the port, opens the queue, serves until it is interrupted."""
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tfpipe.base.progress import Reporter, silent
+from tfpipe.base.tensorflow import start_tensorflow
+from tfpipe.review import app as review_app
+from tfpipe.tasks.task import Task
+
+
+def review(
+    task: Task,
+    *,
+    models: Path,
+    records: Path,
+    raw: Path,
+    model: str | None = None,
+    number: int | None = None,
+    port: int = 8502,
+    started: Callable[[dict[str, Any]], None] = lambda page: None,
+    report: Reporter = silent,
+) -> None:
+    """Serves the annotation page of a task until it is interrupted.
+
+    Args:
+      task: the task.
+      models: folder of saved versions.
+      records: folder of the packed records.
+      raw: folder of the raw files.
+      model: name of the model; None for that of the version written last.
+      number: the version's number; None for the newest.
+      port: port to listen on; 0 for any free one.
+      started: called with "path" of the decisions, "model", "version", "address" and "notes".
+      report: receives the progress of scoring in the background.
+
+    Raises:
+      UserError: the port is taken, or there is no classifier or no records.
+    """
+    listener = review_app.bind(port)  # before anything that takes long
+    start_tensorflow()
+    from tfpipe.registry import store
+    from tfpipe.review import background
+    from tfpipe.review import open as review_open
+
+    version = store.find(models, task=task.name, model=model, version=number, kinds=("classifier",))
+    queue, score_all = review_open.open_queue(task, version, records, raw=raw)
+    secret, port = review_app.create_secret(), listener.getsockname()[1]
+    started(
+        {
+            "path": queue.desk.path,
+            "model": version.parent.name,
+            "version": int(version.name),
+            "address": f"http://{review_app.HOST}:{port}/{secret}/",
+            "notes": list(queue.notes),
+        }
+    )
+    title = f"{task.name}: review by {version.parent.name} {version.name}"
+    app = review_app.create_app(queue, secret=secret, port=port, title=title, who=getpass.getuser())
+    with background.BackgroundScoring(queue, score_all, report=report):
+        review_app.run(app, listener)

@@ -1,0 +1,272 @@
+"""A workspace: one folder of data and one of saved models, and what lies in them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfpipe.base.progress import ProgressBar, Reporter, silent
+from tfpipe.base.tensorflow import start_tensorflow
+from tfpipe.results import Records
+from tfpipe.version import Version, check_inference_mode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfpipe.search.overview import SearchReport
+    from tfpipe.tasks.splits import SplitConfig
+    from tfpipe.tasks.task import Task
+
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One folder of data and one of saved models: records, versions and searches.
+
+    Attributes:
+      data: folder of raw/<task> and records/<task>.
+      saved_models: folder of saved versions.
+      seed: random seed of samples, searches and trainings.
+      progress: whether progress is shown, or a `Reporter` that receives it.
+    """
+
+    data: Path = Path("data")
+    saved_models: Path = Path("saved_models")
+    seed: int = 0
+    progress: bool | Reporter = True
+
+    def __post_init__(self) -> None:
+        for name in ("data", "saved_models"):
+            object.__setattr__(self, name, Path(getattr(self, name)))
+
+    def raw_folder(self, task: Task) -> Path:
+        """Returns where a task's raw files lie."""
+        return task.raw_files.folder or self.data / "raw" / task.name
+
+    def records_folder(self, task: Task) -> Path:
+        """Returns where a task's packed records lie."""
+        return self.data / "records" / task.name
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[Reporter]:
+        """Yields the reporter of one piece of work, and closes its bar."""
+        if not isinstance(self.progress, bool):
+            yield self.progress
+        elif self.progress:
+            with ProgressBar() as bar:
+                yield bar
+        else:
+            yield silent
+
+    def sample(self, task: Task | str, **sizes: float | None) -> dict[str, Any]:
+        """Draws a small raw data set in the task's own format, with the truth beside it.
+
+        Args:
+          task: the task, a built-in one.
+          sizes: numbers such as photos=24; `tfpipe sample --help` lists them.
+
+        Returns:
+          Counts of what was drawn.
+        """
+        from tfpipe.tasks import samples
+
+        name = task if isinstance(task, str) else task.name
+        return samples.draw(name, self.data / "raw" / name, seed=self.seed, **sizes)
+
+    def pack(
+        self,
+        task: Task | str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        split: SplitConfig | None = None,
+        skip_bad: int = 0,
+    ) -> Records:
+        """Packs raw files into records, where they have changed. A stopped run resumes.
+
+        Args:
+          task: the task, or its name.
+          options: task options by name; `tfpipe tasks NAME` lists them.
+          split: how groups are assigned to splits.
+          skip_bad: unreadable files that may be left out.
+
+        Raises:
+          UserError: raw files are missing or wrong, or near-copies lie in two splits.
+        """
+        task = resolve_task(task)
+        from tfpipe.tasks.options import parse_options
+        from tfpipe.tasks.splits import SplitConfig
+
+        values = parse_options(task, option_settings(options))
+        start_tensorflow()
+        from tfpipe.data import pack
+
+        folder = self.records_folder(task)
+        with self.reporting() as report:
+            manifest = pack.pack(
+                task,
+                self.raw_folder(task),
+                folder,
+                options=values,
+                split=split or SplitConfig(),
+                skip_bad=skip_bad,
+                report=report,
+            )
+        return Records(folder, manifest)
+
+    def records(self, task: Task | str) -> Records:
+        """Returns a task's packed records as they are.
+
+        Raises:
+          UserError: nothing is packed.
+        """
+        folder = self.records_folder(resolve_task(task))
+        start_tensorflow()
+        from tfpipe.data import manifest
+
+        return Records(folder, manifest.read(folder))
+
+    def verify(self, task: Task | str) -> Records:
+        """Checks every record of a task against the manifest.
+
+        Raises:
+          UserError: a shard is missing or damaged; the sentence names it.
+        """
+        folder = self.records_folder(resolve_task(task))
+        start_tensorflow()
+        from tfpipe.data import manifest
+
+        return Records(folder, manifest.trusted(folder))
+
+    def version(
+        self,
+        task: Task | str,
+        *,
+        model: str | None = None,
+        number: int | None = None,
+        kinds: tuple[str, ...] = (),
+    ) -> Version:
+        """Returns a saved version.
+
+        Args:
+          task: the task, or its name.
+          model: name of the model; None for that of the version written last.
+          number: the version's number; None for the newest.
+          kinds: kinds of versions that will do, such as ("classifier",); () for all.
+        """
+        task = resolve_task(task)
+        start_tensorflow()
+        from tfpipe.registry import store
+
+        folder = store.find(
+            self.saved_models, task=task.name, model=model, version=number, kinds=kinds
+        )
+        return Version(folder, task=task, workspace=self)
+
+    def predictor(
+        self,
+        task: Task | str,
+        *,
+        model: str | None = None,
+        number: int | None = None,
+        inference_mode: str | None = None,
+    ) -> Version:
+        """Returns the version that predicts new raw files.
+
+        Args:
+          task: the task, or its name.
+          model: name of the model; None for that of the version written last that predicts files.
+          number: the version's number; None for the newest.
+          inference_mode: checked before anything is loaded.
+        """
+        task = resolve_task(task)
+        check_inference_mode(task, inference_mode)
+        start_tensorflow()
+        from tfpipe.inference import images
+
+        kinds = ("classifier",) if task.whole_file else images.KINDS
+        return self.version(task, model=model, number=number, kinds=kinds)
+
+    def versions(self, task: Task | str) -> pd.DataFrame:
+        """Returns a row for each version: number, served, metric, size, speed, date, data."""
+        import pandas as pd
+
+        return pd.DataFrame(self.version_rows(task))
+
+    def version_rows(self, task: Task | str) -> list[dict[str, Any]]:
+        """Returns what `versions` returns, as dictionaries."""
+        name = resolve_task(task).name
+        start_tensorflow()
+        from tfpipe.registry import history
+
+        return history.table(self.saved_models, task=name)
+
+    def rollback(self, task: Task | str, number: int, *, model: str | None = None) -> Version:
+        """Publishes a copy of an earlier version as the next one, so that it is served again."""
+        task = resolve_task(task)
+        earlier = self.version(task, model=model, number=number)
+        from tfpipe.registry import history
+
+        return Version(history.rollback(earlier.path), task=task, workspace=self)
+
+    def searches(self, task: Task | str) -> pd.DataFrame:
+        """Returns a row for each search of a task: model, algorithm, state, trials, best score."""
+        import pandas as pd
+
+        from tfpipe.search import results
+
+        folder = self.saved_models / resolve_task(task).name
+        return pd.DataFrame([search.summary for search in results.find_searches(folder)])
+
+    def search_report(
+        self, task: Task | str, *, model: str | None = None, out: str | Path | None = None
+    ) -> SearchReport:
+        """Writes the page of a search: trials, importance of hyperparameters, plots.
+
+        Args:
+          task: the task, or its name.
+          model: name of the model; None for the search that changed last.
+          out: page to write; None for one beside the search.
+
+        Raises:
+          UserError: there is no such search.
+        """
+        from tfpipe.search import overview
+
+        name = resolve_task(task).name
+        return overview.report_of(
+            self.saved_models / name, task=name, model=model, out=Path(out) if out else None
+        )
+
+
+def load_task(name: str | Path) -> Task:
+    """Returns a task.
+
+    Args:
+      name: a built-in task, a folder of images, or a Python file with a TASK in it.
+
+    Raises:
+      UserError: there is no such task; the sentence names the nearest one.
+    """
+    from tfpipe.tasks import catalog
+
+    return catalog.find(str(name))
+
+
+def resolve_task(task: Task | str) -> Task:
+    return load_task(task) if isinstance(task, str) else task
+
+
+def option_settings(options: Mapping[str, Any] | None) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in (options or {}).items())
+
+
+def _tfpipe_version() -> str:
+    import tfpipe
+
+    return tfpipe.__version__
