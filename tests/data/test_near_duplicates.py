@@ -45,7 +45,7 @@ def ice(count=1, *, seed=0):
 def printed(images):
     """Returns the prints of pictures [n, ...] that show something."""
     prints, shows = near_duplicates.fingerprints(np.asarray(images))
-    return prints.of(shows)
+    return prints.select(shows)
 
 
 def joined(parts):
@@ -111,7 +111,7 @@ def test_copies_inside_one_split_are_nobodys_concern():
 
 def test_pairs_of_groups_come_with_their_number_of_copies_most_first():
     own = printed(ice(5))
-    prints = {"train": own, "validation": own.of([0]), "test": own.of([1, 2, 3, 4])}
+    prints = {"train": own, "validation": own.select([0]), "test": own.select([1, 2, 3, 4])}
     groups = {
         "train": np.array(["a", "b", "b", "b", "c"], object),
         "validation": np.array(["x"], object),
@@ -129,14 +129,14 @@ def test_more_pictures_than_a_block_are_compared_and_empty_splits_are_none(monke
     train = ice(12)
     assert len(crossings(train, train[[0, 5, 11]])) == 3
     own = printed(train)
-    nothing = {"train": own.of([]), "test": own}
+    nothing = {"train": own.select([]), "test": own}
     assert near_duplicates.crossings(nothing, {"train": [], "test": ["a"] * 12}) == []
 
 
 def test_prints_are_the_same_out_of_their_bytes():
     own = printed(ice(4))
     rows = np.frombuffer(own.packed().tobytes(), np.uint8).reshape(-1, near_duplicates.PACKED)
-    for one, other in zip(own, near_duplicates.unpacked(rows), strict=True):
+    for one, other in zip(own, near_duplicates.unpack(rows), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -173,7 +173,7 @@ def test_distances_are_those_of_the_pictures_turned_over():
     # `near` turns hashes over, this test the pictures: both must tell the same pairs.
     one, other = ice(30), ice(30, seed=1)
     other[:4] = [COPIES[kind](one[0]) for kind in ("same", "mirrored", "upside down", "turned")]
-    found = near_duplicates.near(printed(one), printed(other))
+    found = near_duplicates.find_pairs(printed(one), printed(other))
     wanted = np.argwhere(distances(turned(one), turned(other)) <= near_duplicates.NEAR_BITS)
     assert found == [tuple(pair) for pair in wanted.tolist()] == [(0, 0), (0, 1), (0, 2), (0, 3)]
 

@@ -372,5 +372,5 @@ def test_the_cross_entropy_falls_as_joined_points_meet_and_others_part():
 
 def test_evaluation_describes_what_the_map_tells_of(data):
     labels = dataset.labels_of(data.folder, ("test",), manifest=data.manifest)
-    frame = metadata.described(data, "test", labels)
+    frame = metadata.read_metadata(data, "test", labels)
     assert {"key", "group", "image_x", "label"} <= set(frame) and len(frame) == len(labels)

@@ -330,7 +330,7 @@ def test_per_image_standardization_makes_answers_the_same_whatever_the_camera_di
 def test_pictures_too_small_for_their_layers(name, fitting):
     spec = make_spec((32, 64, 3))
     make_small(name, spec, conv_layers=fitting)
-    with pytest.raises(UserError, match="at least 64 px each way, but pictures are 32 x 64 px"):
+    with pytest.raises(UserError, match="at least 64 px each way, but images are 32 x 64 px"):
         make_small(name, spec, conv_layers=fitting + 1)
 
 

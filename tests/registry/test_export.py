@@ -216,7 +216,7 @@ def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path
     with pytest.raises(UserError) as told:
         files.predict(tiny.TASK, version, [], out=tmp_path / "out.csv")
     assert str(told.value) == (
-        "Version 2 of conv-autoencoder is an autoencoder, which gives pictures back and names no "
+        "Version 2 of conv-autoencoder is an autoencoder, which gives images back and names no "
         "classes: train a classifier first."
     )
     put("old-cnn", 1)

@@ -53,11 +53,13 @@ def test_old_answers_are_put_in_the_order_of_the_records(tmp_path, monkeypatch):
 
     monkeypatch.setattr(dataset, "columns_of", lambda records, splits, manifest: rows)
     monkeypatch.setattr(load, "LoadedTrees", Trees)
-    said = previous_version.answered(version, tmp_path, manifest=manifest)
+    said = previous_version.predict_test_examples(version, tmp_path, manifest=manifest)
     assert asked[0].tolist() == [[3.0, 1.0], [6.0, 4.0]]  # width, area
     assert said.tolist() == [[0.1, 0.0, 0.9]] * 2  # dull is its first class, faint it has none
     with pytest.raises(UserError, match="no longer have the columns width, which version 1"):
-        previous_version.answered(version, tmp_path, manifest=replace(manifest, columns=("area",)))
+        previous_version.predict_test_examples(
+            version, tmp_path, manifest=replace(manifest, columns=("area",))
+        )
 
 
 def test_only_a_file_that_is_still_there_can_have_changed_its_split(tmp_path):

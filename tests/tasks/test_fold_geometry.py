@@ -18,7 +18,7 @@ TASK = catalog.TASKS["folds"]
 def raw(tmp_path_factory):
     folder = tmp_path_factory.mktemp("folds") / "raw"
     told = fold_geometry.draw(folder, outcrops=2, crops=3, seed=5)
-    assert (told["outcrops"], told["pictures"]) == (6, 18)
+    assert (told["outcrops"], told["images"]) == (6, 18)
     return folder
 
 

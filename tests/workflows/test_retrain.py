@@ -251,7 +251,7 @@ def test_the_card_tells_all_that_it_must(home):
     card, groups = store.read_card(extra(2).parent), pd.read_csv(extra(2) / "groups.csv")
     counts = card.data.counts
     for split, own in groups.groupby("split"):
-        assert own["pictures"].sum() == sum(counts[split].values())
+        assert own["examples"].sum() == sum(counts[split].values())
         assert own["n_bright"].sum() == counts[split]["bright"]
     for name in (
         "intended_use",

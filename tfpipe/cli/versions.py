@@ -152,7 +152,7 @@ def _line(row: dict[str, Any]) -> dict[str, str]:
         "size": row["bytes"] and f"{row['bytes'] / 1e6:.1f} MB",
         "one image": row["one_ms"] and f"{row['one_ms']:.3g} ms",
         "in batches": batch and f"{batch:,.0f} images/s",
-        "data": row["pictures"] and f"{row['pictures']:,} of {row['groups']} groups, {row['data']}",
+        "data": row["examples"] and f"{row['examples']:,} of {row['groups']} groups, {row['data']}",
         "from": row["from"],
     }
     return {name: "" if value is None else str(value) for name, value in cells.items()}

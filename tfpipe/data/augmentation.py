@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-BRIGHTNESS = 0.15  # a training picture is made up to this share brighter or darker
+BRIGHTNESS = 0.15  # a training image is made up to this share brighter or darker
 TURNS = 8  # of a square: four quarter turns, and their mirror images
 SHIFT_ROWS = 0.06  # and moved along its rows by up to this share of its height (3 of 50 rows)
 
@@ -17,7 +17,7 @@ YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
 def of_slices(seed: int):
-    """Returns a function from (batch number, batch) to the batch with its pictures changed.
+    """Returns a function from (batch number, batch) to the batch with its images changed.
 
     Flips, brightness, and small shifts along the rows. The change is a function of seed and batch
     number alone (seed 002: flips and brightness; a shift along the rows is what another stride
@@ -40,8 +40,8 @@ def of_slices(seed: int):
             inputs = {**inputs, "interval": ends}
         rows = tf.clip_by_value(tf.range(height) + moved, 0, height - 1)
         rows = tf.where(draws[0][:, None] < 0.5, height - 1 - rows, rows)
-        # One gather of rows, of the pictures or of their mirror images, is twice as fast as
-        # choosing between whole pictures.
+        # One gather of rows, of the images or of their mirror images, is twice as fast as
+        # choosing between whole images.
         both = tf.concat([image, tf.reverse(image, [2])], axis=0)
         chosen = tf.range(count) + tf.where(draws[1] < 0.5, count, 0)
         lines = tf.reshape(both, (2 * count * height, -1))
@@ -66,11 +66,11 @@ def flip_intervals(ends):
 
 
 def of_turns(seed: int):
-    """Returns a function from (batch number, batch) to the batch with its pictures turned.
+    """Returns a function from (batch number, batch) to the batch with its images turned.
 
-    Each by one of the eight quarter turns and mirror images of a square, all as likely: seed 001's
-    eight copies of each track, made while training and so never across a split. Pixels keep their
-    values, whatever their dtype.
+    Each takes one of the eight quarter turns and mirror images of a square, with equal probability.
+    They are the eight copies of each track in seed document 001, made while training and so never
+    across a split. Pixels keep their values, whatever their dtype.
     """
 
     def augment(number, batch):
@@ -89,7 +89,7 @@ def of_turns(seed: int):
 
 
 def turned(image, way: int):
-    """Returns square pictures [batch, side, side, channels] in one of eight positions.
+    """Returns square images [batch, side, side, channels] in one of eight positions.
 
     Args:
       image: NumPy or TensorFlow.
@@ -126,11 +126,11 @@ def of_periodic(seed: int):
 
 
 def of_photos(seed: int):
-    """Returns a function from (batch number, batch) to the batch with its pictures changed.
+    """Returns a function from (batch number, batch) to the batch with its images changed.
 
-    Seed 004's for photographs: a crop of the picture padded by reflection, flips, a shift by up to
+    Seed 004's for photographs: a crop of the image padded by reflection, flips, a shift by up to
     0.4 of the width and half the height, a rotation by up to 10 degrees (nearest pixel), and a
-    jitter of brightness, contrast, saturation and hue by a tenth. What a picture lacks then is its
+    jitter of brightness, contrast, saturation and hue by a tenth. What an image lacks then is its
     own reflection, where the seed has black. All is a function of seed and batch number alone.
     """
 
@@ -150,7 +150,7 @@ def of_photos(seed: int):
 
 
 def flip_shift_rotate(image, draws):
-    """Returns pictures [n, height, width, channels] flipped, shifted and turned by draws [5, n]."""
+    """Returns images [n, height, width, channels] flipped, shifted and turned by draws [5, n]."""
     height, width = image.shape[1:3]
     angle = draws[4] * (TURN_DEG * math.pi / 180)
     across, down = tf.where(draws[0] < 0, -1.0, 1.0), tf.where(draws[1] < 0, -1.0, 1.0)
@@ -174,7 +174,7 @@ def flip_shift_rotate(image, draws):
 
 
 def _jittered(image, draws):
-    """Returns pictures with brightness, contrast, saturation and hue changed by draws [4, n]."""
+    """Returns images with brightness, contrast, saturation and hue changed by draws [4, n]."""
     gain, contrast, saturation, hue = tf.unstack(draws[:, :, None, None, None])
     mean = tf.reduce_mean(image, axis=[1, 2, 3], keepdims=True)
     image = (mean + (image - mean) * (1 + contrast)) * (1 + gain)

@@ -47,8 +47,8 @@ def read(records: Path, splits: tuple[str, ...], *, manifest: RecordManifest) ->
     if not manifest.columns:
         name = manifest.task
         raise UserError(
-            f"The records of {name} have no columns for trees to learn from, only pictures. Train "
-            f"a model of these: `tfpipe train {name}`."
+            f"The records of {name} have no columns for trees, only images. Train a model of "
+            f"images: `tfpipe train {name}`."
         )
     fields = (dataset.columns_of, dataset.labels_of, dataset.groups_of, dataset.keys_of)
     examples_read = Measured(*(field(records, splits, manifest=manifest) for field in fields))
@@ -76,7 +76,7 @@ def check(parts: dict[str, Measured], *, classes: tuple[str, ...]) -> None:
     for split, examples in parts.items():
         if not len(examples.labelled.labels):
             raise UserError(
-                f"No {split} example has a label, so trees cannot be taught and judged. {more}"
+                f"No {split} example has a label, so trees cannot be trained and evaluated. {more}"
             )
     training = parts["train"].labelled
     labels = np.unique(training.labels)

@@ -37,8 +37,8 @@ class Dataset:
       manifest: theirs, trusted.
       objective: name of the validation score that decides: one of `metrics.OBJECTIVES`, which are
         maximised, or "loss", which is minimised.
-      train: which examples are learnt from.
-      validation: which decide.
+      train: the training examples.
+      validation: the examples whose score decides.
     """
 
     folder: Path
@@ -92,20 +92,20 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns training examples for ever, shuffled and augmented.
 
-    Serialized records are what is cached and shuffled: a small picture's record is its raw bytes.
+    Serialized records are what is cached and shuffled: a small image's record is its raw bytes.
     They are parsed a batch at a time, seven times faster than one by one.
 
     Args:
       folder: packed records.
       drawing: how they are drawn.
       manifest: the records'.
-      subset: which are learnt from.
+      subset: the training examples.
       skip: batches left out at the beginning; those after are what they would have been.
 
     Returns:
       Endless batches as `batches` gives them, and with "interval" [batch, 2] float32 beside the
-      pictures where the records tell it: first and one-past-last row of what is looked for, in
-      shares of the height; -1 where there is none.
+      images where the records have one: first and one-past-last row of the object, in shares of
+      the height; -1 where there is none.
     """
     counts = class_counts(folder, subset, manifest=manifest)
     if drawing.samples:
@@ -152,8 +152,8 @@ def _sampled(
 def class_counts(folder: Path, subset: Subset, *, manifest: RecordManifest) -> np.ndarray:
     """Returns how many examples there are of each class, [classes] int."""
     if subset.chosen is None:
-        kept = [manifest.counts[split] for split in subset.splits]
-        return np.array([sum(one[name] for one in kept) for name in manifest.classes])
+        counts = [manifest.counts[split] for split in subset.splits]
+        return np.array([sum(split[name] for split in counts) for name in manifest.classes])
     labels = labels_of(folder, subset.splits, manifest=manifest)[subset.chosen]
     return np.bincount(labels[labels >= 0], minlength=len(manifest.classes))
 
@@ -238,13 +238,13 @@ def _options() -> tf.data.Options:
 
 def _where(dataset: tf.data.Dataset, chosen: np.ndarray) -> tf.data.Dataset:
     """Returns the elements of a dataset that are chosen, [elements] bool."""
-    kept = tf.constant(chosen)
-    return dataset.enumerate().filter(lambda i, _: kept[i]).map(lambda _, record: record)
+    is_chosen = tf.constant(chosen)
+    return dataset.enumerate().filter(lambda i, _: is_chosen[i]).map(lambda _, record: record)
 
 
 def _label(record):
-    wanted = {"label": tf.io.FixedLenFeature((), tf.int64)}
-    return tf.io.parse_single_example(record, wanted)["label"]
+    feature = {"label": tf.io.FixedLenFeature((), tf.int64)}
+    return tf.io.parse_single_example(record, feature)["label"]
 
 
 def _has_label(label: int):
@@ -252,7 +252,7 @@ def _has_label(label: int):
 
 
 def without_colours(manifest: RecordManifest) -> RecordManifest:
-    """Returns the manifest of the same records, whose pictures are then read as grey ones.
+    """Returns the manifest of the same records, whose images are then read as grey ones.
 
     Raises:
       UserError: they have no colours.
@@ -260,14 +260,14 @@ def without_colours(manifest: RecordManifest) -> RecordManifest:
     height, width, channels = manifest.image_shape
     if channels != 3:
         raise UserError(
-            f"The pictures of {manifest.task} have {channels} channels, not 3 colours, so there "
+            f"The images of {manifest.task} have {channels} channels, not 3 colours, so there "
             "are none to take away."
         )
     return replace(manifest, image_shape=(height, width, 1), stored_shape=(height, width, channels))
 
 
 def stored_shape(manifest: RecordManifest) -> tuple[int, int, int]:
-    """Returns the shape of the pictures in the records, which may be read as grey ones."""
+    """Returns the shape of the images in the records, which may be read as grey ones."""
     return manifest.stored_shape or manifest.image_shape
 
 
@@ -275,25 +275,25 @@ def parser(manifest: RecordManifest, *, intervals: bool = False):
     """Returns a function from serialized records [batch] to a batch."""
     shape, dtype = stored_shape(manifest), tf.as_dtype(manifest.image_dtype)
     columns = len(manifest.columns)
-    wanted = {
+    features = {
         "image": tf.io.FixedLenFeature((), tf.string),
         "label": tf.io.FixedLenFeature((), tf.int64),
     }
     if columns:
-        wanted["columns"] = tf.io.FixedLenFeature((columns,), tf.float32)
+        features["columns"] = tf.io.FixedLenFeature((columns,), tf.float32)
     ends = manifest.interval if intervals else ()
-    wanted |= {name: tf.io.FixedLenFeature((), tf.int64) for name in ends}
+    features |= {name: tf.io.FixedLenFeature((), tf.int64) for name in ends}
     is_raw = manifest.image_encoding == "bytes"
 
-    def picture(encoded):
+    def decode_png(encoded):
         return tf.io.decode_png(encoded, channels=shape[-1], dtype=dtype)
 
     def parse(records):
-        fields = tf.io.parse_example(records, wanted)
+        fields = tf.io.parse_example(records, features)
         if is_raw:
             image = tf.reshape(tf.io.decode_raw(fields["image"], dtype), (-1, *shape))
         else:
-            image = tf.map_fn(picture, fields["image"], fn_output_signature=dtype)
+            image = tf.map_fn(decode_png, fields["image"], fn_output_signature=dtype)
             image = tf.ensure_shape(image, (None, *shape))
         if manifest.stored_shape:
             image = tf.image.rgb_to_grayscale(image)

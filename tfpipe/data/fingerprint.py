@@ -21,7 +21,9 @@ from tfpipe.tasks.task import Source, Survey, Task
 LAYOUT = 2  # raise when the same raw files would give other records
 
 
-def of(task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfig) -> str:
+def records_fingerprint(
+    task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfig
+) -> str:
     """Returns a sha256 over all that the records depend on."""
     paths = [path for source in survey.sources for path in (source.path, *source.also)]
     paths += survey.tables
@@ -44,12 +46,12 @@ def of(task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfi
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def of_source(task: Task, source: Source, *, options: Any) -> str | None:
+def source_fingerprint(task: Task, source: Source, *, options: Any) -> str | None:
     """Returns a sha256 over all that the reading of one source depends on.
 
-    Decisions about its single images are not part of it: which source an image belongs to is known
-    only once the source is read, see `source_cache.SourceCache.find`. None where `source.about` has
-    no lasting description: such a source is read each time.
+    Decisions about its single images are not part of it: only a reading shows
+    which images a source has, see `source_cache.SourceCache.find`. None where `source.about` has no
+    lasting description: such a source is read each time.
     """
     paths = (source.path, *source.also)
     contents = {
@@ -68,7 +70,7 @@ def of_source(task: Task, source: Source, *, options: Any) -> str | None:
     }
     try:
         contents |= {"files": [files.sha256(path) for path in paths]}
-        contents |= {"about": _described(source.about, source.path.parent)}
+        contents |= {"about": _json_value(source.about, source.path.parent)}
     except (UserError, TypeError):
         return None
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
@@ -78,8 +80,12 @@ def _holding(decisions: Iterable[Decision]) -> list[list]:
     return [[*part.target, part.top_m, part.bottom_m, part.label, part.state] for part in decisions]
 
 
-def _described(value: Any, folder: Path) -> Any:
-    """Returns what a survey says of a source as JSON has it; a TypeError for what has no values."""
+def _json_value(value: Any, folder: Path) -> Any:
+    """Returns `Source.about` as a JSON value.
+
+    Raises:
+      TypeError: an object without values that could be compared.
+    """
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Path):
@@ -90,14 +96,14 @@ def _described(value: Any, folder: Path) -> Any:
         return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
     if isinstance(value, pd.DataFrame):
         rows = pd.util.hash_pandas_object(value, index=True).to_numpy()
-        return [[str(name) for name in value], _described(rows, folder)]
+        return [[str(name) for name in value], _json_value(rows, folder)]
     if dataclasses.is_dataclass(value):
         inner = [getattr(value, part.name) for part in dataclasses.fields(value)]
-        return [type(value).__name__, *(_described(part, folder) for part in inner)]
+        return [type(value).__name__, *(_json_value(part, folder) for part in inner)]
     if isinstance(value, dict):
-        return [[_described(part, folder) for part in item] for item in value.items()]
+        return [[_json_value(part, folder) for part in item] for item in value.items()]
     if isinstance(value, tuple | list | np.ndarray):
-        return [_described(part, folder) for part in value]
+        return [_json_value(part, folder) for part in value]
     if isinstance(value, set | frozenset):
-        return sorted(_described(part, folder) for part in value)
+        return sorted(_json_value(part, folder) for part in value)
     raise TypeError(type(value).__name__)

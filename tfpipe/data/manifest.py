@@ -42,7 +42,7 @@ class RecordSummary:
       user_defined_split: whether the user or the task sets the split of some sources.
       unreadable: source that could not be read -> why.
       left_out: what else was left out and why, one sentence each.
-      notes: what else is to be known of the records, one sentence each.
+      notes: remarks on the records, one sentence each.
     """
 
     fingerprint: str

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfpipe.data.dataset import Dataset
 
 
-def described(data: Dataset, split: str, labels: np.ndarray) -> pd.DataFrame:
+def read_metadata(data: Dataset, split: str, labels: np.ndarray) -> pd.DataFrame:
     """Returns split, key, group, metadata and label of a split's examples, in order."""
     kinds = data.manifest.metadata
     text = {name for name, kind in kinds.items() if kind != "int64"} | {"key", "group"}

@@ -7,22 +7,22 @@ import cv2
 import numpy as np
 from scipy import fft
 
-SIDE = 32  # pictures are compared at this size
-KEPT = 16  # by the signs of their lowest 16 x 16 cosine coefficients
-NEAR_BITS = 40  # of 255 that may differ; unrelated pictures differ in 128 +- 8
-FLAT = 1.0  # grey levels of deviation, at that size, under which a picture shows nothing
+SIDE = 32  # images are compared at this size
+LOW_FREQUENCIES = 16  # by the signs of their lowest 16 x 16 cosine coefficients
+NEAR_BITS = 40  # of 255 that may differ; unrelated images differ in 128 +- 8
+FLAT = 1.0  # standard deviation in grey levels, at that size, under which an image is blank
 LIKE = 0.8  # least correlation of the other coefficients, those of fine detail
 EXTENT = 1.05  # times that one may be as long as the other, in its square
 WHOLE = 65535
 BLOCK = 4096
 
 _ROWS, _COLUMNS = np.divmod(np.arange(SIDE * SIDE), SIDE)
-_LOW = (_ROWS < KEPT) & (_COLUMNS < KEPT)
+_LOW = (_ROWS < LOW_FREQUENCIES) & (_COLUMNS < LOW_FREQUENCIES)
 _COARSE, _FINE = np.flatnonzero(_LOW)[1:], np.flatnonzero(~_LOW)  # without the constant one
 
 
 class Prints(NamedTuple):
-    """What pictures are told apart by.
+    """Fingerprints of n images, which near-copies share.
 
     Attributes:
       bits: signs of the low cosine coefficients, the constant one left out, [n, 255] bool: a
@@ -37,20 +37,20 @@ class Prints(NamedTuple):
     extents: np.ndarray
 
     def packed(self) -> np.ndarray:
-        """Returns a row of bytes for each picture, [n, 804] uint8."""
+        """Returns a row of bytes for each image, [n, 804] uint8."""
         extents = np.ascontiguousarray(self.extents.astype("<u2")).view(np.uint8)
         return np.hstack([np.packbits(self.bits, axis=1), self.fine.view(np.uint8), extents])
 
-    def of(self, rows: np.ndarray) -> "Prints":
-        """Returns those of some pictures."""
+    def select(self, rows: np.ndarray) -> "Prints":
+        """Returns the fingerprints of some images, by row numbers or [n] bool."""
         return Prints(self.bits[rows], self.fine[rows], self.extents[rows])
 
 
-PACKED = (len(_COARSE) + 7) // 8 + len(_FINE) + 4  # bytes a picture
+PACKED = (len(_COARSE) + 7) // 8 + len(_FINE) + 4  # bytes an image
 
 
-def unpacked(rows: np.ndarray) -> Prints:
-    """Returns the prints that `Prints.packed` gave, [n, 804] uint8."""
+def unpack(rows: np.ndarray) -> Prints:
+    """Returns the fingerprints of the rows [n, 804] uint8 that `Prints.packed` gave."""
     coarse = (len(_COARSE) + 7) // 8
     bits = np.unpackbits(rows[:, :coarse], axis=1)[:, : len(_COARSE)].astype(bool)
     fine = np.ascontiguousarray(rows[:, coarse:-4]).view(np.int8)
@@ -58,7 +58,7 @@ def unpacked(rows: np.ndarray) -> Prints:
 
 
 def fingerprints(images: np.ndarray) -> tuple[Prints, np.ndarray]:
-    """Returns what tells each picture, and whether it shows anything that could be told, [n] bool.
+    """Returns the fingerprints of images, and which of them are not blank, [n] bool.
 
     Args:
       images: [n, height, width, channels], any real dtype.
@@ -79,10 +79,9 @@ def fingerprints(images: np.ndarray) -> tuple[Prints, np.ndarray]:
 
 
 def _unpadded(image: np.ndarray) -> np.ndarray:
-    """Returns a picture without the even border that a reader may have put around it.
+    """Returns an image without the even border that a reader may have put around it.
 
-    Small particles in the middle of wide even squares are all alike at 32 x 32; they themselves are
-    not.
+    Small particles in the middle of wide even squares would all be alike at 32 x 32.
     """
     differs = (image != image[:1, :1]).reshape(*image.shape[:2], -1).any(axis=-1)
     rows, columns = (np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0))
@@ -95,7 +94,7 @@ def crossings(prints: dict[str, Prints], groups: dict[str, np.ndarray]) -> list[
     """Finds pairs of groups in different splits that share near-copies.
 
     Args:
-      prints: split -> prints of n pictures.
+      prints: split -> fingerprints of n images.
       groups: split -> [n] str, the group of each.
 
     Returns:
@@ -105,7 +104,7 @@ def crossings(prints: dict[str, Prints], groups: dict[str, np.ndarray]) -> list[
     pairs: Counter[tuple[str, str, str, str]] = Counter()
     for i, one in enumerate(splits):
         for other in splits[i + 1 :]:
-            for a, b in near(prints[one], prints[other]):
+            for a, b in find_pairs(prints[one], prints[other]):
                 pairs[(groups[one][a], one, groups[other][b], other)] += 1
     return [
         f"{a} ({one}) and {b} ({other}): {count} near-copies"
@@ -113,7 +112,7 @@ def crossings(prints: dict[str, Prints], groups: dict[str, np.ndarray]) -> list[
     ]
 
 
-def near(one: Prints, other: Prints) -> list[tuple[int, int]]:
+def find_pairs(one: Prints, other: Prints) -> list[tuple[int, int]]:
     """Returns the pairs (row of one, row of other) of near-copies, turned over or not.
 
     Of a hundred thousand particles of seven kinds many look alike at a glance, to the hash as to
@@ -121,7 +120,7 @@ def near(one: Prints, other: Prints) -> list[tuple[int, int]]:
     """
     pairs: set[tuple[int, int]] = set()
     for odd in (np.zeros_like(_ROWS), _ROWS, _COLUMNS, _ROWS + _COLUMNS):
-        # Turning a picture over changes the signs of the coefficients that are odd along that side.
+        # Turning an image over changes the signs of the coefficients that are odd along that side.
         signs = np.where(odd % 2, -1, 1).astype(np.float32)
         coarse = signs[_COARSE]
         left, right = np.where(one.bits, coarse, -coarse), np.where(other.bits, 1, -1)
@@ -129,7 +128,7 @@ def near(one: Prints, other: Prints) -> list[tuple[int, int]]:
         for start in range(0, len(left), BLOCK):
             agreement = left[start : start + BLOCK] @ right.T
             a, b = np.nonzero(agreement >= left.shape[1] - 2 * NEAR_BITS)
-            confirmed = _confirmed(one.of(a + start), other.of(b), signs[_FINE])
+            confirmed = _confirmed(one.select(a + start), other.select(b), signs[_FINE])
             pairs.update(zip((a[confirmed] + start).tolist(), b[confirmed].tolist(), strict=True))
     return sorted(pairs)
 

@@ -71,7 +71,9 @@ def pack(
     }
     task = dataclasses.replace(task, **settled)
     options = survey.options or options
-    fingerprint = data_fingerprint.of(task, raw, survey, options=options, split=split)
+    fingerprint = data_fingerprint.records_fingerprint(
+        task, raw, survey, options=options, split=split
+    )
     parts = _hidden(folder, "partial")
     unfinished = ResumableFolder(
         parts,
@@ -192,7 +194,7 @@ def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
 
 
 def assign_shards(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
-    """Returns (split, shard name, sources) of each shard; known before anything is read."""
+    """Returns (split, shard name, sources) of each shard, before anything is read."""
     jobs = []
     for name in SPLITS:
         inside = [s for s in sources if split.of_source(s) == name]

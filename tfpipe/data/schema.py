@@ -16,13 +16,11 @@ from tfpipe.data import fingerprint, source_cache
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.task import Example, Source, Task
 
-RAW_BYTES = (
-    2**16
-)  # pictures up to this size are stored as they are: decoding PNG costs five times more
+RAW_BYTES = 2**16  # images up to this size are stored raw: decoding PNG takes five times longer
 
 
 def encoding(task: Task) -> str:
-    """Returns "bytes" for small pictures and floating ones, else "png"."""
+    """Returns "bytes" for small images and those of floats, else "png"."""
     size = np.prod(task.image_shape) * np.dtype(task.image_dtype).itemsize
     return "bytes" if size <= RAW_BYTES or task.image_dtype == "float32" else "png"
 
@@ -73,9 +71,9 @@ def write(
       sources: what goes in, in order.
       task: how to read them.
       options: the task's.
-      cache: what was packed before; sources that it holds unchanged are not read again, unless
-        something else has been decided about their pictures.
-      decided: key of a picture -> what a reviewer has said of it.
+      cache: what was packed before. Sources that it holds unchanged are not read again, unless
+        the decisions on their images have changed.
+      decided: key of an image -> the reviewer's decision about it.
 
     Returns:
       What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
@@ -90,7 +88,7 @@ def write(
     try:
         with temporary.open("wb") as file:
             for source in sources:
-                key = fingerprint.of_source(task, source, options=options)
+                key = fingerprint.source_fingerprint(task, source, options=options)
                 try:
                     unit = cache.find(key, decided) or source_cache.read(
                         source,
@@ -106,17 +104,28 @@ def write(
                 begin, first = file.tell(), len(hashes)
                 source_cache.append(unit, file)
                 hashes += unit.hashes
-                picture = None
-                if unit.picture:
-                    picture = f"{task.raw_files.source_table}/{source.name}.png"
-                    files.replace(folder / picture, unit.picture)
-                place = {"shard": name, "records": [begin, file.tell()], "picture": picture}
-                place |= {"source": source.name, "group": source.group}
-                units.append(unit.told | place | {"key": key, "hashes": [first, len(hashes)]})
+                figure = None
+                if unit.figure:
+                    figure = f"{task.raw_files.source_table}/{source.name}.png"
+                    files.replace(folder / figure, unit.figure)
+                place = {
+                    "shard": name,
+                    "records": [begin, file.tell()],
+                    "picture": figure,
+                    "source": source.name,
+                    "group": source.group,
+                    "key": key,
+                    "hashes": [first, len(hashes)],
+                }
+                units.append(unit.summary | place)
             file.flush()
             os.fsync(file.fileno())
-        sizes = {"channels": task.image_shape[-1], "columns": len(task.columns)}
-        about = source_cache.summed(units, classes=len(task.classes), **sizes)
+        about = source_cache.shard_summary(
+            units,
+            classes=len(task.classes),
+            channels=task.image_shape[-1],
+            columns=len(task.columns),
+        )
         about |= {"bad": bad, "units": units, "name": name, **weight(temporary)}
         files.replace(folder / f"{name}.hashes", hashes)
         os.replace(temporary, folder / name)

@@ -17,29 +17,29 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import near_duplicates
 from tfpipe.tasks.annotations.apply import relabel
 from tfpipe.tasks.annotations.decisions import Decision
-from tfpipe.tasks.task import Example, Source, Task
+from tfpipe.tasks.task import Example, Reading, Source, Task
 
 UNITS = "units.json"
 _CHUNK_BYTES = 1 << 20
 
 
 class Unit(NamedTuple):
-    """What one source gave.
+    """The records of one source, and a summary of them.
 
     Attributes:
-      told: counts, sums of pixels and columns, the row of the task's table, the groups of the
-        pictures that have a perceptual hash, as runs of [group, pictures], all pictures' keys, and
-        what reviewers have decided about these, and how often what.
-      records: (file, first byte, byte after the last) of its records, as TFRecord files have them:
-        such a file is its records one after the other.
-      hashes: `near_duplicates.Prints.packed`.
-      picture: how it was read, a PNG, or None.
+      summary: counts, sums of pixels and columns, the row of the task's table, the groups of the
+        images that have a perceptual hash, as runs of [group, images], the keys of all images, the
+        reviewers' decisions about them, and the number of changes of each kind.
+      records: (file, first byte, byte after the last) of its records. A TFRecord file is its
+        records one after the other.
+      hashes: the bytes of `near_duplicates.Prints.packed`.
+      figure: a PNG that shows how the source was read, or None.
     """
 
-    told: dict[str, Any]
+    summary: dict[str, Any]
     records: tuple[Path, int, int]
     hashes: bytes
-    picture: bytes | None
+    figure: bytes | None
 
 
 def read(
@@ -58,7 +58,7 @@ def read(
       path: where its records go.
       task: how to read it.
       options: the task's.
-      decided: key of a picture -> what a reviewer has said of it.
+      decided: key of an image -> the reviewer's decision about it.
       serialize: an example as a record.
 
     Raises:
@@ -68,13 +68,13 @@ def read(
     with tf.io.TFRecordWriter(str(path)) as writer:
         for example in reading.examples:
             writer.write(serialize(example))
-    told, hashes = _counted(reading, classes=len(task.classes))
-    told["decided"] = [[*kind, n] for kind, n in changed.items()]
-    told["keys"] = [example.key for example in reading.examples]
-    told["held"] = _holding(told["keys"], decided)
-    figure = reading.figure if task.raw_files.source_table else None
-    picture = None if figure is None else base_images.encode_png(figure)
-    return Unit(told, (path, 0, path.stat().st_size), hashes, picture)
+    summary, hashes = _summary(reading, classes=len(task.classes))
+    summary["decided"] = [[*kind, n] for kind, n in changed.items()]
+    summary["keys"] = [example.key for example in reading.examples]
+    summary["held"] = _decisions_on(summary["keys"], decided)
+    pixels = reading.figure if task.raw_files.source_table else None
+    figure = None if pixels is None else base_images.encode_png(pixels)
+    return Unit(summary, (path, 0, path.stat().st_size), hashes, figure)
 
 
 def append(unit: Unit, file: BinaryIO) -> None:
@@ -89,92 +89,110 @@ def append(unit: Unit, file: BinaryIO) -> None:
             begin += file.write(piece)
 
 
-def summed(told: list[dict[str, Any]], *, classes: int, channels: int, columns: int) -> dict:
-    """Returns what a shard holds: counts, sums of pixels and columns, rows, groups."""
+def shard_summary(
+    units: list[dict[str, Any]], *, classes: int, channels: int, columns: int
+) -> dict[str, Any]:
+    """Returns the summary of a shard: counts, sums of pixels and columns, rows, groups.
+
+    Args:
+      units: the summaries of its sources (`Unit.summary`).
+      classes: number of classes.
+      channels: number of channels of an image.
+      columns: number of columns.
+    """
     counts = np.zeros(classes + 1, np.int64)
     sums, column_sums = np.zeros((2, channels)), np.zeros((2, columns))
-    for one in told:
-        if one["count"]:
-            counts += one["labels"]
-            sums += one["sums"]
-            column_sums += one["column_sums"]
+    for unit in units:
+        if unit["count"]:
+            counts += unit["labels"]
+            sums += unit["sums"]
+            column_sums += unit["column_sums"]
     return {
         "count": int(counts.sum()),
         "unlabelled": int(counts[0]),
         "labels": counts[1:].tolist(),
-        "pixels": sum(one["pixels"] for one in told),
+        "pixels": sum(unit["pixels"] for unit in units),
         "sums": sums.tolist(),
         "column_sums": column_sums.tolist(),
-        "rows": [one["row"] for one in told],
-        "decided": [kind for one in told for kind in one["decided"]],
-        "groups": [g for one in told for g, times in one["groups"] for _ in range(times)],
+        "rows": [unit["row"] for unit in units],
+        "decided": [kind for unit in units for kind in unit["decided"]],
+        "groups": [g for unit in units for g, times in unit["groups"] for _ in range(times)],
     }
 
 
 class SourceCache:
-    """The units of records packed before, found again by what they depend on."""
+    """The units of records packed before, by the fingerprints of their sources."""
 
     def __init__(self, folder: Path | None = None):
-        """Opens records that were checked whole; those of a first version have no units.
+        """Opens records that were verified. The first releases wrote no units.
 
         Args:
           folder: the records; None for none.
         """
         self.folder, self.units = folder, {}
         if folder and (folder / UNITS).is_file():
-            told = json.loads((folder / UNITS).read_bytes())
-            self.units = {one["key"]: one for one in told}
+            units = json.loads((folder / UNITS).read_bytes())
+            self.units = {unit["key"]: unit for unit in units}
 
     @property
     def groups(self) -> dict[str, str]:
         """The group that each source was packed in, by its name."""
-        return {told["source"]: told["group"] for told in self.units.values()}
+        return {unit["source"]: unit["group"] for unit in self.units.values()}
 
     def find(self, key: str | None, decided: dict[str, Decision]) -> Unit | None:
-        """Returns the unit with a fingerprint, unless its pictures have been decided about since.
+        """Returns the unit with a fingerprint, or None where decisions on its images changed.
 
         Args:
-          key: by `fingerprint.of_source`.
-          decided: key of a picture -> what a reviewer has said of it.
+          key: by `fingerprint.source_fingerprint`.
+          decided: key of an image -> the reviewer's decision about it.
         """
-        told = self.units.get(key) if key else None
-        if told is None or "keys" not in told:  # packed before keys were kept
+        summary = self.units.get(key) if key else None
+        if self.folder is None or summary is None or "keys" not in summary:  # an older release's
             return None
-        if told["held"] != _holding(told["keys"], decided):
+        if summary["held"] != _decisions_on(summary["keys"], decided):
             return None
-        shard = self.folder / told["shard"]
+        shard = self.folder / summary["shard"]
         with shard.with_name(f"{shard.name}.hashes").open("rb") as file:
-            file.seek(told["hashes"][0])
-            hashes = file.read(told["hashes"][1] - told["hashes"][0])
-        picture = (self.folder / told["picture"]).read_bytes() if told["picture"] else None
-        return Unit(told, (shard, *told["records"]), hashes, picture)
+            file.seek(summary["hashes"][0])
+            hashes = file.read(summary["hashes"][1] - summary["hashes"][0])
+        name = summary["picture"]
+        figure = (self.folder / name).read_bytes() if name else None
+        return Unit(summary, (shard, *summary["records"]), hashes, figure)
 
 
-def _holding(keys: list[str], decided: dict[str, Decision]) -> list[list[str]]:
-    """Returns what holds of some pictures: key, label and state of each that is decided about."""
-    own = [decided[key] for key in keys if key in decided]
-    return [[one.what, one.label, one.state] for one in own]
+def _decisions_on(keys: list[str], decided: dict[str, Decision]) -> list[list[str]]:
+    """Returns key, label and state of each decision on some images."""
+    decisions = [decided[key] for key in keys if key in decided]
+    return [[decision.what, decision.label, decision.state] for decision in decisions]
 
 
-def _counted(reading, *, classes: int) -> tuple[dict[str, Any], bytes]:
-    """Returns what is told of a reading, and its hashes; sums of whole pixels are exact."""
-    told: dict[str, Any] = {"row": reading.row, "count": len(reading.examples), "pixels": 0}
-    told |= {"labels": [], "sums": [], "column_sums": [], "groups": []}
+def _summary(reading: Reading, *, classes: int) -> tuple[dict[str, Any], bytes]:
+    """Returns the summary of a reading, and its hashes. Sums of whole pixels are exact."""
+    summary: dict[str, Any] = {
+        "row": reading.row,
+        "count": len(reading.examples),
+        "pixels": 0,
+        "labels": [],
+        "sums": [],
+        "column_sums": [],
+        "groups": [],
+    }
     if not reading.examples:
-        return told, b""
+        return summary, b""
     images = np.stack([example.image for example in reading.examples])
     columns = np.stack([example.columns for example in reading.examples]).astype(np.float64)
     labels = [example.label + 1 for example in reading.examples]
     prints, shows = near_duplicates.fingerprints(images)
-    groups = [e.group for e, one in zip(reading.examples, shows, strict=True) if one]
-    told |= {
+    pairs = zip(reading.examples, shows, strict=True)
+    groups = [example.group for example, is_textured in pairs if is_textured]
+    summary |= {
         "labels": np.bincount(labels, minlength=classes + 1).tolist(),
         "pixels": images[..., 0].size,
         "sums": _sums(images).tolist(),
         "column_sums": [columns.sum(axis=0).tolist(), (columns**2).sum(axis=0).tolist()],
-        "groups": [[group, len([*run])] for group, run in itertools.groupby(groups)],
+        "groups": [[group, len(list(run))] for group, run in itertools.groupby(groups)],
     }
-    return told, prints.of(shows).packed().tobytes()
+    return summary, prints.select(shows).packed().tobytes()
 
 
 def _sums(images: np.ndarray) -> np.ndarray:

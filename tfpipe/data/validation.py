@@ -50,11 +50,11 @@ def classifiable(manifest: RecordManifest) -> None:
 def keep_group_names(survey: Survey, before: dict[str, str]) -> Survey:
     """Returns a survey whose groups of copies keep the names that they were packed under.
 
-    Such a group is called by its first picture, so a copy with an earlier name would else give the
-    old ones another name, and another split.
+    A group of copies has the name of its first image. A new copy with an earlier name would else
+    give the old ones another group, and another split.
 
     Args:
-      survey: as the task found it.
+      survey: of the raw files.
       before: source -> its group in the records so far.
     """
     if not survey.merge_near_duplicates:
@@ -73,7 +73,7 @@ def merged(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str,
     """Returns a survey whose groups that share near-copies are one, where it asks for that.
 
     Args:
-      survey: as the task found it.
+      survey: of the raw files.
       abouts: what each shard holds.
       parts: the folder of the shards' perceptual hashes.
       before: source -> its group in the records so far; a new copy joins the old group, not the
@@ -90,7 +90,7 @@ def merged(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str,
             group = first[group]
         return group
 
-    for a, b in near_duplicates.near(prints, prints):
+    for a, b in near_duplicates.find_pairs(prints, prints):
         pair = (root(groups[a]), root(groups[b]))
         low, high = sorted(pair, key=lambda group: (group not in old, group))
         first[high] = low
@@ -98,7 +98,7 @@ def merged(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str,
     moved = sum(new.group != old.group for new, old in zip(sources, survey.sources, strict=True))
     if not moved:
         return survey
-    note = f"{moved} pictures are near-copies of others, and are in one group with them."
+    note = f"{moved} images are near-copies of others, and are in one group with them."
     return dataclasses.replace(survey, sources=sources, notes=(*survey.notes, note))
 
 
@@ -132,10 +132,10 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split: SplitCo
 
 
 def _prints(abouts: list[dict], parts: Path) -> tuple[near_duplicates.Prints, np.ndarray]:
-    """Returns what tells the pictures of some shards, and the group of each, [n] object."""
+    """Returns the fingerprints of some shards' images, and the group of each, [n] object."""
     packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in abouts)
     rows = np.frombuffer(packed, np.uint8).reshape(-1, near_duplicates.PACKED)
-    return near_duplicates.unpacked(rows), np.array(
+    return near_duplicates.unpack(rows), np.array(
         [g for about in abouts for g in about["groups"]], object
     )
 

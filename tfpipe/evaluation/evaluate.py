@@ -115,7 +115,7 @@ def evaluate(
         by_class[split] = metrics.class_metrics(labels[known], said[known], classes=task.classes)
         found = best.found[split] if best else None
         told[split] |= found.scores if found else {}
-        frame = metadata.described(data, split, labels)
+        frame = metadata.read_metadata(data, split, labels)
         apart = (
             frame[task.scoring.ambiguous].to_numpy()[known] == 1 if task.scoring.ambiguous else None
         )
@@ -149,7 +149,7 @@ def _of_autoencoder(data: Dataset, model: keras.Model) -> Evaluation:
     found = reconstruction.errors(model, data)
     frames = []
     for split in SPLITS:
-        frame = metadata.described(data, split, found[split].labels)
+        frame = metadata.read_metadata(data, split, found[split].labels)
         frame["error"] = found[split].of_model
         frame["error_of_mean_picture"] = found[split].of_mean
         frames.append(frame)

@@ -179,7 +179,7 @@ def _described(data: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
     frames = []
     for split in embeddings.splits_of(data):
         labels = dataset.labels_of(data.folder, (split,), manifest=data.manifest)
-        frames.append(metadata.described(data, split, labels))
+        frames.append(metadata.read_metadata(data, split, labels))
     frame = pd.concat(frames, ignore_index=True)
     return frame, frame["label"].to_numpy()
 

@@ -41,7 +41,7 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "dense-baseline": dense_baseline.build,
 }
 
-AUTOENCODERS = ("conv-autoencoder", "conv-vae")  # those of them that give pictures back
+AUTOENCODERS = ("conv-autoencoder", "conv-vae")  # those of them that give images back
 
 
 def build(name: str, spec: Spec, arguments: dict[str, Any]) -> keras.Model:
@@ -57,5 +57,5 @@ def build(name: str, spec: Spec, arguments: dict[str, Any]) -> keras.Model:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
             f"{name} cannot be built with {values or 'its defaults'}: {reason}. Give other values "
-            "by --hp, or other pictures."
+            "by --hp, or other images."
         ) from error

@@ -15,19 +15,19 @@ CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D)
 def heat(
     model: keras.Model, features: dict[str, np.ndarray], labels: np.ndarray
 ) -> np.ndarray | None:
-    """Returns how much each place spoke for a class, [n, height, width] float32, 0..1 in a picture.
+    """Returns how much each place spoke for a class, [n, height, width] float32, 0..1 in an image.
 
     Equations 1 and 2: the last map before pooling, its channels weighted by the mean slope of the
-    class's score before the softmax, and what is negative left out. A picture where nothing spoke
+    class's score before the softmax, and what is negative left out. An image where nothing spoke
     for the class is 0 throughout.
 
     Args:
       model: a classifier as `models.build` gives it; its body may be a model itself.
       features: what it takes, "image" [n, height, width, channels] among it.
-      labels: [n] int, the class that each picture is asked of.
+      labels: [n] int, the class that each image's map is of.
 
     Returns:
-      The maps at the pictures' size; None for a model without a convolution.
+      The maps at the images' size; None for a model without a convolution.
     """
     last = last_map(model)
     if last is None:
@@ -41,13 +41,13 @@ def heat(
         scores = tf.matmul(tf.cast(embedding, tf.float32), head.kernel) + head.bias
         if scores.shape[-1] == 1:  # two classes share one unit
             scores = tf.concat([-scores, scores], axis=1)
-        asked = tf.gather(scores, labels, axis=1, batch_dims=1)
+        class_scores = tf.gather(scores, labels, axis=1, batch_dims=1)
     maps = recorded[-1]
-    slopes = tape.gradient(asked, maps)
+    slopes = tape.gradient(class_scores, maps)
     weights = tf.reduce_mean(slopes, axis=[1, 2], keepdims=True)
-    found = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy().astype(np.float32)
+    heatmaps = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy().astype(np.float32)
     height, width = features["image"].shape[1:3]
-    sized = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in found]
+    sized = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in heatmaps]
     return np.stack([one / max(float(one.max()), 1e-12) for one in sized])
 
 
@@ -90,16 +90,16 @@ def _head(model: keras.Model) -> str:
 @contextmanager
 def _recorded(layer: layers.Layer, tape: tf.GradientTape) -> Iterator[list[tf.Tensor]]:
     """Gives a list that takes what a layer answers, watched by a tape, while this lasts."""
-    found, call = [], layer.call
+    outputs, call = [], layer.call
 
     def watched(*arguments, **named):
         answer = call(*arguments, **named)
         tape.watch(answer)
-        found.append(answer)
+        outputs.append(answer)
         return answer
 
     object.__setattr__(layer, "call", watched)  # past Keras, which tracks what is set
     try:
-        yield found
+        yield outputs
     finally:
         object.__delattr__(layer, "call")

@@ -1,4 +1,4 @@
-"""Where in a picture something begins and ends: a head that learns it, beside a classifier."""
+"""Where in an image something begins and ends: a head that learns it, beside a classifier."""
 
 import keras
 from keras import layers, ops
@@ -31,7 +31,7 @@ class Interval(layers.Layer):
         return embedding, self.last_interval
 
     def loss(self, true):
-        """Returns how far off its last answer is, on average over pictures that have an interval.
+        """Returns how far off its last answer is, on average over images that have an interval.
 
         The mean absolute error, since a few labels are moved by many rows.
 

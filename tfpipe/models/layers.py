@@ -6,7 +6,7 @@ from keras import layers
 from tfpipe.base.errors import UserError
 from tfpipe.models.spec import Spec
 
-LEAST_VARIANCE = 0.001  # of a picture against the training split's, under which it is not amplified
+LEAST_VARIANCE = 0.001  # of an image against the training split's, under which it is not amplified
 
 
 def image_input(spec: Spec):
@@ -39,7 +39,7 @@ def columns_input(spec: Spec):
     """
     if not spec.columns:
         raise UserError(
-            "This model reads the numbers beside the pictures, but the data has no columns. Give "
+            "This model reads the numbers beside the images, but the data has no columns. Give "
             "another model, or a task that has some."
         )
     columns = keras.Input((len(spec.columns),), dtype="float32", name="columns")
@@ -86,12 +86,12 @@ def head(x, spec: Spec):
 
 
 def check_halvings(spec: Spec, *, conv_layers: int, halvings: int) -> None:
-    """Raises a UserError if halving the picture `halvings` times would leave no pixel."""
+    """Raises a UserError if halving the image `halvings` times would leave no pixel."""
     height, width, _ = spec.image_shape
     shortest = 2**halvings
     if min(height, width) < shortest:
         raise UserError(
-            f"conv_layers={conv_layers} halves the picture {halvings} times and needs at least "
-            f"{shortest} px each way, but pictures are {height} x {width} px. "
-            "Give fewer conv_layers or larger pictures."
+            f"conv_layers={conv_layers} halves the image {halvings} times and needs at least "
+            f"{shortest} px each way, but images are {height} x {width} px. "
+            "Give fewer conv_layers or larger images."
         )

@@ -1,4 +1,4 @@
-"""Pictures in 0..1: what an autoencoder takes, and gives back in the same size."""
+"""Images in 0..1: what an autoencoder takes, and gives back in the same size."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ def unit_input(spec: Spec, *, white: float | None, black: float = 0.0):
 
     Args:
       spec: what the model must know about the data.
-      white: pixel value that becomes 1; None for the greatest of the dtype, or of float32 pictures
+      white: pixel value that becomes 1; None for the greatest of the dtype, or of float32 images
         the training split's mean plus four deviations.
       black: pixel value that becomes 0.
     """
@@ -29,8 +29,8 @@ def unit_input(spec: Spec, *, white: float | None, black: float = 0.0):
         whites = [mean + 4 * std for mean, std in pairs]
         if min(whites) <= black:
             raise UserError(
-                f"These pictures are mostly below {black:g}, which becomes black. Give white, "
-                "the pixel value that becomes 1, or add a constant to the pictures."
+                f"These images are mostly below {black:g}, which becomes black. Give white, "
+                "the pixel value that becomes 1, or add a constant to the images."
             )
     else:
         whites = [float(np.iinfo(spec.image_dtype).max)]
@@ -60,7 +60,7 @@ class UnitScale(layers.Layer):
 
 
 def pad_to(x, *, multiple: int, least: int):
-    """Returns pictures with zeros to the right and below, for layers that halve their sides.
+    """Returns images with zeros to the right and below, for layers that halve their sides.
 
     Args:
       x: [batch, height, width, channels].
@@ -72,7 +72,7 @@ def pad_to(x, *, multiple: int, least: int):
 
 
 def reconstruction(x, spec: Spec):
-    """Returns `reconstruction`: pictures [batch, ...] without what `pad_to` had added, float32."""
+    """Returns `reconstruction`: images [batch, ...] without what `pad_to` had added, float32."""
     more = [padded - side for padded, side in zip(x.shape[1:3], spec.image_shape, strict=False)]
     return layers.Cropping2D(((0, more[0]), (0, more[1])), dtype="float32", name="reconstruction")(
         x

@@ -31,7 +31,7 @@ class ImageNetScaling(NamedTuple):
     blue_first: bool
 
 
-# Means and deviations of ImageNet's training pictures as keras.applications' `preprocess_input` has
+# Means and deviations of ImageNet's training images as keras.applications' `preprocess_input` has
 # them: mode "caffe" for its own weights, mode "torch" for those that come from torchvision.
 PREPROCESSING = {
     "caffe": ImageNetScaling((1.0, 1.0, 1.0), (-123.68, -116.779, -103.939), blue_first=True),
@@ -58,7 +58,7 @@ def through_body(
       spec: what the model must know about the data.
       weights: "imagenet", "none" or a path.
       preprocessing: one of `PREPROCESSING`, for given weights.
-      image_size: height and width that pictures are resized to, in pixels.
+      image_size: height and width that images are resized to, in pixels.
 
     Returns:
       image [batch, height, width, channels]; the last map [batch, image_size / 32, image_size / 32,
@@ -67,7 +67,7 @@ def through_body(
     choose(preprocessing, PREPROCESSING, noun="preprocessing")
     if image_size < SMALLEST_PX:
         raise UserError(
-            f"{architecture} halves the picture five times, so image_size must be at least "
+            f"{architecture} halves the image five times, so image_size must be at least "
             f"{SMALLEST_PX} px, but it is {image_size}. Give a larger one."
         )
     image, scaled = image_input(spec)
@@ -78,14 +78,14 @@ def through_body(
     channels = spec.image_shape[-1]
     if channels not in (1, 3):
         raise UserError(
-            f"{architecture} with given weights takes pictures of 1 or 3 channels, but these have "
+            f"{architecture} with given weights takes images of 1 or 3 channels, but these have "
             f"{channels}. Give weights=none, or another model."
         )
     x = image
     if spec.image_dtype != "uint8" or spec.per_image_standardization:
         x = layers.Rescaling(255 / 4, offset=255 / 2, dtype="float32", name="to_8_bit")(scaled)
-    known = PREPROCESSING[preprocessing]
-    scale, offset = list(known.scale), list(known.offset)
+    scaling = PREPROCESSING[preprocessing]
+    scale, offset = list(scaling.scale), list(scaling.offset)
     if channels == 1:
         scale, offset = [float(np.mean(scale))], [float(np.mean(offset))]
     # Before resizing, because resizing returns the dtype it is given, and would round uint8.
@@ -94,11 +94,11 @@ def through_body(
     if channels == 1:
         ones = layers.Rescaling(0.0, offset=1.0, dtype="float32", name="ones")(x)
         x = layers.Concatenate(dtype="float32", name="grey_and_ones")([x, ones])
-    elif known.blue_first:
+    elif scaling.blue_first:
         x = keras.ops.flip(x, axis=-1)
     body = _given(architecture, weights, size=image_size)
     if channels == 1:
-        body = _grey(architecture, body, known)
+        body = _grey(architecture, body, scaling)
     body.trainable = False
     return image, body(x, training=False)
 
@@ -124,8 +124,8 @@ def _given(architecture: str, weights: str, *, size: int) -> keras.Model:
     if weights == "imagenet":
         return download_body(architecture, size=size)
     body = _made(architecture, shape=(size, size, 3), name=GIVEN)
-    wanted = [layer for layer in body.layers if layer.weights]
-    fill(wanted, weights, expected=f"the weights of a {architecture}")
+    weighted = [layer for layer in body.layers if layer.weights]
+    fill(weighted, weights, expected=f"the weights of a {architecture}")
     return body
 
 
@@ -143,7 +143,7 @@ def download_body(architecture: str, *, size: int) -> keras.Model:
         ) from error
 
 
-def _grey(architecture: str, body: keras.Model, known: ImageNetScaling) -> keras.Model:
+def _grey(architecture: str, body: keras.Model, scaling: ImageNetScaling) -> keras.Model:
     """Returns a body for [batch, height, width, 2], grey x and ones, equal to `body` on r = g = b.
 
     With x = a * pixel + b, a and b the means of scale and offset over the channels, the net's
@@ -157,9 +157,9 @@ def _grey(architecture: str, body: keras.Model, known: ImageNetScaling) -> keras
     for layer in others:
         folded.get_layer(layer.name).set_weights(layer.get_weights())
     kernel, bias = stem.get_weights()
-    if known.blue_first:
+    if scaling.blue_first:
         kernel = kernel[:, :, ::-1]
-    scale, offset = np.array(known.scale), np.array(known.offset)
+    scale, offset = np.array(scaling.scale), np.array(scaling.offset)
     ratio = scale / scale.mean()
     of_grey = np.einsum("hwcf,c->hwf", kernel, ratio)
     of_ones = np.einsum("hwcf,c->hwf", kernel, offset - ratio * offset.mean())
@@ -168,7 +168,7 @@ def _grey(architecture: str, body: keras.Model, known: ImageNetScaling) -> keras
 
 
 def _made(architecture: str, *, shape, name: str, weights: str | None = None) -> keras.Model:
-    """Returns convolutions and pools of an architecture, for pictures of any number of channels."""
+    """Returns convolutions and pools of an architecture, for images of any number of channels."""
     make = getattr(keras.applications, architecture)
     # An input of our own, as keras.applications warns of other than one or three channels.
     return make(
@@ -183,8 +183,8 @@ def stages(model: keras.Model) -> list[list[layers.Layer]]:
     """
     bodies = [layer for layer in model.layers if layer.name == GIVEN]
     weighted = [layer for body in bodies for layer in body.layers if layer.weights]
-    found = [list(group) for _, group in groupby(weighted, key=_stage)]
-    return found[::-1]
+    groups = [list(group) for _, group in groupby(weighted, key=_stage)]
+    return groups[::-1]
 
 
 def open_stages(model: keras.Model, count: int) -> None:
@@ -193,10 +193,10 @@ def open_stages(model: keras.Model, count: int) -> None:
     Batch norms stay frozen and go on with the statistics that came with the weights: those of a few
     small batches would undo what was learnt (Keras' guide "Transfer learning & fine-tuning").
     """
-    found = stages(model)
-    if found:
+    body_stages = stages(model)
+    if body_stages:
         model.get_layer(GIVEN).trainable = count > 0  # and all within; so this comes first
-    for i, stage in enumerate(found):
+    for i, stage in enumerate(body_stages):
         for layer in stage:
             is_norm = isinstance(layer, layers.BatchNormalization)
             layer.trainable = i < count and not is_norm

@@ -25,14 +25,14 @@ INSIDE_KERAS = "model.weights.h5"  # of a .keras file, which is a zip archive
 Weights = dict[str, list[np.ndarray]]
 
 
-def fill(wanted: list[keras.layers.Layer], path: str | Path, *, expected: str) -> None:
+def fill(layers: list[keras.layers.Layer], path: str | Path, *, expected: str) -> None:
     """Gives layers the weights that a file holds for them; what else it holds is left alone.
 
     Layers are found by name. Where the file has other names (autoencoders of seed 003 are called
     conv2d_1, ...), its first layers are taken in order.
 
     Args:
-      wanted: built layers with weights, in the order of their model.
+      layers: built layers with weights, in the order of their model.
       path: a .keras, .weights.h5 or .h5 file, of Keras 1 to 3.
       expected: what the file should hold, as "the weights of a VGG16", for the error's sentence.
 
@@ -41,16 +41,17 @@ def fill(wanted: list[keras.layers.Layer], path: str | Path, *, expected: str) -
     """
     path = Path(path)
     held = read(path)
-    names = [layer.name for layer in wanted]
+    names = [layer.name for layer in layers]
     if not set(names) <= set(held):
-        names = list(held)[: len(wanted)]
-    pairs = [(layer, held[name]) for layer, name in zip(wanted, names, strict=False)]
+        names = list(held)[: len(layers)]
+    pairs = [(layer, held[name]) for layer, name in zip(layers, names, strict=False)]
     for layer, arrays in pairs:
-        needed, found = [tuple(w.shape) for w in layer.weights], [a.shape for a in arrays]
-        if needed != found:
-            raise _wrong(path, expected, f"for {layer.name} it has {found} instead of {needed}")
-    if len(pairs) < len(wanted):
-        raise _wrong(path, expected, f"it has {len(pairs)} layers instead of {len(wanted)}")
+        shapes = [array.shape for array in arrays]
+        needed = [tuple(weight.shape) for weight in layer.weights]
+        if needed != shapes:
+            raise _wrong(path, expected, f"for {layer.name} it has {shapes} instead of {needed}")
+    if len(pairs) < len(layers):
+        raise _wrong(path, expected, f"it has {len(pairs)} layers instead of {len(layers)}")
     for layer, arrays in pairs:
         layer.set_weights(arrays)
 
@@ -79,13 +80,13 @@ def read(path: Path) -> Weights:
 
 def check(file: h5py.File, *, size: int, path: Path) -> None:
     """Raises a UserError if a file asks for more than reading its own arrays."""
-    declared, seen, todo = 0, set(), [file]
+    declared, visited, todo = 0, set(), [file]
     while todo:
         group = todo.pop()
         place = h5py.h5o.get_info(group.id).addr
-        if place in seen:
+        if place in visited:
             raise _unsafe(path, f"the group {group.name} stands in it twice")
-        seen.add(place)
+        visited.add(place)
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise _unsafe(path, f"{name} is a link to another place")

@@ -60,7 +60,7 @@ def with_statistics(
 
 
 def groups(records: Path, *, manifest: RecordManifest) -> pd.DataFrame:
-    """Returns a row for each group: its split, its pictures, and how many are of each class."""
+    """Returns a row for each group: its split, its examples, and how many are of each class."""
     classes, frames = manifest.classes, []
     for split in SPLITS:
         named = dataset.groups_of(records, (split,), manifest=manifest)
@@ -70,7 +70,7 @@ def groups(records: Path, *, manifest: RecordManifest) -> pd.DataFrame:
             of_group * (len(classes) + 1) + labels + 1, minlength=len(names) * (len(classes) + 1)
         ).reshape(len(names), -1)
         frame = pd.DataFrame({"split": split, "group": [name.decode() for name in names]})
-        frame["pictures"] = cells.sum(axis=1)
+        frame["examples"] = cells.sum(axis=1)
         frame[[f"n_{name}" for name in classes]] = cells[:, 1:]
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)

@@ -78,7 +78,7 @@ class NetworkExport:
 def write(model: keras.Model, spec: Spec, path: Path) -> None:
     """Writes the SavedModel with its three signatures.
 
-    serving_default takes `image_bytes` (encoded pictures) and `columns`, predict_tensor and embed
+    serving_default takes `image_bytes` (encoded images) and `columns`, predict_tensor and embed
     take `image` and `columns`; each only where the model does.
     """
     answer = _reconstructed(model) if reconstructs(model) else _classified(model, spec)
@@ -141,7 +141,7 @@ def _of_tensors(function: Answer, names: list[str]) -> Callable:
 
 
 def decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
-    """Decodes pictures' bytes [batch] to the shape and dtype that the model takes."""
+    """Decodes encoded images [batch] to the shape and dtype that the model takes."""
     return tf.map_fn(
         lambda image_bytes: decode_image(image_bytes, spec),
         encoded,
@@ -150,34 +150,35 @@ def decoded(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
 
 
 def decode_image(encoded: tf.Tensor, spec: Spec) -> tf.Tensor:
+    """Decodes one encoded image, a scalar, to the shape and dtype that the model takes."""
     height, width, channels = spec.image_shape
     if spec.image_dtype == "float32":
         return tf.reshape(tf.io.decode_raw(encoded, tf.float32), spec.image_shape)
-    picture = tf.io.decode_image(
+    image = tf.io.decode_image(
         encoded, channels=channels, dtype=tf.as_dtype(spec.image_dtype), expand_animations=False
     )
-    picture = tf.ensure_shape(picture, (None, None, channels))
-    fits = tf.reduce_all(tf.shape(picture)[:2] == [height, width])
+    image = tf.ensure_shape(image, (None, None, channels))
+    fits = tf.reduce_all(tf.shape(image)[:2] == [height, width])
     brought = _framed if spec.letterbox else _stretched
-    picture = tf.cond(fits, lambda: picture, lambda: brought(picture, (height, width)))
-    return tf.ensure_shape(picture, spec.image_shape)
+    image = tf.cond(fits, lambda: image, lambda: brought(image, (height, width)))
+    return tf.ensure_shape(image, spec.image_shape)
 
 
-def _stretched(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    resized = tf.image.resize(picture, size, antialias=True)
-    return tf.cast(tf.round(resized), picture.dtype)
+def _stretched(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    resized = tf.image.resize(image, size, antialias=True)
+    return tf.cast(tf.round(resized), image.dtype)
 
 
-def _framed(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Returns a picture in the middle of its own background, made smaller where it does not fit.
+def _framed(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Returns an image in the middle of its own background, made smaller where it does not fit.
 
     As the readers of such tasks do it: `tasks.insolubles.framing.framed`.
     """
-    whole = tf.cast(picture, tf.float32)
+    whole = tf.cast(image, tf.float32)
     border = tf.concat([whole[0], whole[-1], whole[:, 0], whole[:, -1]], axis=0)
     ordered, last = tf.sort(border, axis=0), tf.shape(border)[0] - 1
     background = tf.round((ordered[last // 2] + ordered[(last + 1) // 2]) / 2)
-    lengths = tf.cast(tf.shape(picture)[:2], tf.float64)
+    lengths = tf.cast(tf.shape(image)[:2], tf.float64)
     scale = tf.minimum(tf.reduce_min(tf.constant(size, tf.float64) / lengths), 1.0)
     scaled = tf.cast(tf.maximum(tf.round(lengths * scale), 1.0), tf.int32)
     resized = tf.round(tf.image.resize(whole, scaled, method="area"))
@@ -187,7 +188,7 @@ def _framed(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     sides = tf.stack([leading, trailing], axis=1)
     edges = tf.concat([sides, [[0, 0]]], axis=0)
     # Padding is with 0, so what is padded is how far each pixel is from the background.
-    return tf.cast(tf.pad(whole - background, edges) + background, picture.dtype)
+    return tf.cast(tf.pad(whole - background, edges) + background, image.dtype)
 
 
 def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:

@@ -21,8 +21,8 @@ def table(models: Path, *, task: str) -> list[dict[str, Any]]:
 
     Returns:
       Rows of "model", "version", "served" ("yes", "by default" for the one that `predict` takes, or
-      ""), "date", "score", "value", "between" (95 % of draws of test groups), "pictures", "groups",
-      "data" (its fingerprint), "from", "bytes", "one_ms" and "batch_ms" (of "batch" pictures);
+      ""), "date", "score", "value", "between" (95 % of draws of test groups), "examples", "groups",
+      "data" (its fingerprint), "from", "bytes", "one_ms" and "batch_ms" (of "batch" images);
       None for what a card of an earlier release does not tell.
 
     Raises:
@@ -65,7 +65,7 @@ def _row(card: VersionCard) -> dict[str, Any]:
         "score": score,
         "value": value,
         "between": between,
-        "pictures": sum(sum(split.values()) for split in data.counts.values()) or None,
+        "examples": sum(sum(split.values()) for split in data.counts.values()) or None,
         "groups": sum(data.groups.values()) or None,
         "data": data.fingerprint[:8] or None,
         "from": f"copy of {copied}" if copied else f"weights of {begun}" if begun else None,

@@ -187,9 +187,9 @@ def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> No
         and store.read_card(path / str(numbers[-1])).kind in kinds
     ]
     remedy = f"predict with --model {' or '.join(classifiers)}"
-    what = "of trees on columns, and files are looked at by their pictures"
+    what = "of trees on columns, and files are looked at by their images"
     if kind == "autoencoder":
-        what = "an autoencoder, which gives pictures back and names no classes"
+        what = "an autoencoder, which gives images back and names no classes"
     raise UserError(
         f"Version {version.name} of {version.parent.name} is {what}: "
         f"{remedy if classifiers else 'train a classifier first'}."

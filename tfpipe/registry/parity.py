@@ -15,14 +15,14 @@ def examined(version: str, sample: str) -> dict[str, Any]:
 
     Returns:
       {"difference": the largest between its answers and the sample's, in probability or in
-      reconstructed pixels, by tensors and, where the sample has encoded pictures, by bytes;
-      "speed": {"one_ms", "batch_ms", "batch"}: the median call with one picture, and with a
+      reconstructed pixels, by tensors and, where the sample has encoded images, by bytes;
+      "speed": {"one_ms", "batch_ms", "batch"}: the median call with one image, and with a
       batch, as tensors}.
 
     Args:
       version: the SavedModel's folder.
       sample: arrays "expected", the inputs "image" and "columns" as the model takes them, and
-        "encoded000", ... with the bytes of each picture.
+        "encoded000", ... with the bytes of each image.
     """
     arrays = dict(np.load(sample, allow_pickle=False))
     expected = arrays.pop("expected")

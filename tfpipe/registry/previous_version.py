@@ -72,10 +72,10 @@ def test_groups(version: Path, manifest: RecordManifest) -> set[str]:
     return set(frame.loc[frame["split"] == "test", "group"])
 
 
-def answered(version: Path, records: Path, *, manifest: RecordManifest) -> np.ndarray:
+def predict_test_examples(version: Path, records: Path, *, manifest: RecordManifest) -> np.ndarray:
     """Returns a version's probabilities [n, classes] of the test examples as they are now.
 
-    Classes are the records'; one that the version does not know has a probability of 0.
+    Classes are the records'; a class that the version lacks has a probability of 0.
 
     Raises:
       UserError: the records lack a column that the version reads.
@@ -108,7 +108,7 @@ def answered(version: Path, records: Path, *, manifest: RecordManifest) -> np.nd
     return probabilities
 
 
-def in_files(
+def compare_files(
     version: Path,
     now: dict[str, whole_files.InFile],
     *,
@@ -118,19 +118,21 @@ def in_files(
     options: Any,
     progress: Callable[[int, int], None],
 ) -> version_comparison.Files | None:
-    """Returns what a version finds in whole test files, looked at in its own way, beside a new one.
+    """Returns the counts of a version and of a new one in whole test files.
+
+    The version predicts by its own inference mode.
 
     Args:
       version: the one before.
-      now: test file -> what the new one finds in it; {} where the task judges none.
+      now: test file -> the new version's result; {} where the task does not evaluate files.
       task: the question.
       raw: the raw folder.
       records: packed from it.
       options: the task's.
-      progress: told (files done, files in all).
+      progress: receives (files done, files in all).
 
     Returns:
-      Both, of the files whose truth is known; None where there are none, or no score of them that
+      Both, of the files with a truth; None where there are none, or where no score of files
       decides.
     """
     whole_file = task.whole_file
@@ -143,7 +145,8 @@ def in_files(
         Dataset(records, data_manifest.read(records), task.scoring.objective),
         load.with_inference_mode(predictor, None),
         thresholds=predictor.card.thresholds,
-        **{"options": options, "progress": progress},
+        options=options,
+        progress=progress,
     )
     return version_comparison.Files(
         np.array([now[name].group for name in now], str),

@@ -23,7 +23,7 @@ def spec_of(version: Path, spec: Spec) -> Spec:
       spec: of the records as they are now.
 
     Raises:
-      UserError: the records have other classes, columns or pictures than the version's.
+      UserError: the records have other classes, columns or images than the version's.
     """
     card = store.read_card(version)
     if card.spec is None:

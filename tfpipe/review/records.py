@@ -118,4 +118,4 @@ def _current_labels(
 
 def _examples(data: Dataset, split: str) -> pd.DataFrame:
     labels = dataset.labels_of(data.folder, (split,), manifest=data.manifest)
-    return metadata.described(data, split, np.asarray(labels))
+    return metadata.read_metadata(data, split, np.asarray(labels))

@@ -21,7 +21,7 @@ TASKS: dict[str, Task] = {
 
 
 def find(name: str) -> Task:
-    """Returns the task of that name, the `TASK` in a Python file, or that of a folder of pictures.
+    """Returns the task of that name, the `TASK` in a Python file, or that of a folder of images.
 
     Raises:
       UserError: there is none of that name, and which is nearest; or what is wrong with the file.
@@ -31,10 +31,10 @@ def find(name: str) -> Task:
     if name.endswith(".py"):
         return _with_origin(_of_file(name), name)
     if Path(name).is_dir():
-        return _with_origin(image_folder.of(Path(name), taken=tuple(TASKS)), name)
+        return _with_origin(image_folder.folder_task(Path(name), taken=tuple(TASKS)), name)
     if "/" in name:
         raise UserError(
-            f"{files.shown(name)} is no folder. Give the name of a task, a folder of pictures, or "
+            f"{files.shown(name)} is no folder. Give the name of a task, a folder of images, or "
             "a Python file with a TASK in it."
         )
     return TASKS[choose(name, TASKS, noun="task")]

@@ -37,7 +37,7 @@ def prepare(model: keras.Model, data: Dataset, *, settings: TrainingConfig, begu
     choose(settings.loss, LOSSES, noun="loss")
     if locates(model) and not data.manifest.interval:
         raise UserError(
-            "This model learns where in a picture something begins and ends, which these records "
+            "This model learns where in an image something begins and ends, which these records "
             "do not tell. Take another model, or pack again records that an older tfpipe packed."
         )
     steps = steps_of(model, data, settings)

@@ -208,7 +208,7 @@ def _retrain_network(
     options = packing_of(task, version)["options"]
 
     def accept(model: keras.Model, evaluation: Evaluation) -> dict[str, Any]:
-        in_files = previous_version.in_files(
+        in_files = previous_version.compare_files(
             version,
             evaluation.files,
             task=task,
@@ -295,7 +295,7 @@ def _comparison(
     else:
         objective, old = (
             task.scoring.objective,
-            previous_version.answered(version, records, manifest=manifest),
+            previous_version.predict_test_examples(version, records, manifest=manifest),
         )
         new = test[[f"p_{name}" for name in classes]].to_numpy(float)
         predictions = [

@@ -23,7 +23,7 @@ def build(
     With `latent=0` that of seed 003, whose embedding is all of the code (5,000 numbers at 200x200).
     Else seed 000's of symmetric encoder and decoder, with three convolutions and two dense layers
     each; the seed kept 64 numbers and says that 32 lose a tenth more. It ends without a sigmoid
-    there; here pictures are in 0..1, and so it has one.
+    there; here images are in 0..1, and so it has one.
 
     Args:
       spec: what the model must know about the data.
@@ -32,7 +32,7 @@ def build(
       dense_units: of seed 000's dense layers on both sides of the embedding.
       dropout: rate after these.
       white: pixel value that becomes 1, for ionization maps 70 mK (seed 003); None for the greatest
-        of the dtype, or of float32 pictures the mean plus four deviations.
+        of the dtype, or of float32 images the mean plus four deviations.
 
     Returns:
       A model from {"image": [batch, height, width, channels]} to its reconstruction, of the same
@@ -59,7 +59,7 @@ def build(
 
 
 def encoded(x, *, filters: int):
-    """Returns seed 003's code [batch, height/8, width/8, filters] of pictures in 0..1."""
+    """Returns seed 003's code [batch, height/8, width/8, filters] of images in 0..1."""
     for i, channels in enumerate((2 * filters, filters, filters), start=1):
         x = _conv_relu(x, filters=channels, name=f"encoder{i}_conv")
         x = layers.MaxPooling2D(name=f"encoder{i}_pool")(x)
@@ -67,7 +67,7 @@ def encoded(x, *, filters: int):
 
 
 def _decoded(x, *, filters: int, channels: int):
-    """Returns pictures [batch, 8 height, 8 width, channels] of codes [batch, height, width, n]."""
+    """Returns images [batch, 8 height, 8 width, channels] of codes [batch, height, width, n]."""
     for i, width in enumerate((filters, filters, 2 * filters), start=1):
         x = _conv_relu(x, filters=width, name=f"decoder{i}_conv")
         x = layers.UpSampling2D(name=f"decoder{i}_up")(x)
@@ -81,7 +81,7 @@ def _conv_relu(x, *, filters: int, name: str):
 
 
 def _halved(x, *, filters: int):
-    """Returns pictures of 8n px as maps of n - 1 px with 4 * filters channels (seed 000)."""
+    """Returns images of 8n px as maps of n - 1 px with 4 * filters channels (seed 000)."""
     x = layers.Conv2D(filters, 3, strides=2, activation="relu", name="encoder1_conv")(x)
     x = layers.Conv2D(2 * filters, 3, strides=2, name="encoder2_conv")(x)
     x = _norm_relu(x, name="encoder2")
@@ -89,7 +89,7 @@ def _halved(x, *, filters: int):
 
 
 def _doubled(x, *, filters: int, channels: int):
-    """Returns maps of n - 1 px as pictures of 8n px (seed 000)."""
+    """Returns maps of n - 1 px as images of 8n px (seed 000)."""
     x = layers.Conv2DTranspose(2 * filters, 3, strides=2, name="decoder1_conv")(x)
     x = _norm_relu(x, name="decoder1")
     x = layers.Conv2DTranspose(filters, 3, strides=2, name="decoder2_conv")(x)

@@ -1,4 +1,4 @@
-"""A classifier on an autoencoder's code instead of the picture: seed 003, section 3.2."""
+"""A classifier on an autoencoder's code instead of the image: seed 003, section 3.2."""
 
 import keras
 from keras import layers
@@ -26,7 +26,7 @@ def build(
     The encoder before it has 1,904 more at 200x200x1.
 
     Args:
-      spec: what the model must know about the data. Pictures under 80 px a side are padded.
+      spec: what the model must know about the data. Images under 80 px a side are padded.
       encoder: a trained conv-autoencoder (latent=0) whose encoder is taken and frozen: a .keras,
         .h5 or .weights.h5 file; "none" for an encoder that is trained along.
       code_filters: channels of the code, as the autoencoder has them.

@@ -1,4 +1,4 @@
-"""A network on the picture joined with dense layers on the columns: seed 000's CNN_BOTH."""
+"""A network on the image joined with dense layers on the columns: seed 000's CNN_BOTH."""
 
 import keras
 from keras import layers
@@ -18,7 +18,7 @@ def build(
     embedding_units: int = 40,
     dropout: float = 0.2,
 ) -> keras.Model:
-    """Builds the joined network of seed 000: 64 of the picture, 32 of the columns -> 40 -> 7.
+    """Builds the joined network of seed 000: 64 of the image, 32 of the columns -> 40 -> 7.
 
     The seed starts its ResNet-18 with weights of ImageNet; this one starts at random, as Keras has
     no such weights. `build_resnet50` has a body that does.
@@ -26,7 +26,7 @@ def build(
     Args:
       spec: what the model must know about the data; it must have columns.
       filters: channels of the stem and the first stage; each later stage doubles them.
-      dense_units: what the picture is brought to; the columns' first layer has twice as many.
+      dense_units: what the image is brought to; the columns' first layer has twice as many.
       branch_units: what the columns are brought to.
       embedding_units: length of the embedding.
       dropout: rate after each rectifier of the dense layers.
@@ -57,8 +57,8 @@ def build_resnet50(
       spec: what the model must know about the data; it must have columns.
       weights: as those of "resnet50", see `transfer.resnet_builder`.
       preprocessing: what the weights were trained on, see `bodies.PREPROCESSING`.
-      image_size: height and width that pictures are resized to, in pixels, at least 32.
-      dense_units: what the picture is brought to; the columns are brought to half as many.
+      image_size: height and width that images are resized to, in pixels, at least 32.
+      dense_units: what the image is brought to; the columns are brought to half as many.
       embedding_units: length of the embedding.
       dropout: rate after each rectifier of the dense layers.
 

@@ -15,7 +15,7 @@ def build_resnet9(spec: Spec, *, filters: int = 64, dropout: float = 0.2) -> ker
 
     Page's network (2018), "How to train your ResNet", first of DAWNBench, in the form that
     Jovian's PyTorch course gave it. That one ends in a maximum over 4x4 px, which at its 32x32
-    pictures is all that is left; here it is the maximum over all that is left, at any size.
+    images is all that is left; here it is the maximum over all that is left, at any size.
 
     Args:
       spec: what the model must know about the data.
@@ -96,7 +96,7 @@ def body(x, *, blocks: tuple[int, ...], filters: int):
     """Returns the last map of stem and residual stages, [batch, height/32, width/32, 8 * filters].
 
     Args:
-      x: scaled pictures [batch, height, width, channels].
+      x: scaled images [batch, height, width, channels].
       blocks: basic blocks of each stage.
       filters: channels of the stem and the first stage; each later stage doubles them.
     """
@@ -168,7 +168,7 @@ def _conv_norm(
 ):
     """Returns a convolution with its batch norm, padded and smoothed as torchvision's."""
     if size > 1:
-        # "same" with stride 2 would pad one side only, and so shift pictures of even size.
+        # "same" with stride 2 would pad one side only, and so shift images of even size.
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     x = layers.Conv2D(
         filters,

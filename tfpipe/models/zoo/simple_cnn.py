@@ -86,7 +86,7 @@ def build_simple_cnn_2(
 
     Args:
       spec: what the model must know about the data.
-      longest_px: pictures are averaged down by the least whole factor that leaves no side longer.
+      longest_px: images are averaged down by the least whole factor that leaves no side longer.
       filters: channels of the first block; each block has twice those of the one before.
       conv_layers: blocks, each halving height and width, down to one pixel.
       dropout: rate after each block.

@@ -26,14 +26,14 @@ def build_vgg16(
     sizes.
 
     Args:
-      spec: what the model must know about the data; pictures of one or three channels, or of any
+      spec: what the model must know about the data; images of one or three channels, or of any
         number with weights="none".
       weights: "imagenet" (downloaded at first use), a .h5, .weights.h5 or .keras file of VGG16 with
         or without its top, or "none" for a random start with the whole body open.
       preprocessing: what the weights were trained on, see `bodies.PREPROCESSING`.
       dense_units: units of each of the two dense layers; the second is the embedding.
       dropout: rate after each of the two.
-      image_size: height and width that pictures are resized to, in pixels, at least 32.
+      image_size: height and width that images are resized to, in pixels, at least 32.
 
     Returns:
       A model from {"image": [batch, height, width, channels]} to probabilities
@@ -64,13 +64,13 @@ def resnet_builder(architecture: str) -> Callable[..., keras.Model]:
         """Builds a residual network of He et al. (2015), arXiv:1512.03385, under one dense layer.
 
         Args:
-          spec: what the model must know about the data; pictures of one or three channels, or of
+          spec: what the model must know about the data; images of one or three channels, or of
             any number with weights="none".
           weights: "imagenet" (downloaded at first use), a .h5, .weights.h5 or .keras file of the
             network with or without its top, or "none" for a random start with the whole body open.
           preprocessing: what the weights were trained on, see `bodies.PREPROCESSING`.
           dropout: rate between the embedding and the head; neither paper nor seed has one.
-          image_size: height and width that pictures are resized to, in pixels, at least 32.
+          image_size: height and width that images are resized to, in pixels, at least 32.
 
         Returns:
           A model from {"image": [batch, height, width, channels]} to probabilities

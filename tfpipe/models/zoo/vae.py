@@ -1,4 +1,4 @@
-"""A variational autoencoder on pictures and the columns beside them (seed 001)."""
+"""A variational autoencoder on images and the columns beside them (seed 001)."""
 
 import math
 
@@ -26,10 +26,10 @@ def build(
     """Builds the variational autoencoder of seed 001, after Kingma & Welling (2014).
 
     arXiv:1312.6114. The seed prints kernels of 12x12 and 6x6, dense layers 43,264 -> 200 and, with
-    the four columns, 204 -> 50, and the like back; 43,264 are the 26x26x64 that 64x64 pictures
+    the four columns, 204 -> 50, and the like back; 43,264 are the 26x26x64 that 64x64 images
     leave when each convolution pads one pixel and the maximum of 2x2 is taken. Ours: rectifiers, as
     many channels in both convolutions, and a decoder that doubles by repetition. The seed's put
-    each maximum back where the encoder had found it, which hands the picture past the embedding.
+    each maximum back where the encoder had found it, which hands the image past the embedding.
 
     Args:
       spec: what the model must know about the data; columns, where it has some, join the second
@@ -38,13 +38,13 @@ def build(
       latent: length of the embedding, the mean.
       filters: channels of both convolutions.
       dense_units: of the first dense layer.
-      white: pixel value that becomes 1; None for the greatest of the dtype, or of float32 pictures
+      white: pixel value that becomes 1; None for the greatest of the dtype, or of float32 images
         the mean plus four deviations.
       black: pixel value that becomes 0, such as the threshold around CCD tracks.
 
     Returns:
       A model from {"image": [batch, height, width, channels]}, and {"columns": [batch, columns]}
-      where the data has some, to the picture's reconstruction, of the same shape, float32 in 0..1.
+      where the data has some, to the image's reconstruction, of the same shape, float32 in 0..1.
       Trained on mean binary cross-entropy; `Sample` adds the Kullback-Leibler divergence.
     """
     image, x = unit_input(spec, white=white, black=black)
@@ -93,7 +93,7 @@ class Sample(layers.Layer):
 
     Args:
       kl_weight: lambda.
-      pixels: of a picture, times channels.
+      pixels: of an image, times channels.
     """
 
     def __init__(self, kl_weight: float, pixels: int, **rest):

@@ -20,7 +20,7 @@ COLOURS = (
     (110, 140, 255),
     (255, 255, 255),
 )
-UNSURE, BACKGROUND, TEXT = (150, 150, 150), 24, (230, 230, 230)
+ABSTAINED, BACKGROUND, TEXT = (150, 150, 150), 24, (230, 230, 230)
 LINE, MIN_LEGEND = 28, 220  # px
 FAINT, BRIGHT = 50.0, 99.9  # percentiles that become black and white
 
@@ -44,10 +44,10 @@ def overlay(
     for row in predictions.itertuples():
         begin = (row.left - corner[1] - 3, row.top - corner[0] - 3)
         end = (begin[0] + row.width + 5, begin[1] + row.height + 5)
-        cv2.rectangle(canvas, begin, end, UNSURE if row.abstain else colours[row.label], 1)
+        cv2.rectangle(canvas, begin, end, ABSTAINED if row.abstain else colours[row.label], 1)
     legend = [(f"{name}: {sum(predictions['label'] == name)}", colours[name]) for name in names]
     legend.append(
-        (f"unsure: {int(predictions['abstain'].sum()) if len(predictions) else 0}", UNSURE)
+        (f"abstained: {int(predictions['abstain'].sum()) if len(predictions) else 0}", ABSTAINED)
     )
     missing = max(0, 8 + LINE * len(legend) - len(canvas))
     canvas = np.pad(canvas, ((0, missing), (0, 0), (0, 0)), constant_values=BACKGROUND)

@@ -27,14 +27,14 @@ MODELS = (
 )
 
 
-def of(folder: Path, *, taken: tuple[str, ...] = ()) -> Task:
+def folder_task(folder: Path, *, taken: tuple[str, ...] = ()) -> Task:
     """Returns the task of classifying the images of a folder.
 
     Args:
       folder: holds class folders, or a table and images.
       taken: names of other tasks.
     """
-    name = named(folder)
+    name = task_name(folder)
     return Task(
         name=f"{name}-pictures" if name in taken else name,
         title=f"the images of the folder {folder.resolve().name}",
@@ -53,7 +53,7 @@ def of(folder: Path, *, taken: tuple[str, ...] = ()) -> Task:
     )
 
 
-def named(folder: Path) -> str:
+def task_name(folder: Path) -> str:
     """Returns a folder's name as a task's: lower-case letters without accents, digits, hyphens."""
     plain = unicodedata.normalize("NFKD", folder.resolve().name).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "pictures"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.image_folder import class_folders, exact_duplicates, infer_size, picture_tables
+from tfpipe.tasks.image_folder import class_folders, exact_duplicates, image_tables, infer_size
 from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.image_folder.options import ImageFolderOptions, shape_of
 from tfpipe.tasks.image_folder.reader import LabelAndColumns
@@ -34,10 +34,8 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
     """
     if not folder.is_dir():
         raise UserError(f"{files.shown(folder)} is no folder: expected class folders in it.")
-    table = picture_tables.find(folder)
-    images = (
-        picture_tables.read(table, folder) if table else class_folders.list_class_folders(folder)
-    )
+    table = image_tables.find(folder)
+    images = image_tables.read(table, folder) if table else class_folders.list_class_folders(folder)
     rows, notes = images.rows, list(images.notes)
     same = exact_duplicates.find_duplicates(images, labels=rows["label"])
     rows["group"] = _groups(rows, options)
@@ -85,9 +83,9 @@ def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOption
             raise UserError(f"{files.shown(path)} does not exist. Give images or folders.")
     if table or (len(paths) == 1 and paths[0].is_dir()):
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
-        table = table or picture_tables.find(folder)
+        table = table or image_tables.find(folder)
     if table:
-        images = picture_tables.read(table, folder, labelled=False)
+        images = image_tables.read(table, folder, labelled=False)
     else:
         names = [
             str(path / name) if path.is_dir() else str(path)

@@ -54,9 +54,10 @@ def read(source: Source, options: MeltLayerOptions) -> Reading:
         "windows": len(examples),
         "layer_windows": sum(example.label for example in examples),
         "px_per_m": round(px_per_m / ice.scale, 2),
-        **{
-            f"core_{edge}_px": getattr(ice.box, edge) for edge in ("top", "bottom", "left", "right")
-        },
+        "core_top_px": ice.box.top,
+        "core_bottom_px": ice.box.bottom,
+        "core_left_px": ice.box.left,
+        "core_right_px": ice.box.right,
         "tilt_deg": round(ice.box.tilt_deg, 3),
     }
     before = alignment.rows_of(features, **place)

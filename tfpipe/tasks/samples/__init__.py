@@ -18,14 +18,14 @@ SAMPLES: dict[str, Callable[..., dict]] = {
 }
 
 
-def draw(task: str, folder: Path, *, seed: int, **wanted: float | None) -> dict:
+def draw(task: str, folder: Path, *, seed: int, **sizes: float | None) -> dict:
     """Draws a task's sample into a folder.
 
     Args:
       task: name of the task.
       folder: to be made; must not hold anything yet.
       seed: of everything random.
-      **wanted: numbers that some sample takes, such as how many photos; None for its default.
+      **sizes: numbers that some samples take, such as how many photos; None for the default.
 
     Returns:
       How many of what there are, and the path of the truth.
@@ -34,13 +34,13 @@ def draw(task: str, folder: Path, *, seed: int, **wanted: float | None) -> dict:
       UserError: no such sample, or it takes no such number; and whatever it says itself.
     """
     drawer = SAMPLES[choose(task, SAMPLES, noun="sample")]
-    given = {name: value for name, value in wanted.items() if value is not None}
+    keywords = {name: value for name, value in sizes.items() if value is not None}
     taken = [name for name in inspect.signature(drawer).parameters if name != "folder"]
-    for name in given:
+    for name in keywords:
         if name not in taken:
             offered = ", ".join(map(option_of, taken))
             raise UserError(f"{task} has no {option_of(name)} to draw. It has {offered}.")
-    return drawer(folder, seed=seed, **given)
+    return drawer(folder, seed=seed, **keywords)
 
 
 def option_of(name: str) -> str:

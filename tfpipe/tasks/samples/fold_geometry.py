@@ -1,4 +1,4 @@
-"""Draws outcrops of folded layers: box, chevron and rounded hinges, several pictures of each."""
+"""Draws outcrops of folded layers: box, chevron and rounded hinges, several images of each."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tfpipe.base import images, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.samples.output_folder import whole
 
-SIDE, OUTCROP_PX = 128, 288  # of a picture, and of the outcrop that it is cut from
+SIDE, OUTCROP_PX = 128, 288  # of an image, and of the outcrop that it is cut from
 ROCKS = np.array([(182, 160, 130), (120, 104, 92), (205, 196, 178), (96, 90, 96), (158, 118, 88)])
 
 
@@ -28,19 +28,19 @@ def hinges(phase: np.ndarray, kind: str) -> np.ndarray:
 
 
 def draw(folder: Path, *, outcrops: int = 30, crops: int = 4, seed: int = 0) -> dict:
-    """Draws outcrops, and pictures of each from near and far, in class folders.
+    """Draws outcrops, and images of each from near and far, in class folders.
 
-    A picture is called outcrop003_2.png: pictures of one outcrop share layers, faults and colour,
+    An image is called outcrop003_2.png: images of one outcrop share layers, faults and colour,
     so that a split through outcrops is rewarded.
 
     Args:
       folder: to be made; must not hold anything yet.
       outcrops: of each class.
-      crops: pictures of each outcrop.
+      crops: images of each outcrop.
       seed: an outcrop is a function of `seed` and its number alone.
 
     Returns:
-      {"outcrops": in all, "pictures": in all, "truth": path}.
+      {"outcrops": in all, "images": in all, "truth": path}.
 
     Raises:
       UserError: a folder that holds something, or a number out of range.
@@ -64,7 +64,7 @@ def draw(folder: Path, *, outcrops: int = 30, crops: int = 4, seed: int = 0) -> 
         tables.write_csv(pd.DataFrame(rows), draft / "truth.csv")
     return {
         "outcrops": len(kinds) * outcrops,
-        "pictures": len(rows),
+        "images": len(rows),
         "truth": str(folder / "truth.csv"),
     }
 
@@ -105,7 +105,7 @@ def _outcrop(
 
 
 def _photo(rng: np.random.Generator, outcrop: np.ndarray) -> np.ndarray:
-    """Returns a picture of a part of an outcrop in its own light, [SIDE, SIDE, 3] uint8."""
+    """Returns an image of a part of an outcrop in its own light, [SIDE, SIDE, 3] uint8."""
     side = int(rng.integers(190, OUTCROP_PX))
     top, left = rng.integers(0, OUTCROP_PX - side + 1, 2)
     cut = cv2.resize(

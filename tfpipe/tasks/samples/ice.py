@@ -68,7 +68,7 @@ class IceFeature(NamedTuple):
 def draw_features(rng: np.random.Generator, *, length_mm: float) -> list[IceFeature]:
     """Returns what lies in one core, by depth: clear of its ends and of one another."""
     placed: list[IceFeature] = []
-    for feature in _wanted(rng):
+    for feature in _draw_unplaced(rng):
         room_mm, free_mm = (feature.half_span_mm + c for c in (END_CLEARANCE_MM, CLEARANCE_MM))
         for at_mm in np.round(rng.uniform(room_mm, length_mm - room_mm, size=100), 1).tolist():
             if all(abs(at_mm - o.centre_mm) >= free_mm + o.half_span_mm for o in placed):
@@ -77,7 +77,7 @@ def draw_features(rng: np.random.Generator, *, length_mm: float) -> list[IceFeat
     return sorted(placed, key=lambda feature: feature.centre_mm)
 
 
-def _wanted(rng: np.random.Generator) -> Iterator[IceFeature]:
+def _draw_unplaced(rng: np.random.Generator) -> Iterator[IceFeature]:
     """Yields features still without a depth, those that need most room first."""
 
     def part(width_mm: float) -> dict[str, float]:
@@ -85,7 +85,8 @@ def _wanted(rng: np.random.Generator) -> Iterator[IceFeature]:
         return {"left_mm": left_mm, "right_mm": left_mm + width_mm}
 
     if rng.random() < 0.25:
-        angle_deg = rng.uniform(*((0, 3) if rng.random() < 0.2 else (3, 15))) * rng.choice([-1, 1])
+        angles_deg = (0, 3) if rng.random() < 0.2 else (3, 15)
+        angle_deg = rng.uniform(*angles_deg) * rng.choice([-1, 1])
         yield IceFeature("break", 0, rng.uniform(2, 6), angle_deg=angle_deg, contrast=0.85)
     for _ in range(rng.integers(0, 4)):
         look = part(min(rng.uniform(25, 140), CORE_WIDTH_MM))
@@ -101,14 +102,16 @@ def _wanted(rng: np.random.Generator) -> Iterator[IceFeature]:
         yield IceFeature("meltLayer", 0, np.round(thickness_mm, 1), **look)
     for _ in range(rng.integers(0, 4)):
         sure = rng.random() < 0.75
-        look = {"contrast": rng.uniform(*((0.35, 0.7) if sure else (0.18, 0.3)))}
+        contrasts = (0.35, 0.7) if sure else (0.18, 0.3)
+        look = {"contrast": rng.uniform(*contrasts)}
         look |= part(rng.uniform(20, 65))
         kind = "meltLens" if sure else "meltLens uncertain"
         yield IceFeature(kind, 0, np.round(rng.uniform(1, 4), 1), **look)
     if rng.random() < 0.5:
         look = {"contrast": rng.uniform(0.15, 0.25), "softness_mm": rng.choice([0.4, 1.5])}
         patch = look["softness_mm"] > 1
-        thickness_mm = np.round(rng.uniform(*((5, 16) if patch else (1, 3))), 1)
+        thicknesses_mm = (5, 16) if patch else (1, 3)
+        thickness_mm = np.round(rng.uniform(*thicknesses_mm), 1)
         look |= part(rng.uniform(20, 70)) if patch else {}
         yield IceFeature(PATCH if patch else "meltLayer uncertain", 0, thickness_mm, **look)
 

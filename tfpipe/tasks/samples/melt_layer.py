@@ -25,8 +25,19 @@ NOT_TABLED = ("crack", "break", "none")
 PHOTO_HEADINGS = ("photo", "top_m", "bottom_m")
 LAYER_HEADINGS = ("bag", "depth from", "depth to", "age (b2k)", "age (CE)", "type of feature")
 TRUTH_HEADINGS = (
-    *("photo", "feature", "tabled", "depth_from_m", "depth_to_m", "row_top_px", "row_bottom_px"),
-    *("shift_mm", "shift_px", "core_top_px", "core_bottom_px", "core_left_px", "core_right_px"),
+    "photo",
+    "feature",
+    "tabled",
+    "depth_from_m",
+    "depth_to_m",
+    "row_top_px",
+    "row_bottom_px",
+    "shift_mm",
+    "shift_px",
+    "core_top_px",
+    "core_bottom_px",
+    "core_left_px",
+    "core_right_px",
 )
 
 
