@@ -10,8 +10,10 @@ from tfpipe.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    *(ROOT / "README.md", ROOT / "docs" / "searching.md"),
-    *(ROOT / "data" / "README.md", ROOT / "saved_models" / "README.md"),
+    ROOT / "README.md",
+    ROOT / "data" / "README.md",
+    ROOT / "saved_models" / "README.md",
+    *(page for page in sorted(ROOT.glob("docs/*.md")) if page.name != "api.md"),
 ]
 COMMANDS = typer.main.get_command(app).commands
 
@@ -42,6 +44,10 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^()#=]+)\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_two_screens():
+    assert len(PAGES[0].read_text().splitlines()) <= 100
 
 
 def test_the_two_commands_open_the_readme():
