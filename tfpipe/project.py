@@ -436,16 +436,16 @@ class Project(Workspace):
 
         with self.reporting() as report:
             summary = explore_run.explore(
-                explore_run.Exploration(
+                explore_run.ExplorationConfig(
                     task=version.task,
                     version=version.path,
                     records=self.records_folder(version.task),
                     out=Path(out) if out else version.path.with_name(f"explore-{version.number}"),
                     leave_out=leave_out,
                     map_kind=map,
-                    blind=normalize_orientation,
+                    normalize_orientation=normalize_orientation,
                     seed=self.seed,
-                    tell=report,
+                    report=report,
                 )
             )
         return Exploration(Path(summary["path"]), summary)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tfpipe.explore import appearance, confounders
+from tfpipe.explore import confounders
 
 COUNT = 600
 
@@ -34,15 +34,15 @@ def test_what_makes_a_cluster_is_said_to(tested, cluster, name):
     explained = frame[frame["explained"] & (frame["what"] == cluster)]
     assert explained["nuisance"].tolist() == [name]
     assert explained["value"].iat[0] > 0.8 and explained["p"].iat[0] < 0.001
-    said = confounders.in_words(frame)[cluster]
-    assert said.startswith(f"{cluster.capitalize()} may be no more than {name} (AUROC ")
+    sentence = confounders.in_words(frame)[cluster]
+    assert sentence.startswith(f"{cluster.capitalize()} may be no more than {name} (AUROC ")
 
 
 @pytest.mark.parametrize("cluster", ["cluster 3", "cluster 4"])
 def test_a_cluster_by_something_else_is_not_explained(tested, cluster):
     frame = tested[0]
-    own = frame[frame["what"] == cluster]
-    assert not own["explained"].any() and (own["value"] < 0.65).all()
+    rows = frame[frame["what"] == cluster]
+    assert not rows["explained"].any() and (rows["value"] < 0.65).all()
     assert "explained by none of these" in confounders.in_words(frame)[cluster]
 
 
@@ -94,23 +94,23 @@ def test_without_a_cluster_there_is_an_empty_table():
 
 @given(arrays.arrays(np.float64, st.integers(1, 20), elements=st.floats(0, 1)))
 def test_holm_is_between_one_test_and_bonferroni(p):
-    found = confounders.holm(p)
-    assert (found >= p - 1e-12).all() and (found <= np.minimum(p * len(p), 1) + 1e-12).all()
-    assert found.min() == pytest.approx(min(p.min() * len(p), 1))
+    adjusted = confounders.holm(p)
+    assert (adjusted >= p - 1e-12).all() and (adjusted <= np.minimum(p * len(p), 1) + 1e-12).all()
+    assert adjusted.min() == pytest.approx(min(p.min() * len(p), 1))
     order = np.argsort(p, kind="stable")
-    assert (np.diff(found[order]) >= 0).all()
+    assert (np.diff(adjusted[order]) >= 0).all()
 
 
 @given(
     arrays.arrays(np.float64, st.integers(1, 50), elements=st.floats(-5, 5) | st.just(float("nan")))
 )
 def test_every_value_has_a_bin_and_missing_ones_their_own(values):
-    found = confounders.bins(values)
+    result = confounders.bins(values)
     missing = np.isnan(values)
-    assert found.shape == values.shape and found.min() >= 0
-    assert not set(found[missing]) & set(found[~missing])
-    known = np.argsort(values[~missing], kind="stable")
-    assert (np.diff(found[~missing][known]) >= 0).all()
+    assert result.shape == values.shape and result.min() >= 0
+    assert not set(result[missing]) & set(result[~missing])
+    order = np.argsort(values[~missing], kind="stable")
+    assert (np.diff(result[~missing][order]) >= 0).all()
 
 
 # Measures.
@@ -119,23 +119,23 @@ def test_every_value_has_a_bin_and_missing_ones_their_own(values):
 def disc(*, side=64, radius=10, light=200, dark=80, centre=None, pad=0) -> np.ndarray:
     """Returns a dark disc on a light ground with noise of one level, padded all round."""
     inner = side - 2 * pad
-    picture = np.random.default_rng(0).integers(light - 1, light + 2, (inner, inner), np.uint8)
-    cv2.circle(picture, centre or (inner // 2, inner // 2), radius, dark, -1)
+    image = np.random.default_rng(0).integers(light - 1, light + 2, (inner, inner), np.uint8)
+    cv2.circle(image, centre or (inner // 2, inner // 2), radius, dark, -1)
     padded = np.full((side, side), light, np.uint8)
-    padded[pad : side - pad, pad : side - pad] = picture
+    padded[pad : side - pad, pad : side - pad] = image
     return padded[..., None]
 
 
-def measured(image: np.ndarray) -> appearance.Nuisances:
-    return appearance.Nuisances(*appearance.measured(image[None])[0])
+def measured(image: np.ndarray) -> confounders.Nuisances:
+    return confounders.Nuisances(*confounders.measure_nuisances(image[None])[0])
 
 
 def test_a_disc_is_measured_as_it_was_drawn():
-    found = measured(disc(radius=10))
-    assert found.brightness == pytest.approx(200, abs=1)
-    assert found.contrast == pytest.approx(120, abs=2)
-    assert found.size == pytest.approx(21, abs=1)  # a radius of 10 px around the middle one
-    assert found.border_contact == 0
+    result = measured(disc(radius=10))
+    assert result.brightness == pytest.approx(200, abs=1)
+    assert result.contrast == pytest.approx(120, abs=2)
+    assert result.size == pytest.approx(21, abs=1)  # a radius of 10 px around the middle one
+    assert result.border_contact == 0
 
 
 def test_light_moves_brightness_and_nothing_else():
@@ -153,13 +153,15 @@ def test_padding_and_what_the_crop_cuts_are_seen():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_a_flat_picture_has_no_particle(dtype):
-    found = measured(np.full((9, 9, 3), 7, dtype))
-    assert found == (7, 0, 0, 0, 0)
+def test_a_flat_image_has_no_particle(dtype):
+    result = measured(np.full((9, 9, 3), 7, dtype))
+    assert result == (7, 0, 0, 0, 0)
 
 
 def test_places_and_group_are_nuisances_too():
     frame = pd.DataFrame({"group": ["a", "b"], "image_x": [1, 2], "depth_m": [1.0, 2.0]})
-    found = appearance.all_of(appearance.measured(np.zeros((2, 4, 4, 1))), frame)
-    assert list(found) == [*appearance.Nuisances._fields, "image_x", "group"]
-    assert found["group"].dtype.kind == "U"
+    result = confounders.nuisance_columns(
+        confounders.measure_nuisances(np.zeros((2, 4, 4, 1))), frame
+    )
+    assert list(result) == [*confounders.Nuisances._fields, "image_x", "group"]
+    assert result["group"].dtype.kind == "U"

@@ -12,9 +12,9 @@ from scipy.special import log_softmax, softmax
 from tfpipe.data import near_duplicates
 from tfpipe.explore import novelty
 from tfpipe.explore import queue as explore_queue
-from tfpipe.explore.novelty import Seen
+from tfpipe.explore.novelty import ModelOutputs
 
-KNOWN, OTHERS = 200, 100  # known pictures; then as many more of the known kinds as new ones
+REFERENCE, OTHERS = 200, 100  # reference images; then as many of the same classes as new ones
 LOGITS = arrays.arrays(
     np.float64, st.tuples(st.integers(1, 5), st.integers(2, 6)), elements=st.floats(-30, 30)
 )
@@ -22,20 +22,23 @@ LOGITS = arrays.arrays(
 
 @pytest.fixture(scope="module")
 def simulated():
-    """Two known kinds and a new one: far off, with answers as flat as can be and worse remade."""
+    """Two reference classes and a novel one: distant, with flat logits and a larger error."""
     rng = np.random.default_rng(0)
-    kind = np.concatenate([rng.integers(0, 2, KNOWN + OTHERS), np.full(OTHERS, 2)])
+    kind = np.concatenate([rng.integers(0, 2, REFERENCE + OTHERS), np.full(OTHERS, 2)])
     centres = 8 * np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])
     embedding = centres[kind] + rng.normal(size=(len(kind), 4))
     sure = np.where(kind == 2, 1.0, 8.0)[:, None] * np.eye(3)[kind] * (kind != 2)[:, None]
     logits = sure + rng.normal(0, 0.3, (len(kind), 3))
     error = 0.01 + 0.02 * (kind == 2) + rng.normal(0, 0.002, len(kind))
-    known = np.arange(len(kind)) < KNOWN
+    is_reference = np.arange(len(kind)) < REFERENCE
     places = embedding[:, :2] + 30 * (kind == 2)[:, None]
-    found = novelty.scores(
-        Seen(embedding, logits, error), known, labels=np.where(known, kind, -1), places=places
+    scores = novelty.scores(
+        ModelOutputs(embedding, logits, error),
+        is_reference,
+        labels=np.where(is_reference, kind, -1),
+        places=places,
     )
-    return found, known, kind == 2
+    return scores, is_reference, kind == 2
 
 
 @pytest.mark.parametrize(
@@ -46,20 +49,20 @@ def simulated():
     ],
 )
 def test_every_score_is_higher_for_what_is_new(simulated, name):
-    found, known, novel = simulated
-    told = novelty.measured(novel[~known], found[name][~known])
-    assert told["auroc"] > 0.98 and told["precision_at_100"] > 0.9
-    assert (told["novel"], told["known"]) == (OTHERS, OTHERS)
+    scores, is_reference, is_novel = simulated
+    quality = novelty.ranking_quality(is_novel[~is_reference], scores[name][~is_reference])
+    assert quality["auroc"] > 0.98 and quality["precision_at_100"] > 0.9
+    assert (quality["n_novel"], quality["n_other"]) == (OTHERS, OTHERS)
 
 
 def test_no_score_finds_what_is_new_by_lot(simulated):
-    found, known, novel = simulated
-    lots = np.random.default_rng(1).permutation(novel[~known])
-    for score in found.values():
+    scores, is_reference, is_novel = simulated
+    lots = np.random.default_rng(1).permutation(is_novel[~is_reference])
+    for score in scores.values():
         # Three deviations of the AUROC of 100 against 100 (Hanley & McNeil 1982).
-        assert abs(novelty.measured(lots, score[~known])["auroc"] - 0.5) < 3 * math.sqrt(
-            201 / (12 * 100 * 100)
-        )
+        assert abs(
+            novelty.ranking_quality(lots, score[~is_reference])["auroc"] - 0.5
+        ) < 3 * math.sqrt(201 / (12 * 100 * 100))
 
 
 @given(LOGITS, st.floats(-20, 20))
@@ -76,17 +79,17 @@ def test_energy_is_that_of_the_paper():
 
 @given(LOGITS)
 def test_scores_of_probabilities_know_no_order_of_classes(logits):
-    likely = softmax(logits, axis=1)
+    probabilities = softmax(logits, axis=1)
     for score in (novelty.median_score, novelty.low_maximum):
-        assert np.allclose(score(likely), score(likely[:, ::-1]))
+        assert np.allclose(score(probabilities), score(probabilities[:, ::-1]))
 
 
 def test_a_small_step_against_the_grain_is_far_by_mahalanobis_alone():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(300, 2)) * [10, 0.1]
     points[-2:] = [[5, 0], [0, 3]]  # half a deviation along, thirty across
-    known, labels = np.arange(300) < 298, np.zeros(300, int)
-    along, across = novelty.mahalanobis(points, known, labels=labels)[-2:]
+    is_reference, labels = np.arange(300) < 298, np.zeros(300, int)
+    along, across = novelty.mahalanobis(points, is_reference, labels=labels)[-2:]
     assert across > 100 * along
 
 
@@ -94,16 +97,16 @@ def test_mahalanobis_is_to_the_nearest_class_with_one_covariance():
     rng = np.random.default_rng(0)
     labels = np.arange(4000) % 2
     points = rng.normal(size=(4000, 3)) * 2 + np.where(labels, 20.0, 0.0)[:, None]
-    asked = np.vstack([points, [[20, 20, 24]]])
-    known = np.arange(4001) < 4000
-    found = novelty.mahalanobis(asked, known, labels=np.append(labels, -1))
-    assert found[-1] == pytest.approx(4**2 / 2**2, rel=0.15)  # squared, in deviations
+    both = np.vstack([points, [[20, 20, 24]]])
+    is_reference = np.arange(4001) < 4000
+    distances = novelty.mahalanobis(both, is_reference, labels=np.append(labels, -1))
+    assert distances[-1] == pytest.approx(4**2 / 2**2, rel=0.15)  # squared, in deviations
 
 
 def test_a_known_point_is_not_its_own_neighbour():
     points = np.arange(30.0)[:, None]
-    known = np.arange(30) < 20
-    distances, rows = novelty.neighbours(points, known, count=2)
+    is_reference = np.arange(30) < 20
+    distances, rows = novelty.neighbours(points, is_reference, count=2)
     assert rows[0].tolist() == [1, 2] and distances[0].tolist() == [1, 2]
     assert rows[25].tolist() == [19, 18] and distances[25].tolist() == [6, 7]
 
@@ -117,57 +120,59 @@ def test_mean_rank_asks_for_order_only(score):
 
 def test_precision_is_among_as_many_as_there_are_new_ones():
     novel = np.array([True, False, True, False])
-    assert novelty.measured(novel, np.array([4, 3, 2, 1.0]))["precision_at_100"] == 0.5
-    assert novelty.measured(novel, np.array([4, 1, 3, 2.0]))["precision_at_100"] == 1.0
+    assert novelty.ranking_quality(novel, np.array([4, 3, 2, 1.0]))["precision_at_100"] == 0.5
+    assert novelty.ranking_quality(novel, np.array([4, 1, 3, 2.0]))["precision_at_100"] == 1.0
 
 
 # The queue.
 
 
 def drawn(seed: int, count: int) -> np.ndarray:
-    """Returns pictures of coarse noise [count, 64, 64, 1] uint8, no two alike."""
+    """Returns images of coarse noise [count, 64, 64, 1] uint8, no two alike."""
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 1), np.uint8)
     return coarse.repeat(8, axis=1).repeat(8, axis=2)
 
 
-def test_equal_pictures_collapse_and_others_do_not():
+def test_equal_images_collapse_and_others_do_not():
     images = drawn(0, 12)
     images[7] = images[2]
     images[9] = np.clip(images[2].astype(int) + 3, 0, 255)  # a little brighter
     images[10:] = 90  # nothing to tell by
-    prints, shows = near_duplicates.fingerprints(images)
+    prints, has_content = near_duplicates.fingerprints(images)
     embedding = np.random.default_rng(0).normal(size=(12, 3))
     embedding[[7, 9]] = embedding[2]
-    found = explore_queue.near_copies(embedding, prints.bits, shows=shows)
-    assert {tuple(pair) for pair in found.tolist()} == {(2, 7), (2, 9), (7, 9)}
+    pairs = explore_queue.near_copies(embedding, prints.bits, has_content=has_content)
+    assert {tuple(pair) for pair in pairs.tolist()} == {(2, 7), (2, 9), (7, 9)}
     score = np.arange(12.0)
     queue = explore_queue.queue(
-        score, np.ones(12, bool), copies=found, beside=np.zeros((12, 1), int)
+        score, np.ones(12, bool), copies=pairs, nearest=np.zeros((12, 1), int)
     )
     assert [entry.row for entry in queue] == [11, 10, 9, 8, 6, 5, 4, 3, 1, 0]
     assert next(entry.copies for entry in queue if entry.row == 9) == (2, 7)
 
 
-def test_alike_pictures_far_apart_in_the_embedding_stay():
+def test_alike_images_far_apart_in_the_embedding_stay():
     images = np.concatenate([drawn(0, 1)] * 2 + [drawn(1, 30)])
-    prints, shows = near_duplicates.fingerprints(images)
+    prints, has_content = near_duplicates.fingerprints(images)
     angles = np.linspace(0, np.pi, 32)
     angles[1] = np.pi + 1
     embedding = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    assert len(explore_queue.near_copies(embedding, prints.bits, shows=shows)) == 0
+    assert len(explore_queue.near_copies(embedding, prints.bits, has_content=has_content)) == 0
 
 
 @settings(max_examples=60)
 @given(st.data())
-def test_every_picture_asked_for_stands_in_the_queue_once(data):
+def test_every_image_asked_for_stands_in_the_queue_once(data):
     count = data.draw(st.integers(1, 15))
     score = data.draw(arrays.arrays(np.float64, count, elements=st.floats(0, 1)))
-    asked = data.draw(arrays.arrays(bool, count))
+    is_candidate = data.draw(arrays.arrays(bool, count))
     pairs = data.draw(st.lists(st.tuples(*[st.integers(0, count - 1)] * 2), max_size=12))
     copies = np.array([pair for pair in pairs if pair[0] != pair[1]], int).reshape(-1, 2)
-    queue = explore_queue.queue(score, asked, copies=copies, beside=np.zeros((count, 2), int))
-    told = [row for entry in queue for row in (entry.row, *entry.copies)]
-    assert sorted(told) == np.flatnonzero(asked).tolist()
+    queue = explore_queue.queue(
+        score, is_candidate, copies=copies, nearest=np.zeros((count, 2), int)
+    )
+    rows = [row for entry in queue for row in (entry.row, *entry.copies)]
+    assert sorted(rows) == np.flatnonzero(is_candidate).tolist()
     order = [score[entry.row] for entry in queue]
     assert order == sorted(order, reverse=True)
     assert all(score[copy] <= score[entry.row] for entry in queue for copy in entry.copies)

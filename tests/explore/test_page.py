@@ -1,4 +1,4 @@
-"""The page of an exploration: its text, and in a browser the picture under the mouse."""
+"""The page of an exploration: its text, and in a browser the image under the mouse."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ def jpeg(level: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def known():
+def findings():
     """Two clusters far apart; the first point is unlabelled and heads the queue."""
     rng = np.random.default_rng(0)
     far = np.arange(COUNT) % 2
@@ -53,11 +53,11 @@ def known():
             "brightness": np.where(np.arange(COUNT) == 5, np.nan, 1.0),
         }
     )
-    told = {"nuisance": "brightness", "measure": "AUROC", "p": 0.0001}
+    shared = {"nuisance": "brightness", "measure": "AUROC", "p": 0.0001}
     tested = pd.DataFrame(
         [
-            {"what": "cluster 0", "value": 0.97, "explained": True, **told},
-            {"what": "cluster 1", "value": 0.55, "explained": False, **told},
+            {"what": "cluster 0", "value": 0.97, "explained": True, **shared},
+            {"what": "cluster 1", "value": 0.55, "explained": False, **shared},
         ]
     )
     benchmark = pd.DataFrame(
@@ -67,8 +67,8 @@ def known():
                 "score": "energy",
                 "auroc": a,
                 "precision_at_100": 0.5,
-                "novel": 5,
-                "known": 9,
+                "n_novel": 5,
+                "n_other": 9,
             }
             for c, a in (("dust", 0.8), (BAD, 0.6), ("(mean)", 0.7))
         ]
@@ -92,20 +92,20 @@ def known():
 
 
 @pytest.fixture(scope="module")
-def page(known, tmp_path_factory):
-    rows, queued = explore_page.shown_rows(known, seed=0)
-    pictures = {row: jpeg(6 * row) for row in rows}
+def page(findings, tmp_path_factory):
+    rows, queued = explore_page.shown_rows(findings, seed=0)
+    images = {row: jpeg(6 * row) for row in rows}
     path = tmp_path_factory.mktemp("page") / "explore.html"
-    return explore_page.write(path, known, thumbnails=pictures, reconstructions={0: jpeg(200)})
+    return explore_page.write(path, findings, thumbnails=images, reconstructions={0: jpeg(200)})
 
 
 def test_the_page_runs_its_own_scripts_and_fetches_nothing(page):
     text = page.read_text()
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
-    told = re.search(r'Content-Security-Policy" content="(.*?)"', text)[1]
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', text)[1]
     digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
-    assert re.findall(r"'sha256-(.*?)'", told) == digests and len(digests) == 2
-    assert told.startswith("default-src 'none'") and "unsafe-eval" not in told
+    assert re.findall(r"'sha256-(.*?)'", policy) == digests and len(digests) == 2
+    assert policy.startswith("default-src 'none'") and "unsafe-eval" not in policy
 
 
 def test_the_page_says_what_a_nuisance_explains_and_which_score_to_trust(page):
@@ -122,21 +122,21 @@ def test_words_of_the_data_are_no_markup(page):
     assert text.count("</script>") == 3
 
 
-def test_the_pictures_of_the_queue_and_of_its_neighbours_are_there(known):
-    rows, queued = explore_page.shown_rows(known, seed=0)
+def test_the_images_of_the_queue_and_of_its_neighbours_are_there(findings):
+    rows, queued = explore_page.shown_rows(findings, seed=0)
     assert queued == [0] and {0, 1, 3, 4} <= set(rows)
 
 
-def test_the_map_is_a_png_with_both_clusters(known):
-    picture = cv2.imdecode(np.frombuffer(explore_page.map_png(known), np.uint8), cv2.IMREAD_COLOR)
-    assert picture.shape == (1040, 2200, 3)
-    colours = {tuple(one) for one in picture.reshape(-1, 3)[::7].tolist()}
+def test_the_map_is_a_png_with_both_clusters(findings):
+    image = cv2.imdecode(np.frombuffer(explore_page.map_png(findings), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (1040, 2200, 3)
+    colours = {tuple(colour) for colour in image.reshape(-1, 3)[::7].tolist()}
     assert len(colours) > 4
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(browser.CHROMIUM is None, reason="no chromium on this machine to open it with")
-def test_resting_on_a_point_shows_its_picture(known, page, tmp_path):
+def test_resting_on_a_point_shows_its_image(findings, page, tmp_path):
     with browser.opened(page, tmp_path / "profile") as shown:
         shown.wait("document.querySelectorAll('#map .point').length === 40")
         assert shown.value("document.getElementById('thumbnail').hidden")
@@ -144,8 +144,8 @@ def test_resting_on_a_point_shows_its_picture(known, page, tmp_path):
         for row in (8, 31):
             shown.point(*shown.value(f"where('p{row}:')"))
             # Plotly waits a moment before it says what the mouse rests on.
-            said = int(shown.wait(f"rowShown({row % 2})"))
-            bytes_ = base64.b64encode(jpeg(6 * said)).decode()
+            row_shown = int(shown.wait(f"rowShown({row % 2})"))
+            bytes_ = base64.b64encode(jpeg(6 * row_shown)).decode()
             assert shown.value("document.getElementById('thumbnail').src").endswith(bytes_)
             assert shown.wait("document.getElementById('thumbnail').naturalWidth") == 8
         shown.value(

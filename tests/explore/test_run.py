@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tiny
 from made_card import write_card
+from scipy.special import softmax
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
@@ -43,7 +44,7 @@ def read(source, options) -> Reading:
     for i in range(options.pictures):
         kind = i % len(SHAPES)
         image = rng.integers(110, 256, (16, 16), dtype=np.uint8)
-        x, y = (int(one) for one in rng.integers(6, 10, 2))
+        x, y = (int(value) for value in rng.integers(6, 10, 2))
         if kind == 1:
             cv2.rectangle(image, (x - 5, y - 1), (x + 5, y + 1), 20, -1)
         else:
@@ -80,11 +81,11 @@ def spec(data):
 
 
 def trained(data, spec, name: str) -> keras.Model:
-    own = replace(data, objective="loss") if name == "conv-autoencoder" else data
+    records = replace(data, objective="loss") if name == "conv-autoencoder" else data
     keras.utils.set_random_seed(1)
     model = MODELS[name](spec, **SMALL[name])
-    training_compile.prepare(model, own, settings=SETTINGS)
-    loop.fit(model, own, settings=SETTINGS)
+    training_compile.prepare(model, records, settings=SETTINGS)
+    loop.fit(model, records, settings=SETTINGS)
     return model
 
 
@@ -114,69 +115,70 @@ def models(data, spec, tmp_path_factory):
 @pytest.fixture
 def run(data, models, tmp_path):
     version = models / TASK.name / "simple-cnn" / "1"
-    return explore_run.Exploration(TASK, version, data.folder, tmp_path / "out")
+    return explore_run.ExplorationConfig(TASK, version, data.folder, tmp_path / "out")
 
 
-def every_picture(data) -> list:
+def every_image(data) -> list:
     part = dataset.Subset(embeddings.splits_of(data))
     return list(dataset.batches(data.folder, part, manifest=data.manifest, batch_size=50))
 
 
 def test_a_classifier_is_seen_as_it_answers(data, spec):
     model = MODELS["simple-cnn"](spec, **SMALL["simple-cnn"])
-    seen = embeddings.seen(model, data)
-    for begin, (features, _) in enumerate(every_picture(data)):
-        own = slice(50 * begin, 50 * begin + len(features["image"]))
-        said = model(features, training=False).numpy()
-        likely = np.exp(seen.logits[own]) / np.exp(seen.logits[own]).sum(axis=1, keepdims=True)
-        assert np.allclose(likely, said, atol=1e-5)
-    assert seen.error is None and len(seen.embedding) == len(seen.logits) == 16 * 24
+    outputs = embeddings.compute_outputs(model, data)
+    for begin, (features, _) in enumerate(every_image(data)):
+        rows = slice(50 * begin, 50 * begin + len(features["image"]))
+        predictions = model(features, training=False).numpy()
+        assert np.allclose(softmax(outputs.logits[rows], axis=1), predictions, atol=1e-5)
+    assert outputs.error is None and len(outputs.embedding) == len(outputs.logits) == 16 * 24
     chosen = np.arange(16 * 24) // embeddings.CHUNK != 1
-    first, last = embeddings.batches_seen(model, data, chosen=chosen)
-    assert np.allclose(np.concatenate([first.logits, last.logits]), seen.logits[chosen], atol=1e-5)
+    first, last = embeddings.compute_batches(model, data, chosen=chosen)
+    assert np.allclose(
+        np.concatenate([first.logits, last.logits]), outputs.logits[chosen], atol=1e-5
+    )
     assert len(first.embedding) == embeddings.CHUNK and first.error is None
 
 
-def test_blind_to_direction_a_thing_is_told_alike_however_it_lies(data, spec, monkeypatch):
+def test_normalized_outputs_hardly_depend_on_the_direction(data, spec, monkeypatch):
     height, width, channels = spec.image_shape
     bar = np.full((height, width, channels), 20, np.uint8)
     bar[height // 2 - 1 : height // 2 + 1, width // 4 : -width // 4] = 220
     bars = np.stack([np.rot90(bar, turns) for turns in range(2)] + [bar[::-1, ::-1]])
-    told = [{"image": tf.constant(bars)}]
-    monkeypatch.setattr(embeddings, "feature_batches", lambda *words, **more: iter(told))
+    batches = [{"image": tf.constant(bars)}]
+    monkeypatch.setattr(embeddings, "feature_batches", lambda *args, **options: iter(batches))
     model = MODELS["simple-cnn"](spec, **SMALL["simple-cnn"])
-    plain, blind = (
-        embeddings.seen(model, data, blind=is_blind).embedding for is_blind in (False, True)
+    plain, normalized = (
+        embeddings.compute_outputs(model, data, normalize_orientation=value).embedding
+        for value in (False, True)
     )
-    assert np.ptp(plain, axis=0).max() > 20 * np.ptp(blind, axis=0).max()
+    assert np.ptp(plain, axis=0).max() > 20 * np.ptp(normalized, axis=0).max()
 
 
 def test_two_classes_have_two_logits(tmp_path):
     data = tiny.packed(tmp_path, files=12)
     model = tiny.build(tiny.spec_of(data))
-    seen = embeddings.seen(model, data)
-    (features, _), *_ = every_picture(data)
-    said = model(features, training=False).numpy()
-    likely = np.exp(seen.logits[:50]) / np.exp(seen.logits[:50]).sum(axis=1, keepdims=True)
-    assert np.allclose(likely, said, atol=1e-5)
-    assert np.allclose(seen.logits.sum(axis=1), 0, atol=1e-6)
+    outputs = embeddings.compute_outputs(model, data)
+    (features, _), *_ = every_image(data)
+    predictions = model(features, training=False).numpy()
+    assert np.allclose(softmax(outputs.logits[:50], axis=1), predictions, atol=1e-5)
+    assert np.allclose(outputs.logits.sum(axis=1), 0, atol=1e-6)
 
 
 def test_an_autoencoder_is_seen_with_its_error(data, spec):
     model = MODELS["conv-autoencoder"](spec, **SMALL["conv-autoencoder"])
-    seen = embeddings.seen(model, data)
-    features = every_picture(data)[0][0]
-    given = model(features, training=False).numpy()
-    expected = ((features["image"].numpy() / 255.0 - given) ** 2).mean(axis=(1, 2, 3))
-    assert np.allclose(seen.error[:50], expected, atol=1e-6)
-    assert seen.logits is None and seen.embedding.shape[1] == 8
+    outputs = embeddings.compute_outputs(model, data)
+    features = every_image(data)[0][0]
+    reconstruction = model(features, training=False).numpy()
+    expected = ((features["image"].numpy() / 255.0 - reconstruction) ** 2).mean(axis=(1, 2, 3))
+    assert np.allclose(outputs.error[:50], expected, atol=1e-6)
+    assert outputs.logits is None and outputs.embedding.shape[1] == 8
 
 
 def test_long_embeddings_keep_their_distances():
     points = np.random.default_rng(0).normal(size=(40, 3000)).astype(np.float32)
     points[20:] *= 2
     short = embeddings.random_projection(points)
-    assert short.shape == (40, embeddings.MOST_NUMBERS)
+    assert short.shape == (40, embeddings.MAX_LENGTH)
     ratio = (
         np.linalg.norm(short - short[0], axis=1)[1:]
         / np.linalg.norm(points - points[0], axis=1)[1:]
@@ -184,13 +186,13 @@ def test_long_embeddings_keep_their_distances():
     assert np.abs(ratio - 1).max() < 0.25  # Johnson and Lindenstrauss: 4 / sqrt(256)
 
 
-def test_pictures_are_those_of_their_rows(data):
-    images = np.concatenate([features["image"].numpy() for features, _ in every_picture(data)])
-    found = embeddings.thumbnails(data, [200, 3])
-    for row, jpeg in found.items():
+def test_images_are_those_of_their_rows(data):
+    images = np.concatenate([features["image"].numpy() for features, _ in every_image(data)])
+    result = embeddings.thumbnails(data, [200, 3])
+    for row, jpeg in result.items():
         shown = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
         assert np.abs(shown.astype(int) - images[row, :, :, 0]).mean() < 12
-    assert sorted(found) == [3, 200]
+    assert sorted(result) == [3, 200]
 
 
 def test_versions_of_other_records_are_refused(run, data, tmp_path):
@@ -216,7 +218,7 @@ def explored(data, models, tmp_path_factory):
     """An exploration with a parametric map that left one class out, and what it returned."""
     out = tmp_path_factory.mktemp("out")
     version = models / TASK.name / "simple-cnn" / "1"
-    run = explore_run.Exploration(
+    run = explore_run.ExplorationConfig(
         TASK, version, data.folder, out, leave_out="ring", map_kind="parametric"
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -224,30 +226,30 @@ def explored(data, models, tmp_path_factory):
         return run, explore_run.explore(run)
 
 
-def test_all_pictures_are_explored_and_the_unlabelled_queued(explored, data):
-    run, told = explored
+def test_all_images_are_explored_and_the_unlabelled_queued(explored, data):
+    run, summary = explored
     frame = pd.read_csv(run.out / "map.csv", keep_default_na=False)
     queue = pd.read_csv(run.out / "queue.csv", keep_default_na=False)
-    assert len(frame) == told["pictures"] == 16 * 24
+    assert len(frame) == summary["images"] == 16 * 24
     unlabelled = frame[frame["label"] == ""]
     assert len(unlabelled) == 16 * 3
-    held = [key for text in queue["keys_of_copies"] for key in text.split()]
-    assert sorted([*queue["key"], *held]) == sorted(unlabelled["key"])
-    assert queue[told["ranked_by"]].is_monotonic_decreasing
-    assert set(", ".join(queue["nearest_known_labels"]).split(", ")) <= set(SHAPES)
+    copies = [key for text in queue["keys_of_copies"] for key in text.split()]
+    assert sorted([*queue["key"], *copies]) == sorted(unlabelled["key"])
+    assert queue[summary["ranked_by"]].is_monotonic_decreasing
+    assert set(", ".join(queue["nearest_labels"]).split(", ")) <= set(SHAPES)
     assert {"image_x", "brightness", "autoencoder_loss", "energy", "x", "y"} <= set(frame)
     right = frame[(frame["split"] == "test") & (frame["label"] != "")]
     assert (right["predicted"] == right["label"]).mean() > 0.6
-    assert set(told["files"]) == {path.name for path in run.out.iterdir() if path.is_file()}
-    assert any("conv-autoencoder version 1" in note for note in told["notes"])
+    assert set(summary["files"]) == {path.name for path in run.out.iterdir() if path.is_file()}
+    assert any("conv-autoencoder version 1" in note for note in summary["notes"])
 
 
 def test_the_parametric_map_is_saved_and_maps_as_it_did(explored, data):
     run, _ = explored
     frame = pd.read_csv(run.out / "map.csv")
-    model = parametric_umap.load(run.out / "map.keras")
-    seen = embeddings.seen(load.read_model(run.version), data)
-    places = parametric_umap.placed(model, seen.embedding)
+    model = keras.models.load_model(run.out / "map.keras")
+    outputs = embeddings.compute_outputs(load.read_model(run.version), data)
+    places = parametric_umap.placed(model, outputs.embedding)
     assert np.allclose(places, frame[["x", "y"]], atol=1e-4)
     trust = pd.read_csv(run.out / "trustworthiness.csv")
     assert trust["map"].tolist() == ["parametric UMAP", "UMAP"]
@@ -255,32 +257,34 @@ def test_the_parametric_map_is_saved_and_maps_as_it_did(explored, data):
 
 
 def test_a_class_that_was_left_out_is_not_trained_without_again(explored, monkeypatch):
-    run, told = explored
+    run, summary = explored
     table = pd.read_csv(run.out / "leave_out.csv")
     assert set(table["class"]) == {"ring", novelty_benchmark.MEAN}
     assert (
-        table["auroc"].between(0, 1).all()
-        and (table["novel"] >= novelty_benchmark.LEAST_NOVEL).all()
+        table["auroc"].between(0, 1).all() and (table["novel"] >= novelty_benchmark.MIN_NOVEL).all()
     )
     best = table[table["class"] == "ring"].set_index("score")["auroc"].idxmax()
-    assert told["ranked_by"] == best
+    assert summary["ranked_by"] == best
 
-    def refused(*args, **rest):
+    def refused(*args, **options):
         raise AssertionError("it was trained again")
 
     monkeypatch.setattr(loop, "fit", refused)
     subjects, _ = explore_run.versions.opened(TASK, run.version, run.records)
-    learnt = [(one.card, one.data, one.spec) for one in subjects]
-    again = novelty_benchmark.benchmark(learnt, "ring", run.out / "leave-out")
+    opened = [(subject.card, subject.data, subject.spec) for subject in subjects]
+    again = novelty_benchmark.benchmark(opened, "ring", run.out / "leave-out")
     assert np.allclose(again["auroc"], table["auroc"])
     with pytest.raises(AssertionError, match="trained again"):
-        novelty_benchmark.benchmark(learnt, "ring", run.out / "leave-out", epochs=1)
-    assert novelty_benchmark.winner(novelty_benchmark.kept(learnt, run.out / "leave-out")) == best
+        novelty_benchmark.benchmark(opened, "ring", run.out / "leave-out", epochs=1)
+    assert (
+        novelty_benchmark.winner(novelty_benchmark.stored_results(opened, run.out / "leave-out"))
+        == best
+    )
 
 
-def test_pictures_that_nobody_labelled_are_explored_by_an_autoencoder_alone(models, tmp_path):
+def test_images_that_nobody_labelled_are_explored_by_an_autoencoder_alone(models, tmp_path):
     def read_bare(source, options):
-        return Reading([one._replace(label=-1) for one in read(source, options).examples])
+        return Reading([example._replace(label=-1) for example in read(source, options).examples])
 
     task = replace(TASK, name="bare", classes=(), read=read_bare)
     data = four_class_task.packed(tmp_path, files=16, task=task)
@@ -294,21 +298,21 @@ def test_pictures_that_nobody_labelled_are_explored_by_an_autoencoder_alone(mode
         data=RecordSummary(fingerprint="another"),
     )
     (version / "assets.extra" / "card.json").write_bytes(bare.to_json())
-    told = explore_run.explore(
-        explore_run.Exploration(task, version, data.folder, tmp_path / "out")
+    summary = explore_run.explore(
+        explore_run.ExplorationConfig(task, version, data.folder, tmp_path / "out")
     )
     frame = pd.read_csv(tmp_path / "out" / "map.csv", keep_default_na=False)
     assert set(frame["label"]) == set(frame["predicted"]) == {""}
     assert {"autoencoder_loss", "neighbours"} <= set(frame) and "energy" not in frame
     queue = pd.read_csv(tmp_path / "out" / "queue.csv")
     assert len(queue) + queue["near_copies"].sum() == len(frame) == 16 * 24
-    assert told["ranked_by"] == explore_run.DEFAULT and len(told["notes"]) == 2
+    assert summary["ranked_by"] == explore_run.DEFAULT and len(summary["notes"]) == 2
 
 
 def test_a_class_that_is_left_out_is_never_learnt_from(data, spec):
     for part in (data.train, data.validation):
-        kept = novelty_benchmark.without_class(data, part, 2)
-        labels = dataset.labels_of(data.folder, part.splits, manifest=data.manifest)[kept.chosen]
+        subset = novelty_benchmark.without_class(data, part, 2)
+        labels = dataset.labels_of(data.folder, part.splits, manifest=data.manifest)[subset.chosen]
         assert set(labels.tolist()) == {0, 1}
 
 
@@ -335,9 +339,9 @@ def test_both_maps_part_what_is_apart_and_place_new_points_there():
         assert purity(places, kind) > 0.99
         assert umap.trust(points, places, seed=0) > 0.8
         assert umap.trust(points, np.random.default_rng(0).permutation(places), seed=0) < 0.7
-    found = umap.clusters(umap.placed(mapper, points))
-    assert [set(found[kind == one]) - {-1} for one in range(3)].count(set()) == 0
-    assert len({tuple(sorted(set(found[kind == one]) - {-1})) for one in range(3)}) == 3
+    result = umap.clusters(umap.placed(mapper, points))
+    assert [set(result[kind == one]) - {-1} for one in range(3)].count(set()) == 0
+    assert len({tuple(sorted(set(result[kind == one]) - {-1})) for one in range(3)}) == 3
     assert np.array_equal(umap.fit(points[:180], seed=0).embedding_, mapper.embedding_)
     head, tail, weight = parametric_umap.graph(points[:180], seed=0)
     assert np.allclose(mapper.graph_.toarray()[head, tail], weight, atol=0.01)  # float32
@@ -349,25 +353,25 @@ def test_clusters_are_numbered_by_size_and_few_points_have_none():
     places = np.concatenate(
         [rng.normal(0, 0.1, (20, 2)), rng.normal(9, 0.1, (60, 2)), rng.normal(-9, 0.1, (40, 2))]
     )
-    found = umap.clusters(places)
+    result = umap.clusters(places)
     assert [
-        np.bincount(found[part] + 1).argmax() - 1 for part in np.split(np.arange(120), [20, 80])
+        np.bincount(result[part] + 1).argmax() - 1 for part in np.split(np.arange(120), [20, 80])
     ] == [2, 0, 1]
     assert set(umap.clusters(places[:5])) == {-1}
 
 
 def test_the_cross_entropy_falls_as_joined_points_meet_and_others_part():
     near, far = np.zeros((4, 2), np.float32), np.full((4, 2), 9, np.float32)
-    apart = np.tile(far, (parametric_umap.NEGATIVES, 1))
+    negatives = np.tile(far, (parametric_umap.NEGATIVES, 1))
     curve = (1.58, 0.90)  # of a least distance of 0.1: McInnes et al., section 4.3
 
-    def loss(other, parted) -> float:
-        return float(parametric_umap.cross_entropy(near, other, parted, curve=curve))
+    def loss(tails, negatives) -> float:
+        return float(parametric_umap.cross_entropy(near, tails, negatives, curve=curve))
 
-    best = loss(near, apart)
-    assert best < 0.01 < loss(far, apart) and best < loss(near, np.zeros_like(apart))
+    best = loss(near, negatives)
+    assert best < 0.01 < loss(far, negatives) and best < loss(near, np.zeros_like(negatives))
     both = np.log(1 + 1.58 * 162**0.90) / 6 - 5 / 6 * np.log(1 - 1 / (1 + 1.58 * 162**0.90))
-    assert loss(far, apart) == pytest.approx(both, rel=1e-3)
+    assert loss(far, negatives) == pytest.approx(both, rel=1e-3)
 
 
 def test_evaluation_describes_what_the_map_tells_of(data):

@@ -25,7 +25,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.cli import app
 from tfpipe.data.dataset import Dataset
 from tfpipe.explore import embeddings
-from tfpipe.explore.novelty import Seen
+from tfpipe.explore.novelty import ModelOutputs
 from tfpipe.review import app as review_app
 from tfpipe.review import open as review_open
 from tfpipe.review import photo_queue, ranking
@@ -55,7 +55,7 @@ def known() -> ReviewRecords:
     given = truth.copy()
     given[list(WRONG)] = (truth[list(WRONG)] + 1) % 3
     groups = np.array([f"g{i // 12}" for i in range(COUNT)])
-    seen = Seen(embedding.astype(np.float32), embedding.astype(np.float32))
+    seen = ModelOutputs(embedding.astype(np.float32), embedding.astype(np.float32))
     held_out = ranking.out_of_fold(seen.embedding, labels=given, groups=groups)
     told = ranking.score_images(seen, held_out, labels=given, is_training=given >= 0)
     frame = pd.DataFrame(

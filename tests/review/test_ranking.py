@@ -10,14 +10,16 @@ from made_manifest import made_manifest
 
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
-from tfpipe.explore.novelty import Seen
+from tfpipe.explore.novelty import ModelOutputs
 from tfpipe.review import cache, ranking
 from tfpipe.review.background import BackgroundScoring
 from tfpipe.review.cache import CHUNK, OutputCache
 from tfpipe.review.records import stored_probabilities
 
 COUNT = 2 * CHUNK + 30  # pictures: three batches, the last one short
-WHOLE = Seen(np.arange(COUNT * 2.0).reshape(COUNT, 2), np.arange(COUNT * 3.0).reshape(COUNT, 3))
+WHOLE = ModelOutputs(
+    np.arange(COUNT * 2.0).reshape(COUNT, 2), np.arange(COUNT * 3.0).reshape(COUNT, 3)
+)
 
 
 class Model:
@@ -26,15 +28,15 @@ class Model:
     def __init__(self, stop_at: int = 99):
         self.shown, self.stop_at = [], stop_at
 
-    def __call__(self, model, data, *, chosen, progress):
+    def __call__(self, model, data, *, chosen, report):
         rows = np.flatnonzero(chosen)
         for begin in range(0, len(rows), CHUNK):
             if len(self.shown) == self.stop_at:
                 raise KeyboardInterrupt
             own = rows[begin : begin + CHUNK]
             self.shown.append(int(own[0]))
-            progress(begin + len(own), len(rows))
-            yield Seen(WHOLE.embedding[own], WHOLE.logits[own])
+            report("embed", {"done": begin + len(own), "total": len(rows)})
+            yield ModelOutputs(WHOLE.embedding[own], WHOLE.logits[own])
 
 
 def opened(version: Path, *, sha256="a", fingerprint="f") -> OutputCache:
@@ -44,7 +46,7 @@ def opened(version: Path, *, sha256="a", fingerprint="f") -> OutputCache:
 
 def seen(found: OutputCache, monkeypatch, model: Model) -> list[tuple[int, int]]:
     """Returns what is told of the progress; all must be seen as by one who sees all at once."""
-    monkeypatch.setattr(cache.embeddings, "batches_seen", model)
+    monkeypatch.setattr(cache.embeddings, "compute_batches", model)
     told = []
     got = found.outputs(lambda: None, progress=lambda done, total: told.append((done, total)))
     for name in ("embedding", "logits"):
@@ -119,7 +121,7 @@ def test_a_class_that_reviewers_have_begun_is_not_suspected():
     rows = np.tile([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]], (20, 1))
     labels = np.tile([0, 1], 20)
     labels[4] = 2  # which no fold has learnt
-    seen = Seen(np.eye(2)[np.tile([0, 1], 20)], np.log(rows + 1e-9))
+    seen = ModelOutputs(np.eye(2)[np.tile([0, 1], 20)], np.log(rows + 1e-9))
     told = ranking.score_images(seen, rows, labels=labels, is_training=np.zeros(40, bool))
     assert told.label_suspicion[4] == 0 and told.suggested_label[4] == -1
 

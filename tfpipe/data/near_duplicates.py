@@ -66,7 +66,7 @@ def fingerprints(images: np.ndarray) -> tuple[Prints, np.ndarray]:
     small = np.zeros((len(images), SIDE, SIDE), np.float32)
     extents = np.zeros((len(images), 2), np.uint16)
     for i, image in enumerate(images):
-        values = _unpadded(image)
+        values = crop_border(image)
         scaled = cv2.resize(values, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         small[i] = scaled if scaled.ndim == 2 else scaled.mean(axis=-1)
         extents[i] = np.divide(values.shape[:2], image.shape[:2]) * WHOLE
@@ -78,7 +78,7 @@ def fingerprints(images: np.ndarray) -> tuple[Prints, np.ndarray]:
     return prints, small.std(axis=(1, 2)) >= FLAT
 
 
-def _unpadded(image: np.ndarray) -> np.ndarray:
+def crop_border(image: np.ndarray) -> np.ndarray:
     """Returns an image without the even border that a reader may have put around it.
 
     Small particles in the middle of wide even squares would all be alike at 32 x 32.

@@ -1,7 +1,7 @@
-"""What models make of packed pictures, and what the pictures look like, a batch at a time."""
+"""Outputs of models for packed images, and measures of the images, computed batch by batch."""
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import cv2
 import keras
@@ -9,141 +9,156 @@ import numpy as np
 import tensorflow as tf
 
 from tfpipe.base import images as base_images
+from tfpipe.base.progress import Reporter, counter, silent
 from tfpipe.data import augmentation, dataset, near_duplicates
 from tfpipe.data.dataset import Dataset, Subset
-from tfpipe.explore import appearance, orientation
-from tfpipe.explore.novelty import Seen
+from tfpipe.explore import confounders, orientation
+from tfpipe.explore.novelty import ModelOutputs
 from tfpipe.models import calls
 from tfpipe.models.calls import reconstructs
 from tfpipe.tasks.task import SPLITS
 
-CHUNK = 128  # pictures shown at once
-MOST_NUMBERS = 256  # of an embedding that is kept; seed 003's code has thousands
-SIDE_PX, QUALITY = 112, 80  # of a picture in the page, as JPEG: some 3 KB
-
-Progress = Callable[[int, int], None]
+CHUNK = 128  # images of a batch
+MAX_LENGTH = 256  # of an embedding; the code of seed document 003 has thousands of numbers
+SIDE_PX, QUALITY = 112, 80  # of an image in the page, as JPEG: some 3 KB
 
 
-class Looks(NamedTuple):
-    """How pictures look, [n] each, in the records' order.
+class ImageMeasures(NamedTuple):
+    """Measures of images, arrays [n], in the records' order.
 
     Attributes:
-      nuisances: [n, 5] float, by `appearance.measured`.
-      hashes: [n, 255] bool, by `near_duplicates.fingerprints`, without the padding.
-      shows: [n] bool, whether a picture shows anything that a hash can tell.
-      axes: [n, 3] float, by `orientation.axes`.
+      nuisances: [n, 5] float, from `confounders.measure_nuisances`.
+      hashes: [n, 255] bool, from `near_duplicates.fingerprints`, without the padding.
+      has_content: [n] bool, whether an image shows anything that a hash can distinguish.
+      axes: [n, 3] float, from `orientation.axes`.
     """
 
     nuisances: np.ndarray
     hashes: np.ndarray
-    shows: np.ndarray
+    has_content: np.ndarray
     axes: np.ndarray
 
 
 def splits_of(data: Dataset) -> tuple[str, ...]:
-    """Returns the splits that hold examples, in order."""
-    held = {shard.split for shard in data.manifest.shards if shard.count}
-    return tuple(split for split in SPLITS if split in held)
+    """Returns the splits that have examples, in order."""
+    splits = {shard.split for shard in data.manifest.shards if shard.count}
+    return tuple(split for split in SPLITS if split in splits)
 
 
-def seen(
+def compute_outputs(
     model: keras.Model,
     data: Dataset,
     *,
-    blind: bool = False,
-    progress: Progress = lambda done, total: None,
-) -> Seen:
-    """Returns what a classifier or an autoencoder makes of all examples, in the records' order.
+    normalize_orientation: bool = False,
+    report: Reporter = silent,
+) -> ModelOutputs:
+    """Returns the outputs of a classifier or an autoencoder for all examples, in records' order.
 
-    See `batches_seen`.
+    See `compute_batches`.
     """
-    each = [*batches_seen(model, data, blind=blind, progress=progress)]
-    both = {name: [getattr(one, name) for one in each] for name in Seen._fields}
-    return Seen(**{n: np.concatenate(parts) for n, parts in both.items() if parts[0] is not None})
+    batches = list(
+        compute_batches(model, data, normalize_orientation=normalize_orientation, report=report)
+    )
+    return ModelOutputs(
+        np.concatenate([batch.embedding for batch in batches]),
+        _joined([batch.logits for batch in batches]),
+        _joined([batch.error for batch in batches]),
+    )
 
 
-def batches_seen(
+def compute_batches(
     model: keras.Model,
     data: Dataset,
     *,
     chosen: np.ndarray | None = None,
-    blind: bool = False,
-    progress: Progress = lambda done, total: None,
-) -> Iterator[Seen]:
-    """Gives what a classifier or an autoencoder makes of examples, `CHUNK` by `CHUNK`.
+    normalize_orientation: bool = False,
+    report: Reporter = silent,
+) -> Iterator[ModelOutputs]:
+    """Yields the outputs of a classifier or an autoencoder for examples, `CHUNK` by `CHUNK`.
 
-    Blind to direction, a picture is turned until what it shows lies along the rows, and told by the
-    mean over the four ways to turn it over, which leave it there.
+    With normalized orientation, an image is turned until its particle lies along the rows. The
+    outputs are then the mean over the four flips that keep it there.
 
-    A longer embedding is taken to `MOST_NUMBERS` by random directions, the same for all, which keep
-    distances (Johnson & Lindenstrauss 1984) and need not be fitted: a hundred thousand codes of
-    seed 003 would take two gigabytes.
+    An embedding longer than `MAX_LENGTH` is projected on random directions, the same for all
+    images. They keep distances (Johnson & Lindenstrauss 1984) and need no fit. A hundred thousand
+    codes of seed document 003 would otherwise take two gigabytes.
 
     Args:
-      model: has an "embedding".
+      model: has a layer "embedding".
       data: the records.
-      chosen: [examples] bool, which of them; None for all.
-      blind: to direction.
-      progress: told (pictures looked at, pictures in all).
+      chosen: [examples] bool, the examples to use; None for all.
+      normalize_orientation: whether the model sees every image turned to the same direction.
+      report: receives the stage "embed" with the images done.
     """
-    rebuilds = reconstructs(model)
+    is_autoencoder = reconstructs(model)
     layers = {"embedding": model.get_layer("embedding").output}
-    if rebuilds:
-        layers |= {"target": model.get_layer("unit_scale").output, "given": model.output}
+    if is_autoencoder:
+        layers["target"] = model.get_layer("unit_scale").output
+        layers["reconstruction"] = model.output
     else:
         layers["logits"] = _last_dense(model).input
     inner = keras.Model(model.input, layers)
 
     @tf.function(reduce_retracing=True)
-    def answered(features):
-        said = inner(features, training=False)
-        if rebuilds:
-            said["error"] = calls.squared_errors(said.pop("target"), said.pop("given"))
-        return said
+    def call(features):
+        outputs = inner(features, training=False)
+        if is_autoencoder:
+            target, reconstruction = outputs.pop("target"), outputs.pop("reconstruction")
+            outputs["error"] = calls.squared_errors(target, reconstruction)
+        return outputs
 
-    for features in feature_batches(data, Subset(splits_of(data), chosen), progress=progress):
-        given = {name: features[name] for name in model.input}
-        views = _level_views(given) if blind and "image" in given else [given]
-        told = [answered(view) for view in views]
+    subset = Subset(splits_of(data), chosen)
+    for features in feature_batches(data, subset, report=report):
+        inputs = {name: features[name] for name in model.input}
+        is_turned = normalize_orientation and "image" in inputs
+        views = [call(view) for view in (_normalized_views(inputs) if is_turned else [inputs])]
         means = {
-            name: np.mean([one[name].numpy() for one in told], axis=0, dtype=np.float32)
-            for name in told[0]
+            name: np.asarray(
+                np.mean([view[name].numpy() for view in views], axis=0, dtype=np.float32)
+            )
+            for name in views[0]
         }
-        yield Seen(**{name: _finished(name, value, model) for name, value in means.items()})
+        yield ModelOutputs(
+            random_projection(means["embedding"].reshape(len(means["embedding"]), -1)),
+            None if is_autoencoder else _logits(means["logits"], model),
+            means.get("error"),
+        )
 
 
-def looks(data: Dataset, *, progress: Progress = lambda done, total: None) -> Looks:
-    """Returns how all pictures look."""
+def measure_images(data: Dataset, *, report: Reporter = silent) -> ImageMeasures:
+    """Returns the measures of all images."""
     parts = []
-    for features in feature_batches(data, Subset(splits_of(data)), progress=progress):
+    for features in feature_batches(data, Subset(splits_of(data)), report=report):
         images = features["image"].numpy()
-        prints, shows = near_duplicates.fingerprints(images)
+        prints, has_content = near_duplicates.fingerprints(images)
         axes = np.stack(orientation.axes(images), axis=1)
-        parts.append(Looks(appearance.measured(images), prints.bits, shows, axes))
-    return Looks(*map(np.concatenate, zip(*parts, strict=True)))
+        nuisances = confounders.measure_nuisances(images)
+        parts.append(ImageMeasures(nuisances, prints.bits, has_content, axes))
+    return ImageMeasures(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def thumbnails(data: Dataset, rows: list[int]) -> dict[int, bytes]:
-    """Returns row -> JPEG of a picture, at most `SIDE_PX` a side."""
-    chosen, ordered = _chosen(data, rows)
-    images = [image for features in chosen for image in features["image"].numpy()]
+    """Returns row -> JPEG of an image, at most `SIDE_PX` a side."""
+    batches, ordered = _batches_of_rows(data, rows)
+    images = [image for features in batches for image in features["image"].numpy()]
     return {row: jpeg(image) for row, image in zip(ordered, images, strict=True)}
 
 
 def reconstructions(model: keras.Model, data: Dataset, rows: list[int]) -> dict[int, bytes]:
-    """Returns row -> JPEG of what an autoencoder makes of a picture."""
-    chosen, ordered = _chosen(data, rows)
-    given = []
-    for features in chosen:
-        given += [*model({name: features[name] for name in model.input}, training=False).numpy()]
+    """Returns row -> JPEG of an autoencoder's reconstruction of an image."""
+    batches, ordered = _batches_of_rows(data, rows)
+    images: list[np.ndarray] = []
+    for features in batches:
+        inputs = {name: features[name] for name in model.input}
+        images.extend(model(inputs, training=False).numpy())
     return {
         row: jpeg(np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8))
-        for row, image in zip(ordered, given, strict=True)
+        for row, image in zip(ordered, images, strict=True)
     }
 
 
 def jpeg(image: np.ndarray) -> bytes:
-    """Returns a picture [height, width, channels] as a small JPEG."""
+    """Returns an image [height, width, channels] as a small JPEG."""
     small = base_images.to_display(image)
     scale = SIDE_PX / max(small.shape[:2])
     if scale < 1:
@@ -152,58 +167,62 @@ def jpeg(image: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
-def _chosen(data: Dataset, rows: list[int]) -> tuple[Iterator, list[int]]:
-    """Returns the batches of some rows of all examples, and these rows in the batches' order."""
-    splits = splits_of(data)
-    wanted = np.zeros(dataset.size(Subset(splits), manifest=data.manifest), bool)
-    wanted[rows] = True
-    batches = dataset.batches(
-        data.folder, Subset(splits, wanted), manifest=data.manifest, batch_size=CHUNK
-    )
-    return (features for features, _ in batches), np.flatnonzero(wanted).tolist()
-
-
-def feature_batches(data: Dataset, part: Subset, *, progress: Progress) -> Iterator:
-    """Yields the features of a subset's examples in batches of CHUNK, in order."""
-    total, done = dataset.size(part, manifest=data.manifest), 0
+def feature_batches(
+    data: Dataset, subset: Subset, *, report: Reporter = silent
+) -> Iterator[Mapping[str, Any]]:
+    """Yields the features of a subset's examples, and reports the stage "embed"."""
+    total, done = dataset.size(subset, manifest=data.manifest), 0
+    progress = counter(report, "embed")
     progress(done, total)
-    for features, label in dataset.batches(
-        data.folder, part, manifest=data.manifest, batch_size=CHUNK
+    for features, labels in dataset.batches(
+        data.folder, subset, manifest=data.manifest, batch_size=CHUNK
     ):
         yield features
-        done += len(label)
+        done += len(labels)
         progress(done, total)
 
 
-def _level_views(features: dict) -> list[dict]:
-    """Returns features with their pictures levelled and turned over, each of the four ways."""
-    level = orientation.levelled(features["image"].numpy())
-    # Of the eight ways the first four leave rows rows.
-    turned = [np.ascontiguousarray(augmentation.turned(level, way)) for way in range(4)]
-    return [{**features, "image": tf.constant(image)} for image in turned]
+def random_projection(embedding: np.ndarray) -> np.ndarray:
+    """Returns an embedding [n, d], projected on `MAX_LENGTH` random directions if it is longer."""
+    length = embedding.shape[1]
+    if length <= MAX_LENGTH:
+        return embedding
+    directions = np.random.default_rng(0).normal(size=(length, MAX_LENGTH))
+    return embedding @ (directions / np.sqrt(MAX_LENGTH)).astype(np.float32)
+
+
+def _joined(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    arrays = [part for part in parts if part is not None]
+    return np.concatenate(arrays) if arrays else None
+
+
+def _batches_of_rows(data: Dataset, rows: list[int]) -> tuple[Iterator, list[int]]:
+    """Returns the batches of some rows of all examples, and these rows in the batches' order."""
+    splits = splits_of(data)
+    is_chosen = np.zeros(dataset.size(Subset(splits), manifest=data.manifest), bool)
+    is_chosen[rows] = True
+    batches = dataset.batches(
+        data.folder, Subset(splits, is_chosen), manifest=data.manifest, batch_size=CHUNK
+    )
+    return (features for features, _ in batches), np.flatnonzero(is_chosen).tolist()
+
+
+def _normalized_views(features: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns features with their images normalized, in each of the four flips."""
+    images = orientation.normalize(features["image"].numpy())
+    # Of the eight symmetries, the first four map rows to rows.
+    views = [np.ascontiguousarray(augmentation.turned(images, i)) for i in range(4)]
+    return [{**features, "image": tf.constant(view)} for view in views]
 
 
 def _last_dense(model: keras.Model) -> keras.layers.Dense:
-    """Returns the layer that logits are made by: `parts.head` has one unit for two classes."""
+    """Returns the layer that gives the logits: `parts.head` has one unit for two classes."""
     return model.get_layer("positive" if model.output.shape[-1] == 2 else "probabilities")
 
 
-def _finished(name: str, value: np.ndarray, model: keras.Model) -> np.ndarray:
-    """Returns errors as they are, embeddings as kept, and logits of what the last layer takes."""
-    if name == "error":
-        return value
-    if name == "embedding":
-        return random_projection(value.reshape(len(value), -1).astype(np.float32))
+def _logits(inputs: np.ndarray, model: keras.Model) -> np.ndarray:
+    """Returns the logits [n, classes] of inputs [n, units] of the last layer."""
     kernel, bias = _last_dense(model).get_weights()
-    logits = value.astype(np.float32) @ kernel + bias
+    logits = inputs @ kernel + bias
     # One sigmoid unit is a softmax over half of it and its negative.
     return logits if logits.shape[1] > 1 else np.concatenate([-logits, logits], axis=1) / 2
-
-
-def random_projection(embedding: np.ndarray) -> np.ndarray:
-    """Returns embeddings [n, k] projected to MOST_NUMBERS random directions, where k is more."""
-    numbers = embedding.shape[1]
-    if numbers <= MOST_NUMBERS:
-        return embedding
-    directions = np.random.default_rng(0).normal(size=(numbers, MOST_NUMBERS))
-    return embedding @ (directions / np.sqrt(MOST_NUMBERS)).astype(np.float32)

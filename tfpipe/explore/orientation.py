@@ -1,11 +1,12 @@
-"""Which way a thing in a picture lies, and pictures turned so that all lie the same way.
+"""Orientation: the principal axis of a particle, and images turned to the same direction.
 
-The clusters that seed 001 found were "based on directions at best", which say nothing of a track:
-the camera might have been mounted another way. A principal axis has no sense, so an angle is the
-same half a turn on: axial data, treated by twice the angle (Mardia & Jupp 2000, section 9.4).
+The clusters of seed document 001 were "based on directions at best". A direction says nothing of a
+track, as the camera might have been mounted another way. A principal axis points both ways, so its
+angle is axial: it is the same after half a turn. Axial data are treated by twice the angle (Mardia
+& Jupp 2000, section 9.4).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,19 +14,19 @@ import pandas as pd
 
 from tfpipe.explore import confounders
 
-SECTORS = 10  # of the half turn
-ROUND = 0.1  # how much longer than wide, of both together, a thing is that has a direction
+N_SECTORS = 10  # of half a turn
+MIN_STRENGTH = 0.1  # of an axis that counts as a direction
 NO_SECTOR = "no direction"
-MARGIN = 0.98  # of the picture's side that a thing may take once it is turned
+MAX_LENGTH_SHARE = 0.98  # of the image's width, that a turned particle may take
 
 
 class Axes(NamedTuple):
-    """The principal axis of each picture's thing, [n] each.
+    """The principal axis of the particle in each image, arrays [n].
 
     Attributes:
-      angle_rad: from 0 along the rows to pi, counter-clockwise as seen.
-      strength: from 0 for what is round to 1 for a line.
-      length_px: of the thing, along the axis.
+      angle_rad: from 0 along the rows to pi, counter-clockwise on the screen.
+      strength: from 0 for a round particle to 1 for a line.
+      length_px: of the particle, along the axis.
     """
 
     angle_rad: np.ndarray
@@ -34,61 +35,76 @@ class Axes(NamedTuple):
 
 
 def axes(images: np.ndarray) -> Axes:
-    """Returns the principal axes of pictures [n, height, width, channels], by second moments.
+    """Returns the principal axes of images [n, height, width, channels], by second moments.
 
-    Each pixel weighs what it is away from the border's median, the background.
+    The weight of a pixel is its difference from the background, the median of the border.
     """
     return Axes(*np.array([_axis(image) for image in images], float).reshape(-1, 3).T)
 
 
-def sectors(found: Axes) -> np.ndarray:
-    """Returns the sector of each axis [n] str, and `NO_SECTOR` for what is round.
+def sectors(axes: Axes) -> np.ndarray:
+    """Returns the sector of each axis [n] str, and `NO_SECTOR` for round particles.
 
-    By twice the angle, so that 1 and 179 degrees are neighbours.
+    Sectors are of twice the angle, so that 1 and 179 degrees are neighbours.
     """
-    doubled = np.arctan2(np.sin(2 * found.angle_rad), np.cos(2 * found.angle_rad)) % (2 * np.pi)
-    numbers = np.floor(doubled / (2 * np.pi) * SECTORS).astype(int) % SECTORS
-    width = 180 // SECTORS
-    names = np.array([f"{i * width}-{(i + 1) * width} degrees" for i in range(SECTORS)])
-    return np.where(found.strength < ROUND, NO_SECTOR, names[numbers])
+    doubled = np.arctan2(np.sin(2 * axes.angle_rad), np.cos(2 * axes.angle_rad)) % (2 * np.pi)
+    numbers = np.floor(doubled / (2 * np.pi) * N_SECTORS).astype(int) % N_SECTORS
+    width = 180 // N_SECTORS
+    names = np.array([f"{i * width}-{(i + 1) * width} degrees" for i in range(N_SECTORS)])
+    return np.where(axes.strength < MIN_STRENGTH, NO_SECTOR, names[numbers])
 
 
-def levelled(images: np.ndarray) -> np.ndarray:
-    """Returns pictures [n, height, width, channels] turned so that each thing lies along the rows.
+def normalize(images: np.ndarray) -> np.ndarray:
+    """Returns images [n, height, width, channels] turned so that particles lie along the rows.
 
-    What would then reach over the sides is made smaller. Which end is left, and which side is up,
-    stays open: the axis does not tell.
+    A particle that would then reach over the sides is made smaller. The axis does not determine
+    which end is left, nor which side is up.
     """
-    found = axes(images)
-    told = zip(images, found.angle_rad, found.length_px, strict=True)
-    return np.stack([_level(*one) for one in told]) if len(images) else images
+    if not len(images):
+        return images
+    angles, _, lengths = axes(images)
+    return np.stack(
+        [
+            _turn(image, angle, length)
+            for image, angle, length in zip(images, angles, lengths, strict=True)
+        ]
+    )
 
 
-def explained(clusters: np.ndarray, found: Axes, *, seed: int = 0) -> pd.DataFrame:
-    """Returns how well direction alone tells each cluster's pictures, and how much in all.
+def explained(clusters: np.ndarray, axes: Axes, *, seed: int = 0) -> pd.DataFrame:
+    """Returns how well direction alone separates each cluster, and all clusters together.
 
     Args:
       clusters: [n] int; -1 for none.
-      found: of the pictures.
+      axes: of the images.
       seed: of the test's halves and permutations.
 
     Returns:
-      `confounders.of_clusters`' rows for the nuisance "direction", and one row "all clusters" whose
-      "value" is the share of the variance of (cos, sin) of twice the angle that lies between
-      clusters, of pictures in one that have a direction; less what as many clusters take by chance.
+      The rows of `confounders.of_clusters` for the nuisance "direction", and a row "all clusters".
+      Its "value" is the share of the variance of (cos, sin) of twice the angle that lies between
+      clusters, less what as many clusters would take by chance. It uses the images in a cluster
+      that have a direction.
     """
-    table = confounders.of_clusters(clusters, {"direction": sectors(found)}, seed=seed)
-    known = (clusters >= 0) & (found.strength >= ROUND)
-    doubled = np.exp(2j * found.angle_rad[known])
-    own = clusters[known]
-    count, groups = len(own), len(np.unique(own))
+    table = confounders.of_clusters(clusters, {"direction": sectors(axes)}, seed=seed)
+    has_direction = (clusters >= 0) & (axes.strength >= MIN_STRENGTH)
+    doubled = np.exp(2j * axes.angle_rad[has_direction])
+    groups = clusters[has_direction]
+    n_examples, n_groups = len(groups), len(np.unique(groups))
     share = 0.0
-    if count > groups > 1:
-        within = sum(np.abs(z - z.mean()) @ np.abs(z - z.mean()) for z in _parts(doubled, own))
-        total = (np.abs(doubled - doubled.mean()) ** 2).sum()
-        share = max(0.0, 1 - (within / (count - groups)) / (total / (count - 1)))
-    row = {"what": "all clusters", "nuisance": "direction", "measure": "share of variance"}
-    row |= {"value": share, "p": np.nan, "explained": share >= confounders.EXPLAINS_SHARE}
+    if n_examples > n_groups > 1:
+        within = sum(
+            np.abs(z - z.mean()) @ np.abs(z - z.mean()) for z in _parts(doubled, groups)
+        ) / (n_examples - n_groups)
+        total = (np.abs(doubled - doubled.mean()) ** 2).sum() / (n_examples - 1)
+        share = max(0.0, 1 - within / total)
+    row: dict[str, Any] = {
+        "what": "all clusters",
+        "nuisance": "direction",
+        "measure": "share of variance",
+        "value": share,
+        "p": np.nan,
+        "explained": share >= confounders.EXPLAINS_SHARE,
+    }
     return pd.concat([table, pd.DataFrame([row])], ignore_index=True)
 
 
@@ -97,7 +113,7 @@ def _parts(values: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
 
 
 def _axis(image: np.ndarray) -> tuple[float, float, float]:
-    """Returns angle, strength and length of one picture's thing."""
+    """Returns angle, strength and length of the particle in an image."""
     grey = np.nan_to_num(image.astype(np.float64)).mean(axis=2)
     weight = np.abs(grey - _background(grey))
     total = weight.sum()
@@ -112,14 +128,16 @@ def _axis(image: np.ndarray) -> tuple[float, float, float]:
     return angle, strength, np.ptp(along) + 1
 
 
-def _level(image: np.ndarray, angle: float, length: float) -> np.ndarray:
+def _turn(image: np.ndarray, angle: float, length: float) -> np.ndarray:
+    """Returns an image turned by -angle, smaller if its particle would be cut."""
     height, width, channels = image.shape
-    scale = min(1.0, MARGIN * width / max(length, 1.0))
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -np.degrees(angle), scale)
+    scale = min(1.0, MAX_LENGTH_SHARE * width / max(length, 1.0))
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    matrix = cv2.getRotationMatrix2D(centre, -np.degrees(angle), scale)
     fill = [float(_background(image[..., i])) for i in range(channels)]
     turned = cv2.warpAffine(
         image,
-        turn,
+        matrix,
         (width, height),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,

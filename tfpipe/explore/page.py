@@ -42,10 +42,10 @@ LAYOUT = {
 def shown_rows(result: Findings, *, seed: int) -> tuple[list[int], list[int]]:
     """Returns the rows whose images the page needs, and the rows of the queue that it shows."""
     entries = result.queue[:MAX_QUEUED]
-    queued = {row for entry in entries for row in (entry.row, *entry.beside)} | {
+    queued = {row for entry in entries for row in (entry.row, *entry.nearest)} | {
         entry.row for entry in result.queue[: MAX_POINTS // 4]
     }
-    drawn = umap.chosen(len(result.frame), most=MAX_POINTS - len(queued), seed=seed)
+    drawn = umap.sample_rows(len(result.frame), most=MAX_POINTS - len(queued), seed=seed)
     return sorted({*queued, *drawn.tolist()}), [entry.row for entry in entries]
 
 
@@ -233,7 +233,7 @@ def _queue(
             "large": _large_images(result, entry, thumbnails, reconstructions),
             "small": [
                 (_jpeg_uri(thumbnails[row]), f"labelled: {result.labels[row]}")
-                for row in entry.beside
+                for row in entry.nearest
             ],
             "lines": _entry_lines(result, rank, entry),
         }
@@ -268,7 +268,7 @@ def _entry_lines(result: Findings, rank: int, entry: Entry) -> list[str]:
         f"predicted {row['predicted']}" if row["predicted"] else "",
         f"{result.clusters[entry.row]}, {score}",
         f"near-duplicates left out: {len(entry.copies)}" if entry.copies else "",
-        f"nearest labelled: {', '.join(result.labels[i] for i in entry.beside)}",
+        f"nearest labelled: {', '.join(result.labels[i] for i in entry.nearest)}",
     ]
     return [line for line in lines if line]
 

@@ -1,8 +1,9 @@
-"""Parametric UMAP: a small network that maps embeddings, and new ones as well.
+"""Parametric UMAP: a small network that places embeddings on a map, new ones as well.
 
-Sainburg et al. (2021), arXiv:2009.12981: UMAP's graph and its loss, with a network in place of free
-points. Ours, since umap-learn's own wants another Keras and chooses its number of steps from the
-graph: by default it did not end in minutes on 600 points. Here it is bounded, and reported.
+Sainburg et al. (2021), arXiv:2009.12981: UMAP's graph and loss, with a network in place of free
+points. The class of umap-learn needs another Keras version. It also chooses its number of steps
+from the graph, and did not end within minutes on 600 points. Here the number of steps is a constant
+and is reported.
 """
 
 import functools
@@ -21,13 +22,13 @@ from tfpipe.base.hardware import dtype_policy
 from tfpipe.explore import umap as explore_umap
 from tfpipe.models import calls
 
-LOG = logging.getLogger("tfpipe")
+LOG = logging.getLogger(__name__)
 UNITS = (100, 100, 100)  # of the paper's network
 STEPS = 3_000  # gradient steps
-EDGES = 512  # of the graph, a step
+EDGES = 512  # of the graph in each step
 NEGATIVES = 5  # pairs that no edge joins, for each edge, as in UMAP
-RATE = 1e-3
-LEAST = 1e-4  # of a probability, before its logarithm
+LEARNING_RATE = 1e-3
+MIN_PROBABILITY = 1e-4  # before its logarithm
 
 
 class Fitted(NamedTuple):
@@ -45,20 +46,20 @@ class Fitted(NamedTuple):
 
 
 def fit(embedding: np.ndarray, *, seed: int, steps: int = STEPS) -> Fitted:
-    """Fits a map to some embeddings [n, d] float; of more than `umap.MOST_FITTED`, to a choice.
+    """Fits a map to embeddings [n, d] float; to a sample of more than `umap.MAX_FITTED`.
 
     Args:
-      embedding: at least four.
-      seed: of weights, edges and the choice.
+      embedding: at least four rows.
+      seed: of weights, edges and the sample.
       steps: gradient steps.
     """
-    few = explore_umap.chosen(len(embedding), most=explore_umap.MOST_FITTED, seed=seed)
-    points = np.asarray(embedding[few], np.float32)
+    rows = explore_umap.sample_rows(len(embedding), most=explore_umap.MAX_FITTED, seed=seed)
+    points = np.asarray(embedding[rows], np.float32)
     head, tail, weight = graph(points, seed=seed)
     keras.utils.set_random_seed(seed)
     with dtype_policy("float32"):
         model = _network(points)
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps))
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
     optimizer.build(model.trainable_variables)
     a, b = curve(min_dist=explore_umap.MIN_DIST)
     all_points, edges = tf.constant(points), tf.constant(np.stack([head, tail]))
@@ -66,13 +67,13 @@ def fit(embedding: np.ndarray, *, seed: int, steps: int = STEPS) -> Fitted:
     @tf.function(jit_compile=False)
     def step(drawn):
         ends = tf.gather(edges, drawn, axis=1)
-        # Tails of other edges: drawn as often as edges end there, as UMAP's negatives are.
+        # Tails of other edges are drawn as often as edges end there, like UMAP's negatives.
         others = tf.random.shuffle(tf.tile(ends[1], [NEGATIVES]))
         with tf.GradientTape() as tape:
-            asked = tf.concat([ends[0], ends[1], others], axis=0)
-            places = model({"embedding": tf.gather(all_points, asked)}, training=True)
-            one, other, apart = tf.split(places, [EDGES, EDGES, NEGATIVES * EDGES])
-            loss = cross_entropy(one, other, apart, curve=(a, b))
+            batch = tf.gather(all_points, tf.concat([ends[0], ends[1], others], axis=0))
+            places = model({"embedding": batch}, training=True)
+            heads, tails, negatives = tf.split(places, [EDGES, EDGES, NEGATIVES * EDGES])
+            loss = cross_entropy(heads, tails, negatives, curve=(a, b))
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
         return loss
@@ -88,7 +89,7 @@ def fit(embedding: np.ndarray, *, seed: int, steps: int = STEPS) -> Fitted:
 
 
 def placed(model: keras.Model, embedding: np.ndarray) -> np.ndarray:
-    """Returns where a map puts embeddings [n, d], [n, 2] float32."""
+    """Returns the places of embeddings [n, d] on a map, [n, 2] float32."""
     call = functools.partial(model, training=False)
     return calls.batched(
         call, {"embedding": embedding.astype(np.float32)}, names=["embedding"], batch_size=4096
@@ -96,32 +97,27 @@ def placed(model: keras.Model, embedding: np.ndarray) -> np.ndarray:
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Writes a map as one .keras file, beside its name and renamed."""
+    """Writes a map as one .keras file; the file is replaced as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    model.save(beside, overwrite=True)
-    files.replace(path, beside.read_bytes())
-    beside.unlink()
-
-
-def load(path: Path) -> keras.Model:
-    """Returns a map that `save` wrote."""
-    return keras.models.load_model(path)
+    temporary = path.with_name(f".{path.name}")
+    model.save(temporary, overwrite=True)
+    files.replace(path, temporary.read_bytes())
+    temporary.unlink()
 
 
 def graph(points: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns UMAP's fuzzy graph of points [n, d]: heads, tails [edges] int, weights [edges].
 
-    McInnes et al. (2018), arXiv:1802.03426, section 3.1, by umap-learn. An edge weighs how likely
-    it is to exist, and is drawn as often.
+    McInnes et al. (2018), arXiv:1802.03426, section 3.1, by umap-learn. The weight of an edge is
+    the probability that it exists; edges are drawn in proportion to it.
     """
-    from umap.umap_ import fuzzy_simplicial_set  # seconds, for it compiles
+    from umap.umap_ import fuzzy_simplicial_set  # takes seconds, as it compiles
 
-    # Each its own first neighbour, as umap-learn has it; exact, for its own search takes a minute
-    # to compile.
+    # As in umap-learn, the first neighbour of a point is the point itself. The search is exact, as
+    # that of umap-learn takes a minute to compile.
     count = min(explore_umap.NEIGHBOURS, len(points))
     distances, near = NearestNeighbors(n_neighbors=count).fit(points).kneighbors(points)
-    found, _, _ = fuzzy_simplicial_set(
+    matrix, _, _ = fuzzy_simplicial_set(
         points,
         n_neighbors=count,
         random_state=np.random.RandomState(seed),
@@ -129,7 +125,7 @@ def graph(points: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.
         knn_indices=near.astype(np.int32),
         knn_dists=distances.astype(np.float32),
     )
-    edges = found.tocoo()
+    edges = matrix.tocoo()
     return edges.row.astype(np.int64), edges.col.astype(np.int64), edges.data.astype(np.float64)
 
 
@@ -141,34 +137,35 @@ def curve(*, min_dist: float) -> tuple[float, float]:
     return float(a), float(b)
 
 
-def cross_entropy(one, other, apart, *, curve: tuple[float, float]):
+def cross_entropy(heads, tails, negatives, *, curve: tuple[float, float]):
     """Returns UMAP's mean cross-entropy, eq. 2 of Sainburg et al.
 
     Args:
-      one: [edges, 2], where edges begin.
-      other: [edges, 2], where they end.
-      apart: [negatives * edges, 2], of points that the beginnings have no edge to.
+      heads: [edges, 2], places where edges begin.
+      tails: [edges, 2], places where they end.
+      negatives: [negatives * edges, 2], places of points that the heads have no edge to.
       curve: a and b.
     """
-    joined = _likely(one, other, curve)
-    parted = _likely(ops.tile(one, [len(apart) // len(one), 1]), apart, curve)
-    pull = -ops.mean(ops.log(ops.maximum(joined, LEAST)))
-    push = -ops.mean(ops.log(ops.maximum(1 - parted, LEAST)))
+    joined = _edge_probability(heads, tails, curve)
+    repeated = ops.tile(heads, [len(negatives) // len(heads), 1])
+    separate = _edge_probability(repeated, negatives, curve)
+    pull = -ops.mean(ops.log(ops.maximum(joined, MIN_PROBABILITY)))
+    push = -ops.mean(ops.log(ops.maximum(1 - separate, MIN_PROBABILITY)))
     return (pull + NEGATIVES * push) / (1 + NEGATIVES)
 
 
-def _likely(one, other, curve: tuple[float, float]):
+def _edge_probability(heads, tails, curve: tuple[float, float]):
     """Returns the probability [n] of an edge between places [n, 2]."""
     a, b = curve
     # The gradient of a power below 1 is infinite at a distance of 0.
-    squared = ops.sum(ops.square(one - other), axis=1) + 1e-6
+    squared = ops.sum(ops.square(heads - tails), axis=1) + 1e-6
     return 1 / (1 + a * squared**b)
 
 
 def _network(points: np.ndarray) -> keras.Model:
     """Returns the paper's network of dense layers, with the points' scale inside."""
     embedding = keras.Input((points.shape[1],), dtype="float32", name="embedding")
-    # One scale for all: numbers that hardly vary are not to be heard as loud as the others.
+    # One scale for all dimensions, so that those that hardly vary are not amplified.
     scale = float(points.std()) or 1.0
     mean = points.mean(axis=0).astype(np.float64)
     x = layers.Normalization(

@@ -1,4 +1,4 @@
-"""The queue of pictures to look at: the newest first, near-copies of one another only once."""
+"""The queue of images to look at: most novel first, near-copies of one image only once."""
 
 from typing import NamedTuple
 
@@ -8,66 +8,72 @@ from sklearn.neighbors import NearestNeighbors
 from tfpipe.data.near_duplicates import NEAR_BITS
 from tfpipe.explore import novelty
 
-AROUND = 10  # neighbours in the embedding that a picture may be a near-copy of
-KNOWN_BESIDE = 3  # nearest known pictures shown with each
+N_NEIGHBOURS = 10  # neighbours in the embedding among which near-copies are looked for
+N_NEAREST = 3  # nearest reference images shown with an image
 
 
 class Entry(NamedTuple):
-    """One picture of the queue.
+    """One image of the queue.
 
     Attributes:
       row: its row in the arrays.
       copies: rows of its near-copies further down, which are left out.
-      beside: rows of the known pictures nearest to it, the nearest first.
+      nearest: rows of the reference images nearest to it, the nearest first.
     """
 
     row: int
     copies: tuple[int, ...]
-    beside: tuple[int, ...]
+    nearest: tuple[int, ...]
 
 
 def queue(
-    score: np.ndarray, asked: np.ndarray, *, copies: np.ndarray, beside: np.ndarray
+    score: np.ndarray, is_candidate: np.ndarray, *, copies: np.ndarray, nearest: np.ndarray
 ) -> list[Entry]:
-    """Returns the pictures asked about, the highest score first.
+    """Returns the candidates without near-copies, the highest score first.
 
     Args:
-      score: [n] float, higher is newer.
-      asked: [n] bool, those that may stand in the queue.
+      score: [n] float, higher is more novel.
+      is_candidate: [n] bool, the images that may enter the queue.
       copies: [pairs, 2] int, rows that are `near_copies` of one another.
-      beside: [n, k] int, rows of the nearest known pictures.
+      nearest: [n, k] int, rows of the nearest reference images.
     """
-    near: dict[int, set[int]] = {}
-    for one, other in copies.tolist():
-        near.setdefault(one, set()).add(other)
-        near.setdefault(other, set()).add(one)
-    entries, told = [], set()
+    copies_of: dict[int, set[int]] = {}
+    for first, second in copies.tolist():
+        copies_of.setdefault(first, set()).add(second)
+        copies_of.setdefault(second, set()).add(first)
+    entries: list[Entry] = []
+    queued: set[int] = set()
     for row in np.argsort(-score, kind="stable").tolist():
-        if not asked[row] or row in told:
+        if not is_candidate[row] or row in queued:
             continue
-        own = sorted(copy for copy in near.get(row, ()) if asked[copy] and copy not in told)
-        told |= {row, *own}
-        entries.append(Entry(row, tuple(own), tuple(beside[row].tolist())))
+        rows = sorted(
+            copy for copy in copies_of.get(row, ()) if is_candidate[copy] and copy not in queued
+        )
+        queued |= {row, *rows}
+        entries.append(Entry(row, tuple(rows), tuple(nearest[row].tolist())))
     return entries
 
 
-def near_copies(embedding: np.ndarray, hashes: np.ndarray, *, shows: np.ndarray) -> np.ndarray:
-    """Returns pairs [pairs, 2] int of rows that show the same, near in both senses.
+def near_copies(
+    embedding: np.ndarray, hashes: np.ndarray, *, has_content: np.ndarray
+) -> np.ndarray:
+    """Returns pairs [pairs, 2] int of rows that are near both in the embedding and by hash.
 
-    Neighbours in the embedding may still be different particles of one kind, and a perceptual hash
-    takes any two round ones on a bare background for one.
+    Neighbours in the embedding may be different particles of one class. A perceptual hash cannot
+    distinguish two round particles on a bare background. Hence both are required.
 
     Args:
       embedding: [n, d] float.
-      hashes: [n, bits] bool, of `near_duplicates.fingerprints`.
-      shows: [n] bool, whether a picture shows anything that a hash can tell.
+      hashes: [n, bits] bool, from `near_duplicates.fingerprints`.
+      has_content: [n] bool, whether an image shows anything that a hash can distinguish.
     """
-    count = min(AROUND, len(embedding) - 1)
+    count = min(N_NEIGHBOURS, len(embedding) - 1)
     if count < 1:
         return np.zeros((0, 2), int)
     search = NearestNeighbors(n_neighbors=count).fit(novelty.unit(embedding))
-    around = search.kneighbors(return_distance=False)
-    one, other = np.repeat(np.arange(len(around)), count), around.ravel()
-    differ = (hashes[one] != hashes[other]).sum(axis=1)
-    same = (differ <= NEAR_BITS) & shows[one] & shows[other]
-    return np.unique(np.sort(np.stack([one, other], axis=1)[same], axis=1), axis=0)
+    neighbours = search.kneighbors(return_distance=False)
+    first, second = np.repeat(np.arange(len(neighbours)), count), neighbours.ravel()
+    n_different_bits = (hashes[first] != hashes[second]).sum(axis=1)
+    is_copy = (n_different_bits <= NEAR_BITS) & has_content[first] & has_content[second]
+    pairs = np.stack([first, second], axis=1)[is_copy]
+    return np.unique(np.sort(pairs, axis=1), axis=0)

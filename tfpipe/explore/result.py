@@ -1,4 +1,4 @@
-"""What an exploration found, for its tables, its figure and its page."""
+"""Findings of an exploration: what its tables, figure and page are made from."""
 
 from dataclasses import dataclass
 
@@ -12,25 +12,25 @@ UNLABELLED = "(unlabelled)"
 
 @dataclass(frozen=True)
 class Findings:
-    """What an exploration found.
+    """The result of an exploration.
 
     Attributes:
       title: task, model and version.
-      frame: a row for each picture, in the records' order: key, split, group, label ("" for none),
+      frame: a row for each image, in the records' order: key, split, group, label ("" for none),
         predicted ("" without a classifier), cluster (-1 for none), x and y on the map, the scores
         and the nuisances.
-      scores: names of the scores' columns, higher is newer.
+      scores: names of the scores' columns, higher is more novel.
       nuisances: names of the nuisances' columns; the group is one, too.
-      queue: the pictures to look at, the newest first.
+      queue: the images to look at, the most novel first.
       ranked_by: the score that ranks the queue.
-      reason: why that one, in a sentence.
+      reason: why it is that score, in a sentence.
       benchmark: `novelty_benchmark.benchmark`'s table; empty where no class was left out.
       trust: a row for each map: "map", "training" and "new" (trustworthiness), "steps" (NaN for
-        umap-learn's own); the first is the one shown.
+        umap-learn); the first map is shown.
       of_clusters: `confounders.of_clusters`' table.
       of_scores: `confounders.of_scores`' table.
-      of_direction: `orientation.explained`'s table, and "shown": how models were shown pictures.
-      notes: what else a reader must know, one sentence each.
+      of_direction: `orientation.explained`'s table, and "shown": how models saw the images.
+      notes: sentences for the reader.
     """
 
     title: str
@@ -49,12 +49,12 @@ class Findings:
 
     @property
     def labels(self) -> np.ndarray:
-        """Each picture's class [n] str, `UNLABELLED` where nobody has told it."""
+        """The class of each image [n] str, `UNLABELLED` without a label."""
         return np.where(self.frame["label"] == "", UNLABELLED, self.frame["label"]).astype(str)
 
     @property
     def clusters(self) -> np.ndarray:
-        """Each picture's cluster [n] str."""
+        """The cluster of each image [n] str."""
         numbers = self.frame["cluster"].to_numpy()
         return np.array([f"cluster {n}" if n >= 0 else "no cluster" for n in numbers])
 
@@ -66,14 +66,16 @@ class Findings:
             {
                 "rank": rank,
                 "key": keys[entry.row],
-                **{name: frame[name].iat[entry.row] for name in ("split", "group", "label")},
+                "split": frame["split"].iat[entry.row],
+                "group": frame["group"].iat[entry.row],
+                "label": frame["label"].iat[entry.row],
                 "predicted": frame["predicted"].iat[entry.row],
                 "cluster": frame["cluster"].iat[entry.row],
                 self.ranked_by: frame[self.ranked_by].iat[entry.row],
                 "near_copies": len(entry.copies),
                 "keys_of_copies": " ".join(keys[row] for row in entry.copies),
-                "nearest_known": " ".join(keys[row] for row in entry.beside),
-                "nearest_known_labels": ", ".join(labels[row] for row in entry.beside),
+                "nearest_labelled": " ".join(keys[row] for row in entry.nearest),
+                "nearest_labels": ", ".join(labels[row] for row in entry.nearest),
             }
             for rank, entry in enumerate(self.queue, start=1)
         ]

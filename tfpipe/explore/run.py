@@ -1,6 +1,5 @@
-"""What is in the pictures that nobody has named: map, clusters, scores of novelty, and a queue."""
+"""Exploration of unlabelled images: map, clusters, novelty scores, queue, and their files."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,53 +9,53 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from tfpipe.base import files, tables
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import dataset, metadata
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics
 from tfpipe.explore import (
-    appearance,
     confounders,
     embeddings,
     novelty,
     novelty_benchmark,
+    orientation,
+    page,
     parametric_umap,
     queue,
-    run_files,
-    run_orientation,
     umap,
     versions,
 )
-from tfpipe.explore.novelty import Seen
+from tfpipe.explore.novelty import ModelOutputs
 from tfpipe.explore.result import Findings
 from tfpipe.explore.versions import Subject
 from tfpipe.tasks.task import Task
 
 MAPS = ("umap", "parametric")
-# Ranks the queue where no class was left out. It found left-out classes best in the drawn particles
-# (mean AUROC 0.78, the mean of all ranks 0.71) and in a real FlowCam run.
+# Ranks the queue where no class was left out. It found left-out classes best among the simulated
+# particles (mean AUROC 0.78; the mean of all ranks 0.71) and in a real FlowCam run.
 DEFAULT = "mahalanobis"
-
-Tell = Callable[[str, dict[str, Any]], None]
+# How images were shown to the model whose clusters are tested against direction.
+ORIGINAL, NORMALIZED = "as they are", "lying the same way"
 
 
 @dataclass(frozen=True)
-class Exploration:
+class ExplorationConfig:
     """What to explore, and how.
 
     Attributes:
-      task: the question.
-      version: folder of a saved version, a classifier's or an autoencoder's. The newest of the
-        other kind is looked through as well, if there is one of the same records.
+      task: the task of the records.
+      version: folder of a saved version of a classifier or an autoencoder. The newest version of
+        the other kind is used as well, if there is one of the same records.
       records: folder of the packed records.
-      out: folder of what is written.
-      leave_out: a class, or "each", to measure by which score is best; None for what was measured
-        before.
-      map_kind: "umap", or "parametric" for one that is saved and maps new pictures.
-      blind: whether models are shown every picture lying the same way, see `blindness`.
+      out: folder to write to.
+      leave_out: a class, or "each", to measure which score is best; None to use earlier results.
+      map_kind: "umap", or "parametric" for a map that is saved and places new images.
+      normalize_orientation: whether models see every image turned to the same direction.
       seed: of everything random.
-      tell: told (stage, facts) as it goes.
+      report: receives the stages "embed", "map", "leave-out" and "write".
     """
 
     task: Task
@@ -65,112 +64,112 @@ class Exploration:
     out: Path
     leave_out: str | None = None
     map_kind: str = "umap"
-    blind: bool = False
+    normalize_orientation: bool = False
     seed: int = 0
-    tell: Tell = lambda stage, facts: None
+    report: Reporter = silent
 
 
-def explore(run: Exploration) -> dict[str, Any]:
-    """Explores all packed pictures of a task, and writes what it finds.
+def explore(config: ExplorationConfig) -> dict[str, Any]:
+    """Explores all packed images of a task, and writes the result.
 
     Args:
-      run: what, and how.
+      config: what to explore, and how.
 
     Returns:
-      {"path", "files", "pictures", "clusters", "queue", "ranked_by", "explained", "notes"}.
+      {"path", "files", "images", "clusters", "queue", "ranked_by", "explained", "notes"}.
 
     Raises:
-      UserError: the version was made of other records, too few pictures are known, or no class can
-        be left out.
+      UserError: the version was trained on other records, there are too few training images, or no
+        class can be left out.
     """
-    choose(run.map_kind, MAPS, noun="map")
-    found, notes = versions.opened(run.task, run.version, run.records)
-    known, mapped = _findings(run, found, notes)
-    run.tell("write", {})
-    written = run_files.write(run.out, known, mapped=mapped, found=found, seed=run.seed)
-    tested = [*known.of_clusters.itertuples(), *known.of_scores.itertuples()]
+    choose(config.map_kind, MAPS, noun="map")
+    subjects, notes = versions.opened(config.task, config.version, config.records)
+    findings, model = _findings(config, subjects, notes)
+    config.report("write", {})
+    paths = _write(config, findings, model=model, subjects=subjects)
+    tests = [*findings.of_clusters.itertuples(), *findings.of_scores.itertuples()]
     return {
-        "path": str(run.out / "explore.html"),
-        "files": [path.name for path in written],
-        "pictures": len(known.frame),
-        "clusters": int(known.frame["cluster"].max()) + 1,
-        "queue": len(known.queue),
-        "ranked_by": known.ranked_by,
-        "explained": sorted({row.what for row in tested if row.explained}),
-        "notes": list(known.notes),
+        "path": str(config.out / "explore.html"),
+        "files": [path.name for path in paths],
+        "images": len(findings.frame),
+        "clusters": int(findings.frame["cluster"].max()) + 1,
+        "queue": len(findings.queue),
+        "ranked_by": findings.ranked_by,
+        "explained": sorted({row.what for row in tests if row.explained}),
+        "notes": list(findings.notes),
     }
 
 
 def _findings(
-    run: Exploration, found: list[Subject], notes: list[str]
+    config: ExplorationConfig, subjects: list[Subject], notes: list[str]
 ) -> tuple[Findings, keras.Model | None]:
-    """Returns what there is to find, and the parametric map if that was asked for."""
-    data = found[0].data
-    seen = _seen(run, found)
-    looks = embeddings.looks(data, progress=_told(run, "embed"))
-    frame, label = _described(data)
-    train = (frame["split"] == "train").to_numpy()
-    known = train & (label >= 0)
-    if known.sum() < novelty.LEAST_KNOWN:
-        notes.append(
-            f"{known.sum()} training pictures are labelled, so all of the training split is what "
-            "others are new against."
-        )
-        known = train
-    if known.sum() < novelty.LEAST_KNOWN:
-        raise UserError(
-            f"{run.records} holds {known.sum()} training pictures, expected at least "
-            f"{novelty.LEAST_KNOWN} to say of others that they are new. Add data and pack it."
-        )
-    run.tell("map", {})
-    places, trust, mapped = _mapped(run, seen.embedding, train)
-    told = novelty.scores(seen, known, labels=label, places=places)
-    measures = appearance.all_of(looks.nuisances, frame)
-    clusters, level = umap.clusters(places), found[0] if run.blind else None
+    """Returns the findings, and the model of the parametric map if that was asked for."""
+    data = subjects[0].data
+    outputs = _outputs(config, subjects)
+    measures = embeddings.measure_images(data, report=config.report)
+    frame, labels = _described(data)
+    is_train = (frame["split"] == "train").to_numpy()
+    is_reference = _reference(config, labels, is_train=is_train, notes=notes)
+    config.report("map", {})
+    places, trust, model = _map(config, outputs.embedding, is_train)
+    scores = novelty.scores(outputs, is_reference, labels=labels, places=places)
+    nuisances = confounders.nuisance_columns(measures.nuisances, frame)
+    clusters = umap.clusters(places)
     classes = data.manifest.classes
     frame = frame[["key", "split", "group"]].assign(
-        label=[classes[i] if i >= 0 else "" for i in label],
-        predicted=_predicted(found, seen),
+        label=[classes[i] if i >= 0 else "" for i in labels],
+        predicted=_predictions(subjects, outputs),
         cluster=clusters,
         x=places[:, 0].astype(float),
         y=places[:, 1].astype(float),
-        **told,
-        **{name: values for name, values in measures.items() if name != "group"},
+        **scores,
+        **{name: values for name, values in nuisances.items() if name != "group"},
     )
-    benchmark, ranked_by, reason = _ranking(run, found)
-    asked = label < 0
-    if not asked.any():
-        notes.append("Every picture is labelled, so the queue is of those of held-out groups.")
-        asked = ~train
-    _, beside = novelty.neighbours(novelty.unit(seen.embedding), known, count=queue.KNOWN_BESIDE)
-    copies = queue.near_copies(seen.embedding, looks.hashes, shows=looks.shows)
-    return Findings(
-        title=f"{run.task.name}: exploration by {run.version.parent.name} {run.version.name}",
+    benchmark, ranked_by, reason = _ranking(config, subjects)
+    is_candidate = labels < 0
+    if not is_candidate.any():
+        notes.append("Every image is labelled, so the queue has those of held-out groups.")
+        is_candidate = ~is_train
+    _, nearest = novelty.neighbours(
+        novelty.unit(outputs.embedding), is_reference, count=queue.N_NEAREST
+    )
+    copies = queue.near_copies(outputs.embedding, measures.hashes, has_content=measures.has_content)
+    findings = Findings(
+        title=f"{config.task.name}: exploration by "
+        f"{config.version.parent.name} {config.version.name}",
         frame=frame,
-        scores=tuple(told),
-        nuisances=tuple(measures),
-        queue=queue.queue(frame[ranked_by].to_numpy(), asked, copies=copies, beside=beside),
+        scores=tuple(scores),
+        nuisances=tuple(nuisances),
+        queue=queue.queue(
+            frame[ranked_by].to_numpy(), is_candidate, copies=copies, nearest=nearest
+        ),
         ranked_by=ranked_by,
         reason=reason,
         benchmark=benchmark,
         trust=trust,
-        of_clusters=confounders.of_clusters(clusters, measures, seed=run.seed),
-        of_scores=confounders.of_scores(told, measures),
-        of_direction=run_orientation.told(clusters, looks.axes, level, train=train, seed=run.seed),
+        of_clusters=confounders.of_clusters(clusters, nuisances, seed=config.seed),
+        of_scores=confounders.of_scores(scores, nuisances),
+        of_direction=_direction(config, subjects[0], clusters, measures.axes, is_train=is_train),
         notes=tuple(notes),
-    ), mapped
+    )
+    return findings, model
 
 
-def _seen(run: Exploration, found: list[Subject]) -> Seen:
-    """Returns what the first subject and, beside it, the one of the other kind make of all."""
-    each = [
-        embeddings.seen(one.model, one.data, blind=run.blind, progress=_told(run, "embed"))
-        for one in found
+def _outputs(config: ExplorationConfig, subjects: list[Subject]) -> ModelOutputs:
+    """Returns the outputs of all subjects together; the embedding is the first one's."""
+    outputs = [
+        embeddings.compute_outputs(
+            subject.model,
+            subject.data,
+            normalize_orientation=config.normalize_orientation,
+            report=config.report,
+        )
+        for subject in subjects
     ]
-    return Seen(
-        each[0].embedding,
-        next((one.logits for one in each if one.logits is not None), None),
-        next((one.error for one in each if one.error is not None), None),
+    return ModelOutputs(
+        outputs[0].embedding,
+        next((part.logits for part in outputs if part.logits is not None), None),
+        next((part.error for part in outputs if part.error is not None), None),
     )
 
 
@@ -184,61 +183,164 @@ def _described(data: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
     return frame, frame["label"].to_numpy()
 
 
-def _mapped(
-    run: Exploration, embedding: np.ndarray, train: np.ndarray
+def _reference(
+    config: ExplorationConfig, labels: np.ndarray, *, is_train: np.ndarray, notes: list[str]
+) -> np.ndarray:
+    """Returns [n] bool: the training images that an image is compared with to be novel."""
+    is_reference = is_train & (labels >= 0)
+    if is_reference.sum() < novelty.MIN_REFERENCE:
+        notes.append(
+            f"Only {is_reference.sum()} training images are labelled, so novelty is measured "
+            "against the whole training split."
+        )
+        is_reference = is_train
+    if is_reference.sum() < novelty.MIN_REFERENCE:
+        raise UserError(
+            f"{config.records} has {is_reference.sum()} training images, expected at least "
+            f"{novelty.MIN_REFERENCE} to measure the novelty of others. Add data and pack it."
+        )
+    return is_reference
+
+
+def _map(
+    config: ExplorationConfig, embedding: np.ndarray, is_train: np.ndarray
 ) -> tuple[np.ndarray, pd.DataFrame, keras.Model | None]:
-    """Returns places [n, 2], the trustworthiness of each map made, and the parametric one."""
-    mapper = umap.fit(embedding[train], seed=run.seed)
-    each, model = {"UMAP": (umap.placed(mapper, embedding), np.nan)}, None
-    if run.map_kind == "parametric":
-        fitted = parametric_umap.fit(embedding[train], seed=run.seed, steps=parametric_umap.STEPS)
+    """Returns places [n, 2], the trustworthiness of each map, and the parametric map's model."""
+    mapper = umap.fit(embedding[is_train], seed=config.seed)
+    maps, model = {"UMAP": (umap.placed(mapper, embedding), np.nan)}, None
+    if config.map_kind == "parametric":
+        fitted = parametric_umap.fit(
+            embedding[is_train], seed=config.seed, steps=parametric_umap.STEPS
+        )
         model = fitted.model
-        each = {"parametric UMAP": (parametric_umap.placed(model, embedding), fitted.steps)} | each
+        maps = {"parametric UMAP": (parametric_umap.placed(model, embedding), fitted.steps)} | maps
     rows = [
         {
             "map": name,
-            "training": umap.trust(embedding[train], places[train], seed=run.seed),
-            "new": umap.trust(embedding[~train], places[~train], seed=run.seed),
+            "training": umap.trust(embedding[is_train], places[is_train], seed=config.seed),
+            "new": umap.trust(embedding[~is_train], places[~is_train], seed=config.seed),
             "steps": float(steps),
         }
-        for name, (places, steps) in each.items()
+        for name, (places, steps) in maps.items()
     ]
-    return next(iter(each.values()))[0], pd.DataFrame(rows), model
+    return next(iter(maps.values()))[0], pd.DataFrame(rows), model
 
 
-def _predicted(found: list[Subject], seen: Seen) -> list[str]:
-    """Returns the class that the classifier says of each picture; "" without one."""
-    if seen.logits is None:
-        return [""] * len(seen.embedding)
-    card = next(one.card for one in found if one.kind == "classifier")
-    said = metrics.predict_labels(softmax(seen.logits, axis=1), thresholds=card.thresholds)
-    return [card.classes[i] for i in said]
+def _predictions(subjects: list[Subject], outputs: ModelOutputs) -> list[str]:
+    """Returns the class that the classifier predicts of each image; "" without a classifier."""
+    if outputs.logits is None:
+        return [""] * len(outputs.embedding)
+    card = next(subject.card for subject in subjects if subject.kind == "classifier")
+    probabilities = softmax(outputs.logits, axis=1)
+    labels = metrics.predict_labels(probabilities, thresholds=card.thresholds)
+    return [card.classes[i] for i in labels]
 
 
-def _ranking(run: Exploration, found: list[Subject]) -> tuple[pd.DataFrame, str, str]:
-    """Returns the table of classes left out, the score that ranks the queue, and why."""
-    folder = run.out / "leave-out"
-    learnt = [(one.card, one.data, one.spec) for one in found]
-    if run.leave_out:
+def _ranking(config: ExplorationConfig, subjects: list[Subject]) -> tuple[pd.DataFrame, str, str]:
+    """Returns the table of classes left out, the score that ranks the queue, and the reason."""
+    folder = config.out / "leave-out"
+    opened = [(subject.card, subject.data, subject.spec) for subject in subjects]
+    if config.leave_out:
         table = novelty_benchmark.benchmark(
-            learnt, run.leave_out, folder, seed=run.seed, tell=run.tell
+            opened, config.leave_out, folder, seed=config.seed, report=config.report
         )
     else:
-        table = novelty_benchmark.kept(learnt, folder, seed=run.seed)
+        table = novelty_benchmark.stored_results(opened, folder, seed=config.seed)
     best = novelty_benchmark.winner(table)
     if best is None:
-        why = (
-            f"The queue is ranked by {DEFAULT}, as no class was left out to measure which score "
-            "finds new kinds best here; --leave-out each does."
+        reason = (
+            f"The queue is ranked by {DEFAULT}. No class was left out yet; --leave-out each "
+            "measures which score finds new classes best."
         )
-        return table, DEFAULT, why
+        return table, DEFAULT, reason
     auroc = table.set_index(["class", "score"]).loc[(novelty_benchmark.MEAN, best), "auroc"]
-    why = (
+    reason = (
         f"The queue is ranked by {best.replace('_', ' ')}, which found classes left out of "
         f"training best: AUROC {auroc:.3f}, the mean of {table['class'].nunique() - 1}."
     )
-    return table, best, why
+    return table, best, reason
 
 
-def _told(run: Exploration, stage: str) -> Callable[[int, int], None]:
-    return lambda done, total: run.tell(stage, {"done": done, "total": total})
+def _direction(
+    config: ExplorationConfig,
+    subject: Subject,
+    clusters: np.ndarray,
+    angles: np.ndarray,
+    *,
+    is_train: np.ndarray,
+) -> pd.DataFrame:
+    """Returns `orientation.explained` of the clusters, with "shown": how models saw the images.
+
+    With normalized orientation, the clusters of the original images are tested as well.
+
+    Args:
+      config: what to explore, and how.
+      subject: the version whose embedding is mapped.
+      clusters: [n] int.
+      angles: [n, 3] float, from `orientation.axes`, of the original images.
+      is_train: [n] bool, the images that a map is fitted to.
+    """
+    axes = orientation.Axes(*angles.T)
+    table = orientation.explained(clusters, axes, seed=config.seed)
+    if not config.normalize_orientation:
+        return table.assign(shown=ORIGINAL)
+    outputs = embeddings.compute_outputs(subject.model, subject.data)
+    mapper = umap.fit(outputs.embedding[is_train], seed=config.seed)
+    clusters = umap.clusters(umap.placed(mapper, outputs.embedding))
+    original = orientation.explained(clusters, axes, seed=config.seed).assign(shown=ORIGINAL)
+    return pd.concat([original, table.assign(shown=NORMALIZED)], ignore_index=True)
+
+
+def _write(
+    config: ExplorationConfig,
+    findings: Findings,
+    *,
+    model: keras.Model | None,
+    subjects: list[Subject],
+) -> list[Path]:
+    """Writes all files of an exploration.
+
+    Args:
+      config: its `out` is the folder, its `seed` chooses the points that the page draws.
+      findings: what to write.
+      model: of the parametric map, or None.
+      subjects: the versions used.
+
+    Returns:
+      The paths: map.csv (a row for each image), queue.csv, explained.csv, trustworthiness.csv,
+      leave_out.csv where a class was left out, map.png, map.keras and explore.html.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    out = config.out
+    explained = pd.concat(
+        [findings.of_clusters, findings.of_scores, findings.of_direction], ignore_index=True
+    )
+    frames = {
+        "map.csv": findings.frame,
+        "queue.csv": findings.queue_table(),
+        "explained.csv": explained,
+        "trustworthiness.csv": findings.trust,
+    }
+    if len(findings.benchmark):
+        frames["leave_out.csv"] = findings.benchmark
+    for name, table in frames.items():
+        tables.write_csv(table, out / name)
+    paths = [out / name for name in frames]
+    paths.append(out / "map.png")
+    files.replace(out / "map.png", page.map_png(findings))
+    if model is not None:
+        paths.append(out / "map.keras")
+        parametric_umap.save(model, out / "map.keras")
+    rows, queued = page.shown_rows(findings, seed=config.seed)
+    autoencoder = next((subject for subject in subjects if subject.kind == "autoencoder"), None)
+    reconstructions = (
+        embeddings.reconstructions(autoencoder.model, autoencoder.data, queued)
+        if autoencoder
+        else {}
+    )
+    thumbnails = embeddings.thumbnails(subjects[0].data, rows)
+    html_path = out / "explore.html"
+    page.write(html_path, findings, thumbnails=thumbnails, reconstructions=reconstructions)
+    return [*paths, html_path]

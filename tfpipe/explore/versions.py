@@ -1,4 +1,4 @@
-"""The versions that an exploration looks through: the one asked for, and one of the other kind."""
+"""Versions of an exploration: the chosen version, and the newest of the other kind."""
 
 import functools
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from tfpipe.training import open_records
 
 @dataclass(frozen=True)
 class Subject:
-    """A version, opened.
+    """An opened version with its records.
 
     Attributes:
       version: its folder.
-      card: what it is.
-      data: the records as it learns from them.
-      spec: what it may know of them.
+      card: its card.
+      data: the records, with the splits and objective of the model.
+      spec: of the model.
     """
 
     version: Path
@@ -33,39 +33,39 @@ class Subject:
 
     @functools.cached_property
     def model(self) -> keras.Model:
-        """Itself, in float32; read once it is asked for."""
+        """The model in float32; read at the first use."""
         return load.read_model(self.version)
 
     @property
     def kind(self) -> str:
-        """Returns "classifier" or "autoencoder"."""
+        """The kind of the version: "classifier" or "autoencoder"."""
         return self.card.kind
 
 
 def opened(task: Task, version: Path, records: Path) -> tuple[list[Subject], list[str]]:
-    """Opens a version, and beside it the newest of the other kind that knows the same records.
+    """Opens a version, and the newest version of the other kind that has the same records.
 
     Args:
-      task: the question.
+      task: the task of the records.
       version: folder of a saved version.
       records: folder of the packed records.
 
     Returns:
-      The subjects, the one asked for first, and a sentence for each thing a reader must know.
+      The subjects, the chosen version first, and sentences for the reader.
 
     Raises:
-      UserError: the version takes other pictures than the records hold, or knows other classes.
+      UserError: the version's images, columns or classes differ from those of the records.
     """
     first = _opened(task, version, records, is_checked=False)
-    wrong = _difference(first)
-    if wrong:
-        raise UserError(f"{version} {wrong}. Train a version on these records, and explore that.")
+    difference = _difference(first)
+    if difference:
+        raise UserError(f"{version} {difference}. Train a version on these records.")
     notes = []
     fingerprint = first.data.manifest.fingerprint
     if first.card.data.fingerprint != fingerprint:
         notes.append(
-            f"Version {version.name} of {version.parent.name} was trained on other records than "
-            "these, so what counts as held out here may be what it has learnt from."
+            f"Version {version.name} of {version.parent.name} was trained on other records. It may "
+            "have been trained on images that are held out here."
         )
     for other in _others(version):
         card = store.read_card(other)
@@ -73,7 +73,7 @@ def opened(task: Task, version: Path, records: Path) -> tuple[list[Subject], lis
         if pair and card.data.fingerprint == fingerprint:
             notes.append(
                 f"{other.parent.name} version {other.name}, the newest {card.kind} of the same "
-                "records, was looked through as well."
+                "records, was used as well."
             )
             return [first, _opened(task, other, records, is_checked=True)], notes
     return [first], notes
@@ -83,7 +83,7 @@ def _opened(task: Task, version: Path, records: Path, *, is_checked: bool) -> Su
     card = store.read_card(version)
     if card.kind not in ("classifier", "autoencoder"):
         raise UserError(
-            f"{version} is of trees, which have no embedding to look through. Explore a network: "
+            f"{version} is of boosted trees, which have no embedding. Explore a network: "
             f"--model {' or --model '.join(task.models[:3])}."
         )
     data, spec = open_records.opened(task, records, model=card.model, is_checked=is_checked)
@@ -91,28 +91,28 @@ def _opened(task: Task, version: Path, records: Path, *, is_checked: bool) -> Su
 
 
 def _difference(subject: Subject) -> str | None:
-    """Says in what a version differs from the records that it is to look at, or None."""
-    told, held = subject.card.network_spec, subject.data.manifest
+    """Returns how the version's inputs or classes differ from the records, or None."""
+    spec, manifest = subject.card.network_spec, subject.data.manifest
     for name, noun in (
-        ("image_shape", "takes pictures of shape"),
-        ("image_dtype", "takes pictures of"),
+        ("image_shape", "takes images of shape"),
+        ("image_dtype", "takes images of"),
         ("columns", "takes the columns"),
         ("classes", "knows the classes"),
     ):
-        one, other = (
+        expected, actual = (
             value if isinstance(value, str) else list(value)
-            for value in (getattr(told, name), getattr(held, name))
+            for value in (getattr(spec, name), getattr(manifest, name))
         )
-        if one != other:
-            return f"{noun} {one}, but the records hold {other}"
+        if expected != actual:
+            return f"{noun} {expected}, but the records hold {actual}"
     return None
 
 
 def _others(version: Path) -> list[Path]:
-    """Returns the other models' newest versions of the same task, the newest first."""
-    found = [
+    """Returns the newest version of each other model of the task, the newest first."""
+    newest = [
         folder / str(numbers[-1])
         for folder in version.parent.parent.iterdir()
         if folder != version.parent and (numbers := store.versions(folder))
     ]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return sorted(newest, key=lambda path: path.stat().st_mtime, reverse=True)

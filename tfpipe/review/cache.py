@@ -14,8 +14,9 @@ from tfpipe.base import files, resumable
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
 from tfpipe.explore import embeddings
-from tfpipe.explore.embeddings import CHUNK, Progress
-from tfpipe.explore.novelty import Seen
+from tfpipe.explore.embeddings import CHUNK
+from tfpipe.explore.novelty import ModelOutputs
+from tfpipe.review.background import Progress
 
 FOLDER = ".review"  # of a model, beside its versions
 OUTPUTS = ("embedding", "logits")
@@ -58,7 +59,7 @@ class OutputCache:
         """Whether nothing is left to compute."""
         return self._held_out is not None and None not in self._parts
 
-    def outputs(self, model: Callable[[], keras.Model], *, progress: Progress) -> Seen:
+    def outputs(self, model: Callable[[], keras.Model], *, progress: Progress) -> ModelOutputs:
         """Returns the version's outputs for all images, and stores each batch as it comes.
 
         Args:
@@ -69,11 +70,11 @@ class OutputCache:
         if missing:
             chosen = np.isin(np.arange(self._count) // CHUNK, missing)
             done = self._count - int(chosen.sum())
-            batches = embeddings.batches_seen(
+            batches = embeddings.compute_batches(
                 model(),
                 self._data,
                 chosen=chosen,
-                progress=lambda now, _: progress(done + now, self._count),
+                report=lambda _, info: progress(done + info["done"], self._count),
             )
             for i, batch in zip(missing, batches, strict=True):
                 if batch.logits is None:
@@ -83,7 +84,7 @@ class OutputCache:
                 self._write(f"{i:06d}", arrays)
         parts = [part for part in self._parts if part is not None]
         embedding, logits = (np.concatenate([part[name] for part in parts]) for name in OUTPUTS)
-        return Seen(embedding, logits)
+        return ModelOutputs(embedding, logits)
 
     def held_out(self, compute: Callable[[], np.ndarray | None]) -> np.ndarray | None:
         """Returns the probabilities of held-out groups; `compute` gives them if none are stored."""

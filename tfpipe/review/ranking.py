@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tfpipe.explore import novelty
-from tfpipe.explore.novelty import Seen
+from tfpipe.explore.novelty import ModelOutputs
 from tfpipe.training.cross_validation import grouped_folds
 
 FOLDS = 5
@@ -53,7 +53,11 @@ def score_probabilities(probabilities: np.ndarray) -> ImageScores:
 
 
 def score_images(
-    outputs: Seen, held_out: np.ndarray | None, *, labels: np.ndarray, is_training: np.ndarray
+    outputs: ModelOutputs,
+    held_out: np.ndarray | None,
+    *,
+    labels: np.ndarray,
+    is_training: np.ndarray,
 ) -> ImageScores:
     """Returns all scores of the packed images.
 
@@ -66,7 +70,7 @@ def score_images(
     probabilities = softmax(outputs.logits, axis=1)
     notes: list[str] = []
     distance, suspicion = None, None
-    if is_training.sum() >= novelty.LEAST_KNOWN:
+    if is_training.sum() >= novelty.MIN_REFERENCE:
         distance = novelty.mahalanobis(outputs.embedding, is_training, labels=labels)
     else:
         notes.append("Too few images are labelled to call others novel.")

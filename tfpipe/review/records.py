@@ -10,12 +10,11 @@ from tfpipe.data import dataset, metadata
 from tfpipe.data.dataset import Dataset
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.explore import embeddings, versions
-from tfpipe.explore.embeddings import Progress
 from tfpipe.explore.versions import Subject
 from tfpipe.registry import predictions
 from tfpipe.registry.card import VersionCard
 from tfpipe.review import ranking
-from tfpipe.review.background import ScoreImages
+from tfpipe.review.background import Progress, ScoreImages
 from tfpipe.review.cache import OutputCache
 from tfpipe.review.decision_desk import DecisionDesk
 from tfpipe.review.ranking import ImageScores
