@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from keyword import iskeyword
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,44 @@ def test_a_module_has_a_docstring_and_a_readable_size(path):
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= MAX_LINES
+
+
+def splats(tree: ast.AST) -> list[int]:
+    """Returns the lines that unpack a literal: `*("a", "b")` or `**{"a": 1}`."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Starred) and isinstance(node.value, ast.Tuple | ast.List):
+            lines.append(node.lineno)
+        elif isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            lines += [
+                value.lineno for key, value in pairs if key is None and isinstance(value, ast.Dict)
+            ]
+        elif isinstance(node, ast.keyword) and isinstance(node.value, ast.Dict):
+            lines += [node.value.lineno] if node.arg is None and is_unneeded(node.value) else []
+    return lines
+
+
+def is_unneeded(keywords: ast.Dict) -> bool:
+    """Returns whether the keys of `**{...}` could be written as keywords."""
+    names = [key.value if isinstance(key, ast.Constant) else "" for key in keywords.keys]
+    return all(str(name).isidentifier() and not iskeyword(str(name)) for name in names)
+
+
+@pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=lambda path: file_name(path))
+def test_literals_are_not_unpacked(path):
+    assert not splats(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("f(*(1, 2)); g(**{'a': 1}); {**{'a': 1}, 'b': 2}; [*[1, 2], *[3]]", 5),
+        ("f(*rows); g(**{'class': 1, 'Content-Type': 2}); [*(i for i in x)]; {**x, 'b': 2}", 0),
+    ],
+)
+def test_unpacked_literals_are_found(code, count):
+    assert len(splats(ast.parse(code))) == count
 
 
 def private_names(tree: ast.AST) -> list[str]:

@@ -382,11 +382,25 @@ def test_written_tables_read_back_and_run_nothing(tmp_path):
     cells = list(csv.reader(io.StringIO(raw.decode(), newline="")))
     assert cells[0] == ["'=name", "value", "note", "day"]
     assert [row[0] for row in cells[1:]] == [
-        *["'=1+1", "'+cmd|'/c calc'!A0", "'-a", "'@SUM(A1)", "'\tx", "'\n=x", "-1.5", "ok"]
+        "'=1+1",
+        "'+cmd|'/c calc'!A0",
+        "'-a",
+        "'@SUM(A1)",
+        "'\tx",
+        "'\n=x",
+        "-1.5",
+        "ok",
     ]
     assert [row[1] for row in cells[1:5]] == ["-1.5", "0.1", "", "1e-300"]
     assert [row[2] for row in cells[1:]] == [
-        *["a,b", 'say "x"', "two\nlines", "", "größe", "\\udcff", "+5", "1-2"]
+        "a,b",
+        'say "x"',
+        "two\nlines",
+        "",
+        "größe",
+        "\\udcff",
+        "+5",
+        "1-2",
     ]
     assert cells[1][3] == "2020-01-01"
     assert b"\r" not in raw

@@ -406,8 +406,14 @@ def flip(path, offset):
         (lambda path: path.write_bytes(2 * path.read_bytes()), "has changed since"),
     ],
     ids=[
-        *("cut inside a record", "cut on a border", "bit of a payload", "bit of a length"),
-        *("bit of a checksum", "emptied", "removed", "doubled"),
+        "cut inside a record",
+        "cut on a border",
+        "bit of a payload",
+        "bit of a length",
+        "bit of a checksum",
+        "emptied",
+        "removed",
+        "doubled",
     ],
 )
 def test_a_damaged_shard_is_named_and_refused(folder, change, says):

@@ -44,8 +44,14 @@ def simulated():
 @pytest.mark.parametrize(
     "name",
     [
-        *("median_score", "low_maximum", "energy", "mahalanobis", "neighbours"),
-        *("autoencoder_loss", "map_outlier", "mean_rank"),
+        "median_score",
+        "low_maximum",
+        "energy",
+        "mahalanobis",
+        "neighbours",
+        "autoencoder_loss",
+        "map_outlier",
+        "mean_rank",
     ],
 )
 def test_every_score_is_higher_for_what_is_new(simulated, name):

@@ -9,17 +9,34 @@ from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.survey import survey
 
 FIELDS = {
-    **{"id": "int32", "image_x": "int32", "image_y": "int32", "image_w": "int32"},
-    **{"image_h": "int32", "cal_const": "double", "fringe_size": "double", "ppc": "int32"},
-    **{"abd_area": "double", "length": "double", "raw_perimeter": "double"},
-    **{"raw_filled_area": "double", "elapsed_time": "double", "timestamp": "timestamp"},
-    **{"collage_file": "string"},
+    "id": "int32",
+    "image_x": "int32",
+    "image_y": "int32",
+    "image_w": "int32",
+    "image_h": "int32",
+    "cal_const": "double",
+    "fringe_size": "double",
+    "ppc": "int32",
+    "abd_area": "double",
+    "length": "double",
+    "raw_perimeter": "double",
+    "raw_filled_area": "double",
+    "elapsed_time": "double",
+    "timestamp": "timestamp",
+    "collage_file": "string",
 }
 HEADINGS = {
-    **{"id": "Particle ID", "image_x": "Image X", "image_y": "Image Y", "image_w": "Image Width"},
-    **{"image_h": "Image Height", "cal_const": "Calibration Factor", "abd_area": "Area (ABD)"},
-    **{"length": "Length", "elapsed_time": "Elapsed Time", "timestamp": "Timestamp"},
-    **{"collage_file": "Image File"},
+    "id": "Particle ID",
+    "image_x": "Image X",
+    "image_y": "Image Y",
+    "image_w": "Image Width",
+    "image_h": "Image Height",
+    "cal_const": "Calibration Factor",
+    "abd_area": "Area (ABD)",
+    "length": "Length",
+    "elapsed_time": "Elapsed Time",
+    "timestamp": "Timestamp",
+    "collage_file": "Image File",
 }
 BOX = 20  # px of collage a particle
 GROUND = 150
@@ -29,11 +46,20 @@ def particles(count: int = 12, *, per_collage: int = 6, stem: str = "run") -> li
     """Returns the fields of some particles, in rows of boxes on their collages."""
     return [
         {
-            **{"id": i + 1, "image_x": BOX * (i % per_collage), "image_y": 0},
-            **{"image_w": BOX - i % 3, "image_h": BOX, "cal_const": 0.5, "fringe_size": 4.5},
-            **{"ppc": 1, "abd_area": 30.0 + i, "length": 8.0 + i / 2, "raw_perimeter": 60.0 + i},
-            **{"raw_filled_area": 190.0 + 3 * i, "elapsed_time": i / 10},
-            **{"timestamp": f"2017-02-01T00:00:{i:02d}.513"},
+            "id": i + 1,
+            "image_x": BOX * (i % per_collage),
+            "image_y": 0,
+            "image_w": BOX - i % 3,
+            "image_h": BOX,
+            "cal_const": 0.5,
+            "fringe_size": 4.5,
+            "ppc": 1,
+            "abd_area": 30.0 + i,
+            "length": 8.0 + i / 2,
+            "raw_perimeter": 60.0 + i,
+            "raw_filled_area": 190.0 + 3 * i,
+            "elapsed_time": i / 10,
+            "timestamp": f"2017-02-01T00:00:{i:02d}.513",
             "collage_file": f"{stem}_{1 + i // per_collage:06d}.tif",
         }
         for i in range(count)

@@ -112,7 +112,9 @@ def test_with_folds_a_trial_has_their_mean_and_spread(data, tmp_path):
     assert row["score"] == pytest.approx(np.mean(row["fold_scores"]))
     assert row["spread"] == pytest.approx(np.std(row["fold_scores"]))
     assert {path.name for path in (tmp_path / "trial_0").iterdir()} == {
-        *("fold_0", "fold_1", "trial.json")
+        "fold_0",
+        "fold_1",
+        "trial.json",
     }
 
 

@@ -324,6 +324,9 @@ def test_pictures_of_every_kind_come_as_they_look(tmp_path, name, channels):
 
 def test_the_task_is_whole():
     assert {field.name for field in dataclasses.fields(ImageFolderOptions)} == {
-        *("size", "fit", "channels", "group_from")
+        "size",
+        "fit",
+        "channels",
+        "group_from",
     }
     assert image_folder.MODELS[0] == "simple-cnn"

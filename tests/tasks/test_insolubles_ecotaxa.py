@@ -34,7 +34,10 @@ def raw(tmp_path):
 def test_only_what_is_validated_is_a_label(raw):
     found = surveyed(raw)
     assert labels_of(found) == {
-        **{"core 1/a.png": "ash", "core 1/b.png": "", "core 2/c.png": "", "core 2/d.png": ""}
+        "core 1/a.png": "ash",
+        "core 1/b.png": "",
+        "core 2/c.png": "",
+        "core 2/d.png": "",
     }
     examples = [
         e for source in found.sources for e in TASK.read(source, InsolublesOptions()).examples
@@ -74,10 +77,14 @@ def predictions() -> pd.DataFrame:
     """Returns three predictions, the last of which abstains."""
     return pd.DataFrame(
         {
-            **{"key": ["r/c.tif@1", "r/c.tif@2", "r/c.tif@3"], "run": "r"},
-            **{"label": ["ash", "pollen\tgrain", ""], "um_per_px": [0.5, 0.5, np.nan]},
-            **{"p_ash": [0.9, 0.25, np.inf], "p_pollen grain": [0.1, 0.75, 0.5]},
-            **{"area_abd_um2": [30.5, 1 / 3, 1e-12], "abstain": [False, False, True]},
+            "key": ["r/c.tif@1", "r/c.tif@2", "r/c.tif@3"],
+            "run": "r",
+            "label": ["ash", "pollen\tgrain", ""],
+            "um_per_px": [0.5, 0.5, np.nan],
+            "p_ash": [0.9, 0.25, np.inf],
+            "p_pollen grain": [0.1, 0.75, 0.5],
+            "area_abd_um2": [30.5, 1 / 3, 1e-12],
+            "abstain": [False, False, True],
         }
     )
 

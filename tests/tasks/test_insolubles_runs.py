@@ -221,8 +221,15 @@ def test_examples_have_their_place_and_scale(raw):
     assert first.key == "a/run_000002.tif@7" and first.group == source.group
     assert first.image.shape == (16, 16, 3) and first.label == -1
     assert first.metadata == {
-        **{"run": "a", "file": "run_000002.tif", "particle": "7", "um_per_px": 0.5 * 20 / 16},
-        **{"image_x": 0, "image_y": 0, "image_w": 20, "image_h": 20, "status": ""},
+        "run": "a",
+        "file": "run_000002.tif",
+        "particle": "7",
+        "um_per_px": 0.5 * 20 / 16,
+        "image_x": 0,
+        "image_y": 0,
+        "image_w": 20,
+        "image_h": 20,
+        "status": "",
     }
 
 

@@ -17,7 +17,13 @@ def test_sample_tune_report_and_predict(tmp_path, monkeypatch):
     run("sample", "ionization-redshift", "--simulations", "2", "--cells", "16")
     quick = ("--quick", "--algorithm", "random", "--trials", "1", "--trial-epochs", "1")
     told = run(
-        *("tune", "ionization-redshift", *quick, "--epochs", "1", "--no-random-split", *SMALL),
+        "tune",
+        "ionization-redshift",
+        *quick,
+        "--epochs",
+        "1",
+        "--no-random-split",
+        *SMALL,
     )
     scores = told["metrics"]["test"]
     assert {"accuracy", "mean_absolute_error", "mean_absolute_error_of_expected"} <= set(scores)

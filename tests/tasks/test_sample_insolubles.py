@@ -91,7 +91,10 @@ def test_a_list_has_typed_fields_and_a_row_for_each_particle(raw):
         assert lines[:3] == ["017", "num-fields|64", "id|int32"]
         assert lines[13:16] == ["cal_const|double", "fringe_size|double", "sphere_count|int32"]
         assert lines[62:66] == [
-            *("ch3_area|double", "timestamp|timestamp", "collage_file|string", "image_id|guid")
+            "ch3_area|double",
+            "timestamp|timestamp",
+            "collage_file|string",
+            "image_id|guid",
         ]
         names, rows = list_of(path)
         assert len(set(names)) == 64 and {len(row) for row in rows} == {64}

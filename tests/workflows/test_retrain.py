@@ -155,7 +155,9 @@ def test_killed_at_any_moment_the_same_command_publishes_one_version(home, tmp_p
     moments = ["training", "half a draft", "published"]
     ends, said = retrained(tmp_path / "killed", home, moments=moments)
     assert ends == [
-        *([killed, [1], False], [killed, [1], True], [killed, [1, 2], False]),
+        [killed, [1], False],
+        [killed, [1], True],
+        [killed, [1, 2], False],
         [2, [1, 2], False],
     ]
     assert "was trained on these very records" in said  # it was published just before the kill

@@ -249,15 +249,16 @@ def test_a_photo_whose_every_feature_is_decided_about_needs_no_alignment(aligned
     source, before = aligned
     decisions = tuple(
         Decision(
-            *(
-                "t",
-                "A",
-                source.name,
-                review_overrides.feature_name(f),
-                f.depth_from_m,
-                f.depth_to_m + 0.003,
-            ),
-            *("meltLayer", "m/1", "validated", "accept"),
+            "t",
+            "A",
+            source.name,
+            review_overrides.feature_name(f),
+            f.depth_from_m,
+            f.depth_to_m + 0.003,
+            "meltLayer",
+            "m/1",
+            "validated",
+            "accept",
         )
         for f in source.about.features
     )
@@ -283,8 +284,16 @@ def test_a_photo_in_which_nothing_is_has_no_layer_and_is_left_out_where_that_is_
     bare = dataclasses.replace(source, about=dataclasses.replace(source.about, features=()))
     photo = source.about.photo
     told = Decision(
-        *("t", "A", source.name, spans.WHOLE, photo.top_m, photo.bottom_m, ""),
-        *("m/1", "validated", "accept"),
+        "t",
+        "A",
+        source.name,
+        spans.WHOLE,
+        photo.top_m,
+        photo.bottom_m,
+        "",
+        "m/1",
+        "validated",
+        "accept",
     )
     seen = read(dataclasses.replace(bare, decisions=(told,)), MELT_OPTIONS)
     assert seen.row["status"] == "reviewed" and len(seen.examples) > 20
@@ -305,26 +314,33 @@ def test_what_is_reviewed_is_the_table_then_what_was_decided_then_what_else_was_
         return spans.Span(what, top_m, bottom_m, "meltLayer", probability=likely)
 
     def told(what, top_m, bottom_m, label="meltLens"):
-        return Decision(*("t", "Ada", "a.png", what, top_m, bottom_m, label, "m/1"), "dubious", "x")
+        return Decision("t", "Ada", "a.png", what, top_m, bottom_m, label, "m/1", "dubious", "x")
 
     tabled = (
         spans.Span("tabled", 1.5, 1.6, "meltLayer"),
         spans.Span("moved", 1.3, 1.4, "meltLens"),
     )
     seen = (
-        *(found("on the table", 1.59, 1.65), found("decided", 1.1, 1.2, 0.7)),
-        *(found("beside it", 1.6, 1.61), found("under what was drawn", 1.82, 1.83)),
+        found("on the table", 1.59, 1.65),
+        found("decided", 1.1, 1.2, 0.7),
+        found("beside it", 1.6, 1.61),
+        found("under what was drawn", 1.82, 1.83),
     )
     strip = spans.Strip(np.zeros((9, 9, 3), np.uint8), 1.0, 2.0, tabled, seen)
     decided = [
-        *(told("decided", 1.1, 1.25), told("drawn", 1.8, 1.9), told("moved", 1.7, 1.75)),
+        told("decided", 1.1, 1.25),
+        told("drawn", 1.8, 1.9),
+        told("moved", 1.7, 1.75),
         told(spans.WHOLE, 1.0, 2.0, ""),
     ]
     every = spans.review_spans(strip, decided)
     assert [one.what for one in every] == ["decided", "tabled", "beside it", "moved", "drawn"]
     first = every[0]
     assert (first.bottom_m, first.label, first.state, first.who) == (
-        *(1.25, "meltLens", "dubious", "Ada"),
+        1.25,
+        "meltLens",
+        "dubious",
+        "Ada",
     )
     assert first.probability == 0.7 and math.isnan(every[-1].probability)
 
