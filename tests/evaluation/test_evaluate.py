@@ -272,7 +272,7 @@ def test_too_few_pictures_for_a_random_split_claim_nothing(data, spec, monkeypat
         lambda: four_class_task.of_columns(spec), data, settings=TrainingConfig(epochs=1)
     )
     assert claimed is None
-    assert "too few pictures" in caplog.text
+    assert "too few images" in caplog.text
 
 
 @pytest.mark.parametrize("build", [four_class_task.of_columns, four_class_task.autoencoder])

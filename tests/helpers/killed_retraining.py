@@ -43,7 +43,7 @@ def main(folder: Path, words: list[str], moments: list[str]) -> None:
         child = os.fork()
         if not child:
             os.chdir(folder)
-            loop.KEEP_EVERY_S, loop.KEEP_SHARE = 0, 1e9  # a state after every step
+            loop.SAVE_EVERY_S, loop.SAVE_SHARE = 0, 1e9  # a state after every step
             processes.begin, processes.called = (
                 lambda *modules: None,
                 lambda function, *args: function(*args),

@@ -233,10 +233,10 @@ def test_bad_sources_are_named_and_the_others_answered(version, new, tmp_path):
 def test_calibrating_divides_the_logits_of_the_head(data):
     model = four_class_task.of_both(four_class_task.spec_of(data))
     soften(model, 0.25)  # too sure
-    _, before = validation.predicted(model, data, TEST)
+    _, before = validation.predict(model, data, TEST)
     fitted = evaluate.calibrate(data, model)
     assert fitted.temperature > 1.2
-    _, after = validation.predicted(model, data, TEST)
+    _, after = validation.predict(model, data, TEST)
     np.testing.assert_allclose(after, calibration.apply(before, fitted.temperature), atol=1e-4)
 
 

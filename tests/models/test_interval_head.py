@@ -78,7 +78,7 @@ def test_a_window_tells_the_rows_of_the_layer_it_holds_most_of():
 
 
 def test_training_changes_the_interval_as_it_changes_the_picture(data):
-    drawing = loop.drawing_of(tiny.build(spec_of(data)), TrainingConfig(seed=4))
+    drawing = loop.sampling_config(tiny.build(spec_of(data)), TrainingConfig(seed=4))
     drawn = dataset.training_batches(data.folder, drawing, manifest=data.manifest)
     plain = dataclasses.replace(drawing, augmentation="none")
     unchanged = dataset.training_batches(data.folder, plain, manifest=data.manifest)

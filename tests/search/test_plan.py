@@ -35,7 +35,7 @@ def hyperband(data, tmp_path_factory):
     fit = loop.fit
 
     def spied(model, *arguments, **options):
-        state = options["kept"] and checkpoints.newest(options["kept"])
+        state = options["checkpoint_folder"] and checkpoints.newest(options["checkpoint_folder"])
         before = state.where["epoch"] if state else 0
         history = fit(model, *arguments, **options)
         begun.append((before, int(model.optimizer.iterations.numpy()), history))

@@ -50,7 +50,7 @@ def same_weights(one, other) -> bool:
 
 
 @pytest.fixture(scope="module")
-def known(data):
+def trained(data):
     return fitted(data)
 
 
@@ -62,26 +62,26 @@ def falling(data):
 # Learning.
 
 
-def test_training_learns_and_tells_each_epoch(known):
-    _, history = known
+def test_training_learns_and_tells_each_epoch(trained):
+    _, history = trained
     assert set(history) == {"loss", "val_loss", "val_average_precision", "seconds"}
     assert history["loss"][-1] < history["loss"][0]
     assert max(history["val_average_precision"]) > 0.9
 
 
-def test_the_model_is_left_as_its_best_epoch_had_it(known, data):
-    model, history = known
-    labels, said = validation.predicted(model, data, dataset.VALIDATION)
-    likely = said[np.arange(len(labels)), labels]
+def test_the_model_is_left_as_its_best_epoch_had_it(trained, data):
+    model, history = trained
+    labels, probabilities = validation.predict(model, data, dataset.VALIDATION)
+    true_probs = probabilities[np.arange(len(labels)), labels]
     best = int(np.argmax(history["val_average_precision"]))
-    assert np.isclose(-np.log(likely).mean(), history["val_loss"][best], atol=1e-5)
+    assert np.isclose(-np.log(true_probs).mean(), history["val_loss"][best], atol=1e-5)
 
 
 def test_with_a_rate_that_falls_to_zero_the_last_epoch_is_kept(falling, data):
     model, history = falling
-    labels, said = validation.predicted(model, data, dataset.VALIDATION)
-    likely = said[np.arange(len(labels)), labels]
-    assert np.isclose(-np.log(likely).mean(), history["val_loss"][-1], atol=1e-5)
+    labels, probabilities = validation.predict(model, data, dataset.VALIDATION)
+    true_probs = probabilities[np.arange(len(labels)), labels]
+    assert np.isclose(-np.log(true_probs).mean(), history["val_loss"][-1], atol=1e-5)
     assert np.isclose(float(model.optimizer.learning_rate), 0.0, atol=1e-7)
 
 
@@ -107,27 +107,27 @@ def test_answers_that_are_no_numbers_end_a_training(data):
 def test_hardest_are_the_worst_tenth_of_each_class():
     labels = np.array([0] * 30 + [1] * 5)
     positive = np.r_[np.linspace(0, 0.9, 30), [0.1, 0.5, 0.6, 0.7, 0.8]]
-    hard = validation.hardest(labels, np.stack([1 - positive, positive], axis=1))
+    hard = validation.hardest_examples(labels, np.stack([1 - positive, positive], axis=1))
     assert np.flatnonzero(hard).tolist() == [27, 28, 29, 30]
 
 
 def test_hard_examples_are_drawn_after_a_third_of_the_epochs(data, monkeypatch):
-    draw, told = dataset.training_batches, []
+    draw, hard_counts = dataset.training_batches, []
 
     def spied(folder, drawing, **rest):
-        told.append(None if drawing.hard is None else int(drawing.hard.sum()))
+        hard_counts.append(None if drawing.hard is None else int(drawing.hard.sum()))
         return draw(folder, drawing, **rest)
 
     monkeypatch.setattr(dataset, "training_batches", spied)
     fitted(data, FALLING)
     counts = data.manifest.counts["train"].values()
-    assert told == [None, sum(max(1, count // 10) for count in counts)]
+    assert hard_counts == [None, sum(max(1, count // 10) for count in counts)]
 
 
-def test_predicted_covers_a_split_in_order(known, data):
-    labels, said = validation.predicted(known[0], data, dataset.TEST)
+def test_predicted_covers_a_split_in_order(trained, data):
+    labels, probabilities = validation.predict(trained[0], data, dataset.TEST)
     assert len(labels) == sum(data.manifest.counts["test"].values())
-    assert np.allclose(said.sum(axis=1), 1)
+    assert np.allclose(probabilities.sum(axis=1), 1)
 
 
 def test_gradients_are_clipped_and_weights_decay(data):
@@ -142,26 +142,26 @@ def test_a_word_that_is_unknown_is_named(data, change):
         fresh(data, replace(SETTINGS, **change))
 
 
-def test_models_are_not_compiled_by_xla_on_a_processor(known):
-    assert known[0].jit_compile is False
+def test_models_are_not_compiled_by_xla_on_a_processor(trained):
+    assert trained[0].jit_compile is False
 
 
 # Going on.
 
 
 def test_a_training_stopped_between_epochs_goes_on_as_if_it_had_not_been(falling, data, tmp_path):
-    first, history = fitted(data, FALLING, kept=tmp_path, until=2)
+    first, history = fitted(data, FALLING, checkpoint_folder=tmp_path, until=2)
     assert len(history["loss"]) == 2 and not same_weights(first, falling[0])
-    model, history = fitted(data, FALLING, kept=tmp_path)
+    model, history = fitted(data, FALLING, checkpoint_folder=tmp_path)
     assert same_weights(model, falling[0])
     assert history["loss"] == falling[1]["loss"] and history["val_loss"] == falling[1]["val_loss"]
 
 
-def test_the_best_epoch_is_remembered_over_a_stop(known, data, tmp_path):
-    fitted(data, kept=tmp_path, until=2)
-    model, history = fitted(data, kept=tmp_path)
-    assert same_weights(model, known[0])
-    assert history["val_loss"] == known[1]["val_loss"]
+def test_the_best_epoch_is_remembered_over_a_stop(trained, data, tmp_path):
+    fitted(data, checkpoint_folder=tmp_path, until=2)
+    model, history = fitted(data, checkpoint_folder=tmp_path)
+    assert same_weights(model, trained[0])
+    assert history["val_loss"] == trained[1]["val_loss"]
 
 
 def test_killed_five_times_inside_epochs_it_ends_with_the_same_weights(data, tmp_path):
@@ -179,7 +179,7 @@ def train_in_child(data: loop.Dataset, folder: Path, dies_at: int | None) -> int
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    loop.KEEP_EVERY_S, loop.KEEP_SHARE = -1.0, 1e9
+    loop.SAVE_EVERY_S, loop.SAVE_SHARE = -1.0, 1e9
     add, left = loop.checkpoints.add, [dies_at]
 
     def counted(*args, **kwargs):
@@ -190,7 +190,7 @@ def train_in_child(data: loop.Dataset, folder: Path, dies_at: int | None) -> int
         add(*args, **kwargs)
 
     loop.checkpoints.add = counted
-    model, _ = fitted(data, KILLED, kept=folder / "kept")
+    model, _ = fitted(data, KILLED, checkpoint_folder=folder / "checkpoints")
     np.savez(folder / "final.npz", *model.get_weights())
     os._exit(0)
 
@@ -202,7 +202,11 @@ def test_history_is_a_table_that_a_resumed_training_continues(data, tmp_path):
     table = tmp_path / "history.csv"
     for until in (2, 3):
         _, history = fitted(
-            data, FALLING, kept=tmp_path / "kept", until=until, told=[loggers.history_csv(table)]
+            data,
+            FALLING,
+            checkpoint_folder=tmp_path / "checkpoints",
+            until=until,
+            callbacks=[loggers.history_csv(table)],
         )
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -211,11 +215,11 @@ def test_history_is_a_table_that_a_resumed_training_continues(data, tmp_path):
 
 
 def test_tensorboard_reads_the_same_numbers(data, tmp_path):
-    _, history = fitted(data, told=[loggers.to_tensorboard(tmp_path)])
+    _, history = fitted(data, callbacks=[loggers.to_tensorboard(tmp_path)])
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
-    told = [np.frombuffer(e.tensor_proto.tensor_content, "<f4") for e in events.Tensors("loss")]
+    losses = [np.frombuffer(e.tensor_proto.tensor_content, "<f4") for e in events.Tensors("loss")]
     assert [e.step for e in events.Tensors("loss")] == [1, 2, 3]
-    np.testing.assert_allclose(np.ravel(told), history["loss"], rtol=1e-6)
+    np.testing.assert_allclose(np.ravel(losses), history["loss"], rtol=1e-6)
 
 
 def test_mlflow_is_asked_for_in_a_sentence_where_it_is_not_installed(monkeypatch):
@@ -224,32 +228,32 @@ def test_mlflow_is_asked_for_in_a_sentence_where_it_is_not_installed(monkeypatch
         loggers.to_mlflow("runs", experiment="tiny", values={})
 
 
-# Kept states.
+# Checkpoints.
 
 
 def test_a_damaged_state_falls_back_to_the_one_before(falling, data, tmp_path, caplog):
     for until in (1, 2):
-        fitted(data, FALLING, kept=tmp_path, until=until)
+        fitted(data, FALLING, checkpoint_folder=tmp_path, until=until)
     older, newer = sorted(tmp_path.glob("*.npz"))
     whole = newer.read_bytes()
     newer.write_bytes(whole[: len(whole) // 2])
-    model, _ = fitted(data, FALLING, kept=tmp_path)
+    model, _ = fitted(data, FALLING, checkpoint_folder=tmp_path)
     assert same_weights(model, falling[0])
     assert f"{newer} is damaged" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "bit"])
-def test_when_every_state_is_damaged_it_is_said_and_nothing_begins_anew(known, tmp_path, damage):
+def test_when_every_state_is_damaged_it_is_said_and_nothing_begins_anew(trained, tmp_path, damage):
     for number in (1, 2, 3):
-        checkpoints.add(tmp_path, known[0], number=number)
-    kept = sorted(tmp_path.glob("*.npz"))
-    assert len(kept) == 2
-    for path in kept:
+        checkpoints.add(tmp_path, trained[0], number=number)
+    checkpoint_files = sorted(tmp_path.glob("*.npz"))
+    assert len(checkpoint_files) == 2
+    for path in checkpoint_files:
         whole = bytearray(path.read_bytes())
         if damage == "bit":
             whole[len(whole) // 2] ^= 1
         path.write_bytes({"cut": whole[:-30], "empty": b"", "bit": whole}[damage])
-    with pytest.raises(UserError, match="Every kept state.*damaged.*Remove that folder"):
+    with pytest.raises(UserError, match="Every checkpoint.*damaged.*Remove that folder"):
         checkpoints.newest(tmp_path)
 
 
@@ -258,8 +262,8 @@ def test_the_state_of_another_model_is_refused_and_changes_nothing(data, tmp_pat
     other = tiny.build(tiny.spec_of(data), filters=5)
     loop.prepare(other, data, settings=SETTINGS)
     before = other.get_weights()
-    with pytest.raises(UserError, match="state of another model"):
-        checkpoints.put(checkpoints.read(tmp_path / "state.npz"), other)
+    with pytest.raises(UserError, match="checkpoint of another model"):
+        checkpoints.restore(checkpoints.read(tmp_path / "state.npz"), other)
     assert all(np.array_equal(a, b) for a, b in zip(before, other.get_weights(), strict=True))
 
 

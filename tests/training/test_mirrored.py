@@ -42,8 +42,8 @@ def compare(folder: Path) -> None:
     two, shared = trained(mirrored)
     np.testing.assert_allclose(shared["loss"], history["loss"], rtol=1e-3)
     np.testing.assert_allclose(shared["val_loss"], history["val_loss"], rtol=1e-3)
-    trained(mirrored, kept=folder / "kept", until=1)
-    again, _ = trained(mirrored, kept=folder / "kept")
+    trained(mirrored, checkpoint_folder=folder / "kept", until=1)
+    again, _ = trained(mirrored, checkpoint_folder=folder / "kept")
     for a, b in zip(two.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     print(mirrored.num_replicas_in_sync, "replicas")

@@ -9,8 +9,10 @@ from tfpipe.training.schedules import Schedule
 pytestmark = pytest.mark.slow
 
 
-def rates(kind: str, *, steps: int = 100, begun: int = 0, at=range(101)) -> np.ndarray:
-    schedule = Schedule(kind, 0.5, steps=steps, begun=begun, decay_steps=20, decay_rate=0.8)
+def rates(kind: str, *, steps: int = 100, initial_step: int = 0, at=range(101)) -> np.ndarray:
+    schedule = Schedule(
+        kind, 0.5, steps=steps, initial_step=initial_step, decay_steps=20, decay_rate=0.8
+    )
     return np.array([float(schedule(step)) for step in at])
 
 
@@ -42,10 +44,12 @@ def test_one_cycle_rises_from_a_25th_and_falls_to_nearly_nothing():
 
 @pytest.mark.parametrize("kind", ["constant", "cosine", "exponential", "one-cycle"])
 def test_a_schedule_goes_on_where_an_optimizer_before_it_ended(kind):
-    np.testing.assert_allclose(rates(kind, begun=40, at=range(60)), rates(kind)[40:100], rtol=1e-5)
+    np.testing.assert_allclose(
+        rates(kind, initial_step=40, at=range(60)), rates(kind)[40:100], rtol=1e-5
+    )
 
 
 def test_a_saved_schedule_is_the_same():
-    schedule = Schedule("one-cycle", 0.5, steps=100, begun=3)
-    told = keras.saving.serialize_keras_object(schedule)
-    assert keras.saving.deserialize_keras_object(told).get_config() == schedule.get_config()
+    schedule = Schedule("one-cycle", 0.5, steps=100, initial_step=3)
+    config = keras.saving.serialize_keras_object(schedule)
+    assert keras.saving.deserialize_keras_object(config).get_config() == schedule.get_config()

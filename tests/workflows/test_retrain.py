@@ -69,8 +69,10 @@ def spoilt(monkeypatch) -> list[int]:
     """Lets whatever is trained answer the opposite; returns the epochs that were trained."""
     fit, epochs = loop.fit, []
 
-    def opposite(model, *args, told, **rest):
-        history = fit(model, *args, told=[*told, lambda epoch, logs: epochs.append(epoch)], **rest)
+    def opposite(model, *args, callbacks, **rest):
+        history = fit(
+            model, *args, callbacks=[*callbacks, lambda epoch, logs: epochs.append(epoch)], **rest
+        )
         layer = model.get_layer("positive")
         layer.set_weights([-weight for weight in layer.get_weights()])
         return history
@@ -102,22 +104,22 @@ def test_a_stopped_retraining_goes_on_and_old_files_keep_their_splits(home, monk
     old = pd.read_csv(extra(1) / "sources.csv").set_index("source")["split"]
     epochs, begun = [], loop.fit
 
-    def stopped(model, *args, told, **rest):
+    def stopped(model, *args, callbacks, **rest):
         def stop(epoch, logs):
             epochs.append(epoch)
             raise KeyboardInterrupt
 
-        return begun(model, *args, told=[*told, stop], **rest)
+        return begun(model, *args, callbacks=[*callbacks, stop], **rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "KEEP_EVERY_S", 0)
-        patch.setattr(loop, "KEEP_SHARE", 1e9)
+        patch.setattr(loop, "SAVE_EVERY_S", 0)
+        patch.setattr(loop, "SAVE_SHARE", 1e9)
         patch.setattr(loop, "fit", stopped)
         assert CliRunner().invoke(app, ["retrain", TASK, "--epochs", "2"]).exit_code != 0
     assert epochs == [1] and versions() == [1]
 
-    def counted(model, *args, told, **rest):
-        return begun(model, *args, told=[*told, lambda e, logs: epochs.append(e)], **rest)
+    def counted(model, *args, callbacks, **rest):
+        return begun(model, *args, callbacks=[*callbacks, lambda e, logs: epochs.append(e)], **rest)
 
     monkeypatch.setattr(loop, "fit", counted)
     made = run_command.run("retrain", TASK, "--epochs", "2")

@@ -199,7 +199,7 @@ def fit_and_predict(name: str, run: CandidateRun) -> CandidateResult:
 
 def _network(name: str, run: CandidateRun) -> CandidateResult:
     model = _fit_network(parse_name(name).model, run)
-    predictions = tuple(validation.predicted(model, run.data, subset) for subset in run.evaluated)
+    predictions = tuple(validation.predict(model, run.data, subset) for subset in run.evaluated)
     return CandidateResult(predictions, 4 * model.count_params() / 2**20)
 
 

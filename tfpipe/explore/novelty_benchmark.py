@@ -211,10 +211,10 @@ def _trained_outputs(
     with dtype_policy(card.training["precision"]):
         keras.utils.set_random_seed(settings.seed)
         model = built()
-        enough = math.ceil(MIN_STEPS / training_compile.steps_of(model, without, settings))
+        enough = math.ceil(MIN_STEPS / training_compile.steps_per_epoch(model, without, settings))
         settings = replace(settings, epochs=min(max(epochs, enough), settings.epochs))
         training_compile.prepare(model, without, settings=settings)
-        loop.fit(model, without, settings=settings, kept=state)
+        loop.fit(model, without, settings=settings, checkpoint_folder=state)
         return embeddings.compute_outputs(export.in_float32(model, built), data)
 
 

@@ -113,8 +113,8 @@ class TrialRunner(keras_tuner.Tuner):
             data,
             settings=training_config,
             until=epochs,
-            kept=checkpoint,
-            told=[self._note_progress],
+            checkpoint_folder=checkpoint,
+            callbacks=[self._note_progress],
         )
 
     def _first_trial(self, trial: Trial) -> str:

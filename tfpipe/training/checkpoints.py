@@ -1,7 +1,7 @@
-"""A training's whole state in a file: weights, optimizer, random numbers, and where it stands.
+"""Training checkpoints: weights, optimizer, random numbers and progress in one file.
 
-A file is a NumPy archive: the zip format checks every array's CRC when it is read. The newest two
-are kept, so that a damaged one costs the minutes since the one before.
+A file is a NumPy archive: the zip format checks every array's CRC when it is read. A folder holds
+the newest two, so a damaged one costs only the minutes since the one before.
 """
 
 import io
@@ -17,8 +17,8 @@ import numpy as np
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 
-LOG = logging.getLogger("tfpipe")
-KEPT = 2
+LOG = logging.getLogger(__name__)
+N_CHECKPOINTS = 2
 DAMAGED = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile)
 
 
@@ -26,90 +26,96 @@ def save(
     path: Path,
     model: keras.Model,
     *,
-    where: dict[str, Any] | None = None,
+    progress: dict[str, Any] | None = None,
     arrays: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Writes the state of a compiled model.
+    """Writes a checkpoint of a compiled model.
 
     Args:
-      path: the file, replaced at once.
+      path: the file, replaced atomically.
       model: compiled.
-      where: what else there is to remember, as JSON has it.
-      arrays: likewise, arrays by name.
+      progress: further state, as JSON types.
+      arrays: further state, arrays by name.
     """
-    told = np.frombuffer(json.dumps(where or {}).encode(), np.uint8)
-    state = {f"variable{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
-    kept = {f"own_{name}": array for name, array in (arrays or {}).items()}
-    whole = io.BytesIO()
-    np.savez(whole, allow_pickle=False, where=told, **state, **kept)
-    files.replace(path, whole.getvalue())
+    progress_json = np.frombuffer(json.dumps(progress or {}).encode(), np.uint8)
+    variables = {
+        f"variable{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))
+    }
+    further = {f"array_{name}": array for name, array in (arrays or {}).items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, progress=progress_json, **variables, **further)
+    files.replace(path, buffer.getvalue())
 
 
-class State(NamedTuple):
-    """A kept state.
+class Checkpoint(NamedTuple):
+    """A checkpoint that was read.
 
     Attributes:
       path: its file.
-      where: what was remembered with it.
-      arrays: likewise.
-      variables: the model's and its optimizer's.
+      progress: further state, as JSON types.
+      arrays: further state, arrays by name.
+      variables: values of the model's and the optimizer's variables.
     """
 
     path: Path
-    where: dict[str, Any]
+    progress: dict[str, Any]
     arrays: dict[str, np.ndarray]
     variables: list[np.ndarray]
 
 
-def put(state: State, model: keras.Model) -> None:
-    """Puts a kept state into a model built and compiled in the same way.
+def restore(checkpoint: Checkpoint, model: keras.Model) -> None:
+    """Restores a checkpoint into a model that was built and compiled in the same way.
 
     Raises:
-      UserError: it is another model's; this one is then as it was.
+      UserError: the checkpoint is of another model. The given model is then unchanged.
     """
     variables = _variables(model)
     shapes = [tuple(variable.shape) for variable in variables]
-    if shapes != [value.shape for value in state.variables]:
-        raise UserError(f"{files.shown(state.path)} is the state of another model.")
-    for variable, value in zip(variables, state.variables, strict=True):
+    if shapes != [value.shape for value in checkpoint.variables]:
+        raise UserError(f"{files.shown(checkpoint.path)} is a checkpoint of another model.")
+    for variable, value in zip(variables, checkpoint.variables, strict=True):
         variable.assign(value)
 
 
 def add(folder: Path, model: keras.Model, *, number: int, **state) -> None:
-    """Writes state `number` of a training to its folder, and removes all but the newest two."""
+    """Writes checkpoint `number` of a training, and removes all but the newest two."""
     save(folder / f"state-{number:09d}.npz", model, **state)
-    for old in _newest(folder)[KEPT:]:
+    for old in _newest(folder)[N_CHECKPOINTS:]:
         old.unlink()
 
 
-def newest(folder: Path) -> State | None:
-    """Returns the newest state that can be read; None where there never was one.
+def newest(folder: Path) -> Checkpoint | None:
+    """Returns the newest checkpoint that can be read; None where the folder has none.
 
     Raises:
-      UserError: there are some, and all are damaged: beginning again unasked would lose days.
+      UserError: all checkpoints are damaged. Starting again by itself might lose days of training.
     """
-    found = _newest(folder)
-    for path in found:
+    paths = _newest(folder)
+    for path in paths:
         try:
             return read(path)
         except DAMAGED as error:
-            LOG.warning("%s is damaged (%s); the state before it is taken.", path, error)
-    if found:
+            LOG.warning("%s is damaged (%s). The checkpoint before it is used.", path, error)
+    if paths:
         raise UserError(
-            f"Every kept state in {files.shown(folder)} is damaged, so the training cannot go on. "
+            f"Every checkpoint in {files.shown(folder)} is damaged, so the training cannot go on. "
             "Remove that folder to train from the beginning."
         )
     return None
 
 
-def read(path: Path) -> State:
-    """Reads a kept state, all of it; raises one of `DAMAGED`."""
+def read(path: Path) -> Checkpoint:
+    """Reads a checkpoint, all of it; raises one of `DAMAGED`."""
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    where = json.loads(arrays.pop("where").tobytes())
-    own = {name.removeprefix("own_"): a for name, a in arrays.items() if name.startswith("own_")}
-    variables = [arrays[f"variable{i}"] for i in range(len(arrays) - len(own))]
-    return State(path, where, own, variables)
+    progress = json.loads(arrays.pop("progress").tobytes())
+    further = {
+        name.removeprefix("array_"): array
+        for name, array in arrays.items()
+        if name.startswith("array_")
+    }
+    variables = [arrays[f"variable{i}"] for i in range(len(arrays) - len(further))]
+    return Checkpoint(path, progress, further, variables)
 
 
 def _newest(folder: Path) -> list[Path]:
@@ -117,5 +123,5 @@ def _newest(folder: Path) -> list[Path]:
 
 
 def _variables(model: keras.Model) -> list:
-    """Returns all that changes in training: weights, random seeds, optimizer, running means."""
+    """Returns all training state: weights, random seeds, optimizer, running means."""
     return [*model.variables, *model.optimizer.variables, *model.metrics_variables]

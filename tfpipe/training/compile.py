@@ -1,4 +1,4 @@
-"""A model made ready to learn: optimizer, loss, what a batch is to it, how long an epoch is."""
+"""Compilation of a model for training: optimizer, loss, targets of a batch, steps of an epoch."""
 
 import keras
 import numpy as np
@@ -20,34 +20,36 @@ OPTIMIZERS = {
     "nadam": lambda rate, **rest: keras.optimizers.Nadam(rate, **rest),
 }
 LOSSES = ("auto", "binary_crossentropy", "mean_squared_error")
-OPENED_RATE = 0.1  # each stage of a pretrained body that is opened makes the rate this much lower
+OPENED_RATE = 0.1  # factor of the learning rate for each open stage of a pretrained network
 
 
-def prepare(model: keras.Model, data: Dataset, *, settings: TrainingConfig, begun: int = 0) -> None:
-    """Compiles a model; XLA is never asked for on a CPU, where it is 20 to 40 times slower.
+def prepare(
+    model: keras.Model, data: Dataset, *, settings: TrainingConfig, initial_epoch: int = 0
+) -> None:
+    """Compiles a model. XLA is not used on a CPU, where it is 20 to 40 times slower.
 
     Args:
       model: the model.
-      data: what it will see.
-      settings: how it will learn; `epochs` is where a falling rate ends.
-      begun: epochs done before, with another set of weights open.
+      data: the records to train on.
+      settings: the training configuration; a falling learning rate ends at `epochs`.
+      initial_epoch: number of epochs that are done already.
     """
     choose(settings.optimizer, OPTIMIZERS, noun="optimizer")
     choose(settings.schedule, schedules.SCHEDULES, noun="schedule")
     choose(settings.loss, LOSSES, noun="loss")
     if locates(model) and not data.manifest.interval:
         raise UserError(
-            "This model learns where in an image something begins and ends, which these records "
-            "do not tell. Take another model, or pack again records that an older tfpipe packed."
+            "This model learns where in an image a layer begins and ends, but these records have "
+            "no such labels. Use another model, or pack again if an older tfpipe packed them."
         )
-    steps = steps_of(model, data, settings)
-    opened = stages_open(model, settings, begun)
-    pretrained.open_stages(model, opened)
+    steps = steps_per_epoch(model, data, settings)
+    n_open = stages_open(model, settings, initial_epoch)
+    pretrained.open_stages(model, n_open)
     rate = schedules.Schedule(
         settings.schedule,
-        settings.learning_rate * OPENED_RATE**opened,
+        settings.learning_rate * OPENED_RATE**n_open,
         steps=settings.epochs * steps,
-        begun=begun * steps,
+        initial_step=initial_epoch * steps,
         decay_steps=settings.decay_steps,
         decay_rate=settings.decay_rate,
     )
@@ -67,12 +69,13 @@ def prepare(model: keras.Model, data: Dataset, *, settings: TrainingConfig, begu
 
 
 def stages_open(model: keras.Model, settings: TrainingConfig, epoch: int) -> int:
-    """Returns how many stages of a pretrained body are open in an epoch: none at first."""
+    """Returns how many stages of a pretrained network are open in an epoch: none at first."""
     due = (settings.unfreeze + 1) * epoch // settings.epochs
     return min(due, settings.unfreeze, len(pretrained.stages(model)))
 
 
-def drawing_of(model: keras.Model, settings: TrainingConfig) -> sampling.Drawing:
+def sampling_config(model: keras.Model, settings: TrainingConfig) -> sampling.Drawing:
+    """Returns how training examples are drawn."""
     return sampling.Drawing(
         seed=settings.seed,
         batch_size=settings.batch_size,
@@ -82,15 +85,15 @@ def drawing_of(model: keras.Model, settings: TrainingConfig) -> sampling.Drawing
     )
 
 
-def steps_of(model: keras.Model, data: Dataset, settings: TrainingConfig) -> int:
-    """Returns batches an epoch."""
+def steps_per_epoch(model: keras.Model, data: Dataset, settings: TrainingConfig) -> int:
+    """Returns the number of batches in an epoch."""
     counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
     if reconstructs(model):
         counts = np.array([dataset.size(data.train, manifest=data.manifest)])
-    return sampling.steps_per_epoch(counts, drawing_of(model, settings))
+    return sampling.steps_per_epoch(counts, sampling_config(model, settings))
 
 
-def targets_of(model: keras.Model, data: Dataset, settings: TrainingConfig):
+def batch_targets(model: keras.Model, data: Dataset, settings: TrainingConfig):
     """Returns a function from a batch to what the model's training step takes."""
     names = list(model.input)
     if reconstructs(model):
@@ -112,9 +115,9 @@ def targets_of(model: keras.Model, data: Dataset, settings: TrainingConfig):
 
 
 def strategy() -> tf.distribute.Strategy:
-    """Returns where a model is to be: mirrored on all GPUs of this machine, where there are some.
+    """Returns the distribution strategy: mirrored on all GPUs if this machine has several.
 
-    Each of several GPUs takes its share of every batch.
+    Each GPU gets an equal part of every batch.
     """
     if len(tf.config.list_logical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()

@@ -44,8 +44,8 @@ def folds_of(data: Dataset, spec: Spec, count: int) -> list[tuple[Dataset, Spec]
         is_held = np.isin(np.arange(len(labels)), validation)
         _check(labels, is_held, spec, number=number, count=count)
         fold = replace(data, train=Subset(SPLITS, ~is_held), validation=Subset(SPLITS, is_held))
-        own_sums = [sums[group] for group in np.unique(groups[~is_held])]
-        folds.append((fold, _with_statistics(spec, own_sums)))
+        fold_sums = [sums[group] for group in np.unique(groups[~is_held])]
+        folds.append((fold, _with_statistics(spec, fold_sums)))
     return folds
 
 
@@ -106,16 +106,20 @@ def statistics_by_group(
     for features, label in dataset.batches(
         data.folder, subset, manifest=data.manifest, batch_size=256
     ):
-        own = names[begin : begin + len(label)]
+        batch_groups = names[begin : begin + len(label)]
         begin += len(label)
         pixels = tf.cast(features["image"], tf.float64)
         moments = np.stack(
             [tf.reduce_sum(pixels**power, axis=[1, 2]).numpy() for power in (1, 2)], axis=1
         )
-        numbers = features["columns"].numpy().astype(float) if columns else np.zeros((len(own), 0))
+        numbers = (
+            features["columns"].numpy().astype(float)
+            if columns
+            else np.zeros((len(batch_groups), 0))
+        )
         count = int(np.prod(pixels.shape[1:3]))
-        for group in np.unique(own):
-            rows = own == group
+        for group in np.unique(batch_groups):
+            rows = batch_groups == group
             group_sums = sums.setdefault(
                 group, {"image": np.zeros((3, channels)), "column": np.zeros((3, columns))}
             )

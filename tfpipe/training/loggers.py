@@ -1,4 +1,4 @@
-"""What is written down epoch by epoch: a CSV always; TensorBoard and MLflow where asked for."""
+"""Epoch callbacks that log metrics: to a CSV, TensorBoard or MLflow."""
 
 import csv
 import io
@@ -9,17 +9,17 @@ import tensorflow as tf
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.training.loop import Told
+from tfpipe.training.loop import EpochCallback
 
 
-def history_csv(path: Path) -> Told:
-    """Returns what keeps a table of one row an epoch, its first column `epoch` counted from 1.
+def history_csv(path: Path) -> EpochCallback:
+    """Returns a callback that writes a table with one row per epoch.
 
-    The table is replaced whole. A training that goes on keeps the rows before, and writes those
-    anew that it repeats.
+    The first column is `epoch`, from 1. The file is replaced after each epoch. A resumed training
+    appends to the earlier rows, and replaces those of epochs that it repeats.
     """
 
-    def tell(epoch: int, metrics: dict[str, float]) -> None:
+    def log(epoch: int, metrics: dict[str, float]) -> None:
         rows = _rows_before(path, epoch)
         rows.append({"epoch": str(epoch)} | {name: repr(v) for name, v in metrics.items()})
         text = io.StringIO()
@@ -28,7 +28,7 @@ def history_csv(path: Path) -> Told:
         writer.writerows(rows)
         files.replace(path, text.getvalue().encode())
 
-    return tell
+    return log
 
 
 def _rows_before(path: Path, epoch: int) -> list[dict[str, str]]:
@@ -38,21 +38,21 @@ def _rows_before(path: Path, epoch: int) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
 
 
-def to_tensorboard(folder: Path) -> Told:
-    """Returns what writes each metric as a scalar summary, for `tensorboard --logdir`."""
+def to_tensorboard(folder: Path) -> EpochCallback:
+    """Returns a callback that writes scalar summaries, for `tensorboard --logdir`."""
     writer = tf.summary.create_file_writer(str(folder))
 
-    def tell(epoch: int, metrics: dict[str, float]) -> None:
+    def log(epoch: int, metrics: dict[str, float]) -> None:
         with writer.as_default(step=epoch):
             for name, value in metrics.items():
                 tf.summary.scalar(name, value)
         writer.flush()
 
-    return tell
+    return log
 
 
-def to_mlflow(address: str, *, experiment: str, values: dict[str, Any]) -> Told:
-    """Returns what logs metrics to an MLflow tracking server or folder, in one run.
+def to_mlflow(address: str, *, experiment: str, values: dict[str, Any]) -> EpochCallback:
+    """Returns a callback that logs metrics to an MLflow tracking server or folder, in one run.
 
     Args:
       address: a tracking URI, such as http://127.0.0.1:5000 or a folder.
@@ -71,16 +71,16 @@ def to_mlflow(address: str, *, experiment: str, values: dict[str, Any]) -> Told:
         ) from error
     try:
         client = mlflow.MlflowClient(tracking_uri=address)
-        known = client.get_experiment_by_name(experiment)
-        number = known.experiment_id if known else client.create_experiment(experiment)
+        match = client.get_experiment_by_name(experiment)
+        number = match.experiment_id if match else client.create_experiment(experiment)
         run = client.create_run(number).info.run_id
         for name, value in values.items():
             client.log_param(run, name, value)
     except (MlflowException, OSError) as error:
         raise UserError(f"MLflow at {address!r} cannot be used ({error}).") from error
 
-    def tell(epoch: int, metrics: dict[str, float]) -> None:
+    def log(epoch: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             client.log_metric(run, name, value, step=epoch)
 
-    return tell
+    return log

@@ -1,8 +1,9 @@
-"""One fit for every model: trained, scored once an epoch, resumed inside an epoch.
+"""Training loop of every model: epochs, validation scores, checkpoints inside an epoch, resuming.
 
-A loop of our own round Keras' training step, because `Model.fit` cannot go on in the middle of an
-epoch: the state it would need (the running loss, the patience left, the place in the data, random
-numbers) is spread over callbacks and iterators. Here it is one `Course`, kept with the weights.
+`keras.Model.fit` cannot resume in the middle of an epoch: the state it would need (the running
+loss, the patience left, the position in the data, random numbers) is spread over callbacks and
+iterators. This loop calls Keras' training step and has that state in one `TrainingProgress`, which
+is saved with the weights.
 """
 
 import time
@@ -17,37 +18,43 @@ import tensorflow as tf
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.training import checkpoints, schedules
-from tfpipe.training.compile import drawing_of, prepare, stages_open, steps_of, targets_of
+from tfpipe.training.compile import (
+    batch_targets,
+    prepare,
+    sampling_config,
+    stages_open,
+    steps_per_epoch,
+)
 from tfpipe.training.config import TrainingConfig
-from tfpipe.training.validation import hardest, predicted, scorer
+from tfpipe.training.validation import hardest_examples, predict, scorer
 
-KEEP_EVERY_S = 30.0
-KEEP_SHARE = 0.05  # and writing states takes no more than this share of the time
+SAVE_EVERY_S = 30.0
+SAVE_SHARE = 0.05  # largest share of the time that writing checkpoints takes
 
-Told = Callable[[int, dict[str, float]], None]
+EpochCallback = Callable[[int, dict[str, float]], None]
 
 
 @dataclass
-class Course:
-    """Where a training stands.
+class TrainingProgress:
+    """The state of a training, besides weights and random numbers.
 
     Attributes:
-      epoch: in work, from 0.
-      step: batches of it done.
-      begun: the epoch with which the stream of batches began: 0, or when hard examples came in.
-      history: metric to its value per epoch.
+      epoch: index of the current epoch, from 0.
+      step: batches of it that are done.
+      stream_epoch: epoch in which the stream of batches began: 0, or that of hard-example mining.
+      history: metric -> its value in each epoch.
       best: validation score of the best epoch.
-      waited: epochs since then.
-      over: whether it has ended, by patience or by its number of epochs.
+      epochs_since_best: epochs done since then.
+      is_finished: whether training has ended, by patience or by its number of epochs.
     """
 
     epoch: int = 0
     step: int = 0
-    begun: int = 0
+    stream_epoch: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
     best: float | None = None
-    waited: int = 0
-    over: bool = False
+    epochs_since_best: int = 0
+    is_finished: bool = False
 
 
 def fit(
@@ -56,150 +63,152 @@ def fit(
     *,
     settings: TrainingConfig,
     until: int | None = None,
-    kept: Path | None = None,
-    told: Sequence[Told] = (),
+    checkpoint_folder: Path | None = None,
+    callbacks: Sequence[EpochCallback] = (),
 ) -> dict[str, list[float]]:
-    """Fits a prepared model.
+    """Fits a prepared model and returns its history.
 
-    A training that ends by a rate which does not fall to zero leaves the model with the weights of
-    its best epoch. With one that does, they are the last epoch's: on few validation pictures a
-    higher score before is luck.
+    With a learning rate that does not fall to zero, the model ends with the weights of its best
+    epoch. With one that does, it ends with those of the last epoch: on few validation images an
+    earlier, higher score is chance.
 
     Args:
-      model: prepared.
+      model: prepared by `compile.prepare`.
       data: the records.
-      settings: how.
-      until: epochs after which to stop for now; all of them by default.
-      kept: folder of its state. A training whose state is there goes on with it, be it that it
-        was killed (then to the same weights, bit by bit, as long as machine and settings are the
-        same) or that it was to stop before.
-      told: called with (epochs done, metrics) after each epoch.
+      settings: the training configuration.
+      until: number of epochs after which to stop for now; None for all of them.
+      checkpoint_folder: where checkpoints are saved. If one is there, training resumes from it,
+        whether it was killed or stopped by `until`. The resumed weights are the same, bit by bit,
+        on the same machine with the same settings.
+      callbacks: functions of (epochs done, metrics), called after each epoch.
 
     Returns:
-      Metric to its value per epoch, those before included: loss, val_loss, val_<objective>,
+      Metric -> its value in each epoch, earlier ones included: loss, val_loss, val_<objective>,
       seconds.
 
     Raises:
-      UserError: the model's answers are no numbers, or no kept state can be read.
+      UserError: the model's outputs are not finite, or no checkpoint of the folder can be read.
     """
-    run = _Run(model, data, settings, kept)
+    run = _TrainingLoop(model, data, settings, checkpoint_folder)
     last = settings.epochs if until is None else min(until, settings.epochs)
-    while run.course.epoch < last and not run.course.over:
-        logs = run.epoch(last=last)
-        for tell in told:
-            tell(run.course.epoch, logs)
-    if run.course.over and run.best is not None:
+    while run.progress.epoch < last and not run.progress.is_finished:
+        logs = run.train_epoch(last=last)
+        for callback in callbacks:
+            callback(run.progress.epoch, logs)
+    if run.progress.is_finished and run.best is not None:
         model.set_weights(run.best)
-    return run.course.history
+    return run.progress.history
 
 
-class _Run:
+class _TrainingLoop:
     """One call of `fit`."""
 
-    def __init__(self, model, data: Dataset, settings: TrainingConfig, kept: Path | None):
-        self.model, self.data, self.settings, self.kept = model, data, settings, kept
-        self.course = Course()
+    def __init__(self, model, data: Dataset, settings: TrainingConfig, folder: Path | None):
+        self.model, self.data, self.settings, self.folder = model, data, settings, folder
+        self.progress = TrainingProgress()
         self.hard: np.ndarray | None = None
         self.best: list[np.ndarray] | None = None
-        self.keeps_best = not schedules.ends_at_zero(settings.schedule)
-        self.steps = steps_of(model, data, settings)
+        self.restores_best = not schedules.ends_at_zero(settings.schedule)
+        self.steps = steps_per_epoch(model, data, settings)
         self.batches = None
         model.reset_metrics()
         self._resume()
-        self.scored = scorer(model, data)
-        self.saved_at, self.save_took = time.monotonic(), 0.0
+        self.score = scorer(model, data)
+        self.saved_at, self.save_seconds = time.monotonic(), 0.0
 
-    def epoch(self, *, last: int) -> dict[str, float]:
-        """Trains an epoch, or what is left of it, scores it, and returns its metrics."""
-        course, began = self.course, time.monotonic()
-        if course.step == 0:
-            self._change()
+    def train_epoch(self, *, last: int) -> dict[str, float]:
+        """Trains an epoch, or the rest of it, and returns its metrics."""
+        progress, start = self.progress, time.monotonic()
+        if progress.step == 0:
+            self._begin_epoch()
         if self.batches is None:
             self.batches = self._stream()
         self.model.make_train_function()
-        while course.step < self.steps:
+        while progress.step < self.steps:
             self.model.train_function(self.batches)
-            course.step += 1
-            self._keep()
+            progress.step += 1
+            self._save()
         logs = {"loss": float(self.model.get_metrics_result()["loss"])}
-        logs |= self.scored(course.epoch + 1)
-        logs["seconds"] = time.monotonic() - began
+        logs |= self.score(progress.epoch + 1)
+        logs["seconds"] = time.monotonic() - start
         for name, value in logs.items():
-            course.history.setdefault(name, []).append(value)
-        course.epoch, course.step = course.epoch + 1, 0
-        self._judge(logs[f"val_{self.data.objective}"])
+            progress.history.setdefault(name, []).append(value)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        self._record_score(logs[f"val_{self.data.objective}"])
         self.model.reset_metrics()
-        self._keep(now=course.over or course.epoch == last)
+        self._save(now=progress.is_finished or progress.epoch == last)
         return logs
 
-    def _change(self) -> None:
-        """Does what falls due at the beginning of an epoch."""
-        model, settings, epoch = self.model, self.settings, self.course.epoch
-        opened = stages_open(model, settings, epoch)
-        if epoch and opened != stages_open(model, settings, epoch - 1):
-            self._open(epoch)
-        samples = drawing_of(model, settings).samples
+    def _begin_epoch(self) -> None:
+        """Opens the stages that are due, and mines hard examples."""
+        model, settings, epoch = self.model, self.settings, self.progress.epoch
+        n_open = stages_open(model, settings, epoch)
+        if epoch and n_open != stages_open(model, settings, epoch - 1):
+            self._open_stages(epoch)
+        samples = sampling_config(model, settings).samples
         if settings.mining and samples and 0 < epoch == settings.epochs // 3:
-            self.hard = hardest(*predicted(model, self.data, self.data.train))
-            self.course.begun, self.batches = epoch, None
+            self.hard = hardest_examples(*predict(model, self.data, self.data.train))
+            self.progress.stream_epoch, self.batches = epoch, None
 
-    def _open(self, epoch: int) -> None:
-        """Opens the stages of a pretrained body that are due, which takes a new optimizer."""
+    def _open_stages(self, epoch: int) -> None:
+        """Opens the due stages of a pretrained network. This makes a new optimizer."""
         with self.model.distribute_strategy.scope():
-            prepare(self.model, self.data, settings=self.settings, begun=epoch)
+            prepare(self.model, self.data, settings=self.settings, initial_epoch=epoch)
 
     def _stream(self):
-        """Returns an iterator over the batches that come next."""
-        data, course = self.data, self.course
-        drawing = drawing_of(self.model, self.settings)
+        """Returns an iterator over the next batches."""
+        data, progress = self.data, self.progress
+        drawing = sampling_config(self.model, self.settings)
         batches = dataset.training_batches(
             data.folder,
-            replace(drawing, seed=drawing.seed + 1000 * course.begun, hard=self.hard),
+            replace(drawing, seed=drawing.seed + 1000 * progress.stream_epoch, hard=self.hard),
             manifest=data.manifest,
             subset=data.train,
-            skip=(course.epoch - course.begun) * self.steps + course.step,
+            skip=(progress.epoch - progress.stream_epoch) * self.steps + progress.step,
         )
-        batches = batches.map(targets_of(self.model, data, self.settings), tf.data.AUTOTUNE)
+        batches = batches.map(batch_targets(self.model, data, self.settings), tf.data.AUTOTUNE)
         batches = batches.prefetch(tf.data.AUTOTUNE)
         return iter(self.model.distribute_strategy.experimental_distribute_dataset(batches))
 
-    def _judge(self, score: float) -> None:
-        """Notes whether an epoch was the best so far, and whether there is to be another."""
-        course, sign = self.course, 1 if direction(self.data) == "max" else -1
-        course.waited += 1
-        if course.best is None or sign * score > sign * course.best:
-            course.best, course.waited = score, 0
-            self.best = self.model.get_weights() if self.keeps_best else None
-        impatient = self.keeps_best and course.waited >= self.settings.patience
-        course.over = impatient or course.epoch >= self.settings.epochs
+    def _record_score(self, score: float) -> None:
+        """Records an epoch's score, and whether it was the best or the last one."""
+        progress, sign = self.progress, 1 if direction(self.data) == "max" else -1
+        progress.epochs_since_best += 1
+        if progress.best is None or sign * score > sign * progress.best:
+            progress.best, progress.epochs_since_best = score, 0
+            self.best = self.model.get_weights() if self.restores_best else None
+        is_out_of_patience = (
+            self.restores_best and progress.epochs_since_best >= self.settings.patience
+        )
+        progress.is_finished = is_out_of_patience or progress.epoch >= self.settings.epochs
 
-    def _keep(self, *, now: bool = False) -> None:
-        """Keeps the state: at the end, and whenever some time has gone by."""
-        waited = time.monotonic() - self.saved_at
-        due = waited > max(KEEP_EVERY_S, self.save_took / KEEP_SHARE)
-        if self.kept is None or not (now or due):
+    def _save(self, *, now: bool = False) -> None:
+        """Writes a checkpoint if it is due by time, or `now`."""
+        seconds = time.monotonic() - self.saved_at
+        is_due = seconds > max(SAVE_EVERY_S, self.save_seconds / SAVE_SHARE)
+        if self.folder is None or not (now or is_due):
             return
-        began = time.monotonic()
+        start = time.monotonic()
         arrays = {f"best{i}": array for i, array in enumerate(self.best or [])}
         if self.hard is not None:
             arrays["hard"] = self.hard
-        number = self.course.epoch * self.steps + self.course.step
-        where = asdict(self.course)
-        checkpoints.add(self.kept, self.model, number=number, where=where, arrays=arrays)
+        number = self.progress.epoch * self.steps + self.progress.step
+        progress = asdict(self.progress)
+        checkpoints.add(self.folder, self.model, number=number, progress=progress, arrays=arrays)
         self.saved_at = time.monotonic()
-        self.save_took = self.saved_at - began
+        self.save_seconds = self.saved_at - start
 
     def _resume(self) -> None:
-        """Goes on from the newest kept state, if there is one."""
-        state = checkpoints.newest(self.kept) if self.kept else None
+        """Resumes from the newest checkpoint, if the folder has one."""
+        state = checkpoints.newest(self.folder) if self.folder else None
         if state is None:
             return
-        course = Course(**state.where)
-        # A state from the end of an epoch has the stages of that epoch, not of the one to come.
-        epoch = course.epoch if course.step else max(course.epoch - 1, 0)
+        progress = TrainingProgress(**state.progress)
+        # A checkpoint of an epoch's end has the stages of that epoch, not of the next one.
+        epoch = progress.epoch if progress.step else max(progress.epoch - 1, 0)
         if stages_open(self.model, self.settings, epoch):
-            self._open(epoch)
-        checkpoints.put(state, self.model)
+            self._open_stages(epoch)
+        checkpoints.restore(state, self.model)
         arrays = dict(state.arrays)
-        self.course, self.hard = course, arrays.pop("hard", None)
+        self.progress, self.hard = progress, arrays.pop("hard", None)
         self.best = [arrays[f"best{i}"] for i in range(len(arrays))] or None

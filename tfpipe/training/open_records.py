@@ -1,4 +1,4 @@
-"""Packed records, opened for training: the dataset and the model's spec."""
+"""Opening of packed records for training: the dataset and the model's spec."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from tfpipe.tasks.task import Task
 
 
 def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[Dataset, Spec]:
-    """Returns packed records, and what a model may know of them.
+    """Returns the dataset in a folder, and the spec that models are built by.
 
     Args:
-      task: the question.
-      records: the folder.
-      model: name of the model that is to learn from them.
-      is_checked: whether somebody has read every byte of them before; else it is done now.
+      task: the task.
+      records: folder of the packed records.
+      model: name of the model to train.
+      is_checked: whether the caller has verified every file already; else it is done here.
     """
     manifest = data_manifest.read(records) if is_checked else data_manifest.trusted(records)
     if model not in AUTOENCODERS:

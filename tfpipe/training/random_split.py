@@ -1,9 +1,9 @@
-"""What a random split of the pictures would have claimed: the mistake that this package refuses.
+"""Test scores by a random split of images, a mistake that the package otherwise prevents.
 
-Every seed project split pictures of one photo, cube or run at random; neighbours then stand on both
-sides. Seed 001 made eight pictures of each cluster first, turned and mirrored: where these are the
-random change of training pictures, the eight are made before the split, as there. The same model is
-trained once more on such a split, so that a report can show the two numbers side by side.
+Every seed project split the images of one photo, cube or run at random, so that neighbours are in
+both the training and the test set. Seed document 001 first made eight images of each cluster,
+rotated and mirrored; with the augmentation "turns" the eight are therefore made before the split.
+The same model is trained once more on such a split, so that a report can show both scores.
 """
 
 import logging
@@ -29,22 +29,23 @@ from tfpipe.training import compile as training_compile
 from tfpipe.training import loop, validation
 from tfpipe.training.config import TrainingConfig
 
-LOG = logging.getLogger("tfpipe")
-MOST = 20_000  # pictures used at most
+LOG = logging.getLogger(__name__)
+MAX_IMAGES = 20_000
 
 
 def random_split_scores(
     build: Callable[[], keras.Model], data: Dataset, *, settings: TrainingConfig
 ) -> dict[str, Any] | None:
-    """Returns the test scores that a model gets when pictures are split at random.
+    """Returns the test scores of a model whose images are split at random.
 
     Args:
       build: returns the untrained model.
-      data: the honest records.
-      settings: as the honest model was trained; of eight copies each, in as many gradient steps.
+      data: the records, split by group.
+      settings: of the model trained on `data`. Where each image has eight copies, the number of
+        gradient steps stays the same.
 
     Returns:
-      Metric to value; None, with a warning, where pictures are too few to fill three splits.
+      Metric -> value. None, with a warning, where there are too few images for three splits.
     """
     with tempfile.TemporaryDirectory() as folder:
         turns = augmentation.TURNS if settings.augmentation == "turns" else 1
@@ -55,7 +56,7 @@ def random_split_scores(
         rebuilds = reconstructs(model)
         if not all(_usable(mixed, split, unlabelled=rebuilds) for split in SPLITS):
             LOG.warning(
-                "There are too few pictures to split them at random, so nothing is claimed."
+                "There are too few images for a random split, so the report has no scores of one."
             )
             return None
         training_compile.prepare(model, mixed, settings=settings)
@@ -69,37 +70,37 @@ def random_split_scores(
 
 
 def _usable(data: Dataset, split: str, *, unlabelled: bool) -> bool:
-    """Returns whether a split has pictures to learn from: labelled, and of more than one class."""
+    """Returns whether a split has images of more than one class, or any if `unlabelled`."""
     counts = dict(data.manifest.counts[split])
-    loose = counts.pop(UNLABELLED, 0)
+    n_unlabelled = counts.pop(UNLABELLED, 0)
     if unlabelled:
-        return sum(counts.values()) + loose > 0
+        return sum(counts.values()) + n_unlabelled > 0
     return sum(count > 0 for count in counts.values()) > 1
 
 
-def _labelled(model: keras.Model, data: Dataset, part: dataset.Subset):
-    """Returns labels [n] and probabilities [n, classes] of a part's labelled examples."""
-    labels, said = validation.predicted(model, data, part)
-    return labels[labels >= 0], said[labels >= 0]
+def _labelled(model: keras.Model, data: Dataset, subset: dataset.Subset):
+    """Returns labels [n] and probabilities [n, classes] of a subset's labelled examples."""
+    labels, probabilities = validation.predict(model, data, subset)
+    return labels[labels >= 0], probabilities[labels >= 0]
 
 
 def write_random_split(data: Dataset, folder: Path, *, turns: int, seed: int) -> Dataset:
-    """Writes the same records anew, each picture in a split of its own draw, `turns` copies."""
+    """Writes the records with each image, and each of its `turns` copies, in a random split."""
     manifest = data.manifest
     total = turns * sum(shard.count for shard in manifest.shards)
     bounds = np.cumsum(manifest.fractions)
     counts = {split: dict.fromkeys(manifest.classes, 0) for split in SPLITS}
     writers = {split: tf.io.TFRecordWriter(str(folder / split)) for split in SPLITS}
-    wanted = {"label": tf.io.FixedLenFeature((), tf.int64)}
+    features = {"label": tf.io.FixedLenFeature((), tf.int64)}
     paths = [str(data.folder / shard.name) for shard in manifest.shards]
     records = tf.data.TFRecordDataset(paths).as_numpy_iterator()
-    copies = (_turned(one, way, manifest) for one in records for way in range(turns))
+    copies = (_turned(record, turn, manifest) for record in records for turn in range(turns))
     for i, record in enumerate(copies):
-        label = int(tf.io.parse_single_example(record, wanted)["label"])
+        label = int(tf.io.parse_single_example(record, features)["label"])
         draw = zlib.crc32(f"{seed} {i}".encode()) / 2**32
-        if draw * total > MOST:
+        if draw * total > MAX_IMAGES:
             continue
-        place = draw * max(total / MOST, 1)
+        place = draw * max(total / MAX_IMAGES, 1)
         split = SPLITS[min(int(np.searchsorted(bounds, place, side="right")), 2)]
         writers[split].write(record)
         name = manifest.classes[label] if label >= 0 else UNLABELLED
@@ -113,9 +114,9 @@ def write_random_split(data: Dataset, folder: Path, *, turns: int, seed: int) ->
     )
 
 
-def _turned(record: bytes, way: int, manifest: RecordManifest) -> bytes:
-    """Returns a record whose picture is turned, see `augmentation.turned`."""
-    if way == 0:
+def _turned(record: bytes, turn: int, manifest: RecordManifest) -> bytes:
+    """Returns a record with its image rotated or mirrored, see `augmentation.turned`."""
+    if turn == 0:
         return record
     example = tf.train.Example.FromString(record)
     encoded = example.features.feature["image"].bytes_list.value
@@ -126,6 +127,6 @@ def _turned(record: bytes, way: int, manifest: RecordManifest) -> bytes:
         if is_raw
         else tf.io.decode_png(encoded[0], dtype=tf.as_dtype(dtype)).numpy()
     )
-    image = np.ascontiguousarray(augmentation.turned(image.reshape(1, *shape), way)[0])
+    image = np.ascontiguousarray(augmentation.turned(image.reshape(1, *shape), turn)[0])
     encoded[0] = image.tobytes() if is_raw else tf.io.encode_png(image).numpy()
     return example.SerializeToString()

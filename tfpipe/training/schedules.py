@@ -1,4 +1,4 @@
-"""Learning rates over a training: constant, or falling as the seed projects had them."""
+"""Learning rate schedules: constant, cosine, exponential, one-cycle."""
 
 import math
 
@@ -17,15 +17,16 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     - "constant": `rate`.
     - "cosine": from `rate` to 0 by half a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983, eq.
       5, without restarts).
-    - "exponential": `rate * decay_rate ** (step / decay_steps)` (seed 001, "Hyperparameters CNN").
+    - "exponential": `rate * decay_rate ** (step / decay_steps)` (seed document 001,
+      "Hyperparameters CNN").
     - "one-cycle": up to `rate` and down again by half cosines (Smith & Topin 2018,
-      arXiv:1708.07120; seed 004, max_lr).
+      arXiv:1708.07120; seed document 004, max_lr).
 
     Args:
       kind: one of `SCHEDULES`.
       rate: highest learning rate.
       steps: of the whole training.
-      begun: steps before the first that the optimizer counts.
+      initial_step: steps done before the optimizer's first.
       decay_steps: of "exponential".
       decay_rate: of "exponential".
     """
@@ -36,11 +37,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         rate: float,
         *,
         steps: int,
-        begun: int = 0,
+        initial_step: int = 0,
         decay_steps: int = 3866,
         decay_rate: float = 0.9122,
     ):
-        self.config = {"kind": kind, "rate": rate, "steps": steps, "begun": begun}
+        self.config = {"kind": kind, "rate": rate, "steps": steps, "initial_step": initial_step}
         self.config |= {"decay_steps": decay_steps, "decay_rate": decay_rate}
 
     def get_config(self) -> dict:
@@ -48,24 +49,24 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         kind, rate = self.config["kind"], self.config["rate"]
-        step = ops.cast(step, "float32") + self.config["begun"]
+        step = ops.cast(step, "float32") + self.config["initial_step"]
         share = ops.minimum(step / self.config["steps"], 1.0)
         if kind == "cosine":
-            return rate * _fallen(share)
+            return rate * _half_cosine(share)
         if kind == "exponential":
             return rate * self.config["decay_rate"] ** (step / self.config["decay_steps"])
         if kind == "one-cycle":
-            rising = FIRST + (1 - FIRST) * (1 - _fallen(ops.minimum(share / WARM_UP, 1.0)))
-            falling = LAST + (1 - LAST) * _fallen((share - WARM_UP) / (1 - WARM_UP))
+            rising = FIRST + (1 - FIRST) * (1 - _half_cosine(ops.minimum(share / WARM_UP, 1.0)))
+            falling = LAST + (1 - LAST) * _half_cosine((share - WARM_UP) / (1 - WARM_UP))
             return rate * ops.where(share < WARM_UP, rising, falling)
         return rate * ops.ones_like(step)
 
 
 def ends_at_zero(kind: str) -> bool:
-    """Returns whether a training by this schedule is only done at its last step."""
+    """Returns whether the learning rate falls to zero at the last step."""
     return kind in ("cosine", "one-cycle")
 
 
-def _fallen(share):
+def _half_cosine(share):
     """Returns half a cosine from 1 to 0."""
     return 0.5 * (1 + ops.cos(math.pi * share))

@@ -1,4 +1,4 @@
-"""What a model in training says of whole splits, and the score that decides."""
+"""Validation: predictions for a subset, scores after an epoch, and the hardest examples."""
 
 from collections.abc import Callable
 
@@ -13,34 +13,36 @@ from tfpipe.evaluation import metrics
 from tfpipe.models import calls
 from tfpipe.models.calls import reconstructs
 
-CHUNK = 256  # pictures scored at once
+BATCH_SIZE = 256
 
 
-def predicted(model: keras.Model, data: Dataset, part: Subset) -> tuple[np.ndarray, np.ndarray]:
+def predict(model: keras.Model, data: Dataset, subset: Subset) -> tuple[np.ndarray, np.ndarray]:
     """Returns labels [n] int and answers [n, ...] float32 of a part's examples, in order."""
-    step = _answering(model)
-    labels, said = [], []
+    step = _inference_step(model)
+    labels, outputs = [], []
     for features, label in dataset.batches(
-        data.folder, part, manifest=data.manifest, batch_size=CHUNK
+        data.folder, subset, manifest=data.manifest, batch_size=BATCH_SIZE
     ):
-        said.append(calls.to_numpy(step(features)[0]))
+        outputs.append(calls.to_numpy(step(features)[0]))
         labels.append(label.numpy())
-    return np.concatenate(labels), np.concatenate(said)
+    return np.concatenate(labels), np.concatenate(outputs)
 
 
-def hardest(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def hardest_examples(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Returns which examples [n] bool are among the tenth of their class with the highest loss.
 
-    Of thousands of pictures without a layer a handful show a crack or a break, and these are what
-    a model mistakes (seed 002, "False Positives"): drawn at random, each is seen too seldom. Such
-    examples are drawn besides (bootstrapping: Sung & Poggio 1998, doi:10.1109/34.655648).
+    Of thousands of images without a layer a handful show a crack or a break, and models mistake
+    these for layers (seed document 002, "False Positives"). Random draws contain each too rarely,
+    so the loop draws such examples more often (bootstrapping: Sung & Poggio 1998,
+    doi:10.1109/34.655648).
     """
-    likely = probabilities[np.arange(len(labels)), labels]
-    found = np.zeros(len(labels), bool)
+    true_probs = probabilities[np.arange(len(labels)), labels]
+    is_hard = np.zeros(len(labels), bool)
     for label in np.unique(labels[labels >= 0]):
-        own = np.flatnonzero(labels == label)
-        found[own[np.argsort(likely[own], kind="stable")[: max(1, len(own) // 10)]]] = True
-    return found
+        rows = np.flatnonzero(labels == label)
+        order = np.argsort(true_probs[rows], kind="stable")
+        is_hard[rows[order[: max(1, len(rows) // 10)]]] = True
+    return is_hard
 
 
 def scorer(model: keras.Model, data: Dataset) -> Callable[[int], dict[str, float]]:
@@ -49,52 +51,54 @@ def scorer(model: keras.Model, data: Dataset) -> Callable[[int], dict[str, float
         data.folder,
         data.validation,
         manifest=data.manifest,
-        batch_size=CHUNK,
+        batch_size=BATCH_SIZE,
         labelled=not reconstructs(model),
     ).cache()
-    answered = _answering(model)
+    step = _inference_step(model)
     loss = keras.losses.get(model.loss)
 
-    def scored(epoch: int) -> dict[str, float]:
-        labels, said, losses = [], [], []
+    def score(epoch: int) -> dict[str, float]:
+        labels, outputs, losses = [], [], []
         for features, label in batches:
-            probabilities, added = answered(features)
+            probabilities, added = step(features)
             if reconstructs(model):
                 unit = model.get_layer("unit_scale")(features["image"])
                 value = tf.reduce_mean(loss(unit, probabilities)) + added
                 losses.append((float(value), len(label)))
             else:
-                said.append(calls.to_numpy(probabilities))
+                outputs.append(calls.to_numpy(probabilities))
                 labels.append(label.numpy())
         if reconstructs(model):
             values, counts = np.array(losses).T
-            told = {"val_loss": float(np.average(values, weights=counts))}
+            scores = {"val_loss": float(np.average(values, weights=counts))}
         else:
-            told = _class_scores(np.concatenate(labels), np.concatenate(said), data.objective)
-        if not np.isfinite(told["val_loss"]):
+            scores = _class_scores(np.concatenate(labels), np.concatenate(outputs), data.objective)
+        if not np.isfinite(scores["val_loss"]):
             raise UserError(
-                f"Training diverged in epoch {epoch}: the model's answers are not numbers. "
+                f"Training diverged in epoch {epoch}: the model's outputs are not finite. "
                 "Lower the learning rate by --hp learning_rate=..."
             )
-        return told
+        return scores
 
-    return scored
-
-
-def _class_scores(labels: np.ndarray, said: np.ndarray, objective: str) -> dict[str, float]:
-    likely = np.clip(said[np.arange(len(labels)), labels], 1e-7, 1)
-    told = {"val_loss": float(-np.log(likely).mean())}
-    if np.isfinite(told["val_loss"]) and objective != "loss":
-        told[f"val_{objective}"] = metrics.OBJECTIVES[objective](labels, said)
-    return told
+    return score
 
 
-def _answering(model: keras.Model):
-    """Returns a function from features to (answers, the losses that layers add)."""
+def _class_scores(
+    labels: np.ndarray, probabilities: np.ndarray, objective: str
+) -> dict[str, float]:
+    true_probs = np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)
+    scores = {"val_loss": float(-np.log(true_probs).mean())}
+    if np.isfinite(scores["val_loss"]) and objective != "loss":
+        scores[f"val_{objective}"] = metrics.OBJECTIVES[objective](labels, probabilities)
+    return scores
+
+
+def _inference_step(model: keras.Model):
+    """Returns a function from features to (outputs, sum of the losses that layers add)."""
 
     @tf.function(jit_compile=False, reduce_retracing=True)
-    def answered(features):
-        said = model({name: features[name] for name in model.input}, training=False)
-        return said, tf.add_n(model.losses) if model.losses else tf.constant(0.0)
+    def step(features):
+        outputs = model({name: features[name] for name in model.input}, training=False)
+        return outputs, tf.add_n(model.losses) if model.losses else tf.constant(0.0)
 
-    return answered
+    return step

@@ -277,14 +277,16 @@ def _trained(
     with training_compile.strategy().scope():
         model = built()
         loop.prepare(model, data, settings=settings)
-    tellers = [
+    callbacks = [
         lambda epoch, logs: run.report(
             "train", {"epoch": epoch, "epochs": settings.epochs, **logs}
         ),
         loggers.history_csv(folder / "history.csv"),
-        *_logs(run, arguments, settings),
+        *_loggers(run, arguments, settings),
     ]
-    history = loop.fit(model, data, settings=settings, kept=folder, told=tellers)
+    history = loop.fit(
+        model, data, settings=settings, checkpoint_folder=folder, callbacks=callbacks
+    )
     claimed = None
     if run.random_split:
         run.report("random-split", {})
@@ -374,11 +376,13 @@ def _training_folder(run: TrainingRun, recipe: RunConfig) -> ResumableFolder:
     )
 
 
-def _logs(run: TrainingRun, arguments: dict, settings: TrainingConfig) -> list[loop.Told]:
-    found = []
+def _loggers(
+    run: TrainingRun, arguments: dict, settings: TrainingConfig
+) -> list[loop.EpochCallback]:
+    callbacks = []
     if run.tensorboard:
-        found.append(loggers.to_tensorboard(run.tensorboard))
+        callbacks.append(loggers.to_tensorboard(run.tensorboard))
     if run.mlflow:
         values = {"model": run.model, **arguments, **asdict(settings)}
-        found.append(loggers.to_mlflow(run.mlflow, experiment=run.task.name, values=values))
-    return found
+        callbacks.append(loggers.to_mlflow(run.mlflow, experiment=run.task.name, values=values))
+    return callbacks
