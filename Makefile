@@ -1,7 +1,8 @@
 # make demo        draws ice cores, tunes a model on them and finds the layers in new ones, in demo/
 # make test        every check;  make test-fast  those that take seconds;  make lint  no tests
+# make test-bfloat16    the fast tests with --precision auto forced to mixed_bfloat16
 # make clean       removes demo/ and caches; .venv stays
-# make PYTHON=python3.12 demo    with a Python of your choice, when .venv is first made
+# make PYTHON=python3.12 VENV=.venv-3.12 test-fast    with a Python of your choice
 
 VENV ?= .venv
 # Many tests wait for processes of their own, so one more than cores; 0 is no workers.
@@ -13,7 +14,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast test-bfloat16 lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
@@ -46,6 +47,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 test: lint
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -56,6 +58,10 @@ test: lint
 test-fast: lint
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
+# A processor without bfloat16 emulates it, eight times slower.
+test-bfloat16: $(VENV)/.installed
+	TFPIPE_PRECISION=mixed_bfloat16 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+
 clean:
-	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache .import_linter_cache
 	find tfpipe tuning tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
