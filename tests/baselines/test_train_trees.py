@@ -24,7 +24,7 @@ from tfpipe.baselines import train_trees, tree_search
 from tfpipe.baselines.tree_search import TreeSearchConfig
 from tfpipe.data import columns as data_columns
 from tfpipe.data import manifest
-from tfpipe.data.columns import Measured
+from tfpipe.data.columns import ColumnExamples
 from tfpipe.evaluation import calibration
 from tfpipe.models import boosted_trees
 from tfpipe.registry import load, store
@@ -63,14 +63,14 @@ def version(packed):
     return train_trees.train(task, data.folder, folder / "xgboost", config=FEW)
 
 
-def drawn(count=240, *, classes=3, groups=12, seed=0) -> Measured:
+def drawn(count=240, *, classes=3, groups=12, seed=0) -> ColumnExamples:
     """Returns examples whose first column tells the class, of groups that have every class."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     columns = rng.normal(0, 0.4, (count, 3)).astype(np.float32)
     columns[:, 0] += labels
     names = np.array([f"run{i % groups:02d}".encode() for i in rng.permutation(count)])
-    return Measured(columns, labels, names, np.array([b"%d" % i for i in range(count)]))
+    return ColumnExamples(columns, labels, names, np.array([b"%d" % i for i in range(count)]))
 
 
 def searched(folder, **changes):
@@ -199,7 +199,7 @@ def test_growing_stops_where_others_profit_no_more():
     known, noise = drawn(), drawn(seed=3)
     shuffled = noise._replace(labels=np.random.default_rng(0).permutation(noise.labels))
     trees = boosted_trees.fit(
-        known, classes=3, arguments=SMALL | {"trees": 300, "max_depth": 6}, watched=shuffled
+        known, classes=3, arguments=SMALL | {"trees": 300, "max_depth": 6}, validation_set=shuffled
     )
     assert trees.num_boosted_rounds() <= trees.best_iteration + 1 + boosted_trees.PATIENCE < 300
 

@@ -205,7 +205,7 @@ def test_every_change_is_a_flip_a_shift_of_rows_and_a_gain_within_bounds(one):
 def photos(images, number=0, seed=1):
     """Returns pictures [n, height, width, channels] changed as photographs are."""
     told = {"image": tf.constant(images)}, tf.zeros(len(images))
-    return augmentation.of_photos(seed)(tf.constant(number), told)[0]["image"].numpy()
+    return augmentation.photo_augmentation(seed)(tf.constant(number), told)[0]["image"].numpy()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

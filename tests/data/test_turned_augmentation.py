@@ -22,15 +22,15 @@ def test_the_eight_positions_are_those_of_a_square():
         for side in (one, one[:, :, ::-1])
         for turns in range(4)
     }
-    assert {augmentation.turned(one, way).tobytes() for way in WAYS} == wanted
+    assert {augmentation.orient_squares(one, way).tobytes() for way in WAYS} == wanted
     assert len(wanted) == 8
-    assert (augmentation.turned(one, 0) == one).all()
+    assert (augmentation.orient_squares(one, 0) == one).all()
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_numpy_and_tensorflow_turn_alike(way):
-    theirs = augmentation.turned(tf.constant(PICTURES), way).numpy()
-    np.testing.assert_array_equal(theirs, augmentation.turned(PICTURES, way))
+    theirs = augmentation.orient_squares(tf.constant(PICTURES), way).numpy()
+    np.testing.assert_array_equal(theirs, augmentation.orient_squares(PICTURES, way))
 
 
 def test_training_pictures_are_turned_each_its_own_way_and_nothing_else_changes():
@@ -44,7 +44,7 @@ def test_training_pictures_are_turned_each_its_own_way_and_nothing_else_changes(
         np.testing.assert_array_equal(inputs["columns"], 1)
         changed = inputs["image"].numpy()
         ways = [
-            next(w for w in WAYS if (augmentation.turned(one[None], w)[0] == new).all())
+            next(w for w in WAYS if (augmentation.orient_squares(one[None], w)[0] == new).all())
             for one, new in zip(PICTURES, changed, strict=True)
         ]
         found[tuple(ways)] += 1

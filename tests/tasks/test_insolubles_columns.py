@@ -60,12 +60,12 @@ def test_there_are_the_34_columns_of_seed_000():
     ],
 )
 def test_one_name_for_every_spelling(written, name):
-    assert column_names.of_csv([written, "no such thing"], where="x") == {name: written}
+    assert column_names.match_csv_headings([written, "no such thing"], where="x") == {name: written}
 
 
 def test_two_headings_for_one_name_are_refused():
     with pytest.raises(UserError, match=r"x.csv line 1: .*'Area \(ABD\)' and 'area_abd' both mean"):
-        column_names.of_csv(["Area (ABD)", "Width", "area_abd"], where="x.csv line 1")
+        column_names.match_csv_headings(["Area (ABD)", "Width", "area_abd"], where="x.csv line 1")
 
 
 def derived(**columns):

@@ -252,9 +252,9 @@ def _trees(name: str, run: CandidateRun) -> CandidateResult:
     return CandidateResult(predictions, size / 2**20)
 
 
-def _columns(data: Dataset, subset: Subset) -> data_columns.Measured:
+def _columns(data: Dataset, subset: Subset) -> data_columns.ColumnExamples:
     examples = data_columns.read(data.folder, subset.splits, manifest=data.manifest)
-    return examples if subset.chosen is None else examples.only(subset.chosen)
+    return examples if subset.chosen is None else examples.select(subset.chosen)
 
 
 def _principal_components(name: str, run: CandidateRun) -> CandidateResult:

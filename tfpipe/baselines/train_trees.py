@@ -17,7 +17,7 @@ from tfpipe.baselines.tree_search import TreeSearchConfig
 from tfpipe.data import columns as data_columns
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data.columns import Measured
+from tfpipe.data.columns import ColumnExamples
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import calibration, metrics, ordinal, selective
 from tfpipe.models import boosted_trees
@@ -167,7 +167,7 @@ def train(
 
 def evaluate(
     trees: xgboost.Booster,
-    splits: dict[str, Measured],
+    splits: dict[str, ColumnExamples],
     out_of_fold: tuple[np.ndarray, np.ndarray],
     *,
     classes: tuple[str, ...],
@@ -251,7 +251,7 @@ def _with_ordinal_scores(
 
 
 def _frame(
-    split: str, examples: Measured, probabilities: np.ndarray, classes: tuple[str, ...]
+    split: str, examples: ColumnExamples, probabilities: np.ndarray, classes: tuple[str, ...]
 ) -> pd.DataFrame:
     frame = pd.DataFrame({"split": split, "key": [key.decode() for key in examples.keys]})
     frame["group"] = [group.decode() for group in examples.groups]

@@ -20,7 +20,7 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
-from tfpipe.data.columns import Measured
+from tfpipe.data.columns import ColumnExamples
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.models import boosted_trees
 from tfpipe.training import cross_validation
@@ -47,7 +47,7 @@ class TreeSearchConfig(NamedTuple):
 
 
 def search(
-    examples: Measured,
+    examples: ColumnExamples,
     folder: Path,
     *,
     classes: int,
@@ -101,7 +101,7 @@ def search(
 
 
 def out_of_fold(
-    examples: Measured, *, classes: int, arguments: dict[str, Any], config: TreeSearchConfig
+    examples: ColumnExamples, *, classes: int, arguments: dict[str, Any], config: TreeSearchConfig
 ) -> np.ndarray:
     """Returns probabilities [n, classes] float32 of each example, by trees fitted on other folds.
 
@@ -111,7 +111,7 @@ def out_of_fold(
     probabilities = np.zeros((len(examples.labels), classes), np.float32)
     for train, validation in make_folds(examples, config):
         trees = boosted_trees.fit(
-            examples.only(train),
+            examples.select(train),
             classes=classes,
             arguments=arguments,
             balanced=config.balance,
@@ -132,7 +132,9 @@ def candidate(number: int, *, seed: int) -> dict[str, Any]:
     return tree_space.space(hp)
 
 
-def make_folds(examples: Measured, config: TreeSearchConfig) -> list[tuple[np.ndarray, np.ndarray]]:
+def make_folds(
+    examples: ColumnExamples, config: TreeSearchConfig
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns (training rows, validation rows) of each fold; no group is in both.
 
     Raises:
@@ -150,7 +152,7 @@ def make_folds(examples: Measured, config: TreeSearchConfig) -> list[tuple[np.nd
 
 
 def _evaluate(
-    examples: Measured,
+    examples: ColumnExamples,
     folds: list[tuple[np.ndarray, np.ndarray]],
     arguments: dict[str, Any],
     *,
@@ -160,12 +162,12 @@ def _evaluate(
     """Returns a candidate's scores, and its number of trees."""
     models = [
         boosted_trees.fit(
-            examples.only(train),
+            examples.select(train),
             classes=classes,
             arguments=arguments,
             balanced=config.balance,
             seed=config.seed,
-            watched=examples.only(validation),
+            validation_set=examples.select(validation),
         )
         for train, validation in folds
     ]

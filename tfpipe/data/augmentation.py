@@ -16,7 +16,7 @@ JITTER = 0.1  # of brightness, contrast, saturation, and hue in turns
 YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
-def of_slices(seed: int):
+def slice_augmentation(seed: int):
     """Returns a function from (batch number, batch) to the batch with its images changed.
 
     Flips, brightness, and small shifts along the rows. The change is a function of seed and batch
@@ -65,7 +65,7 @@ def flip_intervals(ends):
     return tf.where(ends < 0, ends, 1 - tf.reverse(ends, [1]))
 
 
-def of_turns(seed: int):
+def turn_augmentation(seed: int):
     """Returns a function from (batch number, batch) to the batch with its images turned.
 
     Each takes one of the eight quarter turns and mirror images of a square, with equal probability.
@@ -80,7 +80,7 @@ def of_turns(seed: int):
             (tf.shape(image)[0],), seed=tf.stack([seed, tf.cast(number, tf.int32)])
         )
         ways = tf.cast(draws * TURNS, tf.int32)
-        every = tf.stack([turned(image, way) for way in range(TURNS)])
+        every = tf.stack([orient_squares(image, way) for way in range(TURNS)])
         places = tf.stack([ways, tf.range(tf.shape(image)[0])], axis=1)
         image = tf.ensure_shape(tf.gather_nd(every, places), image.shape)
         return {**inputs, "image": image}, label
@@ -88,7 +88,7 @@ def of_turns(seed: int):
     return augment
 
 
-def turned(image, way: int):
+def orient_squares(image, way: int):
     """Returns square images [batch, side, side, channels] in one of eight positions.
 
     Args:
@@ -101,13 +101,13 @@ def turned(image, way: int):
     return image[:, :: -1 if way & 2 else 1, :: -1 if way & 1 else 1]
 
 
-def of_periodic(seed: int):
-    """Returns a function likewise: turns, and shifts by any number of rows and columns.
+def periodic_augmentation(seed: int):
+    """Returns a function from (batch number, batch) to the batch, its images turned and shifted.
 
-    For slices through a periodic box, whose opposite edges meet: what leaves on one side comes back
-    on the other, and nothing changes but where the box was opened.
+    Shifts are by any number of rows and columns. This is for slices through a periodic box, whose
+    opposite edges meet: pixels that leave on one side come back on the other.
     """
-    turn = of_turns(seed)
+    turn = turn_augmentation(seed)
 
     def augment(number, batch):
         inputs, label = turn(number, batch)
@@ -125,7 +125,7 @@ def of_periodic(seed: int):
     return augment
 
 
-def of_photos(seed: int):
+def photo_augmentation(seed: int):
     """Returns a function from (batch number, batch) to the batch with its images changed.
 
     Seed 004's for photographs: a crop of the image padded by reflection, flips, a shift by up to
@@ -193,8 +193,8 @@ def _jittered(image, draws):
 
 # By the name that a task gives (`Preprocessing.augmentation`).
 KINDS = {
-    "slices": of_slices,
-    "turns": of_turns,
-    "periodic": of_periodic,
-    "photos": of_photos,
+    "slices": slice_augmentation,
+    "turns": turn_augmentation,
+    "periodic": periodic_augmentation,
+    "photos": photo_augmentation,
 }

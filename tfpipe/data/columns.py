@@ -13,7 +13,7 @@ from tfpipe.data.manifest import RecordManifest
 LOG = logging.getLogger("tfpipe")
 
 
-class Measured(NamedTuple):
+class ColumnExamples(NamedTuple):
     """Examples by their columns.
 
     Attributes:
@@ -28,17 +28,17 @@ class Measured(NamedTuple):
     groups: np.ndarray
     keys: np.ndarray
 
-    def only(self, chosen: np.ndarray) -> "Measured":
-        """Returns those that are chosen, [n] bool or row numbers."""
-        return Measured(*(field[chosen] for field in self))
+    def select(self, chosen: np.ndarray) -> "ColumnExamples":
+        """Returns the chosen examples, by [n] bool or row numbers."""
+        return ColumnExamples(*(field[chosen] for field in self))
 
     @property
-    def labelled(self) -> "Measured":
-        """Those with a label."""
-        return self.only(self.labels >= 0)
+    def labelled(self) -> "ColumnExamples":
+        """The examples with a label."""
+        return self.select(self.labels >= 0)
 
 
-def read(records: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> Measured:
+def read(records: Path, splits: tuple[str, ...], *, manifest: RecordManifest) -> ColumnExamples:
     """Returns the examples of some splits, in the records' order.
 
     Raises:
@@ -51,7 +51,7 @@ def read(records: Path, splits: tuple[str, ...], *, manifest: RecordManifest) ->
             f"images: `tfpipe train {name}`."
         )
     fields = (dataset.columns_of, dataset.labels_of, dataset.groups_of, dataset.keys_of)
-    examples_read = Measured(*(field(records, splits, manifest=manifest) for field in fields))
+    examples_read = ColumnExamples(*(field(records, splits, manifest=manifest) for field in fields))
     endless = np.isinf(examples_read.columns)
     if endless.any():
         row, column = np.argwhere(endless)[0]
@@ -62,7 +62,7 @@ def read(records: Path, splits: tuple[str, ...], *, manifest: RecordManifest) ->
     return examples_read
 
 
-def check(parts: dict[str, Measured], *, classes: tuple[str, ...]) -> None:
+def check(parts: dict[str, ColumnExamples], *, classes: tuple[str, ...]) -> None:
     """Refuses splits with too few labels to teach and judge; names classes of one group only.
 
     Args:

@@ -179,36 +179,36 @@ def read_stats(folder: Path) -> dict:
     return json.loads((folder / "stats.json").read_bytes())
 
 
-def counts(task: Task, abouts: list[dict]) -> dict[str, dict[str, int]]:
+def counts(task: Task, summaries: list[dict]) -> dict[str, dict[str, int]]:
     """Returns how many examples each split has of each class."""
     by_split = {}
     for split in SPLITS:
-        labels = np.sum([a["labels"] for a in abouts if a["split"] == split], axis=0, dtype=int)
+        labels = np.sum([a["labels"] for a in summaries if a["split"] == split], axis=0, dtype=int)
         labels = np.broadcast_to(labels, len(task.classes)).tolist()
         by_split[split] = dict(zip(task.classes, labels, strict=True))
-        unlabelled = sum(a["unlabelled"] for a in abouts if a["split"] == split)
+        unlabelled = sum(a["unlabelled"] for a in summaries if a["split"] == split)
         if unlabelled:
             by_split[split]["(unlabelled)"] = unlabelled
     return by_split
 
 
-def describe(task: Task, folder: Path, *, abouts: list[dict]) -> None:
+def describe(task: Task, folder: Path, *, summaries: list[dict]) -> None:
     """Writes features.json, dataset_info.json and stats.json beside the shards.
 
     Args:
       task: the question.
       folder: the shards'.
-      abouts: what each shard holds (`schema.write`), and its split.
+      summaries: what each shard holds (`schema.write`), and its split.
     """
-    train = [about for about in abouts if about["split"] == "train"]
+    train = [summary for summary in summaries if summary["split"] == "train"]
     stats = _statistics(train, columns=len(task.columns))
     files.replace(folder / "stats.json", json.dumps(stats, indent=1).encode())
     template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
     infos = [
         tfds.core.SplitInfo(
             name=name,
-            shard_lengths=[about["count"] for about in abouts if about["split"] == name],
-            num_bytes=sum(about["bytes"] for about in abouts if about["split"] == name),
+            shard_lengths=[summary["count"] for summary in summaries if summary["split"] == name],
+            num_bytes=sum(summary["bytes"] for summary in summaries if summary["split"] == name),
             filename_template=tfds.core.ShardedFileTemplate(
                 dataset_name=task.name.replace("-", "_"),
                 split=name,
@@ -227,13 +227,13 @@ def describe(task: Task, folder: Path, *, abouts: list[dict]) -> None:
     )
 
 
-def _statistics(abouts: list[dict], *, columns: int) -> dict[str, list[float]]:
+def _statistics(summaries: list[dict], *, columns: int) -> dict[str, list[float]]:
     """Returns mean and standard deviation per channel and column, from exact sums."""
-    pixels = sum(about["pixels"] for about in abouts)
-    count = sum(about["count"] for about in abouts)
+    pixels = sum(summary["pixels"] for summary in summaries)
+    count = sum(summary["count"] for summary in summaries)
     stats = {}
     for word, n, key in (("image", pixels, "sums"), ("column", count, "column_sums")):
-        total, squares = np.sum([about[key] for about in abouts], axis=0)
+        total, squares = np.sum([summary[key] for summary in summaries], axis=0)
         mean = total / n
         std = np.sqrt(np.maximum(squares / n - mean**2, 0))
         stats[f"{word}_mean"] = mean.tolist()

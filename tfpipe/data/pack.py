@@ -104,24 +104,24 @@ def pack(
             "cache": cache,
             "decided": {decision.what: decision for decision in survey.decisions},
         }
-        abouts = _run(jobs, parts, context, report=report)
-        merged = validation.merged(survey, abouts, parts, before=cache.groups)
+        summaries = _run(jobs, parts, context, report=report)
+        merged = validation.merged(survey, summaries, parts, before=cache.groups)
         if merged.sources != survey.sources:
             survey, jobs = merged, assign_shards(task, merged.sources, split=split)
             _begin(unfinished, fingerprint=f"{fingerprint}, joined")
-            abouts = _run(jobs, parts, context, report=report)
-        bad = {name: why for about in abouts for name, why in about["bad"].items()}
+            summaries = _run(jobs, parts, context, report=report)
+        bad = {name: why for summary in summaries for name, why in summary["bad"].items()}
         if len(bad) > skip_bad:
             reasons = " ".join(bad.values())
             raise UserError(
                 f"{len(bad)} of {len(survey.sources)} files cannot be read: {reasons} Mend or "
                 f"remove them, or pack the others by --skip-bad {len(bad)}."
             )
-        validation.classes(task, abouts, jobs)
+        validation.classes(task, summaries, jobs)
         validation.crossings(
-            survey, [] if task.raw_files.skip_duplicate_check else abouts, parts, split=split
+            survey, [] if task.raw_files.skip_duplicate_check else summaries, parts, split=split
         )
-        notes = [*survey.notes, *apply.decision_notes(survey, abouts, task)]
+        notes = [*survey.notes, *apply.decision_notes(survey, summaries, task)]
         manifest = RecordManifest(
             task=task.name,
             fingerprint=fingerprint,
@@ -137,26 +137,26 @@ def pack(
             metadata=task.metadata,
             interval=task.whole_file.interval if task.whole_file else (),
             augmentation=survey.augmentation,
-            counts=data_manifest.counts(task, abouts),
+            counts=data_manifest.counts(task, summaries),
             user_defined_split=any(source.split for source in survey.sources),
             groups={name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
             sources={name: tuple(s.name for s in _of(jobs, name)) for name in SPLITS},
             shards=tuple(
                 Shard(
-                    name=about["name"],
-                    split=about["split"],
-                    count=about["count"],
-                    bytes=about["bytes"],
-                    sha256=about["sha256"],
+                    name=summary["name"],
+                    split=summary["split"],
+                    count=summary["count"],
+                    bytes=summary["bytes"],
+                    sha256=summary["sha256"],
                 )
-                for about in abouts
+                for summary in summaries
             ),
             unreadable=bad,
             left_out=tuple(note for note in notes if isinstance(note, LeftOut)),
             notes=tuple(note for note in notes if not isinstance(note, LeftOut)),
         )
         try:
-            return _finish(task, parts, folder, abouts=abouts, manifest=manifest)
+            return _finish(task, parts, folder, summaries=summaries, manifest=manifest)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written: {error.strerror or error}. "
@@ -217,29 +217,29 @@ def _run(jobs, parts: Path, context: dict[str, Any], *, report: Reporter) -> lis
             pool.submit(schema.write, parts, name, sources, **context) for _, name, sources in jobs
         ]
         try:
-            abouts = []
+            summaries = []
             for i, future in enumerate(waiting):
                 report("pack", {"done": i, "total": len(jobs)})
-                abouts.append(future.result() | {"split": jobs[i][0]})
+                summaries.append(future.result() | {"split": jobs[i][0]})
             report("pack", {"done": len(jobs), "total": len(jobs)})
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return abouts
+    return summaries
 
 
 def _finish(
-    task: Task, parts: Path, folder: Path, *, abouts: list[dict], manifest: RecordManifest
+    task: Task, parts: Path, folder: Path, *, summaries: list[dict], manifest: RecordManifest
 ) -> RecordManifest:
     """Writes what describes the shards, and exchanges new records for old ones."""
-    data_manifest.describe(task, parts, abouts=abouts)
-    rows = [row for about in abouts for row in about["rows"] if row]
+    data_manifest.describe(task, parts, summaries=summaries)
+    rows = [row for summary in summaries for row in summary["rows"] if row]
     if task.raw_files.source_table and rows:
         rows.sort(key=lambda row: str(next(iter(row.values()))))
         tables.write_csv(pd.DataFrame(rows), parts / f"{task.raw_files.source_table}.csv")
-    units = [unit for about in abouts for unit in about["units"]]
+    units = [unit for summary in summaries for unit in summary["units"]]
     files.replace(parts / source_cache.UNITS, json.dumps(units).encode())
-    shards = {f"{about['name']}{end}" for about in abouts for end in ("", ".json")}
+    shards = {f"{summary['name']}{end}" for summary in summaries for end in ("", ".json")}
     left_out = {resumable.PLAN, "manifest.json"} | shards
     sums = {
         path.relative_to(parts).as_posix(): files.sha256(path)

@@ -120,13 +120,13 @@ def write(
                 units.append(unit.summary | place)
             file.flush()
             os.fsync(file.fileno())
-        about = source_cache.shard_summary(
+        summary = source_cache.shard_summary(
             units,
             classes=len(task.classes),
             channels=task.image_shape[-1],
             columns=len(task.columns),
         )
-        about |= {"bad": bad, "units": units, "name": name, **weight(temporary)}
+        summary |= {"bad": bad, "units": units, "name": name, **weight(temporary)}
         files.replace(folder / f"{name}.hashes", hashes)
         os.replace(temporary, folder / name)
     except (OSError, tf.errors.OpError) as error:
@@ -138,8 +138,8 @@ def write(
         temporary.unlink(missing_ok=True)
         own_records.unlink(missing_ok=True)
     # Keys stay in their order: it is that of the table's columns.
-    files.replace(done, json.dumps(about).encode())
-    return about
+    files.replace(done, json.dumps(summary).encode())
+    return summary
 
 
 def _serializer(task: Task) -> Callable[[Example], bytes]:

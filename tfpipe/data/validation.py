@@ -13,12 +13,12 @@ from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Survey, Task
 
 
-def classes(task: Task, abouts: list[dict], jobs) -> None:
+def classes(task: Task, summaries: list[dict], jobs) -> None:
     """Raises a UserError with the counts if a split lacks a class, or has nothing at all.
 
     It says which options help.
     """
-    counts = data_manifest.counts(task, abouts)
+    counts = data_manifest.counts(task, summaries)
     lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
     lacking = lacking or [f"{s} has no example" for s in SPLITS if not sum(counts[s].values())]
     if not lacking:
@@ -69,19 +69,19 @@ def keep_group_names(survey: Survey, before: dict[str, str]) -> Survey:
     return dataclasses.replace(survey, sources=tuple(sources))
 
 
-def merged(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str, str]) -> Survey:
+def merged(survey: Survey, summaries: list[dict], parts: Path, *, before: dict[str, str]) -> Survey:
     """Returns a survey whose groups that share near-copies are one, where it asks for that.
 
     Args:
       survey: of the raw files.
-      abouts: what each shard holds.
+      summaries: what each shard holds.
       parts: the folder of the shards' perceptual hashes.
       before: source -> its group in the records so far; a new copy joins the old group, not the
         other way round, so that the old ones stay in their split.
     """
     if not survey.merge_near_duplicates:
         return survey
-    prints, groups = _prints(abouts, parts)
+    prints, groups = _prints(summaries, parts)
     first: dict[str, str] = {}
     old = set(before.values())
 
@@ -102,12 +102,12 @@ def merged(survey: Survey, abouts: list[dict], parts: Path, *, before: dict[str,
     return dataclasses.replace(survey, sources=sources, notes=(*survey.notes, note))
 
 
-def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split: SplitConfig) -> None:
+def crossings(survey: Survey, summaries: list[dict], parts: Path, *, split: SplitConfig) -> None:
     """Raises a UserError that names the pairs if the same thing stands in two splits.
 
     Args:
       survey: its duplicates show the same thing by the tables.
-      abouts: what each shard holds, and its split.
+      summaries: what each shard holds, and its split.
       parts: the folder of the shards' perceptual hashes.
       split: how groups are divided.
     """
@@ -120,7 +120,7 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split: SplitCo
     problems += _parted(survey, splits)
     prints, groups = {}, {}
     for name in SPLITS:
-        inside = [about for about in abouts if about["split"] == name]
+        inside = [summary for summary in summaries if summary["split"] == name]
         prints[name], groups[name] = _prints(inside, parts)
     problems += near_duplicates.crossings(prints, groups)
     if problems:
@@ -131,12 +131,12 @@ def crossings(survey: Survey, abouts: list[dict], parts: Path, *, split: SplitCo
         )
 
 
-def _prints(abouts: list[dict], parts: Path) -> tuple[near_duplicates.Prints, np.ndarray]:
+def _prints(summaries: list[dict], parts: Path) -> tuple[near_duplicates.Prints, np.ndarray]:
     """Returns the fingerprints of some shards' images, and the group of each, [n] object."""
-    packed = b"".join((parts / f"{about['name']}.hashes").read_bytes() for about in abouts)
+    packed = b"".join((parts / f"{summary['name']}.hashes").read_bytes() for summary in summaries)
     rows = np.frombuffer(packed, np.uint8).reshape(-1, near_duplicates.PACKED)
     return near_duplicates.unpack(rows), np.array(
-        [g for about in abouts for g in about["groups"]], object
+        [g for summary in summaries for g in summary["groups"]], object
     )
 
 

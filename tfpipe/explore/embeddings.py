@@ -211,7 +211,7 @@ def _normalized_views(features: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns features with their images normalized, in each of the four flips."""
     images = orientation.normalize(features["image"].numpy())
     # Of the eight symmetries, the first four map rows to rows.
-    views = [np.ascontiguousarray(augmentation.turned(images, i)) for i in range(4)]
+    views = [np.ascontiguousarray(augmentation.orient_squares(images, i)) for i in range(4)]
     return [{**features, "image": tf.constant(view)} for view in views]
 
 

@@ -11,10 +11,10 @@ import xgboost
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import sampling
-from tfpipe.data.columns import Measured
+from tfpipe.data.columns import ColumnExamples
 
 BALANCES = ("weights", "none")
-PATIENCE = 50  # trees without a lower loss on the examples watched, before stopping
+PATIENCE = 50  # trees without a lower loss on the validation set, before stopping
 FEW = 10_000  # examples; threads that share fewer wait for each other longer than they work
 NAMES = {  # ours, and XGBoost's
     "learning_rate": "eta",
@@ -26,13 +26,13 @@ NAMES = {  # ours, and XGBoost's
 
 
 def fit(
-    training_set: Measured,
+    training_set: ColumnExamples,
     *,
     classes: int,
     arguments: dict,
     balanced: str = "weights",
     seed: int = 0,
-    watched: Measured | None = None,
+    validation_set: ColumnExamples | None = None,
 ) -> xgboost.Booster:
     """Returns trees that tell classes apart.
 
@@ -42,7 +42,7 @@ def fit(
       arguments: "trees", and any of `NAMES`, such as `tuning.boosted_trees.PUBLISHED`.
       balanced: "weights" by class (`sampling.class_weights`), or "none".
       seed: of the columns and examples drawn for a tree.
-      watched: labelled ones of other groups; growing stops where their log loss falls no more.
+      validation_set: labelled examples of other groups; training stops early by their log loss.
     """
     values = {NAMES[name]: value for name, value in arguments.items() if name != "trees"}
     parameters = {
@@ -58,15 +58,15 @@ def fit(
     if balanced == "weights":
         counts = np.bincount(training_set.labels, minlength=classes)
         weights = sampling.class_weights(counts)[training_set.labels]
-    judges = []
-    if watched is not None:
-        judges = [(xgboost.DMatrix(watched.columns, watched.labels), "watched")]
+    evals = []
+    if validation_set is not None:
+        evals = [(xgboost.DMatrix(validation_set.columns, validation_set.labels), "validation")]
     return xgboost.train(
         parameters | values,
         xgboost.DMatrix(training_set.columns, training_set.labels, weight=weights),
         num_boost_round=arguments["trees"],
-        evals=judges,
-        early_stopping_rounds=PATIENCE if judges else None,
+        evals=evals,
+        early_stopping_rounds=PATIENCE if evals else None,
         verbose_eval=False,
     )
 
@@ -77,12 +77,12 @@ def classify(trees: xgboost.Booster, columns: np.ndarray, *, first: int = 0) -> 
     Args:
       trees: as trained or loaded.
       columns: nan where nothing was measured.
-      first: how many rounds of trees are asked; 0 for all.
+      first: how many rounds of trees are used; 0 for all.
     """
     if not len(columns):  # XGBoost answers none without saying of how many classes
         return classify(trees, np.zeros((1, columns.shape[1]), np.float32), first=first)[:0]
-    asked = (0, min(first, trees.num_boosted_rounds()))
-    return trees.predict(xgboost.DMatrix(columns), iteration_range=asked, strict_shape=True)
+    iterations = (0, min(first, trees.num_boosted_rounds()))
+    return trees.predict(xgboost.DMatrix(columns), iteration_range=iterations, strict_shape=True)
 
 
 def contributions(trees: xgboost.Booster, columns: np.ndarray) -> np.ndarray:

@@ -32,8 +32,10 @@ def batched(
     inputs = {name: np.asarray(features[name]) for name in names}
     count = len(inputs[names[0]])
     if not count:  # oneDNN's fused convolutions return a wrong shape for an empty batch
-        one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
-        outputs = batched(call, one, names=names)
+        single = {
+            name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()
+        }
+        outputs = batched(call, single, names=names)
         return keras.tree.map_structure(lambda array: array[:0], outputs)
     batches = [
         call({name: tf.constant(array[i : i + batch_size]) for name, array in inputs.items()})

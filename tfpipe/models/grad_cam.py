@@ -47,8 +47,10 @@ def heat(
     weights = tf.reduce_mean(slopes, axis=[1, 2], keepdims=True)
     heatmaps = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy().astype(np.float32)
     height, width = features["image"].shape[1:3]
-    sized = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in heatmaps]
-    return np.stack([one / max(float(one.max()), 1e-12) for one in sized])
+    sized = [
+        cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR) for heatmap in heatmaps
+    ]
+    return np.stack([heatmap / max(float(heatmap.max()), 1e-12) for heatmap in sized])
 
 
 def last_map(model: keras.Model) -> layers.Layer | None:

@@ -38,9 +38,9 @@ class Interval(layers.Layer):
         Args:
           true: [batch, 2] float32, in shares of the height; -1 where there is none.
         """
-        there = ops.cast(true[:, 0] >= 0, "float32")
+        has_interval = ops.cast(true[:, 0] >= 0, "float32")
         off = ops.mean(ops.abs(true - self.last_interval), axis=-1)
-        return self.weight * ops.sum(off * there) / ops.maximum(ops.sum(there), 1.0)
+        return self.weight * ops.sum(off * has_interval) / ops.maximum(ops.sum(has_interval), 1.0)
 
     def get_config(self) -> dict:
         return super().get_config() | {"weight": self.weight}

@@ -115,7 +115,7 @@ def write_random_split(data: Dataset, folder: Path, *, turns: int, seed: int) ->
 
 
 def _turned(record: bytes, turn: int, manifest: RecordManifest) -> bytes:
-    """Returns a record with its image rotated or mirrored, see `augmentation.turned`."""
+    """Returns a record with its image rotated or mirrored, see `augmentation.orient_squares`."""
     if turn == 0:
         return record
     example = tf.train.Example.FromString(record)
@@ -127,6 +127,6 @@ def _turned(record: bytes, turn: int, manifest: RecordManifest) -> bytes:
         if is_raw
         else tf.io.decode_png(encoded[0], dtype=tf.as_dtype(dtype)).numpy()
     )
-    image = np.ascontiguousarray(augmentation.turned(image.reshape(1, *shape), turn)[0])
+    image = np.ascontiguousarray(augmentation.orient_squares(image.reshape(1, *shape), turn)[0])
     encoded[0] = image.tobytes() if is_raw else tf.io.encode_png(image).numpy()
     return example.SerializeToString()

@@ -57,7 +57,7 @@ def list_class_folders(folder: Path) -> ImageList:
     if len({*splits.values()}) > 1:
         unused = [files.shown(top.name) for top in tops if top not in splits]
         if unused:
-            notes.append(LeftOut(f"{in_words(unused)}: unused, beside folders of splits."))
+            notes.append(LeftOut(f"{listed_names(unused)}: unused, beside folders of splits."))
         places = [(split, inner) for top, split in splits.items() for inner in _folders(top)]
         around = [folder, *splits]
     else:
@@ -84,11 +84,11 @@ def list_class_folders(folder: Path) -> ImageList:
         ]
     if others:
         notes.append(
-            LeftOut(f"{len(others)} files in class folders are no images: {in_words(others)}.")
+            LeftOut(f"{len(others)} files in class folders are no images: {listed_names(others)}.")
         )
     loose = [path.name for place in around for path in _images_here(place)]
     if loose:
-        notes.append(LeftOut(f"{len(loose)} images lie in no class folder: {in_words(loose)}."))
+        notes.append(LeftOut(f"{len(loose)} images lie in no class folder: {listed_names(loose)}."))
     return ImageList(folder, as_rows(rows), pd.DataFrame(index=range(len(rows))), (), notes)
 
 
@@ -120,7 +120,7 @@ def class_name(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", files.shown(text)).split())
 
 
-def in_words(names: Iterable[object], *, most: int = 5) -> str:
+def listed_names(names: Iterable[object], *, most: int = 5) -> str:
     """Returns the first names for a sentence, and the number of further ones."""
     listed = [files.shown(str(name)) for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""

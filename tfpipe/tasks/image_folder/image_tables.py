@@ -126,7 +126,7 @@ def _numbers(table: tables.Table) -> tuple[pd.DataFrame, list[str]]:
             numbers[name.replace(" ", "_")] = table.numbers(name, missing_ok=False)
     notes: list[str] = []
     if unused:
-        names = class_folders.in_words(unused, most=20)
+        names = class_folders.listed_names(unused, most=20)
         notes.append(LeftOut(f"Columns without a number in each row are left out: {names}."))
     index = np.arange(len(table.frame))
     return pd.DataFrame(numbers, index=index), notes

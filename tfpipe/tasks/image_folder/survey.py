@@ -95,9 +95,8 @@ def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOption
         rows = class_folders.as_rows([(name, "", "", "") for name in dict.fromkeys(names)])
         images = ImageList(Path(), rows, pd.DataFrame(index=range(len(rows))))
     if not len(images.rows):
-        raise UserError(
-            f"There is no image in {class_folders.in_words(paths)}. Give images or folders of them."
-        )
+        places = class_folders.listed_names(paths)
+        raise UserError(f"There is no image in {places}. Give images or folders of them.")
     images.rows["group"] = images.rows["file"]
     images.rows["split"] = ""
     sources = _sources(images, np.full(len(images.rows), -1))

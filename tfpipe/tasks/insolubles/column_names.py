@@ -148,7 +148,7 @@ _OF_HEADING = {
 } | {_letters(heading): name for heading, name in _MORE_HEADINGS.items()}
 
 
-def of_csv(headings: Iterable[str], *, where: str) -> dict[str, str]:
+def match_csv_headings(headings: Iterable[str], *, where: str) -> dict[str, str]:
     """Returns our name -> heading, for those headings of a table that have a meaning here.
 
     Args:
@@ -161,7 +161,7 @@ def of_csv(headings: Iterable[str], *, where: str) -> dict[str, str]:
     return _by_name({h: _OF_HEADING.get(_letters(h)) for h in headings}, where=where)
 
 
-def of_lst(fields: Iterable[str], *, where: str) -> dict[str, str]:
+def match_lst_fields(fields: Iterable[str], *, where: str) -> dict[str, str]:
     """Returns our name -> field, for those fields of a .lst that have a meaning here."""
     return _by_name({field: _OF_FIELD.get(field) for field in fields}, where=where)
 

@@ -175,7 +175,7 @@ def _class_file(folder: Path, table: Path) -> Path | None:
 
 def _only(paths: list[Path], folder: Path) -> Path:
     if len(paths) > 1:
-        names = particle_table.in_words(path.name for path in paths)
+        names = particle_table.listed_names(path.name for path in paths)
         raise UserError(
             f"{files.shown(folder.name)} holds {names}, expected one of them: a folder is one run. "
             "Put each run in a folder of its own."

@@ -81,7 +81,9 @@ def read(folder: Path, table: Path) -> Particles:
     ]
     measured = [h for h in measured if not _NOT_MEASURED.fullmatch(h.lower())]
     without_prefix = {h: h.lower().removeprefix("object_") for h in measured}
-    meanings = column_names.of_csv(without_prefix.values(), where=f"{objects.name} line 1")
+    meanings = column_names.match_csv_headings(
+        without_prefix.values(), where=f"{objects.name} line 1"
+    )
     ours = {written: name for name, written in meanings.items()}
     numbers = pd.DataFrame(
         {

@@ -91,7 +91,8 @@ def read_csv(path: Path) -> FlowCamTable:
     """
     cells = cells_of(path)
     return FlowCamTable(
-        cells, column_names.of_csv(cells.headings.values(), where=f"{cells.name} line 1")
+        cells,
+        column_names.match_csv_headings(cells.headings.values(), where=f"{cells.name} line 1"),
     )
 
 
@@ -140,7 +141,7 @@ def read_lst(path: Path) -> FlowCamTable:
         )
     rows = "\n".join(lines[above:])
     cells = tables.read_rows(path, rows, names=fields, delimiter="|", above=above)
-    return FlowCamTable(cells, column_names.of_lst(fields, where=name))
+    return FlowCamTable(cells, column_names.match_lst_fields(fields, where=name))
 
 
 def cells_of(path: Path) -> tables.Table:
@@ -154,4 +155,4 @@ def names_in(path: Path) -> set[str]:
         written = tables.headings(path)
     except UserError:
         return set()
-    return set(column_names.of_csv(written, where=f"{files.shown(path.name)} line 1"))
+    return set(column_names.match_csv_headings(written, where=f"{files.shown(path.name)} line 1"))

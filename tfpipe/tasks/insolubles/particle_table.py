@@ -137,7 +137,7 @@ def _nearest(places: list[str], cell: str) -> list[str]:
     return [path for path, count in zip(places, shared, strict=True) if count == max(shared)]
 
 
-def in_words(names: Iterable, *, limit: int = 12) -> str:
+def listed_names(names: Iterable, *, limit: int = 12) -> str:
     """Returns the first names, for a message, and the number of the others."""
     listed = [str(name) for name in names]
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""

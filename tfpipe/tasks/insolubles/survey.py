@@ -135,7 +135,7 @@ def _keys(particles: Particles) -> pd.Series:
 def _check_unique(keys: pd.Series) -> None:
     duplicates = keys[keys.duplicated()]
     if len(duplicates):
-        runs = particle_table.in_words(duplicates.str.split("/").str[0].unique())
+        runs = particle_table.listed_names(duplicates.str.split("/").str[0].unique())
         raise UserError(
             f"Two particles are called {duplicates.iloc[0]}, and {len(duplicates)} names occur "
             f"twice in all: the runs {runs} are in two folders. Remove one, or rename it."

@@ -68,7 +68,7 @@ def read(
 
 def unknown_note(table: FlowCamTable, *, besides: tuple[str, ...] = ()) -> list[str]:
     """Returns a note on a table's headings without a meaning, if it has some besides these."""
-    unknown = particle_table.in_words(name for name in table.unknown if name not in besides)
+    unknown = particle_table.listed_names(name for name in table.unknown if name not in besides)
     if not unknown:
         return []
     return [LeftOut(f"{table.name}: columns of unknown meaning are unused: {unknown}.")]
@@ -138,7 +138,7 @@ def _labels(
         return labels, []
     return labels, [
         f"{files.shown(classes.name)}: {len(several)} particles are in several classes, so they "
-        f"count as unlabelled: {particle_table.in_words(several.values(), limit=5)}."
+        f"count as unlabelled: {particle_table.listed_names(several.values(), limit=5)}."
     ]
 
 
