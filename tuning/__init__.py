@@ -1,7 +1,7 @@
-"""How each model is tuned on each task. One module of spaces a task; its docstring is the lab note.
+"""Hyperparameter spaces: a module for each task, whose docstring is its lab note.
 
-A space is a function of KerasTuner's `hp` that returns keyword arguments of a model's builder.
-This package knows nothing of models, data or searches, and imports none of them.
+A space is a function of KerasTuner's `hp` that returns keyword arguments of a model's builder. This
+package imports neither models nor data, and runs no searches.
 """
 
 from collections.abc import Callable
@@ -18,26 +18,29 @@ from tuning import (
 )
 from tuning.search import Search as Search
 
-SEARCHES: dict[tuple[str, str], Search] = {
-    **{("melt-layer", model): search for model, search in melt_layer.SEARCHES.items()},
-    **{("insolubles", model): search for model, search in insolubles.SEARCHES.items()},
-    **{("ccd-tracks", model): search for model, search in ccd_tracks.SEARCHES.items()},
-    **{("folds", model): search for model, search in fold_geometry.SEARCHES.items()},
-    **{("ionization-redshift", model): search for model, search in ionization.SEARCHES.items()},
-    **{
-        ("ionization-escape-fraction", model): search
-        for model, search in ionization.SEARCHES.items()
-    },
+# Task -> model -> search.
+TASK_SEARCHES: dict[str, dict[str, Search]] = {
+    "melt-layer": melt_layer.SEARCHES,
+    "insolubles": insolubles.SEARCHES,
+    "ccd-tracks": ccd_tracks.SEARCHES,
+    "folds": fold_geometry.SEARCHES,
+    "ionization-redshift": ionization.SEARCHES,
+    "ionization-escape-fraction": ionization.SEARCHES,
 }
-# Where the seed says how all networks of its table were trained.
+SEARCHES: dict[tuple[str, str], Search] = {
+    (task, model): search
+    for task, searches in TASK_SEARCHES.items()
+    for model, search in searches.items()
+}
+# Tasks whose seed document trained all networks of its table in the same way.
 TRAININGS = {"folds": training_spaces.one_cycle}
 
 
 def search_of(task: str, model: str) -> Search | None:
-    """Returns how a model is tuned on a task; one without spaces of its own has those of any."""
+    """Returns the search of a model on a task, or that of any image folder; None without either."""
     return SEARCHES.get((task, model)) or image_folder.SEARCHES.get(model)
 
 
 def training_of(task: str) -> Callable[[Any], dict]:
-    """Returns how the networks of a comparison learn, with a rate that falls to 0."""
+    """Returns the training space of a comparison's networks; its learning rate falls to 0."""
     return TRAININGS.get(task, training_spaces.cosine)

@@ -1,17 +1,18 @@
-"""Spaces of autoencoders and of what reads their code, whatever the task, and what is known.
+"""Spaces of autoencoders and of classifiers on their code, for any task, with a lab note.
 
     tfpipe tune TASK --model conv-vae
 
-Seed 000 ("Insoluble particles", FlowCam pictures) chose its autoencoder by hand: three convolutions
-of kernel 3, dense 250, and an embedding of 64, as 32 lost a tenth more. Seed 001 (CCD tracks): "no
-hyperparameter optimization was reached"; kernels 12 and 6, dense 200, embedding 50, Adam at 1e-3.
-Seed 003 (ionization maps) published its code of 25x25x8, a classifier on it, and as baseline one
-hidden layer of 350 (validation accuracy 0.48 after 250 epochs). None published a space; ours are
-around these.
+Seed document 000 ("Insoluble particles", FlowCam images) chose its autoencoder by hand: three
+convolutions of kernel 3, a dense layer of 250, and an embedding of 64. With 32 the loss was a tenth
+higher. Seed document 001 (CCD tracks) used kernels 12 and 6, a dense layer of 200, an embedding of
+50, and Adam at 1e-3; "no hyperparameter optimization was reached". Seed document 003 (ionization
+maps) published its code of 25x25x8, a classifier on it, and a baseline with one hidden layer of 350
+(validation accuracy 0.48 after 250 epochs). None published a space. The spaces here are around
+these values.
 
-The lengths of embeddings are no part of the spaces: a longer one always loses less. Give
-`--hp latent=32`, or `--hp latent=0` for seed 003's code. Lambda of the variational one is: what
-decides is the true bound, whatever lambda a trial learnt with.
+The length of the embedding is not searched, as a longer one always has a lower loss. Set it with
+`--hp latent=32`, or with `--hp latent=0` for the code of document 003. Lambda of the variational
+autoencoder is searched. Trials are compared by the true bound, with lambda 1.
 """
 
 from tuning.search import Search
@@ -19,7 +20,7 @@ from tuning.training_spaces import adam, dropout
 
 
 def conv_autoencoder(hp) -> dict:
-    """Seed 000's, with half to four times its widths."""
+    """Returns the autoencoder of seed document 000, with half to four times its widths."""
     return {
         "latent": 64,
         "filters": hp.Choice("filters", [4, 8, 16, 32], default=8),
@@ -38,7 +39,7 @@ def conv_autoencoder_quick(hp) -> dict:
 
 
 def conv_vae(hp) -> dict:
-    """Seed 001's lambda, a tenth to ten times the true bound's 1, and widths up to its own."""
+    """Returns lambda from 0.1 to 10 (1 is the true bound), and widths up to seed document 001's."""
     return {
         "kl_weight": _kl_weight(hp),
         "filters": hp.Choice("filters", [16, 32, 64], default=64),
@@ -56,7 +57,7 @@ def conv_vae_quick(hp) -> dict:
 
 
 def code_cnn(hp) -> dict:
-    """Seed 003's classifier, with half to four times its width."""
+    """Returns the classifier of seed document 003, with half to four times its width."""
     return {"filters": hp.Choice("filters", [8, 16, 32, 64], default=16), "dropout": dropout(hp)}
 
 
@@ -65,7 +66,7 @@ def code_cnn_quick(hp) -> dict:
 
 
 def dense_baseline(hp) -> dict:
-    """Seed 003's hidden layer, half to twice as wide."""
+    """Returns the hidden layer of seed document 003, half to twice as wide."""
     return {
         "dense_units": hp.Choice("dense_units", [175, 350, 700], default=350),
         "dropout": dropout(hp),

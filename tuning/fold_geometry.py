@@ -1,10 +1,10 @@
-"""Spaces of the models of folds, and what is known of them.
+"""Spaces of the models of folds, with a lab note.
 
     tfpipe tune folds --model resnet50 [--hp weights=FILE.h5]
 
-Seed 004 ("Deep Learning as Fold Geometry Classification Tool", Abdallah 2021), 3,913 pictures to
-learn from, 300 to validate, 68 to test; Adam by one-cycle up to 7e-4 for 80 epochs, weight decay
-1e-4, gradients clipped at 0.1. Its accuracies in per cent:
+Seed document 004 ("Deep Learning as Fold Geometry Classification Tool", Abdallah 2021) had 3,913
+training, 300 validation and 68 test images. It trained with Adam and a one-cycle schedule up to
+7e-4 for 80 epochs, weight decay 1e-4, and gradients clipped at 0.1. Its accuracies in per cent:
 
     model       pretrained  colours  test  validation  GPU
     forest      -           -        57    64          13 min 3 s (CPU)
@@ -19,9 +19,10 @@ learn from, 300 to validate, 68 to test; Adam by one-cycle up to 7e-4 for 80 epo
     ResNet-152  no          colour   33.8  36.7        34 min 7 s
     ResNet-152  yes         colour   66.2  61.3        58 min 6 s
 
-With 68 test pictures, two standard errors are 11 per cent, and its test set holds several copies of
-one outcrop: few of these differ. It searched by hand and published no space; ours are those of
-`tuning.resnets` and `tuning.transfer`, all by its one-cycle.
+With 68 test images, two standard errors are 11 per cent, and the test set has several copies of one
+outcrop. So few of these differences are significant. The document searched by hand and published no
+space. The spaces here are those of `tuning.resnets` and `tuning.transfer`, with its one-cycle
+schedule.
 """
 
 from dataclasses import replace

@@ -1,10 +1,10 @@
-"""Spaces for any folder of pictures, and for a task of the user's that has none of its own.
+"""Spaces for any folder of images, and for tasks of users without spaces.
 
     tfpipe tune ./photos [--model resnet18]
 
-Nothing is known of the pictures, so these are the spaces that the published networks have
-elsewhere: seed 002's Simple CNN, residual networks, and bodies trained on ImageNet for those who
-have few pictures.
+They do not depend on the content of the images. They are the spaces of the published networks for
+other tasks: the Simple CNN of seed document 002 (2022), residual networks, and networks pretrained
+on ImageNet for small data sets.
 """
 
 from tuning import autoencoders, insolubles, melt_layer, resnets, transfer

@@ -1,14 +1,15 @@
-"""Spaces of the ionization models, and what is known of them.
+"""Spaces of the models of ionization maps, with a lab note.
 
     tfpipe tune ionization-redshift --model simple-cnn -o test_seeds=13
 
-Seed 003 (21cmFAST, 17 redshifts, 12 escape fractions) chose its networks by hand. Its baseline, one
-hidden layer of 350 on 50 x 50 px, reached a validation accuracy of 0.48 after 250 epochs; a
-classifier on its autoencoder's code converged "much quicker". Slices of one cube were on both sides
-of its splits. It published no spaces; ours are around its networks and seed 002's.
+Seed document 003 (21cmFAST, 17 redshifts, 12 escape fractions) chose its networks by hand. Its
+baseline, one hidden layer of 350 on 50 x 50 px, reached a validation accuracy of 0.48 after 250
+epochs. A classifier on the code of its autoencoder converged "much quicker". Slices of one cube
+were on both sides of its splits. It published no spaces. The spaces here are around its networks
+and those of seed document 002 (2022).
 
-Autoencoders show 70 mK as white, as the author does; that is an argument of the task
-(`Task.arguments`), not of the space.
+Autoencoders scale 70 mK to white, like the document. That is an argument of the task
+(`Task.arguments`) and not of the space.
 """
 
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tuning import autoencoders, insolubles, melt_layer, resnets
 
 
 def conv_autoencoder(hp) -> dict:
-    """Seed 003's code, with half to twice its channels; a longer one always loses less."""
+    """Returns the code of seed document 003, with half to twice its channels."""
     return {"latent": 0, "filters": hp.Choice("filters", [4, 8, 16], default=8)}
 
 

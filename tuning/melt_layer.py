@@ -1,23 +1,24 @@
-"""Spaces of the melt-layer models, and what is known of them.
+"""Spaces of the models of melt layers, with a lab note.
 
     tfpipe tune melt-layer --model enhanced-cnn
 
-Seed 002 ("IceCore MeltLayer Predictions using a CNN", 2022) tuned its Enhanced CNN with Hyperband
-over four values: optimizer, learning rate 1e-4..1e-2, 64..256 filters to start, 2..4 convolutional
-layers in sequence. Trained on 932 slices, validated on 492, tested on 500. Its appendix A2:
+Seed document 002 ("IceCore MeltLayer Predictions using a CNN", 2022) tuned its Enhanced CNN with
+Hyperband over four values: the optimizer, the learning rate (1e-4 to 1e-2), the filters of the
+first layer (64 to 256), and the number of convolutional layers in sequence (2 to 4). It had 932
+training, 492 validation and 500 test slices. Its appendix A2:
 
     place  conv_layers  filters  learning_rate          optimizer
     1      4            157      0.0049406530672152634  sgd        test accuracy 0.976
     2      3            251      0.0001377968661129521  nadam
     3      3            232      0.000228430533572026   nadam
 
-Its other test accuracies: Simple CNN 0.986 (dropout tuned with Optuna, values not given), Simple
-CNN 2.00 0.980 ("overfitting"), ResNet-34 0.779, frozen VGG-16 0.527 (always answering "no" gives
-264 of 500, 0.528). No spaces are published for these; those below are ours, around the published
-architectures.
+Its other test accuracies: Simple CNN 0.986 (dropout tuned with Optuna, values not published),
+Simple CNN 2.00 0.980 ("overfitting"), ResNet-34 0.779, frozen VGG-16 0.527. The majority class
+alone gives 0.528 (264 of 500). No spaces are published for these networks. The spaces here are
+around the published architectures.
 
-The quick spaces are the same questions asked of models that a laptop trains in seconds. Spaces that
-do not depend on the task are in `tuning.resnets`, `tuning.transfer` and `tuning.autoencoders`.
+The quick spaces have the same hyperparameters, for models that a laptop trains in seconds. Spaces
+that do not depend on the task are in `tuning.resnets`, `tuning.transfer` and `tuning.autoencoders`.
 """
 
 from tuning import autoencoders, resnets, transfer
@@ -26,7 +27,7 @@ from tuning.training_spaces import dropout, sgd_or_nadam
 
 
 def simple_cnn_interval(hp) -> dict:
-    """The Simple CNN's, and how much start and stop weigh against the class."""
+    """Returns the space of the Simple CNN, and the weight of start and stop in the loss."""
     return simple_cnn(hp) | {"interval_weight": hp.Choice("interval_weight", [0.3, 1.0, 3.0])}
 
 
@@ -35,7 +36,7 @@ def simple_cnn_interval_quick(hp) -> dict:
 
 
 def enhanced_cnn(hp) -> dict:
-    """The seed's space."""
+    """Returns the space of seed document 002 (2022)."""
     return {
         "filters": hp.Int("filters", min_value=64, max_value=256),
         "conv_layers": hp.Int("conv_layers", min_value=2, max_value=4),
@@ -50,7 +51,7 @@ def enhanced_cnn_quick(hp) -> dict:
 
 
 def simple_cnn(hp) -> dict:
-    """Half to twice the published widths, and its one tuned value, one dropout for all."""
+    """Returns half to twice the published widths, and the dropout rates."""
     return {
         "filters": hp.Int("filters", min_value=16, max_value=64, step=16),
         "dropout": dropout(hp),
@@ -69,7 +70,7 @@ def simple_cnn_quick(hp) -> dict:
 
 
 def simple_cnn_2(hp) -> dict:
-    """Half of our widths and all; each block more sees twice as much of the window at once."""
+    """Returns full and half widths; each further block doubles the receptive field."""
     return {
         "filters": hp.Choice("filters", [16, 32]),
         "conv_layers": hp.Int("conv_layers", min_value=3, max_value=6, default=5),

@@ -1,10 +1,11 @@
-"""Spaces of residual networks that start at random, whatever the task, and what is known of them.
+"""Spaces of residual networks without pretrained weights, for any task, with a lab note.
 
     tfpipe tune TASK --model resnet18
 
-Seed 000 (FlowCam particles): ResNet-18 with a head of 64 and 40, accuracy 0.95 to 0.96 on a random
-split of 147,960 pictures. Seed 002 (melt layers): ResNet-34 0.779. Seed 004 (folds): ResNet-9 by
-one-cycle up to 7e-4. None published a space; ours are around these.
+Seed document 000 (FlowCam particles) used a ResNet-18 with a head of 64 and 40; its accuracy was
+0.95 to 0.96 on a random split of 147,960 images. Seed document 002 (melt layers, 2022) reached
+0.779 with a ResNet-34. Seed document 004 (folds, Abdallah 2021) trained a ResNet-9 with a one-cycle
+schedule up to 7e-4. None published a space. The spaces here are around these networks.
 """
 
 from tuning.search import Search
@@ -12,7 +13,7 @@ from tuning.training_spaces import dropout, one_cycle
 
 
 def resnet(hp) -> dict:
-    """The published width and half of it: few pictures are learnt by heart by the wider one."""
+    """Returns the published width and half of it; the wider network overfits few images."""
     return {"filters": hp.Choice("filters", [32, 64]), "dropout": dropout(hp)}
 
 

@@ -1,4 +1,4 @@
-"""What a search is: a space, how its trials learn, and a budget."""
+"""Search: a hyperparameter space, a training space and a budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Search:
-    """How one model is tuned on one task.
+    """The search of a model on a task.
 
     Attributes:
       space: hp -> keyword arguments of the model's builder.
-      training: hp -> how it learns: some of optimizer, learning_rate, schedule, weight_decay, clip,
-        unfreeze.
-      quick_space: as `space`, with the same names over smaller models, for laptops.
-      max_epochs: that Hyperband gives to a trial which survives every round.
-      quick_max_epochs: likewise, with `quick_space`.
+      training: hp -> some fields of `TrainingConfig`: optimizer, learning_rate, schedule,
+        weight_decay, clip, unfreeze.
+      quick_space: as `space`, with the same names but smaller models, for laptops.
+      max_epochs: of a trial that survives all rounds of Hyperband.
+      quick_max_epochs: the same, with `quick_space`.
       factor: Hyperband keeps one trial of this many after each round.
       max_trials: of a Bayesian search.
-      quick_max_trials: likewise, with `quick_space`.
-      epochs: of the winner's own training.
-      quick_epochs: likewise, with `quick_space`.
+      quick_max_trials: the same, with `quick_space`.
+      epochs: of the final training with the best hyperparameters.
+      quick_epochs: the same, with `quick_space`.
     """
 
     space: Callable[[Any], dict]

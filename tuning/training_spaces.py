@@ -1,11 +1,11 @@
-"""How trials learn: functions of `hp`, shared by tasks and models.
+"""Training spaces: functions of `hp` that return fields of a training config, for all models.
 
-"sgd" is momentum 0.9 with Nesterov's correction; "adam" and "nadam" are beta1 0.9, beta2 0.999.
+"sgd" has Nesterov momentum 0.9; "adam" and "nadam" have beta1 0.9 and beta2 0.999.
 """
 
 
 def sgd_or_nadam(hp) -> dict:
-    """The two optimizers of seed 002, and its range of learning rates."""
+    """Returns SGD or Nadam, with the range of learning rates of seed document 002 (2022)."""
     return {
         "optimizer": hp.Choice("optimizer", ["sgd", "nadam"]),
         "learning_rate": learning_rate(hp),
@@ -13,9 +13,10 @@ def sgd_or_nadam(hp) -> dict:
 
 
 def one_cycle(hp) -> dict:
-    """Seed 004's for residual networks, which are the defaults here; it searched by hand.
+    """Returns Adam with a one-cycle schedule, around the values of Abdallah (2021).
 
-    80 epochs of Adam up to 7e-4 and down again, weight decay 1e-4, gradients clipped at 0.1.
+    Seed document 004 chose them by hand for residual networks; they are the defaults here: 80
+    epochs, at most 7e-4, weight decay 1e-4, gradients clipped at 0.1.
     """
     return {
         "optimizer": "adam",
@@ -29,7 +30,7 @@ def one_cycle(hp) -> dict:
 
 
 def cosine(hp) -> dict:
-    """For comparisons, which end after a fixed number of epochs and have no score to choose by."""
+    """Returns a cosine schedule, for comparisons, which run for a fixed number of epochs."""
     return {
         "schedule": "cosine",
         "learning_rate": hp.Float(
@@ -39,7 +40,7 @@ def cosine(hp) -> dict:
 
 
 def by_stages(hp) -> dict:
-    """For a body with given weights: stages that are opened once the head has learnt."""
+    """Returns Nadam for a pretrained body: stages are unfrozen after the head is trained."""
     return {
         "optimizer": "nadam",
         "learning_rate": learning_rate(hp),
@@ -48,7 +49,10 @@ def by_stages(hp) -> dict:
 
 
 def adam(hp) -> dict:
-    """Seeds 000, 001 and 003 trained their autoencoders by Adam, 001 at 1e-3."""
+    """Returns Adam, which seed documents 000, 001 and 003 used for their autoencoders.
+
+    Document 001 used 1e-3, the default here.
+    """
     return {
         "optimizer": "adam",
         "learning_rate": hp.Float(
@@ -58,7 +62,10 @@ def adam(hp) -> dict:
 
 
 def exponential(hp) -> dict:
-    """Adam with a rate that decays, as seed 001 searched its CNN; its winner is the default."""
+    """Returns Adam with exponential decay, the space of seed document 001 for its CNN.
+
+    Its best values are the defaults.
+    """
     return {
         "optimizer": "adam",
         "schedule": "exponential",
@@ -71,9 +78,10 @@ def exponential(hp) -> dict:
 
 
 def learning_rate(hp) -> float:
-    """Seed 002's range."""
+    """Returns a learning rate in the range of seed document 002 (2022)."""
     return hp.Float("learning_rate", min_value=1e-4, max_value=1e-2, sampling="log")
 
 
 def dropout(hp) -> float:
+    """Returns a dropout rate between 0 and 0.5."""
     return hp.Float("dropout", min_value=0.0, max_value=0.5)

@@ -157,7 +157,7 @@ def test_what_decides_is_found_important():
 def test_noise_is_not_taken_for_importance(seed):
     result = importance(trials(30, lambda row, rng: rng.normal(), seed=seed), names=NAMES)
     assert result.explained < FAIR and sum(result.shares.values()) < FAIR
-    assert "Not to be relied on" in result.note
+    assert "not to be relied on" in result.note
 
 
 @pytest.mark.parametrize("seed", range(2))

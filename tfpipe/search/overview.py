@@ -58,7 +58,7 @@ def report_of(
         path=report.write(out or search.folder.with_suffix(".html"), search, measured, task=task),
         search=search,
         importance=measured,
-        searches=[one.summary for one in searches],
+        searches=[candidate.summary for candidate in searches],
         trials=[
             {name: results.format_value(row, name) for name in search.columns}
             for row in search.ranked
