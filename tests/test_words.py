@@ -23,9 +23,7 @@ STOP_WORDS = frozenset({
 # fmt: on
 MAX_LINES = 600
 # Excluded until they are renamed or divided.
-UNFINISHED_ROOMS = (
-    "tfpipe/evaluation",
-)
+UNFINISHED_ROOMS = ("tfpipe/evaluation",)
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 # Keys of files that older releases wrote, where they are read.
 OLD_KEYS = {("tfpipe/registry/card.py", "apart")}

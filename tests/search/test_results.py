@@ -22,7 +22,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.html import POLICY
 from tfpipe.search import oracles, report, results
 from tfpipe.search.config import SearchConfig
-from tfpipe.search.importance import FAIR, LEAST, importance
+from tfpipe.search.importance import MIN_CONFIGURATIONS, MIN_EXPLAINED, importance
 from tfpipe.search.plan import SearchPlan
 from tfpipe.training import loop
 
@@ -156,7 +156,7 @@ def test_what_decides_is_found_important():
 @pytest.mark.parametrize("seed", range(2))
 def test_noise_is_not_taken_for_importance(seed):
     result = importance(trials(30, lambda row, rng: rng.normal(), seed=seed), names=NAMES)
-    assert result.explained < FAIR and sum(result.shares.values()) < FAIR
+    assert result.explained < MIN_EXPLAINED and sum(result.shares.values()) < MIN_EXPLAINED
     assert "not to be relied on" in result.note
 
 
@@ -164,7 +164,7 @@ def test_noise_is_not_taken_for_importance(seed):
 def test_a_promoted_trial_does_not_foretell_the_one_it_goes_on_from(seed):
     rows = trials(30, lambda row, rng: rng.normal(), seed=seed)
     rows = [row | {"epochs": epochs} for row in rows for epochs in (1, 3)]
-    assert importance(rows, names=[*NAMES, "epochs"]).explained < FAIR
+    assert importance(rows, names=[*NAMES, "epochs"]).explained < MIN_EXPLAINED
 
 
 def test_one_loss_without_bounds_leaves_importance_as_it_is():
@@ -182,10 +182,13 @@ def test_a_value_that_some_trials_lack_has_its_importance():
 
 
 def test_too_few_trials_have_no_importance():
-    rows = trials(LEAST - 1, lambda row, rng: row["rate"], seed=0)
+    rows = trials(MIN_CONFIGURATIONS - 1, lambda row, rng: row["rate"], seed=0)
     few = importance([*rows, *rows], names=NAMES)
     assert few.shares == {} and few.explained is None
-    assert f"at least {LEAST} completed trials of different values, not {LEAST - 1}" in few.note
+    assert few.note == (
+        f"Importance needs at least {MIN_CONFIGURATIONS} completed trials of different values, "
+        f"not {MIN_CONFIGURATIONS - 1}."
+    )
 
 
 def test_trials_that_all_score_the_same_have_none_either():
