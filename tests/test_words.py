@@ -18,7 +18,7 @@ MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 # fmt: off
 STOP_WORDS = frozenset({
     "told", "said", "crew", "mourn", "beginnings", "kept", "vain", "linger", "apart", "unsure",
-    "afresh", "likely", "learnt",
+    "afresh", "likely", "learnt", "wanted", "judged", "seen",
 })
 # fmt: on
 MAX_LINES = 600

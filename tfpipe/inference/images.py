@@ -90,7 +90,7 @@ def predict(
     if out.suffix.lower() not in task.image_outputs.writers:
         table_writers.check(out)
     plan = prediction_plan(card, options, survey) | {
-        "wanted": prediction_options,
+        "prediction_options": prediction_options,
         "out": out.suffix,
     }
     sheets = ContactSheets(classes)
