@@ -198,7 +198,7 @@ def test_images_are_those_of_their_rows(data):
 def test_versions_of_other_records_are_refused(run, data, tmp_path):
     other = replace(TASK, classes=("disc", "bar", "hole"))
     held = four_class_task.packed(tmp_path / "other", files=16, task=other)
-    with pytest.raises(UserError, match="knows the classes .* but the records hold"):
+    with pytest.raises(UserError, match="has the classes .* but the records hold"):
         explore_run.explore(replace(run, records=held.folder))
 
 

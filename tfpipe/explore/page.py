@@ -331,7 +331,11 @@ def _direction(table: pd.DataFrame) -> Markup:
     rows = [
         (f"{what}, images {shown}", measure, value, "yes" if explained else "no")
         for what, shown, measure, value, explained in zip(
-            *(table[name] for name in ("what", "shown", "measure", "value", "explained")),
+            table["what"],
+            table["shown"],
+            table["measure"],
+            table["value"],
+            table["explained"],
             strict=True,
         )
     ]

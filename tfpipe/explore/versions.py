@@ -97,7 +97,7 @@ def _difference(subject: Subject) -> str | None:
         ("image_shape", "takes images of shape"),
         ("image_dtype", "takes images of"),
         ("columns", "takes the columns"),
-        ("classes", "knows the classes"),
+        ("classes", "has the classes"),
     ):
         expected, actual = (
             value if isinstance(value, str) else list(value)
