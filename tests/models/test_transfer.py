@@ -1,4 +1,4 @@
-"""Bodies with given weights: what they see, what they take, and how they are opened."""
+"""Pretrained bodies: their pixels, the images that they take, and how their stages are opened."""
 
 import dataclasses
 

@@ -71,7 +71,7 @@ def test_only_a_file_that_is_still_there_can_have_changed_its_split(tmp_path):
     fewer = {"train": ("=a.txt", "new.txt"), "validation": (), "test": ("d.txt",)}
     previous_version.check(version, replace(manifest, sources=fewer))
     moved = {"train": ("b.txt",), "validation": ("c.txt", "=a.txt"), "test": ("d.txt",)}
-    with pytest.raises(UserError, match=r"version 1: =a.txt \(train, now validation\)\. So one"):
+    with pytest.raises(UserError, match=r"version 1: =a.txt \(train, now validation\)\. So tr"):
         previous_version.check(version, replace(manifest, sources=moved))
 
 

@@ -34,7 +34,7 @@ def fit(
     seed: int = 0,
     validation_set: ColumnExamples | None = None,
 ) -> xgboost.Booster:
-    """Returns trees that tell classes apart.
+    """Returns trees that classify.
 
     Args:
       training_set: labelled examples.

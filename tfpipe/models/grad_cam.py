@@ -35,7 +35,7 @@ def heat(
     head = model.get_layer(_head(model))
     scored = keras.Model(model.input, head.input)
     inputs = {name: tf.constant(features[name]) for name in model.input}
-    # Of weights no slope is asked, and oneDNN ends the process over those of the smallest maps.
+    # Gradients of the weights are not needed. oneDNN would end the process on those of small maps.
     with tf.GradientTape(watch_accessed_variables=False) as tape, _recorded(last, tape) as recorded:
         embedding = scored(inputs, training=False)
         scores = tf.matmul(tf.cast(embedding, tf.float32), head.kernel) + head.bias

@@ -6,7 +6,7 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="tfpipe")
 class Interval(layers.Layer):
-    """Passes an embedding on as it is, and tells where the thing begins and ends.
+    """Passes an embedding on as it is, and predicts where the object begins and ends.
 
     It lies between the embedding and the classes, so that it is part of a model that answers
     classes only, and what it learns leaves them alone.
@@ -31,9 +31,9 @@ class Interval(layers.Layer):
         return embedding, self.last_interval
 
     def loss(self, true):
-        """Returns how far off its last answer is, on average over images that have an interval.
+        """Returns the mean absolute error of its latest intervals, over images that have one.
 
-        The mean absolute error, since a few labels are moved by many rows.
+        The absolute error is robust to the few labels that are moved by many rows.
 
         Args:
           true: [batch, 2] float32, in shares of the height; -1 where there is none.
@@ -51,7 +51,7 @@ class Locating(keras.Model):
     """A classifier with an `Interval`, which learns by {"label", "interval"} or by labels alone."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Returns the loss of a step, whose answers the layer has just given."""
+        """Returns the loss of a step, from the layer's latest predictions."""
         interval = self.get_layer("interval")
         label, ends = (y["label"], y["interval"]) if isinstance(y, dict) else (y, None)
         if ends is None:
@@ -60,7 +60,7 @@ class Locating(keras.Model):
 
 
 def locates(model: keras.Model) -> bool:
-    """Returns whether a model tells where things begin and end, by the name of a layer."""
+    """Returns whether a model predicts an interval, by the name of a layer."""
     return any(layer.name == "interval" for layer in model.layers)
 
 

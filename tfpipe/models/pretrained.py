@@ -13,7 +13,7 @@ from tfpipe.models.layers import image_input
 from tfpipe.models.spec import Spec
 from tfpipe.models.weights_file import fill
 
-GIVEN, OWN = "body", "own_body"  # names of a body with given weights, and of one begun at random
+PRETRAINED, RANDOM = "body", "own_body"  # layer names of a pretrained body, and of a random one
 SMALLEST_PX = 32
 
 
@@ -46,18 +46,18 @@ PREPROCESSING = {
 def through_body(
     architecture: str, spec: Spec, *, weights: str, preprocessing: str, image_size: int
 ):
-    """Returns the input `image` and what the body makes of it.
+    """Returns the input `image` and the body's last feature map.
 
-    A body with given weights is frozen and sees what it was trained on: 8-bit pixels as they are;
-    others, and those of cameras whose settings vary, so that the training split's mean plus and
-    minus two deviations becomes 0..255. Its batch norms never learn. A body begun at random sees
-    pixels of mean 0 and deviation 1, and all of it learns.
+    A body with pretrained weights is frozen and takes pixels as in its own training. 8-bit pixels
+    stay as they are. Others, and those of cameras whose settings vary, are scaled so that the
+    training split's mean plus and minus two deviations becomes 0..255. Its batch norms stay frozen.
+    A body with random weights takes pixels of mean 0 and deviation 1, and all of it is trained.
 
     Args:
       architecture: name in keras.applications.
       spec: what the model must know about the data.
       weights: "imagenet", "none" or a path.
-      preprocessing: one of `PREPROCESSING`, for given weights.
+      preprocessing: one of `PREPROCESSING`, for pretrained weights.
       image_size: height and width that images are resized to, in pixels.
 
     Returns:
@@ -74,12 +74,12 @@ def through_body(
     resize = layers.Resizing(image_size, image_size, dtype="float32", name="resize")
     if weights == "none":
         x = resize(scaled)
-        return image, _own(architecture, shape=x.shape[1:])(x)
+        return image, _random_body(architecture, shape=x.shape[1:])(x)
     channels = spec.image_shape[-1]
     if channels not in (1, 3):
         raise UserError(
-            f"{architecture} with given weights takes images of 1 or 3 channels, but these have "
-            f"{channels}. Give weights=none, or another model."
+            f"{architecture} with pretrained weights takes images of 1 or 3 channels, but these "
+            f"have {channels}. Give weights=none, or another model."
         )
     x = image
     if spec.image_dtype != "uint8" or spec.per_image_standardization:
@@ -96,21 +96,21 @@ def through_body(
         x = layers.Concatenate(dtype="float32", name="grey_and_ones")([x, ones])
     elif scaling.blue_first:
         x = keras.ops.flip(x, axis=-1)
-    body = _given(architecture, weights, size=image_size)
+    body = _pretrained_body(architecture, weights, size=image_size)
     if channels == 1:
-        body = _grey(architecture, body, scaling)
+        body = _grey_body(architecture, body, scaling)
     body.trainable = False
     return image, body(x, training=False)
 
 
-def _own(architecture: str, *, shape: tuple[int, int, int]) -> keras.Model:
-    """Returns a body begun at random.
+def _random_body(architecture: str, *, shape: tuple[int, int, int]) -> keras.Model:
+    """Returns a body with random weights.
 
     The last batch norm of each residual block begins at 0, so that the block begins as nothing but
     its shortcut (Goyal et al. 2017, arXiv:1706.02677, section 5.1). Else rounding to bfloat16 grows
     threefold from stage to stage of the untrained ResNet-50.
     """
-    body = _made(architecture, shape=shape, name=OWN)
+    body = _build_body(architecture, shape=shape, name=RANDOM)
     for layer in body.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.9  # Keras' 0.99 needs hundreds of steps to settle
@@ -119,11 +119,11 @@ def _own(architecture: str, *, shape: tuple[int, int, int]) -> keras.Model:
     return body
 
 
-def _given(architecture: str, weights: str, *, size: int) -> keras.Model:
+def _pretrained_body(architecture: str, weights: str, *, size: int) -> keras.Model:
     """Returns a body for colours [batch, size, size, 3] with weights of ImageNet or a file."""
     if weights == "imagenet":
         return download_body(architecture, size=size)
-    body = _made(architecture, shape=(size, size, 3), name=GIVEN)
+    body = _build_body(architecture, shape=(size, size, 3), name=PRETRAINED)
     weighted = [layer for layer in body.layers if layer.weights]
     fill(weighted, weights, expected=f"the weights of a {architecture}")
     return body
@@ -132,7 +132,7 @@ def _given(architecture: str, weights: str, *, size: int) -> keras.Model:
 def download_body(architecture: str, *, size: int) -> keras.Model:
     """Returns a body as trained on ImageNet, from Keras' cache or the network."""
     try:
-        return _made(architecture, shape=(size, size, 3), name=GIVEN, weights="imagenet")
+        return _build_body(architecture, shape=(size, size, 3), name=PRETRAINED, weights="imagenet")
     except Exception as error:
         # Keras raises a bare Exception with these words where a download fails.
         if not isinstance(error, OSError) and "URL fetch failure" not in str(error):
@@ -143,7 +143,7 @@ def download_body(architecture: str, *, size: int) -> keras.Model:
         ) from error
 
 
-def _grey(architecture: str, body: keras.Model, scaling: ImageNetScaling) -> keras.Model:
+def _grey_body(architecture: str, body: keras.Model, scaling: ImageNetScaling) -> keras.Model:
     """Returns a body for [batch, height, width, 2], grey x and ones, equal to `body` on r = g = b.
 
     With x = a * pixel + b, a and b the means of scale and offset over the channels, the net's
@@ -152,7 +152,7 @@ def _grey(architecture: str, body: keras.Model, scaling: ImageNetScaling) -> ker
     A bias would not do, because at the border the net pads with zeros after the preprocessing.
     """
     height, width = body.input_shape[1:3]
-    folded = _made(architecture, shape=(height, width, 2), name=GIVEN)
+    folded = _build_body(architecture, shape=(height, width, 2), name=PRETRAINED)
     stem, *others = [layer for layer in body.layers if layer.weights]
     for layer in others:
         folded.get_layer(layer.name).set_weights(layer.get_weights())
@@ -167,7 +167,7 @@ def _grey(architecture: str, body: keras.Model, scaling: ImageNetScaling) -> ker
     return folded
 
 
-def _made(architecture: str, *, shape, name: str, weights: str | None = None) -> keras.Model:
+def _build_body(architecture: str, *, shape, name: str, weights: str | None = None) -> keras.Model:
     """Returns convolutions and pools of an architecture, for images of any number of channels."""
     make = getattr(keras.applications, architecture)
     # An input of our own, as keras.applications warns of other than one or three channels.
@@ -181,7 +181,7 @@ def stages(model: keras.Model) -> list[list[layers.Layer]]:
 
     A stage is the layers with weights whose names begin alike: conv5_..., or block5_...
     """
-    bodies = [layer for layer in model.layers if layer.name == GIVEN]
+    bodies = [layer for layer in model.layers if layer.name == PRETRAINED]
     weighted = [layer for body in bodies for layer in body.layers if layer.weights]
     groups = [list(group) for _, group in groupby(weighted, key=_stage)]
     return groups[::-1]
@@ -195,7 +195,7 @@ def open_stages(model: keras.Model, count: int) -> None:
     """
     body_stages = stages(model)
     if body_stages:
-        model.get_layer(GIVEN).trainable = count > 0  # and all within; so this comes first
+        model.get_layer(PRETRAINED).trainable = count > 0  # and all within; so this comes first
     for i, stage in enumerate(body_stages):
         for layer in stage:
             is_norm = isinstance(layer, layers.BatchNormalization)

@@ -28,7 +28,7 @@ Weights = dict[str, list[np.ndarray]]
 def fill(layers: list[keras.layers.Layer], path: str | Path, *, expected: str) -> None:
     """Gives layers the weights that a file holds for them; what else it holds is left alone.
 
-    Layers are found by name. Where the file has other names (autoencoders of seed 003 are called
+    Layers are matched by name. Where the file has other names (autoencoders of seed 003 are called
     conv2d_1, ...), its first layers are taken in order.
 
     Args:
@@ -102,7 +102,7 @@ def check(file: h5py.File, *, size: int, path: Path) -> None:
 
 
 def _inside_keras(path: Path) -> io.BytesIO:
-    """Returns the HDF5 file within a .keras file, of which nothing else is looked at."""
+    """Returns the HDF5 file within a .keras file, and reads nothing else of it."""
     with zipfile.ZipFile(path) as archive:
         inside = archive.getinfo(INSIDE_KERAS)
         if inside.file_size > EXPANSION * path.stat().st_size + SLACK_BYTES:

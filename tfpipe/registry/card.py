@@ -182,5 +182,5 @@ class VersionCard:
             upgraded["kind"] = BOOSTED_TREES
         if "columns" not in upgraded and isinstance(upgraded.get("spec"), dict):
             upgraded["columns"] = upgraded["spec"].get("columns", ())
-        # Where there was nothing to tell, older releases wrote null.
+        # Older releases wrote null for an empty field.
         return {name: value for name, value in upgraded.items() if value is not None}

@@ -23,7 +23,7 @@ def table(models: Path, *, task: str) -> list[dict[str, Any]]:
       Rows of "model", "version", "served" ("yes", "by default" for the one that `predict` takes, or
       ""), "date", "score", "value", "between" (95 % of draws of test groups), "examples", "groups",
       "data" (its fingerprint), "from", "bytes", "one_ms" and "batch_ms" (of "batch" images);
-      None for what a card of an earlier release does not tell.
+      None for what a card of an earlier release lacks.
 
     Raises:
       UserError: there is none.
@@ -45,7 +45,7 @@ def rollback(version: Path) -> Path:
     """Publishes a copy of an earlier version as the next one, and returns its folder.
 
     Raises:
-      UserError: it is the newest, a file of it is not what its card vouches for, or there is no
+      UserError: it is the newest, the sha256 of a file differs from its card's, or there is no
         space for a copy.
     """
     folder, card = version.parent, store.read_card(version)

@@ -187,7 +187,7 @@ def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> No
         and store.read_card(path / str(numbers[-1])).kind in kinds
     ]
     remedy = f"predict with --model {' or '.join(classifiers)}"
-    what = "of trees on columns, and files are looked at by their images"
+    what = "of trees on columns, but files are predicted from their images"
     if kind == "autoencoder":
         what = "an autoencoder, which gives images back and names no classes"
     raise UserError(

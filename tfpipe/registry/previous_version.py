@@ -28,13 +28,13 @@ def sources(manifest: RecordManifest) -> pd.DataFrame:
 
 
 def check(version: Path, manifest: RecordManifest) -> None:
-    """Refuses records in which the version before cannot be judged beside a new one.
+    """Refuses records on which the previous version and a new one cannot be compared.
 
-    A photo that one of them learnt from must never judge the other; and each class of the old one
-    must still be there.
+    No training photo of one may be a test photo of the other, and each class of the old one must
+    still exist.
 
     Args:
-      version: the one before; of the first release there is no table of its raw files.
+      version: the previous one. Versions of the first release have no table of their raw files.
       manifest: of the records as they are now.
 
     Raises:
@@ -60,9 +60,9 @@ def check(version: Path, manifest: RecordManifest) -> None:
         more = f" and {len(moved) - SHOWN} more" if len(moved) > SHOWN else ""
         raise UserError(
             f"Raw files have changed their split since version {version.name}: "
-            f"{', '.join(moved[:SHOWN])}{more}. So one version would be judged by what the other "
-            "learnt from. Give them the names, groups and splits that they had, or begin a new "
-            "line of versions by `tfpipe train`."
+            f"{', '.join(moved[:SHOWN])}{more}. So training files of one version would be test "
+            "files of the other. Give them the names, groups and splits that they had, or begin a "
+            "new line of versions by `tfpipe train`."
         )
 
 

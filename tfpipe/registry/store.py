@@ -144,7 +144,7 @@ def find(
       task: name.
       model: name, or None for the one written last.
       version: number, or None for the newest.
-      kinds: of model that are looked for first where none is named.
+      kinds: kinds of model that are preferred where no model is named.
 
     Raises:
       UserError: if there is none, naming those there are.
@@ -193,7 +193,7 @@ def _open_draft(folder: Path) -> Iterator[Path]:
 
 
 def _is_abandoned(draft: Path, host: str) -> bool:
-    """Returns whether the process that made a draft has ended, as far as this machine can tell."""
+    """Returns whether the process that made a draft has ended, as far as this machine shows."""
     if draft.name == DRAFT:  # of an older release
         return True
     name, _, process = draft.name.removesuffix(f"-{draft.name.rpartition('-')[2]}").rpartition("-")

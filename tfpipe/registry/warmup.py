@@ -1,7 +1,7 @@
 """Warm-up requests: what a version predicts before it is served, where TensorFlow Serving looks.
 
-TensorFlow plans much when a model is first asked; whoever serves a version lets it answer these
-first, so that no user waits for it.
+TensorFlow plans much at the first request, so a server lets a version answer these first.
+Then no user waits for it.
 """
 
 from collections.abc import Iterator

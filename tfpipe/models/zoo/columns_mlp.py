@@ -1,4 +1,4 @@
-"""Dense layers on the numbers beside an image, which is not looked at: seed 000's NN_META."""
+"""Dense layers on the numbers beside an image; the image is not read: seed 000's NN_META."""
 
 import keras
 from keras import layers

@@ -16,7 +16,7 @@ def build(
       spec: what the model must know about the data.
       dense_units: of the hidden layer, the embedding.
       dropout: rate after it; the seed has none.
-      side: of the square in the image's middle that is looked at, px (seed 003: 50); 0 for all
+      side: of the square in the image's middle that is read, px (seed 003: 50); 0 for all
         of the image, which is taken where it is no larger, too.
 
     Returns:

@@ -51,7 +51,7 @@ def build_resnet50(
     embedding_units: int = 40,
     dropout: float = 0.2,
 ) -> keras.Model:
-    """Builds the joined network of seed 000 on a ResNet-50 that knows ImageNet.
+    """Builds the joined network of seed 000 on a ResNet-50 pretrained on ImageNet.
 
     Args:
       spec: what the model must know about the data; it must have columns.
