@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn import metrics
 
 from tfpipe.evaluation import calibration, prevalence, selective
-from tfpipe.evaluation.selective import Realised
+from tfpipe.evaluation.selective import ClassPrecision
 
 fast = settings(max_examples=60, deadline=None)
 
@@ -118,8 +118,8 @@ def test_thresholds_keep_their_promise_on_new_examples():
     precision = []
     for seed in range(40):
         found = selective.thresholds(*drawn(600, seed=seed, sharp=2.5), min_precision=0.9)
-        told = selective.realised(new_labels, new, found)
-        precision += [one.precision for one in told if one.times]
+        told = selective.class_precision(new_labels, new, found)
+        precision += [one.precision for one in told if one.predicted]
     assert len(precision) > 120  # of 160: most classes can reach it
     assert np.mean(np.array(precision) < 0.9) < 0.35
     assert np.mean(precision) > 0.9 and min(precision) > 0.8
@@ -130,10 +130,10 @@ def test_a_class_that_cannot_reach_it_is_always_unsure():
     labels = np.where(probabilities.argmax(axis=1) == 2, 0, labels)  # class 2 is never right
     found = selective.thresholds(labels, probabilities, min_precision=0.9)
     assert found[2] == math.inf and math.isfinite(found[0])
-    said = selective.said(probabilities, found)
+    said = selective.predict_labels(probabilities, found)
     assert not (said == 2).any() and (said[probabilities.argmax(axis=1) == 2] == -1).all()
-    told = selective.realised(labels, probabilities, found)[2]
-    assert told.times == 0 and told.precision is None and told.called > 0
+    told = selective.class_precision(labels, probabilities, found)[2]
+    assert told.predicted == 0 and told.precision is None and told.most_probable > 0
 
 
 def test_sixteen_right_ones_are_needed_for_nine_in_ten():
@@ -157,17 +157,17 @@ def test_thresholds_know_no_order_and_rise_with_what_is_asked(seed, asked):
 
 def test_thresholds_survive_a_card():
     thresholds = np.array([0.1 + 0.2, math.inf])
-    told = json.loads(json.dumps(selective.as_card(thresholds, classes=("a", "b"))))
+    told = json.loads(json.dumps(selective.to_card(thresholds, classes=("a", "b"))))
     assert told["b"] is None
-    np.testing.assert_array_equal(selective.of_card(told, classes=("a", "b")), thresholds)
+    np.testing.assert_array_equal(selective.from_card(told, classes=("a", "b")), thresholds)
 
 
-def test_realised_precision_by_hand():
+def test_class_precision_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
-    told = selective.realised(np.array([0, 1, 0, 1]), probabilities, np.array([0.7, 0.9]))
+    told = selective.class_precision(np.array([0, 1, 0, 1]), probabilities, np.array([0.7, 0.9]))
     low, high = 0.0945312, 0.9054688  # Wilson (1927) of 1 in 2
-    assert told[0] == Realised(1, 2, 3, 0.5, pytest.approx(low), pytest.approx(high))
-    assert told[1] == Realised(0, 0, 1, None, None, None)
+    assert told[0] == ClassPrecision(1, 2, 3, 0.5, pytest.approx(low), pytest.approx(high))
+    assert told[1] == ClassPrecision(0, 0, 1, None, None, None)
 
 
 def test_risk_coverage_by_hand():
@@ -240,7 +240,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
         labels, new = rng.integers(0, 3, 400), rng.choice(3, 1000, p=[0.9, 0.08, 0.02])
         groups = np.arange(400) // 5
         confusions = prevalence.confusions(labels, called(labels, rng), groups, classes=3)
-        counts = prevalence.told(called(new, rng), classes=3)
+        counts = prevalence.count_predictions(called(new, rng), classes=3)
         found, truth = (
             prevalence.estimate(counts, confusions, seed=seed),
             np.bincount(new, minlength=3),
@@ -273,7 +273,7 @@ def test_unsure_answers_are_counted_beside_the_classes():
     labels, said = np.array([0, 0, 1, 1]), np.array([0, -1, 1, -1])
     confusions = prevalence.confusions(labels, said, np.array(["a", "a", "b", "b"]), classes=2)
     np.testing.assert_array_equal(confusions, [[[1, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 1, 1]]])
-    counts = prevalence.told(said, classes=2)
+    counts = prevalence.count_predictions(said, classes=2)
     np.testing.assert_array_equal(counts, [1, 1, 2])
     assert prevalence.estimate(counts, confusions).adjusted.sum() == pytest.approx(4)
 

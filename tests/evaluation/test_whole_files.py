@@ -10,7 +10,7 @@ import tiny
 from made_card import made_card
 
 from tfpipe.evaluation import whole_files
-from tfpipe.evaluation.whole_files import Judged
+from tfpipe.evaluation.whole_files import ModeResult
 from tfpipe.report import classifier
 from tfpipe.tasks.task import FilePrediction
 
@@ -24,10 +24,10 @@ class Found(NamedTuple):
     scores: dict[str, float]
 
 
-def of(f1: float, error_mm: float) -> Judged:
+def of(f1: float, error_mm: float) -> ModeResult:
     validation = Found({"f1": f1, "error_mm": error_mm})
     # On the test files the other way round: these must choose nothing.
-    return Judged({"decision": f1}, {"validation": validation, "test": Found({"f1": 1 - f1})})
+    return ModeResult({"decision": f1}, {"validation": validation, "test": Found({"f1": 1 - f1})})
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def of(f1: float, error_mm: float) -> Judged:
 )
 def test_the_better_way_on_validation_is_taken(scan, windows, best):
     judged = {"scan": of(*scan), "windows": of(*windows)}
-    name, chosen = whole_files.best(TASK, judged)
+    name, chosen = whole_files.best_mode(TASK, judged)
     assert (name, chosen.thresholds) == (best, judged[best].thresholds)
-    assert whole_files.best(TASK, {}) == ("", None)
+    assert whole_files.best_mode(TASK, {}) == ("", None)
 
 
 def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
@@ -71,30 +71,29 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
     )
     ways = {"sure": way(0.9), "faint": way(0.3)}
     raw, done = data.folder.parent / "raw", []
-    judged = whole_files.judged(
+    judged = whole_files.evaluate_modes(
         task,
         raw,
         data,
         ways,
         options=task.options,
-        progress=lambda now, total: done.append((now, total)),
+        report=lambda stage, info: done.append((info["done"], info["total"])),
     )
     files = len(data.manifest.sources["validation"]) + len(data.manifest.sources["test"])
     assert asked == [0.9] * files + [0.3] * files
     assert done[-1] == (2 * files, 2 * files)
     assert judged["faint"].thresholds["decision"] < 0.3 < judged["sure"].thresholds["decision"]
-    assert {one.told()["metrics"]["test"]["file_share"] for one in judged.values()} == {1.0}
+    assert {one.summary()["metrics"]["test"]["file_share"] for one in judged.values()} == {1.0}
     tested = judged["faint"].files
     assert tuple(tested) == data.manifest.sources["test"]
     assert {name: one.group for name, one in tested.items()} == {n: n[:-4] for n in tested}
-    again = whole_files.in_test_files(
+    again = whole_files.evaluate_test_files(
         task,
         raw,
         data,
         ways["faint"],
         thresholds=judged["faint"].thresholds,
         options=task.options,
-        progress=lambda now, total: None,
     )
     assert again == tested
 

@@ -34,7 +34,7 @@ class Options:
 class Counts:
     right: int
     asked: int
-    false_kinds: tuple[str, ...] = ()
+    false_positive_kinds: tuple[str, ...] = ()
 
     def __add__(self, other):
         return Counts(self.right + other.right, self.asked + other.asked)

@@ -33,7 +33,8 @@ def test_an_older_card_keeps_all_that_it_held(name):
     for key, held in value.items():
         now = getattr(card, RENAMED.get(key, key))
         if key in ("scores", "by_class", "history", "thresholds", "hyperparameters", "sha256"):
-            assert now == held
+            renamed = json.dumps(held).replace("error_of_mean_picture", "error_of_mean_image")
+            assert now == json.loads(renamed)
         assert bool(now) == bool(held), key  # null is empty now
     assert card.data.fingerprint == value["data"]["fingerprint"]
     assert card.data.unreadable == value["data"]["bad"]
@@ -46,8 +47,13 @@ def test_an_older_card_keeps_all_that_it_held(name):
 def test_kinds_columns_and_modes_of_older_cards():
     trees = VersionCard.from_json(older("boosted_trees"), file="card.json")
     assert (trees.kind, trees.columns, trees.spec) == ("boosted-trees", ("level", "other"), None)
+    precision = trees.abstention["test"]["none"]
+    assert [precision[name] for name in ("correct", "predicted", "most_probable")] == [5, 5, 5]
+    assert trees.abstention["thresholds"] == older("boosted_trees")["abstention"]["thresholds"]
     autoencoder = VersionCard.from_json(older("autoencoder"), file="card.json")
     assert autoencoder.columns == autoencoder.network_spec.columns == ("level", "other")
+    for metrics in (autoencoder.metrics["test"], autoencoder.random_split_scores):
+        assert "error_of_mean_image" in metrics and "error_of_mean_picture" not in metrics
     assert autoencoder.calibration == autoencoder.abstention == {}
     network = VersionCard.from_json(older("classifier"), file="card.json")
     assert network.inference_mode == "scan" and network.initialized_from == 1

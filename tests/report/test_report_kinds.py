@@ -64,10 +64,10 @@ def published(folder, data, build, *, claimed=None):
         "options": {},
         "data": dataclasses.asdict(data.manifest.summary),
         "thresholds": known.thresholds,
-        "scores": known.scores,
-        "by_class": known.by_class,
+        "scores": known.metrics,
+        "by_class": known.class_metrics,
         "random_split_scores": claimed,
-        "false_findings": known.false_kinds,
+        "false_findings": known.false_positive_kinds,
         "history": {"loss": [0.9, 0.5], "val_loss": [0.8, 0.6]},
         "search": {
             "model": {"units": 16},
@@ -133,7 +133,7 @@ def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):
         "Card",
     ]
     told, error = Page(rebuilt_text).text, table["error"].mean()
-    variance = table["error_of_mean_picture"].mean()
+    variance = table["error_of_mean_image"].mean()
     groups = table["group"].nunique()
     assert groups >= bootstrap.FEWEST
     assert (
@@ -151,7 +151,7 @@ def test_tables_of_an_autoencoder_are_those_of_its_predictions(rebuilt_text, tab
     told = Page(rebuilt_text).text
     for label, name in [*enumerate(four_class_task.CLASSES), (-1, "(unlabelled)")]:
         own = table[table["label"] == label]
-        expected = f"{name} {own['error'].mean():.5f} {own['error_of_mean_picture'].mean():.5f}"
+        expected = f"{name} {own['error'].mean():.5f} {own['error_of_mean_image'].mean():.5f}"
         assert expected in told
     means = table.groupby("group")["error"].mean().sort_values(ascending=False)
     assert f"worst first error variance images {means.index[0]} {means.iloc[0]:.5f}" in told

@@ -332,7 +332,7 @@ def test_scores_of_several_photos_add_up():
         "layers_tabled": 4,
         "layers_found": 5,
     }
-    assert both.false_kinds == ("other", "meltLens")
+    assert both.false_positive_kinds == ("other", "meltLens")
 
 
 @pytest.mark.parametrize(

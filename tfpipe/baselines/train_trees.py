@@ -213,7 +213,7 @@ def evaluate(
         errors_before[split] = calibration.calibration_error(labels, raw[is_labelled])
         errors[split] = calibration.calibration_error(labels, probs)
         frames.append(_frame(split, splits[split], every_probs, classes))
-    test_precision = selective.realised(labels, probs, confidence_thresholds)
+    test_precision = selective.class_precision(labels, probs, confidence_thresholds)
     card = {
         "metrics": scores,
         "class_metrics": class_scores,
@@ -221,7 +221,7 @@ def evaluate(
         "calibration": fitted._asdict() | {"error_before": errors_before, "error": errors},
         "abstention": {
             "min_precision": min_precision,
-            "thresholds": selective.as_card(confidence_thresholds, classes=classes),
+            "thresholds": selective.to_card(confidence_thresholds, classes=classes),
             "test": {
                 name: precision._asdict()
                 for name, precision in zip(classes, test_precision, strict=True)
@@ -244,7 +244,9 @@ def _with_ordinal_scores(
         if task.scoring.ambiguous:
             marks = dataset.marks_of(records, (split,), task.scoring.ambiguous, manifest=manifest)
             is_ambiguous = marks[is_labelled]
-        scores = ordinal.told(task, labels[is_labelled], probs[is_labelled], apart=is_ambiguous)
+        scores = ordinal.metrics(
+            task, labels[is_labelled], probs[is_labelled], is_ambiguous=is_ambiguous
+        )
         card["metrics"][split] = card["metrics"][split] | scores
         frames.append(ordinal.with_expected(frame, task, probs))
     return TreeEvaluation(card, pd.concat(frames, ignore_index=True))

@@ -1,8 +1,7 @@
-"""Thresholds from the validation split, scores from the test split, each looked at once."""
+"""Evaluation of a trained model: thresholds from the validation split, metrics of both splits."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,54 +11,57 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import dataset, metadata
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import calibration as evaluation_calibration
 from tfpipe.evaluation import metrics, ordinal, reconstruction, selective, whole_files
+from tfpipe.evaluation.whole_files import FileResult, ModeResult
 from tfpipe.models import calls, sliding_window
 from tfpipe.models.calls import reconstructs, soften
 from tfpipe.tasks.task import SPLITS, Classify, Task
 
-LOG = logging.getLogger("tfpipe")
+LOG = logging.getLogger(__name__)
+BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known of a trained model.
+    """Predictions and metrics of a trained model.
 
     Attributes:
       thresholds: of two classes "decision" and "confident", chosen on the validation split.
-      scores: split -> metric -> value.
-      by_class: split -> class -> metric -> value.
+      metrics: split -> metric -> value.
+      class_metrics: split -> class -> metric -> value.
       predictions: a row for each example of these splits: split, key, group, metadata, label, and
-        p_<class>, or an autoencoder's error and error_of_mean_picture.
-      false_kinds: what the false findings on the test files lie on, and how many.
-      calibration: a classifier's, split -> error.
+        p_<class>, or an autoencoder's error and error_of_mean_image.
+      false_positive_kinds: what lies below false detections in test files -> how many.
+      calibration: of a classifier, split -> expected calibration error.
       inference_mode: the best for whole files, see `sliding_window`; "" where no whole files are
         evaluated.
       inference_modes: mode -> its thresholds, and its metrics of whole files by split.
       files: test file -> its group and counts in the best inference mode.
-      abstention: of a classifier, the least precision asked for, what each class needs for it
-        (chosen on the validation split), and what that gave on the test split.
+      abstention: of a classifier, the least precision asked for, each class's threshold for it
+        (chosen on the validation split), and its precision on the test split.
     """
 
     thresholds: dict[str, float]
-    scores: dict[str, dict[str, Any]]
-    by_class: dict[str, dict[str, dict[str, Any]]]
+    metrics: dict[str, dict[str, Any]]
+    class_metrics: dict[str, dict[str, dict[str, Any]]]
     predictions: pd.DataFrame
-    false_kinds: dict[str, int]
+    false_positive_kinds: dict[str, int]
     calibration: dict[str, float] | None = None
     abstention: dict[str, Any] | None = None
     inference_mode: str = ""
     inference_modes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    files: dict[str, whole_files.InFile] = field(default_factory=dict)
+    files: dict[str, FileResult] = field(default_factory=dict)
 
 
 def calibrate(data: Dataset, model: keras.Model) -> evaluation_calibration.Fit:
-    """Makes a classifier's probabilities right as often as they say, by the validation split."""
-    labels, likely = _said(data, "validation", _classifier(model))
-    known = labels >= 0
-    fitted = evaluation_calibration.fit(labels[known], likely[known])
+    """Fits a temperature on the validation split, and applies it to a classifier's outputs."""
+    labels, probabilities = _predict(data, "validation", _classifier(model))
+    is_labelled = labels >= 0
+    fitted = evaluation_calibration.fit(labels[is_labelled], probabilities[is_labelled])
     soften(model, fitted.temperature)
     return fitted
 
@@ -71,99 +73,160 @@ def evaluate(
     model: keras.Model,
     *,
     options: Any,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    report: Reporter = silent,
 ) -> Evaluation:
-    """Evaluates a model on examples; a classifier on whole raw files, too, if its task judges them.
+    """Evaluates a model on examples, and a classifier on whole raw files if its task evaluates any.
 
     Args:
-      task: the question.
+      task: the task.
       raw: the raw folder that was packed.
       data: its records.
       model: a classifier or an autoencoder.
-      options: the task's.
-      progress: told (files done, files in all).
+      options: the task's options.
+      report: receives the stage "evaluate" with the files done.
 
     Returns:
-      Thresholds, scores and predictions; examples without a label are predicted and not scored by
-      class.
+      Thresholds, metrics and predictions. Unlabelled examples are predicted, but have no part in
+      the metrics.
     """
     if reconstructs(model):
-        return _of_autoencoder(data, model)
+        return _evaluate_autoencoder(data, model)
     classify = _classifier(model)
-    judged = whole_files.judged(
-        task, raw, data, _inference_modes(task, model, classify), options=options, progress=progress
+    modes = _inference_modes(task, model, classify)
+    mode_results = whole_files.evaluate_modes(
+        task, raw, data, modes, options=options, report=report
     )
-    mode, best = whole_files.best(task, judged)
-    thresholds, told, by_class, errors, abstained = {}, {}, {}, {}, {}
-    frames: list[pd.DataFrame] = []
-    found: Any = None
-    needed = np.zeros(0)  # chosen on the validation split, which comes first
-    for split in ("validation", "test"):
-        labels, likely = _said(data, split, classify)
-        known = labels >= 0
-        if split == "validation":
-            thresholds = _thresholds(task, best, labels[known], likely[known])
-            least = selective.MIN_PRECISION
-            needed = selective.thresholds(labels[known], likely[known], min_precision=least)
-            needed_told = selective.as_card(needed, classes=task.classes)
-            abstained = {"min_precision": least, "thresholds": needed_told}
-        errors[split] = evaluation_calibration.calibration_error(labels[known], likely[known])
-        said = metrics.predict_labels(likely, thresholds=thresholds)
-        told[split] = metrics.classification_metrics(
-            labels[known], likely[known], thresholds=thresholds
-        )
-        by_class[split] = metrics.class_metrics(labels[known], said[known], classes=task.classes)
-        found = best.found[split] if best else None
-        told[split] |= found.scores if found else {}
-        frame = metadata.read_metadata(data, split, labels)
-        apart = (
-            frame[task.scoring.ambiguous].to_numpy()[known] == 1 if task.scoring.ambiguous else None
-        )
-        told[split] |= ordinal.told(task, labels[known], likely[known], apart=apart)
-        frame[[f"p_{name}" for name in task.classes]] = likely
-        frame = ordinal.with_expected(frame, task, likely)
-        frames.append(frame)
-    realised = selective.realised(labels[known], likely[known], needed)
-    abstained["test"] = {
-        name: one._asdict() for name, one in zip(task.classes, realised, strict=True)
-    }
-    kinds = dict(Counter(found.false_kinds)) if found else {}
-    every = pd.concat(frames, ignore_index=True)
-    about = {name: one.told() for name, one in judged.items()} if best else {}
+    mode, best = whole_files.best_mode(task, mode_results)
+    labels, probabilities = _predict(data, "validation", classify)
+    is_labelled = labels >= 0
+    thresholds = _thresholds(task, best, labels[is_labelled], probabilities[is_labelled])
+    class_thresholds = selective.thresholds(
+        labels[is_labelled],
+        probabilities[is_labelled],
+        min_precision=selective.MIN_PRECISION,
+    )
+    validation = _evaluate_split(
+        task,
+        data,
+        "validation",
+        labels=labels,
+        probabilities=probabilities,
+        thresholds=thresholds,
+        mode_result=best,
+    )
+    labels, probabilities = _predict(data, "test", classify)
+    is_labelled = labels >= 0
+    test = _evaluate_split(
+        task,
+        data,
+        "test",
+        labels=labels,
+        probabilities=probabilities,
+        thresholds=thresholds,
+        mode_result=best,
+    )
+    class_precision = selective.class_precision(
+        labels[is_labelled], probabilities[is_labelled], class_thresholds
+    )
+    splits = {"validation": validation, "test": test}
+    file_counts = best.counts["test"] if best else None
     return Evaluation(
         thresholds=thresholds,
-        scores=told,
-        by_class=by_class,
-        predictions=every,
-        false_kinds=kinds,
-        calibration=errors,
-        abstention=abstained,
+        metrics={split: result.metrics for split, result in splits.items()},
+        class_metrics={split: result.class_metrics for split, result in splits.items()},
+        predictions=pd.concat([validation.predictions, test.predictions], ignore_index=True),
+        false_positive_kinds=dict(Counter(file_counts.false_positive_kinds)) if file_counts else {},
+        calibration={split: result.calibration_error for split, result in splits.items()},
+        abstention={
+            "min_precision": selective.MIN_PRECISION,
+            "thresholds": selective.to_card(class_thresholds, classes=task.classes),
+            "test": {
+                name: precision._asdict()
+                for name, precision in zip(task.classes, class_precision, strict=True)
+            },
+        },
         inference_mode=mode,
-        inference_modes=about,
+        inference_modes=(
+            {name: result.summary() for name, result in mode_results.items()} if best else {}
+        ),
         files=best.files if best else {},
     )
 
 
-def _of_autoencoder(data: Dataset, model: keras.Model) -> Evaluation:
+@dataclass(frozen=True)
+class _SplitResult:
+    """Metrics and predictions of one split, as in `Evaluation`."""
+
+    metrics: dict[str, Any]
+    class_metrics: dict[str, dict[str, Any]]
+    calibration_error: float
+    predictions: pd.DataFrame
+
+
+def _evaluate_split(
+    task: Task,
+    data: Dataset,
+    split: str,
+    *,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: dict[str, float],
+    mode_result: ModeResult | None,
+) -> _SplitResult:
+    """Returns the metrics and the table of predictions of a split.
+
+    Args:
+      task: the task.
+      data: the records.
+      split: "validation" or "test".
+      labels: [n] int, -1 for unlabelled.
+      probabilities: [n, classes] float.
+      thresholds: chosen on the validation split.
+      mode_result: of the best inference mode; None where no whole files are evaluated.
+    """
+    frame = metadata.described(data, split, labels)
+    is_labelled = labels >= 0
+    true, probs = labels[is_labelled], probabilities[is_labelled]
+    predicted = metrics.predict_labels(probs, thresholds=thresholds)
+    is_ambiguous = None
+    if task.scoring.ambiguous:
+        is_ambiguous = frame[task.scoring.ambiguous].to_numpy()[is_labelled] == 1
+    values = metrics.classification_metrics(true, probs, thresholds=thresholds)
+    file_counts = mode_result.counts[split] if mode_result else None
+    if file_counts:
+        values |= file_counts.scores
+    values |= ordinal.metrics(task, true, probs, is_ambiguous=is_ambiguous)
+    frame[[f"p_{name}" for name in task.classes]] = probabilities
+    return _SplitResult(
+        metrics=values,
+        class_metrics=metrics.class_metrics(true, predicted, classes=task.classes),
+        calibration_error=evaluation_calibration.calibration_error(true, probs),
+        predictions=ordinal.with_expected(frame, task, probabilities),
+    )
+
+
+def _evaluate_autoencoder(data: Dataset, model: keras.Model) -> Evaluation:
     classes = tuple(data.manifest.classes)
-    found = reconstruction.errors(model, data)
+    errors = reconstruction.errors(model, data)
     frames = []
     for split in SPLITS:
-        frame = metadata.read_metadata(data, split, found[split].labels)
-        frame["error"] = found[split].of_model
-        frame["error_of_mean_picture"] = found[split].of_mean
+        frame = metadata.described(data, split, errors[split].labels)
+        frame["error"] = errors[split].of_model
+        frame["error_of_mean_image"] = errors[split].of_mean
         frames.append(frame)
     return Evaluation(
         thresholds={},
-        scores={s: reconstruction.scores(found[s]) for s in SPLITS},
-        by_class={s: reconstruction.by_class(found[s], classes=classes) for s in SPLITS},
+        metrics={split: reconstruction.metrics(errors[split]) for split in SPLITS},
+        class_metrics={
+            split: reconstruction.class_metrics(errors[split], classes=classes) for split in SPLITS
+        },
         predictions=pd.concat(frames, ignore_index=True),
-        false_kinds={},
+        false_positive_kinds={},
     )
 
 
 def _classifier(model: keras.Model) -> Classify:
-    """Returns the function from images, and columns where there are some, to probabilities."""
+    """Returns a function from images, and columns if the model reads any, to probabilities."""
 
     def classify(images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         features = {"image": images, "columns": columns}
@@ -181,16 +244,16 @@ def _inference_modes(task: Task, model: keras.Model, classify: Classify) -> dict
     )
 
 
-def _thresholds(task: Task, best, labels: np.ndarray, likely: np.ndarray) -> dict[str, float]:
-    """Returns two classes' thresholds: those that serve best in whole files, where these are known.
-
-    Where no file can be judged, the decision is by the F1 of labelled examples.
+def _thresholds(
+    task: Task, best: ModeResult | None, labels: np.ndarray, probabilities: np.ndarray
+) -> dict[str, float]:
+    """Returns two classes' thresholds: the best for whole files, else the best F1 of examples.
 
     Args:
-      task: the question.
-      best: what was judged in the best way; None where no file has a known truth.
+      task: the task.
+      best: result of the best inference mode; None where no validation file has a label.
       labels: [n] int, of the validation split's labelled examples.
-      likely: [n, classes] float, their probabilities.
+      probabilities: [n, classes] float.
     """
     if best or len(task.classes) != 2:
         return best.thresholds if best else {}
@@ -198,18 +261,17 @@ def _thresholds(task: Task, best, labels: np.ndarray, likely: np.ndarray) -> dic
         LOG.warning(
             "No validation file has a known truth, so single examples choose the threshold."
         )
-    return metrics.thresholds(labels, likely) | {"confident": 1.0}
+    return metrics.thresholds(labels, probabilities) | {"confident": 1.0}
 
 
-def _said(data: Dataset, split: str, classify: Classify) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels [n] and probabilities [n, classes] of a split's examples, in order."""
-    labels, said = [], []
-    part = dataset.Subset((split,))
+def _predict(data: Dataset, split: str, classify: Classify) -> tuple[np.ndarray, np.ndarray]:
+    """Returns labels [n] and probabilities [n, classes] of a split, in the records' order."""
+    labels, probabilities = [], []
     for features, label in dataset.batches(
-        data.folder, part, manifest=data.manifest, batch_size=256
+        data.folder, dataset.Subset((split,)), manifest=data.manifest, batch_size=BATCH_SIZE
     ):
         labels.append(label.numpy())
-        said.append(classify(*(features[name].numpy() for name in features)))
+        probabilities.append(classify(*(features[name].numpy() for name in features)))
     if not labels:
         raise UserError(f"The {split} split is empty. Add data, or pack with another --split.")
-    return np.concatenate(labels), np.concatenate(said)
+    return np.concatenate(labels), np.concatenate(probabilities)

@@ -1,6 +1,6 @@
-"""Metrics by name: their titles, and why one may be missing."""
+"""Titles of metrics, and reasons why one may be missing."""
 
-# metric -> (what it is called, why it may be nan)
+# metric -> (title, why it may be nan)
 METRICS = {
     "average_precision": ("Average precision", "one class is missing"),
     "roc_auc": ("Area under the ROC curve", "one class is missing"),
@@ -9,21 +9,27 @@ METRICS = {
     "f1": ("F1", "there was nothing to find"),
     "balanced_accuracy": ("Balanced accuracy", "one class is missing"),
     "accuracy": ("Accuracy", "no examples"),
-    "accuracy_of_commoner_class": ("Accuracy of always saying the commoner class", "no examples"),
-    "accuracy_of_commonest_class": ("Accuracy of always saying the commonest class", "no examples"),
+    "accuracy_of_commoner_class": (
+        "Accuracy of always predicting the commoner class",
+        "no examples",
+    ),
+    "accuracy_of_commonest_class": (
+        "Accuracy of always predicting the commonest class",
+        "no examples",
+    ),
     "macro_f1": ("F1, mean of the classes", "no examples"),
     "macro_average_precision": ("Average precision, mean of the classes", "no examples"),
     "macro_roc_auc": ("Area under the ROC curve, mean of the classes", "there is only one class"),
     "log_loss": ("Log loss (nats)", "no examples"),
     "classes_that_occur": ("Classes among them", "not counted"),
     "mean_squared_error": ("Mean squared error", "no examples"),
-    "error_of_mean_picture": ("Variance (error of the mean picture)", "no examples"),
-    "variance_explained": ("Variance explained", "all pictures are alike"),
-    "mean_absolute_error": ("Mean absolute error of the class named", "no examples"),
-    "mean_absolute_error_of_expected": ("Mean absolute error of what is expected", "no examples"),
+    "error_of_mean_image": ("Variance (error of the mean image)", "no examples"),
+    "variance_explained": ("Variance explained", "all images are alike"),
+    "mean_absolute_error": ("Mean absolute error of the predicted class", "no examples"),
+    "mean_absolute_error_of_expected": ("Mean absolute error of the expected value", "no examples"),
     "mean_absolute_error_of_median": ("Mean absolute error of always the median", "no examples"),
-    "mean_absolute_error_of_others": ("Mean absolute error without those apart", "no examples"),
-    "accuracy_of_others": ("Accuracy without those apart", "no examples"),
+    "mean_absolute_error_of_others": ("Mean absolute error without ambiguous ones", "no examples"),
+    "accuracy_of_others": ("Accuracy without ambiguous ones", "no examples"),
     "examples": ("Examples", "not counted"),
     "positives": ("Positives among them", "not counted"),
     "layer_f1": ("Layer F1", "no layer in the table, none found"),
@@ -36,7 +42,7 @@ METRICS = {
 
 
 def title_of(metric: str) -> str:
-    """Returns what a metric is called; one of a task's own is called by its name."""
+    """Returns a metric's title; the title of a task's own metric is made of its name."""
     if metric in METRICS:
         return METRICS[metric][0]
     return metric.replace("_", " ").capitalize()

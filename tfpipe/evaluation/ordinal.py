@@ -1,4 +1,4 @@
-"""Scores of classes that are numbers in order, such as redshifts, and of pictures set apart."""
+"""Metrics of ordinal classes, such as redshifts, and of ambiguous examples."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tfpipe.tasks.task import Task
 
 
 def values_of(classes: tuple[str, ...]) -> np.ndarray:
-    """Returns the number [classes] float64 that each class's name is."""
+    """Returns the number [classes] float64 that each class's name stands for."""
     return np.array([float(name) for name in classes])
 
 
@@ -18,42 +18,46 @@ def expected(probabilities: np.ndarray, *, classes: tuple[str, ...]) -> np.ndarr
     return probabilities.astype(np.float64) @ values_of(classes)
 
 
-def told(
-    task: Task, labels: np.ndarray, probabilities: np.ndarray, *, apart: np.ndarray | None = None
+def metrics(
+    task: Task,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    is_ambiguous: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Returns the scores that a task's `quantity` and `apart` ask for, {} where it has neither.
+    """Returns the metrics of a task's `ordinal_target` and `ambiguous`; {} where it has neither.
 
     Args:
-      task: the question, with the classes that were found.
-      labels: [n] int, every one of them known.
+      task: the task, with the classes of its records.
+      labels: [n] int, without unlabelled examples.
       probabilities: [n, classes] float.
-      apart: [n] bool, which are set apart; None where nobody knows.
+      is_ambiguous: [n] bool; None where it is not marked.
 
     Returns:
-      Metric to value, errors in the classes' own unit; None of what has no examples.
+      Metric -> value, errors in the unit of the classes; None where there are no examples.
     """
-    found = _errors(task, labels, probabilities)
-    if not task.scoring.ambiguous or apart is None:
-        return found
-    right = probabilities.argmax(axis=1) == labels
-    found[f"examples_{task.scoring.ambiguous}"] = int(apart.sum())
-    found[f"accuracy_{task.scoring.ambiguous}"] = (
-        float(right[apart].mean()) if apart.any() else None
+    values = _errors(task, labels, probabilities)
+    if not task.scoring.ambiguous or is_ambiguous is None:
+        return values
+    is_correct = probabilities.argmax(axis=1) == labels
+    values[f"examples_{task.scoring.ambiguous}"] = int(is_ambiguous.sum())
+    values[f"accuracy_{task.scoring.ambiguous}"] = (
+        float(is_correct[is_ambiguous].mean()) if is_ambiguous.any() else None
     )
-    others = ~apart
-    found["accuracy_of_others"] = float(right[others].mean()) if others.any() else None
+    others = ~is_ambiguous
+    values["accuracy_of_others"] = float(is_correct[others].mean()) if others.any() else None
     if task.scoring.ordinal_target and others.any():
         of_others = _errors(task, labels[others], probabilities[others])
-        found["mean_absolute_error_of_others"] = of_others["mean_absolute_error"]
-    return found
+        values["mean_absolute_error_of_others"] = of_others["mean_absolute_error"]
+    return values
 
 
 def with_expected(frame: pd.DataFrame, task: Task, probabilities: np.ndarray) -> pd.DataFrame:
-    """Returns a table of pictures with a column of what is to be expected, if the task has it.
+    """Returns a table with a column of the expected value, if the task has an ordinal target.
 
     Args:
       frame: [n] rows.
-      task: the question, with the classes that were found.
+      task: the task, with the classes of its records.
       probabilities: [n, classes] float.
     """
     if not task.scoring.ordinal_target:
@@ -67,11 +71,11 @@ def _errors(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[s
         return {}
     values = values_of(task.classes)
     true = values[labels]
-    said = np.abs(values[probabilities.argmax(axis=1)] - true)
+    most_probable = np.abs(values[probabilities.argmax(axis=1)] - true)
     mean = np.abs(expected(probabilities, classes=task.classes) - true)
-    always = np.abs(np.median(true) - true)
+    median = np.abs(np.median(true) - true)
     return {
-        "mean_absolute_error": float(said.mean()),
+        "mean_absolute_error": float(most_probable.mean()),
         "mean_absolute_error_of_expected": float(mean.mean()),
-        "mean_absolute_error_of_median": float(always.mean()),
+        "mean_absolute_error_of_median": float(median.mean()),
     }

@@ -1,4 +1,4 @@
-"""How well an autoencoder gives pictures back, beside answering the same mean picture always."""
+"""Reconstruction errors of an autoencoder, and of the mean image as a baseline."""
 
 from typing import Any, NamedTuple
 
@@ -12,16 +12,16 @@ from tfpipe.models import calls
 from tfpipe.tasks.task import SPLITS
 
 UNLABELLED = "(unlabelled)"
-CHUNK = 64  # pictures shown at once
+BATCH_SIZE = 64
 
 
 class Errors(NamedTuple):
-    """Mean squared errors of pictures, of pixels in 0..1 as layer `unit_scale` makes them.
+    """Mean squared errors of images with pixels in 0..1, as layer `unit_scale` returns them.
 
     Attributes:
-      labels: [n] int, -1 where nobody has labelled the picture.
-      of_model: [n] float, of what the model gives back.
-      of_mean: [n] float, of giving the training split's mean picture whatever is shown.
+      labels: [n] int, -1 for unlabelled.
+      of_model: [n] float, of the model's reconstruction.
+      of_mean: [n] float, of the training split's mean image in its place.
     """
 
     labels: np.ndarray
@@ -31,53 +31,52 @@ class Errors(NamedTuple):
 
 def errors(model: keras.Model, data: Dataset) -> dict[str, Errors]:
     """Returns split -> errors of its examples, in the records' order."""
-    mean = _mean_picture(model, data)
+    mean = _mean_image(model, data)
     both = calls.with_target(model)
 
     @tf.function(reduce_retracing=True)
-    def found(features):
-        target, given = both(features, training=False)
-        return calls.squared_errors(target, given), calls.squared_errors(target, mean)
+    def squared_errors(features):
+        target, outputs = both(features, training=False)
+        return calls.squared_errors(target, outputs), calls.squared_errors(target, mean)
 
-    told = {}
+    result = {}
     for split in SPLITS:
-        parts = [
-            (label, *found({name: features[name] for name in model.input}))
+        batch_errors = [
+            (label, *squared_errors({name: features[name] for name in model.input}))
             for features, label in _batches(data, split)
         ]
-        labels, of_model, of_mean = zip(*parts, strict=True)
-        told[split] = Errors(
+        labels, of_model, of_mean = zip(*batch_errors, strict=True)
+        result[split] = Errors(
             labels=np.concatenate([label.numpy() for label in labels]),
             of_model=np.concatenate([calls.to_numpy(error) for error in of_model]),
             of_mean=np.concatenate([calls.to_numpy(error) for error in of_mean]),
         )
-    return told
+    return result
 
 
-def scores(found: Errors) -> dict[str, Any]:
-    """Returns the scores of some pictures; the variance explained is None where they are alike."""
-    error, variance = float(found.of_model.mean()), float(found.of_mean.mean())
+def metrics(errors: Errors) -> dict[str, Any]:
+    """Returns the metrics of some images; the explained variance is None where all are equal."""
+    error, variance = float(errors.of_model.mean()), float(errors.of_mean.mean())
     return {
         "mean_squared_error": error,
-        "error_of_mean_picture": variance,
+        "error_of_mean_image": variance,
         "variance_explained": 1 - error / variance if variance else None,
-        "examples": len(found.labels),
+        "examples": len(errors.labels),
     }
 
 
-def by_class(found: Errors, *, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Returns class -> scores of its pictures; the unlabelled ones are the last class."""
-    named = [*enumerate(classes), (-1, UNLABELLED)]
-    told = {}
-    for label, name in named:
-        own = found.labels == label
-        if own.any():
-            told[name] = scores(Errors(*(values[own] for values in found)))
-    return told
+def class_metrics(errors: Errors, *, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Returns class -> metrics of its images; unlabelled ones are the last class."""
+    result = {}
+    for label, name in [*enumerate(classes), (-1, UNLABELLED)]:
+        rows = errors.labels == label
+        if rows.any():
+            result[name] = metrics(Errors(*(values[rows] for values in errors)))
+    return result
 
 
-def _mean_picture(model: keras.Model, data: Dataset) -> tf.Tensor:
-    """Returns the mean of the training split's pictures, [height, width, channels] float32."""
+def _mean_image(model: keras.Model, data: Dataset) -> tf.Tensor:
+    """Returns the mean of the training split's images, [height, width, channels] float32."""
     unit = model.get_layer("unit_scale")
     total, count = 0.0, 0
     for features, label in _batches(data, "train"):
@@ -87,5 +86,5 @@ def _mean_picture(model: keras.Model, data: Dataset) -> tf.Tensor:
 
 
 def _batches(data: Dataset, split: str) -> tf.data.Dataset:
-    part = dataset.Subset((split,))
-    return dataset.batches(data.folder, part, manifest=data.manifest, batch_size=CHUNK)
+    subset = dataset.Subset((split,))
+    return dataset.batches(data.folder, subset, manifest=data.manifest, batch_size=BATCH_SIZE)

@@ -1,4 +1,4 @@
-"""Saying nothing where a model is not sure enough: thresholds by class, risk, conformal sets."""
+"""Selective classification: confidence thresholds by class, risk-coverage, conformal sets."""
 
 import math
 from collections.abc import Sequence
@@ -7,132 +7,141 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-UNSURE = -1
-MIN_PRECISION = 0.9  # asked for where nobody says otherwise
-SURE = 0.8  # of the lower bound that a threshold is chosen by
-LEVEL = 0.95  # of intervals that are shown
+ABSTAIN = -1
+MIN_PRECISION = 0.9  # the default
+BOUND_LEVEL = 0.8  # of the lower bound by which a threshold is chosen
+LEVEL = 0.95  # of intervals in reports
 
 
 def thresholds(
     labels: np.ndarray, probabilities: np.ndarray, *, min_precision: float
 ) -> np.ndarray:
-    """Returns for each class the lowest probability from which on it is right often enough.
+    """Returns each class's lowest probability at which its precision is `min_precision` or more.
 
-    Of the validation examples that are called a class with at least this probability, so many are
-    right that their true share is `min_precision` or more with 80 % confidence (Clopper & Pearson
-    1934, one-sided). Chosen by the plain share instead, a threshold profits from luck, as it is
-    the best of many: in simulations of five classes (600 validation examples, accuracy 0.74,
-    asked 0.9) the true precision was then below 0.9 for 66 % of the thresholds, and the interval
-    of a test set as large lay below 0.9 for 13 %. By the bound at 80 % that is 25 % and 3 %; at
-    95 % it is 5 % and none, but only 13 % of the examples are still named instead of 20 %, and
-    precision overshoots. At least 16 examples, all of them right, are needed for 0.9.
+    The precision of the validation examples at or above it has a lower bound of `min_precision`,
+    with 80 % confidence (Clopper & Pearson 1934, one-sided). A choice by the precision itself
+    would be optimistic, as a threshold is the best of many: in simulations of five classes (600
+    validation examples, accuracy 0.74, `min_precision` 0.9) the true precision was then below 0.9
+    for 66 % of the thresholds, and the interval of a test set of the same size was below 0.9 for
+    13 %. With the bound at 80 % these are 25 % and 3 %. At 95 % they are 5 % and none, but only
+    13 % of the examples are still predicted instead of 20 %, and the precision is higher than
+    requested. A precision of 0.9 needs at least 16 examples, all of them correct.
 
-    The bound takes examples for independent. Where runs differ from each other, more validation
-    runs help, and nothing else.
+    The bound assumes independent examples. Where runs differ, only more validation runs help.
 
     Args:
       labels: [n] int, of the validation split.
-      probabilities: [n, classes] float, calibrated if they are to be later.
+      probabilities: [n, classes] float, calibrated if later ones are.
       min_precision: 0 to 1.
 
     Returns:
-      [classes] float; inf for a class that cannot reach it, which then is always unsure.
+      [classes] float; inf for a class that cannot reach it: the model always abstains from it.
     """
-    called, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    most_probable, classes = probabilities.argmax(axis=1), probabilities.shape[1]
     if min_precision <= 0:
         return np.zeros(classes)
-    found = np.full(classes, np.inf)
+    result = np.full(classes, np.inf)
     for c in range(classes):
-        own = called == c
-        found[c] = _threshold(probabilities[own, c], labels[own] == c, min_precision)
-    return found
+        rows = most_probable == c
+        result[c] = _threshold(probabilities[rows, c], labels[rows] == c, min_precision)
+    return result
 
 
-def _threshold(sure: np.ndarray, right: np.ndarray, min_precision: float) -> float:
-    """Returns the lowest of the probabilities [n] from which on enough are right, or inf."""
-    order = np.argsort(-sure, kind="stable")
-    sure, hits, counts = sure[order], np.cumsum(right[order]), np.arange(1, len(order) + 1)
-    ends = np.append(sure[1:] < sure[:-1], True)[: len(sure)]  # those equally sure go together
-    low = np.where(hits, stats.beta.ppf(1 - SURE, np.maximum(hits, 1), counts - hits + 1), 0.0)
+def _threshold(probs: np.ndarray, is_correct: np.ndarray, min_precision: float) -> float:
+    """Returns the lowest of the probabilities [n] that reaches a precision, or inf."""
+    order = np.argsort(-probs, kind="stable")
+    probs, hits, counts = probs[order], np.cumsum(is_correct[order]), np.arange(1, len(order) + 1)
+    ends = np.append(probs[1:] < probs[:-1], True)[: len(probs)]  # equal ones go together
+    low = np.where(
+        hits, stats.beta.ppf(1 - BOUND_LEVEL, np.maximum(hits, 1), counts - hits + 1), 0.0
+    )
     enough = np.flatnonzero(ends & (low >= min_precision))
-    return float(sure[enough[-1]]) if len(enough) else math.inf
+    return float(probs[enough[-1]]) if len(enough) else math.inf
 
 
-def said(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Returns the likeliest class [n] int, or -1 (unsure) below its threshold, [classes] float."""
-    called = probabilities.argmax(axis=1)
-    return np.where(probabilities.max(axis=1) >= thresholds[called], called, UNSURE)
+def predict_labels(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Returns the most probable class [n] int, or -1 (abstain) below its threshold."""
+    most_probable = probabilities.argmax(axis=1)
+    is_confident = probabilities.max(axis=1) >= thresholds[most_probable]
+    return np.where(is_confident, most_probable, ABSTAIN)
 
 
-def as_card(thresholds: np.ndarray, *, classes: Sequence[str]) -> dict[str, float | None]:
-    """Returns class -> threshold as a card keeps them; None for a class that is always unsure."""
+def to_card(thresholds: np.ndarray, *, classes: Sequence[str]) -> dict[str, float | None]:
+    """Returns class -> threshold for a card; None where the model always abstains."""
     values = thresholds.tolist()
     return {n: v if math.isfinite(v) else None for n, v in zip(classes, values, strict=True)}
 
 
-def of_card(told: dict[str, float | None], *, classes: Sequence[str]) -> np.ndarray:
-    """Returns thresholds [classes] float from what a card keeps."""
-    return np.array([math.inf if told[name] is None else told[name] for name in classes])
+def from_card(thresholds: dict[str, float | None], *, classes: Sequence[str]) -> np.ndarray:
+    """Returns thresholds [classes] float from those of a card."""
+    values = [thresholds[name] for name in classes]
+    return np.array([math.inf if value is None else value for value in values])
 
 
-class Realised(NamedTuple):
-    """How often a class was right where it was said.
+class ClassPrecision(NamedTuple):
+    """A class's precision where the model does not abstain.
 
     Attributes:
-      right: examples of the class among those.
-      times: how often it was said.
-      called: how often it would have been without a threshold.
-      precision: right / times, or None where it never was.
-      low: of the interval of the precision; None likewise.
-      high: likewise.
+      correct: number of correct predictions of the class.
+      predicted: number of predictions of the class.
+      most_probable: number of examples for which the class is the most probable one.
+      precision: correct / predicted; None where it is never predicted.
+      low: lower end of the precision's interval; None likewise.
+      high: upper end; None likewise.
     """
 
-    right: int
-    times: int
-    called: int
+    correct: int
+    predicted: int
+    most_probable: int
     precision: float | None
     low: float | None
     high: float | None
 
 
-def realised(
+def class_precision(
     labels: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray
-) -> list[Realised]:
-    """Returns for each class how often it was right, with a 95 % interval (Wilson 1927).
+) -> list[ClassPrecision]:
+    """Returns each class's precision with a 95 % interval (Wilson 1927).
 
     Args:
       labels: [n] int, of a split that thresholds were not chosen on.
       probabilities: [n, classes] float.
       thresholds: [classes] float.
     """
-    answers, called = said(probabilities, thresholds), probabilities.argmax(axis=1)
-    found = []
+    labels_or_abstain = predict_labels(probabilities, thresholds)
+    most_probable = probabilities.argmax(axis=1)
+    result = []
     for c in range(len(thresholds)):
-        own = answers == c
-        right, times, before = (
-            int((labels[own] == c).sum()),
-            int(own.sum()),
-            int((called == c).sum()),
+        rows = labels_or_abstain == c
+        correct, predicted = int((labels[rows] == c).sum()), int(rows.sum())
+        low, high = wilson(correct, predicted) if predicted else (None, None)
+        result.append(
+            ClassPrecision(
+                correct=correct,
+                predicted=predicted,
+                most_probable=int((most_probable == c).sum()),
+                precision=correct / predicted if predicted else None,
+                low=low,
+                high=high,
+            )
         )
-        low, high = wilson(right, times) if times else (None, None)
-        found.append(Realised(right, times, before, right / times if times else None, low, high))
-    return found
+    return result
 
 
-def wilson(right: int, times: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """Returns the interval of a share, `right` of `times`, at least one."""
-    interval = stats.binomtest(right, times).proportion_ci(level, method="wilson")
+def wilson(hits: int, count: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Returns the interval of a share, `hits` of `count`, at least one."""
+    interval = stats.binomtest(hits, count).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 class RiskCoverage(NamedTuple):
-    """How often a model errs if it names only its surest examples.
+    """A model's error rate if it predicts only its most confident examples.
 
     Attributes:
-      coverage: [n] float, share of the examples that is named, rising to 1.
-      risk: [n] float, share of these that is named wrongly.
+      coverage: [n] float, share of the examples that is predicted, rising to 1.
+      risk: [n] float, share of these with a wrong prediction.
       area: mean risk over all coverages.
-      best: the area that the same number of mistakes would have, all of them least sure.
+      best: the area if the same number of errors had the lowest confidence.
     """
 
     coverage: np.ndarray
@@ -144,24 +153,24 @@ class RiskCoverage(NamedTuple):
 def risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> RiskCoverage:
     """Returns the risk-coverage curve (Geifman & El-Yaniv 2017, arXiv:1705.08500, section 2).
 
-    Examples that are equally sure are named together, each with their mean risk.
+    Examples of equal confidence are predicted together, each with their mean risk.
     """
-    sure, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
-    _, of, counts = np.unique(-sure, return_inverse=True, return_counts=True)
-    shared = np.sort(of), (np.bincount(of, weights=wrong) / counts)
-    numbers = np.arange(1, len(sure) + 1)
-    risk = np.cumsum(shared[1][shared[0]]) / numbers
-    ideal = np.cumsum(np.sort(wrong)) / numbers
-    return RiskCoverage(numbers / len(sure), risk, float(risk.mean()), float(ideal.mean()))
+    confidence, is_wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
+    _, ranks, counts = np.unique(-confidence, return_inverse=True, return_counts=True)
+    mean_errors = np.bincount(ranks, weights=is_wrong) / counts
+    numbers = np.arange(1, len(confidence) + 1)
+    risk = np.cumsum(mean_errors[np.sort(ranks)]) / numbers
+    ideal = np.cumsum(np.sort(is_wrong)) / numbers
+    return RiskCoverage(numbers / len(confidence), risk, float(risk.mean()), float(ideal.mean()))
 
 
 def conformal_threshold(labels: np.ndarray, probabilities: np.ndarray, *, alpha: float) -> float:
-    """Returns the probability that a set's classes must reach so that 1 - alpha of sets are right.
+    """Returns the threshold of probability at which 1 - alpha of the sets hold the true class.
 
     Split conformal prediction: the rank ceil((n + 1)(1 - alpha)) of the scores 1 - p(true class)
     (Angelopoulos & Bates 2021, arXiv:2107.07511, section 1.1; Sadinle et al. 2019,
     arXiv:1609.00451). It holds on average over new examples of the same kind as these, not for
-    each class, and not for runs unlike those seen.
+    each class, and not for runs unlike those of validation.
 
     Args:
       labels: [n] int, of the validation split.
@@ -171,9 +180,9 @@ def conformal_threshold(labels: np.ndarray, probabilities: np.ndarray, *, alpha:
     Returns:
       0 where examples are too few, so that every set holds all classes.
     """
-    likely = np.sort(probabilities[np.arange(len(labels)), labels])
+    true_probs = np.sort(probabilities[np.arange(len(labels)), labels])
     place = math.floor(alpha * (len(labels) + 1) + 1e-9)  # the same rank, counted from below
-    return float(likely[place - 1]) if place else 0.0
+    return float(true_probs[place - 1]) if place else 0.0
 
 
 def sets(probabilities: np.ndarray, threshold: float) -> np.ndarray:

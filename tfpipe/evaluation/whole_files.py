@@ -1,7 +1,6 @@
-"""What a model finds in whole raw files, in each way that it can look, and which serves best."""
+"""Evaluation of whole raw files in each inference mode, and the choice of the best mode."""
 
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -10,90 +9,110 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfpipe.base import tables
+from tfpipe.base.progress import Reporter, counter, silent
 from tfpipe.data.dataset import Dataset
 from tfpipe.tasks.annotations import apply
 from tfpipe.tasks.task import Classify, Source, Task, WholeFile
 
-SURE = 0.95  # findings at or above the "confident" threshold are right this often
-FINEST = (
-    0.1  # smaller differences of `WholeFile.tie_metric`, such as 0.1 mm of depth, choose no way
-)
+CONFIDENT_PRECISION = 0.95  # of detections at or above the "confident" threshold
+# Smaller differences of `WholeFile.tie_metric`, such as 0.1 mm of depth, choose no mode.
+TIE_RESOLUTION = 0.1
 
 
-class InFile(NamedTuple):
-    """What was found and missed in one file: its group, and what `WholeFile.evaluate` counted."""
+class FileResult(NamedTuple):
+    """The result in one labelled file.
+
+    Attributes:
+      group: of the file.
+      counts: what `WholeFile.evaluate` counted in it.
+    """
 
     group: str
     counts: Any
 
 
+class FileOutputs(NamedTuple):
+    """A model's outputs for one file.
+
+    Attributes:
+      source: the file.
+      row: its row of the table of sources; {} without one.
+      outputs: what `WholeFile.infer` returned.
+    """
+
+    source: Source
+    row: dict[str, Any]
+    outputs: Any
+
+
 @dataclass(frozen=True)
-class Judged:
-    """What was found in one way.
+class ModeResult:
+    """The result of one inference mode.
 
     Attributes:
       thresholds: chosen on the validation files.
-      found: split -> what `WholeFile.evaluate` counted there; None where no truth is known.
-      files: test file -> what was found in it, of those whose truth is known.
+      counts: split -> sum of what `WholeFile.evaluate` counted; None where no file has a label.
+      files: labelled test file -> its result.
     """
 
     thresholds: dict[str, float]
-    found: dict[str, Any]
-    files: dict[str, InFile] = field(default_factory=dict)
+    counts: dict[str, Any]
+    files: dict[str, FileResult] = field(default_factory=dict)
 
-    def told(self) -> dict[str, Any]:
-        """Returns it as a card has it."""
-        scores = {split: found.scores for split, found in self.found.items() if found}
-        return {"thresholds": self.thresholds, "metrics": scores}
+    def summary(self) -> dict[str, Any]:
+        """Returns the thresholds and metrics for a version's card."""
+        metrics = {split: counts.scores for split, counts in self.counts.items() if counts}
+        return {"thresholds": self.thresholds, "metrics": metrics}
 
 
-def judged(
+def evaluate_modes(
     task: Task,
     raw: Path,
     data: Dataset,
-    ways: dict[str, Classify],
+    modes: dict[str, Classify],
     *,
     options: Any,
-    progress: Callable[[int, int], None],
-) -> dict[str, Judged]:
-    """Looks at the validation and test files in each way.
+    report: Reporter = silent,
+) -> dict[str, ModeResult]:
+    """Evaluates the validation and test files in each inference mode.
 
     Args:
-      task: the question.
+      task: the task.
       raw: the raw folder that was packed.
       data: its records.
-      ways: name -> the model, asked in that way.
-      options: the task's.
-      progress: told (files done, files in all).
+      modes: name -> the model in that inference mode.
+      options: the task's options.
+      report: receives the stage "evaluate" with the files done.
 
     Returns:
-      Way -> what it found; {} where the task judges no files, or no validation file's truth is
-      known.
+      Mode -> its result; {} where the task evaluates no whole files, or no validation file has a
+      label.
     """
     whole_file = task.whole_file
     if whole_file is None or whole_file.evaluate is None:
         return {}
+    progress = counter(report, "evaluate")
     files = {split: _files(task, raw, data, split, options) for split in ("validation", "test")}
-    count, done = sum(map(len, files.values())), 0
-    told: dict[str, Judged] = {}
-    for way, classify in ways.items():
-        seen: dict[str, list] = {"validation": [], "test": []}
-        for split, own in files.items():
-            for source, row in own:
-                progress(done, len(ways) * count)
-                outputs = whole_file.infer(source, classify, options)
-                seen[split].append((source, row, outputs))
+    total, done = len(modes) * sum(map(len, files.values())), 0
+    results: dict[str, ModeResult] = {}
+    for mode, classify in modes.items():
+        outputs: dict[str, list[FileOutputs]] = {"validation": [], "test": []}
+        for split, split_files in files.items():
+            for source, row in split_files:
+                progress(done, total)
+                file_outputs = whole_file.infer(source, classify, options)
+                outputs[split].append(FileOutputs(source, row, file_outputs))
                 done += 1
-        thresholds = choose_thresholds(task, seen["validation"])
+        thresholds = choose_thresholds(task, outputs["validation"])
         if thresholds is None:
             return {}
-        found = {split: _found(task, own, thresholds) for split, own in seen.items()}
-        told[way] = Judged(thresholds, found, _each(task, seen["test"], thresholds))
-    progress(len(ways) * count, len(ways) * count)
-    return told
+        counts = {split: _total(task, outputs[split], thresholds) for split in outputs}
+        results[mode] = ModeResult(thresholds, counts, _each(task, outputs["test"], thresholds))
+    progress(total, total)
+    return results
 
 
-def in_test_files(
+def evaluate_test_files(
     task: Task,
     raw: Path,
     data: Dataset,
@@ -101,32 +120,44 @@ def in_test_files(
     *,
     thresholds: dict[str, float],
     options: Any,
-    progress: Callable[[int, int], None],
-) -> dict[str, InFile]:
-    """Returns what a model that has its thresholds finds in each test file whose truth is known."""
-    files, seen = _files(task, raw, data, "test", options), []
+    report: Reporter = silent,
+) -> dict[str, FileResult]:
+    """Returns each labelled test file's result by a model of an earlier version.
+
+    Args:
+      task: the task.
+      raw: the raw folder that was packed.
+      data: its records.
+      classify: the model.
+      thresholds: of its card.
+      options: the task's options.
+      report: receives the stage "previous-version" with the files done.
+    """
+    progress = counter(report, "previous-version")
+    files, outputs = _files(task, raw, data, "test", options), []
     infer = _whole_file(task).infer
     for i, (source, row) in enumerate(files):
         progress(i, len(files))
-        seen.append((source, row, infer(source, classify, options)))
-    return _each(task, seen, thresholds)
+        outputs.append(FileOutputs(source, row, infer(source, classify, options)))
+    return _each(task, outputs, thresholds)
 
 
-def best(task: Task, judged: dict[str, Judged]) -> tuple[str, Judged | None]:
-    """Returns the way that serves best on the validation files, the first of equally good ones."""
-    if not judged:
+def best_mode(task: Task, results: dict[str, ModeResult]) -> tuple[str, ModeResult | None]:
+    """Returns the mode that is best on the validation files, the first of equally good ones."""
+    if not results:
         return "", None
 
     metric, tie_metric = _whole_file(task).metric, _whole_file(task).tie_metric
 
-    def worth(way: str) -> tuple[float, float]:
-        scores = judged[way].found["validation"].scores
+    def quality(mode: str) -> tuple[float, float]:
+        scores = results[mode].counts["validation"].scores
         value = np.nan_to_num(scores[metric], nan=-1.0) if metric else 0.0
         error = scores[tie_metric] if tie_metric else 0.0
-        return round(float(value), 9), -round(float(np.nan_to_num(error, nan=1e9)) / FINEST)
+        rounded = -round(float(np.nan_to_num(error, nan=1e9)) / TIE_RESOLUTION)
+        return round(float(value), 9), rounded
 
-    way = max(judged, key=worth)
-    return way, judged[way]
+    mode = max(results, key=quality)
+    return mode, results[mode]
 
 
 def rows_of(task: Task, data: Dataset) -> dict[str, dict[str, Any]]:
@@ -154,48 +185,54 @@ def _files(
     return [(sources[name], rows.get(name, {})) for name in names]
 
 
-def _each(task: Task, seen: list, thresholds: dict[str, float]) -> dict[str, InFile]:
-    """Returns what is found and missed in each file whose truth is known."""
+def _each(
+    task: Task, outputs: list[FileOutputs], thresholds: dict[str, float]
+) -> dict[str, FileResult]:
+    """Returns the result of each labelled file."""
     whole_file = _whole_file(task)
     assert whole_file.evaluate is not None
-    counts = [
-        (source, whole_file.evaluate(source, row, whole_file.predict(outputs, thresholds)))
-        for source, row, outputs in seen
-    ]
-    return {s.name: InFile(s.group, count) for s, count in counts if count is not None}
+    results = {}
+    for source, row, file_outputs in outputs:
+        prediction = whole_file.predict(file_outputs, thresholds)
+        counts = whole_file.evaluate(source, row, prediction)
+        if counts is not None:
+            results[source.name] = FileResult(source.group, counts)
+    return results
 
 
-def _found(task: Task, seen: list, thresholds: dict[str, float]):
-    """Returns the sum of what is found and missed in some files; None where no truth is known."""
-    counts = [one.counts for one in _each(task, seen, thresholds).values()]
+def _total(task: Task, outputs: list[FileOutputs], thresholds: dict[str, float]) -> Any:
+    """Returns the sum of the counts in some files; None where none is labelled."""
+    counts = [result.counts for result in _each(task, outputs, thresholds).values()]
     return reduce(operator.add, counts) if counts else None
 
 
-def choose_thresholds(task: Task, seen: list) -> dict[str, float] | None:
-    """Returns two classes' decision threshold that serves users best, and that of sure findings.
+def choose_thresholds(task: Task, outputs: list[FileOutputs]) -> dict[str, float] | None:
+    """Returns two classes' thresholds "decision" and "confident" for whole files.
 
-    What counts is what is found in whole files, so that is what the decision is chosen by; of
-    equally good thresholds the middle one. Findings at or above "confident" were right at least 95
-    times of 100 on the validation files, and more likely than not; it is 1 where too few were.
+    "decision" has the highest `WholeFile.metric`; of equally good thresholds it is the middle one.
+    Detections at or above "confident" have a precision of 0.95 or more on the validation files,
+    and a probability of at least one half; it is 1 where no threshold reaches that precision.
 
     Args:
-      task: the question.
-      seen: (source, its row of the task's table, what was seen) of the validation files.
+      task: the task.
+      outputs: of the validation files.
 
     Returns:
-      {"decision", "confident"}, {} for more than two classes; None where no truth is known.
+      {"decision", "confident"}, {} for more than two classes; None where no file is labelled.
     """
     if len(task.classes) != 2:
-        return None if _found(task, seen, {}) is None else {}
+        return None if _total(task, outputs, {}) is None else {}
     grid = np.round(np.linspace(0.05, 0.95, 19), 3)
-    found = [_found(task, seen, {"decision": t, "confident": 1.0}) for t in grid]
-    if found[0] is None:
+    counts = [_total(task, outputs, {"decision": t, "confident": 1.0}) for t in grid]
+    if counts[0] is None:
         return None
-    values = np.nan_to_num([one.scores[_whole_file(task).metric] for one in found], nan=-1.0)
+    metric = _whole_file(task).metric
+    values = np.nan_to_num([count.scores[metric] for count in counts], nan=-1.0)
     highest = np.flatnonzero(values >= values.max() - 1e-9)
     decision = float(grid[highest[len(highest) // 2]])
-    right = np.array([one.precision for one in found])
-    sure = [
-        t for t, share in zip(grid, right, strict=True) if share >= SURE and t >= max(decision, 0.5)
+    confident = [
+        float(threshold)
+        for threshold, count in zip(grid, counts, strict=True)
+        if count.precision >= CONFIDENT_PRECISION and threshold >= max(decision, 0.5)
     ]
-    return {"decision": decision, "confident": float(sure[0]) if sure else 1.0}
+    return {"decision": decision, "confident": confident[0] if confident else 1.0}

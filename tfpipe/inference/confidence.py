@@ -58,7 +58,7 @@ class PredictionConfidence:
 
     def predicted_labels(self, probabilities: np.ndarray) -> np.ndarray:
         """Returns the class [n] int of probabilities [n, classes], -1 where the model abstains."""
-        return selective.said(probabilities, self._thresholds)
+        return selective.predict_labels(probabilities, self._thresholds)
 
     def table(self, probabilities: np.ndarray) -> pd.DataFrame:
         """Returns label, abstain, p_<class> and perhaps classes of probabilities [n, classes]."""
@@ -75,7 +75,7 @@ class PredictionConfidence:
         """Returns a row for each class: how often it was predicted, and how many there may be.
 
         Args:
-          predicted: [classes] int, images that each class is likeliest for.
+          predicted: [classes] int, images for which each class is the most probable one.
           confident: [classes + 1] int, the same without those where the model abstains, which are
             counted last.
         """

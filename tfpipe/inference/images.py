@@ -121,7 +121,7 @@ def predict(
                     n_rows += len(examples)
                     predicted += np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
                     labels = confidence.predicted_labels(probabilities)
-                    confident += prevalence.told(labels, classes=len(classes))
+                    confident += prevalence.count_predictions(labels, classes=len(classes))
             overlay = _write_overlay(task, source, results.rows(source), out, options=options)
             file = io.BytesIO()
             np.savez(file, allow_pickle=False, **sheets.new_arrays())

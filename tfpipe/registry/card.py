@@ -30,7 +30,10 @@ RENAMED_INSIDE = {
     "intended_use": {"shown": "input", "answers": "classes"},
     "leak_check": {"near_copies": "near_duplicates"},
     "parity": {"pictures": "examples"},
+    "random_split_scores": {"error_of_mean_picture": "error_of_mean_image"},
 }
+RENAMED_METRICS = {"error_of_mean_picture": "error_of_mean_image"}
+RENAMED_PRECISION = {"right": "correct", "times": "predicted", "called": "most_probable"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +174,12 @@ class VersionCard:
         for name, renamed in RENAMED_INSIDE.items():
             if isinstance(upgraded.get(name), dict):
                 upgraded[name] = {renamed.get(n, n): v for n, v in upgraded[name].items()}
+        for name in ("metrics", "class_metrics", "confidence_intervals"):
+            upgraded[name] = _renamed_keys(upgraded.get(name), RENAMED_METRICS)
+        abstention = upgraded.get("abstention")
+        if isinstance(abstention, dict) and "test" in abstention:
+            precisions = _renamed_keys(abstention["test"], RENAMED_PRECISION)
+            upgraded["abstention"] = abstention | {"test": precisions}
         modes = upgraded.get("inference_modes") or {}
         upgraded["inference_modes"] = {
             mode: {RENAMED.get(name, name): value for name, value in about.items()}
@@ -184,3 +193,13 @@ class VersionCard:
             upgraded["columns"] = upgraded["spec"].get("columns", ())
         # Older releases wrote null for an empty field.
         return {name: value for name, value in upgraded.items() if value is not None}
+
+
+def _renamed_keys(value: Any, renamed: dict[str, str]) -> Any:
+    """Returns nested objects with some keys renamed, at any depth except among class names."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name if isinstance(inner, dict) else renamed.get(name, name): _renamed_keys(inner, renamed)
+        for name, inner in value.items()
+    }

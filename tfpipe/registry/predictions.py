@@ -21,8 +21,10 @@ def predictions(version: Path, metadata: dict[str, str]) -> pd.DataFrame:
     path = version / "assets.extra" / "predictions.csv"
     text = {"split", "key", "group"} | {n for n, kind in metadata.items() if kind == "str"}
     try:
-        return tables.read_csv(path, text=text)
+        table = tables.read_csv(path, text=text)
     except (FileNotFoundError, ValueError) as error:
         raise UserError(
             f"{path} is missing or no table, so there is nothing to report. Train a new version."
         ) from error
+    # Older releases wrote "picture".
+    return table.rename(columns={"error_of_mean_picture": "error_of_mean_image"})

@@ -1,6 +1,5 @@
 """Previous version: its test groups and splits, and its predictions on the records of today."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 
 from tfpipe.base import tables
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
@@ -110,13 +110,13 @@ def predict_test_examples(version: Path, records: Path, *, manifest: RecordManif
 
 def compare_files(
     version: Path,
-    now: dict[str, whole_files.InFile],
+    now: dict[str, whole_files.FileResult],
     *,
     task: Task,
     raw: Path,
     records: Path,
     options: Any,
-    progress: Callable[[int, int], None],
+    report: Reporter = silent,
 ) -> version_comparison.Files | None:
     """Returns the counts of a version and of a new one in whole test files.
 
@@ -129,7 +129,7 @@ def compare_files(
       raw: the raw folder.
       records: packed from it.
       options: the task's.
-      progress: receives (files done, files in all).
+      report: receives the stage "previous-version" with the files done.
 
     Returns:
       Both, of the files with a truth; None where there are none, or where no score of files
@@ -139,14 +139,14 @@ def compare_files(
     if not now or whole_file is None or not whole_file.metric:
         return None
     predictor = load.open_version(version)
-    then = whole_files.in_test_files(
+    then = whole_files.evaluate_test_files(
         task,
         raw,
         Dataset(records, data_manifest.read(records), task.scoring.objective),
         load.with_inference_mode(predictor, None),
         thresholds=predictor.card.thresholds,
         options=options,
-        progress=progress,
+        report=report,
     )
     return version_comparison.Files(
         np.array([now[name].group for name in now], str),

@@ -18,7 +18,7 @@ from tfpipe.tasks.task import SPLITS
 MAX_IMAGES = 8  # of a list
 GAP = 0.03  # between original and reconstruction, as a share of the image's side
 WIDE = 1.5  # from this ratio of width to height on, the reconstruction is below the original
-METRICS = ("mean_squared_error", "error_of_mean_picture", "variance_explained")
+METRICS = ("mean_squared_error", "error_of_mean_image", "variance_explained")
 
 
 def titled_sections(data: ReportData) -> tuple[Section, ...]:
@@ -38,7 +38,7 @@ def tiles(data: ReportData) -> list[tuple[str, Markup]]:
 def summary(data: ReportData) -> str:
     """Returns the result on the test split, the end of a sentence."""
     scores = data.card.metrics["test"]
-    error, variance = scores["mean_squared_error"], scores["error_of_mean_picture"]
+    error, variance = scores["mean_squared_error"], scores["error_of_mean_image"]
     return (
         f"it reconstructs {scores['examples']:,} {data.example_noun}s with a mean squared error of "
         f"{error:.5f}, where black is 0 and white is 1. The mean image of the training split has "
@@ -113,7 +113,7 @@ def _class_table(data: ReportData) -> Markup:
 
 def _group_table(data: ReportData, frame: pd.DataFrame) -> Markup:
     grouped = frame.groupby(data.group_column)
-    means = grouped[["error", "error_of_mean_picture"]].mean()
+    means = grouped[["error", "error_of_mean_image"]].mean()
     means["examples"] = grouped.size()
     means = means.sort_values("error", ascending=False)
     rows = [
@@ -121,7 +121,7 @@ def _group_table(data: ReportData, frame: pd.DataFrame) -> Markup:
         for name, error, variance, count in zip(
             means.index,
             means["error"].tolist(),
-            means["error_of_mean_picture"].tolist(),
+            means["error_of_mean_image"].tolist(),
             means["examples"].tolist(),
             strict=True,
         )

@@ -84,26 +84,26 @@ def thresholds(
       classes: names in label order.
       min_precision: the precision that they were chosen for.
     """
-    realised = selective.realised(labels, probabilities, chosen)
+    precisions = selective.class_precision(labels, probabilities, chosen)
     rows = [
         (
             name,
             html.number(threshold, why="always abstains"),
-            result.called,
-            result.times,
+            result.most_probable,
+            result.predicted,
             html.number(result.precision, why="never predicted"),
             "" if result.low is None else f"{result.low:.3f} to {result.high:.3f}",
         )
-        for name, threshold, result in zip(classes, chosen.tolist(), realised, strict=True)
+        for name, threshold, result in zip(classes, chosen.tolist(), precisions, strict=True)
     ]
-    predicted = sum(result.times for result in realised)
+    predicted = sum(result.predicted for result in precisions)
     text = (
         f"A class is predicted only from its threshold on; below it, the model abstains. The "
         f"thresholds were chosen on the validation split, with a margin, for a precision of "
         f"{min_precision:g}. On the test split, {predicted:,} of {len(labels):,} examples are "
         f"predicted so."
     )
-    headings = ("class", "threshold", "likeliest", "predicted", "precision", "95 % interval")
+    headings = ("class", "threshold", "most probable", "predicted", "precision", "95 % interval")
     return html.joined(html.paragraph(text), html.table(headings, rows))
 
 
@@ -165,7 +165,7 @@ def _abstention(data: ReportData) -> Markup | None:
     table = thresholds(
         test.labels,
         test.probabilities,
-        selective.of_card(abstention["thresholds"], classes=test.classes),
+        selective.from_card(abstention["thresholds"], classes=test.classes),
         classes=test.classes,
         min_precision=abstention["min_precision"],
     )

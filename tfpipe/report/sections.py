@@ -18,7 +18,7 @@ from tfpipe.training import schedules
 Section = tuple[str, Callable[[ReportData], Markup | None]]  # title and content
 
 MAX_ROWS = 40  # of a table; the files have the others
-ERRORS = ("mean_squared_error", "error_of_mean_picture")  # small numbers, lower is better
+ERRORS = ("mean_squared_error", "error_of_mean_image")  # small numbers, lower is better
 # Metrics compared with those of a random split. The first one that a model has decides.
 COMPARED = (
     "average_precision",
@@ -29,7 +29,7 @@ COMPARED = (
     "accuracy",
     "accuracy_of_commoner_class",
     "accuracy_of_commonest_class",
-    "error_of_mean_picture",
+    "error_of_mean_image",
 )
 
 

@@ -32,7 +32,7 @@ class Explainer:
         self._servable, card = servable, servable.card
         self.classes: tuple[str, ...] = tuple(card.classes)
         thresholds = card.abstention.get("thresholds")
-        self._thresholds = thresholds and selective.of_card(thresholds, classes=self.classes)
+        self._thresholds = thresholds and selective.from_card(thresholds, classes=self.classes)
         self._test_scores = _test_scores(servable, self.classes)
         # Grad-CAM records the layers of one model, so one thread uses it at a time.
         self._model: keras.Model | None = None
@@ -87,8 +87,8 @@ class Explainer:
     def _abstains(self, probabilities: np.ndarray) -> bool | None:
         if self._thresholds is None:
             return None
-        labels = selective.said(probabilities[None], self._thresholds)
-        return bool(labels[0] == selective.UNSURE)
+        labels = selective.predict_labels(probabilities[None], self._thresholds)
+        return bool(labels[0] == selective.ABSTAIN)
 
     def _novelty(self, score: float) -> float | None:
         if not len(self._test_scores):

@@ -62,7 +62,7 @@ def random_split_scores(
         training_compile.prepare(model, mixed, settings=settings)
         loop.fit(model, mixed, settings=settings)
         if rebuilds:
-            return reconstruction.scores(reconstruction.errors(model, mixed)["test"])
+            return reconstruction.metrics(reconstruction.errors(model, mixed)["test"])
         thresholds = metrics.thresholds(*_labelled(model, mixed, dataset.VALIDATION))
         return metrics.classification_metrics(
             *_labelled(model, mixed, dataset.TEST), thresholds=thresholds

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.base.progress import Reporter, counter, silent
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.baselines import tree_search
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
@@ -215,7 +215,7 @@ def _retrain_network(
             raw=raw,
             records=records,
             options=options,
-            progress=counter(report, "previous-version"),
+            report=report,
         )
         return _comparison(
             version,

@@ -293,15 +293,15 @@ def _trained(
         claimed = random_split.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, built)
     fitted = None if reconstructs(exported) else evaluate.calibrate(data, exported)
-    known = evaluate.evaluate(
+    evaluation = evaluate.evaluate(
         replace(run.task, classes=spec.classes),
         run.raw,
         data,
         exported,
         options=run.options,
-        progress=lambda done, total: run.report("evaluate", {"done": done, "total": total}),
+        report=run.report,
     )
-    comparison = run.accept(exported, known)
+    comparison = run.accept(exported, evaluation)
     run.report("export", {})
     card = VersionCard(
         task=run.task.name,
@@ -314,15 +314,15 @@ def _trained(
         ambiguous=run.task.scoring.ambiguous,
         options=data.manifest.options,
         data=data.manifest.summary,
-        thresholds=known.thresholds,
-        inference_mode=known.inference_mode,
-        inference_modes=known.inference_modes,
-        metrics=known.scores,
-        class_metrics=known.by_class,
-        calibration=fitted._asdict() | {"error": known.calibration} if fitted else {},
-        abstention=known.abstention or {},
+        thresholds=evaluation.thresholds,
+        inference_mode=evaluation.inference_mode,
+        inference_modes=evaluation.inference_modes,
+        metrics=evaluation.metrics,
+        class_metrics=evaluation.class_metrics,
+        calibration=fitted._asdict() | {"error": evaluation.calibration} if fitted else {},
+        abstention=evaluation.abstention or {},
         random_split_scores=claimed or {},
-        false_positive_kinds=known.false_kinds,
+        false_positive_kinds=evaluation.false_positive_kinds,
         history=history,
         search=best or {},
         initialized_from=int(run.initialized_from.name) if run.initialized_from else None,
@@ -332,7 +332,7 @@ def _trained(
         card,
         run.task,
         data.folder,
-        known.predictions,
+        evaluation.predictions,
         manifest=data.manifest,
         inputs=calls.inputs_of(exported),
     )
@@ -351,13 +351,13 @@ def _trained(
         run.models,
         card=card,
         tables={
-            "predictions": known.predictions,
+            "predictions": evaluation.predictions,
             "groups": card_statistics.groups(data.folder, manifest=data.manifest),
             "sources": previous_version.sources(data.manifest),
         },
         extra_files=extra_files,
     )
-    return {"version": int(path.name), "path": str(path), "metrics": known.scores}
+    return {"version": int(path.name), "path": str(path), "metrics": evaluation.metrics}
 
 
 def _training_folder(run: TrainingRun, recipe: RunConfig) -> ResumableFolder:

@@ -17,15 +17,15 @@ class LayerCounts:
       misses: tabled layers that no detected one overlaps.
       false: detected layers that overlap no tabled layer and no uncertain feature.
       errors_mm: [hits] distance between the middles of each hit and the nearest detected layer.
-      false_kinds: [false] the feature that each false layer lies on, in the table's words, or
-        "other".
+      false_positive_kinds: [false] the feature that each false layer lies on, in the table's
+        words, or "other".
     """
 
     hits: int
     misses: int
     false: int
     errors_mm: tuple[float, ...]
-    false_kinds: tuple[str, ...]
+    false_positive_kinds: tuple[str, ...]
 
     def __add__(self, other: "LayerCounts") -> "LayerCounts":
         return LayerCounts(
@@ -33,7 +33,7 @@ class LayerCounts:
             self.misses + other.misses,
             self.false + other.false,
             self.errors_mm + other.errors_mm,
-            self.false_kinds + other.false_kinds,
+            self.false_positive_kinds + other.false_positive_kinds,
         )
 
     @property
@@ -87,14 +87,14 @@ def count_layers(
         distances = np.abs(middles - tabled_middles[i])[touches[:, is_layer][:, i]]
         errors_mm.append(1000 / px_per_m * float(distances.min()))
     is_false = ~touches[:, is_layer].any(axis=1) & ~touches[:, is_uncertain].any(axis=1)
-    false_kinds = []
+    false_positive_kinds = []
     for i in np.flatnonzero(is_false):
         under = np.flatnonzero(touches[i])
-        false_kinds.append(features[under[0]].kind if len(under) else "other")
+        false_positive_kinds.append(features[under[0]].kind if len(under) else "other")
     return LayerCounts(
         int(is_hit.sum()),
         int((~is_hit).sum()),
         int(is_false.sum()),
         tuple(errors_mm),
-        tuple(false_kinds),
+        tuple(false_positive_kinds),
     )
