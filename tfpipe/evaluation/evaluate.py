@@ -184,7 +184,7 @@ def _evaluate_split(
       thresholds: chosen on the validation split.
       mode_result: of the best inference mode; None where no whole files are evaluated.
     """
-    frame = metadata.described(data, split, labels)
+    frame = metadata.read_metadata(data, split, labels)
     is_labelled = labels >= 0
     true, probs = labels[is_labelled], probabilities[is_labelled]
     predicted = metrics.predict_labels(probs, thresholds=thresholds)
@@ -210,7 +210,7 @@ def _evaluate_autoencoder(data: Dataset, model: keras.Model) -> Evaluation:
     errors = reconstruction.errors(model, data)
     frames = []
     for split in SPLITS:
-        frame = metadata.described(data, split, errors[split].labels)
+        frame = metadata.read_metadata(data, split, errors[split].labels)
         frame["error"] = errors[split].of_model
         frame["error_of_mean_image"] = errors[split].of_mean
         frames.append(frame)
