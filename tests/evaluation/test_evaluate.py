@@ -267,7 +267,7 @@ def test_a_random_split_keeps_the_unlabelled_apart(data, tmp_path):
 
 
 def test_too_few_pictures_for_a_random_split_claim_nothing(data, spec, monkeypatch, caplog):
-    monkeypatch.setattr(random_split, "MOST", 3)
+    monkeypatch.setattr(random_split, "MAX_IMAGES", 3)
     claimed = random_split.random_split_scores(
         lambda: four_class_task.of_columns(spec), data, settings=TrainingConfig(epochs=1)
     )

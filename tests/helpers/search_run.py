@@ -13,6 +13,7 @@ import psutil
 import subprocesses
 import tiny
 
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.data import manifest
 from tfpipe.search import oracles, results
 from tfpipe.search import plan as search_plan
@@ -28,7 +29,8 @@ def in_this_process(data: loop.Dataset, folder: Path, **changes) -> dict:
     oracle = oracles.make_oracle(config, plan, data)
     oracle.store_in(folder, chief="here")
     training_sets = search_plan.training_sets(config, data, tiny.spec_of(data))
-    TrialRunner(config, plan, training_sets, folder=folder, oracle=oracle).search()
+    with dtype_policy(config.precision):
+        TrialRunner(config, plan, training_sets, folder=folder, oracle=oracle).search()
     return results.read(folder)
 
 

@@ -38,6 +38,13 @@ def dtype_policy(precision: str) -> Iterator[str]:
         keras.config.set_dtype_policy(previous)
 
 
+def clear_session() -> None:
+    """Frees the memory of earlier models; the dtype policy stays, which Keras would reset."""
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session(free_memory=True)
+    keras.config.set_dtype_policy(policy)
+
+
 def compute_policy(precision: str) -> str:
     """Returns the Keras dtype policy for a `--precision`.
 

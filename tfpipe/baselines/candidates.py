@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 import tuning.boosted_trees
 from tfpipe.base.errors import UserError
-from tfpipe.base.hardware import dtype_policy
+from tfpipe.base.hardware import clear_session, dtype_policy
 from tfpipe.data import columns as data_columns
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, Subset
@@ -228,7 +228,7 @@ def _frozen_code(name: str, run: CandidateRun) -> CandidateResult:
 
 
 def _fit_network(name: str, run: CandidateRun) -> keras.Model:
-    keras.backend.clear_session()
+    clear_session()
     keras.utils.set_random_seed(run.config.seed)
     model = build(name, run.spec, run.arguments)
     training_compile.prepare(model, run.data, settings=run.config)

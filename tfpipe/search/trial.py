@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras_tuner.engine.trial import Trial
 
-from tfpipe.base import resumable
+from tfpipe.base import hardware, resumable
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.models import build
@@ -103,7 +103,7 @@ class TrialRunner(keras_tuner.Tuner):
         if parent:
             _copy(self._checkpoint(parent, fold), checkpoint)
         _discard_if_damaged(checkpoint)
-        keras.backend.clear_session(free_memory=True)
+        hardware.clear_session()
         keras.utils.set_random_seed(seed)
         with training_compile.strategy().scope():
             model = build(self.config.model, spec, self.plan.space(hp))
