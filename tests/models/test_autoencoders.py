@@ -80,7 +80,7 @@ def test_white_must_be_a_pixel_value():
 def test_what_is_padded_is_cut_off_again():
     spec = make_spec((9, 17, 1))
     x = keras.Input((9, 17, 1))
-    padded = pad_to(x, multiple=8, least=16)
+    padded = pad_to(x, multiple=8, minimum=16)
     images = np.random.default_rng(0).random((2, 9, 17, 1)).astype("float32")
     seen, back = (
         np.asarray(one) for one in keras.Model(x, [padded, reconstruction(padded, spec)])(images)

@@ -1,4 +1,4 @@
-"""Every model there is: a name that users type, and the function that builds it."""
+"""Model architectures: `MODELS` has the name that users type and the function that builds it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,14 +41,14 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "dense-baseline": dense_baseline.build,
 }
 
-AUTOENCODERS = ("conv-autoencoder", "conv-vae")  # those of them that give images back
+AUTOENCODERS = ("conv-autoencoder", "conv-vae")  # their output is an image
 
 
 def build(name: str, spec: Spec, arguments: dict[str, Any]) -> keras.Model:
-    """Returns the model of that name.
+    """Returns the model of a name, with random or pretrained weights.
 
     Raises:
-      UserError: values that no such model can have, such as filters=0.
+      UserError: the architecture cannot have these values, such as filters=0.
     """
     try:
         return MODELS[name](spec, **arguments)

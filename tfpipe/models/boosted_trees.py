@@ -1,7 +1,7 @@
-"""Boosted trees on columns by XGBoost (Chen & Guestrin 2016, arXiv:1603.02754): learn and answer.
+"""Boosted trees on columns by XGBoost (Chen & Guestrin 2016, arXiv:1603.02754).
 
-They take columns as they are: no scaling, and a value that is missing (nan) goes the way that
-lowered the loss for those missing in training.
+They need no scaling of columns. A missing value (nan) takes the branch that lowered the loss of
+missing values in training.
 """
 
 from pathlib import Path
@@ -15,8 +15,8 @@ from tfpipe.data.columns import ColumnExamples
 
 BALANCES = ("weights", "none")
 PATIENCE = 50  # trees without a lower loss on the validation set, before stopping
-FEW = 10_000  # examples; threads that share fewer wait for each other longer than they work
-NAMES = {  # ours, and XGBoost's
+SINGLE_THREAD_BELOW = 10_000  # examples; with fewer, threads mostly wait for each other
+NAMES = {  # of this package -> of XGBoost
     "learning_rate": "eta",
     "max_depth": "max_depth",
     "columns_a_split": "colsample_bynode",
@@ -34,11 +34,11 @@ def fit(
     seed: int = 0,
     validation_set: ColumnExamples | None = None,
 ) -> xgboost.Booster:
-    """Returns trees that classify.
+    """Returns the fitted trees of a classifier.
 
     Args:
       training_set: labelled examples.
-      classes: how many there are, met in training or not.
+      classes: number of classes, with those that have no training example.
       arguments: "trees", and any of `NAMES`, such as `tuning.boosted_trees.PUBLISHED`.
       balanced: "weights" by class (`sampling.class_weights`), or "none".
       seed: of the columns and examples drawn for a tree.
@@ -52,7 +52,7 @@ def fit(
         "tree_method": "hist",
         "seed": seed,
         "verbosity": 0,
-        "nthread": 1 if len(training_set.labels) < FEW else 0,  # 0: all there are
+        "nthread": 1 if len(training_set.labels) < SINGLE_THREAD_BELOW else 0,  # 0: all
     }
     weights = None
     if balanced == "weights":
@@ -72,14 +72,14 @@ def fit(
 
 
 def classify(trees: xgboost.Booster, columns: np.ndarray, *, first: int = 0) -> np.ndarray:
-    """Returns probabilities [n, classes] float32 of columns [n, columns] float32, none included.
+    """Returns probabilities [n, classes] float32 of columns [n, columns] float32; n may be 0.
 
     Args:
       trees: as trained or loaded.
       columns: nan where nothing was measured.
       first: how many rounds of trees are used; 0 for all.
     """
-    if not len(columns):  # XGBoost answers none without saying of how many classes
+    if not len(columns):  # XGBoost returns no array [0, classes]
         return classify(trees, np.zeros((1, columns.shape[1]), np.float32), first=first)[:0]
     iterations = (0, min(first, trees.num_boosted_rounds()))
     return trees.predict(xgboost.DMatrix(columns), iteration_range=iterations, strict_shape=True)
@@ -89,7 +89,7 @@ def contributions(trees: xgboost.Booster, columns: np.ndarray) -> np.ndarray:
     """Returns what each column adds to each class's log-odds, [n, classes, columns] float32.
 
     Exact Shapley values of trees (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9): with the
-    class's mean they add up to its answer before softmax.
+    class's mean they add up to its output before softmax.
     """
     matrix = xgboost.DMatrix(columns)
     return trees.predict(matrix, pred_contribs=True, strict_shape=True)[:, :, :-1]
@@ -109,7 +109,7 @@ def load(path: Path) -> xgboost.Booster:
     """Returns the trees of a file.
 
     Raises:
-      UserError: it holds no trees.
+      UserError: the file has no trees.
     """
     trees = xgboost.Booster()
     try:

@@ -27,7 +27,7 @@ def batched(
       batch_size: examples in a call.
 
     Returns:
-      Arrays as `to_numpy` gives them.
+      Arrays by `to_numpy`.
     """
     inputs = {name: np.asarray(features[name]) for name in names}
     count = len(inputs[names[0]])
@@ -49,7 +49,7 @@ def batched(
 def to_numpy(output: Any) -> np.ndarray:
     """Returns an output of a model as a NumPy array; floats are float32 under every dtype policy.
 
-    What layers compute in bfloat16 stays bfloat16 in Keras, which scikit-learn and pandas refuse.
+    Keras returns bfloat16 from layers of that dtype, which scikit-learn and pandas refuse.
     """
     array = np.asarray(output)
     return array.astype(np.float32, copy=False) if tf.as_dtype(array.dtype).is_floating else array

@@ -1,4 +1,4 @@
-"""Where a network saw its answer: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391)."""
+"""Grad-CAM heat maps of classifiers (Selvaraju et al. 2017, arXiv:1610.02391)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +15,16 @@ CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D)
 def heat(
     model: keras.Model, features: dict[str, np.ndarray], labels: np.ndarray
 ) -> np.ndarray | None:
-    """Returns how much each place spoke for a class, [n, height, width] float32, 0..1 in an image.
+    """Returns heat maps of a class [n, height, width] float32, each with a maximum of 1 or 0.
 
-    Equations 1 and 2: the last map before pooling, its channels weighted by the mean slope of the
-    class's score before the softmax, and what is negative left out. An image where nothing spoke
-    for the class is 0 throughout.
+    Equations 1 and 2: the last feature map before pooling, its channels weighted by the mean
+    gradient of the class's score before the softmax; negative values become 0. A map is 0
+    everywhere if no place supports the class.
 
     Args:
-      model: a classifier as `models.build` gives it; its body may be a model itself.
-      features: what it takes, "image" [n, height, width, channels] among it.
-      labels: [n] int, the class that each image's map is of.
+      model: a classifier by `models.build`; its body may be a model itself.
+      features: its inputs, with "image" [n, height, width, channels].
+      labels: [n] int, the class of each image's map.
 
     Returns:
       The maps at the images' size; None for a model without a convolution.
@@ -33,11 +33,11 @@ def heat(
     if last is None:
         return None
     head = model.get_layer(_head(model))
-    scored = keras.Model(model.input, head.input)
+    embedder = keras.Model(model.input, head.input)
     inputs = {name: tf.constant(features[name]) for name in model.input}
     # Gradients of the weights are not needed. oneDNN would end the process on those of small maps.
     with tf.GradientTape(watch_accessed_variables=False) as tape, _recorded(last, tape) as recorded:
-        embedding = scored(inputs, training=False)
+        embedding = embedder(inputs, training=False)
         scores = tf.matmul(tf.cast(embedding, tf.float32), head.kernel) + head.bias
         if scores.shape[-1] == 1:  # two classes share one unit
             scores = tf.concat([-scores, scores], axis=1)
@@ -54,10 +54,10 @@ def heat(
 
 
 def last_map(model: keras.Model) -> layers.Layer | None:
-    """Returns the layer that gives the last map before pooling, however deep in the model.
+    """Returns the layer of the last feature map before pooling, also inside a nested model.
 
-    That is the last layer, such as a rectifier or a sum, whose map is as large as that of the last
-    convolution; None where there is no convolution.
+    It is the last layer, such as a rectifier or a sum, whose map has the size of the last
+    convolution's; None for a model without a convolution.
     """
     every = list(_layers(model))
     places = [i for i, layer in enumerate(every) if isinstance(layer, CONVOLUTIONS)]
@@ -69,7 +69,7 @@ def last_map(model: keras.Model) -> layers.Layer | None:
 
 
 def _layers(model: keras.Model) -> Iterator[layers.Layer]:
-    """Gives a model's layers in order, those of a model within it in its place."""
+    """Yields a model's layers in order, those of a nested model in its place."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _layers(layer)
@@ -78,29 +78,29 @@ def _layers(model: keras.Model) -> Iterator[layers.Layer]:
 
 
 def _map_size(layer: layers.Layer) -> tuple[int, int] | None:
-    """Returns height and width of what a layer gives, None where that is no map."""
+    """Returns height and width of a layer's output; None where it is no map."""
     shape = tuple(getattr(layer.output, "shape", ()))
     return (shape[1], shape[2]) if len(shape) == 4 else None
 
 
 def _head(model: keras.Model) -> str:
-    """Returns the name of the layer that gives the scores, see `parts.head`."""
+    """Returns the name of the layer of the scores, see `layers.head`."""
     names = {layer.name for layer in model.layers}
     return "positive" if "positive" in names else "probabilities"
 
 
 @contextmanager
 def _recorded(layer: layers.Layer, tape: tf.GradientTape) -> Iterator[list[tf.Tensor]]:
-    """Gives a list that takes what a layer answers, watched by a tape, while this lasts."""
+    """Yields a list to which a layer's outputs are appended, watched by a tape."""
     outputs, call = [], layer.call
 
-    def watched(*arguments, **named):
-        answer = call(*arguments, **named)
-        tape.watch(answer)
-        outputs.append(answer)
-        return answer
+    def recording_call(*args, **kwargs):
+        output = call(*args, **kwargs)
+        tape.watch(output)
+        outputs.append(output)
+        return output
 
-    object.__setattr__(layer, "call", watched)  # past Keras, which tracks what is set
+    object.__setattr__(layer, "call", recording_call)  # past Keras, which tracks what is set
     try:
         yield outputs
     finally:

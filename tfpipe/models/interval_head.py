@@ -1,4 +1,4 @@
-"""Where in an image something begins and ends: a head that learns it, beside a classifier."""
+"""Interval head: a second output of a classifier, where in an image the object begins and ends."""
 
 import keras
 from keras import layers, ops
@@ -8,11 +8,11 @@ from keras import layers, ops
 class Interval(layers.Layer):
     """Passes an embedding on as it is, and predicts where the object begins and ends.
 
-    It lies between the embedding and the classes, so that it is part of a model that answers
-    classes only, and what it learns leaves them alone.
+    The layer is between the embedding and the classes, so that it is part of a model whose output
+    is classes only. Its loss does not change them.
 
     Args:
-      weight: of its loss, against the classes'.
+      weight: of its loss, relative to that of the classes.
     """
 
     def __init__(self, weight: float, **rest):
@@ -36,7 +36,7 @@ class Interval(layers.Layer):
         The absolute error is robust to the few labels that are moved by many rows.
 
         Args:
-          true: [batch, 2] float32, in shares of the height; -1 where there is none.
+          true: [batch, 2] float32, in shares of the height; -1 without an interval.
         """
         has_interval = ops.cast(true[:, 0] >= 0, "float32")
         off = ops.mean(ops.abs(true - self.last_interval), axis=-1)
@@ -48,7 +48,7 @@ class Interval(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfpipe")
 class Locating(keras.Model):
-    """A classifier with an `Interval`, which learns by {"label", "interval"} or by labels alone."""
+    """A classifier with an `Interval`, with targets {"label", "interval"} or labels only."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the loss of a step, from the layer's latest predictions."""
@@ -65,8 +65,8 @@ def locates(model: keras.Model) -> bool:
 
 
 def with_interval(model: keras.Model) -> keras.Model:
-    """Returns a model that answers "probabilities", and "interval" [batch, 2] where it has one."""
-    answers = {"probabilities": model.output}
+    """Returns a model with outputs "probabilities" and, if it has one, "interval" [batch, 2]."""
+    outputs = {"probabilities": model.output}
     if locates(model):
-        answers["interval"] = model.get_layer("interval").output[1]
-    return keras.Model(model.input, answers)
+        outputs["interval"] = model.get_layer("interval").output[1]
+    return keras.Model(model.input, outputs)

@@ -1,4 +1,4 @@
-"""What every model is made of: the Spec it may know, its input, its scaling and its head."""
+"""Shared layers of models: inputs, scaling and classification head."""
 
 import keras
 from keras import layers
@@ -6,7 +6,7 @@ from keras import layers
 from tfpipe.base.errors import UserError
 from tfpipe.models.spec import Spec
 
-LEAST_VARIANCE = 0.001  # of an image against the training split's, under which it is not amplified
+MIN_VARIANCE = 0.001  # of an image, relative to the training split's; below it is not amplified
 
 
 def image_input(spec: Spec):
@@ -23,7 +23,7 @@ def image_input(spec: Spec):
     if spec.per_image_standardization:
         scaled = layers.LayerNormalization(
             axis=[1, 2, 3],
-            epsilon=LEAST_VARIANCE,
+            epsilon=MIN_VARIANCE,
             center=False,
             scale=False,
             dtype="float32",
@@ -39,8 +39,8 @@ def columns_input(spec: Spec):
     """
     if not spec.columns:
         raise UserError(
-            "This model reads the numbers beside the images, but the data has no columns. Give "
-            "another model, or a task that has some."
+            "This model reads columns of numbers, but the data has none. Use another model, or a "
+            "task with columns."
         )
     columns = keras.Input((len(spec.columns),), dtype="float32", name="columns")
     scaled = layers.Normalization(
@@ -54,7 +54,7 @@ def columns_input(spec: Spec):
 
 
 def dense_norm(x, *, units: int, dropout: float, name: str):
-    """Returns dense layer, batch norm, rectifier and dropout, as seed 000 has them.
+    """Returns dense layer, batch norm, rectifier and dropout, as in seed document 000.
 
     Args:
       x: [batch, n].

@@ -1,4 +1,4 @@
-"""Images in 0..1: what an autoencoder takes, and gives back in the same size."""
+"""Layers of autoencoders: input scaled to 0..1, padding, and the reconstruction."""
 
 import keras
 import numpy as np
@@ -11,11 +11,11 @@ from tfpipe.models.spec import Spec
 def unit_input(spec: Spec, *, white: float | None, black: float = 0.0):
     """Returns the input `image` (raw pixels) and the same pixels in 0..1, by layer `unit_scale`.
 
-    Both are [batch, height, width, channels]; the second ones are what an autoencoder is to give
-    back, float32 under every precision policy.
+    Both are [batch, height, width, channels]; the second ones are the target of an autoencoder,
+    float32 under every precision policy.
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       white: pixel value that becomes 1; None for the greatest of the dtype, or of float32 images
         the training split's mean plus four deviations.
       black: pixel value that becomes 0.
@@ -40,7 +40,7 @@ def unit_input(spec: Spec, *, white: float | None, black: float = 0.0):
 
 @keras.saving.register_keras_serializable(package="tfpipe")
 class UnitScale(layers.Layer):
-    """Pixels of any dtype as float32 in 0..1: divided by what is white, and clipped.
+    """Pixels of any dtype as float32 in 0..1: divided by white, and clipped.
 
     Args:
       whites: pixel value that becomes 1, one for all channels or one for each.
@@ -59,20 +59,20 @@ class UnitScale(layers.Layer):
         return super().get_config() | {"whites": self.whites, "black": self.black}
 
 
-def pad_to(x, *, multiple: int, least: int):
+def pad_to(x, *, multiple: int, minimum: int):
     """Returns images with zeros to the right and below, for layers that halve their sides.
 
     Args:
       x: [batch, height, width, channels].
-      multiple: that both sides are to be of.
-      least: that both sides are to have; a multiple of `multiple`.
+      multiple: both sides become a multiple of it.
+      minimum: least length of both sides, a multiple of `multiple`.
     """
-    more = [max(least, -(-side // multiple) * multiple) - side for side in x.shape[1:3]]
+    more = [max(minimum, -(-side // multiple) * multiple) - side for side in x.shape[1:3]]
     return layers.ZeroPadding2D(((0, more[0]), (0, more[1])), name="pad")(x)
 
 
 def reconstruction(x, spec: Spec):
-    """Returns `reconstruction`: images [batch, ...] without what `pad_to` had added, float32."""
+    """Returns `reconstruction`: images [batch, ...] without the padding of `pad_to`, float32."""
     more = [padded - side for padded, side in zip(x.shape[1:3], spec.image_shape, strict=False)]
     return layers.Cropping2D(((0, more[0]), (0, more[1])), dtype="float32", name="reconstruction")(
         x

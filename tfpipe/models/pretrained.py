@@ -1,4 +1,4 @@
-"""Bodies of keras.applications, with weights of ImageNet, of a file, or none; grey or coloured."""
+"""Pretrained bodies of keras.applications, for grey or colour images, and their stages."""
 
 from itertools import groupby
 from typing import NamedTuple
@@ -14,16 +14,16 @@ from tfpipe.models.spec import Spec
 from tfpipe.models.weights_file import fill
 
 PRETRAINED, RANDOM = "body", "own_body"  # layer names of a pretrained body, and of a random one
-SMALLEST_PX = 32
+MIN_SIZE_PX = 32
 
 
 class ImageNetScaling(NamedTuple):
-    """What a network was trained on: scale * pixel + offset of red, green, blue in 0..255.
+    """Preprocessing of pretrained weights: scale * pixel + offset of red, green, blue in 0..255.
 
     Attributes:
       scale: of each channel.
       offset: of each channel.
-      blue_first: whether the channels are then turned round.
+      blue_first: whether the channels are then in the order blue, green, red.
     """
 
     scale: tuple[float, float, float]
@@ -32,7 +32,7 @@ class ImageNetScaling(NamedTuple):
 
 
 # Means and deviations of ImageNet's training images as keras.applications' `preprocess_input` has
-# them: mode "caffe" for its own weights, mode "torch" for those that come from torchvision.
+# them: mode "caffe" for Keras' weights, mode "torch" for weights from torchvision.
 PREPROCESSING = {
     "caffe": ImageNetScaling((1.0, 1.0, 1.0), (-123.68, -116.779, -103.939), blue_first=True),
     "torch": ImageNetScaling(
@@ -55,7 +55,7 @@ def through_body(
 
     Args:
       architecture: name in keras.applications.
-      spec: what the model must know about the data.
+      spec: properties of the data.
       weights: "imagenet", "none" or a path.
       preprocessing: one of `PREPROCESSING`, for pretrained weights.
       image_size: height and width that images are resized to, in pixels.
@@ -65,10 +65,10 @@ def through_body(
       n].
     """
     choose(preprocessing, PREPROCESSING, noun="preprocessing")
-    if image_size < SMALLEST_PX:
+    if image_size < MIN_SIZE_PX:
         raise UserError(
             f"{architecture} halves the image five times, so image_size must be at least "
-            f"{SMALLEST_PX} px, but it is {image_size}. Give a larger one."
+            f"{MIN_SIZE_PX} px, but it is {image_size}. Give a larger one."
         )
     image, scaled = image_input(spec)
     resize = layers.Resizing(image_size, image_size, dtype="float32", name="resize")
@@ -88,7 +88,7 @@ def through_body(
     scale, offset = list(scaling.scale), list(scaling.offset)
     if channels == 1:
         scale, offset = [float(np.mean(scale))], [float(np.mean(offset))]
-    # Before resizing, because resizing returns the dtype it is given, and would round uint8.
+    # Before resizing, because resizing returns the dtype of its input, and would round uint8.
     x = layers.Rescaling(scale, offset, dtype="float32", name="preprocess")(x)
     x = resize(x)
     if channels == 1:
@@ -106,9 +106,9 @@ def through_body(
 def _random_body(architecture: str, *, shape: tuple[int, int, int]) -> keras.Model:
     """Returns a body with random weights.
 
-    The last batch norm of each residual block begins at 0, so that the block begins as nothing but
-    its shortcut (Goyal et al. 2017, arXiv:1706.02677, section 5.1). Else rounding to bfloat16 grows
-    threefold from stage to stage of the untrained ResNet-50.
+    The last batch norm of each residual block begins at 0, so that the block begins as its
+    shortcut alone (Goyal et al. 2017, arXiv:1706.02677, section 5.1). Otherwise rounding to
+    bfloat16 grows threefold from stage to stage of the untrained ResNet-50.
     """
     body = _build_body(architecture, shape=shape, name=RANDOM)
     for layer in body.layers:
@@ -161,25 +161,25 @@ def _grey_body(architecture: str, body: keras.Model, scaling: ImageNetScaling) -
         kernel = kernel[:, :, ::-1]
     scale, offset = np.array(scaling.scale), np.array(scaling.offset)
     ratio = scale / scale.mean()
-    of_grey = np.einsum("hwcf,c->hwf", kernel, ratio)
-    of_ones = np.einsum("hwcf,c->hwf", kernel, offset - ratio * offset.mean())
-    folded.get_layer(stem.name).set_weights([np.stack([of_grey, of_ones], axis=2), bias])
+    grey_kernel = np.einsum("hwcf,c->hwf", kernel, ratio)
+    ones_kernel = np.einsum("hwcf,c->hwf", kernel, offset - ratio * offset.mean())
+    folded.get_layer(stem.name).set_weights([np.stack([grey_kernel, ones_kernel], axis=2), bias])
     return folded
 
 
 def _build_body(architecture: str, *, shape, name: str, weights: str | None = None) -> keras.Model:
     """Returns convolutions and pools of an architecture, for images of any number of channels."""
     make = getattr(keras.applications, architecture)
-    # An input of our own, as keras.applications warns of other than one or three channels.
+    # With `input_tensor`, keras.applications does not warn of other channels than one or three.
     return make(
         include_top=False, weights=weights, input_tensor=keras.Input(tuple(shape)), name=name
     )
 
 
 def stages(model: keras.Model) -> list[list[layers.Layer]]:
-    """Returns the stages of a model's pretrained body, the top first; none for other models.
+    """Returns the stages of a model's pretrained body, the top first; [] for other models.
 
-    A stage is the layers with weights whose names begin alike: conv5_..., or block5_...
+    A stage is the layers with weights whose names have the same prefix: conv5_..., or block5_...
     """
     bodies = [layer for layer in model.layers if layer.name == PRETRAINED]
     weighted = [layer for body in bodies for layer in body.layers if layer.weights]
@@ -190,12 +190,14 @@ def stages(model: keras.Model) -> list[list[layers.Layer]]:
 def open_stages(model: keras.Model, count: int) -> None:
     """Makes the top `count` stages of a pretrained body trainable, and no other; compile after it.
 
-    Batch norms stay frozen and go on with the statistics that came with the weights: those of a few
-    small batches would undo what was learnt (Keras' guide "Transfer learning & fine-tuning").
+    Batch norms stay frozen and use the statistics of the pretrained weights. Those of a few small
+    batches would undo the pretraining (Keras' guide "Transfer learning & fine-tuning").
     """
     body_stages = stages(model)
     if body_stages:
-        model.get_layer(PRETRAINED).trainable = count > 0  # and all within; so this comes first
+        model.get_layer(PRETRAINED).trainable = (
+            count > 0
+        )  # this sets all inner layers, so it comes first
     for i, stage in enumerate(body_stages):
         for layer in stage:
             is_norm = isinstance(layer, layers.BatchNormalization)

@@ -96,14 +96,14 @@ class SlidingWindowModel:
           top_px: [images, windows] int, first row of each window.
         """
         if self._network is None or not self.mode.scans:
-            return self._outputs(self._one_by_one(images, top_px))
+            return self._outputs(self._predict_separately(images, top_px))
         outputs = scan(self._network, images, top_px)
         positive = (outputs["probabilities"][..., 1:].max(axis=-1) >= POSITIVE_FROM).any(axis=0)
-        for name, exact in self._one_by_one(images, top_px[:, positive]).items():
+        for name, exact in self._predict_separately(images, top_px[:, positive]).items():
             outputs[name][:, positive] = exact
         return self._outputs(outputs)
 
-    def _one_by_one(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
+    def _predict_separately(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the outputs for windows that are cut out, [images, windows, ...]."""
         rows = np.arange(self._windows.height_px)
         outputs = [
@@ -205,7 +205,7 @@ def scan(network: SplitNetwork, images: np.ndarray, top_px: np.ndarray) -> dict[
 
 
 def _strip(network: SplitNetwork, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the outputs for windows that lie close together, [images, windows, ...]."""
+    """Returns the outputs for windows close to each other, [images, windows, ...]."""
     count, windows = top_px.shape
     first = top_px.min(axis=1)
     length = int((top_px.max(axis=1) - first).max()) + network.height_px

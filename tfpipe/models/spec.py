@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model is built from: all that it may know of the data.
+    """Properties of the data that a model is built from.
 
     Attributes:
       image_shape: (height, width, channels).
       classes: names, in label order.
       image_mean: per channel, of the training split, in raw pixel values.
       image_std: likewise; never 0.
-      columns: names of the numbers beside the image.
+      columns: names of the columns of numbers.
       column_mean: per column, of the training split.
       column_std: likewise; never 0.
       image_dtype: "uint8", "uint16" or "float32".
-      per_image_standardization: whether each image is also scaled by its own mean and deviation,
+      per_image_standardization: whether each image is also scaled by its mean and deviation,
         for cameras whose settings vary; not where brightness itself separates the classes.
       letterbox: whether an encoded image of another size is padded with its background when served,
         as the task's reader does; else it is stretched.

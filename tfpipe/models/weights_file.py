@@ -1,7 +1,7 @@
-"""Weights from files that others made: checked as a whole before any of them is read.
+"""Weight files from untrusted sources: checked as a whole before any array is read.
 
-HDF5 can point at other files, declare sizes that it does not hold, and go in circles. A file of
-weights needs none of that, so a file that does it is refused.
+An HDF5 file can refer to other files, declare sizes larger than its contents, and contain cycles.
+A weight file needs none of these, so such a file is refused.
 """
 
 import io
@@ -26,7 +26,7 @@ Weights = dict[str, list[np.ndarray]]
 
 
 def fill(layers: list[keras.layers.Layer], path: str | Path, *, expected: str) -> None:
-    """Gives layers the weights that a file holds for them; what else it holds is left alone.
+    """Sets the weights of layers from a file; other weights in it are ignored.
 
     Layers are matched by name. Where the file has other names (autoencoders of seed 003 are called
     conv2d_1, ...), its first layers are taken in order.
@@ -40,11 +40,11 @@ def fill(layers: list[keras.layers.Layer], path: str | Path, *, expected: str) -
       UserError: if the file is missing, damaged, unsafe, or holds something else.
     """
     path = Path(path)
-    held = read(path)
+    weights = read(path)
     names = [layer.name for layer in layers]
-    if not set(names) <= set(held):
-        names = list(held)[: len(layers)]
-    pairs = [(layer, held[name]) for layer, name in zip(layers, names, strict=False)]
+    if not set(names) <= set(weights):
+        names = list(weights)[: len(layers)]
+    pairs = [(layer, weights[name]) for layer, name in zip(layers, names, strict=False)]
     for layer, arrays in pairs:
         shapes = [array.shape for array in arrays]
         needed = [tuple(weight.shape) for weight in layer.weights]
@@ -79,13 +79,13 @@ def read(path: Path) -> Weights:
 
 
 def check(file: h5py.File, *, size: int, path: Path) -> None:
-    """Raises a UserError if a file asks for more than reading its own arrays."""
+    """Raises a UserError if a file needs more than its arrays to be read."""
     declared, visited, todo = 0, set(), [file]
     while todo:
         group = todo.pop()
         place = h5py.h5o.get_info(group.id).addr
         if place in visited:
-            raise _unsafe(path, f"the group {group.name} stands in it twice")
+            raise _unsafe(path, f"the group {group.name} is in it twice")
         visited.add(place)
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -95,7 +95,7 @@ def check(file: h5py.File, *, size: int, path: Path) -> None:
                 todo.append(inner)
             elif isinstance(inner, h5py.Dataset):
                 if inner.is_virtual or inner.external:
-                    raise _unsafe(path, f"{name} takes its numbers from another file")
+                    raise _unsafe(path, f"{name} refers to another file")
                 declared += inner.size * inner.dtype.itemsize
     if declared > EXPANSION * size + SLACK_BYTES:
         raise _unsafe(path, f"its arrays declare {declared} bytes, the file has {size}")
@@ -112,18 +112,18 @@ def _inside_keras(path: Path) -> io.BytesIO:
 
 def _by_keras_3(group: h5py.Group) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Yields layers as Keras 3 writes them: conv2d, conv2d_1, ... with the name within."""
-    for kind in sorted(group, key=_numbers_as_such):
+    for kind in sorted(group, key=_natural_order):
         arrays = group[kind].get("vars", {})
         if len(arrays):
             name = str(arrays.attrs.get("name", kind))
-            yield name, [_array(arrays[i]) for i in sorted(arrays, key=_numbers_as_such)]
+            yield name, [_array(arrays[i]) for i in sorted(arrays, key=_natural_order)]
 
 
 def _by_keras_1(file: h5py.File) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Yields layers as Keras 1 and 2 wrote them, and .h5 files still have them."""
     group = file.get("model_weights", file)
     for name in _texts(group, "layer_names"):
-        arrays = [_array(group[name][one]) for one in _texts(group[name], "weight_names")]
+        arrays = [_array(group[name][array]) for array in _texts(group[name], "weight_names")]
         if arrays:
             yield name, arrays
 
@@ -133,8 +133,8 @@ def _texts(group: h5py.Group, attribute: str) -> list[str]:
     parts = [name for name in group.attrs if re.fullmatch(rf"{attribute}\d*", name)]
     if not parts:
         raise KeyError(attribute)
-    texts = [one for name in sorted(parts, key=_numbers_as_such) for one in group.attrs[name]]
-    return [one.decode() if isinstance(one, bytes) else str(one) for one in texts]
+    texts = [text for name in sorted(parts, key=_natural_order) for text in group.attrs[name]]
+    return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
 
 
 def _array(dataset: h5py.Dataset) -> np.ndarray:
@@ -143,7 +143,7 @@ def _array(dataset: h5py.Dataset) -> np.ndarray:
     return dataset[()]
 
 
-def _numbers_as_such(name: str) -> tuple:
+def _natural_order(name: str) -> tuple:
     """Returns a sorting key that puts conv2d_2 before conv2d_10."""
     return tuple((int(n or 0), text) for n, text in re.findall(r"(\d*)(\D*)", name))
 

@@ -22,11 +22,11 @@ def build(
 
     With `latent=0` that of seed 003, whose embedding is all of the code (5,000 numbers at 200x200).
     Else seed 000's of symmetric encoder and decoder, with three convolutions and two dense layers
-    each; the seed kept 64 numbers and says that 32 lose a tenth more. It ends without a sigmoid
-    there; here images are in 0..1, and so it has one.
+    each; the seed project used 64 numbers, and reports that 32 lose a tenth more. Its network
+    ends without a sigmoid; here images are in 0..1, so it has one.
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       latent: length of seed 000's embedding, 32 or 64; 0 for seed 003's code.
       filters: channels of seed 003's code, and of seed 000's first convolution.
       dense_units: of seed 000's dense layers on both sides of the embedding.
@@ -40,7 +40,7 @@ def build(
     """
     image, x = unit_input(spec, white=white)
     if latent:
-        x = pad_to(x, multiple=8, least=16)
+        x = pad_to(x, multiple=8, minimum=16)
         small = _halved(x, filters=filters)
         x = layers.Flatten(name="flatten")(small)
         code = _dense(x, units=dense_units, dropout=dropout, name="encoder_dense")
@@ -50,7 +50,7 @@ def build(
         x = layers.Reshape(small.shape[1:], name="decoder_reshape")(x)
         x = _doubled(x, filters=filters, channels=spec.image_shape[-1])
     else:
-        code = encoded(pad_to(x, multiple=8, least=8), filters=filters)
+        code = encoded(pad_to(x, multiple=8, minimum=8), filters=filters)
         x = layers.Flatten(name="embedding")(code)
         x = layers.Reshape(code.shape[1:], name="code")(x)
         x = _decoded(x, filters=filters, channels=spec.image_shape[-1])

@@ -1,4 +1,4 @@
-"""A classifier on an autoencoder's code instead of the image: seed 003, section 3.2."""
+"""Classifier on the code of an autoencoder (seed document 003, section 3.2)."""
 
 import keras
 from keras import layers
@@ -9,7 +9,7 @@ from tfpipe.models.layers_unit_range import pad_to, unit_input
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import autoencoder
 
-LEAST_PX = 80  # leaves a code of 10 px, the fewest that two convolutions and pools need
+MIN_SIDE_PX = 80  # leaves a code of 10 px, the fewest that two convolutions and pools need
 
 
 def build(
@@ -26,7 +26,7 @@ def build(
     The encoder before it has 1,904 more at 200x200x1.
 
     Args:
-      spec: what the model must know about the data. Images under 80 px a side are padded.
+      spec: properties of the data. Images under 80 px a side are padded.
       encoder: a trained conv-autoencoder (latent=0) whose encoder is taken and frozen: a .keras,
         .h5 or .weights.h5 file; "none" for an encoder that is trained along.
       code_filters: channels of the code, as the autoencoder has them.
@@ -39,7 +39,7 @@ def build(
       [batch, num_classes].
     """
     image, x = unit_input(spec, white=white)
-    code = autoencoder.encoded(pad_to(x, multiple=8, least=LEAST_PX), filters=code_filters)
+    code = autoencoder.encoded(pad_to(x, multiple=8, minimum=MIN_SIDE_PX), filters=code_filters)
     x = _conv_pool(code, filters=filters, name="block1")
     x = _conv_pool(x, filters=filters // 2, name="block2")
     x = layers.Flatten(name="embedding")(x)

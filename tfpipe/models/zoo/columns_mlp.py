@@ -1,4 +1,4 @@
-"""Dense layers on the numbers beside an image; the image is not read: seed 000's NN_META."""
+"""Dense network on columns, without the image (seed document 000, NN_META)."""
 
 import keras
 from keras import layers
@@ -18,7 +18,7 @@ def build(
     """Builds the network on columns of seed 000: 34 -> 128 -> 64 -> 32 -> 40 -> 7.
 
     Args:
-      spec: what the model must know about the data; it must have columns.
+      spec: properties of the data; it must have columns.
       units: of the first dense layer; the second has half of them.
       branch_units: of the third dense layer.
       embedding_units: length of the embedding.
@@ -34,7 +34,7 @@ def build(
 
 
 def branch(x, *, units: int, branch_units: int, dropout: float):
-    """Returns what is made of scaled columns [batch, columns], [batch, branch_units]."""
+    """Returns features [batch, branch_units] of scaled columns [batch, columns]."""
     x = dense_norm(x, units=units, dropout=dropout, name="columns1")
     x = dense_norm(x, units=units // 2, dropout=dropout, name="columns2")
     return layers.Dense(branch_units, name="columns3_dense")(x)

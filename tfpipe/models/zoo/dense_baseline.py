@@ -1,4 +1,4 @@
-"""One hidden layer on all pixels: what convolutions have to beat (seed 003, section 3.1.1)."""
+"""Dense baseline: one hidden layer on all pixels (seed document 003, section 3.1.1)."""
 
 import keras
 from keras import layers
@@ -13,7 +13,7 @@ def build(
     """Builds the 2500 - 350 - 17 network of seed 003 (881,317 parameters at 50x50x1, 17 classes).
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       dense_units: of the hidden layer, the embedding.
       dropout: rate after it; the seed has none.
       side: of the square in the image's middle that is read, px (seed 003: 50); 0 for all

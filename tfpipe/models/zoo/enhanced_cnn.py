@@ -1,4 +1,4 @@
-"""Enhanced CNN: pairs of convolutions between pools, the tuned model of seed 002."""
+"""Enhanced CNN: pairs of convolutions between pools, the tuned model of seed document 002."""
 
 import keras
 from keras import layers
@@ -15,7 +15,7 @@ def build(
     The seed prints the layers but not the dropout rate; a half is the customary one.
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       filters: channels of the stem and of the first block; block i has `filters * i`.
       conv_layers: blocks after the stem. Stem and blocks each halve height and width.
       dropout: rate after each of the two dense layers.

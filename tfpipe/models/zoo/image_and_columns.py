@@ -1,4 +1,4 @@
-"""A network on the image joined with dense layers on the columns: seed 000's CNN_BOTH."""
+"""Network on image and columns, joined by dense layers (seed document 000, CNN_BOTH)."""
 
 import keras
 from keras import layers
@@ -24,7 +24,7 @@ def build(
     no such weights. `build_resnet50` has a body that does.
 
     Args:
-      spec: what the model must know about the data; it must have columns.
+      spec: properties of the data; it must have columns.
       filters: channels of the stem and the first stage; each later stage doubles them.
       dense_units: what the image is brought to; the columns' first layer has twice as many.
       branch_units: what the columns are brought to.
@@ -54,7 +54,7 @@ def build_resnet50(
     """Builds the joined network of seed 000 on a ResNet-50 pretrained on ImageNet.
 
     Args:
-      spec: what the model must know about the data; it must have columns.
+      spec: properties of the data; it must have columns.
       weights: as those of "resnet50", see `transfer.resnet_builder`.
       preprocessing: what the weights were trained on, see `bodies.PREPROCESSING`.
       image_size: height and width that images are resized to, in pixels, at least 32.

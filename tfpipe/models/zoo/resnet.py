@@ -18,7 +18,7 @@ def build_resnet9(spec: Spec, *, filters: int = 64, dropout: float = 0.2) -> ker
     images is all that is left; here it is the maximum over all that is left, at any size.
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       filters: channels of the first convolution; the last have eight times those.
       dropout: rate between the embedding and the head.
 
@@ -55,7 +55,7 @@ def build_resnet18(
     this one starts at random.
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       filters: channels of the stem and the first stage; each later stage doubles them.
       dense_units: of the first dense layer.
       embedding_units: of the second, the embedding.
@@ -77,7 +77,7 @@ def build_resnet34(spec: Spec, *, filters: int = 64, dropout: float = 0.0) -> ke
     """Builds ResNet-34 as torchvision does (21,797,672 trainable parameters at 1000 classes, RGB).
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       filters: channels of the stem and the first stage; each later stage doubles them.
       dropout: rate between the embedding and the head; the paper has none.
 

@@ -28,7 +28,7 @@ def build_simple_cnn(
     may be given one by one.
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       filters: channels of the first block, of which each block has twice those of the one before;
         or of each block.
       conv_layers: blocks, each halving height and width.
@@ -85,7 +85,7 @@ def build_simple_cnn_2(
     saves 15 million weights.
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       longest_px: images are averaged down by the least whole factor that leaves no side longer.
       filters: channels of the first block; each block has twice those of the one before.
       conv_layers: blocks, each halving height and width, down to one pixel.
@@ -130,7 +130,7 @@ def build_simple_cnn_interval(
     of the height, beside the probability that there is a layer at all.
 
     Args:
-      spec: what the model must know about the data.
+      spec: properties of the data.
       filters: channels of the first block; each block has twice those of the one before.
       conv_layers: blocks, each halving height and width.
       dropout: rate after each block.

@@ -1,4 +1,4 @@
-"""Networks trained on ImageNet under a head of our own: frozen first, then opened from the top."""
+"""Transfer learning: pretrained ImageNet networks, frozen first, then unfrozen from the top."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def build_vgg16(
     sizes.
 
     Args:
-      spec: what the model must know about the data; images of one or three channels, or of any
+      spec: properties of the data; images of one or three channels, or of any
         number with weights="none".
       weights: "imagenet" (downloaded at first use), a .h5, .weights.h5 or .keras file of VGG16 with
         or without its top, or "none" for a random start with the whole body open.
@@ -64,7 +64,7 @@ def resnet_builder(architecture: str) -> Callable[..., keras.Model]:
         """Builds a residual network of He et al. (2015), arXiv:1512.03385, under one dense layer.
 
         Args:
-          spec: what the model must know about the data; images of one or three channels, or of
+          spec: properties of the data; images of one or three channels, or of
             any number with weights="none".
           weights: "imagenet" (downloaded at first use), a .h5, .weights.h5 or .keras file of the
             network with or without its top, or "none" for a random start with the whole body open.

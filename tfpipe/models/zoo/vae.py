@@ -1,4 +1,4 @@
-"""A variational autoencoder on images and the columns beside them (seed 001)."""
+"""Variational autoencoder on images and columns (seed document 001)."""
 
 import math
 
@@ -10,7 +10,7 @@ from tfpipe.models.layers_unit_range import pad_to, reconstruction, unit_input
 from tfpipe.models.spec import Spec
 
 KERNELS = (12, 6)  # px a side, seed 001
-LEAST_PX = 14  # what the two kernels leave at least one pooled pixel of
+MIN_SIDE_PX = 14  # what the two kernels leave at least one pooled pixel of
 
 
 def build(
@@ -27,12 +27,13 @@ def build(
 
     arXiv:1312.6114. The seed prints kernels of 12x12 and 6x6, dense layers 43,264 -> 200 and, with
     the four columns, 204 -> 50, and the like back; 43,264 are the 26x26x64 that 64x64 images
-    leave when each convolution pads one pixel and the maximum of 2x2 is taken. Ours: rectifiers, as
-    many channels in both convolutions, and a decoder that doubles by repetition. The seed's put
-    each maximum back where the encoder had found it, which hands the image past the embedding.
+    leave when each convolution pads one pixel and the maximum of 2x2 is taken. This one has
+    rectifiers, as many channels in both convolutions, and a decoder that doubles by repetition.
+    The seed's put each maximum back at its place in the encoder, which passes the image around
+    the embedding.
 
     Args:
-      spec: what the model must know about the data; columns, where it has some, join the second
+      spec: properties of the data; columns, where it has some, join the second
         dense layer.
       kl_weight: lambda of seed 001, in training; 1 is the true bound of the paper.
       latent: length of the embedding, the mean.
@@ -49,7 +50,7 @@ def build(
     """
     image, x = unit_input(spec, white=white, black=black)
     inputs = {"image": image}
-    x = pad_to(x, multiple=2, least=LEAST_PX)
+    x = pad_to(x, multiple=2, minimum=MIN_SIDE_PX)
     for i, size in enumerate(KERNELS, start=1):
         x = layers.ZeroPadding2D(1, name=f"encoder{i}_pad")(x)
         x = layers.Conv2D(filters, size, activation="relu", name=f"encoder{i}_conv")(x)
