@@ -98,7 +98,7 @@ def test_calibration_error_by_hand():
 def test_bins_hold_equally_many():
     labels, probabilities = drawn(32)
     curve = calibration.reliability(labels, probabilities, bins=3)
-    assert curve.counts.tolist() == [11, 11, 10] and (np.diff(curve.sure) > 0).all()
+    assert curve.counts.tolist() == [11, 11, 10] and (np.diff(curve.confidence) > 0).all()
 
 
 @fast

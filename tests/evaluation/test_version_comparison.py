@@ -35,9 +35,13 @@ def answers(*, groups=20, each=15, before=2.0, after=2.0, seed=0, classes=2) -> 
     return Answers(labels, names, one, other, one.argmax(axis=1), other.argmax(axis=1))
 
 
-def compared(given: Answers, *, known=range(20), classes=("a", "b"), objective="average_precision"):
-    known = {str(group) for group in known}
-    return version_comparison.compare(given, known=known, classes=classes, objective=objective)
+def compared(
+    given: Answers, *, old_groups=range(20), classes=("a", "b"), objective="average_precision"
+):
+    old_groups = {str(group) for group in old_groups}
+    return version_comparison.compare(
+        given, old_groups=old_groups, classes=classes, objective=objective
+    )
 
 
 def test_the_same_skill_is_no_difference_and_more_or_less_of_it_is():
@@ -54,7 +58,7 @@ def test_old_and_new_groups_are_judged_each_for_itself():
     good, bad = answers(groups=24), answers(groups=24, after=0.3)
     new = np.arange(len(good.labels)) >= 16 * 15  # groups 16 to 23
     mixed = Answers(*(np.where(_wide(new, a), b, a) for a, b in zip(good, bad, strict=True)))
-    told = compared(mixed, known=range(16))
+    told = compared(mixed, old_groups=range(16))
     verdicts = {name: one["verdict"] for name, one in told["sets"].items()}
     assert (
         verdicts["old"] == version_comparison.SAME and verdicts["new"] == version_comparison.WORSE
@@ -78,32 +82,32 @@ def test_a_loss_is_the_better_the_lower():
 def test_what_cannot_be_told_is_said_and_refuses_nothing():
     told = compared(answers())  # no new groups
     assert told["sets"]["new"]["verdict"] == version_comparison.UNKNOWN
-    assert "0 new test groups: average_precision cannot be told, there are none." in (
+    assert "0 new test groups: average_precision unknown, there are none." in (
         version_comparison.in_words(told)
     )
     one = answers(after=0.3)
     one = one.only((one.labels == 0) | (np.arange(300) < 285))  # the last group lacks a class
-    told = compared(one, known=range(19))
+    told = compared(one, old_groups=range(19))
     assert "lack a class" in told["sets"]["new"]["why"]
 
 
 def test_of_few_groups_only_a_great_loss_is_told():
-    great = compared(answers(after=0.2), known=range(18))
+    great = compared(answers(after=0.2), old_groups=range(18))
     assert great["sets"]["new"]["of"] == "example" and great["sets"]["old"]["of"] == "group"
     assert great["sets"]["new"]["verdict"] == version_comparison.WORSE
     # Worse beyond chance among its 360 pictures, by less than a tenth: other groups may differ.
-    little = compared(answers(before=2.0, after=1.2, groups=3, each=120), known=range(3))
+    little = compared(answers(before=2.0, after=1.2, groups=3, each=120), old_groups=range(3))
     one = little["sets"]["old"]
     assert -0.1 < one["after"] - one["before"] < 0 and one["high"] < 0
     assert one["verdict"] == version_comparison.UNKNOWN and not little["is_worse"]
-    assert "fewer than 5 groups tell only a great loss" in version_comparison.in_words(little)[0]
+    assert "fewer than 5 groups show only a great loss" in version_comparison.in_words(little)[0]
     assert {own["verdict"] for own in little["classes"].values()} == {version_comparison.UNKNOWN}
-    better = compared(answers(before=0.2, groups=3, each=50), known=range(3))
+    better = compared(answers(before=0.2, groups=3, each=50), old_groups=range(3))
     assert better["sets"]["all"]["verdict"] == version_comparison.UNKNOWN
     errors = np.repeat([[1.0, 2.0, 3.0]], 20, axis=0).ravel()
     for factor, is_worse in ((1.09, False), (1.11, True)):  # a tenth of an error is of what it was
         given = Answers(np.zeros(60, int), np.zeros(60).astype(str), errors, factor * errors)
-        assert compared(given, known=[0.0], objective="loss")["is_worse"] == is_worse
+        assert compared(given, old_groups=[0.0], objective="loss")["is_worse"] == is_worse
 
 
 def test_where_nothing_was_wrong_before_any_error_is_a_great_one():
@@ -111,7 +115,7 @@ def test_where_nothing_was_wrong_before_any_error_is_a_great_one():
         return Score("error", np.array(["a", "b", "c"]), lambda _, new: after * new, is_error=True)
 
     for after, verdict in ((0.3, version_comparison.WORSE), (0.0, version_comparison.UNKNOWN)):
-        told = version_comparison.compare_sets(score(after), known={"a", "b", "c"})
+        told = version_comparison.compare_sets(score(after), old_groups={"a", "b", "c"})
         assert told["old"]["verdict"] == verdict
 
 
@@ -124,7 +128,7 @@ def test_too_few_new_groups_are_judged_together_with_the_old_ones():
         levels = np.stack([np.zeros(count), [*old, *new]]).repeat(40, axis=1)
         levels += rng.normal(0, 0.01, levels.shape)
         score = Score("s", groups, lambda rows, is_new: -levels[int(is_new), rows].mean())
-        sets = version_comparison.compare_sets(score, known=set(map(str, range(len(old)))))
+        sets = version_comparison.compare_sets(score, old_groups=set(map(str, range(len(old)))))
         return sets["old"]["verdict"], sets["new"]["verdict"], version_comparison.is_worse(sets)
 
     unknown = version_comparison.UNKNOWN
@@ -146,7 +150,7 @@ def refusals(old: int, new: int, *, skill: float, runs: int = 100) -> float:
         right = rng.random((2, len(names))) < levels.repeat(40, axis=1)
         of = lambda rows, is_new, right=right: right[int(is_new), rows].mean()  # noqa: E731
         sets = version_comparison.compare_sets(
-            Score("s", names, of), known={str(i) for i in range(old)}
+            Score("s", names, of), old_groups={str(i) for i in range(old)}
         )
         count += version_comparison.is_worse(sets)
     return count / runs
@@ -182,9 +186,13 @@ def test_whole_files_are_compared_by_the_score_that_the_task_has():
 
     def told(after):
         files = Files(groups, good, after, "layer_f1", "layer_depth_error_mm")
-        known = {str(i) for i in range(12)}
+        old_groups = {str(i) for i in range(12)}
         return version_comparison.compare(
-            same, known=known, classes=("a", "b"), objective="average_precision", files=files
+            same,
+            old_groups=old_groups,
+            classes=("a", "b"),
+            objective="average_precision",
+            files=files,
         )
 
     worse = told(lost)
@@ -218,7 +226,7 @@ def test_files_in_which_there_is_nothing_to_find_are_not_told():
     none = [matches(0, 0, 0, 0.0)] * 6
     files = Files(np.arange(6).astype(str), none, none, "layer_f1")
     told = version_comparison.compare(
-        answers(), known=set(), classes=("a", "b"), objective="macro_f1", files=files
+        answers(), old_groups=set(), classes=("a", "b"), objective="macro_f1", files=files
     )
     assert told["files"][0]["sets"]["new"]["verdict"] == version_comparison.UNKNOWN
     json.dumps(told, allow_nan=False)

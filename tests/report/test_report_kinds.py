@@ -135,7 +135,7 @@ def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):
     told, error = Page(rebuilt_text).text, table["error"].mean()
     variance = table["error_of_mean_image"].mean()
     groups = table["group"].nunique()
-    assert groups >= bootstrap.FEWEST
+    assert groups >= bootstrap.MIN_GROUPS
     assert (
         f"On {groups} new groups, it reconstructs {len(table)} images with a mean "
         f"squared error of {error:.5f}" in told

@@ -1,4 +1,4 @@
-"""Temperature scaling: probabilities that are right as often as they say, the classes unchanged."""
+"""Temperature scaling: calibrated probabilities with the same predicted classes."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ import numpy as np
 from scipy import optimize
 
 BINS = 15  # of the calibration error, as in Guo et al. (2017)
-# Below 1 a temperature sharpens. A validation split without a mistake would have it fall to 0 and
-# every answer become certain, on no evidence; so more than a squaring is not believed.
+# A temperature below 1 sharpens. Without an error on the validation split it would fall to 0, and
+# every probability become 0 or 1 without evidence. So the bound is that of a squaring.
 COLDEST, HOTTEST = 0.5, 10.0
-LEAST = 1e-12  # a probability of 0 stands for no less than this
+MIN_PROBABILITY = 1e-12
 
 
 class Fit(NamedTuple):
-    """A temperature, and how it was found.
+    """A fitted temperature.
 
     Attributes:
-      temperature: what log-probabilities are divided by; above 1 where a model was too sure.
+      temperature: what log-probabilities are divided by; above 1 for an overconfident model.
       note: a sentence where the fit ended at a bound, else "".
     """
 
@@ -25,17 +25,17 @@ class Fit(NamedTuple):
 
 
 def fit(labels: np.ndarray, probabilities: np.ndarray) -> Fit:
-    """Returns the temperature at which validation examples are likeliest.
+    """Returns the temperature with the highest likelihood of the validation examples.
 
     Guo et al. (2017), arXiv:1706.04599, section 4.2. They divide logits; log-probabilities differ
-    from logits by a constant an example, which softmax takes out again.
+    from logits by a constant per example, which softmax removes.
 
     Args:
       labels: [n] int, of the validation split.
-      probabilities: [n, classes] float, of a model that never saw these examples.
+      probabilities: [n, classes] float, of a model that was not trained on these examples.
     """
     if not len(labels):
-        return Fit(1.0, "No labelled example was there to fit a temperature on, so it is 1.")
+        return Fit(1.0, "There is no labelled example to fit a temperature on, so it is 1.")
     logits = _logits(probabilities)
 
     def loss(log_temperature: float) -> float:
@@ -52,21 +52,21 @@ def fit(labels: np.ndarray, probabilities: np.ndarray) -> Fit:
     if near is None:
         return Fit(float(np.exp(best.x)), "")
     bound = COLDEST if near == bounds[0] else HOTTEST
-    why = {
-        COLDEST: "hold too few mistakes to tell how sure the model may be",
-        HOTTEST: "are named no better where the model is sure",
+    reasons = {
+        COLDEST: "have too few errors to calibrate by",
+        HOTTEST: "have no fewer errors where the model is confident",
     }
     return Fit(
         bound,
         f"The temperature ended at its bound of {bound:g}: the {len(labels):,} validation examples "
-        f"{why[bound]}.",
+        f"{reasons[bound]}.",
     )
 
 
 def apply(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Returns probabilities [..., classes] float64 at a temperature.
 
-    The likeliest class stays so: of answers in float32 even in near ties, thanks to float64.
+    The most probable class stays the same, for float32 input even in near ties.
     `apply(apply(p, t), 1 / t)` is p again.
     """
     scaled = _logits(probabilities) / temperature
@@ -74,11 +74,11 @@ def apply(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = BINS) -> float:
-    """Returns the expected calibration error (0..1) of the class named, for two classes or more.
+    """Returns the expected calibration error (0..1) of the predicted class.
 
-    Guo et al. (2017), eq. 3, but over bins of equally many examples: of equally wide ones a sure
-    model fills only the last (Nixon et al. 2019, arXiv:1904.01685, section 4.3). Examples that are
-    equally sure share a bin.
+    Guo et al. (2017), eq. 3, but over bins of equally many examples: a confident model fills only
+    the last of equally wide ones (Nixon et al. 2019, arXiv:1904.01685, section 4.3). Examples of
+    equal confidence share a bin.
 
     Args:
       labels: [n] int.
@@ -86,38 +86,40 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, *, bins: in
       bins: at most.
     """
     curve = reliability(labels, probabilities, bins=bins)
-    return float(np.average(np.abs(curve.right - curve.sure), weights=curve.counts))
+    return float(np.average(np.abs(curve.accuracy - curve.confidence), weights=curve.counts))
 
 
 class Reliability(NamedTuple):
-    """How sure a model was and how often it was right, in bins by rising sureness.
+    """Confidence and accuracy of a model, in bins of rising confidence.
 
     Attributes:
-      sure: [bins] float, mean probability of the class named.
-      right: [bins] float, share of the bin that is named rightly.
+      confidence: [bins] float, mean probability of the predicted class.
+      accuracy: [bins] float, share of correct predictions.
       counts: [bins] int, examples.
     """
 
-    sure: np.ndarray
-    right: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
     counts: np.ndarray
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = BINS) -> Reliability:
-    """Returns the bins that `calibration_error` and a reliability diagram are made of."""
-    sure = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    starts = [part[0] for part in np.array_split(np.sort(sure), min(bins, len(sure)))]
-    _, of, counts = np.unique(
-        np.searchsorted(starts, sure, side="right"), return_inverse=True, return_counts=True
+    """Returns the bins of `calibration_error` and of a reliability diagram."""
+    confidence = probabilities.max(axis=1)
+    is_correct = probabilities.argmax(axis=1) == labels
+    starts = [part[0] for part in np.array_split(np.sort(confidence), min(bins, len(confidence)))]
+    _, bin_numbers, counts = np.unique(
+        np.searchsorted(starts, confidence, side="right"), return_inverse=True, return_counts=True
     )
     return Reliability(
-        np.bincount(of, weights=sure) / counts, np.bincount(of, weights=right) / counts, counts
+        np.bincount(bin_numbers, weights=confidence) / counts,
+        np.bincount(bin_numbers, weights=is_correct) / counts,
+        counts,
     )
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(np.asarray(probabilities, np.float64), LEAST))
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), MIN_PROBABILITY))
 
 
 def _log_sum(logits: np.ndarray) -> np.ndarray:

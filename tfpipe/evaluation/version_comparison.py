@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpipe.evaluation import bootstrap, metrics
 
-WORSE, BETTER, SAME, UNKNOWN = "worse", "better", "no difference beyond chance", "cannot be told"
+WORSE, BETTER, SAME, UNKNOWN = "worse", "better", "no difference beyond chance", "unknown"
 LARGE = 0.1  # of a score's range, or of an error: with few groups only such a loss is reported
 
 ScoreDifference = dict[str, Any]
@@ -90,7 +90,7 @@ class Score(NamedTuple):
 def compare(
     answers: Answers,
     *,
-    known: set[str],
+    old_groups: set[str],
     classes: tuple[str, ...],
     objective: str,
     files: Files | None = None,
@@ -99,7 +99,7 @@ def compare(
 
     Args:
       answers: for the test split.
-      known: the test groups of the old version's records.
+      old_groups: the test groups of the old version's records.
       classes: names in label order.
       objective: one of `metrics.OBJECTIVES`, or "loss": an autoencoder's mean squared error.
       files: counts in whole files; None where the task evaluates none.
@@ -109,9 +109,13 @@ def compare(
       {"score", "sets", "decides"} for each metric of whole files; a class has its F1 "before" and
       "after", "low", "high", "verdict".
     """
-    sets = compare_sets(_example_score(answers, objective), known=known)
+    sets = compare_sets(_example_score(answers, objective), old_groups=old_groups)
     of_files: list[dict[str, Any]] = [
-        {"score": score.name, "sets": compare_sets(score, known=known), "decides": decides}
+        {
+            "score": score.name,
+            "sets": compare_sets(score, old_groups=old_groups),
+            "decides": decides,
+        }
         for score, decides in (_file_scores(files) if files else ())
     ]
     deciding = [sets, *(about["sets"] for about in of_files if about["decides"])]
@@ -139,18 +143,18 @@ def in_words(comparison: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def compare_sets(score: Score, *, known: set[str]) -> dict[str, ScoreDifference]:
+def compare_sets(score: Score, *, old_groups: set[str]) -> dict[str, ScoreDifference]:
     """Returns how a score differs on old groups, new groups and all.
 
     Args:
       score: of both versions.
-      known: the groups of the old version's records.
+      old_groups: the groups of the old version's records.
 
     Returns:
       "old", "new" and "all" -> {"groups", "examples", "before", "after", "low" and "high" of the
       difference (positive for better), "of" (what was resampled), "verdict", "why"}.
     """
-    is_old = np.isin(score.groups, sorted(known))
+    is_old = np.isin(score.groups, sorted(old_groups))
     rows = {"old": is_old, "new": ~is_old, "all": np.ones(len(is_old), bool)}
     return {name: _compare_rows(score, np.flatnonzero(own)) for name, own in rows.items()}
 
@@ -161,7 +165,7 @@ def is_worse(sets: dict[str, ScoreDifference]) -> bool:
     Where one of the two has few groups, all groups together decide, too; where both have, only
     these: each further test would refuse some good versions by chance.
     """
-    few = sum(sets[name]["groups"] < bootstrap.FEWEST for name in ("old", "new"))
+    few = sum(sets[name]["groups"] < bootstrap.MIN_GROUPS for name in ("old", "new"))
     deciding = (("old", "new"), ("old", "new", "all"), ("all",))[few]
     return any(sets[name]["verdict"] == WORSE for name in deciding)
 
@@ -199,7 +203,7 @@ def _compare_rows(score: Score, rows: np.ndarray) -> ScoreDifference:
         return result
     before, after = (float(score.of(rows, is_new)) for is_new in (False, True))
     if not np.isfinite([before, after]).all():
-        return result | {"why": "they lack a class or have nothing to find"}
+        return result | {"why": "they lack a class or have no object"}
     result |= {"before": before, "after": after}
     sign = -1 if score.is_error else 1
 
@@ -207,11 +211,11 @@ def _compare_rows(score: Score, rows: np.ndarray) -> ScoreDifference:
         own = rows[drawn]
         return sign * (score.of(own, True) - score.of(own, False))
 
-    few = len(groups) < bootstrap.FEWEST
+    few = len(groups) < bootstrap.MIN_GROUPS
     units = np.arange(len(rows)) if few else score.groups[rows]
     bounds = bootstrap.student_interval(difference, units)
     if bounds is None:
-        return result | {"why": "nothing to draw from, or no draw has every class"}
+        return result | {"why": "nothing to resample, or no resample has every class"}
     low, high = float(bounds[0]), float(bounds[1])
     result |= {"low": low, "high": high, "of": "example" if few else "group"}
     if not few:
@@ -219,9 +223,9 @@ def _compare_rows(score: Score, rows: np.ndarray) -> ScoreDifference:
         return result | {"verdict": verdict, "why": ""}
     loss, most = -sign * (after - before), LARGE * (before if score.is_error else 1)
     if loss > most and high < 0:
-        why = f"by more than {LARGE:g}; fewer than {bootstrap.FEWEST} groups tell no more"
+        why = f"by more than {LARGE:g}; fewer than {bootstrap.MIN_GROUPS} groups show no more"
         return result | {"verdict": WORSE, "why": why}
-    return result | {"why": f"fewer than {bootstrap.FEWEST} groups tell only a great loss"}
+    return result | {"why": f"fewer than {bootstrap.MIN_GROUPS} groups show only a great loss"}
 
 
 def _example_score(answers: Answers, objective: str) -> Score:
@@ -276,7 +280,7 @@ def _compare_classes(answers: Answers, classes: tuple[str, ...]) -> dict[str, di
     every = np.arange(len(answers.labels))
     before, after = f1(every, predicted_before), f1(every, predicted_after)
     bounds = None
-    if len(np.unique(answers.groups)) >= bootstrap.FEWEST:
+    if len(np.unique(answers.groups)) >= bootstrap.MIN_GROUPS:
         bounds = bootstrap.student_interval(difference, answers.groups)
     if bounds is None:
         bounds = np.full((2, count), np.nan)

@@ -114,7 +114,7 @@ def _intervals(
             recall = np.bincount(drawn_labels[right], minlength=len(classes)) / support
             return np.array([first, right.mean(), *recall])
 
-    if examples["group"].nunique() < bootstrap.FEWEST:
+    if examples["group"].nunique() < bootstrap.MIN_GROUPS:
         return dict.fromkeys(named)
     bounds = bootstrap.interval(statistic, examples["group"].to_numpy(str), draws=DRAWS)
     if bounds is None:

@@ -123,7 +123,7 @@ def draw_reliability(labels: np.ndarray, before: np.ndarray, after: np.ndarray) 
             curve = calibration.reliability(labels, probabilities)
             error = calibration.calibration_error(labels, probabilities)
             label = f"{name}, error {error:.3f}"
-            axes.plot(curve.sure, curve.right, marker="o", ms=4, color=colour, label=label)
+            axes.plot(curve.confidence, curve.accuracy, marker="o", ms=4, color=colour, label=label)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
         axes.legend(loc="upper left")
         plots.titles(axes, "Reliability", x="probability of the predicted class", y="accuracy")

@@ -115,7 +115,7 @@ class ReportData:
     def interval(self) -> tuple[float, float] | None:
         """95 % bootstrap interval of the main metric over test groups, None for too few groups."""
         groups = self.scored[self.group_column].to_numpy(str)
-        if len(np.unique(groups)) < bootstrap.FEWEST:
+        if len(np.unique(groups)) < bootstrap.MIN_GROUPS:
             return None
         bounds = bootstrap.interval(self._main_score, groups)
         return None if bounds is None else (float(bounds[0]), float(bounds[1]))

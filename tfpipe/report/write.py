@@ -91,8 +91,8 @@ def _headline(data: ReportData, kind: ReportKind, *, title: str) -> Markup:
 def _interval(data: ReportData) -> str:
     if data.interval is None:
         return (
-            f"Fewer than {bootstrap.FEWEST} test {data.group_column}s cannot tell how far other "
-            f"{data.group_column}s would move these scores."
+            f"Fewer than {bootstrap.MIN_GROUPS} test {data.group_column}s cannot tell how far "
+            f"other {data.group_column}s would move these scores."
         )
     digits = 5 if data.is_autoencoder else 2
     low, high = (f"{value:.{digits}f}" for value in data.interval)

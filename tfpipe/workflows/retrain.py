@@ -303,9 +303,9 @@ def _comparison(
             for probabilities, chosen in ((old, card.thresholds), (new, thresholds))
         ]
         answers = Answers(labels, groups, old, new, *predictions).only(labels >= 0)
-    known = previous_version.test_groups(version, manifest)
+    old_groups = previous_version.test_groups(version, manifest)
     comparison = version_comparison.compare(
-        answers, known=known, classes=classes, objective=objective, files=in_files
+        answers, old_groups=old_groups, classes=classes, objective=objective, files=in_files
     )
     comparison |= {"with": int(version.name), "forced": comparison["is_worse"] and force}
     if comparison["is_worse"] and not force:
