@@ -9,6 +9,7 @@ import tiny
 from search_run import in_this_process
 
 from tfpipe.base.errors import UserError
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.search import oracles, results, trial
 from tfpipe.search import plan as search_plan
 from tfpipe.search import run as search_run
@@ -36,7 +37,7 @@ def hyperband(data, tmp_path_factory):
 
     def spied(model, *arguments, **options):
         state = options["checkpoint_folder"] and checkpoints.newest(options["checkpoint_folder"])
-        before = state.where["epoch"] if state else 0
+        before = state.progress["epoch"] if state else 0
         history = fit(model, *arguments, **options)
         begun.append((before, int(model.optimizer.iterations.numpy()), history))
         return history
@@ -73,9 +74,10 @@ def test_a_promoted_trial_goes_on_with_its_optimizer_schedule_and_data(data, hyp
         learning_rate=promoted["learning_rate"],
     )
     loop.keras.utils.set_random_seed(settings.seed)
-    model = tiny.build(tiny.spec_of(data), filters=promoted["filters"])
-    loop.prepare(model, data, settings=settings)
-    straight = loop.fit(model, data, settings=settings)
+    with dtype_policy(tiny.search_config(data).precision):
+        model = tiny.build(tiny.spec_of(data), filters=promoted["filters"])
+        loop.prepare(model, data, settings=settings)
+        straight = loop.fit(model, data, settings=settings)
     assert before == 1 and steps == int(model.optimizer.iterations.numpy())
     assert history["val_loss"] == pytest.approx(straight["val_loss"], rel=1e-5)
 
