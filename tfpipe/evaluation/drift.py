@@ -87,7 +87,7 @@ def histograms(
       classes: names in label order.
     """
     alarms = FALSE_ALARMS / (len(values) + (predictions is not None))
-    by_name = {name: continuous(own, groups, alarms=alarms) for name, own in values.items()}
+    by_name = {name: continuous(column, groups, alarms=alarms) for name, column in values.items()}
     if predictions is not None and prediction_groups is not None:
         by_name[MIX] = of_classes(predictions, prediction_groups, classes=classes, alarms=alarms)
     return by_name
@@ -152,11 +152,11 @@ class Watch:
         )
         if probabilities is not None and MIX in self.reference:
             values[MIX] = metrics.predict_labels(probabilities, thresholds=self.card.thresholds)
-        values = {name: own for name, own in values.items() if name in self.reference}
+        values = {name: column for name, column in values.items() if name in self.reference}
         with self._lock:
-            for name, own in values.items():
-                self._counts[name] += counts(own, self.reference[name]["edges"])
-                self._sums[name] += float(np.nansum(own))
+            for name, column in values.items():
+                self._counts[name] += counts(column, self.reference[name]["edges"])
+                self._sums[name] += float(np.nansum(column))
             if groups is None:
                 self._groups += max(map(len, values.values()), default=0)
             elif len(groups):
@@ -168,14 +168,14 @@ class Watch:
     def state(self) -> dict[str, Any]:
         """Returns the sums, for `add` and for JSON."""
         with self._lock:
-            by_name = {name: own.tolist() for name, own in self._counts.items()}
+            by_name = {name: count.tolist() for name, count in self._counts.items()}
             return {"counts": by_name, "sums": dict(self._sums), "groups": self._groups}
 
     def add(self, state: dict[str, Any]) -> None:
-        """Adds the state of another watch, which saw other groups."""
+        """Adds the state of another watch, with other groups."""
         with self._lock:
-            for name, own in state["counts"].items():
-                self._counts[name] += own
+            for name, count in state["counts"].items():
+                self._counts[name] += count
                 self._sums[name] += state["sums"][name]
             self._groups, self._last_group = self._groups + state["groups"], None
 
@@ -206,16 +206,19 @@ class Watch:
 
     def _change(self, name: str) -> str:
         """Returns what has changed, in words."""
-        reference, own = self.reference[name], self._counts[name]
+        reference, count = self.reference[name], self._counts[name]
         if name == MIX:
-            now, before = own / own.sum(), np.array(reference["counts"]) / sum(reference["counts"])
+            now, before = (
+                count / count.sum(),
+                np.array(reference["counts"]) / sum(reference["counts"]),
+            )
             most = int(np.abs(now - before)[:-1].argmax())
             return (
                 f"{reference['classes'][most]} is {now[most]:.1%} of them, was {before[most]:.1%}"
             )
-        finite = own[:-1].sum()
+        finite = count[:-1].sum()
         if not finite or reference["mean"] is None:
-            return f"{1 - finite / own.sum():.0%} of them have no value"
+            return f"{1 - finite / count.sum():.0%} of them have no value"
         return f"{self._sums[name] / finite:.4g} on average, was {reference['mean']:.4g}"
 
 
@@ -298,8 +301,9 @@ def group_limits(histograms: np.ndarray, *, alarms: float) -> list[list[float]]:
     orders = rng.random((DRAWS, count)).argsort(axis=1)
     limits, drawn = [], 1
     while drawn <= count // 2:
-        own = histograms[orders[:, :drawn] if drawn > 1 else np.arange(count)[:, None]].sum(axis=1)
-        logs = np.log(index(own, total - own) + 1e-6)
+        rows = orders[:, :drawn] if drawn > 1 else np.arange(count)[:, None]
+        sums = histograms[rows].sum(axis=1)
+        logs = np.log(index(sums, total - sums) + 1e-6)
         quantile = stats.t.ppf(1 - alarms, count - 1) * np.sqrt(1 + 1 / count)
         limits.append([drawn, float(np.exp(logs.mean() + quantile * logs.std(ddof=1)))])
         drawn *= 2
@@ -314,9 +318,9 @@ def _bins(values: np.ndarray, edges: Sequence[float] | np.ndarray) -> np.ndarray
 def _histogram(
     values: np.ndarray, groups: np.ndarray, *, edges: np.ndarray, alarms: float
 ) -> Histogram:
-    names, of = np.unique(groups, return_inverse=True)
+    names, numbers = np.unique(groups, return_inverse=True)
     bins = len(edges) + 2
-    cells = np.bincount(of * bins + _bins(values, edges), minlength=len(names) * bins)
+    cells = np.bincount(numbers * bins + _bins(values, edges), minlength=len(names) * bins)
     by_group = cells.reshape(len(names), bins)
     return {
         "edges": edges.tolist(),

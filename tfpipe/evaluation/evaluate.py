@@ -41,7 +41,7 @@ class Evaluation:
         evaluated.
       inference_modes: mode -> its thresholds, and its metrics of whole files by split.
       files: test file -> its group and counts in the best inference mode.
-      abstention: of a classifier, the least precision asked for, each class's threshold for it
+      abstention: of a classifier, the minimum precision, each class's threshold for it
         (chosen on the validation split), and its precision on the test split.
     """
 

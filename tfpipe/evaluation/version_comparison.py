@@ -156,7 +156,7 @@ def compare_sets(score: Score, *, old_groups: set[str]) -> dict[str, ScoreDiffer
     """
     is_old = np.isin(score.groups, sorted(old_groups))
     rows = {"old": is_old, "new": ~is_old, "all": np.ones(len(is_old), bool)}
-    return {name: _compare_rows(score, np.flatnonzero(own)) for name, own in rows.items()}
+    return {name: _compare_rows(score, np.flatnonzero(chosen)) for name, chosen in rows.items()}
 
 
 def is_worse(sets: dict[str, ScoreDifference]) -> bool:
@@ -208,8 +208,8 @@ def _compare_rows(score: Score, rows: np.ndarray) -> ScoreDifference:
     sign = -1 if score.is_error else 1
 
     def difference(drawn: np.ndarray) -> float:
-        own = rows[drawn]
-        return sign * (score.of(own, True) - score.of(own, False))
+        resampled = rows[drawn]
+        return sign * (score.of(resampled, True) - score.of(resampled, False))
 
     few = len(groups) < bootstrap.MIN_GROUPS
     units = np.arange(len(rows)) if few else score.groups[rows]
