@@ -29,7 +29,7 @@ def told() -> tuple[int, bool]:
     """Returns a process's parent, and whether TensorFlow is imported and has computed nothing."""
     from tensorflow.python.eager import context
 
-    return os.getppid(), "keras_tuner" in sys.modules and context.context_safe() is None
+    return os.getppid(), "tensorflow" in sys.modules and context.context_safe() is None
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ def small_trees():
     """The published winner and its like, with fewer trees."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuned, "PUBLISHED", {"learning_rate": 0.296, "max_depth": 3, "trees": 12})
-        patch.setattr(tuned, "TREES", 30)
+        patch.setattr(tuned, "MAX_TREES", 30)
         yield
 
 

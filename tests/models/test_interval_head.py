@@ -141,7 +141,7 @@ def test_records_without_intervals_are_refused_before_training(data):
     manifest = dataclasses.replace(data.manifest, interval=())
     silent = dataclasses.replace(data, manifest=manifest)
     model = make_small("simple-cnn-interval", spec_of(data), conv_layers=2)
-    with pytest.raises(UserError, match="where in an image something begins and ends, which"):
+    with pytest.raises(UserError, match="where in an image a layer begins and ends, but"):
         training_compile.prepare(model, silent, settings=TrainingConfig())
 
 

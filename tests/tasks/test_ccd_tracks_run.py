@@ -1,12 +1,12 @@
 """From drawn exposures to a table of tracks, by the commands that a user types."""
 
-import json
-
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from run_command import run
+
+from tfpipe.registry import store
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def ran(folder, *words) -> dict:
 
 def test_a_search_ends_in_a_version_and_says_what_copies_would_have_claimed(home, tuned):
     assert tuned["version"] == 1
-    card = json.loads((home / tuned["path"] / "assets.extra" / "card.json").read_text())
+    card = store.read_card(home / tuned["path"])
     assert card.hyperparameters["kernels"] == 3
     assert 0 <= card.random_split_scores["accuracy"] <= 1
     assert ran(home, "report", "ccd-tracks")["version"] == 1

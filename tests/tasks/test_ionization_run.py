@@ -1,10 +1,10 @@
 """The ionization tasks from drawn cubes to a table, in their smallest form."""
 
-import json
-
 import pandas as pd
 import pytest
 from run_command import run
+
+from tfpipe.registry import store
 
 pytestmark = pytest.mark.slow
 
@@ -28,11 +28,11 @@ def test_sample_tune_report_and_predict(tmp_path, monkeypatch):
     scores = told["metrics"]["test"]
     assert {"accuracy", "mean_absolute_error", "mean_absolute_error_of_expected"} <= set(scores)
     assert scores["examples_no_signal"] > 0
-    card = json.loads((tmp_path / told["path"] / "assets.extra" / "card.json").read_text())
+    card = store.read_card(tmp_path / told["path"])
     assert card.options["side"] == 16
     assert card.data.user_defined_split
     page = tmp_path / run("report", "ionization-redshift")["path"]
-    for words in ("Classes as numbers", "Pictures set apart", "Mean absolute error"):
+    for words in ("Ordinal classes", "Ambiguous images", "Mean absolute error"):
         assert words in page.read_text()
     raw = tmp_path / "data" / "raw" / "ionization-redshift"
     new = raw / "delta_T_z007.50_fesc0.100_seed1_16_150Mpc.npy"

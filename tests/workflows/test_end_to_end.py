@@ -68,6 +68,7 @@ def test_train_packs_first_and_publishes_version_one(home, trained):
         "history.csv",
         "MODEL_CARD.md",
         "groups.csv",
+        "run.yaml",
         "sources.csv",
     }
     card = store.read_card(version)
@@ -79,7 +80,7 @@ def test_records_open_with_tensorflow_datasets(home, trained):
     builder = tfds.builder_from_directory(home / "data" / "records" / "melt-layer")
     manifest = json.loads((home / "data" / "records" / "melt-layer" / "manifest.json").read_text())
     for split, info in builder.info.splits.items():
-        assert info.num_examples == sum(manifest.counts[split].values())
+        assert info.num_examples == sum(manifest["counts"][split].values())
 
 
 def test_tensorflows_own_tools_see_the_three_signatures(trained):

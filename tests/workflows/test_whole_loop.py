@@ -47,12 +47,12 @@ def served(url: str) -> dict[str, str]:
 
 def reviewed(page: browser.Page) -> None:
     """Accepts all layers of one photo after the other, until enough are decided about."""
-    page.wait("typeof file !== 'undefined' && !!file")
+    page.wait("typeof photo !== 'undefined' && !!photo")
     seen, until = set(), time.monotonic() + WAIT_S
     while len(decisions.read(RAW).current) < REVIEWED:
         assert time.monotonic() < until
-        key = page.value("file.key")
-        before, spans = len(decisions.read(RAW).lines), page.value("file.spans.length")
+        key = page.value("photo.key")
+        before, spans = len(decisions.read(RAW).lines), page.value("photo.spans.length")
         if spans and key not in seen:
             page.press("a")
             while len(decisions.read(RAW).lines) < before + spans:
@@ -60,7 +60,7 @@ def reviewed(page: browser.Page) -> None:
                 time.sleep(0.05)
         seen.add(key)
         page.press("ArrowRight")
-        page.wait(f"!!file && file.key !== {json.dumps(key)}")
+        page.wait(f"!!photo && photo.key !== {json.dumps(key)}")
 
 
 def test_served_reviewed_retrained_and_swapped(tmp_path, monkeypatch):
@@ -104,8 +104,8 @@ def test_served_reviewed_retrained_and_swapped(tmp_path, monkeypatch):
     columns = ["p_no-layer", "p_melt-layer"]
     assert not np.allclose(before[columns], after[columns], atol=1e-6)
     manifest = json.loads((Path("data") / "records" / NAME / "manifest.json").read_text())
-    packed = {name for own in manifest.sources.values() for name in own}
+    packed = {name for own in manifest["sources"].values() for name in own}
     assert set(later) <= packed
-    assert any("are validated" in note for note in manifest.notes)
+    assert any("are validated" in note for note in manifest["notes"])
     told = run("versions", NAME)["versions"]
     assert [one["version"] for one in told if one["served"]] == [2]

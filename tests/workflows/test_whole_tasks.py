@@ -47,7 +47,7 @@ def test_escape_fractions(home):
     told = run("tune", task, *QUICK, "--no-random-split", *small, "-o", "test_seeds=2")
     _, card = version(home, told)
     assert card.ordinal_target and "mean_absolute_error" in told["metrics"]["test"]
-    assert "Classes as numbers" in (home / run("report", task)["path"]).read_text()
+    assert "Ordinal classes" in (home / run("report", task)["path"]).read_text()
     new = next((home / "data" / "raw" / task).glob("*seed2*"))
     assert run("predict", task, str(new), "--out", "f.csv")["rows"] == 2
     assert f"expected_{card.ordinal_target}" in pd.read_csv(home / "f.csv")
@@ -62,7 +62,7 @@ def test_a_folder_of_real_pictures(home):
         cv2.imwrite(str(folder / f"{i:03}.png"), picture)
     told = run("tune", "./digits", *QUICK, "--no-random-split")
     _, card = version(home, told)
-    assert card.classes == ["of 0", "of 1", "of 2"]
+    assert card.classes == ("of 0", "of 1", "of 2")
     assert (home / run("report", "./digits")["path"]).is_file()
     made = run("predict", "./digits", "digits/of 1", "--out", "table.csv")
     assert made["rows"] == len(list((home / "digits" / "of 1").iterdir()))
