@@ -241,6 +241,7 @@ def test_calibrating_divides_the_logits_of_the_head(data):
 
 
 def test_a_sigmoid_is_softened_as_a_softmax_is():
+    keras.utils.set_random_seed(0)
     model = simple_cnn.build_simple_cnn(
         Spec((8, 8, 1), ("a", "b"), (90.0,), (40.0,)), filters=2, conv_layers=1, dense_units=4
     )
