@@ -225,7 +225,7 @@ def test_columns_are_taken_where_they_make_sense(name):
 
 @pytest.mark.parametrize("name", NEED_COLUMNS)
 def test_models_of_columns_say_when_there_are_none(name):
-    with pytest.raises(UserError, match="the data has no columns. Give another model"):
+    with pytest.raises(UserError, match="the data has none. Use another model"):
         make_small(name, make_spec())
 
 
