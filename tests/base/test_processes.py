@@ -8,6 +8,7 @@ import tempfile
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import forked_process
 import psutil
 import pytest
 
@@ -25,13 +26,6 @@ print(processes.called(str.upper, "said"))
 """
 
 
-def told() -> tuple[int, bool]:
-    """Returns a process's parent, and whether TensorFlow is imported and has computed nothing."""
-    from tensorflow.python.eager import context
-
-    return os.getppid(), "tensorflow" in sys.modules and context.context_safe() is None
-
-
 @pytest.fixture(autouse=True)
 def begun():
     """The server, which imports KerasTuner with the worker of searches."""
@@ -39,9 +33,9 @@ def begun():
 
 
 def test_it_has_imported_and_computed_nothing_and_so_has_the_next():
-    server, is_fresh = processes.called(told)
+    server, is_fresh = processes.called(forked_process.describe)
     assert is_fresh and server != os.getpid()
-    assert processes.called(told) == (server, True)
+    assert processes.called(forked_process.describe) == (server, True)
 
 
 def test_what_goes_wrong_there_is_raised_here():
@@ -62,13 +56,13 @@ def test_killed_the_server_takes_its_processes_along_and_is_started_anew(tmp_pat
     one = psutil.Process(process.pid)
     while not log.exists() or log.read_text() != "up\n":
         assert process.is_alive()
-    server, _ = processes.called(told)
+    server, _ = processes.called(forked_process.describe)
     assert one.ppid() == server
     os.kill(server, signal.SIGKILL)
     assert not psutil.wait_procs([one], timeout=60)[1]
     process.join()
     assert process.exitcode == processes.WITHOUT_SERVER
-    another, is_fresh = processes.called(told)
+    another, is_fresh = processes.called(forked_process.describe)
     assert is_fresh and another != server
 
 
