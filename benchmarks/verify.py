@@ -43,7 +43,8 @@ def main() -> int:
         head, rest = text.split(BEGIN)
         foot = rest.split(END)[1]
         about = machine.about()
-        took = f"Took {time.monotonic() - began:.0f} s on {about['cores']} cores of {about['processor']}."
+        seconds = time.monotonic() - began
+        took = f"Took {seconds:.0f} s on {about['cores']} cores of {about['processor']}."
         PAGE.write_text(f"{head}{BEGIN}\n{took}\n\n{table}\n{END}{foot}")
     return 0 if all(row.holds for row in rows) else 1
 
