@@ -73,6 +73,136 @@ def test_a_damaged_table_is_one_sentence(raw, old, new, says):
         surveyed(raw)
 
 
+EXPORT = (
+    "object_id\tobject_annotation_status\tobject_annotation_category\tobject_area\tobject_circ.\t"
+    "object_width\tsample_id\tacq_instrument\tprocess_pixel\timg_file_name\timg_rank\n"
+    "id a\tvalidated\tash\t100\t0.5\t20\tcore 1\tPlanktoscope v2\t0.75\ta.png\t0\n"
+    "id a\tvalidated\tash\t100\t0.5\t20\tcore 1\tPlanktoscope v2\t0.75\tb.png\t1\n"
+    "id c\tV\tdust\t200\t0.7\t30\tcore 2\tPlanktoscope v2\t0.75\tsub/c.png\t0\n"
+)
+
+
+@pytest.fixture
+def export(raw):
+    """The table of a project as EcoTaxa exports it: no line of types, several images an object."""
+    folder = raw / "export"
+    (folder / "ecotaxa_export.tsv").unlink()
+    (folder / "export_12_20240101_1200.tsv").write_text(EXPORT)
+    return raw
+
+
+def test_an_object_with_several_images_counts_once(export):
+    result = surveyed(export)
+    assert labels_of(result) == {"core 1/a.png": "ash", "core 2/c.png": "dust"}
+    assert any(
+        "1 further images of objects that have several are unused" in n for n in result.notes
+    )
+
+
+def test_the_image_of_the_smallest_rank_counts(export):
+    path = export / "export" / "export_12_20240101_1200.tsv"
+    path.write_text(EXPORT.replace("a.png\t0", "a.png\t5"))
+    assert list(labels_of(surveyed(export))) == ["core 1/b.png", "core 2/c.png"]
+
+
+def test_images_of_one_object_in_two_classes_are_refused(export):
+    path = export / "export" / "export_12_20240101_1200.tsv"
+    path.write_text("sand".join(EXPORT.rsplit("ash", 1)))
+    with pytest.raises(UserError, match="line 3: the object 'id a' is of the class 'sand' here"):
+        surveyed(export)
+
+
+def test_pixels_become_micrometres_by_the_instruments_pixel(export):
+    """A PlanktoScope's process_pixel is µm per px: 0.75 of them, squared for areas."""
+    result = surveyed(export)
+    assert set(result.columns) == {"area_um2", "circ.", "width_um"}
+    assert column_of(result, "area_um2").tolist() == [100 * 0.5625, 200 * 0.5625]
+    assert column_of(result, "width_um").tolist() == [15, 22.5]
+    assert column_of(result, "circ.").tolist() == pytest.approx([0.5, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "um"),
+    [
+        ("Planktoscope v2\t0.75", "zooscan\t0.0106", 10.6),
+        ("Planktoscope v2\t0.75", "UVP6\t0.073", 73),
+        ("process_pixel", "process_particle_pixel_size_mm", 750),
+        ("process_pixel", "process_pixel_um", 0.75),
+    ],
+)
+def test_the_pixels_unit_is_that_of_its_name_or_instrument(export, old, new, um):
+    path = export / "export" / "export_12_20240101_1200.tsv"
+    path.write_text(EXPORT.replace(old, new))
+    assert column_of(surveyed(export), "width_um").tolist() == pytest.approx([20 * um, 30 * um])
+
+
+def test_pixels_of_an_unknown_size_stay_pixels(export):
+    path = export / "export" / "export_12_20240101_1200.tsv"
+    path.write_text(EXPORT.replace("Planktoscope v2", "my camera"))
+    result = surveyed(export)
+    assert set(result.columns) == {"area_px2", "circ.", "width_px"}
+    assert any("process_pixel has no unit" in note for note in result.notes)
+
+
+def test_pixels_and_micrometres_of_two_tables_are_never_one_column(export):
+    other = export / "other"
+    other.mkdir()
+    for name in "ab":
+        cv2.imwrite(str(other / f"{name}.png"), np.full((9, 9), 90, np.uint8))
+    text = EXPORT.replace("Planktoscope v2", "my camera").replace("core", "other")
+    (other / "Ecotaxa_other.tsv").write_text(text.rpartition("id c")[0])
+    result = surveyed(export)
+    assert result.columns == ("circ.",)
+    assert any(
+        "Not in every run, so unused" in note and "width_px" in note for note in result.notes
+    )
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "id,category,status,area,sample,file_name",
+        "obj.orig_id,txo.display_name,obj.classif_qual,fre.area,sam.orig_id,img.file_name",
+        "object_ID,Object_annotation_category,object_annotation_status,object_AREA,sample_id,"
+        "img_file_name",
+    ],
+)
+def test_prefixes_may_be_missing_or_those_of_the_api(tmp_path, heading):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((9, 9), 50, np.uint8))
+    cv2.imwrite(str(tmp_path / "b.png"), np.full((9, 9), 70, np.uint8))
+    rows = "1,ash,V,30,core 1,a.png\n2,ash,P,31,core 1,b.png\n"
+    (tmp_path / "ecotaxa.tsv").write_text(f"{heading}\n{rows}".replace(",", "\t"))
+    result = surveyed(tmp_path)
+    assert labels_of(result) == {"core 1/a.png": "ash", "core 1/b.png": ""}
+    assert column_of(result, "area").tolist() == [30, 31]
+
+
+def test_without_statuses_each_class_counts_and_is_noted(export):
+    path = export / "export" / "export_12_20240101_1200.tsv"
+    path.write_text(EXPORT.replace("object_annotation_status", "object_note"))
+    result = surveyed(export)
+    assert list(labels_of(result).values()) == ["ash", "dust"]
+    assert any("so each class counts as validated" in note for note in result.notes)
+
+
+def test_a_table_that_is_no_use_is_named_with_its_columns(tmp_path):
+    (tmp_path / "a.tsv").write_text("image\tsize\na.png\t3\n")
+    with pytest.raises(UserError, match=r"a\.tsv has the columns image, size: .* object_id"):
+        surveyed(tmp_path)
+
+
+def test_long_texts_are_read_whole_and_written_as_ecotaxa_takes_them(export):
+    """EcoTaxa takes 250 letters; two long names stay two."""
+    path = export / "export" / "export_12_20240101_1200.tsv"
+    long = "x" * 400
+    path.write_text(EXPORT.replace("id c", long))
+    assert [key for key in labels_of(surveyed(export)) if "c.png" in key] == ["core 2/c.png"]
+    keys = [f"r/{long}@1", f"r/{long}@2", "r/c.tif@3"]
+    ecotaxa.write(predictions().assign(key=keys, image=["a", "b", "c"]), export / "out.tsv")
+    written = [line.split("\t")[1] for line in (export / "out.tsv").read_text().splitlines()[2:]]
+    assert max(map(len, written)) == 250 and len(set(written)) == 3
+
+
 def predictions() -> pd.DataFrame:
     """Returns three predictions, the last of which abstains."""
     return pd.DataFrame(

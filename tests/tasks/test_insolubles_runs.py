@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import TASK, class_file, flowcam_table
+from tfpipe.tasks.insolubles.options import InsolublesOptions
 
 SORTED = {"ash": [1, 2, 3], " pollen\t grain ": [4, 5], "Unidentified": [6, 7], "dust": []}
 
@@ -74,6 +75,36 @@ def test_a_particle_in_two_classes_has_no_label(tmp_path):
     labels = flowcam.labels_of(found)
     assert [labels[f"a/run_000001.tif@{i}"] for i in (1, 2, 3)] == ["ash", "", "dust"]
     assert any("2 (ash, line 10; dust, line 16)" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("count", "place_of_file"), [(44, 34), (47, 35)])
+def test_lists_of_the_first_programs_have_colons_and_no_head(raw, count, place_of_file):
+    """The places are those of ZooImage's importer; file, x, y, width and height are neighbours."""
+    rows = ["011", "12"]
+    for particle in flowcam.particles():
+        cells = ["0"] * count
+        cells[0], cells[1], cells[8] = (str(particle[f]) for f in ("id", "cal_const", "abd_area"))
+        fields = ("collage_file", "image_x", "image_y", "image_w", "image_h")
+        cells[place_of_file : place_of_file + 5] = [str(particle[field]) for field in fields]
+        rows.append(":".join(cells))
+    before = surveyed(raw)
+    (raw / "a" / "run.lst").write_text("\n".join(rows))
+    after = surveyed(raw)
+    assert flowcam.labels_of(after) == flowcam.labels_of(before)
+    assert flowcam.column_of(after, "area_abd_um2").tolist() == [30.0 + i for i in range(12)]
+    one, other = (TASK.read(s.sources[0], InsolublesOptions()).examples for s in (before, after))
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_array_equal(left.image, right.image)
+
+
+def test_fields_that_a_later_program_adds_are_named_and_unused(raw):
+    before = surveyed(raw)
+    fields = {**flowcam.FIELDS, "is_flagged": "bool", "frame": "uint64"}
+    rows = [{**row, "is_flagged": 1, "frame": 7} for row in flowcam.particles()]
+    (raw / "a" / "run.lst").write_text(flowcam.lst(rows, fields=fields))
+    after = surveyed(raw)
+    assert after.columns == before.columns
+    assert "run.lst: columns of unknown meaning are unused: is_flagged, frame." in after.notes
 
 
 def test_exports_stand_in_for_lists(tmp_path):
@@ -148,7 +179,7 @@ def cell(field: str, value: str, *, line: int = FIRST + 1) -> str:
     [
         (changed(FIRST + 3, LINES[FIRST + 2] + "|7"), f"line {FIRST + 3}: the row has 16 cells"),
         (LST[: len(LST) - 40], f"line {FIRST + 11}: .*cut short"),
-        (changed(4, "image_x|complex"), "line 4: field 'image_x' is of the type 'complex'"),
+        (changed(4, "image_x|-7"), "line 4: this is no field's name"),
         (changed(4, "id|int32"), "line 4: the field 'id' is already in line 3"),
         (changed(2, "num-fields|14"), f"line {FIRST - 1}: this is one more field"),
         (changed(2, "num-fields|16"), f"line {FIRST}: this is no field's name"),

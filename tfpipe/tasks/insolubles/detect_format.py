@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tfpipe.base import files
+from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import (
     ecotaxa,
+    ecotaxa_fields,
     flowcam_table,
     image_table,
     particle_table,
@@ -18,9 +19,10 @@ from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.task import LeftOut
 
+_TABLES = (".tsv", ".csv", ".xlsx")
 EXPECTED = (
     "a FlowCam list (.lst) or its exported .csv with the collages, a .csv with imgpaths, or an "
-    "ecotaxa*.tsv"
+    "EcoTaxa table"
 )
 
 
@@ -54,8 +56,25 @@ def read(
                 LeftOut(f"{files.shown(inner.name)}/ is unused: it holds no {EXPECTED[2:]}.")
             )
     if not particles:
-        raise UserError(f"{files.shown(folder)} holds no particles, expected {EXPECTED}.")
+        raise UserError(
+            f"{files.shown(folder)} holds no particles, expected {EXPECTED}.{_useless(folder)}"
+        )
     return particles, notes
+
+
+def _useless(folder: Path) -> str:
+    """Returns a sentence on the first table in or just under a folder, "" if there is none."""
+    folders = [folder, *(path for path in sorted(folder.iterdir()) if path.is_dir())]
+    for path in (path for place in folders for path in _with_suffix(place, *_TABLES)):
+        try:
+            columns = particle_table.listed_names(tables.headings(path))
+        except UserError as error:
+            return f" {error}"
+        return (
+            f" The table {files.shown(path.name)} has the columns {columns}: it needs imgpaths, or "
+            "img_file_name and object_id."
+        )
+    return ""
 
 
 def read_new(
@@ -89,9 +108,11 @@ def read_new(
 def _read(folder: Path, options: InsolublesOptions, *, labelled: bool) -> list[Particles]:
     """Returns the particles of the tables in one folder; [] if it has no table."""
     lists = _with_suffix(folder, ".lst")
-    tables = {path: flowcam_table.names_in(path) for path in _with_suffix(folder, ".csv")}
-    exports = [path for path, names in tables.items() if {"particle_id", "collage"} <= names]
-    exports = [path for path in exports if "image_path" not in tables[path]]
+    ecotaxa_tables = [path for path in _with_suffix(folder, *_TABLES) if _is_ecotaxa(path)]
+    csvs = [path for path in _with_suffix(folder, ".csv") if path not in ecotaxa_tables]
+    names_of = {path: flowcam_table.names_in(path) for path in csvs}
+    exports = [path for path, names in names_of.items() if {"particle_id", "collage"} <= names]
+    exports = [path for path in exports if "image_path" not in names_of[path]]
     if lists or exports:
         table = _only(lists or exports, folder)
         exports_of_lists = exports if lists else []
@@ -103,10 +124,9 @@ def _read(folder: Path, options: InsolublesOptions, *, labelled: bool) -> list[P
                 exported=_only(exports_of_lists, folder) if exports_of_lists else None,
             )
         ]
-    tsvs = [p for p in _with_suffix(folder, ".tsv") if p.name.lower().startswith("ecotaxa")]
-    if tsvs:
-        return [ecotaxa.read(folder, path) for path in tsvs]
-    listing = [path for path, names in tables.items() if "image_path" in names]
+    if ecotaxa_tables:
+        return [ecotaxa.read(folder, path) for path in ecotaxa_tables]
+    listing = [path for path, names in names_of.items() if "image_path" in names]
     return [image_table.read(folder, path, options) for path in listing]
 
 
@@ -136,7 +156,7 @@ def _of_table(paths: list[Path], table: Path, options: InsolublesOptions) -> lis
 def _of_file(folder: Path, table: Path, options: InsolublesOptions) -> Particles:
     """Returns the particles of one table, without looking for labels."""
     suffix = table.suffix.lower()
-    if suffix == ".tsv":
+    if suffix == ".tsv" or (suffix in _TABLES and _is_ecotaxa(table)):
         return ecotaxa.read(folder, table)
     if suffix == ".csv" and "image_path" in flowcam_table.names_in(table):
         return image_table.read(folder, table, options)
@@ -156,6 +176,16 @@ def _untabled(folder: Path, paths: list[str]) -> Particles:
 def _has_table(folder: Path) -> bool:
     inside = [folder, *(path for path in folder.iterdir() if path.is_dir())]
     return any(_with_suffix(path, ".lst", ".csv", ".tsv") for path in inside)
+
+
+def _is_ecotaxa(path: Path) -> bool:
+    """Returns whether a table is EcoTaxa's: by its name, so that its faults show, or its fields."""
+    if path.suffix.lower() == ".tsv" and path.name.lower().startswith("ecotaxa"):
+        return True
+    try:
+        return ecotaxa_fields.is_ecotaxa(tables.headings(path))
+    except UserError:
+        return False
 
 
 def _with_suffix(folder: Path, *suffixes: str) -> list[Path]:

@@ -1,10 +1,12 @@
-"""EcoTaxa tables: TSV whose second line has the types, [t] for text and [f] for numbers.
+"""EcoTaxa tables, in and out: a row an image of an object, with its class and measured fields.
 
-The format is that of EcoTaxa's importer (ecotaxa_back, BO/TSVFile.py): headings are table_field
-with the tables object, sample, acq, process and img; img_file_name and object_id are required; a
-status is predicted, dubious or validated.
+The format is that of EcoTaxa's importer (ecotaxa_back, BO/TSVFile.py): an image's file and its
+object are required; a second line may have the types, [t] for text and [f] for numbers; a status
+is predicted, dubious or validated. Exports of projects, PlanktoScope's and ZooProcess's tables have
+the same fields.
 """
 
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,33 +14,97 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files
+from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.insolubles import column_names, derived_columns, flowcam_table, particle_table
+from tfpipe.tasks.insolubles import (
+    derived_columns,
+    ecotaxa_fields,
+    flowcam_table,
+    particle_table,
+)
 from tfpipe.tasks.insolubles.image_table import check_unique
 from tfpipe.tasks.insolubles.particle_table import Particles
+from tfpipe.tasks.task import LeftOut
 
-_STATUSES = ("validated", "predicted", "dubious", "")
-# Fields of an object's place, time and annotation, and those that `write` adds for predictions.
-_NOT_MEASURED = re.compile(
-    r"object_(id|label|lat|lon|lat_end|lon_end|date|time|link|depth_.*|annotation_.*"
-    r"|x|y|xm|ym|bx|by|xstart|ystart|tag|p_.*|abstain|unsure)"
-)
+MAX_LETTERS = 250  # of a text in EcoTaxa
+_STATUSES = {"v": "validated", "p": "predicted", "d": "dubious"}
+_TYPES = ("[t]", "[f]")
 
 
 def read(folder: Path, table: Path) -> Particles:
     """Returns the particles of an EcoTaxa table; only validated objects have a label.
 
+    An object with several images counts once, with the image of the smallest rank. Without a
+    column of statuses each class counts as validated.
+
     Args:
       folder: its images are in or under it.
-      table: the TSV. The sample is the run, or the folder if there is no sample.
+      table: the table. The sample is the run, or the folder if there is no sample.
 
     Raises:
-      UserError: naming file and line, where it is no such table, an image is absent, or a status
-        is not one of EcoTaxa's.
+      UserError: naming file and line, where it is no such table, an image is absent, a status is
+        not one of EcoTaxa's, or the images of one object differ in class.
     """
+    objects, heading_of, types = _open(table)
+    notes: list[str] = []
+
+    def text(name: str, default: str = "") -> pd.Series:
+        if name not in heading_of:
+            return pd.Series([default] * len(objects.frame), dtype="str")
+        cleaned = objects.frame[heading_of[name]].str.split().str.join(" ")
+        return cleaned.mask(cleaned == "", default)
+
+    statuses = text("object_annotation_status").str.lower().replace(_STATUSES)
+    is_wrong = ~statuses.isin(["", *_STATUSES.values()]).to_numpy()
+    if is_wrong.any():
+        row = int(is_wrong.argmax())
+        raise UserError(
+            f"{objects.where(row)}: the status is {statuses[row]!r}, expected "
+            "validated, predicted, dubious or nothing. Correct the cell."
+        )
+    labels = text("object_annotation_category")
+    if "object_annotation_status" in heading_of:
+        labels = labels.where(statuses == "validated", "")
+    elif (labels != "").any():
+        notes.append(
+            f"{objects.name} has no column object_annotation_status, so each class counts as "
+            "validated."
+        )
+    images = pd.DataFrame(
+        {
+            "run": text("sample_id", folder.name),
+            "particle": text("object_id"),
+            "file": text("img_file_name"),
+            "label": labels,
+            "status": statuses,
+            "instrument": text("acq_instrument"),
+        }
+    )
+    first, more = _first_images(images, objects, heading_of)
+    notes += more
+    images = images.iloc[first].reset_index(drop=True)
+    chosen = objects.frame.iloc[first].reset_index(drop=True)
+    objects = replace(objects, frame=chosen, lines=objects.lines[first])
+    paths = particle_table.match_images(images["file"], folder, lines=objects.lines, table=table)
+    check_unique(paths, objects.lines, table=table)
+    numbers, um_per_px, more = _numbers(objects, heading_of, types, images["instrument"])
+    rows = particle_table.rows(
+        len(images),
+        run=images["run"],
+        particle=images["particle"],
+        file=paths,
+        um_per_px=um_per_px,
+        label=images["label"],
+        status=images["status"],
+        line=objects.lines,
+    )
+    return Particles(folder, table, rows, numbers, (table,), (*notes, *more))
+
+
+def _open(table: Path) -> tuple[tables.Table, dict[str, str], pd.Series | None]:
+    """Returns a table without its line of types, EcoTaxa's name -> heading, and those types."""
     objects = flowcam_table.cells_of(table)
-    heading_of = {heading.lower(): heading for heading in objects.headings}
+    heading_of = ecotaxa_fields.match(objects.headings, where=f"{objects.name} line 1")
     for needed in ("img_file_name", "object_id"):
         if needed not in heading_of:
             raise UserError(
@@ -46,66 +112,92 @@ def read(folder: Path, table: Path) -> Particles:
                 "EcoTaxa tables. Export it from EcoTaxa again."
             )
     types = objects.frame.iloc[0]
-    others = types[~types.isin(["[t]", "[f]"])]
+    others = types[~types.isin(_TYPES)]
+    if len(others) == len(types):
+        return objects, heading_of, None
     if len(others):
         raise UserError(
             f"{objects.name} line {objects.lines[0]}: expected the types, [t] or [f] for each "
             f"column, came {others.iloc[0][:40]!r}. Export it from EcoTaxa."
         )
     cells = objects.frame.iloc[1:].reset_index(drop=True)
-    objects = replace(objects, frame=cells, lines=objects.lines[1:])
-    lines = objects.lines
     if not len(cells):
         raise UserError(
             f"{objects.name} has types but no objects, expected one row or more. Export it again."
         )
+    return replace(objects, frame=cells, lines=objects.lines[1:]), heading_of, types
 
-    def text(heading: str, default: str) -> pd.Series:
-        if heading not in heading_of:
-            return pd.Series([default] * len(cells), dtype="str")
-        cleaned = cells[heading_of[heading]].str.split().str.join(" ")
-        return cleaned.mask(cleaned == "", default)
 
-    statuses = text("object_annotation_status", "").str.lower()
-    is_wrong = ~statuses.isin(_STATUSES).to_numpy()
-    if is_wrong.any():
-        row = int(is_wrong.argmax())
+def _first_images(
+    images: pd.DataFrame, objects: tables.Table, heading_of: dict[str, str]
+) -> tuple[np.ndarray, list[str]]:
+    """Returns the row of each object's image of the smallest rank, in order; and a note."""
+    rank = np.zeros(len(images))
+    if "img_rank" in heading_of:
+        rank = np.nan_to_num(objects.numbers(heading_of["img_rank"], missing_ok=True), nan=np.inf)
+    by_object = images.assign(rank=rank).groupby(["run", "particle"], sort=False)
+    if by_object.ngroups == len(images):
+        return np.arange(len(images)), []
+    differs = (images["label"] != by_object["label"].transform("first")).to_numpy()
+    if differs.any():
+        row = int(differs.argmax())
         raise UserError(
-            f"{objects.name} line {lines[row]}: the status is {statuses[row]!r}, expected "
-            "validated, predicted, dubious or nothing. Correct the cell."
+            f"{objects.where(row)}: the object {images['particle'][row]!r} is of the class "
+            f"{images['label'][row]!r} here and of another above, expected one class an object. "
+            "Correct one of the rows."
         )
-    paths = particle_table.match_images(text("img_file_name", ""), folder, lines=lines, table=table)
-    check_unique(paths, lines, table=table)
-    measured = [
-        h for low, h in heading_of.items() if types[h] == "[f]" and low.startswith("object_")
+    first = np.sort(by_object["rank"].idxmin().to_numpy())
+    count = len(images) - len(first)
+    return first, [
+        LeftOut(
+            f"{objects.name}: {count} further images of objects that have several are unused. Each "
+            "object counts once, with its first image."
+        )
     ]
-    measured = [h for h in measured if not _NOT_MEASURED.fullmatch(h.lower())]
-    without_prefix = {h: h.lower().removeprefix("object_") for h in measured}
-    meanings = column_names.match_csv_headings(
-        without_prefix.values(), where=f"{objects.name} line 1"
+
+
+def _numbers(
+    objects: tables.Table,
+    heading_of: dict[str, str],
+    types: pd.Series | None,
+    instrument: pd.Series,
+) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    """Returns the measured columns, the µm per px [objects], and notes."""
+
+    def values(name: str) -> np.ndarray | None:
+        heading = heading_of[name]
+        if types is not None:
+            is_number = types[heading] == "[f]"
+            return objects.numbers(heading, missing_ok=True, finite=False) if is_number else None
+        try:
+            numbers = objects.numbers(heading, missing_ok=True, finite=False)
+        except UserError:
+            return None  # without types, a column with other cells is text
+        return numbers if np.isfinite(numbers).any() else None
+
+    of_image = {
+        name: numbers
+        for name in heading_of
+        if name.startswith(("acq_", "process_")) and "pixel" in name
+        if (numbers := values(name)) is not None
+    }
+    um_per_px, notes = ecotaxa_fields.pixel_size(of_image, instrument, where=objects.name)
+    fields = {
+        short: numbers
+        for name, short in ecotaxa_fields.measured(heading_of).items()
+        if (numbers := values(name)) is not None
+    }
+    unknown = np.full(len(objects.lines), np.nan)
+    columns = ecotaxa_fields.columns(
+        fields,
+        um_per_px=unknown if um_per_px is None else um_per_px,
+        where=f"{objects.name} line 1",
     )
-    ours = {written: name for name, written in meanings.items()}
-    numbers = pd.DataFrame(
-        {
-            ours.get(name, name): objects.numbers(heading, missing_ok=True, finite=False)
-            for heading, name in without_prefix.items()
-            if ours.get(name, name) not in column_names.TEXT
-        },
-        index=range(len(cells)),
-    )
-    numbers = numbers.assign(**derived_columns.derive(numbers))
-    labels = text("object_annotation_category", "")
-    rows = particle_table.rows(
-        len(cells),
-        run=text("sample_id", folder.name),
-        particle=text("object_id", ""),
-        file=paths,
-        um_per_px=numbers.get("calibration_factor_um", np.nan),
-        label=labels.where(statuses == "validated", ""),
-        status=statuses,
-        line=lines,
-    )
-    return Particles(folder, table, rows, numbers, (table,))
+    if um_per_px is not None:
+        columns.setdefault("calibration_factor_um", um_per_px)
+    frame = pd.DataFrame(columns, index=range(len(objects.lines)))
+    frame = frame.assign(**derived_columns.derive(frame))
+    return frame, columns.get("calibration_factor_um", unknown), notes
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -157,4 +249,12 @@ def _written(column: pd.Series) -> list[str]:
     """Returns cells without tabs and ends of lines; empty where a number is none."""
     if _is_number(column):
         return ["" if not np.isfinite(value) else f"{value:.9g}" for value in column]
-    return [" ".join(str(value).split()) for value in column.fillna("")]
+    return [_shortened(" ".join(str(value).split())) for value in column.fillna("")]
+
+
+def _shortened(text: str) -> str:
+    """Returns a text that EcoTaxa takes: a long one ends in its hash, so that names stay unique."""
+    if len(text) <= MAX_LETTERS:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{text[: MAX_LETTERS - len(digest) - 1]}_{digest}"

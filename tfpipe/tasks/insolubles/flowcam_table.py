@@ -1,5 +1,6 @@
 """Table of particles from a FlowCam: an exported CSV or a list (.lst), under our column names."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,26 @@ from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import column_names
 
-_LST_TYPES = ("int32", "int64", "float", "double", "string", "timestamp", "guid")
+_LST_TYPE = re.compile("[a-z][a-z0-9_]*")  # int32, double, string, timestamp, guid and others
+# The fields of lists without a head, by their number, as ZooImage's importer has them
+# (zooimage, zooImport.R): those of a FlowCAM II (VisualSpreadsheet 1) and of a FlowCAM III (2).
+_OLD_BEGIN = (
+    "id cal_const raw_area raw_feret_max raw_feret_min raw_feret_mean raw_perimeter "
+    "raw_convex_perimeter abd_area abd_diameter length width esd_diameter perimeter "
+    "convex_perimeter intensity sigma_intensity compactness elongation sum_intensity roughness "
+    "feret_max_angle"
+)
+_OLD_MIDDLE = (
+    "avg_red avg_green avg_blue ppc ch1_peak ch1_width ch2_peak ch2_width ch3_peak ch3_width "
+    "ch4_peak ch4_width collage_file image_x image_y image_w image_h src_x src_y"
+)
+_OLD_FIELDS = {
+    44: f"{_OLD_BEGIN} {_OLD_MIDDLE} high_u32 low_u32 total".split(),
+    47: (
+        f"{_OLD_BEGIN} feret_min_angle {_OLD_MIDDLE} edge_gradient timestamp timestamp2 src_image "
+        "cal_image"
+    ).split(),
+}
 # Programs of other authors write these for cells without a value.
 _MISSING = (*tables.MISSING, "#N/A", "<NA>", "NULL", "null", "None")
 
@@ -97,35 +117,36 @@ def read_csv(path: Path) -> FlowCamTable:
 
 
 def read_lst(path: Path) -> FlowCamTable:
-    """Returns the particles of a list, which has one `|`-separated row of typed fields for each.
+    """Returns the particles of a list, which has one row of fields for each.
 
-    Its lines are: a version ("017"), "num-fields|64", name and type of each field, then the rows.
+    Its lines are: a version ("017"), "num-fields|64", name and type of each field, then the rows,
+    with `|` between cells. The lists of VisualSpreadsheet 1 and 2 name no fields: two lines, then
+    rows of 44 or 47 cells with colons between them.
 
     Raises:
-      UserError: naming the line, where the number of fields is wrong, a type is unknown, a field
+      UserError: naming the line, where the number of fields is wrong, a field has no type or
         stands twice, or a row has another length.
     """
     name = files.shown(path.name)
     text = tables.text_of(path, expected="a FlowCam list (.lst)")
     lines = text.splitlines()
+    if len(lines) > 2 and (old := _OLD_FIELDS.get(lines[2].count(":") + 1)):
+        rows = "\n".join(lines[2:])
+        cells = tables.read_rows(path, rows, names=old, delimiter=":", above=2)
+        return FlowCamTable(cells, column_names.match_lst_fields(old, where=name))
     word, _, count = lines[1].partition("|") if len(lines) > 1 else ("", "", "")
     if not lines[0].strip().isdigit() or word != "num-fields" or not count.strip().isdigit():
         raise UserError(
-            f"{name} does not begin with a version and num-fields|<number>, so it is no FlowCam "
-            "list. Export or copy it again."
+            f"{name} does not begin with a version and num-fields|<number>, nor has it rows of 44 "
+            "or 47 cells with colons, so it is no FlowCam list. Export or copy it again."
         )
     fields: list[str] = []
     for number, line in enumerate(lines[2 : 2 + int(count)], start=3):
         field, bar, kind = line.strip().partition("|")
-        if not bar or "|" in kind:
+        if not bar or not _LST_TYPE.fullmatch(kind):
             raise UserError(
                 f"{name} line {number}: this is no field's name|type, but line 2 declares "
                 f"{count.strip()} fields, of which {len(fields)} stand above. Correct line 2."
-            )
-        if kind not in _LST_TYPES:
-            raise UserError(
-                f"{name} line {number}: field {field!r} is of the type {kind!r}, expected "
-                f"{', '.join(_LST_TYPES)}. Correct it, or export the list again."
             )
         if field in fields:
             raise UserError(
@@ -134,7 +155,7 @@ def read_lst(path: Path) -> FlowCamTable:
             )
         fields.append(field)
     above = 2 + len(fields)
-    if len(lines) > above and lines[above].strip().partition("|")[2] in _LST_TYPES:
+    if len(lines) > above and _LST_TYPE.fullmatch(lines[above].strip().partition("|")[2]):
         raise UserError(
             f"{name} line {above + 1}: this is one more field, but line 2 declares only "
             f"{len(fields)}. Correct line 2, or export the list again."
