@@ -178,16 +178,16 @@ def pixel_size(
             return values, []
         if _PIXEL_MM.fullmatch(name):
             return values * 1000, []
-    name = next((name for name in ("process_pixel", "acq_pixel") if name in numbers), None)
-    if name is None:
+    unitless = [name for name in ("process_pixel", "acq_pixel") if name in numbers]
+    if not unitless:
         return None, []
     um = np.full(len(instrument), np.nan)
     for begin, factor in _UM_IN_PROCESS_PIXEL.items():
         um[instrument.str.lower().str.startswith(begin).to_numpy()] = factor
     if np.isnan(um).any():
         return None, [
-            f"{where}: {name} has no unit and acq_instrument names no instrument whose unit is "
-            f"known ({', '.join(_UM_IN_PROCESS_PIXEL)}), so lengths and areas stay in px. Rename "
-            f"the column to {name}_um or {name}_mm to have them in µm."
+            f"{where}: {unitless[0]} has no unit, and acq_instrument names no instrument whose "
+            f"unit is known ({', '.join(_UM_IN_PROCESS_PIXEL)}), so lengths and areas stay in px. "
+            f"Rename the column to {unitless[0]}_um or {unitless[0]}_mm to have them in µm."
         ]
-    return numbers[name] * um, []
+    return numbers[unitless[0]] * um, []
