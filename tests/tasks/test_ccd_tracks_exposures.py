@@ -79,6 +79,49 @@ def test_the_hdu_and_the_section_are_the_users(tmp_path):
     assert parse_options(TASK, ["section=40:4124,5:2040"]).section == "40:4124,5:2040"
 
 
+def test_of_several_images_the_others_are_named(tmp_path, caplog):
+    chips = [fits.ImageHDU(RAMP.astype(np.int32) + i, name=f"CHIP{i}") for i in range(2)]
+    flags = fits.ImageHDU(np.zeros((4, 6), np.uint8), name="DQ")
+    np.testing.assert_array_equal(read(written(tmp_path / "a.fits", flags, *chips)), RAMP)
+    assert "a.fits has 2 images. HDU 2 is read, not 3 (CHIP1)" in caplog.text
+    caplog.clear()
+    read(written(tmp_path / "b.fits", chips[0], flags))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 6), (1, 1, 4, 6)])
+def test_axes_of_length_one_do_not_count(tmp_path, shape):
+    pixels = RAMP.reshape(shape)
+    np.testing.assert_array_equal(read(written(tmp_path / "a.fits", fits.ImageHDU(pixels))), RAMP)
+    np.save(tmp_path / "a.npy", pixels)
+    np.testing.assert_array_equal(read(tmp_path / "a.npy"), RAMP)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_holds_one_exposure(tmp_path, save):
+    save(tmp_path / "a.npz", exposure=RAMP)
+    np.testing.assert_array_equal(read(tmp_path / "a.npz"), RAMP)
+    save(tmp_path / "a.npz", first=RAMP, second=RAMP)
+    with pytest.raises(UserError, match="a.npz has the arrays first, second, expected one"):
+        read(tmp_path / "a.npz")
+    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-30])
+    with pytest.raises(UserError, match="a.npz cannot be read as a NumPy archive"):
+        read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (np.full((9, 9), 255, np.uint8), "no pixel is above 4000 ADU, the largest is 255"),
+        (frame((3, 3, 1, 2, 9000)), "2 pixels are above 4000 ADU, and none of their clusters"),
+    ],
+)
+def test_no_tracks_always_has_its_reason(tmp_path, caplog, image, reason):
+    np.save(tmp_path / "a.npy", image)
+    assert examples(tmp_path) == []
+    assert f"a.npy has no tracks: {reason}" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("hdus", "changes", "says"),
     [

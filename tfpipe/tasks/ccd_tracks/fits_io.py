@@ -1,8 +1,10 @@
-"""Reader of exposures: FITS of any kind that astropy reads, or a NumPy array (.npy)."""
+"""Reader of exposures: FITS of any kind that astropy reads, or a NumPy array (.npy, .npz)."""
 
 import gzip
+import logging
 import threading
 import warnings
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -15,7 +17,10 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions, section_of
 
 FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz")
-SUFFIXES = (*FITS, ".npy")
+SUFFIXES = (*FITS, ".npy", ".npz")
+LOG = logging.getLogger(__name__)
+# Names of HDUs that go with an image and are none: errors, flags and weights of each pixel.
+_NO_IMAGES = {"ERR", "DQ", "VAR", "MASK", "WEIGHT", "WHT", "UNCERT", "BPM", "IVAR"}
 _FITS_ERRORS = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, AstropyWarning)
 _ASTROPY = threading.Lock()  # warning filters are shared by all threads
 
@@ -26,8 +31,11 @@ def read(path: Path, options: CcdTracksOptions) -> np.ndarray:
     BSCALE and BZERO are applied, tiles and whole files decompressed. Pixels that are no finite
     numbers become NaN, which is above no threshold.
 
+    Axes of length 1, as in 1 x height x width, do not count. Where a file has images in several
+    HDUs, the first is read and the others are named in a warning.
+
     Args:
-      path: the file.
+      path: the file; an .npz has one array.
       options: the user's; only `hdu` and `section` matter here.
 
     Returns:
@@ -38,7 +46,9 @@ def read(path: Path, options: CcdTracksOptions) -> np.ndarray:
         empty.
     """
     name = files.shown(path.name)
-    pixels = _read_npy(path) if path.suffix.lower() == ".npy" else _read_fits(path, options)
+    readers = {".npy": _read_npy, ".npz": _read_npz}
+    reader = readers.get(path.suffix.lower())
+    pixels = reader(path) if reader else _read_fits(path, options)
     cut = pixels[section_of(options)]
     if not cut.size:
         raise UserError(
@@ -67,8 +77,31 @@ def _read_npy(path: Path) -> np.ndarray:
             f"{files.shown(path.name)} cannot be read as a NumPy array ({error}). Save it again "
             "by numpy.save."
         ) from error
-    _check(pixels.shape, kind=pixels.dtype.kind, where=files.shown(path.name))
-    return pixels
+    return _checked(pixels, where=files.shown(path.name))
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    name = files.shown(path.name)
+    try:
+        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
+            # The size in the archive's directory is checked before anything is decompressed.
+            size = max((info.file_size for info in archive.infolist()), default=0)
+            if size > images.MAX_PIXELS * np.dtype(np.float64).itemsize:
+                raise UserError(
+                    f"{name} has an array of {size:,} bytes, expected at most "
+                    f"{images.MAX_PIXELS:,} pixels. Cut it."
+                )
+            if len(arrays.files) != 1:
+                raise UserError(
+                    f"{name} has the arrays {', '.join(arrays.files) or 'none'}, expected one "
+                    "exposure. Save each exposure to a file of its own."
+                )
+            pixels = arrays[arrays.files[0]]
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{name} cannot be read as a NumPy archive ({error}). Save it again by numpy.savez."
+        ) from error
+    return _checked(pixels, where=name)
 
 
 def _read_fits(path: Path, options: CcdTracksOptions) -> np.ndarray:
@@ -81,15 +114,29 @@ def _read_fits(path: Path, options: CcdTracksOptions) -> np.ndarray:
             with fits.open(path, memmap=False) as hdus:
                 number = _image_hdu(hdus, options.hdu, name=name)
                 where = f"{name} HDU {number}"
-                _check(tuple(hdus[number].shape), kind="", where=where)
+                _check(_sides(hdus[number].shape), kind="", where=where)
                 pixels = hdus[number].data
         except (*_FITS_ERRORS, gzip.BadGzipFile) as error:
             raise UserError(
                 f"{name} cannot be read as a FITS file ({error}). It may be cut short. Copy it "
                 "again."
             ) from error
-    _check(pixels.shape, kind=pixels.dtype.kind, where=where)
-    return pixels
+    return _checked(pixels, where=where)
+
+
+def _checked(pixels: np.ndarray, *, where: str) -> np.ndarray:
+    """Returns an array [height, width] of real numbers, without axes of length 1 before it."""
+    sides = _sides(pixels.shape)
+    _check(sides, kind=pixels.dtype.kind, where=where)
+    return pixels.reshape(sides)
+
+
+def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns a shape without the axes of length 1 that are too many for an image."""
+    sides = list(shape)
+    while len(sides) > 2 and 1 in sides:
+        sides.remove(1)
+    return tuple(sides)
 
 
 def _image_hdu(hdus: fits.HDUList, number: int, *, name: str) -> int:
@@ -97,9 +144,20 @@ def _image_hdu(hdus: fits.HDUList, number: int, *, name: str) -> int:
     with_image = [i for i, hdu in enumerate(hdus) if hdu.is_image and len(hdu.shape) > 0]
     if number >= 0 and number in with_image:
         return number
-    flat = [i for i in with_image if len(hdus[i].shape) == 2]
+    flat = [i for i in with_image if len(_sides(hdus[i].shape)) == 2]
+    images_only = [i for i in flat if hdus[i].name.upper() not in _NO_IMAGES]
     if number < 0 and with_image:
-        return (flat or with_image)[0]
+        first, *others = images_only or flat or with_image
+        if images_only and others:
+            unread = ", ".join(f"{i} ({hdus[i].name or 'no name'})" for i in others)
+            LOG.warning(
+                "%s has %d images. HDU %d is read, not %s: give --option hdu=NUMBER for another.",
+                name,
+                len(others) + 1,
+                first,
+                unread,
+            )
+        return first
     every = ", ".join(f"{i} ({hdu.name or 'no name'})" for i, hdu in enumerate(hdus))
     place = "any HDU" if number < 0 else f"HDU {number}"
     images_in = f"images are in {', '.join(map(str, with_image))}" if with_image else "no image"

@@ -72,6 +72,12 @@ def read(source: Source, options: CcdTracksOptions) -> Reading:
     threshold = options.threshold or segmentation.background_threshold(image, sigmas=options.sigmas)
     tracks = segmentation.find(image, threshold=threshold, min_px=options.min_px)
     segmentation.check_coverage(image, tracks, threshold=threshold, name=source.name)
+    if not len(tracks.number):
+        LOG.warning(
+            "%s has no tracks: %s.",
+            source.name,
+            segmentation.explain_none(image, threshold=threshold, min_px=options.min_px),
+        )
     corner = corner_of(options)
     labels, unmatched = label_table.match(tracks, list(source.about.labels), corner=corner)
     if unmatched:

@@ -140,6 +140,21 @@ def background_threshold(image: np.ndarray, *, sigmas: float) -> float:
     return float(centre + sigmas * deviation)
 
 
+def explain_none(image: np.ndarray, *, threshold: float, min_px: int) -> str:
+    """Returns why an exposure without a track has none: "no pixel above 4000 ADU, ..."."""
+    is_above = image > threshold
+    largest = float(np.nanmax(image))
+    if not is_above.any():
+        return (
+            f"no pixel is above {threshold:g} ADU, the largest is {largest:g}. Give --option "
+            "threshold=ADU, or threshold=0 for one above the background"
+        )
+    return (
+        f"{int(is_above.sum())} pixels are above {threshold:g} ADU, and none of their clusters has "
+        f"{min_px} px. Give --option min_px=NUMBER for smaller ones"
+    )
+
+
 def check_coverage(image: np.ndarray, tracks: Tracks, *, threshold: float, name: str) -> None:
     """Raises a UserError if tracks cover most of an exposure, as with a threshold too low."""
     share = tracks.pixels.sum() / image.size
