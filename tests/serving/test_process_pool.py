@@ -68,7 +68,8 @@ def wait_for(condition):
 
 def n_answered(worker: psutil.Process) -> float:
     """Returns how many requests a worker has answered."""
-    path = Path(worker.environ()["PROMETHEUS_MULTIPROC_DIR"], f"counter_{worker.pid}.db")
+    folder = worker.environ().get("PROMETHEUS_MULTIPROC_DIR")  # none before its program begins
+    path = Path(folder or "", f"counter_{worker.pid}.db")
     metrics = MultiProcessCollector.merge([str(path)]) if path.exists() else []
     return sum(
         sample.value
