@@ -48,6 +48,20 @@ def test_unknown_energies_are_what_is_usual_a_pixel_and_are_noted(tmp_path):
     assert any("3 clusters" in n and "b, c, d" in n for n in TASK.survey(folder, OPTIONS).notes)
 
 
+def test_new_clusters_get_the_energy_a_pixel_of_those_that_were_packed(tmp_path):
+    """35000 ADU over 5 px are 7000 a pixel, for a bare matrix that comes later, too."""
+    packed = folder_of(tmp_path / "packed", {"a": DOT}, ["a,muon,,,35000,5"])
+    bare = folder_of(tmp_path / "new", {"b": DOT}) / "clusters"
+    options = TASK.survey(packed, OPTIONS).options
+    assert options.adu_per_px == 7000
+    (source,) = TASK.survey_new([bare], None, options).sources
+    (new,) = TASK.read(source, options).examples
+    together = folder_of(tmp_path / "both", {"a": DOT, "b": DOT}, ["a,muon,,,35000,5"])
+    np.testing.assert_array_equal(new.image, read(together)["b"].image)
+    np.testing.assert_array_equal(new.columns, read(together)["b"].columns)
+    assert new.image.max() == 7000 > new.image.min()
+
+
 def test_clusters_without_a_row_or_a_table_are_unlabelled(tmp_path):
     folder = folder_of(tmp_path, {"a": DOT, "b": DOT}, ["a,muon,,,35000,5"])
     assert {key: one.label for key, one in read(folder).items()} == {"a": 0, "b": -1}

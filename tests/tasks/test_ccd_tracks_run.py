@@ -23,7 +23,18 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tuned(home):
     budget = ("--trials", "1", "--trial-epochs", "1", "--epochs", "1", "--algorithm", "random")
-    return ran(home, "tune", "ccd-tracks", "--quick", *budget, *TINY, "--split", "50/25/25")
+    return ran(
+        home,
+        "tune",
+        "ccd-tracks",
+        "--model",
+        "simple-cnn",
+        "--quick",
+        *budget,
+        *TINY,
+        "--split",
+        "50/25/25",
+    )
 
 
 def ran(folder, *words) -> dict:

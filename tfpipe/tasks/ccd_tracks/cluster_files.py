@@ -110,21 +110,23 @@ def read_mask(path: Path) -> np.ndarray:
 
 def fill_energies(
     clusters: list[Cluster], options: CcdTracksOptions
-) -> tuple[list[Cluster], list[str]]:
-    """Returns clusters that all have an energy, and a note on those that had none.
+) -> tuple[list[Cluster], float, list[str]]:
+    """Returns clusters that all have an energy, the energy per pixel of those that had none; notes.
 
     A cluster has at least the threshold in each pixel; a smaller energy is a mistake in the table.
-    A missing energy becomes the folder's median per pixel times the pixels, which carries no
-    information about the class.
+    A missing energy becomes that energy per pixel times the pixels, which carries no information
+    about the class: `options.adu_per_px`, or the median of these clusters where that is 0.
     """
     pixels = np.array([read_mask(cluster.path).sum() for cluster in clusters])
     energy = np.array([cluster.energy for cluster in clusters])
     with np.errstate(invalid="ignore"):
         is_valid = (energy > 0) & (energy >= options.threshold * pixels)
-    per_px = max(options.threshold, 1.0)
-    if is_valid.any():
-        per_px = float(np.median(energy[is_valid] / pixels[is_valid]))
-    filled = np.where(is_valid, energy, per_px * pixels)
+    adu_per_px = options.adu_per_px or max(options.threshold, 1.0)
+    source = "option adu_per_px" if options.adu_per_px else "the threshold, as no cluster has one"
+    if is_valid.any() and not options.adu_per_px:
+        adu_per_px = float(np.median(energy[is_valid] / pixels[is_valid]))
+        source = "the median of the others"
+    filled = np.where(is_valid, energy, adu_per_px * pixels)
     notes = []
     if not is_valid.all():
         names = [
@@ -132,8 +134,8 @@ def fill_energies(
         ]
         notes.append(
             f"{len(names)} clusters have no energy, or less than the threshold in each pixel, and "
-            f"get {per_px:.0f} ADU a pixel, the median here: {', '.join(names[:12])}"
+            f"get {adu_per_px:.0f} ADU a pixel, {source}: {', '.join(names[:12])}"
             f"{f' and {len(names) - 12} more' if len(names) > 12 else ''}."
         )
     pairs = zip(clusters, filled, strict=True)
-    return [cluster._replace(energy=float(value)) for cluster, value in pairs], notes
+    return [cluster._replace(energy=float(value)) for cluster, value in pairs], adu_per_px, notes

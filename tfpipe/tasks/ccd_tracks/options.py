@@ -24,6 +24,12 @@ class CcdTracksOptions:
     )
     sigmas: float = option(5.0, "noise sigmas above the background, where threshold=0", least=1)
     min_px: int = option(5, "pixels of the smallest track (seed document 001)", least=1)
+    adu_per_px: float = option(
+        0.0,
+        "energy per pixel, ADU, of ready-cut clusters without one; 0 for the median of those that "
+        "are packed, which a version keeps",
+        least=0,
+    )
     side: int = option(64, "side of the stored images, px (seed document 001)", least=8)
     classes: str = option(
         "", "classes to predict, with commas; others count as unlabelled; empty for all"

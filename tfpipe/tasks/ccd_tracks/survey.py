@@ -1,6 +1,7 @@
 """Survey of a ccd-tracks folder: exposures, or ready-cut clusters."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tfpipe.base import files
@@ -40,7 +41,8 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
     if (folder / cluster_files.FOLDER).is_dir():
         clusters, notes = cluster_files.list_clusters(folder)
         classes, more = _classes([cluster.label for cluster in clusters], options)
-        clusters, filled = cluster_files.fill_energies(clusters, options)
+        clusters, adu_per_px, filled = cluster_files.fill_energies(clusters, options)
+        options = replace(options, adu_per_px=adu_per_px)
         sources = [
             Source(
                 f"{cluster_files.FOLDER}/{cluster.name}",
@@ -99,7 +101,7 @@ def survey_new(paths: list[Path], table: Path | None, options: CcdTracksOptions)
             notes += more
             unlabelled += [cluster._replace(label="") for cluster in clusters]
     if unlabelled:
-        clusters, more = cluster_files.fill_energies(unlabelled, options)
+        clusters, _, more = cluster_files.fill_energies(unlabelled, options)
         notes += more
         for start in range(0, len(clusters), BATCH):
             batch = clusters[start : start + BATCH]
@@ -123,6 +125,7 @@ def _survey(
         duplicates=tuple(_duplicates(sources)),
         classes=classes,
         image_shape=(options.side, options.side, 1),
+        options=options,
     )
 
 
