@@ -174,7 +174,9 @@ def test_few_groups_make_an_interval_as_wide_as_student_has_it():
 
 
 def matches(hits: int, misses: int, false: int, error_mm: float) -> layer_metrics.LayerCounts:
-    return layer_metrics.LayerCounts(hits, misses, false, (error_mm,) * hits, ("other",) * false)
+    return layer_metrics.LayerCounts(
+        hits, misses, false, (error_mm,) * hits, ("other",) * false, hits + false
+    )
 
 
 def test_whole_files_are_compared_by_the_score_that_the_task_has():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfpipe.tasks.melt_layer import layer_detection
 from tfpipe.tasks.melt_layer.alignment import align, profile, rows_of
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.reader import read
@@ -133,6 +134,50 @@ def test_no_range_of_shifts_is_longer_than_the_core(max_shift_mm):
     found = align(core_with((400, 408)), features_at((401, 409)), **place)
     assert len(found.shifts_px) == 2 * min(2 * max_shift_mm, 1200) + 1
     assert found.shift_px == -1
+
+
+@pytest.mark.parametrize("thickness_mm", [50, 80, 150, 180])
+def test_a_thick_layer_is_aligned_and_found_whole(thickness_mm):
+    """A layer is not taken for a slow change of the light, and comes out as one."""
+    thick = 2 * thickness_mm
+    ice = core_with((1200, 1200 + thick), height_px=3300)
+    aligned = align(ice, features_at((1240, 1240 + thick)), **PLACE)
+    assert (aligned.status, aligned.shift_px) == ("aligned", pytest.approx(-40, abs=1))
+    brightness = profile(ice, px_per_m=PX_PER_M)
+    likely = np.zeros(3300)
+    likely[1190 : 1210 + thick] = 0.9
+    (layer,) = layer_detection.merge(likely, brightness=brightness, threshold=0.5)
+    assert layer.top_px == pytest.approx(1200, abs=2)
+    assert layer.bottom_px == pytest.approx(1200 + thick, abs=2)
+
+
+def test_a_layer_that_is_not_dark_at_the_best_shift_is_named():
+    """Two of three layers are there; the third one's place is bright."""
+    ice = core_with((300, 306), (600, 610))
+    found = align(ice, features_at((310, 316), (610, 620), (900, 906)), **PLACE)
+    assert found.status == "not identifiable"
+    assert found.why == "the layer at 120.450 m is not dark at the best shift"
+
+
+def test_a_true_shift_out_of_the_range_is_not_replaced_by_another():
+    """The labels lie 100 mm from their layers; 20 mm from them a crack is dark."""
+    ice = core_with((300, 306), (520, 530))
+    found = align(ice, features_at((500, 506)), **PLACE)
+    assert found.status == "not identifiable"
+    assert found.why == "a shift of -100 mm, beyond those tried, costs nearly as little"
+
+
+@pytest.mark.slow
+def test_tables_that_do_not_fit_are_not_believed():
+    """Three layers at random in photos with five other dark bands; before, half were believed."""
+    rng = np.random.default_rng(4)
+    believed = 0
+    for seed in range(40):
+        tops = rng.choice(np.arange(40, 1150, 30), 8, replace=False)
+        ice = core_with(*((top, top + 8) for top in tops[:5]), seed=seed)
+        found = align(ice, features_at(*((top, top + 8) for top in tops[5:])), **PLACE)
+        believed += found.status == "aligned"
+    assert believed <= 2
 
 
 def test_gain_and_offset_of_the_light_change_nothing():

@@ -86,6 +86,37 @@ def test_tilt_is_found_and_taken_away(raw, truth):
         assert max(off_px(found, truth.loc[name])) <= TOLERANCE_PX, name
 
 
+def test_a_ruler_beside_a_tilted_core_does_not_turn_it():
+    """A bright core of 300 x 1800 px leans by 1 degree; a thin ruler stands beside it."""
+    photo = np.full((2000, 700), 20, np.uint8)
+    core = np.zeros_like(photo)
+    core[100:1900, 200:500] = 180
+    turn = cv2.getRotationMatrix2D((350, 1000), 1.0, 1.0)
+    photo = np.maximum(photo, cv2.warpAffine(core, turn, (700, 2000)))
+    photo[:, 526:546] = 250
+    for mirrored in (photo, photo[:, ::-1]):
+        box = core_detection.find(images.to_rgb(mirrored), name="a.png")
+        assert abs(box.tilt_deg) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_a_colour_card_at_the_end_of_a_core_is_no_ice(raw, truth, at_end):
+    """Saturated and grey patches of 20 mm as wide as the core, 6 mm beyond its end."""
+    photo = photo_of(raw)
+    one = truth.loc["core_001.png"]
+    px_per_mm, left, right = 2, int(one.core_left_px), int(one.core_right_px)
+    card = np.full((80 * px_per_mm, photo.shape[1], 3), 30, np.uint8)
+    patches = [(200, 30, 40), (40, 160, 60), (230, 230, 230)]
+    for i, colour in enumerate(patches):
+        begin = (6 + 22 * i) * px_per_mm
+        card[begin : begin + 20 * px_per_mm, left:right] = colour
+    edge = int(one.core_bottom_px if at_end else one.core_top_px)
+    parts = [photo[: edge + 4], card] if at_end else [card[::-1], photo[edge - 4 :]]
+    box = core_detection.find(np.concatenate(parts), name="a.png")
+    length_px = one.core_bottom_px - one.core_top_px
+    assert box.bottom - box.top == pytest.approx(length_px, abs=12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_core_is_200_px_across_in_8_bits_at_its_own_scale(raw, kind):
     ice = core_detection.cut(KINDS[kind](photo_of(raw)), crop_px=None, name="a.png")

@@ -242,9 +242,9 @@ def test_found_layers_are_judged_against_the_table_moved_by_the_shift(source):
     one = dataclasses.replace(source, about=Section(source.about.photo, features))
     row = {"status": "aligned", "shift_mm": -20.0}
     said = found_at((120.481, 120.491), (120.98, 120.981))
-    assert evaluate(one, row, said) == LayerCounts(1, 0, 1, (pytest.approx(1.0),), ("meltLens",))
+    assert evaluate(one, row, said) == LayerCounts(1, 0, 1, (pytest.approx(1.0),), ("meltLens",), 2)
     assert evaluate(one, row | {"shift_mm": 20.0}, said).hits == 0
-    assert evaluate(one, row, found_at()) == LayerCounts(0, 1, 0, (), ())
+    assert evaluate(one, row, found_at()) == LayerCounts(0, 1, 0, (), (), 0)
     assert evaluate(one, {"status": "not identifiable", "shift_mm": 0.0}, said) is None
 
 

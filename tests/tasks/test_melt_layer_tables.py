@@ -186,11 +186,14 @@ def test_photos_that_show_the_same_depths_are_named_as_twins(tmp_path):
     assert why.startswith("both show 1.8 to 2 m by photos.csv; give both the same name")
 
 
-def test_a_feature_belongs_to_the_photo_that_holds_its_middle(tmp_path):
+def test_a_feature_belongs_to_every_photo_that_it_overlaps(tmp_path):
     photos = "photo,top_m,bottom_m\na.png,1,2\nb.png,2,3\n"
     layers = "depth from,depth to,type\n1.9,2.05,meltLayer\n1.98,2.1,meltLayer\n2,2,meltLens\n"
     found = survey(raw_folder(tmp_path, photos=photos, layers=layers), MeltLayerOptions())
-    assert [[f.depth_from_m for f in s.about.features] for s in found.sources] == [[1.9], [1.98, 2]]
+    assert [[f.depth_from_m for f in s.about.features] for s in found.sources] == [
+        [1.9, 1.98],
+        [1.9, 1.98, 2],
+    ]
     assert found.notes == ()
 
 

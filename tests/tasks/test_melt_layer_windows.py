@@ -1,5 +1,6 @@
 """Windows are cut and labelled by one rule, and put together again to layers and scores."""
 
+import itertools
 import math
 
 import cv2
@@ -245,6 +246,34 @@ def test_a_lens_30_px_from_a_layer_is_left_out(lens, threshold):
     assert found_in(lens, layer, threshold=threshold) == sorted([lens, layer])
 
 
+@pytest.mark.parametrize("between_px", [8, 20, 38])
+def test_a_layer_beside_a_darker_one_is_found_whole(between_px):
+    """Each ends at half of its own depth; 38 px of 0.5 mm are 19 mm."""
+    brightness = 0.3 * np.sin(np.arange(HEIGHT_PX))
+    first, second = (150, 158), (158 + between_px, 164 + between_px)
+    brightness[slice(*first)], brightness[slice(*second)] = -12, -5
+    likely = np.zeros(HEIGHT_PX)
+    likely[120:240] = 0.9
+    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.5)
+    assert [(layer.top_px, layer.bottom_px) for layer in merged] == [first, second]
+
+
+def test_the_flank_of_a_layer_is_no_layer_of_its_own():
+    brightness = np.zeros(HEIGHT_PX)
+    brightness[150:170] = [-4.5] * 6 + [-12] * 8 + [-4.5] * 6
+    likely = np.full(HEIGHT_PX, 0.9)
+    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.5)
+    assert [(layer.top_px, layer.bottom_px) for layer in merged] == [(156, 164)]
+
+
+def test_a_break_of_low_probability_does_not_hide_the_layer_beside_it():
+    brightness, likely = np.zeros(HEIGHT_PX), np.full(HEIGHT_PX, 0.5)
+    brightness[150:160], brightness[200:206] = -30, -5
+    likely[190:220] = 0.9
+    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.4)
+    assert [(layer.top_px, layer.bottom_px) for layer in merged] == [(200, 206)]
+
+
 def test_a_layer_that_two_likely_zones_reach_is_one():
     likely = np.zeros(200)
     likely[60:80] = likely[100:120] = 0.9
@@ -293,36 +322,72 @@ def matched(*spans, features=(SURE, DOUBTFUL, LENS), rows=ROWS, px_per_m=1000.0)
 @pytest.mark.parametrize(
     ("spans", "expected"),
     [
-        ([], LayerCounts(0, 1, 0, (), ())),
-        ([(100, 110)], LayerCounts(1, 0, 0, (0.0,), ())),
-        ([(109, 115)], LayerCounts(1, 0, 0, (7.0,), ())),
-        ([(110, 115)], LayerCounts(0, 1, 1, (), ("other",))),  # side by side is not shared
-        ([(95, 100)], LayerCounts(0, 1, 1, (), ("other",))),
-        ([(98, 102), (104, 108), (109, 130)], LayerCounts(1, 0, 0, (1.0,), ())),
-        ([(204, 205)], LayerCounts(0, 1, 0, (), ())),
-        ([(299, 303)], LayerCounts(0, 1, 1, (), ("meltLens",))),
-        ([(100, 110), (150, 160), (301, 305)], LayerCounts(1, 0, 2, (0.0,), ("other", "meltLens"))),
-        ([(100, 205)], LayerCounts(1, 0, 0, (47.5,), ())),
+        ([], LayerCounts(0, 1, 0, (), (), 0)),
+        ([(100, 110)], LayerCounts(1, 0, 0, (0.0,), (), 1)),
+        ([(109, 115)], LayerCounts(1, 0, 0, (7.0,), (), 1)),
+        ([(110, 115)], LayerCounts(0, 1, 1, (), ("other",), 1)),  # side by side is not shared
+        ([(95, 100)], LayerCounts(0, 1, 1, (), ("other",), 1)),
+        # Of three pieces the one that shares most is the layer, the others are false.
+        (
+            [(98, 102), (104, 108), (109, 130)],
+            LayerCounts(1, 0, 2, (1.0,), ("meltLayer", "meltLayer"), 3),
+        ),
+        ([(204, 205)], LayerCounts(0, 1, 0, (), (), 1)),
+        ([(299, 303)], LayerCounts(0, 1, 1, (), ("meltLens",), 1)),
+        (
+            [(100, 110), (150, 160), (301, 305)],
+            LayerCounts(1, 0, 2, (0.0,), ("other", "meltLens"), 3),
+        ),
+        ([(100, 205)], LayerCounts(1, 0, 0, (47.5,), (), 1)),
     ],
 )
 def test_found_layers_are_matched_with_tabled_ones(spans, expected):
     assert matched(*spans) == expected
 
 
-def test_one_found_layer_may_hold_two_tabled_ones():
-    rows = np.array([(100, 110), (120, 130)])
-    found = matched((95, 135), features=(SURE, SURE), rows=rows, px_per_m=500.0)
-    assert found == LayerCounts(2, 0, 0, (20.0, 20.0), ())
+def test_one_found_layer_over_three_tabled_ones_finds_one():
+    rows = np.array([(100, 110), (120, 130), (140, 150)])
+    result = matched((95, 155), features=(SURE, SURE, SURE), rows=rows, px_per_m=500.0)
+    assert (result.hits, result.misses, result.false, result.detected) == (1, 2, 0, 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_matching_is_the_largest_of_all(seed):
+    """Against every pairing of up to four detected with up to four tabled layers."""
+    rng = np.random.default_rng(seed)
+    tops = [np.sort(rng.choice(np.arange(0, 60, 6), rng.integers(1, 5), False)) for _ in range(2)]
+    spans, rows = (np.stack([t, t + rng.integers(2, 9, len(t))], axis=1) for t in tops)
+    shared = np.maximum(
+        np.minimum(spans[:, None, 1], rows[:, 1]) - np.maximum(spans[:, None, 0], rows[:, 0]), 0
+    )
+    size = max(shared.shape)
+    square = np.zeros((size, size), int)
+    square[: shared.shape[0], : shared.shape[1]] = shared
+    best = max(itertools.permutations(range(size)), key=lambda p: sum(square[range(size), p]))
+    result = matched(*spans.tolist(), features=(SURE,) * len(rows), rows=rows)
+    assert result.hits + result.misses == len(rows)
+    assert result.hits + result.false == len(spans) == result.detected
+    matched_rows = sum(square[range(size), best])
+    assert (result.hits > 0) == (matched_rows > 0)
+
+
+@pytest.mark.parametrize(("judged", "expected"), [(None, (1, 1, 1)), ((105, 400), (0, 1, 0))])
+def test_only_rows_that_the_table_speaks_of_are_judged(judged, expected):
+    """A layer that the shift moves out of view is no miss, one that comes into view not false."""
+    rows = np.array([(90, 110), (300, 310)])
+    detected = [Layer(20, 30, 0.9), Layer(95, 110, 0.9)]
+    result = count_layers(detected, [SURE, SURE], rows, px_per_m=1000.0, scored_rows=judged)
+    assert (result.hits, result.misses, result.false) == expected
 
 
 def test_a_photo_without_features_has_only_false_ones():
-    assert matched((5, 9), features=(), rows=NONE) == LayerCounts(0, 0, 1, (), ("other",))
-    assert matched(features=(), rows=NONE) == LayerCounts(0, 0, 0, (), ())
+    assert matched((5, 9), features=(), rows=NONE) == LayerCounts(0, 0, 1, (), ("other",), 1)
+    assert matched(features=(), rows=NONE) == LayerCounts(0, 0, 0, (), (), 0)
 
 
 def test_scores_of_several_photos_add_up():
-    both = LayerCounts(2, 1, 0, (1.0, 3.0), ()) + LayerCounts(
-        1, 0, 2, (8.0,), ("other", "meltLens")
+    both = LayerCounts(2, 1, 0, (1.0, 3.0), (), 3) + LayerCounts(
+        1, 0, 2, (8.0,), ("other", "meltLens"), 3
     )
     assert both.scores == {
         "layer_precision": 3 / 5,
@@ -330,7 +395,7 @@ def test_scores_of_several_photos_add_up():
         "layer_f1": pytest.approx(6 / 9),
         "layer_depth_error_mm": 3.0,
         "layers_tabled": 4,
-        "layers_found": 5,
+        "layers_found": 6,
     }
     assert both.false_positive_kinds == ("other", "meltLens")
 
@@ -345,6 +410,6 @@ def test_scores_of_several_photos_add_up():
     ],
 )
 def test_scores_of_nothing_are_nan_not_zero(counts, missing, f1):
-    scores = LayerCounts(*counts, (), ()).scores
+    scores = LayerCounts(*counts, (), (), 0).scores
     assert {name for name, value in scores.items() if math.isnan(value)} == missing
     assert f1 is None or scores["layer_f1"] == f1

@@ -6,16 +6,21 @@ and differs between photos; try shifts and take the one with the lowest
 because bubble-free ice scatters no light.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tfpipe.tasks.melt_layer.tables import Feature
 
 THIN_MM = 2.0  # thickness of a feature without thickness in the table
-TREND_MM = 150.0  # slower changes of brightness are illumination
-LEAST_DEPTH = 4.0  # of the minimum under the curve's median, in robust standard deviations
-LEAST_MARGIN = 3.0  # of the minimum under the next best one, likewise
+TREND_MM = 300.0  # slower changes of brightness are illumination
+BRIGHT_SHARE = 0.7  # quantile of the rows around that is the trend: layers up to 180 mm are not
+# In robust standard deviations of the cost of random tables:
+LEAST_DEPTH = 4.0  # of the minimum under their median
+LEAST_MARGIN = 3.0  # of the minimum under the next best one
+LEAST_DARKNESS = 1.0  # of each tabled layer's mean, in robust deviations of the photo's rows
+RANDOM_TABLES = 199  # with as many layers, as thick, at random depths
+MAX_P = 0.05  # share of the random tables that may cost as little as the table, each at its best
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,11 @@ class Alignment:
 
     Attributes:
       shift_px: rows of the scaled core by which labels move; positive is deeper. 0 if unknown.
-      confidence: margin of the lowest cost against the next best, in the curve's robust deviations.
+      confidence: margin of the lowest cost against the next best, in robust deviations of the cost
+        of tables with layers at random depths.
       status: "aligned", "no layers" (nothing to align) or "not identifiable".
-      why: the reason, for the last.
+      why: the reason, for the last: which layer is not dark, where the labels would fit better,
+        or what share of random tables fits as well.
       shifts_px: [shifts] int, the shifts tried.
       cost: [shifts] float, in robust deviations of the detrended profile.
     """
@@ -42,6 +49,9 @@ class Alignment:
 def profile(core: np.ndarray, *, px_per_m: float) -> np.ndarray:
     """Returns each row's brightness [height] float, without trend, in robust deviations.
 
+    The trend is a high quantile of the rows around, so that a thick layer is not taken for it. The
+    median row of the core is 0.
+
     Args:
       core: [height, 200, 3] uint8.
       px_per_m: rows per metre of depth.
@@ -53,7 +63,8 @@ def profile(core: np.ndarray, *, px_per_m: float) -> np.ndarray:
     padded = np.pad(rows, half, mode="reflect" if half < len(rows) else "edge")
     step = max(1, window // 40)
     views = np.lib.stride_tricks.sliding_window_view(padded, window)[:, ::step]
-    flat = rows - np.median(views, axis=1)
+    flat = rows - np.quantile(views, BRIGHT_SHARE, axis=1)
+    flat -= np.median(flat)
     return flat / max(_deviation(flat), 1e-6)
 
 
@@ -93,8 +104,78 @@ def align(
         why = "only uncertain features" if features else ""
         return Alignment(0, 0.0, status, why, shifts_px, np.zeros(len(shifts_px)))
     brightness = profile(core, px_per_m=px_per_m)
-    cost = _cost(brightness, rows_of(certain, top_m=top_m, px_per_m=px_per_m), shifts_px=shifts_px)
-    return _choose_shift(cost, shifts_px=shifts_px, px_per_m=px_per_m)
+    rows = rows_of(certain, top_m=top_m, px_per_m=px_per_m)
+    cost = _cost(brightness, rows, shifts_px=shifts_px)
+    random_costs = _random_costs(brightness, rows, shifts_px)
+    spread = max(_deviation(random_costs), 1e-6)
+    chosen = _choose_shift(
+        cost, shifts_px=shifts_px, px_per_m=px_per_m, usual=np.median(random_costs), spread=spread
+    )
+    if chosen.status != "aligned":
+        return chosen
+    why = _doubt(brightness, rows, certain, chosen, px_per_m=px_per_m, spread=spread)
+    as_low = int((random_costs.min(axis=1) <= cost.min()).sum())
+    p_value = (1 + as_low) / (1 + RANDOM_TABLES)
+    if not why and len(rows) > 1 and p_value > MAX_P:
+        why = f"{p_value:.0%} of tables with layers at random depths cost as little"
+    return replace(chosen, status="not identifiable", why=why) if why else chosen
+
+
+def _doubt(
+    brightness: np.ndarray,
+    rows: np.ndarray,
+    features: list[Feature],
+    chosen: Alignment,
+    *,
+    px_per_m: float,
+    spread: float,
+) -> str:
+    """Returns why the photo itself speaks against a shift of low cost; "" where it does not.
+
+    Args:
+      brightness: [height] float, of `profile`.
+      rows: [features, 2] int, unshifted.
+      features: the certain ones.
+      chosen: the alignment by cost alone.
+      px_per_m: rows per metre of depth.
+      spread: robust standard deviation of the cost of random tables.
+    """
+    sums = np.concatenate(([0.0], np.cumsum(brightness)))
+    height = len(brightness)
+    is_layer = np.array([feature.is_layer for feature in features])  # a lens may be small
+    is_dark = _means(sums, rows, np.array([chosen.shift_px])) <= -LEAST_DARKNESS
+    is_visible = (rows[:, 1] + chosen.shift_px > 0) & (rows[:, 0] + chosen.shift_px < height)
+    bright = np.flatnonzero(is_layer & is_visible & ~is_dark[:, 0])
+    if len(bright):
+        depth = features[bright[0]].depth_from_m
+        return f"the layer at {depth:.3f} m is not dark at the best shift"
+    # Beyond the range as well: where all features are dark, too, that shift may be the true one.
+    every = np.arange(-height, height + 1)
+    means = _means(sums, rows, every)
+    is_far = np.abs(every) > np.abs(chosen.shifts_px).max()
+    is_far &= (means <= -LEAST_DARKNESS).all(axis=0)
+    far, cost = every[is_far], means.sum(axis=0)[is_far]
+    if len(far) and cost.min() < chosen.cost.min() + LEAST_MARGIN * spread:
+        shift_mm = 1000 * far[cost.argmin()] / px_per_m
+        return f"a shift of {shift_mm:.0f} mm, beyond those tried, costs nearly as little"
+    return ""
+
+
+def _random_costs(brightness: np.ndarray, rows: np.ndarray, shifts_px: np.ndarray) -> np.ndarray:
+    """Returns the cost [tables, shifts] of tables with as many layers, as thick, at random depths.
+
+    The seed is fixed, so that a photo has one answer.
+    """
+    sums = np.concatenate(([0.0], np.cumsum(brightness)))
+    height, most = len(brightness), int(np.abs(shifts_px).max())
+    tops = np.arange(-most, height + most + 1)
+    rng = np.random.default_rng(0)
+    cost = np.zeros((RANDOM_TABLES, len(shifts_px)))
+    for thickness in (rows[:, 1] - rows[:, 0]).tolist():
+        inside = sums[np.clip(tops + thickness, 0, height)] - sums[np.clip(tops, 0, height)]
+        first = rng.integers(0, max(height - thickness, 0) + 1, RANDOM_TABLES)
+        cost += (inside / thickness)[first[:, None] + most + shifts_px]
+    return cost
 
 
 def _cost(brightness: np.ndarray, rows: np.ndarray, *, shifts_px: np.ndarray) -> np.ndarray:
@@ -103,21 +184,41 @@ def _cost(brightness: np.ndarray, rows: np.ndarray, *, shifts_px: np.ndarray) ->
     Rows outside the photo count as the median, so that no layer gains by leaving.
     """
     sums = np.concatenate(([0.0], np.cumsum(brightness)))
-    tops = np.clip(rows[:, :1] + shifts_px, 0, len(brightness))
-    bottoms = np.clip(rows[:, 1:] + shifts_px, 0, len(brightness))
-    means = (sums[bottoms] - sums[tops]) / (rows[:, 1:] - rows[:, :1])
-    return means.sum(axis=0)
+    return _means(sums, rows, shifts_px).sum(axis=0)
 
 
-def _choose_shift(cost: np.ndarray, *, shifts_px: np.ndarray, px_per_m: float) -> Alignment:
-    """Returns the shift of lowest cost, its margin, and whether it is identifiable."""
+def _means(sums: np.ndarray, rows: np.ndarray, shifts_px: np.ndarray) -> np.ndarray:
+    """Returns the mean brightness [features, shifts] inside each feature at each shift.
+
+    Args:
+      sums: [height + 1] float, running sums of the brightness.
+      rows: [features, 2] int, unshifted.
+      shifts_px: [shifts] int.
+    """
+    height = len(sums) - 1
+    tops = np.clip(rows[:, :1] + shifts_px, 0, height)
+    bottoms = np.clip(rows[:, 1:] + shifts_px, 0, height)
+    return (sums[bottoms] - sums[tops]) / (rows[:, 1:] - rows[:, :1])
+
+
+def _choose_shift(
+    cost: np.ndarray, *, shifts_px: np.ndarray, px_per_m: float, usual: float, spread: float
+) -> Alignment:
+    """Returns the shift of lowest cost, its margin, and whether it is identifiable.
+
+    Args:
+      cost: [shifts] float.
+      shifts_px: [shifts] int.
+      px_per_m: rows per metre of depth.
+      usual: median of the cost of random tables.
+      spread: their robust standard deviation.
+    """
     best = int(np.argmin(cost))
-    spread = max(_deviation(cost), 1e-6)
     near = max(2, round(0.008 * px_per_m))
     others = np.abs(shifts_px - shifts_px[best]) > near
     next_best = cost[others].min() if others.any() else cost[best]
     margin = float((next_best - cost[best]) / spread)
-    depth = float((np.median(cost) - cost[best]) / spread)
+    depth = float((usual - cost[best]) / spread)
     why = ""
     if best in (0, len(cost) - 1):
         why = "the lowest cost lies on the edge of the range of shifts"

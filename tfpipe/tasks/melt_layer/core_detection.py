@@ -11,6 +11,11 @@ from tfpipe.base.errors import UserError
 WIDTH_PX = 200  # seed 002, "Simple CNN": 200x50 images
 SEARCH_PX = 300  # width of the copy in which the core's edges are searched
 MAX_TILT_DEG = 3.0
+SAME_TILT_DEG = 0.2  # the two sides of a core differ by less
+IN_LINE_PX = 1.0  # of the small copy: an edge this near a side's line is on it
+# Ice has no colour; the patches of a colour card have, whose HSV saturation is above this.
+SATURATED, LEAST_VALUE = 110, 60  # of 255
+COLOURED_SHARE = 0.2  # of a row of the core's strip, from which on it shows a colour card
 # Share of a core over half its brightness: 0.97 in drawn photos, up to 0.58 in noise.
 LEAST_BRIGHT = 0.7
 
@@ -96,6 +101,7 @@ def find(photo: np.ndarray, *, name: str) -> Box:
     factor = max(1.0, grey.shape[1] / SEARCH_PX)
     size = [max(1, round(n / factor)) for n in (grey.shape[1], grey.shape[0])]
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    small = _without_colour_card(small, cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
     first = _edges(small)
     if first is None:
         raise UserError(
@@ -108,6 +114,38 @@ def find(photo: np.ndarray, *, name: str) -> Box:
     top, bottom, left, right = (round(edge * factor) for edge in box[:4])
     height, width = grey.shape
     return Box(max(top, 0), min(bottom, height), max(left, 0), min(right, width), tilt_deg)
+
+
+def _without_colour_card(small: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Returns a small photo in which the rows of a colour card at the core's end are black.
+
+    The card is the rows with saturated patches, and the rows around them as far as the next dark
+    gap, in which its white and grey patches lie. The longest part without a card is left.
+
+    Args:
+      small: [height, width] uint8, grey.
+      colours: [height, width, 3] uint8 RGB, the same.
+    """
+    hsv = cv2.cvtColor(colours, cv2.COLOR_RGB2HSV)
+    is_coloured = (hsv[..., 1] > SATURATED) & (hsv[..., 2] > LEAST_VALUE)
+    blurred = cv2.GaussianBlur(small, (0, 0), 1.5)
+    level, _ = cv2.threshold(blurred, 0, 255, cv2.THRESH_OTSU)
+    left, right = _longest_run((blurred > level).mean(axis=0) > 0.5)
+    if right - left < 8:
+        return small
+    with_card = is_coloured[:, left:right].mean(axis=1) > COLOURED_SHARE
+    if not with_card.any():
+        return small
+    top, bottom = _longest_run(~with_card)
+    gaps = top + np.flatnonzero((blurred[top:bottom, left:right] > level).mean(axis=1) < 0.5)
+    reach = right - left  # a card is not longer than the core is wide, beyond its last patch
+    if top > 0 and len(above := gaps[gaps < top + reach]):
+        top = int(above[-1]) + 1
+    if bottom < len(small) and len(below := gaps[gaps >= bottom - reach]):
+        bottom = int(below[0])
+    cut = np.zeros_like(small)
+    cut[top:bottom] = small[top:bottom]
+    return cut
 
 
 def _edges(small: np.ndarray) -> Box | None:
@@ -153,28 +191,46 @@ def _longest_run(flags: np.ndarray) -> tuple[int, int]:
 
 
 def _tilt(small: np.ndarray, *, box: Box) -> float:
-    """Returns the tilt of the core's sides in degrees, by a robust line through each."""
+    """Returns the tilt of the core's sides in degrees, by a robust line through each.
+
+    Where the sides disagree, one follows something beside the core, such as a ruler: then the side
+    with more rows in line counts alone.
+    """
     blurred = cv2.GaussianBlur(small, (0, 0), 1.5).astype(np.float32)
     width = box.right - box.left
     margin = max(3, width // 5)
     rows = np.arange(box.top, box.bottom)
-    slopes = []
+    lines: list[tuple[int, float]] = []  # rows in line, tilt
     for side, inward in ((box.left, 1), (box.right - 1, -1)):
         from_column, to_column = max(side - margin, 0), min(side + margin, small.shape[1])
         strip = blurred[box.top : box.bottom, from_column:to_column]
-        rise = np.diff(strip, axis=1) * inward
-        place = np.argmax(rise, axis=1)
-        is_edge = rise[np.arange(len(rows)), place] > np.median(rise.max(axis=1)) / 2
+        outward = strip[:, ::-1] if inward == 1 else strip
+        if outward.shape[1] < margin + 2:
+            continue  # the core reaches the photo's edge
+        inside = np.median(outward[:, : margin // 2])
+        outside = np.quantile(outward[:, margin:], 0.1)
+        # The first fall from the inside: what is brighter beyond it, such as a ruler, is not core.
+        is_dark = outward < (inside + outside) / 2
+        is_edge = is_dark.any(axis=1) & ~is_dark[:, 0]
         if is_edge.sum() < 20:
             continue
+        place = is_dark.argmax(axis=1)
+        if inward == 1:
+            place = strip.shape[1] - 1 - place
         x, y = rows[is_edge], place[is_edge]
         for _ in range(3):
             line = np.polyfit(x, y, 1)
             residual = np.abs(y - np.polyval(line, x))
             near = residual <= max(2.0, 2 * np.median(residual))
             x, y = x[near], y[near]
-        slopes.append(line[0])
-    tilt_deg = float(np.degrees(np.arctan(np.mean(slopes)))) if slopes else 0.0
+        in_line = np.abs(place[is_edge] - np.polyval(line, rows[is_edge])) <= IN_LINE_PX
+        lines.append((int(in_line.sum()), float(np.degrees(np.arctan(line[0])))))
+    if not lines:
+        return 0.0
+    tilts = [tilt for _, tilt in lines]
+    tilt_deg = float(np.mean(tilts))
+    if max(tilts) - min(tilts) > SAME_TILT_DEG:
+        tilt_deg = max(lines)[1]
     return tilt_deg if abs(tilt_deg) <= MAX_TILT_DEG else 0.0
 
 

@@ -8,6 +8,7 @@ from tfpipe.tasks.melt_layer import windows
 
 HALF = 0.5  # a layer ends where its darkness has fallen to half of its deepest
 LEAST_DARKNESS = 2.0  # of a layer's darkest row, in robust deviations below its surroundings
+BESIDE_DARKNESS = 4.0  # the same, for a layer beside a darker one; noise beside a layer has less
 SHARE = 0.8  # dark rows below this share of their zone's highest probability are no layer
 
 
@@ -60,17 +61,26 @@ def merge(probability: np.ndarray, *, brightness: np.ndarray, threshold: float) 
       threshold: a zone of rows at or above it holds one layer or several.
 
     Returns:
-      The layers, from the top. In each zone these are its dark runs of rows, except runs of much
-      lower probability, such as a lens beside a layer: their windows show the neighbour.
+      The layers, from the top. In each zone these are its dark runs of rows, each as far as it is
+      half as dark as its own darkest row; not runs of much lower probability, such as a lens or a
+      break beside a layer: their windows show the neighbour.
     """
     layers: list[Layer] = []
     for low, high in _runs(probability >= threshold):
         peak = probability[low:high].max()
-        for top, bottom in _dark_runs(brightness, low, high):
+        is_first = True
+        inside = []
+        for top, bottom in _dark_runs(brightness, low, high):  # the darkest first
             highest = float(probability[top:bottom].max())
-            is_new = not layers or top >= layers[-1].bottom_px
-            if is_new and highest >= SHARE * peak:
-                layers.append(Layer(top, bottom, highest))
+            is_dark = is_first or brightness[top:bottom].min() <= -BESIDE_DARKNESS
+            if highest >= SHARE * peak and is_dark:
+                inside.append(Layer(top, bottom, highest))
+                is_first = False
+        layers += [
+            layer
+            for layer in sorted(inside, key=lambda layer: layer.top_px)
+            if not layers or layer.top_px >= layers[-1].bottom_px
+        ]
     return layers
 
 
@@ -113,16 +123,28 @@ def merge_intervals(
 
 
 def _dark_runs(brightness: np.ndarray, low: int, high: int) -> list[tuple[int, int]]:
-    """Returns the runs of rows at least half as dark as the darkest in [low, high), whole.
+    """Returns the dark runs of rows that reach into [low, high), whole, the darkest first.
 
-    The run of a thick layer extends beyond its zone, as few windows at its ends show enough of it.
-    Where no row is dark across the core there is no run: it is a bright or an oblique crack.
+    A run extends as far as rows are at least half as dark as its own darkest row. A row that is
+    not separated from a darker run by one less than half as dark belongs to that run. The run of a
+    thick layer extends beyond its zone, as few windows at its ends show enough of it. Where no row
+    is dark across the core there is no run: it is a bright or an oblique crack.
     """
-    darkest = low + int(brightness[low:high].argmin())
-    if brightness[darkest] > -LEAST_DARKNESS:
-        return []
-    runs = _runs(brightness <= brightness[darkest] * HALF)
-    return [(top, bottom) for top, bottom in runs if top < high and bottom > low]
+    runs: list[tuple[int, int]] = []
+    is_free = np.ones(len(brightness), bool)
+    for row in (low + np.argsort(brightness[low:high], kind="stable")).tolist():
+        if brightness[row] > -LEAST_DARKNESS:
+            break
+        if not is_free[row]:
+            continue
+        is_bright = brightness > brightness[row] * HALF
+        above, below = np.flatnonzero(is_bright[:row]), np.flatnonzero(is_bright[row:])
+        top = int(above[-1]) + 1 if len(above) else 0
+        bottom = row + int(below[0]) if len(below) else len(brightness)
+        if is_free[top:bottom].all():
+            runs.append((top, bottom))
+        is_free[top:bottom] = False
+    return runs
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from tfpipe.tasks.melt_layer.layer_detection import Layer
 from tfpipe.tasks.melt_layer.tables import Feature
@@ -13,12 +14,14 @@ class LayerCounts:
     """Counts of detected and tabled layers, of one photo or many.
 
     Attributes:
-      hits: tabled layers that a detected one overlaps in depth.
-      misses: tabled layers that no detected one overlaps.
-      false: detected layers that overlap no tabled layer and no uncertain feature.
-      errors_mm: [hits] distance between the middles of each hit and the nearest detected layer.
+      hits: tabled layers matched with a detected one, one to one.
+      misses: tabled layers without a match.
+      false: detected layers without a match that lie on no uncertain feature.
+      errors_mm: [hits] distance between the middles of the two layers of each match.
       false_positive_kinds: [false] the feature that each false layer lies on, in the table's
         words, or "other".
+      detected: detected layers in the rows that the table speaks of, those on uncertain features
+        among them.
     """
 
     hits: int
@@ -26,6 +29,7 @@ class LayerCounts:
     false: int
     errors_mm: tuple[float, ...]
     false_positive_kinds: tuple[str, ...]
+    detected: int
 
     def __add__(self, other: "LayerCounts") -> "LayerCounts":
         return LayerCounts(
@@ -34,6 +38,7 @@ class LayerCounts:
             self.false + other.false,
             self.errors_mm + other.errors_mm,
             self.false_positive_kinds + other.false_positive_kinds,
+            self.detected + other.detected,
         )
 
     @property
@@ -44,7 +49,7 @@ class LayerCounts:
     @property
     def scores(self) -> dict[str, float]:
         """Precision, recall and F1 of layers, and the median depth error in mm."""
-        n_detected, n_tabled = self.hits + self.false, self.hits + self.misses
+        n_tabled = self.hits + self.misses
         total = 2 * self.hits + self.false + self.misses
         return {
             "layer_precision": self.precision,
@@ -54,47 +59,65 @@ class LayerCounts:
                 float(np.median(self.errors_mm)) if self.errors_mm else float("nan")
             ),
             "layers_tabled": n_tabled,
-            "layers_found": n_detected,
+            "layers_found": self.detected,
         }
 
 
 def count_layers(
-    detected: list[Layer], features: list[Feature], rows: np.ndarray, *, px_per_m: float
+    detected: list[Layer],
+    features: list[Feature],
+    rows: np.ndarray,
+    *,
+    px_per_m: float,
+    scored_rows: tuple[int, int] | None = None,
 ) -> LayerCounts:
     """Returns the counts of a core's detected layers against the table's aligned features.
 
-    A tabled layer is a hit if a detected one shares a row with it. Several detected layers on one
-    tabled layer count once. A detected layer on an uncertain feature counts neither way; one on a
-    lens is false.
+    Detected and tabled layers are matched one to one, so that they share the most rows in all.
+    Surplus pieces of a tabled layer are false, and so is one on a lens. A detected layer on an
+    uncertain feature counts neither way. Where labels are moved, the table speaks of fewer rows
+    than the photo has: layers outside count neither way.
 
     Args:
       detected: the layers of a model.
       features: the table's features in this core.
       rows: [features, 2] int, first and one-past-last row of each in the scaled core, shifted.
       px_per_m: rows per metre.
+      scored_rows: first and one-past-last row that the table speaks of; None for all rows. A tabled
+        layer counts if its middle lies there; a detected one also if it is matched.
     """
     spans = np.array([(layer.top_px, layer.bottom_px) for layer in detected]).reshape(-1, 2)
-    shared = np.minimum(spans[:, None, 1], rows[None, :, 1]) - np.maximum(
-        spans[:, None, 0], rows[None, :, 0]
+    first, end = scored_rows or (-np.inf, np.inf)
+    middles, tabled_middles = spans.mean(axis=1), rows.mean(axis=1)
+    is_inside, is_scored = (
+        (first <= values) & (values < end) for values in (middles, tabled_middles)
     )
-    touches = shared > 0
+    shared = np.maximum(
+        np.minimum(spans[:, None, 1], rows[None, :, 1])
+        - np.maximum(spans[:, None, 0], rows[None, :, 0]),
+        0,
+    )
     is_layer = np.array([feature.is_layer for feature in features], bool)
     is_uncertain = np.array([feature.is_uncertain for feature in features], bool)
-    is_hit = touches[:, is_layer].any(axis=0)
-    middles, tabled_middles = spans.mean(axis=1), rows[is_layer].mean(axis=1)
-    errors_mm = []
-    for i in np.flatnonzero(is_hit):
-        distances = np.abs(middles - tabled_middles[i])[touches[:, is_layer][:, i]]
-        errors_mm.append(1000 / px_per_m * float(distances.min()))
-    is_false = ~touches[:, is_layer].any(axis=1) & ~touches[:, is_uncertain].any(axis=1)
+    counted = np.flatnonzero(is_layer & is_scored)
+    found, tabled = linear_sum_assignment(shared[:, counted], maximize=True)
+    is_match = shared[found, counted[tabled]] > 0
+    found, tabled = found[is_match], counted[tabled[is_match]]
+    errors_mm = 1000 / px_per_m * np.abs(middles[found] - tabled_middles[tabled])
+    is_neutral = (shared[:, is_uncertain | (is_layer & ~is_scored)] > 0).any(axis=1)
+    is_false = is_inside & ~is_neutral
+    is_false[found] = False
+    is_counted = is_inside.copy()
+    is_counted[found] = True
     false_positive_kinds = []
     for i in np.flatnonzero(is_false):
-        under = np.flatnonzero(touches[i])
+        under = np.flatnonzero(shared[i])
         false_positive_kinds.append(features[under[0]].kind if len(under) else "other")
     return LayerCounts(
-        int(is_hit.sum()),
-        int((~is_hit).sum()),
+        len(found),
+        len(counted) - len(found),
         int(is_false.sum()),
-        tuple(errors_mm),
+        tuple(errors_mm.tolist()),
         tuple(false_positive_kinds),
+        int(is_counted.sum()),
     )

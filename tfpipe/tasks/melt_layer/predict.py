@@ -214,6 +214,9 @@ def evaluate(
 ) -> layer_metrics.LayerCounts | None:
     """Compares the predicted layers of a photo with the table's, moved by the photo's shift.
 
+    The table speaks of the photo's depths. Moved by the shift, these are fewer of the photo's rows,
+    and only those are judged.
+
     Args:
       source: a photo of the raw folder.
       row: its row of alignment.csv.
@@ -224,7 +227,8 @@ def evaluate(
     """
     if row["status"] == "not identifiable":
         return None
-    top_m, px_per_m = source.about.photo.top_m, 1e5  # 0.01 mm, finer than any photo
+    photo, px_per_m = source.about.photo, 1e5  # 0.01 mm, finer than any photo
+    top_m, height_px = photo.top_m, round((photo.bottom_m - photo.top_m) * px_per_m)
     features = review_overrides.reviewed_features(source, shift_m=row["shift_mm"] / 1000)
     shift_px = round(row["shift_mm"] / 1000 * px_per_m)
     rows = alignment.rows_of(features, top_m=top_m, px_per_m=px_per_m, shift_px=shift_px)
@@ -236,4 +240,11 @@ def evaluate(
         )
         for layer in prediction.rows
     ]
-    return layer_metrics.count_layers(detected, features, rows, px_per_m=px_per_m)
+    scored_rows = (max(shift_px, 0), min(height_px + shift_px, height_px))
+    return layer_metrics.count_layers(
+        detected,
+        features,
+        rows,
+        px_per_m=px_per_m,
+        scored_rows=None if review_overrides.is_fully_reviewed(source) else scored_rows,
+    )

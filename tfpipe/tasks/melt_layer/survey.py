@@ -17,7 +17,7 @@ class Section:
 
     Attributes:
       photo: its row of photos.csv, or None for a photo without depths.
-      features: the table's features in its depths.
+      features: the table's features that overlap its depths; one on a border is in both photos.
     """
 
     photo: melt_layer_tables.Photo | None
@@ -59,7 +59,8 @@ def survey(folder: Path, options: MeltLayerOptions) -> Survey:
         inside = [
             i
             for i, feature in enumerate(features)
-            if photo.top_m <= (feature.depth_from_m + feature.depth_to_m) / 2 < photo.bottom_m
+            if feature.depth_from_m < photo.bottom_m
+            and (feature.depth_to_m > photo.top_m or feature.depth_from_m >= photo.top_m)
         ]
         used.update(inside)
         section = Section(photo, tuple(features[i] for i in inside))
