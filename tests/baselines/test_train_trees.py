@@ -308,7 +308,8 @@ def test_nothing_is_chosen_by_the_test_split():
     wrong = parts | {"test": parts["test"]._replace(labels=(parts["test"].labels + 1) % 3)}
     unseen = drawn(seed=3).labels, boosted_trees.classify(trees, drawn(seed=3).columns)
     one, other = (
-        train_trees.evaluate(trees, p, unseen, classes=tuple("abc")).card for p in (parts, wrong)
+        train_trees.evaluate(trees, p, unseen, classes=tuple("abc"), balance="weights").card
+        for p in (parts, wrong)
     )
     assert one["calibration"]["temperature"] == other["calibration"]["temperature"]
     assert one["abstention"]["thresholds"] == other["abstention"]["thresholds"]
@@ -320,7 +321,7 @@ def test_two_classes_have_a_decision():
     parts = {name: drawn(classes=2, seed=i) for i, name in enumerate(("validation", "test"))}
     trees = boosted_trees.fit(drawn(classes=2), classes=2, arguments=SMALL)
     none = np.zeros(0, int), np.zeros((0, 2), np.float32)
-    told = train_trees.evaluate(trees, parts, none, classes=("no", "yes")).card
+    told = train_trees.evaluate(trees, parts, none, classes=("no", "yes"), balance="weights").card
     assert 0 < told["thresholds"]["decision"] < 1 and told["metrics"]["test"]["f1"] > 0.7
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 from scipy import stats
 from sklearn import metrics
 
+from tfpipe.data import sampling
 from tfpipe.evaluation import calibration, prevalence, selective
 from tfpipe.evaluation.selective import ClassPrecision
 
@@ -50,7 +51,10 @@ def test_a_temperature_keeps_the_class_and_adds_up_to_one(probabilities, tempera
 def test_a_temperature_can_be_taken_back(temperature, seed):
     probabilities = drawn(20, seed=seed)[1]
     there = calibration.apply(probabilities, temperature)
-    np.testing.assert_allclose(calibration.apply(there, 1 / temperature), probabilities, rtol=1e-6)
+    np.testing.assert_allclose(calibration.undo(there, temperature), probabilities, rtol=1e-6)
+    there = calibration.apply(probabilities, temperature, (0.3, -1, 0, 2))
+    back = calibration.undo(there, temperature, (0.3, -1, 0, 2))
+    np.testing.assert_allclose(back, probabilities, rtol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -85,6 +89,77 @@ def test_a_fit_at_a_bound_says_so():
 def test_an_answer_of_zero_for_the_truth_does_no_harm():
     found = calibration.fit(np.array([0, 1, 0]), np.array([[1, 0], [1, 0], [1, 0]], float))
     assert math.isfinite(found.temperature)
+
+
+def unequal(count: int, *, seed: int, weighted: bool):
+    """Returns labels of three unequal classes, the model's and the true probabilities.
+
+    One measured number is normal about each class's own mean, so the posterior is known. A model
+    that was trained with class weights gives the posterior of equal shares.
+    """
+    rng = np.random.default_rng(seed)
+    shares, means = np.array([0.9, 0.08, 0.02]), np.array([0.0, 1.5, 3.0])
+    labels = rng.choice(3, count, p=shares)
+    values = rng.normal(means[labels], 1)
+    likelihoods = stats.norm.pdf(values[:, None], means)
+    true = likelihoods * shares
+    true /= true.sum(axis=1, keepdims=True)
+    model = likelihoods / likelihoods.sum(axis=1, keepdims=True) if weighted else true
+    return labels, model, true
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_weights_of_rare_classes_are_divided_out(known):
+    """Without the known shift the biases find most of it in 4,000 examples."""
+    labels, model, _ = unequal(4000, seed=1, weighted=True)
+    shift = sampling.prior_shift(np.array([9000, 800, 200]), balance="weights") if known else None
+    fit = calibration.fit(labels, model, prior_shift=shift)
+    labels, model, true = unequal(40_000, seed=2, weighted=True)
+    after = calibration.apply(model, *fit[::2])
+    best, loss = (metrics.log_loss(labels, p, labels=range(3)) for p in (true, after))
+    assert loss < best + 0.003
+    assert calibration.class_calibration_error(labels, after) < 0.01
+    assert calibration.class_calibration_error(labels, model) > 0.1
+    # As a top-label error sees it, a temperature alone would do.
+    temperature_only = calibration.apply(model, 2.0)
+    assert metrics.log_loss(labels, temperature_only, labels=range(3)) > 1.5 * best
+
+
+def test_a_right_model_is_left_as_it_is():
+    labels, model, _ = unequal(300, seed=3, weighted=False)
+    fit = calibration.fit(labels, model)
+    labels, model, true = unequal(40_000, seed=4, weighted=False)
+    after = calibration.apply(model, *fit[::2])
+    before, loss = (metrics.log_loss(labels, p, labels=range(3)) for p in (true, after))
+    assert loss < before + 0.02
+
+
+def test_the_shift_of_the_priors_by_hand():
+    """900 and 100 examples: weights make them equal; the fourth root draws 1.73 to 1."""
+    counts = np.array([900, 100])
+    weights, drawn_shares, none = (
+        np.exp(sampling.prior_shift(counts, balance=b)) for b in ("weights", "sampling", "none")
+    )
+    assert weights[1] / weights[0] == pytest.approx(9)
+    assert drawn_shares[1] / drawn_shares[0] == pytest.approx(9 / 3**0.5)
+    assert none.tolist() == [1, 1]
+
+
+def test_too_few_errors_is_said_only_where_it_is_so():
+    answers = np.tile([[0.6, 0.4], [0.4, 0.6]], (500, 1))
+    labels = np.tile([0, 1], 500)
+    assert "too few errors" in calibration.fit(labels, answers).note
+    labels[:20] = 1 - labels[:20]
+    note = calibration.fit(labels, answers).note
+    assert "have 20 errors, fewer than the model's probabilities say" in note
+
+
+def test_class_calibration_error_by_hand():
+    """Each class is given 0.5 and occurs in 3 of 4, or 1 of 4: 0.25 off, both of them."""
+    error = calibration.class_calibration_error(
+        np.array([0, 0, 0, 1]), np.full((4, 2), 0.5), bins=1
+    )
+    assert error == pytest.approx(0.25)
 
 
 def test_calibration_error_by_hand():

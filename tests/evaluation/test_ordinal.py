@@ -17,7 +17,7 @@ LABELS = np.array([0, 1, 1, 2])
 
 
 def test_errors_are_in_the_unit_of_the_classes():
-    told = ordinal.metrics(TASK, LABELS, LIKELY)
+    told = ordinal.metrics(TASK, LABELS, LIKELY, predicted=LIKELY.argmax(axis=1))
     # By hand: the classes named are 5, 5, 7, 7; what is expected is 5.2, 5.25, 6.15, 7.
     assert told["mean_absolute_error"] == pytest.approx((0 + 0.5 + 1.5 + 0) / 4)
     assert told["mean_absolute_error_of_expected"] == pytest.approx((0.2 + 0.25 + 0.65 + 0) / 4)
@@ -26,15 +26,20 @@ def test_errors_are_in_the_unit_of_the_classes():
 
 def test_pictures_set_apart_are_counted_and_scored_by_themselves():
     task = dataclasses.replace(TASK, scoring=Scoring(ordinal_target="z", ambiguous="no_signal"))
-    told = ordinal.metrics(task, LABELS, LIKELY, is_ambiguous=np.array([False, True, True, False]))
+    predicted, ambiguous = LIKELY.argmax(axis=1), np.array([False, True, True, False])
+    told = ordinal.metrics(task, LABELS, LIKELY, predicted=predicted, is_ambiguous=ambiguous)
     assert (told["examples_no_signal"], told["accuracy_no_signal"]) == (2, 0)
     assert (told["accuracy_of_others"], told["mean_absolute_error_of_others"]) == (1, 0)
-    none = ordinal.metrics(task, LABELS, LIKELY, is_ambiguous=np.zeros(4, bool))
+    none = ordinal.metrics(
+        task, LABELS, LIKELY, predicted=predicted, is_ambiguous=np.zeros(4, bool)
+    )
     assert (none["examples_no_signal"], none["accuracy_no_signal"]) == (0, None)
 
 
 def test_other_tasks_are_told_nothing():
-    assert ordinal.metrics(four_class_task.TASK, LABELS, LIKELY) == {}
+    assert (
+        ordinal.metrics(four_class_task.TASK, LABELS, LIKELY, predicted=LIKELY.argmax(axis=1)) == {}
+    )
     frame = pd.DataFrame({"label": LABELS})
     assert list(ordinal.with_expected(frame, four_class_task.TASK, LIKELY)) == ["label"]
 

@@ -83,7 +83,7 @@ def test_sheets_keep_the_surest_and_the_least_sure_of_each_class(tmp_path, monke
         likely = np.zeros((len(part), 3))
         likely[np.arange(len(part)), part % 2] = sure[part]
         images = np.full((len(part), 9, 14, 1), part[:, None, None, None], np.uint8)
-        sheets.add([f"key{i}" for i in part], images, likely)
+        sheets.add([f"key{i}" for i in part], images, likely, labels=likely.argmax(axis=1))
     names = {
         (label, order): [image.name for image in sheets.images_of(label, order)]
         for label in range(3)
@@ -118,7 +118,7 @@ def version(data, tmp_path_factory):
     settings = TrainingConfig(epochs=12, learning_rate=0.03, schedule="cosine")
     loop.prepare(model, data, settings=settings)
     loop.fit(model, data, settings=settings)
-    evaluate.calibrate(data, model)
+    evaluate.calibrate(data, model, balance="none")
     known = evaluate.evaluate(TASK, data.folder, data, model, options=TASK.options)
     card = made_card(task="kinds", model="both", classes=four_class_task.CLASSES)
     images = np.zeros((2, 16, 16, 1), np.uint8)
@@ -230,14 +230,14 @@ def test_bad_sources_are_named_and_the_others_answered(version, new, tmp_path):
     assert not (tmp_path / "n.csv").exists()
 
 
-def test_calibrating_divides_the_logits_of_the_head(data):
+def test_calibrating_changes_the_logits_of_the_head(data):
     model = four_class_task.of_both(four_class_task.spec_of(data))
     soften(model, 0.25)  # too sure
     _, before = validation.predict(model, data, TEST)
-    fitted = evaluate.calibrate(data, model)
+    fitted = evaluate.calibrate(data, model, balance="none")
     assert fitted.temperature > 1.2
     _, after = validation.predict(model, data, TEST)
-    np.testing.assert_allclose(after, calibration.apply(before, fitted.temperature), atol=1e-4)
+    np.testing.assert_allclose(after, calibration.apply(before, *fitted[::2]), atol=1e-4)
 
 
 def test_a_sigmoid_is_softened_as_a_softmax_is():
@@ -247,9 +247,11 @@ def test_a_sigmoid_is_softened_as_a_softmax_is():
     )
     images = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1), dtype=np.uint8)
     before = model({"image": images}).numpy()
-    soften(model, 0.25)
+    soften(model, 0.25, (0.4, -0.2))
     after = model({"image": images}).numpy()
-    np.testing.assert_allclose(after, calibration.apply(before, 0.25), atol=1e-5)
+    np.testing.assert_allclose(after, calibration.apply(before, 0.25, (0.4, -0.2)), atol=1e-5)
+    soften(model, 4, (-0.1, 0.05))  # minus the bias times 0.25
+    np.testing.assert_allclose(model({"image": images}).numpy(), before, atol=1e-5)
     assert np.abs(after - before).max() > 0.01
 
 

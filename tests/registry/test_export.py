@@ -16,7 +16,9 @@ from tfpipe import models
 from tfpipe.base import images, processes
 from tfpipe.base.errors import UserError
 from tfpipe.inference import files
+from tfpipe.models.calls import soften
 from tfpipe.models.spec import Spec
+from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import export, load, store
 from tfpipe.registry.export import NetworkExport
 from tfpipe.tasks.insolubles import reader
@@ -101,6 +103,21 @@ def test_every_kind_has_the_same_signatures_of_what_it_takes(
     assert given == {"serving_default": answers, "predict_tensor": answers, "embed": {"embedding"}}
 
 
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+def test_the_label_is_that_of_the_decision_rule(tmp_path, threshold):
+    keras.utils.set_random_seed(0)
+    spec = Spec((8, 8, 1), ("no", "yes"), (90.0,), (40.0,))
+    model = simple_cnn.build_simple_cnn(spec, filters=2, conv_layers=1, dense_units=4)
+    soften(model, 0.05)  # probabilities on both sides of the threshold
+    export.write(model, spec, tmp_path / "two", thresholds={"decision": threshold})
+    loaded = tf.saved_model.load(str(tmp_path / "two"))
+    images = np.random.default_rng(0).integers(0, 255, (200, 8, 8, 1), dtype=np.uint8)
+    outputs = loaded.signatures["predict_tensor"](image=tf.constant(images))
+    expected = outputs["probabilities"].numpy()[:, 1] >= np.float32(threshold)
+    assert outputs["label"].numpy().tolist() == expected.astype(int).tolist()
+    assert 0 < expected.sum() < 200
+
+
 @pytest.mark.parametrize("name", ["columns", "both"])
 def test_classifiers_of_columns_answer_as_trained(exported, name):
     model, loaded = exported[name]
@@ -175,10 +192,10 @@ def test_an_export_of_other_weights_is_never_published(
 ):
     write = export.write
 
-    def wrong(model, spec, path):
+    def wrong(model, spec, path, *, thresholds):
         other = keras.models.clone_model(model)
         other.set_weights([weight * 1.05 for weight in model.get_weights()])
-        write(other, spec, path)
+        write(other, spec, path, thresholds=thresholds)
 
     monkeypatch.setattr(export, "write", wrong)
     with pytest.raises(UserError, match="differs from the trained one.*Nothing was published"):

@@ -128,10 +128,10 @@ def test_a_changed_file_is_refused(version):
 def test_an_export_that_answers_otherwise_is_not_published(tmp_path, images, model, monkeypatch):
     write = export.write
 
-    def wrong(model, spec, path):
+    def wrong(model, spec, path, *, thresholds):
         other = keras.models.clone_model(model)
         other.set_weights([weight * 1.05 for weight in model.get_weights()])
-        write(other, spec, path)
+        write(other, spec, path, thresholds=thresholds)
 
     monkeypatch.setattr(export, "write", wrong)
     folder = tmp_path / "simple-cnn"

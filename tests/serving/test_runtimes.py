@@ -221,7 +221,9 @@ def test_every_kind_of_network_agrees(tmp_path, kind, runtime):
     export.write(build(spec), spec, tmp_path / "1")
     model = tf.saved_model.load(str(tmp_path / "1"))
     signatures = {name: BatchedSignature(one) for name, one in model.signatures.items()}
-    choice = select.choose_runtime(model, signatures, spec, version=tmp_path / "1", runtime=runtime)
+    choice = select.choose_runtime(
+        model, signatures, spec, version=tmp_path / "1", runtime=runtime, thresholds={}
+    )
     for request in parity.probe_requests(tmp_path / "1", spec, signatures):
         assert parity.max_difference(signatures, choice.signatures, [request])[0] < 1e-5
 
@@ -283,7 +285,7 @@ def test_a_runtime_that_lacks_an_operation_is_excluded(tmp_path):
     tf.saved_model.save(odd, str(version), signatures=signatures)
     model = tf.saved_model.load(str(version))
     own = {name: BatchedSignature(one) for name, one in model.signatures.items()}
-    choice = select.choose_runtime(model, own, spec, version=version, runtime="auto")
+    choice = select.choose_runtime(model, own, spec, version=version, runtime="auto", thresholds={})
     assert choice.runtime == "savedmodel" and choice.signatures == own
     assert set(choice.excluded) == set(backends.BACKENDS)
     for name, reason in choice.excluded.items():

@@ -401,7 +401,7 @@ def _scores(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[s
         "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, probs),
         "log_loss": float(metrics.log_loss(labels, probs, labels=np.arange(probs.shape[1]))),
     }
-    ordinal_scores = ordinal.metrics(task, labels, probs)
+    ordinal_scores = ordinal.metrics(task, labels, probs, predicted=probs.argmax(axis=1))
     if ERROR in ordinal_scores:
         scores[ERROR] = ordinal_scores[ERROR]
     return scores

@@ -15,7 +15,7 @@ from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import tree_search
 from tfpipe.baselines.tree_search import TreeSearchConfig
 from tfpipe.data import columns as data_columns
-from tfpipe.data import dataset
+from tfpipe.data import dataset, sampling
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.columns import ColumnExamples
 from tfpipe.data.manifest import RecordManifest
@@ -111,6 +111,7 @@ def train(
         splits,
         (examples.labels, out_of_fold),
         classes=classes,
+        balance=config.balance,
         min_precision=min_precision,
     )
     evaluation = _with_ordinal_scores(
@@ -171,6 +172,7 @@ def evaluate(
     out_of_fold: tuple[np.ndarray, np.ndarray],
     *,
     classes: tuple[str, ...],
+    balance: str,
     min_precision: float = selective.MIN_PRECISION,
 ) -> TreeEvaluation:
     """Returns the evaluation of trees that were fitted on the training split only.
@@ -185,40 +187,52 @@ def evaluate(
       out_of_fold: labels [n] int and probabilities [n, classes] of training examples, by trees that
         were fitted without their groups.
       classes: names in label order.
+      balance: how classes were balanced in training, of `boosted_trees.BALANCES`.
       min_precision: see `selective.thresholds`.
     """
     validation = splits["validation"].labelled
     labels = np.concatenate([out_of_fold[0], validation.labels])
     raw = np.concatenate([out_of_fold[1], boosted_trees.classify(trees, validation.columns)])
-    fitted = calibration.fit(labels, raw)
+    counts = np.bincount(out_of_fold[0], minlength=len(classes))
+    fitted = calibration.fit(labels, raw, prior_shift=sampling.prior_shift(counts, balance=balance))
     if fitted.note:
         LOG.warning("%s", fitted.note)
-    probs = calibration.apply(raw, fitted.temperature).astype(np.float32)
+    probs = calibration.apply(raw, fitted.temperature, fitted.bias).astype(np.float32)
     thresholds = metrics.thresholds(labels, probs)
-    confidence_thresholds = selective.thresholds(labels, probs, min_precision=min_precision)
+    confidence_thresholds = selective.thresholds(
+        labels,
+        probs,
+        predicted=metrics.predict_labels(probs, thresholds=thresholds),
+        min_precision=min_precision,
+    )
     scores: dict[str, dict[str, Any]] = {}
     class_scores: dict[str, Any] = {}
     errors_before: dict[str, float] = {}
     errors: dict[str, float] = {}
+    class_errors: dict[str, float] = {}
     frames = []
     for split in ("validation", "test"):
         is_labelled = splits[split].labels >= 0
         labels = splits[split].labels[is_labelled]
         raw = boosted_trees.classify(trees, splits[split].columns)
-        every_probs = calibration.apply(raw, fitted.temperature).astype(np.float32)
+        every_probs = calibration.apply(raw, fitted.temperature, fitted.bias).astype(np.float32)
         probs = every_probs[is_labelled]
         predicted = metrics.predict_labels(probs, thresholds=thresholds)
         scores[split] = metrics.classification_metrics(labels, probs, thresholds=thresholds)
         class_scores[split] = metrics.class_metrics(labels, predicted, classes=classes)
         errors_before[split] = calibration.calibration_error(labels, raw[is_labelled])
-        errors[split] = calibration.calibration_error(labels, probs)
+        errors[split] = calibration.calibration_error(labels, probs, predicted=predicted)
+        class_errors[split] = calibration.class_calibration_error(labels, probs)
         frames.append(_frame(split, splits[split], every_probs, classes))
-    test_precision = selective.class_precision(labels, probs, confidence_thresholds)
+    test_precision = selective.class_precision(
+        labels, probs, confidence_thresholds, predicted=predicted
+    )
     card = {
         "metrics": scores,
         "class_metrics": class_scores,
         "thresholds": thresholds,
-        "calibration": fitted._asdict() | {"error_before": errors_before, "error": errors},
+        "calibration": fitted._asdict()
+        | {"error_before": errors_before, "error": errors, "class_error": class_errors},
         "abstention": {
             "min_precision": min_precision,
             "thresholds": selective.to_card(confidence_thresholds, classes=classes),
@@ -245,7 +259,13 @@ def _with_ordinal_scores(
             marks = dataset.marks_of(records, (split,), task.scoring.ambiguous, manifest=manifest)
             is_ambiguous = marks[is_labelled]
         scores = ordinal.metrics(
-            task, labels[is_labelled], probs[is_labelled], is_ambiguous=is_ambiguous
+            task,
+            labels[is_labelled],
+            probs[is_labelled],
+            predicted=metrics.predict_labels(
+                probs[is_labelled], thresholds=evaluation.card["thresholds"]
+            ),
+            is_ambiguous=is_ambiguous,
         )
         card["metrics"][split] = card["metrics"][split] | scores
         frames.append(ordinal.with_expected(frame, task, probs))

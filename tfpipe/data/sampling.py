@@ -71,3 +71,21 @@ def shares(counts: np.ndarray) -> np.ndarray:
 def class_weights(counts: np.ndarray) -> np.ndarray:
     """Returns n / (classes * n_class) for each class, [classes] float32 (King & Zeng 2001)."""
     return (counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype("float32")
+
+
+def prior_shift(counts: np.ndarray, *, balance: str) -> np.ndarray:
+    """Returns the logarithm of each class's share in training over its natural share, [classes].
+
+    Hard mining shifts the shares further, by an amount that is not known beforehand.
+
+    Args:
+      counts: training examples of each class; 0 for one that does not occur.
+      balance: of `BALANCES`.
+    """
+    occurs = np.maximum(counts, 1).astype(np.float64)
+    factors = {
+        "weights": class_weights(occurs).astype(np.float64),
+        "sampling": shares(occurs) / occurs,
+        "none": np.ones(len(counts)),
+    }
+    return np.log(factors[balance])

@@ -1,5 +1,6 @@
-"""Temperature scaling: calibrated probabilities with the same predicted classes."""
+"""Calibration: a temperature and a bias for each class, fitted on the validation split."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,70 +11,106 @@ BINS = 15  # of the calibration error, as in Guo et al. (2017)
 # every probability become 0 or 1 without evidence. So the bound is that of a squaring.
 COLDEST, HOTTEST = 0.5, 10.0
 MIN_PROBABILITY = 1e-12
+BIAS_DEVIATION = 0.3  # by which a class's bias may differ from the known shift of its prior
+FEW_ERRORS = 10
 
 
 class Fit(NamedTuple):
-    """A fitted temperature.
+    """A fitted calibration.
 
     Attributes:
       temperature: what log-probabilities are divided by; above 1 for an overconfident model.
-      note: a sentence where the fit ended at a bound, else "".
+      note: a sentence where the temperature ended at a bound, else "".
+      bias: [classes], what is added to the log-probabilities afterwards; () for none.
     """
 
     temperature: float
     note: str
+    bias: tuple[float, ...] = ()
 
 
-def fit(labels: np.ndarray, probabilities: np.ndarray) -> Fit:
-    """Returns the temperature with the highest likelihood of the validation examples.
+def fit(
+    labels: np.ndarray, probabilities: np.ndarray, *, prior_shift: np.ndarray | None = None
+) -> Fit:
+    """Returns the temperature and the biases of highest posterior on the validation examples.
 
-    Guo et al. (2017), arXiv:1706.04599, section 4.2. They divide logits; log-probabilities differ
-    from logits by a constant per example, which softmax removes.
+    A temperature (Guo et al. 2017, arXiv:1706.04599, section 4.2) cannot undo that training saw
+    the classes in other shares than there are, by drawing, weights or mining. So each class has a
+    bias, too (Alexandari et al. 2020, arXiv:1901.06852). Its prior is a normal distribution about
+    minus the known shift, so that few examples of a class change little.
 
     Args:
       labels: [n] int, of the validation split.
       probabilities: [n, classes] float, of a model that was not trained on these examples.
+      prior_shift: [classes], logarithm of each class's share in training over its natural share;
+        None for natural shares.
     """
+    classes = probabilities.shape[1]
+    known = -(np.zeros(classes) if prior_shift is None else np.asarray(prior_shift, np.float64))
+    known = known - known.mean()
     if not len(labels):
-        return Fit(1.0, "There is no labelled example to fit a temperature on, so it is 1.")
+        note = "There is no labelled example to fit a temperature on, so it is 1."
+        return Fit(1.0, note, tuple(known.tolist()))
     logits = _logits(probabilities)
+    is_true = np.eye(classes)[labels]
 
-    def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        true = scaled[np.arange(len(labels)), labels]
-        return float(np.mean(_log_sum(scaled)[:, 0] - true))
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        colder, bias = np.exp(-values[0]), values[1:]
+        scaled = logits * colder + bias
+        log_probs = scaled - _log_sum(scaled)
+        error = np.exp(log_probs) - is_true
+        away = (bias - known) / BIAS_DEVIATION**2
+        slope = np.concatenate(([-(error * logits).sum() * colder], error.sum(axis=0) + away))
+        value = -(log_probs * is_true).sum() + (away * (bias - known)).sum() / 2
+        return value / len(labels), slope / len(labels)
 
-    # In 1 / temperature the loss is convex, so in its logarithm it has one minimum at most.
-    bounds = np.log(COLDEST), np.log(HOTTEST)
-    best = optimize.minimize_scalar(
-        loss, bounds=bounds, method="bounded", options={"xatol": 1e-6, "maxiter": 200}
-    )
-    near = next((bound for bound in bounds if abs(best.x - bound) < 1e-3), None)
+    bounds = [(np.log(COLDEST), np.log(HOTTEST)), *([(None, None)] * classes)]
+    start = np.concatenate(([0.0], known))
+    best = optimize.minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", tol=1e-10).x
+    bias = best[1:] - best[1:].mean()
+    near = next((bound for bound in bounds[0] if abs(best[0] - bound) < 1e-3), None)
     if near is None:
-        return Fit(float(np.exp(best.x)), "")
-    bound = COLDEST if near == bounds[0] else HOTTEST
+        return Fit(float(np.exp(best[0])), "", tuple(bias.tolist()))
+    bound = COLDEST if near == bounds[0][0] else HOTTEST
+    errors = int((probabilities.argmax(axis=1) != labels).sum())
     reasons = {
-        COLDEST: "have too few errors to calibrate by",
+        COLDEST: f"have {errors} errors, fewer than the model's probabilities say",
         HOTTEST: "have no fewer errors where the model is confident",
     }
+    if errors < FEW_ERRORS:
+        reasons[COLDEST] = "have too few errors to calibrate by"
     return Fit(
         bound,
         f"The temperature ended at its bound of {bound:g}: the {len(labels):,} validation examples "
         f"{reasons[bound]}.",
+        tuple(bias.tolist()),
     )
 
 
-def apply(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns probabilities [..., classes] float64 at a temperature.
+def apply(probabilities: np.ndarray, temperature: float, bias: Sequence[float] = ()) -> np.ndarray:
+    """Returns probabilities [..., classes] float64 at a temperature and with biases.
 
-    The most probable class stays the same, for float32 input even in near ties.
-    `apply(apply(p, t), 1 / t)` is p again.
+    Without biases the most probable class stays the same, for float32 input even in near ties.
+    `undo` is the inverse.
     """
-    scaled = _logits(probabilities) / temperature
+    scaled = _logits(probabilities) / temperature + (np.asarray(bias) if len(bias) else 0.0)
     return np.exp(scaled - _log_sum(scaled))
 
 
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = BINS) -> float:
+def undo(probabilities: np.ndarray, temperature: float, bias: Sequence[float] = ()) -> np.ndarray:
+    """Returns the probabilities [..., classes] float64 that `apply` made these of."""
+    shifted = _logits(probabilities) - (np.asarray(bias) if len(bias) else 0.0)
+    scaled = shifted * temperature
+    return np.exp(scaled - _log_sum(scaled))
+
+
+def calibration_error(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    predicted: np.ndarray | None = None,
+    bins: int = BINS,
+) -> float:
     """Returns the expected calibration error (0..1) of the predicted class.
 
     Guo et al. (2017), eq. 3, but over bins of equally many examples: a confident model fills only
@@ -83,10 +120,31 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, *, bins: in
     Args:
       labels: [n] int.
       probabilities: [n, classes] float.
+      predicted: [n] int, by the decision rule; None for the most probable class.
       bins: at most.
     """
-    curve = reliability(labels, probabilities, bins=bins)
+    curve = reliability(labels, probabilities, predicted=predicted, bins=bins)
     return float(np.average(np.abs(curve.accuracy - curve.confidence), weights=curve.counts))
+
+
+def class_calibration_error(
+    labels: np.ndarray, probabilities: np.ndarray, *, bins: int = BINS
+) -> float:
+    """Returns the class-wise calibration error (0..1): the mean over the classes of their own.
+
+    Kull et al. (2019), arXiv:1910.12656, section 2, over bins of equally many examples. Unlike the
+    error of the predicted class it sees that all probabilities of a rare class are too high.
+
+    Args:
+      labels: [n] int.
+      probabilities: [n, classes] float.
+      bins: at most.
+    """
+    errors = []
+    for c in range(probabilities.shape[1]):
+        curve = _binned(probabilities[:, c], labels == c, bins=bins)
+        errors.append(np.average(np.abs(curve.accuracy - curve.confidence), weights=curve.counts))
+    return float(np.mean(errors))
 
 
 class Reliability(NamedTuple):
@@ -103,10 +161,22 @@ class Reliability(NamedTuple):
     counts: np.ndarray
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray, *, bins: int = BINS) -> Reliability:
+def reliability(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    predicted: np.ndarray | None = None,
+    bins: int = BINS,
+) -> Reliability:
     """Returns the bins of `calibration_error` and of a reliability diagram."""
-    confidence = probabilities.max(axis=1)
-    is_correct = probabilities.argmax(axis=1) == labels
+    if predicted is None:
+        predicted = probabilities.argmax(axis=1)
+    confidence = probabilities[np.arange(len(predicted)), predicted]
+    return _binned(confidence, predicted == labels, bins=bins)
+
+
+def _binned(confidence: np.ndarray, is_correct: np.ndarray, *, bins: int) -> Reliability:
+    """Returns bins of equally many of the probabilities [n] that something [n] is so."""
     starts = [part[0] for part in np.array_split(np.sort(confidence), min(bins, len(confidence)))]
     _, bin_numbers, counts = np.unique(
         np.searchsorted(starts, confidence, side="right"), return_inverse=True, return_counts=True

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
-from tfpipe.data import dataset, metadata
+from tfpipe.data import dataset, metadata, sampling
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import calibration as evaluation_calibration
 from tfpipe.evaluation import metrics, ordinal, reconstruction, selective, whole_files
@@ -36,7 +36,8 @@ class Evaluation:
       predictions: a row for each example of these splits: split, key, group, metadata, label, and
         p_<class>, or an autoencoder's error and error_of_mean_image.
       false_positive_kinds: what lies below false detections in test files -> how many.
-      calibration: of a classifier, split -> expected calibration error.
+      calibration: of a classifier, split -> calibration error of the predicted class.
+      class_calibration: of a classifier, split -> class-wise calibration error.
       inference_mode: the best for whole files, see `sliding_window`; "" where no whole files are
         evaluated.
       inference_modes: mode -> its thresholds, and its metrics of whole files by split.
@@ -51,18 +52,30 @@ class Evaluation:
     predictions: pd.DataFrame
     false_positive_kinds: dict[str, int]
     calibration: dict[str, float] | None = None
+    class_calibration: dict[str, float] | None = None
     abstention: dict[str, Any] | None = None
     inference_mode: str = ""
     inference_modes: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: dict[str, FileResult] = field(default_factory=dict)
 
 
-def calibrate(data: Dataset, model: keras.Model) -> evaluation_calibration.Fit:
-    """Fits a temperature on the validation split, and applies it to a classifier's outputs."""
+def calibrate(data: Dataset, model: keras.Model, *, balance: str) -> evaluation_calibration.Fit:
+    """Fits a calibration on the validation split, and applies it to a classifier's outputs.
+
+    Args:
+      data: the records.
+      model: a classifier; its last layer is changed.
+      balance: how classes were balanced in training, of `sampling.BALANCES`.
+    """
     labels, probabilities = _predict(data, "validation", _classifier(model))
     is_labelled = labels >= 0
-    fitted = evaluation_calibration.fit(labels[is_labelled], probabilities[is_labelled])
-    soften(model, fitted.temperature)
+    counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
+    fitted = evaluation_calibration.fit(
+        labels[is_labelled],
+        probabilities[is_labelled],
+        prior_shift=sampling.prior_shift(counts, balance=balance),
+    )
+    soften(model, fitted.temperature, fitted.bias)
     return fitted
 
 
@@ -103,6 +116,7 @@ def evaluate(
     class_thresholds = selective.thresholds(
         labels[is_labelled],
         probabilities[is_labelled],
+        predicted=metrics.predict_labels(probabilities[is_labelled], thresholds=thresholds),
         min_precision=selective.MIN_PRECISION,
     )
     validation = _evaluate_split(
@@ -126,7 +140,10 @@ def evaluate(
         mode_result=best,
     )
     class_precision = selective.class_precision(
-        labels[is_labelled], probabilities[is_labelled], class_thresholds
+        labels[is_labelled],
+        probabilities[is_labelled],
+        class_thresholds,
+        predicted=metrics.predict_labels(probabilities[is_labelled], thresholds=thresholds),
     )
     splits = {"validation": validation, "test": test}
     file_counts = best.counts["test"] if best else None
@@ -137,6 +154,9 @@ def evaluate(
         predictions=pd.concat([validation.predictions, test.predictions], ignore_index=True),
         false_positive_kinds=dict(Counter(file_counts.false_positive_kinds)) if file_counts else {},
         calibration={split: result.calibration_error for split, result in splits.items()},
+        class_calibration={
+            split: result.class_calibration_error for split, result in splits.items()
+        },
         abstention={
             "min_precision": selective.MIN_PRECISION,
             "thresholds": selective.to_card(class_thresholds, classes=task.classes),
@@ -160,6 +180,7 @@ class _SplitResult:
     metrics: dict[str, Any]
     class_metrics: dict[str, dict[str, Any]]
     calibration_error: float
+    class_calibration_error: float
     predictions: pd.DataFrame
 
 
@@ -195,12 +216,15 @@ def _evaluate_split(
     file_counts = mode_result.counts[split] if mode_result else None
     if file_counts:
         values |= file_counts.scores
-    values |= ordinal.metrics(task, true, probs, is_ambiguous=is_ambiguous)
+    values |= ordinal.metrics(task, true, probs, predicted=predicted, is_ambiguous=is_ambiguous)
     frame[[f"p_{name}" for name in task.classes]] = probabilities
     return _SplitResult(
         metrics=values,
         class_metrics=metrics.class_metrics(true, predicted, classes=task.classes),
-        calibration_error=evaluation_calibration.calibration_error(true, probs),
+        calibration_error=evaluation_calibration.calibration_error(
+            true, probs, predicted=predicted
+        ),
+        class_calibration_error=evaluation_calibration.class_calibration_error(true, probs),
         predictions=ordinal.with_expected(frame, task, probabilities),
     )
 

@@ -55,10 +55,20 @@ def thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float
 
 
 def predict_labels(probabilities: np.ndarray, *, thresholds: dict[str, float]) -> np.ndarray:
-    """Returns predicted labels [n] int: by the threshold "decision", else the most probable."""
-    if probabilities.shape[1] == 2:
-        return (probabilities[:, 1] >= thresholds["decision"]).astype(int)
-    return probabilities.argmax(axis=1)
+    """Returns predicted labels [n] int by a version's decision rule.
+
+    Everything that names a class goes by it: scores, `predict`, the exported model, :explain,
+    abstention, drift and the comparison of versions.
+
+    Args:
+      probabilities: [n, classes] float, compared as float32, in which they are stored.
+      thresholds: the version's; with "decision", the second of two classes is named from that
+        probability on. Else the most probable class is named.
+    """
+    probs = np.asarray(probabilities, np.float32)
+    if "decision" in thresholds and probs.shape[1] == 2:
+        return (probs[:, 1] >= np.float32(thresholds["decision"])).astype(int)
+    return probs.argmax(axis=1)
 
 
 def classification_metrics(
@@ -103,12 +113,18 @@ def best_threshold(labels: np.ndarray, positive: np.ndarray) -> float:
     Args:
       labels: [n] int, 1 for the positive class.
       positive: [n] float, its probability.
+
+    Returns:
+      A number that float32 holds, so that it divides stored probabilities as it divides these.
     """
+    positive = np.asarray(positive, np.float32)
     precision, recall, thresholds = metrics.precision_recall_curve(labels, positive)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     best = int(np.argmax(f1[:-1]))
-    below = thresholds[best - 1] if best else 0.0
-    return float((thresholds[best] + below) / 2)
+    below = thresholds[best - 1] if best else np.float32(0)
+    middle = np.float32((float(thresholds[best]) + float(below)) / 2)
+    # Between neighbouring float32 numbers there is none.
+    return float(middle if middle > below else thresholds[best])
 
 
 def binary_metrics(
@@ -126,7 +142,7 @@ def binary_metrics(
       metric that needs both classes is None where one is missing.
     """
     positive = probabilities[:, 1]
-    predictions = positive >= threshold
+    predictions = predict_labels(probabilities, thresholds={"decision": threshold})
     commoner = max(float((labels == 0).mean()), float((labels == 1).mean()))
     both = len(np.unique(labels)) == 2
     return {

@@ -23,6 +23,7 @@ def metrics(
     labels: np.ndarray,
     probabilities: np.ndarray,
     *,
+    predicted: np.ndarray,
     is_ambiguous: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Returns the metrics of a task's `ordinal_target` and `ambiguous`; {} where it has neither.
@@ -31,15 +32,16 @@ def metrics(
       task: the task, with the classes of its records.
       labels: [n] int, without unlabelled examples.
       probabilities: [n, classes] float.
+      predicted: [n] int, by the decision rule.
       is_ambiguous: [n] bool; None where it is not marked.
 
     Returns:
       Metric -> value, errors in the unit of the classes; None where there are no examples.
     """
-    values = _errors(task, labels, probabilities)
+    values = _errors(task, labels, probabilities, predicted)
     if not task.scoring.ambiguous or is_ambiguous is None:
         return values
-    is_correct = probabilities.argmax(axis=1) == labels
+    is_correct = predicted == labels
     values[f"examples_{task.scoring.ambiguous}"] = int(is_ambiguous.sum())
     values[f"accuracy_{task.scoring.ambiguous}"] = (
         float(is_correct[is_ambiguous].mean()) if is_ambiguous.any() else None
@@ -47,7 +49,7 @@ def metrics(
     others = ~is_ambiguous
     values["accuracy_of_others"] = float(is_correct[others].mean()) if others.any() else None
     if task.scoring.ordinal_target and others.any():
-        of_others = _errors(task, labels[others], probabilities[others])
+        of_others = _errors(task, labels[others], probabilities[others], predicted[others])
         values["mean_absolute_error_of_others"] = of_others["mean_absolute_error"]
     return values
 
@@ -66,16 +68,18 @@ def with_expected(frame: pd.DataFrame, task: Task, probabilities: np.ndarray) ->
     return frame.assign(**{f"expected_{task.scoring.ordinal_target}": value})
 
 
-def _errors(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+def _errors(
+    task: Task, labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray
+) -> dict[str, Any]:
     if not task.scoring.ordinal_target:
         return {}
     values = values_of(task.classes)
     true = values[labels]
-    most_probable = np.abs(values[probabilities.argmax(axis=1)] - true)
+    of_predicted = np.abs(values[predicted] - true)
     mean = np.abs(expected(probabilities, classes=task.classes) - true)
     median = np.abs(np.median(true) - true)
     return {
-        "mean_absolute_error": float(most_probable.mean()),
+        "mean_absolute_error": float(of_predicted.mean()),
         "mean_absolute_error_of_expected": float(mean.mean()),
         "mean_absolute_error_of_median": float(median.mean()),
     }

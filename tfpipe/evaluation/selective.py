@@ -14,7 +14,11 @@ LEVEL = 0.95  # of intervals in reports
 
 
 def thresholds(
-    labels: np.ndarray, probabilities: np.ndarray, *, min_precision: float
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    predicted: np.ndarray | None = None,
+    min_precision: float,
 ) -> np.ndarray:
     """Returns each class's lowest probability at which its precision is `min_precision` or more.
 
@@ -32,17 +36,18 @@ def thresholds(
     Args:
       labels: [n] int, of the validation split.
       probabilities: [n, classes] float, calibrated if later ones are.
+      predicted: [n] int, by the decision rule; None for the most probable class.
       min_precision: 0 to 1.
 
     Returns:
       [classes] float; inf for a class that cannot reach it: the model always abstains from it.
     """
-    most_probable, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    predicted, classes = _or_most_probable(predicted, probabilities), probabilities.shape[1]
     if min_precision <= 0:
         return np.zeros(classes)
     result = np.full(classes, np.inf)
     for c in range(classes):
-        rows = most_probable == c
+        rows = predicted == c
         result[c] = _threshold(probabilities[rows, c], labels[rows] == c, min_precision)
     return result
 
@@ -59,11 +64,27 @@ def _threshold(probs: np.ndarray, is_correct: np.ndarray, min_precision: float) 
     return float(probs[enough[-1]]) if len(enough) else math.inf
 
 
-def predict_labels(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Returns the most probable class [n] int, or -1 (abstain) below its threshold."""
-    most_probable = probabilities.argmax(axis=1)
-    is_confident = probabilities.max(axis=1) >= thresholds[most_probable]
-    return np.where(is_confident, most_probable, ABSTAIN)
+def predict_labels(
+    probabilities: np.ndarray, thresholds: np.ndarray, *, predicted: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the predicted class [n] int, or -1 (abstain) where it is below its threshold.
+
+    Args:
+      probabilities: [n, classes] float.
+      thresholds: [classes] float.
+      predicted: [n] int, by the decision rule; None for the most probable class.
+    """
+    predicted = _or_most_probable(predicted, probabilities)
+    is_confident = _confidence(probabilities, predicted) >= thresholds[predicted]
+    return np.where(is_confident, predicted, ABSTAIN)
+
+
+def _or_most_probable(predicted: np.ndarray | None, probabilities: np.ndarray) -> np.ndarray:
+    return probabilities.argmax(axis=1) if predicted is None else predicted
+
+
+def _confidence(probabilities: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return probabilities[np.arange(len(predicted)), predicted]
 
 
 def to_card(thresholds: np.ndarray, *, classes: Sequence[str]) -> dict[str, float | None]:
@@ -84,7 +105,7 @@ class ClassPrecision(NamedTuple):
     Attributes:
       correct: number of correct predictions of the class.
       predicted: number of predictions of the class.
-      most_probable: number of examples for which the class is the most probable one.
+      most_probable: number of examples that the decision rule gives to the class.
       precision: correct / predicted; None where it is never predicted.
       low: lower end of the precision's interval; None likewise.
       high: upper end; None likewise.
@@ -99,7 +120,11 @@ class ClassPrecision(NamedTuple):
 
 
 def class_precision(
-    labels: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: np.ndarray,
+    *,
+    predicted: np.ndarray | None = None,
 ) -> list[ClassPrecision]:
     """Returns each class's precision with a 95 % interval (Wilson 1927).
 
@@ -107,20 +132,21 @@ def class_precision(
       labels: [n] int, of a split that thresholds were not chosen on.
       probabilities: [n, classes] float.
       thresholds: [classes] float.
+      predicted: [n] int, by the decision rule; None for the most probable class.
     """
-    labels_or_abstain = predict_labels(probabilities, thresholds)
-    most_probable = probabilities.argmax(axis=1)
+    by_rule = _or_most_probable(predicted, probabilities)
+    labels_or_abstain = predict_labels(probabilities, thresholds, predicted=by_rule)
     result = []
     for c in range(len(thresholds)):
         rows = labels_or_abstain == c
-        correct, predicted = int((labels[rows] == c).sum()), int(rows.sum())
-        low, high = wilson(correct, predicted) if predicted else (None, None)
+        correct, count = int((labels[rows] == c).sum()), int(rows.sum())
+        low, high = wilson(correct, count) if count else (None, None)
         result.append(
             ClassPrecision(
                 correct=correct,
-                predicted=predicted,
-                most_probable=int((most_probable == c).sum()),
-                precision=correct / predicted if predicted else None,
+                predicted=count,
+                most_probable=int((by_rule == c).sum()),
+                precision=correct / count if count else None,
                 low=low,
                 high=high,
             )
@@ -150,12 +176,20 @@ class RiskCoverage(NamedTuple):
     best: float
 
 
-def risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> RiskCoverage:
+def risk_coverage(
+    labels: np.ndarray, probabilities: np.ndarray, *, predicted: np.ndarray | None = None
+) -> RiskCoverage:
     """Returns the risk-coverage curve (Geifman & El-Yaniv 2017, arXiv:1705.08500, section 2).
 
     Examples of equal confidence are predicted together, each with their mean risk.
+
+    Args:
+      labels: [n] int.
+      probabilities: [n, classes] float.
+      predicted: [n] int, by the decision rule; None for the most probable class.
     """
-    confidence, is_wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
+    predicted = _or_most_probable(predicted, probabilities)
+    confidence, is_wrong = _confidence(probabilities, predicted), predicted != labels
     _, ranks, counts = np.unique(-confidence, return_inverse=True, return_counts=True)
     mean_errors = np.bincount(ranks, weights=is_wrong) / counts
     numbers = np.arange(1, len(confidence) + 1)

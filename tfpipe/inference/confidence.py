@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfpipe.evaluation import prevalence, selective
+from tfpipe.evaluation import metrics, prevalence, selective
 
 
 class PredictionOptions(NamedTuple):
@@ -32,7 +32,12 @@ class PredictionConfidence:
     """
 
     def __init__(
-        self, predictions: pd.DataFrame, classes: tuple[str, ...], options: PredictionOptions
+        self,
+        predictions: pd.DataFrame,
+        classes: tuple[str, ...],
+        options: PredictionOptions,
+        *,
+        decision: dict[str, float],
     ):
         """Chooses the thresholds.
 
@@ -40,7 +45,9 @@ class PredictionConfidence:
           predictions: the version's predictions.csv: split, group, label and p_<class>.
           classes: as the attribute.
           options: as the attribute.
+          decision: thresholds of the version's decision rule, see `metrics.predict_labels`.
         """
+        self._decision = decision
         self.classes, self.options = classes, options
         labelled = predictions[predictions["label"] >= 0]
         self._held_out = {
@@ -49,21 +56,30 @@ class PredictionConfidence:
         labels = self._held_out["validation"]["label"].to_numpy(int)
         probabilities = self._probabilities(self._held_out["validation"])
         self._thresholds = selective.thresholds(
-            labels, probabilities, min_precision=options.min_precision
+            labels,
+            probabilities,
+            predicted=self.named(probabilities),
+            min_precision=options.min_precision,
         )
         if options.conformal:
             self._conformal_threshold = selective.conformal_threshold(
                 labels, probabilities, alpha=options.conformal
             )
 
+    def named(self, probabilities: np.ndarray) -> np.ndarray:
+        """Returns the class [n] int that the decision rule names at probabilities [n, classes]."""
+        return metrics.predict_labels(probabilities, thresholds=self._decision)
+
     def predicted_labels(self, probabilities: np.ndarray) -> np.ndarray:
         """Returns the class [n] int of probabilities [n, classes], -1 where the model abstains."""
-        return selective.predict_labels(probabilities, self._thresholds)
+        return selective.predict_labels(
+            probabilities, self._thresholds, predicted=self.named(probabilities)
+        )
 
     def table(self, probabilities: np.ndarray) -> pd.DataFrame:
         """Returns label, abstain, p_<class> and perhaps classes of probabilities [n, classes]."""
         names = np.array(self.classes, object)
-        frame = pd.DataFrame({"label": names[probabilities.argmax(axis=1)]})
+        frame = pd.DataFrame({"label": names[self.named(probabilities)]})
         frame["abstain"] = self.predicted_labels(probabilities) < 0
         frame[[f"p_{name}" for name in self.classes]] = probabilities
         if self.options.conformal:
@@ -75,7 +91,7 @@ class PredictionConfidence:
         """Returns a row for each class: how often it was predicted, and how many there may be.
 
         Args:
-          predicted: [classes] int, images for which each class is the most probable one.
+          predicted: [classes] int, images that the decision rule gives to each class.
           confident: [classes + 1] int, the same without those where the model abstains, which are
             counted last.
         """

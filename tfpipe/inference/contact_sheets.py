@@ -41,15 +41,23 @@ class ContactSheets:
         self._heaps: dict[tuple[str, str], list[RankedImage]] = {}
         self._new: set[str] = set()
 
-    def add(self, names: list[str], images: np.ndarray, probabilities: np.ndarray) -> None:
+    def add(
+        self,
+        names: list[str],
+        images: np.ndarray,
+        probabilities: np.ndarray,
+        *,
+        labels: np.ndarray,
+    ) -> None:
         """Adds a batch of images.
 
         Args:
           names: [n].
           images: [n, height, width, channels].
           probabilities: [n, classes].
+          labels: [n] int, the class that each image is shown in.
         """
-        for i, label in enumerate(probabilities.argmax(axis=1).tolist()):
+        for i, label in enumerate(labels.tolist()):
             probability = float(probabilities[i, label])
             for order, rank in zip(ORDERS, (probability, -probability), strict=True):
                 if self._offer(label, order, RankedImage(rank, names[i], probability, images[i])):

@@ -84,7 +84,10 @@ def predict(
         )
     order = [new_columns.index(name) for name in card.columns if name in new_columns]
     confidence = PredictionConfidence(
-        predictions.predictions(version, {}), classes, prediction_options
+        predictions.predictions(version, {}),
+        classes,
+        prediction_options,
+        decision=card.thresholds,
     )
     task = replace(task, classes=classes, columns=new_columns)
     if out.suffix.lower() not in task.image_outputs.writers:
@@ -117,9 +120,11 @@ def predict(
                         task, predictor, confidence, examples, order=order, watch=watch
                     )
                     write(_as_written(task, frame, images, out))
-                    sheets.add([example.key for example in examples], images, probabilities)
+                    named = confidence.named(probabilities)
+                    keys = [example.key for example in examples]
+                    sheets.add(keys, images, probabilities, labels=named)
                     n_rows += len(examples)
-                    predicted += np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
+                    predicted += np.bincount(named, minlength=len(classes))
                     labels = confidence.predicted_labels(probabilities)
                     confident += prevalence.count_predictions(labels, classes=len(classes))
             overlay = _write_overlay(task, source, results.rows(source), out, options=options)

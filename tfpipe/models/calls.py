@@ -78,15 +78,23 @@ def arguments_of(model: str) -> list[str]:
     return list(inspect.signature(MODELS[model]).parameters)[1:]
 
 
-def soften(model: keras.Model, temperature: float) -> None:
-    """Divides a classifier's logits by a temperature, in the weights of its last layer.
+def soften(model: keras.Model, temperature: float, bias: Sequence[float] = ()) -> None:
+    """Divides a classifier's logits by a temperature and adds biases, in its last layer's weights.
 
     Every format that the model is saved in then gives calibrated probabilities at no cost (Guo et
-    al. 2017, arXiv:1706.04599, section 4.2). The most probable class stays the same.
+    al. 2017, arXiv:1706.04599, section 4.2).
+
+    Args:
+      model: a classifier.
+      temperature: what the logits are divided by.
+      bias: [classes], added afterwards; () for none.
     """
     names = {layer.name for layer in model.layers}
     last = model.get_layer("positive" if "positive" in names else "probabilities")
-    last.set_weights([weight / temperature for weight in last.get_weights()])
+    kernel, constant = (weight / temperature for weight in last.get_weights())
+    if len(bias):  # two classes share one sigmoid unit
+        constant = constant + (np.array([bias[1] - bias[0]]) if len(bias) == 2 else np.array(bias))
+    last.set_weights([kernel, constant.astype(kernel.dtype)])
 
 
 def reconstructs(model: keras.Model) -> bool:

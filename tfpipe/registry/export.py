@@ -4,7 +4,7 @@ What a model takes and returns follows from the names of its inputs and of its o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,13 @@ class NetworkExport:
       spec: what it was built from.
       examples: real examples, "image" [n, height, width, channels] and "columns" [n, columns] where
         the task has some. The exported model's outputs for them must equal the trained model's.
+      thresholds: of the version's decision rule, see `metrics.predict_labels`.
     """
 
     model: keras.Model
     spec: Spec
     examples: dict[str, np.ndarray]
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     def write(self, draft: Path) -> dict[str, Any]:
         """Writes SavedModel, model.keras and warm-up requests, and compares them with the model.
@@ -54,7 +56,7 @@ class NetworkExport:
         Raises:
           UserError: the exported model does not load in a fresh process, or its outputs differ.
         """
-        write(self.model, self.spec, draft)
+        write(self.model, self.spec, draft, thresholds=self.thresholds)
         extra = draft / "assets.extra"
         extra.mkdir(exist_ok=True)
         self.model.save(extra / "model.keras")
@@ -75,13 +77,25 @@ class NetworkExport:
         }
 
 
-def write(model: keras.Model, spec: Spec, path: Path) -> None:
+def write(
+    model: keras.Model, spec: Spec, path: Path, *, thresholds: dict[str, float] | None = None
+) -> None:
     """Writes the SavedModel with its three signatures.
 
     serving_default takes `image_bytes` (encoded images) and `columns`, predict_tensor and embed
     take `image` and `columns`; each only where the model does.
+
+    Args:
+      model: computes in float32.
+      spec: what it was built from.
+      path: folder to write.
+      thresholds: of the decision rule, by which `label` names the class.
     """
-    answer = _reconstructed(model) if reconstructs(model) else _classified(model, spec)
+    answer = (
+        _reconstructed(model)
+        if reconstructs(model)
+        else _classified(model, spec, thresholds=thresholds or {})
+    )
     embedder = keras.Model(model.input, model.get_layer("embedding").output)
 
     def embed(features: Features) -> dict[str, tf.Tensor]:
@@ -111,18 +125,25 @@ def write(model: keras.Model, spec: Spec, path: Path) -> None:
     archive.write_out(str(path), verbose=False)
 
 
-def _classified(model: keras.Model, spec: Spec) -> Answer:
+def _classified(model: keras.Model, spec: Spec, *, thresholds: dict[str, float]) -> Answer:
     classes, whole = tf.constant(spec.classes), with_interval(model)
 
     def answer(features: Features) -> dict[str, tf.Tensor]:
         outputs = whole(features, training=False)
         probabilities = outputs["probabilities"]
         return outputs | {
-            "label": tf.argmax(probabilities, axis=-1),
+            "label": _label(probabilities, thresholds=thresholds),
             "classes": tf.tile(classes[None], [tf.shape(probabilities)[0], 1]),
         }
 
     return answer
+
+
+def _label(probabilities: tf.Tensor, *, thresholds: dict[str, float]) -> tf.Tensor:
+    """Returns the labels [n] int64 that `metrics.predict_labels` gives."""
+    if "decision" in thresholds and probabilities.shape[-1] == 2:
+        return tf.cast(probabilities[:, 1] >= np.float32(thresholds["decision"]), tf.int64)
+    return tf.argmax(probabilities, axis=-1)
 
 
 def _reconstructed(model: keras.Model) -> Answer:

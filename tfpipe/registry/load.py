@@ -136,7 +136,9 @@ class LoadedTrees:
                 f"received {received}."
             )
         raw = boosted_trees.classify(self._trees, np.asarray(columns, np.float32))
-        return calibration.apply(raw, self.card.calibration["temperature"]).astype(np.float32)
+        fitted = self.card.calibration
+        probabilities = calibration.apply(raw, fitted["temperature"], fitted.get("bias", ()))
+        return probabilities.astype(np.float32)
 
     def embed(
         self, images: np.ndarray | None = None, columns: np.ndarray | None = None

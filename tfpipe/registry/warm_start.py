@@ -56,9 +56,10 @@ def model_of(version: Path, spec: Spec, arguments: dict[str, Any]) -> keras.Mode
       UserError: its model.keras is missing or not what was exported.
     """
     model = load.read_model(version)
-    temperature = store.read_card(version).calibration.get("temperature", 1.0)
-    if temperature != 1:
-        soften(model, 1 / temperature)
+    fitted = store.read_card(version).calibration
+    temperature, bias = fitted.get("temperature", 1.0), fitted.get("bias", ())
+    if temperature != 1 or any(bias):
+        soften(model, 1 / temperature, [-temperature * value for value in bias])
     if arguments.get("weights", "none") != "none":
         return model  # the file of the body's first weights may be gone
     card = store.read_card(version)

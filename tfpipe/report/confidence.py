@@ -1,6 +1,7 @@
 """Confidence of a classifier: reliability diagram, risk-coverage curve and abstention."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -21,44 +22,57 @@ def titled_sections(data: ReportData) -> tuple[Section, ...]:
 
 
 def reliability(
-    labels: np.ndarray, probabilities: np.ndarray, *, temperature: float, note: str = ""
+    labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray, *, fit: dict[str, Any]
 ) -> Markup:
     """Returns the reliability diagram of a classifier before and after calibration.
 
     Args:
       labels: [n] int, of a split that the temperature was not fitted on.
       probabilities: [n, classes] float, calibrated.
-      temperature: the logits were divided by it.
-      note: on the fit, see `calibration.Fit`.
+      predicted: [n] int, by the decision rule.
+      fit: of the card, see `calibration.Fit`.
     """
-    uncalibrated = calibration.apply(probabilities, 1 / temperature)
+    temperature, bias = fit["temperature"], fit.get("bias", ())
+    uncalibrated = calibration.undo(probabilities, temperature, bias)
     before, after = (
-        calibration.calibration_error(labels, values) for values in (uncalibrated, probabilities)
+        calibration.calibration_error(labels, values, predicted=predicted)
+        for values in (uncalibrated, probabilities)
+    )
+    class_before, class_after = (
+        calibration.class_calibration_error(labels, values)
+        for values in (uncalibrated, probabilities)
+    )
+    balance = (
+        "A bias for each class undoes the shares in which training saw the classes. "
+        if any(bias)
+        else ""
     )
     text = (
         f"A temperature of {temperature:.3f} divides the logits (fitted on the validation split, "
-        f"where the model was {'over' if temperature > 1 else 'under'}confident). On the test "
-        f"split, the calibration error went from {before:.4f} to {after:.4f}. It is the difference "
-        f"between mean confidence and accuracy, averaged over {calibration.BINS} bins of equally "
-        f"many examples. The predicted class stays the same."
+        f"where the model was {'over' if temperature > 1 else 'under'}confident). {balance}On the "
+        f"test split, the calibration error went from {before:.4f} to {after:.4f}. It is the "
+        f"difference between mean confidence and accuracy, averaged over {calibration.BINS} bins "
+        f"of equally many examples. The class-wise error, the mean of such errors of each class's "
+        f"own probability, went from {class_before:.4f} to {class_after:.4f}."
     )
     caption = "The nearer to the dashed line, the better a probability can be relied on."
     svg = draw_reliability(labels, uncalibrated, probabilities)
     return html.joined(
         html.paragraph(text),
-        html.paragraph(note, style="soft") if note else None,
+        html.paragraph(fit["note"], style="soft") if fit["note"] else None,
         html.plot(svg, caption=caption),
     )
 
 
-def risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> Markup:
+def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> Markup:
     """Returns the error of a classifier that predicts only its most confident examples.
 
     Args:
       labels: [n] int.
       probabilities: [n, classes] float.
+      predicted: [n] int, by the decision rule.
     """
-    curve = selective.risk_coverage(labels, probabilities)
+    curve = selective.risk_coverage(labels, probabilities, predicted=predicted)
     half = int(np.searchsorted(curve.coverage, 0.5))
     caption = (
         f"Of all test examples, {100 * curve.risk[-1]:.1f} % are classified wrongly; of the most "
@@ -72,6 +86,7 @@ def thresholds(
     probabilities: np.ndarray,
     chosen: np.ndarray,
     *,
+    predicted: np.ndarray,
     classes: Sequence[str],
     min_precision: float,
 ) -> Markup:
@@ -81,10 +96,11 @@ def thresholds(
       labels: [n] int, of a split that the thresholds were not chosen on.
       probabilities: [n, classes] float.
       chosen: [classes] float, see `selective.thresholds`.
+      predicted: [n] int, by the decision rule.
       classes: names in label order.
       min_precision: the precision that they were chosen for.
     """
-    precisions = selective.class_precision(labels, probabilities, chosen)
+    precisions = selective.class_precision(labels, probabilities, chosen, predicted=predicted)
     rows = [
         (
             name,
@@ -96,14 +112,14 @@ def thresholds(
         )
         for name, threshold, result in zip(classes, chosen.tolist(), precisions, strict=True)
     ]
-    predicted = sum(result.predicted for result in precisions)
+    n_confident = sum(result.predicted for result in precisions)
     text = (
         f"A class is predicted only from its threshold on; below it, the model abstains. The "
         f"thresholds were chosen on the validation split, with a margin, for a precision of "
-        f"{min_precision:g}. On the test split, {predicted:,} of {len(labels):,} examples are "
+        f"{min_precision:g}. On the test split, {n_confident:,} of {len(labels):,} examples are "
         f"predicted so."
     )
-    headings = ("class", "threshold", "most probable", "predicted", "precision", "95 % interval")
+    headings = ("class", "threshold", "by the rule", "predicted", "precision", "95 % interval")
     return html.joined(html.paragraph(text), html.table(headings, rows))
 
 
@@ -152,8 +168,8 @@ def _calibration(data: ReportData) -> Markup | None:
     return reliability(
         data.test.labels,
         data.test.probabilities,
-        temperature=fit["temperature"],
-        note=fit["note"],
+        data.test.predicted,
+        fit=fit,
     )
 
 
@@ -166,7 +182,8 @@ def _abstention(data: ReportData) -> Markup | None:
         test.labels,
         test.probabilities,
         selective.from_card(abstention["thresholds"], classes=test.classes),
+        predicted=test.predicted,
         classes=test.classes,
         min_precision=abstention["min_precision"],
     )
-    return html.joined(table, risk_coverage(test.labels, test.probabilities))
+    return html.joined(table, risk_coverage(test.labels, test.probabilities, test.predicted))

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
-from tfpipe.evaluation import selective
+from tfpipe.evaluation import metrics, selective
 from tfpipe.explore.novelty import low_maximum
 from tfpipe.models import grad_cam as models_grad_cam
 from tfpipe.registry import export, load, predictions
@@ -47,11 +47,11 @@ class Explainer:
     ) -> list[dict[str, Any]]:
         """Returns the explanation of each image.
 
-        A classifier's has `label`, the most probable class; `probabilities` by class; `abstain`, as
-        `tfpipe predict` has it, None if the card has no thresholds; and on request `grad_cam`, a
-        PNG. An autoencoder's has `error`. Both have `novelty`: the share of the test split's images
-        with a higher maximum probability, or a lower error; None if the version has no predictions
-        on them.
+        A classifier's has `label`, by the version's decision rule; `probabilities` by class;
+        `abstain`, as `tfpipe predict` has it, None if the card has no thresholds; and on request
+        `grad_cam`, a PNG. An autoencoder's has `error`. Both have `novelty`: the share of the test
+        split's images with a higher maximum probability, or a lower error; None if the version has
+        no predictions on them.
 
         Args:
           features: of the signature serving_default, [n, ...].
@@ -69,14 +69,17 @@ class Explainer:
                 for error in outputs["error"]
             ]
         probabilities = outputs["probabilities"]
+        labels = metrics.predict_labels(probabilities, thresholds=self._servable.card.thresholds)
         explanations: list[dict[str, Any]] = [
             {
-                "label": self.classes[row.argmax()],
+                "label": self.classes[label],
                 "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
-                "abstain": self._abstains(row),
+                "abstain": self._abstains(row, label),
                 "novelty": self._novelty(score),
             }
-            for row, score in zip(probabilities, low_maximum(probabilities), strict=True)
+            for row, label, score in zip(
+                probabilities, labels.tolist(), low_maximum(probabilities), strict=True
+            )
         ]
         if with_grad_cam:
             overlays = self._grad_cam_overlays(features, probabilities)
@@ -84,10 +87,12 @@ class Explainer:
                 explanation["grad_cam"] = {"b64": base64.b64encode(png).decode()}
         return explanations
 
-    def _abstains(self, probabilities: np.ndarray) -> bool | None:
+    def _abstains(self, probabilities: np.ndarray, label: int) -> bool | None:
         if self._thresholds is None:
             return None
-        labels = selective.predict_labels(probabilities[None], self._thresholds)
+        labels = selective.predict_labels(
+            probabilities[None], self._thresholds, predicted=np.array([label])
+        )
         return bool(labels[0] == selective.ABSTAIN)
 
     def _novelty(self, score: float) -> float | None:

@@ -292,7 +292,11 @@ def _trained(
         run.report("random-split", {})
         claimed = random_split.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, built)
-    fitted = None if reconstructs(exported) else evaluate.calibrate(data, exported)
+    fitted = (
+        None
+        if reconstructs(exported)
+        else evaluate.calibrate(data, exported, balance=settings.balance)
+    )
     evaluation = evaluate.evaluate(
         replace(run.task, classes=spec.classes),
         run.raw,
@@ -319,7 +323,12 @@ def _trained(
         inference_modes=evaluation.inference_modes,
         metrics=evaluation.metrics,
         class_metrics=evaluation.class_metrics,
-        calibration=fitted._asdict() | {"error": evaluation.calibration} if fitted else {},
+        calibration=(
+            fitted._asdict()
+            | {"error": evaluation.calibration, "class_error": evaluation.class_calibration}
+            if fitted
+            else {}
+        ),
         abstention=evaluation.abstention or {},
         random_split_scores=claimed or {},
         false_positive_kinds=evaluation.false_positive_kinds,
@@ -347,7 +356,7 @@ def _trained(
         run_config.write(recipe, extra)
 
     path = store.publish(
-        NetworkExport(exported, spec, examples),
+        NetworkExport(exported, spec, examples, evaluation.thresholds),
         run.models,
         card=card,
         tables={

@@ -54,7 +54,12 @@ class Servable:
         for signature, features in warmup.requests(folder):
             self.predict(features, signature=signature)
         self.choice = select.choose_runtime(
-            self._model, signatures, self.spec, version=folder, runtime=runtime
+            self._model,
+            signatures,
+            self.spec,
+            version=folder,
+            runtime=runtime,
+            thresholds=self.card.thresholds,
         )
         self.signatures = self.choice.signatures
 

@@ -45,6 +45,7 @@ def choose_runtime(
     *,
     version: Path,
     runtime: str,
+    thresholds: dict[str, float],
 ) -> RuntimeChoice:
     """Returns the runtime that computes a version.
 
@@ -54,6 +55,7 @@ def choose_runtime(
       spec: of the model.
       version: its folder.
       runtime: a name of `available.PACKAGES`, or "auto".
+      thresholds: of the version's decision rule.
 
     Raises:
       UserError: the given runtime is not installed, cannot compute the version, or its outputs
@@ -66,7 +68,13 @@ def choose_runtime(
 
     def computed_by(name: str) -> dict[str, Signature]:
         return _checked_signatures(
-            function, signatures, spec, requests=requests, version=version, runtime=name
+            function,
+            signatures,
+            spec,
+            requests=requests,
+            version=version,
+            runtime=name,
+            thresholds=thresholds,
         )
 
     if runtime != AUTO:
@@ -134,13 +142,14 @@ def _checked_signatures(
     requests: list[tuple[str, Arrays]],
     version: Path,
     runtime: str,
+    thresholds: dict[str, float],
 ) -> dict[str, Signature]:
     """Returns a version's signatures computed by another runtime, once they have parity."""
     available.check(runtime)
     name = f"{version.parent.name}/{version.name}"
     try:
         network = backends.BACKENDS[runtime](function)
-        computed = signature.runtime_signatures(signatures, network, spec)
+        computed = signature.runtime_signatures(signatures, network, spec, thresholds=thresholds)
         difference, where = parity.max_difference(signatures, computed, requests)
     except Exception as error:  # each of these packages has its own exceptions
         line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfpipe.evaluation import metrics
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export
 from tfpipe.serving.model import batching
@@ -28,9 +29,11 @@ class RuntimeSignature:
         *,
         decoder: BatchedSignature | None,
         spec: Spec,
+        thresholds: dict[str, float],
     ):
         self.inputs, self.outputs = original.inputs, original.outputs
         self._network, self._decoder, self._classes = network, decoder, spec.classes
+        self._thresholds = thresholds
 
     def __call__(self, features: Arrays) -> Arrays:
         """Returns the outputs [n, ...] for features [n, ...], n >= 1.
@@ -49,14 +52,18 @@ class RuntimeSignature:
         outputs = self._network(features)
         if "label" in self.outputs:
             probabilities = outputs["probabilities"]
-            outputs["label"] = probabilities.argmax(axis=-1)
+            outputs["label"] = metrics.predict_labels(probabilities, thresholds=self._thresholds)
             names = np.array([name.encode() for name in self._classes], object)
             outputs["classes"] = np.tile(names, (len(probabilities), 1))
         return {name: outputs[name] for name in self.outputs}
 
 
 def runtime_signatures(
-    signatures: dict[str, BatchedSignature], network: Network, spec: Spec
+    signatures: dict[str, BatchedSignature],
+    network: Network,
+    spec: Spec,
+    *,
+    thresholds: dict[str, float],
 ) -> dict[str, Signature]:
     """Returns a version's signatures, of which another runtime computes the predictions.
 
@@ -64,15 +71,17 @@ def runtime_signatures(
       signatures: computed by the SavedModel.
       network: computes the numbers of predict_tensor.
       spec: of the model.
+      thresholds: of the version's decision rule.
     """
     batched, decoder = BatchedNetwork(network), None
     from_bytes, from_tensor = signatures["serving_default"], signatures["predict_tensor"]
     if "image_bytes" in from_bytes.inputs:
         decoder = BatchedSignature(_decoding_function(from_bytes, spec))
+    common: dict[str, Any] = {"spec": spec, "thresholds": thresholds}
     return {
         **signatures,
-        "serving_default": RuntimeSignature(from_bytes, batched, decoder=decoder, spec=spec),
-        "predict_tensor": RuntimeSignature(from_tensor, batched, decoder=None, spec=spec),
+        "serving_default": RuntimeSignature(from_bytes, batched, decoder=decoder, **common),
+        "predict_tensor": RuntimeSignature(from_tensor, batched, decoder=None, **common),
     }
 
 
