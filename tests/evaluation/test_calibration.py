@@ -298,7 +298,7 @@ def called(labels, rng):
 def test_counts_are_right_where_the_classifier_is_perfect():
     labels = np.arange(600) % 3
     confusions = prevalence.confusions(labels, labels, np.arange(600), classes=3)
-    found = prevalence.estimate(np.array([900, 100, 0, 0]), confusions)
+    found = prevalence.estimate(np.array([900, 100, 0, 0]), confusions, new_groups=600)
     np.testing.assert_allclose(found.adjusted, [900, 100, 0], atol=6)
     assert found.adjusted.sum() == pytest.approx(1000)
     assert (found.low <= found.adjusted + 1e-6).all() and (
@@ -317,7 +317,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
         confusions = prevalence.confusions(labels, called(labels, rng), groups, classes=3)
         counts = prevalence.count_predictions(called(new, rng), classes=3)
         found, truth = (
-            prevalence.estimate(counts, confusions, seed=seed),
+            prevalence.estimate(counts, confusions, new_groups=200, seed=seed),
             np.bincount(new, minlength=3),
         )
         inside.append((found.low <= truth) & (truth <= found.high))
@@ -339,9 +339,21 @@ def test_groups_that_differ_make_the_interval_wide():
         )
         both = np.append(groups, np.tile(np.arange(10), 40))
         confusions = prevalence.confusions(labels_too, said_too, both, classes=2)
-        found = prevalence.estimate(np.array([300, 700, 0]), confusions)
+        found = prevalence.estimate(np.array([300, 700, 0]), confusions, new_groups=10)
         widths.append(found.high[0] - found.low[0])
     assert widths[1] > 2 * widths[0]
+
+
+def test_one_new_run_is_less_certain_than_ten():
+    """Half of the runs see one class as the other; one new run may be of either kind."""
+    labels = np.tile(np.repeat([0, 1], 20), 10)
+    groups = np.arange(10).repeat(40)
+    named = np.where((labels == 0) & (groups % 2 == 0), np.tile([0, 1], 200), labels)
+    confusions = prevalence.confusions(labels, named, groups, classes=2)
+    counts = np.array([300, 700, 0])
+    one, ten = (prevalence.estimate(counts, confusions, new_groups=n) for n in (1, 10))
+    assert one.high[0] - one.low[0] > 1.5 * (ten.high[0] - ten.low[0])
+    np.testing.assert_array_equal(one.adjusted, ten.adjusted)
 
 
 def test_unsure_answers_are_counted_beside_the_classes():
@@ -350,10 +362,10 @@ def test_unsure_answers_are_counted_beside_the_classes():
     np.testing.assert_array_equal(confusions, [[[1, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 1, 1]]])
     counts = prevalence.count_predictions(said, classes=2)
     np.testing.assert_array_equal(counts, [1, 1, 2])
-    assert prevalence.estimate(counts, confusions).adjusted.sum() == pytest.approx(4)
+    assert prevalence.estimate(counts, confusions, new_groups=2).adjusted.sum() == pytest.approx(4)
 
 
 def test_of_nothing_there_is_nothing():
     confusions = prevalence.confusions(np.array([0, 1]), np.array([0, 1]), np.arange(2), classes=2)
-    found = prevalence.estimate(np.zeros(3, int), confusions)
+    found = prevalence.estimate(np.zeros(3, int), confusions, new_groups=1)
     np.testing.assert_array_equal(np.stack(found), 0)

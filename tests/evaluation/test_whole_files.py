@@ -101,8 +101,8 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
 @pytest.mark.parametrize(("sure_from", "confident"), [(0.15, 0.5), (0.8, 0.8), (1.1, 1.0)])
 def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, confident):
     def found(at: float):
-        precision = 0.97 if at >= sure_from else 0.9
-        return SimpleNamespace(scores={"f1": float(0.2 <= at <= 0.3)}, precision=precision)
+        bound = 0.97 if at >= sure_from else 0.9
+        return SimpleNamespace(scores={"f1": float(0.2 <= at <= 0.3)}, precision_bound=bound)
 
     task = SimpleNamespace(
         classes=("no", "yes"),

@@ -44,6 +44,10 @@ class Counts:
         return self.right / self.asked
 
     @property
+    def precision_bound(self):
+        return self.precision
+
+    @property
     def scores(self):
         return {"file_share": self.precision}
 

@@ -15,7 +15,7 @@ from page_parser import Page
 
 from tfpipe.base import files, images, tables
 from tfpipe.base.errors import UserError
-from tfpipe.evaluation import bootstrap, evaluate, metric_names
+from tfpipe.evaluation import evaluate, group_intervals, metric_names
 from tfpipe.registry import store
 from tfpipe.report import autoencoder, plots
 from tfpipe.report import write as report_write
@@ -135,7 +135,7 @@ def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):
     told, error = Page(rebuilt_text).text, table["error"].mean()
     variance = table["error_of_mean_image"].mean()
     groups = table["group"].nunique()
-    assert groups >= bootstrap.MIN_GROUPS
+    assert groups >= group_intervals.MIN_GROUPS
     assert (
         f"On {groups} new groups, it reconstructs {len(table)} images with a mean "
         f"squared error of {error:.5f}" in told

@@ -385,6 +385,16 @@ def test_a_photo_without_features_has_only_false_ones():
     assert matched(features=(), rows=NONE) == LayerCounts(0, 0, 0, (), (), 0)
 
 
+@pytest.mark.parametrize(
+    ("hits", "false", "is_sure"), [(31, 0, False), (32, 0, True), (60, 1, True)]
+)
+def test_layers_are_sure_only_by_a_bound_of_their_precision(hits, false, is_sure):
+    """0.2 ** (1 / 32) is 0.951, the bound of 32 of 32 (Clopper & Pearson 1934)."""
+    counts = LayerCounts(hits, 0, false, (0.0,) * hits, ("other",) * false, hits + false)
+    assert (counts.precision_bound >= 0.95) == is_sure
+    assert LayerCounts(0, 0, 0, (), (), 0).precision_bound == 0
+
+
 def test_scores_of_several_photos_add_up():
     both = LayerCounts(2, 1, 0, (1.0, 3.0), (), 3) + LayerCounts(
         1, 0, 2, (8.0,), ("other", "meltLens"), 3

@@ -398,7 +398,7 @@ def _scores(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[s
     scores = {
         "examples": len(labels),
         "accuracy": float((probs.argmax(axis=1) == labels).mean()),
-        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, probs),
+        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, probs.argmax(axis=1)),
         "log_loss": float(metrics.log_loss(labels, probs, labels=np.arange(probs.shape[1]))),
     }
     ordinal_scores = ordinal.metrics(task, labels, probs, predicted=probs.argmax(axis=1))

@@ -189,7 +189,7 @@ def _evaluate(
         "log_loss": float(metrics.log_loss(labels, probs, labels=every_class)),
         "spread": float(np.std(losses)),
         "accuracy": float((probs.argmax(axis=1) == labels).mean()),
-        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, probs),
+        "balanced_accuracy": evaluation_metrics.balanced_accuracy(labels, probs.argmax(axis=1)),
     }
 
 

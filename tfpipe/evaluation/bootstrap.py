@@ -9,31 +9,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
+from tfpipe.evaluation.group_intervals import Statistic
+
 DRAWS = 400
-MIN_GROUPS = 5  # for an interval
-
-Statistic = Callable[[np.ndarray], np.ndarray | float | None]
-
-
-def interval(
-    statistic: Statistic, groups: np.ndarray, *, draws: int | None = None, seed: int = 0
-) -> np.ndarray | None:
-    """Returns the 95 % interval of a statistic over resampled groups, [2, ...] float.
-
-    Args:
-      statistic: row numbers [m] of a resample -> a value or several; nan or None where they are
-        not defined.
-      groups: [n], of each image.
-      draws: number of resamples; None for `DRAWS`.
-      seed: of the draws.
-
-    Returns:
-      Lower and upper bound; None where no draw has a value.
-    """
-    return _bounds(
-        _drawn(statistic, groups, draws=draws, seed=seed),
-        lambda values: np.percentile(values, (2.5, 97.5)),
-    )
 
 
 def student_interval(
@@ -48,10 +26,11 @@ def student_interval(
     Hesterberg 2015, "What teachers should know about the bootstrap", on its narrowness bias).
 
     Args:
-      statistic: as for `interval`.
-      groups: likewise.
-      draws: likewise.
-      seed: likewise.
+      statistic: row numbers [m] of a resample -> a value or several; nan or None where they are
+        not defined.
+      groups: [n], of each image.
+      draws: number of resamples; None for `DRAWS`.
+      seed: of the draws.
 
     Returns:
       Lower and upper bound; None for one group, or where no draw has a value.

@@ -26,25 +26,43 @@ def macro_average_precision(labels: np.ndarray, probabilities: np.ndarray) -> fl
     return float(np.mean(values))
 
 
-def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the mean recall over the classes that occur."""
-    return _mean_recall(labels, probabilities.argmax(axis=1))
+def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Returns the mean recall over the classes that occur, of labels and predictions, [n] int."""
+    # Not balanced_accuracy_score, which warns of each predicted class that does not occur.
+    return float(
+        metrics.recall_score(labels, predictions, labels=np.unique(labels), average="macro")
+    )
 
 
-def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the mean F1 over the classes that occur."""
-    predictions = probabilities.argmax(axis=1)
+def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Returns the mean F1 over the classes that occur, of labels and predictions, [n] int."""
     occur = np.unique(labels)
     score = metrics.f1_score(labels, predictions, labels=occur, average="macro", zero_division=0)
     return float(score)
 
 
-OBJECTIVES = {
+OF_PROBABILITIES = {
     "average_precision": average_precision,
     "macro_average_precision": macro_average_precision,
-    "balanced_accuracy": balanced_accuracy,
-    "macro_f1": macro_f1,
 }
+OF_PREDICTIONS = {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}
+OBJECTIVES = (*OF_PROBABILITIES, *OF_PREDICTIONS)
+
+
+def objective(
+    name: str, labels: np.ndarray, probabilities: np.ndarray, predictions: np.ndarray
+) -> float:
+    """Returns one of `OBJECTIVES`.
+
+    Args:
+      name: of the objective.
+      labels: [n] int.
+      probabilities: [n, classes] float.
+      predictions: [n] int, by the decision rule.
+    """
+    if name in OF_PREDICTIONS:
+        return OF_PREDICTIONS[name](labels, predictions)
+    return OF_PROBABILITIES[name](labels, probabilities)
 
 
 def thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -151,7 +169,7 @@ def binary_metrics(
         "precision": float(metrics.precision_score(labels, predictions, zero_division=0)),
         "recall": float(metrics.recall_score(labels, predictions, zero_division=0)),
         "f1": float(metrics.f1_score(labels, predictions, zero_division=0)),
-        "balanced_accuracy": _mean_recall(labels, predictions),
+        "balanced_accuracy": balanced_accuracy(labels, predictions),
         "accuracy": float(metrics.accuracy_score(labels, predictions)),
         "accuracy_of_commoner_class": commoner,
         "examples": len(labels),
@@ -172,19 +190,11 @@ def multiclass_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[st
     return {
         "accuracy": float((predictions == labels).mean()),
         "accuracy_of_commonest_class": float(np.bincount(labels).max() / len(labels)),
-        "balanced_accuracy": balanced_accuracy(labels, probabilities),
-        "macro_f1": macro_f1(labels, probabilities),
+        "balanced_accuracy": balanced_accuracy(labels, predictions),
+        "macro_f1": macro_f1(labels, predictions),
         "macro_average_precision": macro_average_precision(labels, probabilities),
         "macro_roc_auc": float(np.mean(areas)) if areas else None,
         "log_loss": float(metrics.log_loss(labels, probabilities, labels=every)),
         "examples": len(labels),
         "classes_that_occur": len(occur),
     }
-
-
-def _mean_recall(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Returns the mean recall over the classes that occur, of labels and predictions, [n] int."""
-    # Not balanced_accuracy_score, which warns of each predicted class that does not occur.
-    return float(
-        metrics.recall_score(labels, predictions, labels=np.unique(labels), average="macro")
-    )

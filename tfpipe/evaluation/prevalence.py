@@ -15,6 +15,7 @@ import numpy as np
 DRAWS = 500
 LEVEL = 0.95
 PSEUDO_COUNT = 1.0  # examples added to each row of the confusion matrix
+SHRINKAGE = 5.0  # examples with the rates of all groups that are added to each group's
 STEPS = 500  # of expectation and maximisation
 
 
@@ -54,29 +55,40 @@ def count_predictions(predicted: np.ndarray, *, classes: int) -> np.ndarray:
     return np.bincount(np.where(predicted < 0, classes, predicted), minlength=classes + 1)
 
 
-def estimate(counts: np.ndarray, confusions: np.ndarray, *, seed: int = 0) -> Counts:
+def estimate(
+    counts: np.ndarray, confusions: np.ndarray, *, new_groups: int, seed: int = 0
+) -> Counts:
     """Returns the number of examples of each class among unlabelled ones, with an interval.
 
-    The interval is that of random draws of both inputs. In the confusion matrix each group has a
-    weight of Gamma(1) (the Bayesian bootstrap, Rubin 1981, doi:10.1214/aos/1176345338), so groups
-    that differ make it wide. Each cell has a small further Gamma weight, so that an error without
-    an example remains possible. If each example is its own group, a row is exactly a Dirichlet
-    posterior. The counts are drawn from a multinomial of as many examples.
+    The interval is for new groups, such as one new run: its errors are not those of the test groups
+    together, but as those of groups drawn from them. In each draw the test groups have weights of a
+    Bayesian bootstrap (Rubin 1981, doi:10.1214/aos/1176345338), as many of them are drawn as the
+    new data has, and the counts come from a multinomial of as many examples. A class of which a
+    drawn group has few examples has the rates of all groups.
 
     Args:
       counts: [classes + 1] int, see `count_predictions`.
-      confusions: [groups, classes, classes + 1] int, see `confusions`. A class without examples
-        there may be predicted as any other, which makes its interval wide.
+      confusions: [groups, classes, classes + 1] int, see `confusions`, of groups that neither the
+        model nor its thresholds have seen. A class without examples there may be predicted as any
+        other, which makes its interval wide.
+      new_groups: number of groups, such as runs, that the counted examples come from.
       seed: of the draws.
     """
     rng = np.random.default_rng(seed)
     total, pseudo = int(counts.sum()), PSEUDO_COUNT / confusions.shape[2]
     rates = confusions.sum(axis=0) + pseudo
     point_estimate = _shares(counts[None], rates[None])[0]
-    weights = rng.gamma(1.0, size=(DRAWS, len(confusions)))
-    matrices = np.einsum("dg,gts->dts", weights, confusions) + rng.gamma(
-        pseudo, size=(DRAWS, *rates.shape)
-    )
+    known = len(confusions)
+    weights = rng.dirichlet(np.ones(known), size=DRAWS)
+    drawn = np.stack([rng.multinomial(max(new_groups, 1), one) for one in weights])
+    # Each group counts alike, however many examples it has: what it tells is its rates.
+    usual = rates / rates.sum(axis=1, keepdims=True)
+    of_group = confusions + SHRINKAGE * usual
+    of_group /= of_group.sum(axis=2, keepdims=True)
+    matrices = np.einsum("dg,gts->dts", drawn / drawn.sum(axis=1, keepdims=True), of_group)
+    # What the rates of a class rest on: its examples in all groups.
+    evidence = confusions.sum(axis=(0, 2))[None, :, None] + PSEUDO_COUNT
+    matrices = rng.gamma(np.maximum(matrices * evidence, 1e-6))
     count_draws = rng.multinomial(total, counts / max(total, 1), size=DRAWS)
     shares = _shares(count_draws, matrices)
     tail = 100 * (1 - LEVEL) / 2

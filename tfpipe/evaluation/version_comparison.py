@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfpipe.evaluation import bootstrap, metrics
+from tfpipe.evaluation import bootstrap, group_intervals, metrics
 
 WORSE, BETTER, SAME, UNKNOWN = "worse", "better", "no difference beyond chance", "unknown"
 LARGE = 0.1  # of a score's range, or of an error: with few groups only such a loss is reported
+FAMILY = 0.02  # of equal versions that all differences together may refuse
 
 ScoreDifference = dict[str, Any]
 
@@ -118,13 +119,14 @@ def compare(
         }
         for score, decides in (_file_scores(files) if files else ())
     ]
-    deciding = [sets, *(about["sets"] for about in of_files if about["decides"])]
+    of_deciding = [sets, *(about["sets"] for about in of_files if about["decides"])]
+    deciding = [one for one_score in of_deciding for one in deciding_sets(one_score)]
     return {
         "score": objective,
         "sets": sets,
         "files": of_files,
         "classes": _compare_classes(answers, classes),
-        "is_worse": any(is_worse(one_score) for one_score in deciding),
+        "is_worse": is_worse(deciding),
     }
 
 
@@ -159,15 +161,28 @@ def compare_sets(score: Score, *, old_groups: set[str]) -> dict[str, ScoreDiffer
     return {name: _compare_rows(score, np.flatnonzero(chosen)) for name, chosen in rows.items()}
 
 
-def is_worse(sets: dict[str, ScoreDifference]) -> bool:
-    """Returns whether a version is worse on the old groups, or on the new ones.
+def deciding_sets(sets: dict[str, ScoreDifference]) -> list[ScoreDifference]:
+    """Returns the differences by which a version is accepted: on old groups, and on new ones.
 
     Where one of the two has few groups, all groups together decide, too; where both have, only
     these: each further test would refuse some good versions by chance.
     """
-    few = sum(sets[name]["groups"] < bootstrap.MIN_GROUPS for name in ("old", "new"))
-    deciding = (("old", "new"), ("old", "new", "all"), ("all",))[few]
-    return any(sets[name]["verdict"] == WORSE for name in deciding)
+    few = sum(sets[name]["groups"] < group_intervals.MIN_GROUPS for name in ("old", "new"))
+    return [sets[name] for name in (("old", "new"), ("old", "new", "all"), ("all",))[few]]
+
+
+def is_worse(deciding: list[ScoreDifference]) -> bool:
+    """Returns whether a version is worse by one of several differences.
+
+    Together they refuse at most 5 % of equal versions: each is tested at its share of `FAMILY`
+    (Bonferroni), by a t that allows for skewed differences. `FAMILY` is less
+    than half of that, as strong skew doubles it. A great loss
+    decides by itself.
+    """
+    p_values = [one["p"] for one in deciding if one["p"] is not None]
+    if any(one["verdict"] == WORSE and one["p"] is None for one in deciding):
+        return True
+    return any(p <= FAMILY / len(p_values) for p in p_values)
 
 
 def sets_in_words(name: str, sets: dict[str, ScoreDifference]) -> list[str]:
@@ -196,6 +211,7 @@ def _compare_rows(score: Score, rows: np.ndarray) -> ScoreDifference:
         "low": None,
         "high": None,
         "of": None,
+        "p": None,
         "verdict": UNKNOWN,
         "why": "there are none",
     }
@@ -211,21 +227,25 @@ def _compare_rows(score: Score, rows: np.ndarray) -> ScoreDifference:
         resampled = rows[drawn]
         return sign * (score.of(resampled, True) - score.of(resampled, False))
 
-    few = len(groups) < bootstrap.MIN_GROUPS
+    few = len(groups) < group_intervals.MIN_GROUPS
     units = np.arange(len(rows)) if few else score.groups[rows]
     bounds = bootstrap.student_interval(difference, units)
     if bounds is None:
         return result | {"why": "nothing to resample, or no resample has every class"}
     low, high = float(bounds[0]), float(bounds[1])
     result |= {"low": low, "high": high, "of": "example" if few else "group"}
+    loss, most = -sign * (after - before), LARGE * (before if score.is_error else 1)
+    is_great = loss > most and high < 0
     if not few:
         verdict = WORSE if high < 0 else BETTER if low > 0 else SAME
-        return result | {"verdict": verdict, "why": ""}
-    loss, most = -sign * (after - before), LARGE * (before if score.is_error else 1)
-    if loss > most and high < 0:
-        why = f"by more than {LARGE:g}; fewer than {bootstrap.MIN_GROUPS} groups show no more"
+        p_worse = 0.0 if is_great else group_intervals.p_below_zero(difference, score.groups[rows])
+        return result | {"verdict": verdict, "p": p_worse, "why": ""}
+    if is_great:
+        why = f"by more than {LARGE:g}; fewer than {group_intervals.MIN_GROUPS} groups show no more"
         return result | {"verdict": WORSE, "why": why}
-    return result | {"why": f"fewer than {bootstrap.MIN_GROUPS} groups show only a great loss"}
+    return result | {
+        "why": f"fewer than {group_intervals.MIN_GROUPS} groups show only a great loss"
+    }
 
 
 def _example_score(answers: Answers, objective: str) -> Score:
@@ -233,8 +253,11 @@ def _example_score(answers: Answers, objective: str) -> Score:
         labels, outputs = answers.labels[rows], (answers.after if is_new else answers.before)[rows]
         if objective == "loss":
             return float(outputs.mean())
-        lacks = len(np.unique(labels)) < 2
-        return np.nan if lacks else metrics.OBJECTIVES[objective](labels, outputs)
+        if len(np.unique(labels)) < 2:
+            return np.nan
+        predicted = answers.predicted_after if is_new else answers.predicted_before
+        assert predicted is not None, "classifiers have predictions"
+        return metrics.objective(objective, labels, outputs, predicted[rows])
 
     return Score(objective, answers.groups, of, objective == "loss")
 
@@ -280,7 +303,7 @@ def _compare_classes(answers: Answers, classes: tuple[str, ...]) -> dict[str, di
     every = np.arange(len(answers.labels))
     before, after = f1(every, predicted_before), f1(every, predicted_after)
     bounds = None
-    if len(np.unique(answers.groups)) >= bootstrap.MIN_GROUPS:
+    if len(np.unique(answers.groups)) >= group_intervals.MIN_GROUPS:
         bounds = bootstrap.student_interval(difference, answers.groups)
     if bounds is None:
         bounds = np.full((2, count), np.nan)

@@ -14,6 +14,8 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.tasks.annotations import apply
 from tfpipe.tasks.task import Classify, Source, Task, WholeFile
 
+# Thresholds that are tried besides .05 to .95: probabilities of a rare class are low.
+RARE, SURE = (0.005, 0.01, 0.02, 0.03), (0.97, 0.98, 0.99)
 CONFIDENT_PRECISION = 0.95  # of detections at or above the "confident" threshold
 # Smaller differences of `WholeFile.tie_metric`, such as 0.1 mm of depth, choose no mode.
 TIE_RESOLUTION = 0.1
@@ -210,8 +212,9 @@ def choose_thresholds(task: Task, outputs: list[FileOutputs]) -> dict[str, float
     """Returns two classes' thresholds "decision" and "confident" for whole files.
 
     "decision" has the highest `WholeFile.metric`; of equally good thresholds it is the middle one.
-    Detections at or above "confident" have a precision of 0.95 or more on the validation files,
-    and a probability of at least one half; it is 1 where no threshold reaches that precision.
+    Detections at or above "confident" have a precision with a lower bound of 0.95 (80 % confidence,
+    Clopper & Pearson 1934) on the validation files, and a probability of at least one half; it is 1
+    where no threshold reaches that. So it takes at least 32 detections there, all of them right.
 
     Args:
       task: the task.
@@ -222,7 +225,7 @@ def choose_thresholds(task: Task, outputs: list[FileOutputs]) -> dict[str, float
     """
     if len(task.classes) != 2:
         return None if _total(task, outputs, {}) is None else {}
-    grid = np.round(np.linspace(0.05, 0.95, 19), 3)
+    grid = np.concatenate((RARE, np.round(np.linspace(0.05, 0.95, 19), 3), SURE))
     counts = [_total(task, outputs, {"decision": t, "confident": 1.0}) for t in grid]
     if counts[0] is None:
         return None
@@ -233,6 +236,6 @@ def choose_thresholds(task: Task, outputs: list[FileOutputs]) -> dict[str, float
     confident = [
         float(threshold)
         for threshold, count in zip(grid, counts, strict=True)
-        if count.precision >= CONFIDENT_PRECISION and threshold >= max(decision, 0.5)
+        if count.precision_bound >= CONFIDENT_PRECISION and threshold >= max(decision, 0.5)
     ]
     return {"decision": decision, "confident": confident[0] if confident else 1.0}

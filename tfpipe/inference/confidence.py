@@ -87,22 +87,26 @@ class PredictionConfidence:
             frame["classes"] = ["; ".join(names[members]) for members in sets]
         return frame
 
-    def class_counts(self, predicted: np.ndarray, confident: np.ndarray) -> pd.DataFrame:
+    def class_counts(
+        self, predicted: np.ndarray, confident: np.ndarray, *, new_groups: int
+    ) -> pd.DataFrame:
         """Returns a row for each class: how often it was predicted, and how many there may be.
 
         Args:
           predicted: [classes] int, images that the decision rule gives to each class.
           confident: [classes + 1] int, the same without those where the model abstains, which are
             counted last.
+          new_groups: number of groups, such as runs, that the images come from.
         """
-        held_out = pd.concat(self._held_out.values())
+        # The validation split has chosen the thresholds, so only the test split shows their errors.
+        held_out = self._held_out["test"]
         confusions = prevalence.confusions(
             held_out["label"].to_numpy(int),
             self.predicted_labels(self._probabilities(held_out)),
             held_out["group"].to_numpy(str),
             classes=len(self.classes),
         )
-        estimates = prevalence.estimate(confident, confusions)
+        estimates = prevalence.estimate(confident, confusions, new_groups=new_groups)
         counts = {"class": self.classes, "predicted": predicted, "confident": confident[:-1]}
         for name, values in estimates._asdict().items():
             counts[name] = values.round(1)

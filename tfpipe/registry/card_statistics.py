@@ -10,11 +10,10 @@ import pandas as pd
 
 from tfpipe.data import dataset
 from tfpipe.data.manifest import RecordManifest
-from tfpipe.evaluation import bootstrap, drift, metrics
+from tfpipe.evaluation import drift, group_intervals, metrics
 from tfpipe.registry.card import VersionCard
 from tfpipe.tasks.task import SPLITS, Task
 
-DRAWS = 200
 FEW_GROUPS, FEW_EXAMPLES, LOW_RECALL = 10, 20, 0.5  # under which a card warns
 USE = (
     "It predicts one of its classes for every image, even for an image of something else: it does "
@@ -91,7 +90,7 @@ def _leak_check(task: Task, manifest: RecordManifest) -> dict[str, Any]:
 def _intervals(
     test: pd.DataFrame, objective: str, *, card: VersionCard
 ) -> dict[str, tuple[float, float] | None]:
-    """Returns metric -> what it lies between in 95 % of draws of as many test groups."""
+    """Returns metric -> its 95 % interval for groups such as these; None where there is none."""
     if "error" in test:
         named, examples = ["mean_squared_error"], test
         errors = examples["error"].to_numpy()
@@ -107,16 +106,18 @@ def _intervals(
             drawn_labels, right = labels[rows], (predicted == labels)[rows]
             both = len(np.unique(drawn_labels)) > 1
             first = (
-                metrics.OBJECTIVES[objective](drawn_labels, probabilities[rows]) if both else np.nan
+                metrics.objective(objective, drawn_labels, probabilities[rows], predicted[rows])
+                if both
+                else np.nan
             )
             support = np.bincount(drawn_labels, minlength=len(classes)).astype(float)
             support[support == 0] = np.nan
             recall = np.bincount(drawn_labels[right], minlength=len(classes)) / support
             return np.array([first, right.mean(), *recall])
 
-    if examples["group"].nunique() < bootstrap.MIN_GROUPS:
-        return dict.fromkeys(named)
-    bounds = bootstrap.interval(statistic, examples["group"].to_numpy(str), draws=DRAWS)
+    bounds = group_intervals.score_interval(
+        statistic, examples["group"].to_numpy(str), is_share="error" not in test
+    )
     if bounds is None:
         return dict.fromkeys(named)
     pairs = zip(named, bounds.T, strict=True)

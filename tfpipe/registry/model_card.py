@@ -102,7 +102,7 @@ def _scores(card: VersionCard) -> list[str]:
     lines = [
         *_table(("metric", *splits, "95 % interval"), rows),
         "",
-        "Intervals are of the test split, by a bootstrap over its groups.",
+        "Intervals are of the test split, for new groups: each group is left out in turn.",
     ]
     by_class = card.class_metrics.get("test", {})
     if by_class and "precision" in next(iter(by_class.values())):

@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.manifest import RecordManifest
-from tfpipe.evaluation import bootstrap
+from tfpipe.evaluation import group_intervals
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.registry import store
 from tfpipe.registry.card import VersionCard
@@ -113,12 +113,15 @@ class ReportData:
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """95 % bootstrap interval of the main metric over test groups, None for too few groups."""
-        groups = self.scored[self.group_column].to_numpy(str)
-        if len(np.unique(groups)) < bootstrap.MIN_GROUPS:
+        """95 % interval of the main metric for new groups; None where there is none."""
+        bounds = group_intervals.score_interval(
+            self._main_score,
+            self.scored[self.group_column].to_numpy(str),
+            is_share=not self.is_autoencoder,
+        )
+        if bounds is None or not np.isfinite(bounds).all():
             return None
-        bounds = bootstrap.interval(self._main_score, groups)
-        return None if bounds is None else (float(bounds[0]), float(bounds[1]))
+        return float(bounds[0]), float(bounds[1])
 
     def of_split(self, split: str) -> pd.DataFrame:
         """Returns the rows of predictions.csv of a split."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from markupsafe import Markup
 
 from tfpipe.base import files, html
-from tfpipe.evaluation import bootstrap, metric_names
+from tfpipe.evaluation import group_intervals, metric_names
 from tfpipe.report import autoencoder, classifier, report_data, sections, trees
 from tfpipe.report.report_data import ReportData
 from tfpipe.report.sections import Section
@@ -91,13 +91,14 @@ def _headline(data: ReportData, kind: ReportKind, *, title: str) -> Markup:
 def _interval(data: ReportData) -> str:
     if data.interval is None:
         return (
-            f"Fewer than {bootstrap.MIN_GROUPS} test {data.group_column}s cannot tell how far "
-            f"other {data.group_column}s would move these scores."
+            f"The test {data.group_column}s cannot tell how far other {data.group_column}s would "
+            f"move these scores: there are fewer than {group_intervals.MIN_GROUPS}, or they score "
+            "alike, or one of them alone has a class."
         )
     digits = 5 if data.is_autoencoder else 2
     low, high = (f"{value:.{digits}f}" for value in data.interval)
     metric = metric_names.title_of(data.main_metric)
     return (
-        f"{metric}: {low} to {high} is the 95 % interval by {bootstrap.DRAWS} bootstrap draws of "
-        f"{data.group_column}s."
+        f"{metric}: {low} to {high} is the 95 % interval for new {data.group_column}s: each test "
+        f"{data.group_column} is left out in turn."
     )

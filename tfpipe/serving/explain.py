@@ -82,7 +82,7 @@ class Explainer:
             )
         ]
         if with_grad_cam:
-            overlays = self._grad_cam_overlays(features, probabilities)
+            overlays = self._grad_cam_overlays(features, labels)
             for explanation, png in zip(explanations, overlays, strict=True):
                 explanation["grad_cam"] = {"b64": base64.b64encode(png).decode()}
         return explanations
@@ -101,12 +101,12 @@ class Explainer:
         return float(np.searchsorted(self._test_scores, score) / len(self._test_scores))
 
     def _grad_cam_overlays(
-        self, features: dict[str, np.ndarray], probabilities: np.ndarray
+        self, features: dict[str, np.ndarray], labels: np.ndarray
     ) -> list[bytes]:
-        """Returns PNGs of the images overlaid with the Grad-CAM of their most probable class."""
+        """Returns PNGs of the images overlaid with the Grad-CAM of their label."""
         if ENCODED_IMAGE not in features:
             raise RequestError(400, "The model takes no image, so it has no Grad-CAM.")
-        if len(probabilities) > MAX_GRAD_CAM_IMAGES:
+        if len(labels) > MAX_GRAD_CAM_IMAGES:
             raise RequestError(
                 413, f"Request Grad-CAM for at most {MAX_GRAD_CAM_IMAGES} images at once."
             )
@@ -115,9 +115,7 @@ class Explainer:
         inputs = {name: array for name, array in features.items() if name != ENCODED_IMAGE}
         inputs["image"] = images
         with self._model_lock:
-            heatmaps = models_grad_cam.heat(
-                self._read_model(), inputs, probabilities.argmax(axis=1)
-            )
+            heatmaps = models_grad_cam.heat(self._read_model(), inputs, labels)
         if heatmaps is None:
             raise RequestError(400, "The model has no convolution, so it has no Grad-CAM.")
         return [

@@ -141,8 +141,9 @@ class WholeFile:
       overlay: (outputs of `infer`, thresholds) -> [height, width, 3] uint8 RGB.
       table_columns: names of the columns of the prediction table.
       evaluate: (source, its row of the source table, FilePrediction) -> counts that can be added
-        over sources and have `.scores` and `.precision`, such as layers found and missed; None
-        where the row gives no ground truth. Without it only single examples are scored.
+        over sources and have `.scores` and `.precision_bound` (a lower one), such as layers found
+        and missed; None where the row gives no ground truth. Without it only single examples are
+        scored.
       metric: the score in `.scores` that the decision threshold of two classes maximises on
         validation; without `evaluate` it is the F1 of single examples.
       tie_metric: the error in `.scores` that decides between inference modes of equal `metric`,

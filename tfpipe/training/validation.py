@@ -89,7 +89,9 @@ def _class_scores(
     true_probs = np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)
     scores = {"val_loss": float(-np.log(true_probs).mean())}
     if np.isfinite(scores["val_loss"]) and objective != "loss":
-        scores[f"val_{objective}"] = metrics.OBJECTIVES[objective](labels, probabilities)
+        scores[f"val_{objective}"] = metrics.objective(
+            objective, labels, probabilities, probabilities.argmax(axis=1)
+        )
     return scores
 
 

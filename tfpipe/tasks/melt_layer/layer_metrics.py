@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 from tfpipe.tasks.melt_layer.layer_detection import Layer
@@ -45,6 +46,13 @@ class LayerCounts:
     def precision(self) -> float:
         """Share of the detected layers that are tabled; NaN where none is detected."""
         return self.hits / (self.hits + self.false) if self.hits + self.false else float("nan")
+
+    @property
+    def precision_bound(self) -> float:
+        """Lower bound of the precision with 80 % confidence (Clopper & Pearson 1934)."""
+        if not self.hits:
+            return 0.0
+        return float(stats.beta.ppf(0.2, self.hits, self.false + 1))
 
     @property
     def scores(self) -> dict[str, float]:
