@@ -135,9 +135,9 @@ def test_too_few_new_groups_are_judged_together_with_the_old_ones():
     # A twentieth everywhere: too little for four groups, enough for all eight.
     assert judged([0.05] * 4, [0.05] * 4) == (unknown, unknown, True)
     assert judged([0.05, -0.05] * 2, [0.05, -0.05] * 2) == (unknown, unknown, False)
-    # By Student: 0.05 of old ones is 1.7 deviations, of 2.4; 0.077 of all is 4, of 2.7 at 1 %.
-    assert judged([0.13, -0.03] * 4, [0.13] * 4) == (version_comparison.SAME, unknown, True)
-    assert judged([0.13, -0.03] * 4, []) == (version_comparison.SAME, unknown, False)
+    # By Student: 0.05 of old ones is 2.2 deviations, of 2.4; 0.065 of all is 4, of 2.7 at 1 %.
+    assert judged([0.11, -0.01] * 4, [0.095] * 4) == (version_comparison.SAME, unknown, True)
+    assert judged([0.11, -0.01] * 4, []) == (version_comparison.SAME, unknown, False)
 
 
 def _refused(sets) -> bool:
