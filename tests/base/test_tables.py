@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 
-EXPECTED = "expected a table (.csv, .tsv, .txt, .xlsx or PANGAEA .tab)"
+EXPECTED = "expected a table (text as .csv or .tsv, a spreadsheet, .parquet or PANGAEA .tab)"
 LAYERS = "Bag,Depth_from [m],Depth to (m),age (b2k)\n1,0.5,0.75,10\n2,1.25,,\n"
 PANGAEA = (
     "/* DATA DESCRIPTION:\r\n"
@@ -250,16 +250,16 @@ DAMAGES = {
     "not in cp1252": (b"a,b\n\x81,\x8d\n", "layers.csv holds bytes that are no text, expected"),
     "broken excel": (
         excel(["a", "b"], [1, 2])[:-200],
-        f"layers.csv cannot be read as an Excel file, {EXPECTED}. "
-        "Open it in a spreadsheet and save it again, or save it as .csv.",
+        f"layers.csv cannot be read as a spreadsheet, {EXPECTED}. "
+        "Open it in a spreadsheet program and save it again, or save it as .csv.",
     ),
     "other zip": (
         b"PK\x03\x04" + bytes(100),
-        "layers.csv cannot be read as an Excel file, expected",
+        "layers.csv cannot be read as a spreadsheet, expected",
     ),
     "old excel": (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512),
-        f"layers.csv is in the old Excel format, {EXPECTED}. Save it as .xlsx or .csv.",
+        "layers.csv cannot be read as a spreadsheet, expected",
     ),
     "same headings": (
         b"\nDepth [m],x,depth__(cm)\n1,2,3\n",

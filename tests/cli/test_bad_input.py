@@ -243,7 +243,7 @@ BAD_TABLES = {
     "an empty table": (
         whole("layers.csv", ""),
         "layers.csv is empty (0 bytes), expected a table "
-        "(.csv, .tsv, .txt, .xlsx or PANGAEA .tab). Copy it again.",
+        "(text as .csv or .tsv, a spreadsheet, .parquet or PANGAEA .tab). Copy it again.",
     ),
     "headings only": (
         whole("photos.csv", "photo,top_m,bottom_m\n"),

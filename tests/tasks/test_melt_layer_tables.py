@@ -264,7 +264,8 @@ BAD_PHOTOS = {
     ),
     "empty": (
         "",
-        "photos.csv is empty (0 bytes), expected a table (.csv, .tsv, .txt, .xlsx or PANGAEA .tab)."
+        "photos.csv is empty (0 bytes), expected a table (text as .csv or .tsv, "
+        "a spreadsheet, .parquet or PANGAEA .tab)."
         " Copy it again.",
     ),
     "headings only": (
@@ -331,7 +332,8 @@ BAD_LAYERS = {
     ),
     "empty": (
         "",
-        "layers.csv is empty (0 bytes), expected a table (.csv, .tsv, .txt, .xlsx or PANGAEA .tab)."
+        "layers.csv is empty (0 bytes), expected a table (text as .csv or .tsv, "
+        "a spreadsheet, .parquet or PANGAEA .tab)."
         " Copy it again.",
     ),
     "headings only": (

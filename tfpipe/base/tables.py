@@ -1,13 +1,19 @@
-"""Tables as users have them: one reader of CSV, TSV, Excel and PANGAEA files, and safe CSV."""
+"""Tables as users have them: found by their columns, read from any format, written as safe CSV.
 
-import csv
-import io
+`read` reads a table; `find` looks for one in a folder. Both take the columns that it needs, each as
+a tuple of names that mean the same:
+
+    path = tables.find(folder, ("file", "photo"), ("top", "depth top"))  # None: there is none
+    table = tables.read(path, ("file", "photo"), ("top", "depth top"))
+    names = table.frame[table.need("file", "photo")]
+    top_m = table.numbers(table.need("top", "depth top"), unit="m", missing_ok=False)
+    note = f"Depths come from {table.source}."  # file, and sheet where there are several
+"""
+
 import re
-import warnings
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +21,18 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
+from tfpipe.base.table_formats import EXPECTED, escaped, sheets, text_rows, unescaped
 
-EXPECTED = "a table (.csv, .tsv, .txt, .xlsx or PANGAEA .tab)"
+# fmt: off
+SUFFIXES = (
+    ".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".parquet",
+)
+# fmt: on
 MISSING = ("NaN", "nan", "NA", "N/A", "n/a", "-")  # cells that read as empty
 
-_BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _BLOCK_ROWS = 20_000  # rows held as Python lists before they become columns
 _BRACKETS = re.compile(r"\s*[\[(]([^\[\]()]*)[\])]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # begin what a spreadsheet may run
-_ESCAPED = tuple(f"'{mark}" for mark in (*_FORMULA, "'"))
-_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
+_HEADING_ROWS = 50  # rows of a sheet among which its headings are searched
 # What programs print instead of a number; on Windows 1.#QNAN, -1.#IND, 1.#INF00.
 _NOT_A_NUMBER = re.compile(r"[+-]?(\d\.#)?[qs]?(nan|ind|inf|na|n/a)\d*", re.IGNORECASE)
 
@@ -41,6 +49,8 @@ _UNITS: dict[str, tuple[str, int]] = {
     "°": ("angle", 1), "deg": ("angle", 1),
     "px": ("image length", 1), "pixels": ("image length", 1),
 }
+# Units that end a heading without brackets, as in depth_top_cm.
+_LAST_WORDS = ("nm", "µm", "um", "mm", "cm", "m", "km", "yr", "yrs", "years", "kyr", "ka")
 # fmt: on
 
 
@@ -58,21 +68,31 @@ class Table:
       headings: column name -> heading as written, in the file's order.
       frame: [rows, columns] str under the column names, stripped, "" where missing.
       lines: [rows] int, the line of the file (row of the sheet) where each row begins.
+      sheet: the name of the sheet, "" for a file that has one table.
     """
 
     path: Path
     headings: dict[str, str]
     frame: pd.DataFrame
     lines: np.ndarray
+    sheet: str = ""
 
     @property
     def name(self) -> str:
         """The file's name, for messages."""
         return files.shown(self.path.name)
 
+    @property
+    def source(self) -> str:
+        """What was read, for notes: the file's name, and the sheet of a file of several."""
+        return f"{self.name}, sheet {self.sheet!r}" if self.sheet else self.name
+
     def column(self, *names: str) -> str | None:
-        """Returns the first of the column names that the table has, or None."""
-        return next((name for name in names if name in self.headings), None)
+        """Returns the first of the names that the table has, with or without a unit, or None.
+
+        A column "depth top cm" is "depth top", and `numbers` knows that it is in cm.
+        """
+        return _column(self.headings, names)
 
     def need(self, *names: str) -> str:
         """Returns the first of the column names that the table has.
@@ -158,7 +178,7 @@ class Table:
 
     def _converted(self, values: np.ndarray, *, column: str, unit: str | None) -> np.ndarray:
         """Returns values [rows] in `unit`, from the unit in the column's heading."""
-        heading_unit = _name_and_unit(self.headings[column])[1]
+        heading_unit = _name_and_unit(self.headings[column])[1] or _without_unit(column)[1]
         if unit is None or heading_unit is None or unit == heading_unit:
             return values
         given_kind, given_size = _UNITS[heading_unit]
@@ -174,7 +194,7 @@ class Table:
 
 def read(
     path: Path,
-    *,
+    *needs: tuple[str, ...],
     name_of: Callable[[str], str] = column_name,
     missing: tuple[str, ...] = MISSING,
     same_width: bool = False,
@@ -182,9 +202,13 @@ def read(
     """Returns the table in a file. Its contents decide on format and encoding, not its name.
 
     Args:
-      path: text with commas, semicolons or tabs (UTF-8, UTF-16 with a mark, or Windows-1252), an
-        .xlsx (first sheet), or a PANGAEA .tab with its description on top. The first row that is
-        not blank has the headings.
+      path: text with commas, semicolons or tabs (UTF-8, UTF-16 with a mark, or Windows-1252), a
+        spreadsheet (.xlsx, .xls, .xlsb, .ods), a .parquet, or a PANGAEA .tab with its description
+        on top.
+      *needs: columns that the table needs, each as names that mean the same. It is the sheet that
+        has them all, and its headings are the first of 50 rows that has them. Without needs, or
+        where no sheet has them all, it is the first sheet that is not blank and its first row that
+        is not blank.
       name_of: heading as written -> column name; by default lower case, without underscores and
         unit.
       missing: cells that read as empty.
@@ -192,26 +216,83 @@ def read(
         cells at a row's end may be absent or too many, as spreadsheets write them.
 
     Raises:
-      UserError: naming file and line, where there is no such table, two columns have one name, or a
-        row cannot be split into cells.
+      UserError: naming file and line, where there is no such table, two sheets have the needed
+        columns, two columns have one name, or a row cannot be split into cells.
     """
-    numbered = _rows(path)
-    line, written = next(((line, row) for line, row in numbered if any(row)), (0, []))
-    if not written:
-        raise UserError(f"{files.shown(path.name)} is blank, expected {EXPECTED}. Copy it again.")
+    name = files.shown(path.name)
+    matches, first, count = [], None, 0
+    for sheet, rows in sheets(path):
+        count += 1
+        head, numbered = _head(rows, needs, name_of)
+        if head is None:
+            continue
+        first = first or (sheet, *head, numbered)
+        if needs and _has(head[1], needs, name_of):
+            matches.append((sheet, *head, numbered))
+    if len(matches) > 1:
+        raise UserError(
+            f"{name} has the columns of this table on the sheets "
+            f"{' and '.join(repr(match[0]) for match in matches)}, expected one sheet. Remove one, "
+            "or save it in another file."
+        )
+    if first is None:
+        raise UserError(f"{name} is blank, expected {EXPECTED}. Copy it again.")
+    sheet, line, written, numbered = matches[0] if matches else first
     while not (same_width or written[-1]):
         written.pop()
     columns: dict[str, str] = {}
     for number, heading in enumerate(written, start=1):
-        name = name_of(heading) or f"column {number}"
-        if name in columns:
+        column = name_of(heading) or f"column {number}"
+        if column in columns:
             raise UserError(
-                f"{files.shown(path.name)} line {line}: the headings {columns[name][:40]!r} and "
+                f"{name} line {line}: the headings {columns[column][:40]!r} and "
                 f"{heading[:40]!r} are the same name, expected different ones. Rename or remove "
                 "one of the columns."
             )
-        columns[name] = heading
-    return _table(path, numbered, columns, missing=missing, same_width=same_width)
+        columns[column] = heading
+    sheet = sheet if count > 1 else ""
+    return _table(path, numbered, columns, missing=missing, same_width=same_width, sheet=sheet)
+
+
+def find(
+    folder: Path,
+    *needs: tuple[str, ...],
+    noun: str = "table",
+    lacks: tuple[str, ...] = (),
+    prefer: str = "",
+    but: Container[str] = (),
+) -> Path | None:
+    """Returns the table of a folder that has some columns, whatever its name; None without one.
+
+    Args:
+      folder: searched itself, not the folders in it.
+      *needs: the columns, each as names that mean the same, as in `read`.
+      noun: what the table is, for messages.
+      lacks: names of columns that it must not have.
+      prefer: name without ending; of several tables the one of this name is taken.
+      but: names without ending of files that are no candidates.
+
+    Raises:
+      UserError: there are several.
+    """
+    paths = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES
+        and not path.name.startswith((".", "~"))
+        and path.stem not in but
+        and path.is_file()
+        and _is_table(path, needs, lacks)
+    ]
+    preferred = [path for path in paths if path.stem == prefer]
+    paths = preferred or paths
+    if len(paths) > 1:
+        more = f" and {len(paths) - 2} more" if len(paths) > 2 else ""
+        raise UserError(
+            f"{files.shown(folder)} holds several tables that may be the {noun}: {paths[0].name}, "
+            f"{paths[1].name}{more}. Keep one of them there."
+        )
+    return paths[0] if paths else None
 
 
 def read_rows(path: Path, text: str, *, names: list[str], delimiter: str, above: int = 0) -> Table:
@@ -227,7 +308,7 @@ def read_rows(path: Path, text: str, *, names: list[str], delimiter: str, above:
     Raises:
       UserError: naming file and line, where a row has more or fewer cells, or there is no row.
     """
-    numbered = _text_rows(text, path, delimiter=delimiter, above=above)
+    numbered = text_rows(text, path, delimiter=delimiter, above=above)
     columns = {name: name for name in names}
     return _table(path, numbered, columns, missing=MISSING, same_width=True)
 
@@ -238,20 +319,11 @@ def headings(path: Path) -> list[str]:
     Raises:
       UserError: the file is no table.
     """
-    return next((cells for _, cells in _rows(path) if any(cells)), [])
-
-
-def text_of(path: Path, *, expected: str = EXPECTED) -> str:
-    """Returns the text of a file, whichever of the usual encodings it has.
-
-    Args:
-      path: a file in UTF-8, UTF-16 with a mark, or Windows-1252.
-      expected: what it should be, for messages.
-
-    Raises:
-      UserError: it is missing, empty or no text.
-    """
-    return _decoded(files.contents(path, expected=expected), path, expected=expected)
+    for _, rows in sheets(path):
+        for _, cells in rows:
+            if any(cells):
+                return cells
+    return []
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -305,23 +377,6 @@ def read_csv(path: Path, *, text: Container[str] | None = None) -> pd.DataFrame:
     return frame.rename(columns=unescaped)
 
 
-def escaped(value: str) -> str:
-    """Returns the text of a CSV cell that no spreadsheet takes for a formula.
-
-    Text that begins with = + - @, a tab or a line end gets one apostrophe in front, and so does
-    text that begins with an apostrophe before one of these or before another apostrophe. Text that
-    is a number stays as it is. `unescaped` is the inverse.
-    """
-    if value.startswith(_ESCAPED):
-        return "'" + value
-    return "'" + value if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else value
-
-
-def unescaped(cell: str) -> str:
-    """Returns the text that `escaped` made a CSV cell of."""
-    return cell[1:] if cell.startswith(_ESCAPED) else cell
-
-
 def _table(
     path: Path,
     numbered: Iterator[tuple[int, list[str]]],
@@ -329,6 +384,7 @@ def _table(
     *,
     missing: tuple[str, ...],
     same_width: bool,
+    sheet: str = "",
 ) -> Table:
     """Returns the table of the rows (line, cells) below the headings; blank rows do not count.
 
@@ -338,6 +394,7 @@ def _table(
       columns: column name -> heading.
       missing: cells that read as empty.
       same_width: see `read`.
+      sheet: see `Table`.
     """
     rows = _fitted(path, numbered, width=len(columns), same_width=same_width)
     lines: list[int] = []
@@ -360,7 +417,7 @@ def _table(
             "Add the rows."
         )
     frame = pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
-    return Table(path, columns, frame, np.array(lines))
+    return Table(path, columns, frame, np.array(lines), sheet)
 
 
 def _fitted(
@@ -389,108 +446,65 @@ def _fitted(
             )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Returns (line of the file or row of the sheet, stripped cells) of each row, blank ones too.
-
-    Raises:
-      UserError: the file is no table, at once, or a row cannot be split, when it is reached.
-    """
-    data = files.contents(path, expected=EXPECTED)
-    if data.startswith(b"PK\x03\x04"):
-        return _sheet_rows(data, path)
-    if data.startswith(b"\xd0\xcf\x11\xe0"):
-        raise UserError(
-            f"{files.shown(path.name)} is in the old Excel format, expected {EXPECTED}. "
-            "Save it as .xlsx or .csv."
-        )
-    text = _decoded(data, path, expected=EXPECTED)
-    if not text.startswith("/* DATA DESCRIPTION"):
-        return _text_rows(text, path, delimiter=_delimiter(text))
-    end = re.search(r"^\*/[ \t]*\r?\n", text, re.MULTILINE)
-    if end is None:
-        raise UserError(
-            f"{files.shown(path.name)} begins as PANGAEA data but its description never ends, "
-            "expected a line '*/'. Download it again."
-        )
-    above = text.count("\n", 0, end.end())
-    return _text_rows(text[end.end() :], path, delimiter="\t", above=above, quotes=False)
-
-
-def _text_rows(
-    text: str, path: Path, *, delimiter: str, above: int = 0, quotes: bool = True
-) -> Iterator[tuple[int, list[str]]]:
-    """Yields (first line, stripped cells) of each row, of text that stands below `above` lines."""
-    file = io.StringIO(text, newline="")
-    if quotes:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-    else:
-        reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-    line = above + 1
-    try:
-        for row in reader:
-            yield line, [unescaped(cell).strip() for cell in row]
-            line = above + reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(
-            f"{files.shown(path.name)} line {line}: the row cannot be split into cells ({error}), "
-            "expected double quotes in pairs around whole cells. Close or remove the quote."
-        ) from error
-
-
-def _sheet_rows(data: bytes, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Returns (row of the sheet, stripped cells) of the first sheet of an Excel file."""
-    import openpyxl  # slow to import, and most tables are text
-
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-            sheet = book.worksheets[0]
-            sheet.reset_dimensions()  # some programs write wrong ones
-            rows = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
-    except Exception as error:  # a damaged file makes openpyxl raise almost anything
-        raise UserError(
-            f"{files.shown(path.name)} cannot be read as an Excel file, expected {EXPECTED}. "
-            "Open it in a spreadsheet and save it again, or save it as .csv."
-        ) from error
-    return enumerate(rows, start=1)
-
-
-def _cell(value: object) -> str:
-    """Returns the value of a spreadsheet cell as it would stand in a CSV."""
-    text = "" if value is None else str(value).strip()
-    return text.removesuffix(" 00:00:00") if isinstance(value, datetime) else text
-
-
-def _decoded(data: bytes, path: Path, *, expected: str) -> str:
-    """Returns the text that the bytes of a file hold."""
-    is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", "cp1252"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
+def _head(
+    rows: Iterator[tuple[int, list[str]]],
+    needs: tuple[tuple[str, ...], ...],
+    name_of: Callable[[str], str],
+) -> tuple[tuple[int, list[str]] | None, Iterator[tuple[int, list[str]]]]:
+    """Returns (line, headings) of a sheet, None if it is blank, and the rows below them."""
+    above: list[tuple[int, list[str]]] = []
+    for line, cells in rows:
+        if not any(cells):
             continue
-        if not _BINARY.search(text):
-            return text
-    raise UserError(
-        f"{files.shown(path.name)} holds bytes that are no text, expected {expected}. "
-        "Save it again as text in UTF-8."
+        if not needs or _has(cells, needs, name_of):
+            return (line, cells), rows
+        above.append((line, cells))
+        if len(above) == _HEADING_ROWS:
+            break
+    return (above[0] if above else None), chain(above[1:], rows)
+
+
+def _has(
+    cells: Iterable[str], needs: tuple[tuple[str, ...], ...], name_of: Callable[[str], str]
+) -> bool:
+    """Returns whether headings have all needed columns."""
+    names = {name_of(cell) for cell in cells}
+    return all(_column(names, need) for need in needs)
+
+
+def _is_table(path: Path, needs: tuple[tuple[str, ...], ...], lacks: tuple[str, ...]) -> bool:
+    """Returns whether a file has a sheet with the needed columns and without others."""
+    try:
+        heads = [_head(rows, needs, column_name)[0] for _, rows in sheets(path)]
+    except UserError:
+        return False  # another kind of file
+    return any(
+        _has(head[1], needs, column_name)
+        and not _column({column_name(cell) for cell in head[1]}, lacks)
+        for head in heads
+        if head
     )
 
 
-def _delimiter(text: str) -> str:
-    """Returns the delimiter that gives the most rows as many cells, over one, as the headings."""
-    head = text[: 1 << 16]
-    best, best_score = "\t", (0.0, 1)  # without a delimiter, each line is one cell
-    for delimiter in "\t;,":
-        reader = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
-        rows = [row for row in islice(reader, 100) if any(cell.strip() for cell in row)]
-        if len(head) < len(text) and len(rows) > 1:
-            rows.pop()  # the sample may end within it
-        width = len(rows[0]) if rows else 0
-        score = (sum(len(row) == width for row in rows) / max(len(rows), 1), width)
-        if width > 1 and score > best_score:
-            best, best_score = delimiter, score
-    return best
+def _column(columns: Iterable[str], names: tuple[str, ...]) -> str | None:
+    """Returns the column that has the first of the names, with or without a unit, or None."""
+    every = list(columns)
+    for name in names:
+        if name in every:
+            return name
+        for column in every:
+            if _without_unit(column)[0] == name:
+                return column
+    return None
+
+
+def _without_unit(column: str) -> tuple[str, str | None]:
+    """Returns ("depth top", "cm") of the column name "depth top cm"."""
+    name, _, unit = column.rpartition(" ")
+    unit = unit.replace("\u03bc", "\u00b5")
+    if not name or unit not in _LAST_WORDS:
+        return column, None
+    return name.removesuffix(" in").rstrip(" ,"), unit
 
 
 def _name_and_unit(heading: str) -> tuple[str, str | None]:

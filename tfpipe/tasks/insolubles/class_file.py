@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpipe.base import files, tables
+from tfpipe.base import files, table_formats
 from tfpipe.base.errors import UserError
 
 
@@ -58,7 +58,7 @@ class _Lines:
 
     def __init__(self, path: Path):
         self.name = files.shown(path.name)
-        self.lines = tables.text_of(path, expected="a class file (.cla)").splitlines()
+        self.lines = table_formats.text_of(path, expected="a class file (.cla)").splitlines()
         self.line = 0
 
     def next(self, expected: str) -> str:

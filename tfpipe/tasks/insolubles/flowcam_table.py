@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files, tables
+from tfpipe.base import files, table_formats, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import column_names
 
@@ -128,7 +128,7 @@ def read_lst(path: Path) -> FlowCamTable:
         stands twice, or a row has another length.
     """
     name = files.shown(path.name)
-    text = tables.text_of(path, expected="a FlowCam list (.lst)")
+    text = table_formats.text_of(path, expected="a FlowCam list (.lst)")
     lines = text.splitlines()
     if len(lines) > 2 and (old := _OLD_FIELDS.get(lines[2].count(":") + 1)):
         rows = "\n".join(lines[2:])
