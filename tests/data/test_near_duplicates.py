@@ -30,6 +30,10 @@ COPIES = {
     "mirrored": lambda picture: picture[:, ::-1].copy(),
     "upside down": lambda picture: picture[::-1].copy(),
     "turned": lambda picture: picture[::-1, ::-1].copy(),
+    "a quarter turn": lambda picture: np.rot90(picture).copy(),
+    "three quarters": lambda picture: np.rot90(picture, 3).copy(),
+    "transposed": lambda picture: picture.swapaxes(0, 1).copy(),
+    "transposed the other way": lambda picture: np.rot90(picture, 2).swapaxes(0, 1).copy(),
     "smaller": lambda picture: cv2.resize(picture, None, fx=0.5, fy=0.5),
 }
 

@@ -62,6 +62,27 @@ def test_new_clusters_get_the_energy_a_pixel_of_those_that_were_packed(tmp_path)
     assert new.image.max() == 7000 > new.image.min()
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_turned_copies_of_a_cluster_share_its_group(tmp_path, turns, mirrored):
+    rng = np.random.default_rng(0)
+    masks = [np.pad(rng.integers(0, 2, (9, 12)), 1, constant_values=1) for _ in range(3)]
+    masks.append(np.rot90(masks[1].T if mirrored else masks[1], turns))
+    texts = {
+        f"c{i}": "\n".join(",".join(map(str, row)) for row in mask) for i, mask in enumerate(masks)
+    }
+    survey = TASK.survey(folder_of(tmp_path, texts, [f"{n},muon,,,1,1" for n in texts]), OPTIONS)
+    assert [source.group for source in survey.sources] == ["c0", "c1", "c2", "c1"]
+    assert any("1 clusters are turned or mirrored copies of others" in n for n in survey.notes)
+    example = TASK.read(survey.sources[3], survey.options).examples[0]
+    assert (example.key, example.group) == ("c3", "c1")
+
+
+def test_small_clusters_that_look_alike_are_no_copies(tmp_path):
+    folder = folder_of(tmp_path, {"a": DOT, "b": DOT}, ["a,muon,,,35000,5", "b,muon,,,35000,5"])
+    assert [source.group for source in TASK.survey(folder, OPTIONS).sources] == ["a", "b"]
+
+
 def test_clusters_without_a_row_or_a_table_are_unlabelled(tmp_path):
     folder = folder_of(tmp_path, {"a": DOT, "b": DOT}, ["a,muon,,,35000,5"])
     assert {key: one.label for key, one in read(folder).items()} == {"a": 0, "b": -1}

@@ -1,4 +1,4 @@
-"""Near-duplicates across splits: the same image re-encoded, brightened or turned over."""
+"""Near-duplicates across splits: the same image re-encoded, brightened, turned or mirrored."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -19,6 +19,10 @@ BLOCK = 4096
 _ROWS, _COLUMNS = np.divmod(np.arange(SIDE * SIDE), SIDE)
 _LOW = (_ROWS < LOW_FREQUENCIES) & (_COLUMNS < LOW_FREQUENCIES)
 _COARSE, _FINE = np.flatnonzero(_LOW)[1:], np.flatnonzero(~_LOW)  # without the constant one
+# Where each coefficient is in a transposed image.
+_TRANSPOSED = _COLUMNS * SIDE + _ROWS
+_COARSE_TRANSPOSED = np.searchsorted(_COARSE, _TRANSPOSED[_COARSE])
+_FINE_TRANSPOSED = np.searchsorted(_FINE, _TRANSPOSED[_FINE])
 
 
 class Prints(NamedTuple):
@@ -44,6 +48,14 @@ class Prints(NamedTuple):
     def select(self, rows: np.ndarray) -> "Prints":
         """Returns the fingerprints of some images, by row numbers or [n] bool."""
         return Prints(self.bits[rows], self.fine[rows], self.extents[rows])
+
+    def transposed(self) -> "Prints":
+        """Returns the fingerprints of the images with rows and columns exchanged."""
+        return Prints(
+            self.bits[:, _COARSE_TRANSPOSED],
+            self.fine[:, _FINE_TRANSPOSED],
+            self.extents[:, ::-1],
+        )
 
 
 PACKED = (len(_COARSE) + 7) // 8 + len(_FINE) + 4  # bytes an image
@@ -113,23 +125,28 @@ def crossings(prints: dict[str, Prints], groups: dict[str, np.ndarray]) -> list[
 
 
 def find_pairs(one: Prints, other: Prints) -> list[tuple[int, int]]:
-    """Returns the pairs (row of one, row of other) of near-copies, turned over or not.
+    """Returns the pairs (row of one, row of other) of near-copies, turned or mirrored or not.
+
+    The eight ways to lay a square on itself are four changes of sign, each of the image as it is
+    and with rows and columns exchanged.
 
     Of a hundred thousand particles of seven kinds many look alike at a glance, to the hash as to
     us. Copies are alike in fine detail as well, and as large.
     """
     pairs: set[tuple[int, int]] = set()
-    for odd in (np.zeros_like(_ROWS), _ROWS, _COLUMNS, _ROWS + _COLUMNS):
-        # Turning an image over changes the signs of the coefficients that are odd along that side.
-        signs = np.where(odd % 2, -1, 1).astype(np.float32)
-        coarse = signs[_COARSE]
-        left, right = np.where(one.bits, coarse, -coarse), np.where(other.bits, 1, -1)
-        right = right.astype(np.float32)
-        for start in range(0, len(left), BLOCK):
-            agreement = left[start : start + BLOCK] @ right.T
-            a, b = np.nonzero(agreement >= left.shape[1] - 2 * NEAR_BITS)
-            confirmed = _confirmed(one.select(a + start), other.select(b), signs[_FINE])
-            pairs.update(zip((a[confirmed] + start).tolist(), b[confirmed].tolist(), strict=True))
+    right = np.where(other.bits, 1, -1).astype(np.float32)
+    for upright in (one, one.transposed()):
+        for odd in (np.zeros_like(_ROWS), _ROWS, _COLUMNS, _ROWS + _COLUMNS):
+            # Turning an image over changes the signs of the coefficients odd along that side.
+            signs = np.where(odd % 2, -1, 1).astype(np.float32)
+            coarse = signs[_COARSE]
+            left = np.where(upright.bits, coarse, -coarse)
+            for start in range(0, len(left), BLOCK):
+                agreement = left[start : start + BLOCK] @ right.T
+                a, b = np.nonzero(agreement >= left.shape[1] - 2 * NEAR_BITS)
+                a = a + start
+                is_copy = _confirmed(upright.select(a), other.select(b), signs[_FINE])
+                pairs.update(zip(a[is_copy].tolist(), b[is_copy].tolist(), strict=True))
     return sorted(pairs)
 
 

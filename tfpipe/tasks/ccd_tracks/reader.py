@@ -181,7 +181,7 @@ def _of_cluster(
     shape = shape_features.measure(rows, columns, np.zeros(1, int))[0]
     return Example(
         key=cluster.name,
-        group=cluster.name,
+        group=source.group if len(source.about.clusters) == 1 else cluster.name,
         image=square,
         label=_class_index(cluster.label, source),
         columns=_columns(metadata, shape),

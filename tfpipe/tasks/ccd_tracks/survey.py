@@ -4,6 +4,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from tfpipe.base import files
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
@@ -13,6 +15,7 @@ from tfpipe.tasks.ccd_tracks.reader import ClusterBatch, ExposureLabels
 from tfpipe.tasks.task import Source, Survey
 
 BATCH = 200  # new clusters that are read together
+LEAST_COPY_PX = 40  # of a cluster that cannot look like another by chance
 
 
 def survey(folder: Path, options: CcdTracksOptions) -> Survey:
@@ -43,10 +46,12 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
         classes, more = _classes([cluster.label for cluster in clusters], options)
         clusters, adu_per_px, filled = cluster_files.fill_energies(clusters, options)
         options = replace(options, adu_per_px=adu_per_px)
+        group_of, copies = _groups(clusters)
+        notes += copies
         sources = [
             Source(
                 f"{cluster_files.FOLDER}/{cluster.name}",
-                cluster.name,
+                group_of[cluster.name],
                 cluster.path,
                 ClusterBatch((cluster,), classes),
             )
@@ -154,6 +159,31 @@ def _classes(written: list[str], options: CcdTracksOptions) -> tuple[tuple[str, 
     if not every:
         notes.append("Nothing is labelled, so explore works and classification does not.")
     return tuple(name for name in every if name in used), notes
+
+
+def _groups(clusters: list[cluster_files.Cluster]) -> tuple[dict[str, str], list[str]]:
+    """Returns cluster -> group, the same for turned and mirrored copies; and a note on these.
+
+    Small clusters look alike without being copies, discs up to 33 px in the data of seed document
+    001, so only larger ones are compared.
+    """
+    first: dict[tuple, str] = {}
+    group_of = {}
+    for cluster in clusters:
+        mask = cluster_files.read_mask(cluster.path)
+        group_of[cluster.name] = cluster.name
+        if mask.sum() >= LEAST_COPY_PX:
+            turns = [np.rot90(one, i) for one in (mask, mask.T) for i in range(4)]
+            shape = min((turned.shape, np.packbits(turned).tobytes()) for turned in turns)
+            group_of[cluster.name] = first.setdefault(shape, cluster.name)
+    copies = [name for name, group in group_of.items() if name != group]
+    if not copies:
+        return group_of, []
+    more = f" and {len(copies) - 12} more" if len(copies) > 12 else ""
+    return group_of, [
+        f"{len(copies)} clusters are turned or mirrored copies of others, so they share a group "
+        f"and a split: {', '.join(copies[:12])}{more}."
+    ]
 
 
 def _duplicates(sources: list[Source]) -> list[tuple[str, str, str]]:
