@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import four_class_task
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import tiny
 
 import tfpipe
 from tfpipe.base.errors import UserError
-from tfpipe.workflows import run_config
+from tfpipe.workflows import run_config, train
 
 SMALL = {"filters": 4, "conv_layers": 1, "dense_units": 8}
 LIGHT = """
@@ -41,6 +42,25 @@ def test_a_task_is_loaded_by_name_file_or_folder(tmp_path):
     assert tfpipe.load_task(tiny.__file__).name == "tiny"
     with pytest.raises(UserError, match="Did you mean 'melt-layer'"):
         tfpipe.load_task("melt-layr")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
+def test_training_leaves_out_as_many_unreadable_files_as_packing_did(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = tmp_path / "photos" / ("oak", "elm")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (16, 16, 3), dtype=np.uint8))
+    project = tfpipe.Project(tmp_path / "data", tmp_path / "m", progress=False)
+    task = tfpipe.load_task(str(tmp_path / "photos"))
+    path.write_bytes(path.read_bytes()[:99])
+    packed = project.pack(task, skip_bad=1)
+    assert list(packed.manifest.unreadable) == ["elm/39.png"]
+    monkeypatch.setattr(train, "train", lambda run: {"path": str(tmp_path / "1")})
+    project.train(task)
+    assert project.records(task).fingerprint == packed.fingerprint
+    with pytest.raises(UserError, match="1 of 40 files cannot be read"):
+        project.train(task, packing=tfpipe.PackingConfig(skip_bad=0))
 
 
 def test_run_yaml_round_trips(tmp_path):

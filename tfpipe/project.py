@@ -529,16 +529,17 @@ class Project(Workspace):
         from tfpipe.tasks.splits import SplitConfig
 
         packing = packing or PackingConfig()
-        options, split = packing.options, packing.split
+        options, split, skip_bad = packing.options, packing.split, packing.skip_bad
         is_packed = (self.records_folder(task) / "manifest.json").is_file()
-        if is_packed and (options is None or split is None):
+        if is_packed and None in (options, split, skip_bad):
             manifest = self.records(task).manifest
             options = manifest.options if options is None else options
             split = split or SplitConfig(manifest.fractions, manifest.salt)
+            skip_bad = len(manifest.unreadable) if skip_bad is None else skip_bad
         return {
             "options": options or {},
             "split": split or SplitConfig(),
-            "skip_bad": packing.skip_bad,
+            "skip_bad": skip_bad or 0,
         }
 
     def _search(

@@ -1,4 +1,4 @@
-"""Choice by name; for an unknown name the error offers the nearest one."""
+"""Choice by name, for an unknown name the error offers the nearest one; and long lists of names."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,4 +13,16 @@ def choose(name: str, table: Iterable[str], *, noun: str) -> str:
         return name
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UserError(f"No {noun} called {name!r}.{hint} There are: {', '.join(names)}.")
+    raise UserError(f"No {noun} called {name!r}.{hint} There are: {listed(names)}.")
+
+
+def listed(names: Iterable[str], *, most: int = 30) -> str:
+    """Returns names for a sentence, such as "a, b, c and 97 more".
+
+    Args:
+      names: in order.
+      most: how many are written out.
+    """
+    names = list(names)
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

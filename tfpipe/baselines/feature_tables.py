@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base import files, tables
-from tfpipe.base.choose import choose
+from tfpipe.base.choose import choose, listed
 from tfpipe.base.errors import UserError
 from tfpipe.baselines import texture
 from tfpipe.data import dataset, near_duplicates
@@ -92,7 +92,7 @@ def read(folder: Path) -> Features:
             row = int(is_unknown.argmax())
             raise UserError(
                 f"{table.where(row)}: label is {cells.iloc[row]!r}, which no row of "
-                f"{paths['train'].name} has, only {', '.join(classes)}. Correct the cell."
+                f"{paths['train'].name} has, only {listed(classes)}. Correct the cell."
             )
         labels = cells.map(classes.index).to_numpy(int)
         groups = group_equal_rows(values[split])

@@ -23,6 +23,9 @@ from tfpipe.cli import (
     versions,
 )
 
+CTRL_C = 130  # exit code of a command that Ctrl-C stopped
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # of any wrong option or argument
+
 app = typer.Typer(
     help="From raw images to a served model and back.",
     no_args_is_help=True,
@@ -64,14 +67,27 @@ def version(
 
 
 def main() -> None:
-    """Runs the command line: exit code 0, 2 for what a user can mend, 1 for the rest."""
+    """Runs the command line: exit code 0, 2 for what a user can mend, 130 for Ctrl-C, else 1.
+
+    With --json, what a user can mend is printed as one JSON object on stdout, too.
+    """
+    as_json = "--json" in sys.argv
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=not as_json)
     except UserError as error:
-        options.err.print(f"tfpipe: {error}", markup=False, highlight=False, soft_wrap=True)
+        options.print_error(error, as_json=as_json)
         sys.exit(2)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        sentence = f"tfpipe: {place}{error.strerror or error}."
-        options.err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        options.print_error(UserError(f"{place}{error.strerror or error}."), as_json=as_json)
         sys.exit(2)
+    except USAGE_ERROR as error:  # where it is not typer that prints it
+        options.print_error(UserError(error.format_message()), as_json=as_json)
+        sys.exit(2)
+    except SystemExit as stop:
+        code = stop.code
+    except KeyboardInterrupt:
+        code = CTRL_C
+    if code == CTRL_C:
+        options.err.print("tfpipe: Stopped by Ctrl-C.", markup=False, highlight=False)
+    sys.exit(code)

@@ -71,7 +71,7 @@ def pack(
     loaded = workspace.load_task(task)
     packing = options.packing(option, split, salt, skip_bad)
     records = options.project(data, seed=seed).pack(
-        loaded, options=packing.options, split=packing.split, skip_bad=packing.skip_bad
+        loaded, options=packing.options, split=packing.split, skip_bad=skip_bad
     )
     options.print_notes(records.manifest)
     summary = {

@@ -147,6 +147,20 @@ def done(as_json: bool, *, command: str, task: str, path: Path | str, **summary:
         out.print(f"{split}: {text}", markup=False, soft_wrap=True)
 
 
+def print_error(error: UserError, *, as_json: bool) -> None:
+    """Prints why a command failed: its notes and a sentence, and one JSON object on stdout.
+
+    Args:
+      error: the failure; what was noticed before it is in its notes (`BaseException.add_note`).
+      as_json: whether the user asked for JSON.
+    """
+    notes = getattr(error, "__notes__", [])
+    for line in (*(f"note: {note}" for note in notes), f"tfpipe: {error}"):
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({"error": str(error), "notes": notes, **getattr(error, "summary", {})})
+
+
 def print_notes(manifest: Any) -> None:
     """Prints what was left out of packed records, and what else is worth knowing of them.
 

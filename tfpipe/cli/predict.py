@@ -61,21 +61,24 @@ def predict(
         embedding=embedding,
         options=options.settings(option),
     )
-    options.done(
-        json,
-        command="predict",
-        task=loaded.name,
-        path=out,
-        model=saved.model,
-        version=saved.number,
-        files=made.files,
-        rows=made.rows,
-        skipped=dict(made.skipped),
-        notes=list(made.notes),
+    summary = {
+        "command": "predict",
+        "task": saved.task.name,
+        "path": out,
+        "model": saved.model,
+        "version": saved.number,
+        "files": made.files,
+        "rows": made.rows,
+        "skipped": dict(made.skipped),
+        "notes": list(made.notes),
         **made.details,
-    )
+    }
+    if not (json and made.skipped):
+        options.done(json, **summary)
     if made.skipped:
         reasons = " ".join(made.skipped.values())
-        raise UserError(
+        error = UserError(
             f"{len(made.skipped)} files could not be read; the others are in {out}. {reasons}"
         )
+        error.summary = summary
+        raise error

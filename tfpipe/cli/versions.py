@@ -59,15 +59,13 @@ def retrain(
     except UserError as error:
         comparison = getattr(error, "comparison", None)
         if comparison and json:
-            options.print_json(
-                {
-                    "command": "retrain",
-                    "task": loaded.name,
-                    "model": model,
-                    "version": None,
-                    "comparison": comparison,
-                }
-            )
+            error.summary = {
+                "command": "retrain",
+                "task": loaded.name,
+                "model": model,
+                "version": None,
+                "comparison": comparison,
+            }
         elif comparison:
             _print_comparison(comparison)
         raise

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
 from tfpipe.data.manifest import RecordManifest
@@ -87,5 +88,5 @@ def check(parts: dict[str, ColumnExamples], *, classes: tuple[str, ...]) -> None
         )
     lone = [c for c in labels if len(set(training.groups[training.labels == c].tolist())) == 1]
     if lone:
-        names = ", ".join(classes[c] for c in lone)
+        names = listed(classes[c] for c in lone)
         LOG.warning("In one training group only, so cross-validation cannot judge: %s.", names)

@@ -17,9 +17,9 @@ class PackingConfig:
     Attributes:
       options: task options by name; None for those of the packed records.
       split: how groups are assigned to splits; None for that of the packed records.
-      skip_bad: unreadable files that may be left out.
+      skip_bad: unreadable files that may be left out; None for as many as the packed records lack.
     """
 
     options: Mapping[str, Any] | None = None
     split: SplitConfig | None = None
-    skip_bad: int = 0
+    skip_bad: int | None = None

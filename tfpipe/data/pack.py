@@ -1,11 +1,13 @@
 """Packing: raw files to TFRecord shards and their manifest."""
 
+import contextlib
 import dataclasses
 import json
 import logging
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,7 @@ def pack(
         lock=_hidden(folder, "lock"),
         keep_other=False,
     )
-    with unfinished:
+    with unfinished, _noting(survey.notes):
         _recover(folder)
         manifest = data_manifest.read(folder) if (folder / "manifest.json").is_file() else None
         if (
@@ -162,6 +164,17 @@ def pack(
                 f"{folder} cannot be written: {error.strerror or error}. "
                 "Free some space or choose another folder."
             ) from error
+
+
+@contextlib.contextmanager
+def _noting(notes: tuple[str, ...]) -> Iterator[None]:
+    """Adds the notes of a survey to a failure: they may hold its cause."""
+    try:
+        yield
+    except UserError as error:
+        for note in notes:
+            error.add_note(str(note))
+        raise
 
 
 def _hidden(folder: Path, word: str) -> Path:

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Survey, Task
+
+MOST_NAMES = 6  # classes of a sentence
 
 
 def classes(task: Task, summaries: list[dict], jobs) -> None:
@@ -24,11 +27,13 @@ def classes(task: Task, summaries: list[dict], jobs) -> None:
     if not lacking:
         return
     table = "; ".join(
-        f"{split}: {', '.join(f'{n} {c}' for c, n in counts[split].items())}" for split in SPLITS
+        f"{split}: {listed((f'{n} {c}' for c, n in counts[split].items()), most=MOST_NAMES)}"
+        for split in SPLITS
     )
     groups = len({source.group for _, _, sources in jobs for source in sources})
     raise UserError(
-        f"Every split needs every class, but {', '.join(lacking)} ({table}; {groups} groups). "
+        f"Every split needs every class, but {listed(lacking, most=MOST_NAMES)} "
+        f"({table}; {groups} groups). "
         "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
     )
 
@@ -39,7 +44,7 @@ def classifiable(manifest: RecordManifest) -> None:
         return
     counts = [sum(split.values()) for split in manifest.counts.values()]
     unlabelled = sum(split.get("(unlabelled)", 0) for split in manifest.counts.values())
-    names = ", ".join(manifest.classes) or "none"
+    names = listed(manifest.classes) or "none"
     raise UserError(
         f"A classifier needs two classes or more, but the records have {names}: {unlabelled} of "
         f"{sum(counts)} examples are unlabelled. Label more of them and pack again, or train an "

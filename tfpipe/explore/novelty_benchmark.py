@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base import resumable
-from tfpipe.base.choose import choose
+from tfpipe.base.choose import choose, listed
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
@@ -75,7 +75,7 @@ def benchmark(
     if len(classes) < 3:
         raise UserError(
             "--leave-out needs three classes or more, so that two are left, but there are "
-            f"{len(classes)}: {', '.join(classes)}."
+            f"{len(classes)}: {listed(classes)}."
         )
     names = classes if leave_out == "each" else (choose(leave_out, classes, noun="class"),)
     labels = _labels(subjects[0][1])

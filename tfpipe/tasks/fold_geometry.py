@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tfpipe.base import files
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.tasks import image_folder
 from tfpipe.tasks.image_folder import class_folders
@@ -31,7 +32,7 @@ def survey(folder: Path, options: Any) -> Survey:
     unknown = [name for name in contents.classes if name.lower() not in CLASSES]
     if unknown:
         raise UserError(
-            f"{files.shown(folder)} has the classes {', '.join(contents.classes)}, expected "
+            f"{files.shown(folder)} has the classes {listed(contents.classes)}, expected "
             f"{', '.join(CLASSES)}. Rename the folders, or give the folder itself as the task: "
             f"`tfpipe tune {files.shown(folder)}`."
         )
