@@ -64,7 +64,7 @@ class Workspace:
         else:
             yield silent
 
-    def sample(self, task: Task | str, **sizes: float | None) -> dict[str, Any]:
+    def sample(self, task: Task | str, **sizes: float | str | None) -> dict[str, Any]:
         """Draws a small raw data set in the task's own format, with the truth beside it.
 
         Args:

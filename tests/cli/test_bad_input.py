@@ -138,7 +138,7 @@ def test_a_bomb_is_refused_by_its_header_before_anything_is_decoded(raw, refused
     monkeypatch.setattr(cv2, "imdecode", lambda b, *a: decoded.append(len(b)) or decode(b, *a))
     assert refused("pack", "melt-layer", *PACKED) == (
         "1 of 4 files cannot be read: core_004.png has 20000 x 20000 pixels (400 megapixels), "
-        f"expected at most 200 megapixels. Cut it into parts or make it smaller. {MEND}"
+        f"expected at most 300 megapixels. Cut it into parts or make it smaller. {MEND}"
     )
     assert decoded and len(small) not in decoded
 

@@ -8,7 +8,8 @@ import pytest
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import tables
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
-from tfpipe.tasks.melt_layer.survey import survey
+from tfpipe.tasks.melt_layer.survey import survey, survey_new
+from tfpipe.tasks.samples import eastgrip
 
 PHOTOS = "photo,top_m,bottom_m\na.png,120.0,121.6\nb.png,121.65,123.3\n"
 LAYERS = "depth from,depth to,type of feature\n120.5,120.51,meltLayer\n122.0,,meltLens\n"
@@ -116,7 +117,7 @@ def test_layers_read_alike_in_every_format(tmp_path, name, layers):
 @pytest.mark.parametrize("delimiter", "\t;")
 def test_the_decks_own_table_is_understood(tmp_path, delimiter):
     (tmp_path / "layers.csv").write_text(DECK.replace("\t", delimiter))
-    features, lines = tables.read_features(tmp_path / "layers.csv")
+    features, lines, _ = tables.read_features(tmp_path / "layers.csv")
     assert len(features) == 11 and lines.tolist() == list(range(2, 13))
     layers = [f for f in features if f.is_layer]
     assert [(f.depth_from_m, f.depth_to_m) for f in layers] == [(125.7708, 125.7745)]
@@ -149,14 +150,14 @@ def test_the_decks_own_table_is_understood(tmp_path, delimiter):
 )
 def test_types_of_features_in_the_decks_words_and_spellings(tmp_path, kind, is_layer, is_uncertain):
     (tmp_path / "layers.csv").write_text(f"depth,type\n1.5,{kind}\n")
-    ((feature,), _) = tables.read_features(tmp_path / "layers.csv")
+    ((feature,), _, _) = tables.read_features(tmp_path / "layers.csv")
     assert (feature.is_layer, feature.is_uncertain) == (is_layer, is_uncertain)
 
 
 def test_features_come_by_depth_with_their_own_lines(tmp_path):
     text = "depth from,depth to,type\n3,3.2,meltLayer\n\n1,,meltLens\n3,3.1,meltLens\n"
     (tmp_path / "layers.csv").write_text(text)
-    features, lines = tables.read_features(tmp_path / "layers.csv")
+    features, lines, _ = tables.read_features(tmp_path / "layers.csv")
     assert [(f.depth_from_m, f.depth_to_m) for f in features] == [(1, 1), (3, 3.1), (3, 3.2)]
     assert lines.tolist() == [4, 5, 2]
 
@@ -178,9 +179,14 @@ def test_groups_bind_near_copies_and_an_empty_cell_is_the_photo_alone(tmp_path):
     assert [source.group for source in found.sources] == ["section 7", "section 7", "c.png"]
 
 
-def test_photos_that_show_the_same_depths_are_named_as_twins(tmp_path):
+def test_photos_that_show_the_same_depths_are_one_group_or_named_as_twins(tmp_path):
     photos = "photo,top_m,bottom_m\na.png,1,2\nb.png,1.8,2.8\nc.png,2.75,3.75\n"
     folder = raw_folder(tmp_path, photos=photos, there=("a.png", "b.png", "c.png"))
+    found = survey(folder, MeltLayerOptions())
+    assert [source.group for source in found.sources] == ["a.png", "a.png", "c.png"]
+    assert found.duplicates == () and any("such as a.png and b.png" in n for n in found.notes)
+    grouped = photos.replace("_m\n", "_m,group\n").replace("2\n", "2,\n").replace("8\n", "8,\n")
+    (folder / "photos.csv").write_text(grouped)
     ((one, other, why),) = survey(folder, MeltLayerOptions()).duplicates
     assert (one, other) == ("a.png", "b.png")
     assert why.startswith("both show 1.8 to 2 m by photos.csv; give both the same name")
@@ -274,33 +280,24 @@ BAD_PHOTOS = {
     ),
     "a column missing": (
         "photo,top_m\na.png,120\n",
-        "photos.csv has the columns 'photo', 'top m', expected 'bottom m' or 'bottom' or 'depth "
-        "bottom'. Rename a heading, or add the column.",
+        "photos.csv has the columns 'photo', 'top m', expected 'bottom' or 'bot' or 'depth bottom' "
+        "or 'depth bot' or 'bottom depth' or 'depth to' or 'to'. Rename a heading, or add the "
+        "column.",
     ),
     "in years": (
         "photo,top [yr],bottom [yr]\na.png,120,121\n",
         "photos.csv: the heading 'top [yr]' is in yr, expected m. "
         "Convert the column, or correct its heading.",
     ),
-    "half of the crop columns": (
-        "photo,top_m,bottom_m,crop_top_px,crop_bottom_px\na.png,120,121,5,900\n",
-        "photos.csv has some but not all of crop_top_px, crop_bottom_px, crop_left_px, "
-        "crop_right_px. Give all four, or none so that the core is found.",
-    ),
-    "half a crop": (
-        CROPPED + "a.png,120,121,5,900,,\n",
-        "photos.csv line 2: the crop is 5, 900, nan, nan, expected top < bottom and left < right. "
-        "Correct the four cells, or empty them all.",
-    ),
     "a crop the wrong way round": (
         CROPPED + "a.png,120,121,900,5,10,210\n",
         "photos.csv line 2: the crop is 900, 5, 10, 210, expected top < bottom and left < right. "
-        "Correct the four cells, or empty them all.",
+        "Correct the cells, or empty those that are to be found.",
     ),
     "a crop of no pixel": (
         CROPPED + "a.png,120,121,5,900,10.1,10.4\n",
         "photos.csv line 2: the crop is 5, 900, 10, 10, expected top < bottom and left < right. "
-        "Correct the four cells, or empty them all.",
+        "Correct the cells, or empty those that are to be found.",
     ),
 }  # fmt: skip
 BAD_LAYERS = {
@@ -319,11 +316,10 @@ BAD_LAYERS = {
         "layers.csv line 4: depth from is empty, expected a number. "
         "Fill it in, or remove the row.",
     ),
-    "unknown type": (
-        LAYERS + "122.30,,dust band\n",
-        "layers.csv line 4: the type of feature is 'dust band', expected meltLayer, meltLens, one "
-        "of these with 'uncertain', or an indication of a bubble free layer. Correct the word, or "
-        "remove the row.",
+    "no type of melt": (
+        "depth,type\n122.30,dust band\n",
+        "layers.csv: no type of feature is melt, expected words such as meltLayer or meltLens, it "
+        "has dust band 1. Correct the words.",
     ),
     "no type": (
         LAYERS + "122.30,,\n",
@@ -362,25 +358,22 @@ def test_a_wrong_table_of_layers_is_refused_with_file_line_and_cure(tmp_path, ca
 
 def test_two_tables_of_layers_or_none_are_refused(tmp_path):
     folder = raw_folder(tmp_path)
-    names = "layers.csv, layers.xlsx, layers.tab, layers.txt, layers.tsv"
-    must = f"{folder} must hold one table of features ({names}), it holds"
     (folder / "layers.tab").write_text(PANGAEA)
-    assert refusal(folder) == f"{must} layers.csv and layers.tab."
+    assert refusal(folder) == (
+        f"{folder} holds several tables that may be the table of features: layers.csv, layers.tab. "
+        "Keep one of them there."
+    )
     for name in ("layers.csv", "layers.tab"):
         (folder / name).unlink()
-    assert refusal(folder) == f"{must} none."
+    assert refusal(folder).startswith(f"{folder} holds no table of features, expected one")
 
 
-@pytest.mark.parametrize(
-    ("missing", "kind"), [("photos", "folder of photos"), ("photos.csv", "table of photos")]
-)
-def test_a_folder_that_lacks_photos_or_their_table_is_refused(tmp_path, missing, kind):
+def test_a_folder_that_lacks_photos_or_their_table_is_refused(tmp_path):
     folder = raw_folder(tmp_path, there=())
-    (folder / missing).rename(folder / "elsewhere")
-    assert refusal(folder) == (
-        f"{folder / missing} is missing: expected a {kind}. `tfpipe tasks NAME` says what goes "
-        "where."
-    )
+    (folder / "photos.csv").unlink()
+    assert refusal(folder).startswith(f"{folder} holds no table of photos, expected one with")
+    (folder / "photos").rmdir()
+    assert refusal(folder).startswith(f"{folder / 'photos'} is missing: expected a folder")
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path):
@@ -389,3 +382,53 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
     folder = raw_folder(tmp_path / "raw", there=("b.png",))
     (folder / "photos" / "a.png").symlink_to(tmp_path / "secret.png")
     assert "line 2: 'a.png' leads outside the folder through a link" in refusal(folder)
+
+
+def test_other_types_of_features_are_no_labels_and_are_named(tmp_path):
+    layers = LAYERS + "121,121.1,dust band\n121.2,,crust\n121.3,,crust\n"
+    found = survey(raw_folder(tmp_path, layers=layers), MeltLayerOptions())
+    assert sum(len(source.about.features) for source in found.sources) == 2
+    assert found.notes == (
+        "layers.csv: features of other types are no labels, so their ice counts as free of melt "
+        "layers: crust 2, dust band 1.",
+    )
+
+
+def test_some_sides_of_a_crop_are_enough(tmp_path):
+    photos = "photo,top_m,bottom_m,crop_left_px,crop_right_px\na.png,1,2,30,230\nb.png,2,3,,\n"
+    folder = raw_folder(tmp_path, photos=photos)
+    found, _ = tables.read_photos(folder / "photos.csv", folder=folder / "photos")
+    assert [photo.crop_px for photo in found] == [(None, None, 30, 230), None]
+
+
+def test_the_files_of_eastgrip_are_read_without_an_edit(tmp_path):
+    """File names without ending, two cameras, PANGAEA's head, the features on a second sheet."""
+    (tmp_path / "photos").mkdir()
+    for name in ("EGRIP0219.jpg", "EGRIP0222.jpg", "EGRIP0222_2.png"):
+        (tmp_path / "photos" / name).touch()
+    rows = [("EGRIP0219", "120.0", "121.65"), ("EGRIP0222", "121.65", "123.3")]
+    rows.append(("EGRIP0222_2", "121.66", "123.31"))
+    eastgrip.write_photo_table(tmp_path / "EGRIP_visual_strat.tab", rows)
+    headings = eastgrip.FEATURE_HEADINGS
+    cells = ["219", "120.5", "120.51", "858.0", "1142.0", "meltLayer"]
+    eastgrip.write_feature_table(tmp_path / "any.xlsx", [dict(zip(headings, cells, strict=True))])
+    found = survey(tmp_path, MeltLayerOptions())
+    assert [(s.name, s.group, s.about.photo.top_m) for s in found.sources] == [
+        ("EGRIP0219.jpg", "EGRIP0219", 120.0),
+        ("EGRIP0222.jpg", "EGRIP0222", 121.65),
+        ("EGRIP0222_2.png", "EGRIP0222", 121.66),
+    ]
+    assert found.sources[0].about.features == (tables.Feature(120.5, 120.51, "meltLayer"),)
+    assert any(
+        "Depths of photos are from EGRIP_visual_strat.tab; features are from any.xlsx, sheet "
+        "'features'." in note
+        for note in found.notes
+    )
+    new = survey_new([tmp_path / "photos" / "EGRIP0222_2.png"], None, MeltLayerOptions())
+    assert new.sources[0].about.photo.bottom_m == 123.31
+
+
+def test_a_name_without_ending_that_two_files_have_is_refused(tmp_path):
+    photos = "photo,top_m,bottom_m\na,1,2\n"
+    folder = raw_folder(tmp_path, photos=photos, there=("a.png", "a.jpg"))
+    assert "line 2: photo 'a' may be a.jpg or a.png" in refusal(folder)

@@ -57,10 +57,11 @@ def text_rows(
         reader = csv.reader(file, delimiter=delimiter, strict=True)
     else:
         reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+    clean = (lambda cell: unescaped(cell).strip()) if "'" in text else str.strip
     line = above + 1
     try:
         for row in reader:
-            yield line, [unescaped(cell).strip() for cell in row]
+            yield line, [clean(cell) for cell in row]
             line = above + reader.line_num + 1
     except csv.Error as error:
         raise UserError(
@@ -95,7 +96,7 @@ def _text(text: str, path: Path) -> Rows:
                 f"{files.shown(path.name)} begins as PANGAEA data but its description never ends, "
                 "expected a line '*/'. Download it again."
             )
-        above = len(text[: end.end()].splitlines())
+        above = len(re.findall(r"\r\n|\n|\r", text[: end.end()]))
         return text_rows(text[end.end() :], path, delimiter="\t", above=above, quotes=False)
     comment = re.match(r"([ \t]*#[^\r\n]*(\r\n|\n|\r))+", text)
     below = text[comment.end() :] if comment else text

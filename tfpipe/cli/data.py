@@ -19,6 +19,9 @@ def sample(
     task: options.TaskName,
     photos: Annotated[int | None, melt_layer(help="Number of photos (default 24).")] = None,
     px_per_m: Annotated[float | None, melt_layer(help="Pixels per metre (default 2000).")] = None,
+    format: Annotated[
+        str | None, melt_layer(help="Files as csv, or as those of the core: eastgrip.")
+    ] = None,
     runs: Annotated[int | None, insolubles(help="Labelled runs (default 12).")] = None,
     field_runs: Annotated[int | None, insolubles(help="Unlabelled runs (default 2).")] = None,
     particles: Annotated[
@@ -43,6 +46,7 @@ def sample(
         task,
         photos=photos,
         px_per_m=px_per_m,
+        format=format,
         runs=runs,
         field_runs=field_runs,
         particles=particles,

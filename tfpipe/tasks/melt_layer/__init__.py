@@ -11,8 +11,8 @@ TASK = Task(
     name="melt-layer",
     title="melt layers in line-scan photos of ice cores, in metres of depth",
     expects=(
-        "photos/*.{png,jpg,tif} (one core section each), photos.csv (photo, top_m, bottom_m), "
-        "layers.csv (depth from, depth to, type of feature)"
+        "photos/*.{png,jpg,tif} (one core section each), a table of photos (photo, top_m, "
+        "bottom_m), a table of features (depth from, depth to, type of feature)"
     ),
     classes=("no-layer", "melt-layer"),
     image_shape=(50, 200, 3),

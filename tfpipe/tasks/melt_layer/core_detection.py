@@ -7,8 +7,11 @@ import numpy as np
 
 from tfpipe.base import images
 from tfpipe.base.errors import UserError
+from tfpipe.tasks.melt_layer.tables import Crop
 
 WIDTH_PX = 200  # seed 002, "Simple CNN": 200x50 images
+# A section of 1.65 m at 186 px/cm is 30,700 px long and 1,500 to 4,000 wide: 46 to 123 MP.
+MAX_PIXELS = 300_000_000
 SEARCH_PX = 300  # width of the copy in which the core's edges are searched
 MAX_TILT_DEG = 3.0
 SAME_TILT_DEG = 0.2  # the two sides of a core differ by less
@@ -45,17 +48,23 @@ class Core(NamedTuple):
 
 
 def upright(photo: np.ndarray, *, top_is: str) -> np.ndarray:
-    """Turns a photo [height, width, ...] so that the core's top is up."""
+    """Turns a photo [height, width, ...] so that the core's top is up.
+
+    A photo over three times as wide as tall cannot stand upright, so its top is taken to be left
+    where `top_is` is "up".
+    """
+    if top_is == "up" and photo.shape[1] > 3 * photo.shape[0]:
+        top_is = "left"
     turns = {"up": 0, "right": 1, "down": 2, "left": 3}
     return np.ascontiguousarray(np.rot90(photo, turns[top_is]))
 
 
-def cut(photo: np.ndarray, *, crop_px: tuple[int, int, int, int] | None, name: str) -> Core:
+def cut(photo: np.ndarray, *, crop_px: Crop | None, name: str) -> Core:
     """Cuts the core out of an upright photo and scales it to 200 px across.
 
     Args:
       photo: [height, width] or [height, width, 3], uint8 or uint16.
-      crop_px: (top, bottom, left, right), or None to find the edges.
+      crop_px: (top, bottom, left, right), None for a side that is to be found; or None for all.
       name: of the photo, for errors.
 
     Returns:
@@ -65,23 +74,57 @@ def cut(photo: np.ndarray, *, crop_px: tuple[int, int, int, int] | None, name: s
       UserError: if no core is found, or the crop reaches outside the photo.
     """
     photo = images.to_rgb(images.to_uint8(photo))
-    if crop_px is None:
-        box = find(photo, name=name)
-        photo = _turned(photo, tilt_deg=box.tilt_deg)
+    crop_px = crop_px or (None, None, None, None)
+    if any(side is None for side in crop_px):
+        photo, box = _complete(photo, crop_px, name=name)
     else:
-        box = Box(*crop_px)
-        if box.bottom > photo.shape[0] or box.right > photo.shape[1] or min(crop_px) < 0:
-            raise UserError(
-                f"{name}: the crop (top {box.top}, bottom {box.bottom}, left {box.left}, right "
-                f"{box.right} px) reaches outside the photo of {photo.shape[0]} x "
-                f"{photo.shape[1]} px. Correct the crop columns of photos.csv."
-            )
+        box = _box(photo, crop_px, name=name)
     inside = photo[box.top : box.bottom, box.left : box.right]
     scale = WIDTH_PX / inside.shape[1]
     height = max(1, round(inside.shape[0] * scale))
     smaller = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     image = cv2.resize(inside, (WIDTH_PX, height), interpolation=smaller)
     return Core(image, box, height / inside.shape[0])
+
+
+def _complete(photo: np.ndarray, crop_px: Crop, *, name: str) -> tuple[np.ndarray, Box]:
+    """Returns a photo, turned upright, and the box of its core, of which some sides are given."""
+    top, bottom, left, right = _box(photo, crop_px, name=name)[:4]
+    inside = photo[top:bottom, left:right]
+    box = find(inside, name=name)
+    turned = _turned(inside, tilt_deg=box.tilt_deg)
+    if inside.shape != photo.shape:
+        photo = photo.copy()
+        photo[top:bottom, left:right] = turned
+    else:
+        photo = turned
+    edges = (box.top + top, box.bottom + top, box.left + left, box.right + left)
+    top, bottom, left, right = (
+        edge if given is None else given for edge, given in zip(edges, crop_px, strict=True)
+    )
+    return photo, Box(top, bottom, left, right, box.tilt_deg)
+
+
+def _box(photo: np.ndarray, crop_px: Crop, *, name: str) -> Box:
+    """Returns the box of a crop; sides that are not given are the photo's.
+
+    Raises:
+      UserError: the crop reaches outside the photo, or nothing is inside.
+    """
+    height, width = photo.shape[:2]
+    top, bottom, left, right = (
+        edge if side is None else side
+        for side, edge in zip(crop_px, (0, height, 0, width), strict=True)
+    )
+    box = Box(top, bottom, left, right)
+    is_inside = 0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width
+    if not is_inside:
+        raise UserError(
+            f"{name}: the crop (top {box.top}, bottom {box.bottom}, left {box.left}, right "
+            f"{box.right} px) reaches outside the photo of {height} x {width} px. Correct the crop "
+            "columns of photos.csv."
+        )
+    return box
 
 
 def find(photo: np.ndarray, *, name: str) -> Box:

@@ -11,7 +11,7 @@ class MeltLayerOptions:
 
     top_is: str = option(
         "up",
-        "side of the photos where the core's top is",
+        "side of the photos where the core's top is; photos much wider than tall are left for up",
         choices=("up", "left", "right", "down"),
     )
     max_shift_mm: float = option(

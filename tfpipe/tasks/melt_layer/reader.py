@@ -29,7 +29,9 @@ def read(source: Source, options: MeltLayerOptions) -> Reading:
       UserError: if the photo cannot be decoded or shows no core.
     """
     photo, features = source.about.photo, list(source.about.features)
-    raw = core_detection.upright(base_images.read(source.path), top_is=options.top_is)
+    raw = core_detection.upright(
+        base_images.read(source.path, max_pixels=core_detection.MAX_PIXELS), top_is=options.top_is
+    )
     ice = core_detection.cut(raw, crop_px=photo.crop_px, name=source.name)
     px_per_m = len(ice.image) / (photo.bottom_m - photo.top_m)
     place = {"top_m": photo.top_m, "px_per_m": px_per_m}

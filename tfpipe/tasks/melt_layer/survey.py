@@ -8,8 +8,6 @@ from tfpipe.tasks.melt_layer import tables as melt_layer_tables
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.task import LeftOut, Source, Survey
 
-SAME_SHARE = 0.1  # two photos that share more of their depth than this show the same ice
-
 
 @dataclass(frozen=True)
 class Section:
@@ -37,16 +35,24 @@ def survey(folder: Path, options: MeltLayerOptions) -> Survey:
     Raises:
       UserError: naming file and line, if a table is missing or contradicts itself.
     """
-    photo_folder, photo_table = folder / "photos", folder / "photos.csv"
-    for path, kind in ((photo_folder, "folder of photos"), (photo_table, "table of photos")):
-        if not path.exists():
-            raise UserError(
-                f"{path} is missing: expected a {kind}. `tfpipe tasks NAME` says what goes where."
-            )
+    photo_folder = folder / "photos"
+    if not photo_folder.is_dir():
+        raise UserError(
+            f"{photo_folder} is missing: expected a folder of photos. `tfpipe tasks NAME` says "
+            "what goes where."
+        )
+    photo_table = melt_layer_tables.find_photo_table(folder)
+    if photo_table is None:
+        raise UserError(
+            f"{folder} holds no table of photos, expected one with columns such as 'photo', "
+            "'top_m' and 'bottom_m'. `tfpipe tasks NAME` says what goes where."
+        )
     photos, left_out = melt_layer_tables.read_photos(photo_table, folder=photo_folder)
     notes: list[str] = [*left_out]
-    layer_table = melt_layer_tables.find_layer_table(folder)
-    features, lines = melt_layer_tables.read_features(layer_table)
+    layer_table = melt_layer_tables.find_feature_table(folder)
+    features, lines, other_types = melt_layer_tables.read_features(layer_table)
+    notes += other_types
+    notes += melt_layer_tables.source_notes(photo_table, layer_table)
     tabled = {photo.path.name for photo in photos}
     notes += [
         LeftOut(f"photos/{path.name} is not in {photo_table.name}, so it is unused.")
@@ -84,9 +90,8 @@ def _duplicates(photos: list[melt_layer_tables.Photo]) -> tuple[tuple[str, str, 
         for lower in ordered[i + 1 :]:
             if lower.top_m >= upper.bottom_m:
                 break
-            shared_m = min(upper.bottom_m, lower.bottom_m) - lower.top_m
-            shorter_m = min(upper.bottom_m - upper.top_m, lower.bottom_m - lower.top_m)
-            if shared_m > SAME_SHARE * shorter_m:
+            if upper.group != lower.group and melt_layer_tables.shares_ice(upper, lower):
+                shared_m = min(upper.bottom_m, lower.bottom_m) - lower.top_m
                 why = (
                     f"both show {lower.top_m:g} to {lower.top_m + shared_m:g} m by photos.csv; "
                     "give both the same name in a column 'group' there"
@@ -126,17 +131,13 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
                 )
         every += inside
     by_name: dict[tuple[Path, Path], dict[str, melt_layer_tables.Photo]] = {}
+    tables_of: dict[Path, Path | None] = {}
     sources: list[Source] = []
     notes: list[str] = []
     for path in dict.fromkeys(every):
-        photo_table = table or next(
-            (
-                p
-                for p in (path.parent / "photos.csv", path.parent.parent / "photos.csv")
-                if p.is_file()
-            ),
-            None,
-        )
+        if path.parent not in tables_of:
+            tables_of[path.parent] = table or _table_beside(path.parent)
+        photo_table = tables_of[path.parent]
         if photo_table and (photo_table, path.parent) not in by_name:
             photos, _ = melt_layer_tables.read_photos(photo_table, folder=path.parent)
             by_name[photo_table, path.parent] = {photo.path.name: photo for photo in photos}
@@ -148,3 +149,11 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
         sources.append(Source(path.name, path.name, path, Section(photo)))
     tables = tuple(dict.fromkeys(path for path, _ in by_name))
     return Survey(tuple(sources), tables, tuple(notes))
+
+
+def _table_beside(folder: Path) -> Path | None:
+    """Returns the table of photos in a folder of photos, or in the folder above it."""
+    for place in (folder, folder.parent):
+        if path := melt_layer_tables.find_photo_table(place):
+            return path
+    return None

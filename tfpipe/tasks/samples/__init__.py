@@ -18,7 +18,7 @@ SAMPLES: dict[str, Callable[..., dict]] = {
 }
 
 
-def draw(task: str, folder: Path, *, seed: int, **sizes: float | None) -> dict:
+def draw(task: str, folder: Path, *, seed: int, **sizes: float | str | None) -> dict:
     """Draws a task's sample into a folder.
 
     Args:

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from tfpipe.base import tables
+from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.samples import ice
+from tfpipe.tasks.samples import eastgrip, ice
 from tfpipe.tasks.samples.output_folder import whole
 
 FIRST_TOP_M = 120.0
@@ -73,7 +74,14 @@ class Geometry(NamedTuple):
         return ice.Frame(depth, across, self.length_mm, self.px_per_mm)
 
 
-def draw(folder: Path, *, photos: int = 24, seed: int = 0, px_per_m: float = 2000.0) -> dict:
+def draw(
+    folder: Path,
+    *,
+    photos: int = 24,
+    seed: int = 0,
+    px_per_m: float = 2000.0,
+    format: str = "csv",
+) -> dict:
     """Draws core sections from 120 m downwards, their depth table, and the truth beside them.
 
     Args:
@@ -81,6 +89,8 @@ def draw(folder: Path, *, photos: int = 24, seed: int = 0, px_per_m: float = 200
       photos: core sections of 1.65 m, one photo each.
       seed: photo i is a function of `seed`, i and `px_per_m` alone.
       px_per_m: photo pixels per metre of core.
+      format: "csv", or "eastgrip": photos of 186 px/cm enlarged from `px_per_m`, a PANGAEA table of
+        them and an .xlsx of features, under the names of that core's files.
 
     Returns:
       {"photos": how many, "layers": rows of the depth table, "truth": path of truth.csv}.
@@ -92,6 +102,7 @@ def draw(folder: Path, *, photos: int = 24, seed: int = 0, px_per_m: float = 200
         raise UserError(f"Expected photos >= 1 and seed >= 0, got {photos} and {seed}.")
     if not 500 <= px_per_m <= 20000:
         raise UserError(f"Expected px_per_m between 500 and 20000, got {px_per_m}.")
+    choose(format, ("csv", "eastgrip"), noun="format")
     folder = Path(folder).resolve()
     with whole(folder) as draft:
         (draft / "photos").mkdir()
@@ -99,10 +110,20 @@ def draw(folder: Path, *, photos: int = 24, seed: int = 0, px_per_m: float = 200
         with ThreadPoolExecutor(min(os.cpu_count() or 1, max(1, int(8000 / px_per_m)))) as pool:
             one = partial(draw_photo, draft / "photos", seed=seed, px_per_m=px_per_m)
             sections, truths = zip(*pool.map(one, range(photos)), strict=True)
+        rows_of_photos = []
+        if format == "eastgrip":
+            for index, (section, rows) in enumerate(zip(sections, truths, strict=True)):
+                rows_of_photos += eastgrip.enlarge(
+                    draft / "photos", section, rows, index=index, px_per_m=px_per_m
+                )
         truth = [row for rows in truths for row in rows]
         layers = [layer_row(row) for row in truth if row["tabled"]]
-        write_table(draft / "photos.csv", sections, headings=PHOTO_HEADINGS)
-        write_table(draft / "layers.csv", layers, headings=LAYER_HEADINGS)
+        if format == "eastgrip":
+            eastgrip.write_photo_table(draft / eastgrip.PHOTO_TABLE, rows_of_photos)
+            eastgrip.write_feature_table(draft / eastgrip.FEATURE_TABLE, layers)
+        else:
+            write_table(draft / "photos.csv", sections, headings=PHOTO_HEADINGS)
+            write_table(draft / "layers.csv", layers, headings=LAYER_HEADINGS)
         write_table(draft / "truth.csv", truth, headings=TRUTH_HEADINGS)
     return {"photos": photos, "layers": len(layers), "truth": str(folder / "truth.csv")}
 
