@@ -216,6 +216,15 @@ def test_the_threshold_by_sigmas_is_not_moved_by_tracks():
     assert segmentation.background_threshold(image, sigmas=5) == pytest.approx(1100, abs=5)
 
 
+def test_the_threshold_is_of_all_columns(monkeypatch):
+    """Odd columns are 100 ADU brighter, by two amplifiers; even ones alone have a fifth of that."""
+    monkeypatch.setattr(segmentation, "SAMPLED", 20_000)
+    image = np.random.default_rng(3).normal(1000, 5, (200, 400)).astype(np.float32)
+    image[:, 1::2] += 100
+    # Half at 1000 and half at 1100: the middle is between, the deviation about 50.
+    assert segmentation.background_threshold(image, sigmas=5) > 1200
+
+
 def test_a_saturated_exposure_is_refused_and_a_cluster_of_a_million_pixels_is_not(tmp_path):
     np.save(tmp_path / "full.npy", np.full((1000, 1000), 65535, np.uint16))
     with pytest.raises(UserError, match="full.npy: 100% of the pixels are above 4000 ADU"):

@@ -327,6 +327,7 @@ def test_the_task_is_whole():
         "size",
         "fit",
         "channels",
+        "bits",
         "group_from",
     }
     assert image_folder.MODELS[0] == "simple-cnn"

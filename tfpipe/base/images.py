@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -13,6 +14,7 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 
 MAX_PIXELS = 200_000_000  # 600 MB as RGB; the largest scanner and drone images are near 100 MP
+CAMERA_BITS = (8, 10, 12, 14, 16)
 DISPLAY_PX = 20_000  # pixels of an image in a page: 36 of them as PNG stay under 3 MB
 
 _EXPECTED = "an image (JPEG, PNG, TIFF, BMP, WebP, GIF or PNM)"
@@ -116,21 +118,53 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return pixels
 
 
-def to_uint8(image: np.ndarray) -> np.ndarray:
+def to_uint8(image: np.ndarray, *, bits: int = 0) -> np.ndarray:
     """Returns an image in 8 bits.
 
     Args:
       image: [height, width] or [height, width, 3], uint8 or uint16.
+      bits: of the camera, whose full range becomes 0..255 in a 16-bit image; brighter pixels
+        become 255. 0 for the smallest usual depth that holds this image's brightest pixel, which
+        makes no two images comparable.
 
     Returns:
-      The same shape in uint8; 16-bit values are scaled so that the full range of the smallest
-      usual camera depth (8, 10, 12, 14, 16 bits) that holds the largest of them becomes 0..255.
+      The same shape in uint8.
     """
     if image.dtype == np.uint8:
         return image
-    largest = int(image.max())
-    bits = next(bits for bits in (8, 10, 12, 14, 16) if largest < 2**bits)
+    bits = bits or _bits_of(image)
     return cv2.convertScaleAbs(image, alpha=255 / (2**bits - 1))
+
+
+def camera_bits(paths: Sequence[Path], *, most: int = 200) -> int:
+    """Returns the smallest usual camera depth (8, 10, 12, 14, 16) that holds images' pixels.
+
+    Args:
+      paths: the images; those that cannot be read do not count, as reading them says why.
+      most: 16-bit images that are decoded, evenly spaced.
+
+    Returns:
+      0 where no image has 16 bits.
+    """
+    deep = []
+    for path in paths:
+        try:
+            if probe(path).bits == 16:
+                deep.append(path)
+        except UserError:
+            continue
+    bits = 0
+    for place in np.unique(np.linspace(0, len(deep) - 1, most).round().astype(int)) if deep else ():
+        try:
+            bits = max(bits, _bits_of(read(deep[place])))
+        except UserError:
+            continue
+    return bits
+
+
+def _bits_of(image: np.ndarray) -> int:
+    largest = int(image.max())
+    return next(bits for bits in CAMERA_BITS if largest < 2**bits)
 
 
 def to_display(image: np.ndarray) -> np.ndarray:
@@ -161,9 +195,14 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
 
 
-def to_grey(image: np.ndarray) -> np.ndarray:
-    """Returns [height, width] uint8 of a grey or RGB image: 0.299 R + 0.587 G + 0.114 B."""
-    image = to_uint8(image)
+def to_grey(image: np.ndarray, *, bits: int = 0) -> np.ndarray:
+    """Returns [height, width] uint8 of a grey or RGB image: 0.299 R + 0.587 G + 0.114 B.
+
+    Args:
+      image: as `to_uint8` takes it.
+      bits: likewise.
+    """
+    image = to_uint8(image, bits=bits)
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
 
 

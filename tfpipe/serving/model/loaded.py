@@ -104,3 +104,18 @@ class Servable:
             raise RequestError(status, str(error)) from error
         if info.format not in ("PNG", "JPEG", "GIF", "BMP"):
             raise RequestError(400, f"{name} is a {info.format}, expected a PNG, JPEG, GIF or BMP.")
+        # TensorFlow would prepare these otherwise than they were packed.
+        if info.bits == 16 and self.spec.image_dtype == "uint8":
+            raise RequestError(
+                400,
+                f"{name} has 16 bits, and the model takes 8. Send 8 bits as they were packed, or "
+                "use `tfpipe predict`, which scales them.",
+            )
+        fit, size = self.card.options.get("fit", "stretch"), tuple(self.spec.image_shape[:2])
+        if fit != "stretch" and (info.height, info.width) != size:
+            raise RequestError(
+                400,
+                f"{name} has {info.height} x {info.width} px, and the model was trained with "
+                f"fit={fit} to {size[0]} x {size[1]} px. Send that size, or use `tfpipe predict`, "
+                "which fits it.",
+            )

@@ -128,7 +128,10 @@ def background_threshold(image: np.ndarray, *, sigmas: float) -> float:
       image: [height, width] float32 in ADU; NaN is left out.
       sigmas: number of standard deviations.
     """
-    values = image.ravel()[:: max(1, image.size // SAMPLED)]
+    values = image.ravel()
+    if len(values) > SAMPLED:
+        # Each k-th pixel would be of the same columns where k divides the width.
+        values = values[np.random.default_rng(0).integers(0, len(values), SAMPLED)]
     values = values[np.isfinite(values)].astype(np.float64)
     centre = np.median(values) if len(values) else 0.0
     deviation = MAD_TO_SIGMA * np.median(np.abs(values - centre)) if len(values) else 0.0

@@ -30,7 +30,10 @@ def infer_options(paths: list[Path], options: ImageFolderOptions) -> tuple[Image
         options = replace(options, channels="grey" if is_grey else "colour")
     if not options.size:
         options = replace(options, size="x".join(map(str, median_size(sizes))))
+    if not options.bits:
+        options = replace(options, bits=images.camera_bits(paths))
     height, width, _ = shape_of(options)
+    depth = f" Of their 16 bits, {options.bits} become 0 to 255." if options.bits else ""
     smallest = f"{low[0]} x {low[1]} px"
     largest = "" if (low == high).all() else f" to {high[0]} x {high[1]} px"
     kind = "grey" if is_grey else "in colour"
@@ -38,7 +41,7 @@ def infer_options(paths: list[Path], options: ImageFolderOptions) -> tuple[Image
     return options, (
         f"Images are {smallest}{largest} (height x width), {kind}; they are stored as {height} x "
         f"{width} px, {options.channels}, {how[options.fit]} where their shape differs. Change "
-        "this by --option size=, channels= and fit=."
+        f"this by --option size=, channels= and fit=.{depth}"
     )
 
 

@@ -27,6 +27,12 @@ class ImageFolderOptions:
     channels: str = option(
         "as found", "colours of the stored images", choices=("as found", "grey", "colour")
     )
+    bits: int = option(
+        0,
+        "bits of the camera whose full range is stored as 0 to 255, for 16-bit images; 0 for the "
+        "smallest usual depth that holds those that are packed, which a version keeps",
+        least=0,
+    )
     group_from: str = option(
         "",
         "regular expression for an image's file name; its first group names the images of the "

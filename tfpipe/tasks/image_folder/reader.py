@@ -40,7 +40,8 @@ def read(source: Source, options: ImageFolderOptions) -> Reading:
     """
     height, width, channels = shape_of(options)
     image = images.read(source.path)
-    image = images.to_grey(image) if channels == 1 else images.to_rgb(images.to_uint8(image))
+    to_stored = images.to_grey if channels == 1 else _to_rgb
+    image = to_stored(image, bits=options.bits)
     image = fit_image(image, height=height, width=width, fit=options.fit)
     image = image.reshape(height, width, channels)
     about = source.about
@@ -51,6 +52,10 @@ def read(source: Source, options: ImageFolderOptions) -> Reading:
             )
         ]
     )
+
+
+def _to_rgb(image: np.ndarray, *, bits: int) -> np.ndarray:
+    return images.to_rgb(images.to_uint8(image, bits=bits))
 
 
 def fit_image(image: np.ndarray, *, height: int, width: int, fit: str) -> np.ndarray:

@@ -10,6 +10,12 @@ class InsolublesOptions:
     """The options and their defaults; each field's metadata holds its help."""
 
     side: int = option(128, "side of the stored images, px (seed document 000)", least=8)
+    bits: int = option(
+        0,
+        "bits of the camera whose full range is stored as 0 to 255, for 16-bit images; 0 for the "
+        "smallest usual depth that holds those that are packed, which a version keeps",
+        least=0,
+    )
     min_class: int = option(
         10, "labelled particles that a class needs; smaller classes count as unlabelled", least=1
     )

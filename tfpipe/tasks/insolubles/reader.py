@@ -43,9 +43,9 @@ def read(source: Source, options: InsolublesOptions) -> Reading:
     """
     batch = source.about
     examples = []
-    for i, (row, image) in enumerate(_images(source)):
+    for i, (row, image) in enumerate(_images(source, options)):
         height, width = image.shape[:2]
-        square, scale = letterbox(image, side=options.side)
+        square, scale = letterbox(image, side=options.side, bits=options.bits)
         metadata = {
             "run": row.run,
             "file": row.file,
@@ -70,7 +70,7 @@ def read(source: Source, options: InsolublesOptions) -> Reading:
     return Reading(examples)
 
 
-def letterbox(image: np.ndarray, *, side: int) -> tuple[np.ndarray, float]:
+def letterbox(image: np.ndarray, *, side: int, bits: int = 0) -> tuple[np.ndarray, float]:
     """Returns an image in the middle of a square of its own background, and its scale.
 
     It is not stretched, because size is information.
@@ -78,12 +78,13 @@ def letterbox(image: np.ndarray, *, side: int) -> tuple[np.ndarray, float]:
     Args:
       image: [height, width] or [height, width, 3], uint8 or uint16, at least 1 x 1.
       side: of the square, px.
+      bits: of the camera, see `images.to_uint8`.
 
     Returns:
       [side, side, 3] uint8 RGB, grey images with three equal channels; and the scale: 1 if the
       image fits, else less, the same for height and width (each at least 1 px).
     """
-    image = base_images.to_rgb(base_images.to_uint8(image))
+    image = base_images.to_rgb(base_images.to_uint8(image, bits=bits))
     # Taken before shrinking, which mixes the border with what is inside.
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     background = np.rint(np.median(border, axis=0)).astype(np.uint8)
@@ -99,11 +100,11 @@ def letterbox(image: np.ndarray, *, side: int) -> tuple[np.ndarray, float]:
     return square, scale
 
 
-def _images(source: Source) -> Iterator[tuple]:
+def _images(source: Source, options: InsolublesOptions) -> Iterator[tuple]:
     """Yields (row of the table, image) of each particle."""
     rows = list(source.about.rows.itertuples(index=False))
     if rows[0].width:
-        collage = base_images.to_uint8(base_images.read(source.path))
+        collage = base_images.to_uint8(base_images.read(source.path), bits=options.bits)
         for row in rows:
             yield row, _cut(collage, row, source)
     else:

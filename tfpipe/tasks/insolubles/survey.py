@@ -1,12 +1,13 @@
 """Survey of an insolubles folder: a source for each collage or batch of images, and notes."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files
+from tfpipe.base import files, images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import classes, column_selection, detect_format, particle_table
 from tfpipe.tasks.insolubles.options import InsolublesOptions
@@ -35,6 +36,9 @@ def survey(folder: Path, options: InsolublesOptions) -> Survey:
     columns, values, column_notes = column_selection.select(tables, options)
     sources, group_notes = _sources(tables, labels, values)
     notes = [*notes, *class_notes, *column_notes, *group_notes]
+    if not options.bits:
+        paths = [path for source in sources for path in (source.path, *source.also)]
+        options = replace(options, bits=images.camera_bits(paths))
     if not names:
         notes.append(
             "No class has enough labelled particles, so explore works and classification does not."
@@ -83,6 +87,7 @@ def _survey(
         classes=classes,
         columns=columns,
         image_shape=(options.side, options.side, 3),
+        options=options,
     )
 
 
