@@ -165,6 +165,30 @@ def test_a_given_crop_wins_and_is_not_turned(raw):
     assert box[:4] != crop_px
 
 
+@pytest.mark.parametrize("sides", [(0, 1), (2, 3), (0,), (3,)])
+def test_the_sides_that_a_crop_lacks_are_found(raw, sides):
+    photo = photo_of(raw)
+    before = photo.copy()
+    whole = core_detection.find(photo, name="a.png")
+    given = tuple(
+        whole[side] + (-2, 3, 2, -3)[side] if side in sides else None for side in range(4)
+    )
+    ice = core_detection.cut(photo, crop_px=given, name="a.png")
+    np.testing.assert_array_equal(photo, before)
+    for side in range(4):
+        if side in sides:
+            assert ice.box[side] == given[side]
+        else:
+            assert abs(ice.box[side] - whole[side]) <= 5
+
+
+def test_a_photo_much_wider_than_tall_has_its_top_left():
+    photo = np.arange(8).reshape(2, 4).repeat(2, axis=1)
+    np.testing.assert_array_equal(
+        core_detection.upright(photo, top_is="up"), core_detection.upright(photo, top_is="left")
+    )
+
+
 def test_a_given_crop_is_used_when_a_photo_is_read(raw):
     crop_px = (100, 3000, 50, 250)
     found = read(

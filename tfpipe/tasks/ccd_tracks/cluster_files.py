@@ -13,6 +13,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions
 
 FOLDER, TABLE = "clusters", "labels.csv"
+CLUSTER_COLUMNS = (("id",), ("label",))
 MAX_BYTES = 64 * 2**20  # of a matrix; 4000 x 4000 px take 32 MB
 
 
@@ -30,6 +31,17 @@ class Cluster(NamedTuple):
     name: str
     label: str = ""
     energy: float = np.nan
+
+
+def find_table(folder: Path, columns: tuple[tuple[str, ...], ...]) -> Path | None:
+    """Returns labels.csv of a folder, else the table of any name that has the columns, or None.
+
+    Raises:
+      UserError: there are several, and none is labels.csv.
+    """
+    if (folder / TABLE).is_file():
+        return folder / TABLE
+    return tables.find(folder, *columns, noun="table of labels", but=("truth", "decisions"))
 
 
 def list_clusters(folder: Path) -> tuple[list[Cluster], list[str]]:
@@ -52,9 +64,12 @@ def list_clusters(folder: Path) -> tuple[list[Cluster], list[str]]:
             f"{files.shown(matrices)} holds no cluster, expected matrices called <id>.csv. "
             "Give the folder that has them."
         )
-    if not (folder / TABLE).is_file():
+    label_path = folder / TABLE
+    if matrices != folder:
+        label_path = find_table(folder, CLUSTER_COLUMNS) or label_path
+    if not label_path.is_file():
         return [Cluster(path, name) for name, path in paths.items()], []
-    table = tables.read(folder / TABLE)
+    table = tables.read(label_path, *CLUSTER_COLUMNS)
     names, labels = table.frame[table.need("id")], table.frame[table.need("label")]
     energy = table.column("energy adu", "energy")
     energies = table.numbers(energy, missing_ok=True) if energy else np.full(len(names), np.nan)
@@ -71,10 +86,12 @@ def list_clusters(folder: Path) -> tuple[list[Cluster], list[str]]:
                 "Remove one of the rows."
             )
         clusters[name] = Cluster(paths[name], name, labels.iloc[row], energies[row])
-    notes = [] if energy else [f"{TABLE} has no column energy_adu, so energies are missing."]
+    notes = [] if label_path.name == TABLE else [f"Labels are from {table.source}."]
+    if not energy:
+        notes.append(f"{table.name} has no column energy_adu, so energies are missing.")
     unlisted = [name for name in paths if name not in clusters]
     if unlisted:
-        notes.append(f"{len(unlisted)} clusters are not in {TABLE}, so they are unlabelled.")
+        notes.append(f"{len(unlisted)} clusters are not in {table.name}, so they are unlabelled.")
     return [clusters.get(name) or Cluster(path, name) for name, path in paths.items()], notes
 
 

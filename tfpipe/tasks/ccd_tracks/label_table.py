@@ -10,6 +10,8 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks.segmentation import Tracks
 from tfpipe.tasks.task import LeftOut
 
+COLUMNS = (("exposure",), ("x",), ("y",), ("label",))  # of the table
+
 
 class PointLabel(NamedTuple):
     """One row: a class and a pixel of the whole exposure; `where` is file and line."""
@@ -30,7 +32,7 @@ def read(path: Path, *, names: list[str]) -> tuple[dict[str, list[PointLabel]], 
     Raises:
       UserError: naming file and line.
     """
-    table = tables.read(path)
+    table = tables.read(path, *COLUMNS)
     exposures, classes = table.frame[table.need("exposure")], table.frame[table.need("label")]
     x, y = (table.numbers(table.need(axis), missing_ok=False) for axis in ("x", "y"))
     candidates: dict[str, list[str]] = {}
@@ -53,7 +55,7 @@ def read(path: Path, *, names: list[str]) -> tuple[dict[str, list[PointLabel]], 
             continue
         point = PointLabel(int(np.floor(x[row])), int(np.floor(y[row])), label, table.where(row))
         labels.setdefault(matches[0], []).append(point)
-    notes: list[str] = []
+    notes = [] if path.name == "labels.csv" else [f"Labels are from {table.source}."]
     if absent:
         listed = [f"{files.shown(name)} ({count})" for name, count in list(absent.items())[:12]]
         notes.append(

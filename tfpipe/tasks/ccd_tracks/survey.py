@@ -39,9 +39,11 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
         raise UserError(
             f"{files.shown(folder)} is no folder. `tfpipe tasks ccd-tracks` says what to put in it."
         )
-    table = folder / cluster_files.TABLE
-    label_tables = (table,) if table.is_file() else ()
-    if (folder / cluster_files.FOLDER).is_dir():
+    has_clusters = (folder / cluster_files.FOLDER).is_dir()
+    columns = cluster_files.CLUSTER_COLUMNS if has_clusters else label_table.COLUMNS
+    table = cluster_files.find_table(folder, columns)
+    label_tables = (table,) if table else ()
+    if has_clusters:
         clusters, notes = cluster_files.list_clusters(folder)
         classes, more = _classes([cluster.label for cluster in clusters], options)
         clusters, adu_per_px, filled = cluster_files.fill_energies(clusters, options)
@@ -66,7 +68,7 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
         )
     labels: dict[str, list[label_table.PointLabel]] = {}
     notes = []
-    if label_tables:
+    if table:
         labels, notes = label_table.read(table, names=list(paths))
     written = [label.label for points in labels.values() for label in points]
     classes, more = _classes(written, options)

@@ -14,6 +14,8 @@ from tfpipe.tasks.ionization import cube_io
 from tfpipe.tasks.task import LeftOut
 
 TABLE = "cubes.csv"
+# Column names of a table of cubes: its file, and any of its parameters.
+TABLE_COLUMNS = (("file",), ("z", "f esc", "seed", "box mpc"))
 EXPECTED = (
     "cubes as .npy, .npz, HDF5 of 21cmFAST 3, or float32 whose name ends as in _200_300Mpc (cells "
     "a side, Mpc a side)"
@@ -99,12 +101,17 @@ def find(folder: Path) -> tuple[list[Cube], tuple[Path, ...], list[str]]:
         for path in folder.rglob("*")
         if path.is_file() and not any(part[0] == "." for part in path.relative_to(folder).parts)
     )
-    has_table = (folder / TABLE).is_file()
-    parameters = _read_table(folder / TABLE, folder) if has_table else {}
-    cubes, others = _inspect((path for path in paths if path.name != TABLE), folder, parameters)
+    table = folder / TABLE
+    if not table.is_file():
+        table = tables.find(folder, *TABLE_COLUMNS, noun="table of cubes", but=("truth",)) or table
+    parameters = _read_table(table, folder) if table.is_file() else {}
+    cubes, others = _inspect((path for path in paths if path != table), folder, parameters)
     if not cubes:
         raise UserError(f"{files.shown(folder)} holds no cubes, expected {EXPECTED}.")
-    return cubes, ((folder / TABLE,) if parameters else ()), _left_out(others)
+    notes = _left_out(others)
+    if parameters and table.name != TABLE:
+        notes.append(f"Parameters of cubes are from {files.shown(table.name)}.")
+    return cubes, ((table,) if parameters else ()), notes
 
 
 def find_new(paths: list[Path], table: Path | None) -> tuple[list[Cube], list[str]]:
@@ -183,7 +190,7 @@ def _of_name(path: Path) -> Parameters:
 
 def _read_table(path: Path, root: Path) -> dict[Path, Parameters]:
     """Returns file -> its parameters in a table."""
-    table = tables.read(path)
+    table = tables.read(path, *TABLE_COLUMNS)
     names = table.frame[table.need("file")]
 
     def numbers(heading: str) -> np.ndarray:
