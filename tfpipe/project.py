@@ -19,7 +19,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.results import Comparison, Exploration
 from tfpipe.version import Version
-from tfpipe.workspace import Workspace, load_task, option_settings, resolve_task
+from tfpipe.workspace import Workspace, option_settings
 
 if TYPE_CHECKING:
     from tfpipe.data.config import PackingConfig
@@ -214,7 +214,7 @@ class Project(Workspace):
         Returns:
           The published version.
         """
-        task = resolve_task(task)
+        task = self.resolve(task)
         records = self.pack(task, **self._packing(task, packing))
         from tfpipe.baselines import tree_search
         from tfpipe.models import boosted_trees
@@ -264,7 +264,7 @@ class Project(Workspace):
         Raises:
           RetrainingRefused: the new version is worse; nothing was published.
         """
-        task = resolve_task(task)
+        task = self.resolve(task)
         if from_scratch and initialized_from is not None:
             raise UserError(
                 "A version to start from and from scratch exclude each other. Give one of them."
@@ -345,7 +345,7 @@ class Project(Workspace):
           balance: against rare classes, "sampling", "weights" or "none".
           packing: how raw files are packed; None for what the packed records were made by.
         """
-        task = resolve_task(task)
+        task = self.resolve(task)
         records = self.pack(task, **self._packing(task, packing))
         from tfpipe.baselines import compare
 
@@ -389,7 +389,7 @@ class Project(Workspace):
         Returns:
           The table of classifiers; notes about the features are in `table.attrs["notes"]`.
         """
-        task = resolve_task(task)
+        task = self.resolve(task)
         from tfpipe.baselines import feature_tables
 
         raw = self.raw_folder(task)
@@ -468,7 +468,7 @@ class Project(Workspace):
           port: port to listen on; 0 for any free one.
           started: called with the page's address once it can be opened.
         """
-        task = resolve_task(task)
+        task = self.resolve(task)
         from tfpipe.review import run
 
         with self.reporting() as report:
@@ -494,7 +494,7 @@ class Project(Workspace):
         **training: Any,
     ) -> TrainingRun:
         """Returns a training run; every name is checked before anything is packed."""
-        task = resolve_task(task)
+        task = self.resolve(task)
         name = choose(model or task.models[0], task.models, noun=f"model for {task.name}")
         from tfpipe.tasks.options import parse_options
 
@@ -574,7 +574,7 @@ class Project(Workspace):
         return run, search
 
     def _rerun(self, config: RunConfig) -> Version:
-        task = load_task(config.task)
+        task = self.resolve(config.task)
         records = self.pack(
             task, options=config.options, split=config.split, skip_bad=config.skip_bad
         )

@@ -4,12 +4,15 @@ import html
 import logging
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import silent
 from tfpipe.base.tensorflow import start_tensorflow
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from tfpipe.workspace import Workspace
 
 LOG = logging.getLogger(__name__)
+CARD = Path("assets.extra", "card.json")  # in a version's folder
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,10 @@ class Version:
     """A saved version of a model: numbered, checked, ready to predict.
 
     Args:
-      path: the version's folder, saved_models/<task>/<model>/<number>.
-      task: its task.
-      workspace: the workspace that it belongs to.
+      path: the version's folder, saved_models/<task>/<model>/<number>, or a copy of it anywhere:
+        its card holds what a prediction needs, and the raw folder need not be there.
+      task: its task; None for that of its card.
+      workspace: the workspace that it belongs to; None for none, without progress.
 
     Attributes:
       path: the version's folder.
@@ -76,10 +81,22 @@ class Version:
       task: its task.
     """
 
-    def __init__(self, path: Path, *, task: "Task", workspace: "Workspace"):
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        task: "Task | None" = None,
+        workspace: "Workspace | None" = None,
+    ):
         self.path = Path(path)
-        self.number = int(self.path.name)
-        self.model = self.path.parent.name
+        self._is_own_task = task is None  # which cannot differ from the version
+        if task is None:
+            from tfpipe.tasks import catalog
+
+            task = catalog.of_version(self.card.task, self.card.data.origin)
+            self.number, self.model = self.card.version, self.card.model
+        else:
+            self.number, self.model = int(self.path.name), self.path.parent.name
         self.task = task
         self._workspace = workspace
 
@@ -234,13 +251,14 @@ class Version:
     ) -> Prediction:
         task = self.task
         check_inference_mode(task, inference_mode)
+        self._check_task()
         start_tensorflow()
         from tfpipe.inference import files as whole_files
         from tfpipe.inference import images
         from tfpipe.inference.confidence import PredictionOptions
 
         settings = tuple(f"{name}={value}" for name, value in options.items())
-        with self._workspace.reporting() as report:
+        with self._workspace.reporting() if self._workspace else nullcontext(silent) as report:
             if task.whole_file:
                 done = whole_files.predict(
                     task,
@@ -266,8 +284,46 @@ class Version:
                 )
         return Prediction(out, done.rows, done.files, done.bad, done.notes, done.summary)
 
+    def _check_task(self) -> None:
+        """Raises a UserError if the version is of another folder, or has other classes."""
+        if self._is_own_task:
+            return
+        task, origin, classes = self.task, self.card.data.origin, self.card.classes
+        way = f"predict by the version's own folder ({self.path}) in place of the task"
+        name = f"Version {self.number} of {self.model}"
+        is_folder = task.raw_files.folder is not None and bool(task.raw_files.origin)
+        if is_folder and origin not in ("", task.raw_files.origin) and Path(origin).is_dir():
+            raise UserError(
+                f"{name} was trained on {origin}, not on {task.raw_files.origin}. Train a version "
+                f"on that, or {way}."
+            )
+        records = self._workspace.records_folder(task) if self._workspace else None
+        if is_folder and classes and records and (records / "manifest.json").is_file():
+            from tfpipe.data import manifest
+
+            now = manifest.read(records).classes
+            if set(now) != set(classes):
+                raise UserError(
+                    f"{name} has the classes {listed(classes)}, but the records of {task.name} "
+                    f"have {listed(now)}. Train a new version, or {way}."
+                )
+        strangers = [one for one in classes if task.classes and one not in task.classes]
+        if strangers:
+            raise UserError(
+                f"{name} has the class {strangers[0]!r}, which the task {task.name} does not have: "
+                f"{listed(task.classes)}. Train a new version, or {way}."
+            )
+
     def report(self) -> Report:
-        """Writes the version's report anew from its card, predictions and records."""
+        """Writes the version's report anew from its card, predictions and records.
+
+        Raises:
+          UserError: the version belongs to no workspace, whose records a report needs.
+        """
+        if self._workspace is None:
+            raise UserError(
+                "A report needs the records. Get the version by Project.version of its task."
+            )
         start_tensorflow()
         from tfpipe.report import write
 

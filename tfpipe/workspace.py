@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.results import Records
-from tfpipe.version import Version, check_inference_mode
+from tfpipe.version import CARD, Version, check_inference_mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,13 @@ class Workspace:
     def __post_init__(self) -> None:
         for name in ("data", "saved_models"):
             object.__setattr__(self, name, Path(getattr(self, name)))
+
+    def resolve(self, task: Task | str) -> Task:
+        """Returns a task by the name that it has here: no two folders of images share one."""
+        from tfpipe.tasks import ownership
+
+        task = load_task(task) if isinstance(task, str) else task
+        return ownership.with_own_name(task, data=self.data, models=self.saved_models)
 
     def raw_folder(self, task: Task) -> Path:
         """Returns where a task's raw files lie."""
@@ -98,7 +106,7 @@ class Workspace:
         Raises:
           UserError: raw files are missing or wrong, or near-copies lie in two splits.
         """
-        task = resolve_task(task)
+        task = self.resolve(task)
         from tfpipe.tasks.options import parse_options
         from tfpipe.tasks.splits import SplitConfig
 
@@ -125,7 +133,7 @@ class Workspace:
         Raises:
           UserError: nothing is packed.
         """
-        folder = self.records_folder(resolve_task(task))
+        folder = self.records_folder(self.resolve(task))
         start_tensorflow()
         from tfpipe.data import manifest
 
@@ -137,7 +145,7 @@ class Workspace:
         Raises:
           UserError: a shard is missing or damaged; the sentence names it.
         """
-        folder = self.records_folder(resolve_task(task))
+        folder = self.records_folder(self.resolve(task))
         start_tensorflow()
         from tfpipe.data import manifest
 
@@ -159,7 +167,7 @@ class Workspace:
           number: the version's number; None for the newest.
           kinds: kinds of versions that will do, such as ("classifier",); () for all.
         """
-        task = resolve_task(task)
+        task = self.resolve(task)
         start_tensorflow()
         from tfpipe.registry import store
 
@@ -179,18 +187,29 @@ class Workspace:
         """Returns the version that predicts new raw files.
 
         Args:
-          task: the task, or its name.
+          task: the task, its name, or the folder of a version, wherever it was copied to.
           model: name of the model; None for that of the version written last that predicts files.
           number: the version's number; None for the newest.
           inference_mode: checked before anything is loaded.
         """
-        task = resolve_task(task)
+        if isinstance(task, str) and (Path(task) / CARD).is_file():
+            return self._version_of_folder(Path(task), model, number)
+        task = self.resolve(task)
         check_inference_mode(task, inference_mode)
         start_tensorflow()
         from tfpipe.inference import images
 
         kinds = ("classifier",) if task.whole_file else images.KINDS
         return self.version(task, model=model, number=number, kinds=kinds)
+
+    def _version_of_folder(self, folder: Path, model: str | None, number: int | None) -> Version:
+        version = Version(folder, workspace=self)
+        if model not in (None, version.model) or number not in (None, version.number):
+            raise UserError(
+                f"{folder} is version {version.number} of {version.model}. Leave out --model and "
+                "--version, or name the task instead."
+            )
+        return version
 
     def versions(self, task: Task | str) -> pd.DataFrame:
         """Returns a row for each version: number, served, metric, size, speed, date, data."""
@@ -200,7 +219,7 @@ class Workspace:
 
     def version_rows(self, task: Task | str) -> list[dict[str, Any]]:
         """Returns what `versions` returns, as dictionaries."""
-        name = resolve_task(task).name
+        name = self.resolve(task).name
         start_tensorflow()
         from tfpipe.registry import history
 
@@ -208,7 +227,7 @@ class Workspace:
 
     def rollback(self, task: Task | str, number: int, *, model: str | None = None) -> Version:
         """Publishes a copy of an earlier version as the next one, so that it is served again."""
-        task = resolve_task(task)
+        task = self.resolve(task)
         earlier = self.version(task, model=model, number=number)
         from tfpipe.registry import history
 
@@ -220,7 +239,7 @@ class Workspace:
 
         from tfpipe.search import results
 
-        folder = self.saved_models / resolve_task(task).name
+        folder = self.saved_models / self.resolve(task).name
         return pd.DataFrame([search.summary for search in results.find_searches(folder)])
 
     def search_report(
@@ -238,7 +257,7 @@ class Workspace:
         """
         from tfpipe.search import overview
 
-        name = resolve_task(task).name
+        name = self.resolve(task).name
         return overview.report_of(
             self.saved_models / name, task=name, model=model, out=Path(out) if out else None
         )
@@ -256,10 +275,6 @@ def load_task(name: str | Path) -> Task:
     from tfpipe.tasks import catalog
 
     return catalog.find(str(name))
-
-
-def resolve_task(task: Task | str) -> Task:
-    return load_task(task) if isinstance(task, str) else task
 
 
 def option_settings(options: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ def test_selectors_are_parsed(tmp_path):
     ]
     assert [one.name for one in selectors] == ["tiny", "tiny_simple-cnn", "tiny_simple-cnn"]
     for text in ("", "/x", "tiny//3", "tiny/cnn/x", "a/b/1/2", "../x", "a/..", "tiny/cnn/0"):
-        with pytest.raises(UserError, match="Expected TASK, TASK/MODEL or TASK/MODEL/N, got "):
+        with pytest.raises(UserError, match="Expected TASK, TASK/MODEL, TASK/MODEL/N or the fol"):
             server.parse_selectors([text], models=tmp_path)
     with pytest.raises(UserError, match="has no version yet. Run `tfpipe tune TASK` first"):
         server.parse_selectors([], models=tmp_path)

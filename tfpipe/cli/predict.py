@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import workspace
 from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
 
 def predict(
-    task: options.TaskName,
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a task, a folder of images, a Python file, or the folder of a version."
+        ),
+    ],
     files: Annotated[list[Path], typer.Argument(help="Raw files, or folders of them.")],
     out: Annotated[
         Path, typer.Option(help="Table to write, .csv or .parquet; images go beside it.")
@@ -46,9 +50,8 @@ def predict(
     json: options.Json = False,
 ) -> None:
     """Predicts new raw files: one table, with images beside it."""
-    loaded = workspace.load_task(task)
     saved = options.project(data, models, seed).predictor(
-        loaded, model=model, number=version, inference_mode=inference_mode
+        task, model=model, number=version, inference_mode=inference_mode
     )
     made = saved.predict(
         files,

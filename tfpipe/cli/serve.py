@@ -12,7 +12,8 @@ def serve(
     versions: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TASK[/MODEL[/N]]]...", help="What to serve (default: every task)."
+            metavar="[TASK[/MODEL[/N]]]...",
+            help="What to serve, a folder of a version among it (default: every task).",
         ),
     ] = None,
     host: Annotated[

@@ -43,6 +43,8 @@ class RecordSummary:
       unreadable: source that could not be read -> why.
       left_out: what else was left out and why, one sentence each.
       notes: remarks on the records, one sentence each.
+      origin: name of a built-in task, or absolute path of the folder or Python file of the task; ""
+        of older releases.
     """
 
     fingerprint: str
@@ -54,6 +56,7 @@ class RecordSummary:
     unreadable: dict[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    origin: str = ""
 
     @staticmethod
     def upgrade(value: dict[str, Any]) -> dict[str, Any]:

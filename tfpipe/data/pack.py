@@ -23,6 +23,7 @@ from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import schema, source_cache, validation
 from tfpipe.data.manifest import RecordManifest, Shard
+from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import apply
 from tfpipe.tasks.splits import DEFAULT_SPLIT, SplitConfig
 from tfpipe.tasks.task import SPLITS, LeftOut, Source, Task
@@ -95,6 +96,9 @@ def pack(
             and len(manifest.unreadable) <= skip_bad
         ):
             _tidy(folder)
+            if manifest.origin != catalog.origin_of(task):  # the folder has moved
+                manifest = dataclasses.replace(manifest, origin=catalog.origin_of(task))
+                files.replace(folder / "manifest.json", manifest.to_json())
             return manifest
         cache = _cache(folder)
         survey = validation.keep_group_names(survey, cache.groups)
@@ -126,6 +130,7 @@ def pack(
         notes = [*survey.notes, *apply.decision_notes(survey, summaries, task)]
         manifest = RecordManifest(
             task=task.name,
+            origin=catalog.origin_of(task),
             fingerprint=fingerprint,
             tfpipe=tfpipe.__version__,
             options=dataclasses.asdict(options),

@@ -29,7 +29,8 @@ def serve(
     """Serves versions over HTTP and gRPC as TensorFlow Serving does, until it is interrupted.
 
     Args:
-      versions: each TASK, TASK/MODEL or TASK/MODEL/N; none for every task with a version.
+      versions: each TASK, TASK/MODEL, TASK/MODEL/N or the folder of a version; none for every
+        task with a version.
       saved_models: folder of saved versions.
       host: address to listen on.
       port: port to listen on; 0 for any free one.

@@ -82,7 +82,7 @@ def run(
 
 
 def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector]:
-    """Returns the parsed TASK, TASK/MODEL and TASK/MODEL/N.
+    """Returns the parsed TASK, TASK/MODEL, TASK/MODEL/N and folders of versions.
 
     Args:
       selectors: an empty list stands for every task that has a version.
@@ -135,7 +135,18 @@ def _serve(config: uvicorn.Config, listener: socket.socket, *, started: Callable
 
 
 def _parse_selector(selector: str) -> ModelSelector:
+    folder = Path(selector)
+    if (folder / "assets.extra" / "card.json").is_file():
+        card = store.read_card(folder)
+        if not folder.name.isdigit():
+            raise UserError(
+                f"The folder of a version is its number, {card.version}, but this one is called "
+                f"{folder.name!r}. Rename it."
+            )
+        return ModelSelector(card.task, card.model, int(folder.name), folder)
     match = SELECTOR.fullmatch(selector)
     if not match or ".." in (match["task"], match["model"]):
-        raise UserError(f"Expected TASK, TASK/MODEL or TASK/MODEL/N, got {selector!r}.")
+        raise UserError(
+            f"Expected TASK, TASK/MODEL, TASK/MODEL/N or the folder of a version, got {selector!r}."
+        )
     return ModelSelector(match["task"], match["model"] or "", int(match["version"] or 0))

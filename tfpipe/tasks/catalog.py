@@ -45,6 +45,33 @@ def origin_of(task: Task) -> str:
     return task.raw_files.origin or task.name
 
 
+def of_version(name: str, origin: str) -> Task:
+    """Returns the task that a version was trained for; a folder of images need not be there.
+
+    Args:
+      name: of the task, as the version's card has it.
+      origin: `origin_of` the task, as the card has it; "" of older releases.
+
+    Raises:
+      UserError: the task is defined in a Python file that is not there, or cannot be recognised.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if origin.endswith(".py"):
+        if not Path(origin).is_file():
+            raise UserError(
+                f"The task {name} of this version is defined in {origin}, which is not there. Put "
+                "the file back, or name it in place of the version and give --models."
+            )
+        return find(origin)
+    if not origin:
+        raise UserError(
+            f"This version was made by an older release, whose cards do not hold where the task "
+            f"{name} is from. Name its folder or Python file in place of the version."
+        )
+    return _with_origin(replace(image_folder.folder_task(Path(origin)), name=name), origin)
+
+
 def _with_origin(task: Task, path: str) -> Task:
     raw_files = replace(task.raw_files, origin=str(Path(path).resolve()))
     return replace(task, raw_files=raw_files)

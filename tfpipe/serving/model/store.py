@@ -26,17 +26,19 @@ WATCHED_FILES = ("saved_model.pb", "variables/*", "assets.extra/card.json")
 
 
 class ModelSelector(NamedTuple):
-    """What a user wants served: TASK, TASK/MODEL or TASK/MODEL/N.
+    """What a user wants served: TASK, TASK/MODEL or TASK/MODEL/N, or the folder of a version.
 
     Attributes:
       task: name.
       model: name; "" for the model that was written last.
       version: number; 0 for the newest.
+      folder: of a version outside saved_models/; None for one in it.
     """
 
     task: str
     model: str = ""
     version: int = 0
+    folder: Path | None = None
 
     @property
     def name(self) -> str:
@@ -225,6 +227,8 @@ class ModelStore:
 
     def _candidates(self, selector: ModelSelector) -> list[Path]:
         """Returns the versions that a selector may mean, the best first."""
+        if selector.folder:
+            return [selector.folder]
         task = self._models / selector.task
         models = [task / selector.model] if selector.model else _networks(task)
         paths = [model / str(n) for model in models for n in reversed(store.versions(model))]
