@@ -2,9 +2,11 @@
 
 import dataclasses
 import re
+import shutil
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -161,6 +163,54 @@ def test_the_same_picture_in_two_classes_is_refused_and_both_are_named(tmp_path)
     tree(tmp_path, "a", "b")
     (tmp_path / "b" / "copy.png").write_bytes((tmp_path / "a" / "a_0.png").read_bytes())
     refused(tmp_path, re.escape("two classes: a/a_0.png (a) and b/copy.png (b)"))
+
+
+def test_all_pairs_in_two_classes_are_in_a_table_and_may_be_left_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tree(tmp_path / "x", "a", "b", count=4)
+    for i in range(2):
+        shutil.copy(tmp_path / "x" / "a" / f"a_{i}.png", tmp_path / "x" / "b" / f"same{i}.png")
+    refused(tmp_path / "x", "x-conflicts.csv has them all.*conflicts=leave-out")
+    pairs = pd.read_csv(tmp_path / "x-conflicts.csv")
+    assert pairs["image"].tolist() == ["a/a_0.png", "a/a_1.png"]
+    assert pairs["its class"].tolist() == ["b", "b"]
+    survey = surveyed(tmp_path / "x", "conflicts=leave-out")
+    names = [source.name for source in survey.sources]
+    assert names == [*(f"a/a_{i}.png" for i in (2, 3)), *(f"b/b_{i}.png" for i in range(4))]
+    assert any(
+        "2 images are in two classes, so their 4 files are left out" in n for n in survey.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "prefixes"),
+    [("rec{run}_{i:06d}.png", 6), ("NP1511300{run}_3-5x-R42_revised_{i}.png", 6)],
+)
+def test_recordings_in_names_are_suggested_as_groups(tmp_path, name, prefixes):
+    for i in range(36):
+        path = tmp_path / "x" / "ab"[i % 2] / name.format(run=i % prefixes, i=i)
+        picture(path, seed=i)
+    (hint,) = (note for note in surveyed(tmp_path / "x").notes if "prefixes" in note)
+    assert f"The names share {prefixes} prefixes" in hint
+    pattern = re.search("group_from='(.*?)'", hint)[1]
+    survey = surveyed(tmp_path / "x", f"group_from={pattern}")
+    assert len({source.group for source in survey.sources}) == prefixes
+    assert not any("prefixes" in note for note in survey.notes)
+    # Counted by hand: test images whose prefix is in training, too.
+    split = {s.name: SplitConfig().of_group(s.name) for s in surveyed(tmp_path / "x").sources}
+    prefix = {name: re.search(pattern, name.partition("/")[2])[1] for name in split}
+    training = {prefix[name] for name in split if split[name] == "train"}
+    test = [name for name in split if split[name] == "test"]
+    beside = sum(prefix[name] in training for name in test)
+    assert f"{beside} of {len(test)} test images have a neighbour" in hint
+
+
+@pytest.mark.parametrize("name", ["{cls}_{i}.png", "{i}.png", "pic{i}.png", "{cls}.{i}.png"])
+def test_names_without_recordings_suggest_nothing(tmp_path, name):
+    for i in range(36):
+        cls = "ab"[i % 2]
+        picture(tmp_path / "x" / cls / name.format(cls=cls, i=i), seed=i)
+    assert not any("prefixes" in note for note in surveyed(tmp_path / "x").notes)
 
 
 def test_the_same_picture_twice_in_a_class_is_one_group_or_parted_by_no_split(tmp_path):
@@ -328,6 +378,7 @@ def test_the_task_is_whole():
         "fit",
         "channels",
         "bits",
+        "conflicts",
         "group_from",
     }
     assert image_folder.MODELS[0] == "simple-cnn"

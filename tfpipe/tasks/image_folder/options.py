@@ -38,6 +38,11 @@ class ImageFolderOptions:
         "regular expression for an image's file name; its first group names the images of the "
         "same thing; empty where each image is a group",
     )
+    conflicts: str = option(
+        "refuse",
+        "the same image in two classes: refused, or left out with all its copies and counted",
+        choices=("refuse", "leave-out"),
+    )
 
 
 def shape_of(options: ImageFolderOptions) -> tuple[int, int, int]:

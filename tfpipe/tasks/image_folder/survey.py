@@ -8,7 +8,13 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.image_folder import class_folders, exact_duplicates, image_tables, infer_size
+from tfpipe.tasks.image_folder import (
+    class_folders,
+    exact_duplicates,
+    image_tables,
+    infer_size,
+    suggested_groups,
+)
 from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.image_folder.options import ImageFolderOptions, shape_of
 from tfpipe.tasks.image_folder.reader import LabelAndColumns
@@ -36,8 +42,11 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
         raise UserError(f"{files.shown(folder)} is no folder: expected class folders in it.")
     table = image_tables.find(folder)
     images = image_tables.read(table, folder) if table else class_folders.list_class_folders(folder)
-    rows, notes = images.rows, list(images.notes)
-    same = exact_duplicates.find_duplicates(images, labels=rows["label"])
+    images, conflicts = exact_duplicates.without_conflicts(
+        images, exact_duplicates.find_duplicates(images), options
+    )
+    rows, notes = images.rows, [*images.notes, *conflicts]
+    same = exact_duplicates.find_duplicates(images)
     rows["group"] = _groups(rows, options)
     duplicates: tuple[tuple[str, str, str], ...] = ()
     is_grouped = bool(options.group_from) or (rows[["group", "split"]] != "").any(axis=None)
@@ -49,6 +58,8 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
         for a, *more in same:
             rows.loc[[a, *more], "group"] = rows.loc[a, "file"]
         notes.append(f"{len(same)} images occur twice or more; each is one group with its copies.")
+    if not is_grouped and (hint := suggested_groups.suggest(rows["file"], rows["label"])):
+        notes.append(hint)
     rows["group"] = rows["group"].where(rows["group"] != "", rows["file"])
     notes += _complete(rows)
     classes, labels = class_folders.labels_of(rows)
