@@ -57,11 +57,12 @@ def text_rows(
         reader = csv.reader(file, delimiter=delimiter, strict=True)
     else:
         reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
-    clean = (lambda cell: unescaped(cell).strip()) if "'" in text else str.strip
+    has_escapes = "'" in text  # few tables have, and 50,000 rows of 64 cells take 1 s less
     line = above + 1
     try:
         for row in reader:
-            yield line, [clean(cell) for cell in row]
+            cells = map(unescaped, row) if has_escapes else row
+            yield line, list(map(str.strip, cells))
             line = above + reader.line_num + 1
     except csv.Error as error:
         raise UserError(
