@@ -426,6 +426,7 @@ def test_the_files_of_eastgrip_are_read_without_an_edit(tmp_path):
     )
     new = survey_new([tmp_path / "photos" / "EGRIP0222_2.png"], None, MeltLayerOptions())
     assert new.sources[0].about.photo.bottom_m == 123.31
+    assert new.notes == ("Depths of photos are from EGRIP_visual_strat.tab.",)
 
 
 def test_a_name_without_ending_that_two_files_have_is_refused(tmp_path):

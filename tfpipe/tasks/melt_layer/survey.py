@@ -148,6 +148,7 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
             )
         sources.append(Source(path.name, path.name, path, Section(photo)))
     tables = tuple(dict.fromkeys(path for path, _ in by_name))
+    notes += [f"Depths of photos are from {path.name}." for path in tables if path.stem != "photos"]
     return Survey(tuple(sources), tables, tuple(notes))
 
 
