@@ -281,7 +281,7 @@ def test_two_tables_of_pictures_are_refused_and_other_tables_are_not_looked_at(t
     (tmp_path / "prices.csv").write_text("what,price\napple,1\n")
     assert len(surveyed(tmp_path).sources) == 2
     (tmp_path / "more.csv").write_text("path,label\npics/c.png,x\n")
-    refused(tmp_path, "two tables of images, list.csv and more.csv")
+    refused(tmp_path, "several tables that may be the table of images: list.csv, more.csv")
 
 
 def test_new_pictures_have_no_labels_and_the_columns_of_their_table(tmp_path):

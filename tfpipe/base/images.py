@@ -17,8 +17,8 @@ MAX_PIXELS = 200_000_000  # 600 MB as RGB; the largest scanner and drone images 
 CAMERA_BITS = (8, 10, 12, 14, 16)
 DISPLAY_PX = 20_000  # pixels of an image in a page: 36 of them as PNG stay under 3 MB
 
-_EXPECTED = "an image (JPEG, PNG, TIFF, BMP, WebP, GIF or PNM)"
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
+_EXPECTED = "an image (JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF or PNM)"
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "AVIF")
 _TIFF_BITS, _ORIENTATION = 258, 274
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -47,7 +47,7 @@ class ImageInfo(NamedTuple):
       height: pixels, as shown upright.
       width: pixels, as shown upright.
       bits: 8 or 16 a channel, as `read` returns them.
-      format: "JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF" or "PPM", by content.
+      format: "JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM" or "AVIF", by content.
     """
 
     height: int
@@ -101,7 +101,7 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     info, image = _header(io.BytesIO(data), path.name, max_pixels=max_pixels)
     # OpenCV multiplies the colours of an 8-bit TIFF by their alpha and takes a damaged strip of one
     # for pixels; Pillow cuts RGB of 16 bits down to 8, where OpenCV is right and notices damage.
-    if image.mode == "CMYK" or (info.format == "TIFF" and info.bits == 8):
+    if image.mode == "CMYK" or info.format == "AVIF" or (info.format == "TIFF" and info.bits == 8):
         pixels = _with_pillow(image)
     else:
         pixels = _with_cv2(data, grey=image.mode == "LA")

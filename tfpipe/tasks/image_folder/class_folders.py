@@ -1,8 +1,11 @@
 """Class folders: the images of a folder, with classes and splits by their folders."""
 
+import contextlib
 import os
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +19,17 @@ from tfpipe.tasks.task import LeftOut
 # fmt: off
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pnm",
+    ".avif",
 )
 # fmt: on
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "validation"),
+    **dict.fromkeys(("test", "testing", "holdout"), "test"),
 }
+_WITH_SET = re.compile(r"(.+?)[ _-]?(set|data|split|images)")
+# Formats that cameras write and that are not read without a further package.
+UNREAD = {".heic": "HEIC", ".heif": "HEIC", ".jxl": "JPEG XL", ".cr2": "raw", ".nef": "raw"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +55,25 @@ class ImageList:
 def list_class_folders(folder: Path) -> ImageList:
     """Returns the images in class folders, in one tree or under train/, val/ and test/.
 
+    Folders of splits may be called train_set, eval and the like. A folder that only holds the
+    folder with the classes or splits is a wrapper. Notes say what was taken for what.
+
     Raises:
       UserError: there is no class folder, or one without an image.
     """
-    tops = _folders(folder)
-    notes: list[LeftOut] = []
-    splits = {top: SPLITS[top.name.lower()] for top in tops if top.name.lower() in SPLITS}
-    if len({*splits.values()}) > 1:
+    tops, notes = _unwrapped(folder)
+    splits = {top: split for top in tops if (split := split_of(top.name))}
+    if len({*splits.values()}) > 1 or (splits and len(splits) == len(tops) and _hold_folders(tops)):
+        taken = ", ".join(f"{files.shown(top.name)} ({split})" for top, split in splits.items())
+        notes.append(f"Folders of splits: {taken}; the folders in them are the classes.")
         unused = [files.shown(top.name) for top in tops if top not in splits]
         if unused:
             notes.append(LeftOut(f"{listed_names(unused)}: unused, beside folders of splits."))
         places = [(split, inner) for top, split in splits.items() for inner in _folders(top)]
         around = [folder, *splits]
     else:
-        places, around = [("", top) for top in tops], [folder]
+        places = [("", top) for top in tops]
+        around = [tops[0].parent if tops else folder]
     if not places:
         raise UserError(
             f"{files.shown(folder)} holds no class folders, expected one for each class, with its "
@@ -72,6 +84,11 @@ def list_class_folders(folder: Path) -> ImageList:
     for split, place in places:
         names, more = images_in(place)
         inside = files.shown(place.relative_to(folder))
+        if not names and (kinds := _unread_kinds(more)):
+            raise UserError(
+                f"The class folder {inside} holds {kinds}, which cannot be read. Convert them to "
+                "PNG or JPEG."
+            )
         if not names:
             raise UserError(
                 f"The class folder {inside} holds no image ({', '.join(SUFFIXES)}). Put its "
@@ -83,13 +100,65 @@ def list_class_folders(folder: Path) -> ImageList:
             for name in names
         ]
     if others:
+        kinds = _unread_kinds(others)
+        why = f" ({kinds} cannot be read: convert them to PNG or JPEG)" if kinds else ""
         notes.append(
-            LeftOut(f"{len(others)} files in class folders are no images: {listed_names(others)}.")
+            LeftOut(
+                f"{len(others)} files in class folders are no images{why}: {listed_names(others)}."
+            )
         )
+    notes += twin_notes({class_name(place.name) for _, place in places})
     loose = [path.name for place in around for path in _images_here(place)]
     if loose:
         notes.append(LeftOut(f"{len(loose)} images lie in no class folder: {listed_names(loose)}."))
     return ImageList(folder, as_rows(rows), pd.DataFrame(index=range(len(rows))), (), notes)
+
+
+def split_of(name: str) -> str:
+    """Returns the split that a folder is called after, "" for none: "train" of "Train_set"."""
+    lower = name.lower()
+    match = _WITH_SET.fullmatch(lower)
+    return SPLITS.get(lower) or (SPLITS.get(match[1], "") if match else "")
+
+
+def twin_notes(classes: Collection[str]) -> list[str]:
+    """Returns a note for each two classes whose names differ in case or as "1" and "1.0" do."""
+    first: dict[str, str] = {}
+    notes = []
+    for name in sorted(classes):
+        plain = name.casefold()
+        with contextlib.suppress(ValueError):
+            plain = str(float(name.replace(",", ".")))
+        if plain in first:
+            notes.append(
+                f"The classes {first[plain]!r} and {name!r} are two, as they are written "
+                "differently. Give them one name if they are one class."
+            )
+        first.setdefault(plain, name)
+    return notes
+
+
+def _unwrapped(folder: Path) -> tuple[list[Path], list[str]]:
+    """Returns the folders of classes or splits, and a note on wrappers around them."""
+    tops, wrappers = _folders(folder), []
+    while len(tops) == 1 and not split_of(tops[0].name) and _hold_folders(tops):
+        wrappers.append(files.shown(tops[0].name))
+        tops = _folders(tops[0])
+    if not wrappers or len(tops) < 2:
+        return _folders(folder), []
+    return tops, [f"{'/'.join(wrappers)}/ only holds the other folders, so it is no class."]
+
+
+def _hold_folders(tops: list[Path]) -> bool:
+    """Returns whether each folder holds folders and no image itself."""
+    return all(_folders(top) and not _images_here(top) for top in tops)
+
+
+def _unread_kinds(names: Iterable[str]) -> str:
+    """Returns how many of some files are images that cannot be read: "12 HEIC"."""
+    kinds = Counter(UNREAD.get(Path(name).suffix.lower(), "") for name in names)
+    kinds.pop("", None)
+    return " and ".join(f"{count} {kind} images" for kind, count in sorted(kinds.items()))
 
 
 def as_rows(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:

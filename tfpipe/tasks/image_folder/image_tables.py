@@ -11,36 +11,46 @@ from tfpipe.tasks.image_folder import class_folders
 from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.task import LeftOut
 
-SUFFIXES = (".csv", ".tsv", ".xlsx")
-PATH, LABEL = "path", "label"
-RESERVED = (PATH, LABEL, "group", "split")
+# Names of the columns of images, and of classes, the first in use elsewhere.
+PATHS = ("path", "file", "filename", "file name", "image", "image path", "image id", "img", "id")
+LABELS = ("label", "class", "class name", "category", "species", "breed", "target")
+RESERVED = ("group", "split")
 
 
 def find(folder: Path) -> Path | None:
     """Returns the table in a folder that lists images, or None.
 
     Raises:
-      UserError: there are two.
+      UserError: there are several.
     """
-    paths = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and path.is_file() and _lists_images(path)
-    ]
-    if len(paths) > 1:
-        raise UserError(
-            f"{files.shown(folder)} holds two tables of images, {paths[0].name} and "
-            f"{paths[1].name}, expected one. Join them, or remove one."
-        )
-    return paths[0] if paths else None
+    return tables.find(folder, PATHS, noun="table of images")
+
+
+def unused(folder: Path) -> list[LeftOut]:
+    """Returns a note on each table in a folder that lists no images, with its columns."""
+    notes = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in tables.SUFFIXES and path.is_file() and path.name[0] not in ".~":
+            try:
+                columns = class_folders.listed_names(tables.headings(path), most=8)
+            except UserError:
+                continue  # a text of another kind
+            notes.append(
+                LeftOut(
+                    f"{files.shown(path.name)} lists no images, so it is unused: its columns are "
+                    f"{columns}, and one of {', '.join(PATHS[:4])} would name them."
+                )
+            )
+    return notes
 
 
 def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
     """Returns the images that a table lists.
 
     Args:
-      path: the table; path, label, and perhaps group and split are its columns. All others that
-        hold a number in each row are numbers beside the images.
+      path: the table; it has a column of `PATHS`, one of `LABELS`, and perhaps group and split.
+        All others that hold a number in each row are numbers beside the images. Images may be
+        named without folder or extension.
       folder: the images are in or under it.
       labelled: whether a label is needed.
 
@@ -48,18 +58,22 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
       UserError: naming file and line, where an image is absent or listed twice, or a cell does not
         fit its column.
     """
-    table = tables.read(path)
+    table = tables.read(path, PATHS)
     cells = table.frame
-    names = _files(table, table.need(PATH), folder)
-    label = table.need(LABEL) if labelled else None
+    image_column = table.need(*PATHS)
+    names = _files(table, image_column, folder)
+    label = table.need(*LABELS) if labelled else table.column(*LABELS)
     splits = [_split(table, row) for row in range(len(cells))] if "split" in cells else ""
     columns = {
         "file": names,
-        "label": cells[label].map(class_folders.class_name) if label else "",
+        "label": cells[label].map(class_folders.class_name) if label and labelled else "",
         "group": cells.get("group", ""),
         "split": splits,
     }
-    numbers, notes = _numbers(table)
+    numbers, notes = _numbers(table, but=(*RESERVED, image_column, label))
+    notes.append(f"Images and classes are those of {table.name}: {image_column}, {label}.")
+    if label and labelled:
+        notes += class_folders.twin_notes({*columns["label"]} - {""})
     rows = pd.DataFrame(columns, index=range(len(cells))).astype(object)
     n_unlabelled = int((rows["label"] == "").sum()) if label else 0
     if n_unlabelled:
@@ -67,29 +81,25 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
     return ImageList(folder, rows, numbers, (path,), notes)
 
 
-def _lists_images(path: Path) -> bool:
-    """Returns whether the headings of a table name a column of images."""
-    try:
-        headings = tables.headings(path)
-    except UserError:
-        return False  # another kind of table
-    return PATH in {heading.lower() for heading in headings}
-
-
 def _files(table: tables.Table, column: str, folder: Path) -> list[str]:
     """Returns the image of each row, relative to the folder."""
     row_of: dict[str, int] = {}
     absent = []
+    candidates: dict[str, list[str]] | None = None
     for row, cell in enumerate(table.frame[column].str.replace("\\", "/")):
         path = files.inside(folder, cell, where=table.where(row))
         name = str(path.relative_to(folder))
+        if not path.is_file():
+            if candidates is None:  # the folder is listed once, where a name alone does not do
+                candidates = _by_stem(folder)
+            name = _matched(candidates, cell, table=table, row=row) or name
         if name in row_of:
             raise UserError(
                 f"{table.where(row)}: the image {files.shown(name)} is already in line "
                 f"{table.lines[row_of[name]]}, expected each once. Remove one of the rows."
             )
         row_of[name] = row
-        if not path.is_file():
+        if not (folder / name).is_file():
             absent.append((row, name))
     if absent:
         row, name = absent[0]
@@ -99,6 +109,26 @@ def _files(table: tables.Table, column: str, folder: Path) -> list[str]:
             f"{files.shown(folder.name)}{more}. Put the images there, or remove the rows."
         )
     return list(row_of)
+
+
+def _by_stem(folder: Path) -> dict[str, list[str]]:
+    """Returns file name, with and without extension -> paths of the images under a folder."""
+    found: dict[str, list[str]] = {}
+    for path in class_folders.images_in(folder)[0]:
+        for name in {Path(path).name, Path(path).stem}:
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def _matched(candidates: dict[str, list[str]], cell: str, *, table: tables.Table, row: int) -> str:
+    """Returns the image that a cell names without folder or extension, "" for none."""
+    paths = candidates.get(Path(cell).name, [])
+    if len(paths) > 1:
+        raise UserError(
+            f"{table.where(row)}: {cell[:40]!r} may be {files.shown(paths[0])} or "
+            f"{files.shown(paths[1])}. Write the path as it is under the folder."
+        )
+    return paths[0] if paths else ""
 
 
 def _split(table: tables.Table, row: int) -> str:
@@ -111,13 +141,13 @@ def _split(table: tables.Table, row: int) -> str:
     return class_folders.SPLITS[cell.lower()] if cell else ""
 
 
-def _numbers(table: tables.Table) -> tuple[pd.DataFrame, list[str]]:
+def _numbers(table: tables.Table, *, but: tuple[str | None, ...]) -> tuple[pd.DataFrame, list[str]]:
     """Returns the columns that are numbers throughout, and a note on the others."""
     numbers: dict[str, np.ndarray] = {}
     unused: list[str] = []
     for name in table.headings:
         cells = table.frame[name]
-        if name in RESERVED:
+        if name in but:
             continue
         is_number = pd.to_numeric(cells.str.replace(",", "."), errors="coerce").notna()
         if is_number.mean() <= 0.5 or (cells == "").any():

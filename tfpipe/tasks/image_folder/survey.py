@@ -45,7 +45,8 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
     images, conflicts = exact_duplicates.without_conflicts(
         images, exact_duplicates.find_duplicates(images), options
     )
-    rows, notes = images.rows, [*images.notes, *conflicts]
+    unused = [] if table else image_tables.unused(folder)
+    rows, notes = images.rows, [*images.notes, *conflicts, *unused]
     same = exact_duplicates.find_duplicates(images)
     rows["group"] = _groups(rows, options)
     duplicates: tuple[tuple[str, str, str], ...] = ()
