@@ -26,11 +26,12 @@ def test_sections_of_186_px_a_cm_are_where_their_truth_is(tmp_path):
     assert names == [*truth.index, "EGRIP0234_2.jpg"]
     for source in found.sources[:2]:
         photo = images.read(source.path)
-        assert photo.shape[0] > 30_700 and photo.shape[1] > 1_500
+        assert photo.shape[0] > 30_700 and photo.shape[1] == 1_500
         box = core_detection.find(images.to_rgb(photo), name=source.name)
         for edge in ("top", "bottom"):
             true_px = truth.loc[source.name, f"core_{edge}_px"]
             assert getattr(box, edge) == pytest.approx(true_px, abs=2 * MM_PX)
+        assert (box.left, box.right) == (0, 1_500)
         depths = source.about.photo
         length_px = (depths.bottom_m - depths.top_m) * 1000 * MM_PX
         assert box.bottom - box.top == pytest.approx(length_px, rel=0.003)

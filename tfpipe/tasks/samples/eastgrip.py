@@ -8,7 +8,8 @@ from tfpipe.base import images
 
 PX_PER_M = 18_600  # 186 px/cm: 30,700 px a section
 BAG_M = 0.55  # a section of 1.65 m is three bags
-END_PX, SIDE_PX = 600, 150  # ground around the core
+WIDTH_PX = 1_500  # 8 cm of the core, which fills the photo from side to side
+END_PX = 600  # ground beyond the core's ends
 OTHER_CAMERA = 6  # each sixth section was also taken by another camera
 PHOTO_TABLE, FEATURE_TABLE = "EGRIP_visual_strat.tab", "EGRIP_melt_features.xlsx"
 FEATURE_HEADINGS = ("bag", "depth from", "depth to", "age (b2k)", "age (CE)", "type of feature")
@@ -37,14 +38,13 @@ def enlarge(folder: Path, row: dict, truth: list[dict], *, index: int, px_per_m:
     drawn.unlink()
     scale = PX_PER_M / px_per_m
     about = truth[0]
-    side_px = SIDE_PX / scale + 0.004 * grey.shape[0]  # it leans by up to 0.4 degrees
     first = max(int(float(about["core_top_px"]) - END_PX / scale), 0)
     last = int(float(about["core_bottom_px"]) + END_PX / scale) + 1
-    left = max(int(float(about["core_left_px"]) - side_px), 0)
-    right = int(float(about["core_right_px"]) + side_px) + 1
-    section = grey[first:last, left:right]
+    middle = (float(about["core_left_px"]) + float(about["core_right_px"])) / 2
+    left = int(middle - WIDTH_PX / scale / 2)
+    section = grey[first:last, left : left + int(WIDTH_PX / scale) + 2]
     size = (round(section.shape[1] * scale), round(section.shape[0] * scale))
-    photo = cv2.resize(section, size, interpolation=cv2.INTER_CUBIC)
+    photo = cv2.resize(section, size, interpolation=cv2.INTER_CUBIC)[:, :WIDTH_PX]
     name = f"EGRIP{round(float(row['top_m']) / BAG_M) + 1:04d}"
     pictures = {name: photo}
     if index % OTHER_CAMERA == OTHER_CAMERA - 1:
@@ -59,8 +59,7 @@ def enlarge(folder: Path, row: dict, truth: list[dict], *, index: int, px_per_m:
         for key in ("row_top_px", "row_bottom_px", "core_top_px", "core_bottom_px"):
             if key in line:
                 line[key] = f"{(float(line[key]) - first + 0.5) * scale - 0.5:.2f}"
-        for key in ("core_left_px", "core_right_px"):
-            line[key] = f"{(float(line[key]) - left + 0.5) * scale - 0.5:.2f}"
+        line["core_left_px"], line["core_right_px"] = "0", str(WIDTH_PX)
     return [(stem, row["top_m"], row["bottom_m"]) for stem in pictures]
 
 
