@@ -116,6 +116,7 @@ def test_a_copied_version_predicts_without_its_raw_folder(project, tmp_path, mon
     monkeypatch.chdir(copied.parent)
     predicted = tfpipe.Version(copied).predict([new])
     pd.testing.assert_frame_equal(predicted, expected)
+    assert project.predictor(str(copied.parent)).path == copied  # the newest of a model's folder
     out = run("predict", "7", str(new), "--out", "out.csv")
     assert (out["task"], out["version"], out["rows"]) == ("photos", 1, 60)
     written = pd.read_csv("out.csv")
@@ -126,6 +127,8 @@ def test_a_copied_version_predicts_without_its_raw_folder(project, tmp_path, mon
     models.refresh()
     assert models.is_ready and models.names == ["photos_simple-cnn"]
     assert models.get("photos_simple-cnn").servable.card.classes == ("bright", "dull")
+    with pytest.raises(UserError, match="is no folder of a version"):
+        server.parse_selectors(["./"], models=Path("saved_models"))
     named = copied.rename(copied.with_name("best"))
     with pytest.raises(UserError, match="this one is called 'best'. Rename it"):
         server.parse_selectors([str(named)], models=Path("saved_models"))

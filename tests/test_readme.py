@@ -23,6 +23,25 @@ def commands_in(page: Path) -> list[str]:
     return re.findall(r"tfpipe ([a-z][^`\n#|&]*)", page.read_text())
 
 
+def suggested(module: Path) -> list[str]:
+    """Returns each command in back quotes of a module's sentences, {...} read as one word."""
+    text = re.sub(r'"\n\s*f?"', "", module.read_text())  # a sentence over several lines
+    return [re.sub(r"{[^}]*}", "x", words) for words in re.findall(r"`tfpipe ([^`]+)`", text)]
+
+
+def test_commands_that_messages_suggest_can_be_parsed():
+    counted = 0
+    for module in sorted((ROOT / "tfpipe").rglob("*.py")):
+        for words in (line.split() for line in suggested(module)):
+            if words == ["--help"]:
+                continue
+            assert words[0] in COMMANDS, (module, words)
+            command, counted = COMMANDS[words[0]], counted + 1
+            if words[1:]:  # a command without arguments is named, not written out
+                command.make_context(words[0], words[1:], resilient_parsing="--help" in words)
+    assert counted > 30
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_their_options_exist(page):
     for words in (line.split() for line in commands_in(page)):

@@ -271,10 +271,9 @@ class Project(Workspace):
             )
         processes.begin(*PRELOAD)
         start_tensorflow()
-        from tfpipe.registry import store
         from tfpipe.workflows import retrain
 
-        version = store.find(self.saved_models, task=task.name, model=model, version=None)
+        version = self.version(task, model=model).path
         with self.reporting() as report:
             made = retrain.pack_and_retrain(
                 task,

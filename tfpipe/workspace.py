@@ -170,9 +170,15 @@ class Workspace:
         task = self.resolve(task)
         start_tensorflow()
         from tfpipe.registry import store
+        from tfpipe.tasks import catalog
 
         folder = store.find(
-            self.saved_models, task=task.name, model=model, version=number, kinds=kinds
+            self.saved_models,
+            task=task.name,
+            model=model,
+            version=number,
+            kinds=kinds,
+            typed=catalog.origin_of(task),
         )
         return Version(folder, task=task, workspace=self)
 
@@ -192,8 +198,9 @@ class Workspace:
           number: the version's number; None for the newest.
           inference_mode: checked before anything is loaded.
         """
-        if isinstance(task, str) and (Path(task) / CARD).is_file():
-            return self._version_of_folder(Path(task), model, number)
+        folder = _version_folder(task) if isinstance(task, str) else None
+        if folder:
+            return self._version_of_folder(folder, model, number)
         task = self.resolve(task)
         check_inference_mode(task, inference_mode)
         start_tensorflow()
@@ -219,11 +226,11 @@ class Workspace:
 
     def version_rows(self, task: Task | str) -> list[dict[str, Any]]:
         """Returns what `versions` returns, as dictionaries."""
-        name = self.resolve(task).name
-        start_tensorflow()
+        task = self.resolve(task)
+        self.version(task)  # refuses a task without versions
         from tfpipe.registry import history
 
-        return history.table(self.saved_models, task=name)
+        return history.table(self.saved_models, task=task.name)
 
     def rollback(self, task: Task | str, number: int, *, model: str | None = None) -> Version:
         """Publishes a copy of an earlier version as the next one, so that it is served again."""
@@ -256,11 +263,25 @@ class Workspace:
           UserError: there is no such search.
         """
         from tfpipe.search import overview
+        from tfpipe.tasks import catalog
 
-        name = self.resolve(task).name
+        task = self.resolve(task)
         return overview.report_of(
-            self.saved_models / name, task=name, model=model, out=Path(out) if out else None
+            self.saved_models / task.name,
+            task=task.name,
+            typed=catalog.origin_of(task),
+            model=model,
+            out=Path(out) if out else None,
         )
+
+
+def _version_folder(path: str) -> Path | None:
+    """Returns the folder of the version that a path means, if any: the newest one of a model's."""
+    if (Path(path) / CARD).is_file():
+        return Path(path)
+    numbers = [folder for folder in Path(path).glob("*") if folder.name.isdigit()]
+    versions = [folder for folder in numbers if (folder / CARD).is_file()]
+    return max(versions, key=lambda folder: int(folder.name), default=None)
 
 
 def load_task(name: str | Path) -> Task:

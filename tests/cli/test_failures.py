@@ -49,6 +49,13 @@ def test_a_mistake_is_one_json_object_with_exit_code_2(tfpipe, kind):
     assert "Traceback" not in err and err.count("tfpipe: ") == 1
 
 
+def test_the_command_that_comes_first_names_the_folder(tfpipe, tmp_path):
+    folder = tmp_path / "photos" / "oak"
+    folder.mkdir(parents=True)
+    for words in (["predict", "./photos", "a.png", "--out", "a.csv"], ["search", "./photos"]):
+        assert f"Run `tfpipe tune {folder.parent}`" in tfpipe(*words)[2]
+
+
 def test_ctrl_c_prints_one_line(tfpipe, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

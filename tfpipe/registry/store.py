@@ -136,6 +136,7 @@ def find(
     model: str | None,
     version: int | None,
     kinds: tuple[str, ...] = (),
+    typed: str = "",
 ) -> Path:
     """Returns the folder of a version; by default the newest of the model that was written last.
 
@@ -145,6 +146,7 @@ def find(
       model: name, or None for the one written last.
       version: number, or None for the newest.
       kinds: kinds of model that are preferred where no model is named.
+      typed: what commands take for the task, such as the path of its folder; "" for its name.
 
     Raises:
       UserError: if there is none, naming those there are.
@@ -153,7 +155,9 @@ def find(
         path.name: versions(path) for path in sorted((models / task).glob("*")) if versions(path)
     }
     if not numbers_of:
-        raise UserError(f"{models / task} holds no version yet. Run `tfpipe tune {task}` first.")
+        raise UserError(
+            f"{models / task} holds no version yet. Run `tfpipe tune {typed or task}` first."
+        )
     if model is None:
         newest = {name: models / task / name / str(n[-1]) for name, n in numbers_of.items()}
         preferred = [n for n, path in newest.items() if kinds and read_card(path).kind in kinds]

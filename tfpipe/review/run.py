@@ -8,6 +8,7 @@ from typing import Any
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.review import app as review_app
+from tfpipe.tasks import catalog
 from tfpipe.tasks.task import Task
 
 
@@ -45,7 +46,14 @@ def review(
     from tfpipe.review import background
     from tfpipe.review import open as review_open
 
-    version = store.find(models, task=task.name, model=model, version=number, kinds=("classifier",))
+    version = store.find(
+        models,
+        task=task.name,
+        model=model,
+        version=number,
+        kinds=("classifier",),
+        typed=catalog.origin_of(task),
+    )
     queue, score_all = review_open.open_queue(task, version, records, raw=raw)
     secret, port = review_app.create_secret(), listener.getsockname()[1]
     started(

@@ -31,13 +31,14 @@ class SearchReport:
 
 
 def report_of(
-    models: Path, *, task: str, model: str | None = None, out: Path | None = None
+    models: Path, *, task: str, typed: str, model: str | None = None, out: Path | None = None
 ) -> SearchReport:
     """Writes the page of a search: trials, importance of hyperparameters, plots.
 
     Args:
       models: saved_models/<task>.
       task: name of the task.
+      typed: what commands take for it, such as the path of its folder.
       model: name of the model; None for the search that changed last.
       out: page to write; None for one beside the search.
 
@@ -47,7 +48,7 @@ def report_of(
     searches = results.find_searches(models)
     if not searches:
         raise UserError(
-            f"There is no search of {task} in {models.parent}. Run `tfpipe tune {task}`."
+            f"There is no search of {task} in {models.parent}. Run `tfpipe tune {typed}`."
         )
     if model:
         choose(model, dict.fromkeys(s.model for s in searches), noun=f"search of {task}")

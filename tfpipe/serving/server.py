@@ -144,6 +144,11 @@ def _parse_selector(selector: str) -> ModelSelector:
                 f"{folder.name!r}. Rename it."
             )
         return ModelSelector(card.task, card.model, int(folder.name), folder)
+    if folder.is_dir() and selector.startswith((".", "/")):
+        raise UserError(
+            f"{selector} is no folder of a version, such as saved_models/TASK/MODEL/N. Give one, "
+            "or TASK, TASK/MODEL or TASK/MODEL/N of --models."
+        )
     match = SELECTOR.fullmatch(selector)
     if not match or ".." in (match["task"], match["model"]):
         raise UserError(

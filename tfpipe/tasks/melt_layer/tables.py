@@ -329,10 +329,8 @@ def read_features(path: Path) -> tuple[list[Feature], np.ndarray, list[str]]:
     notes: list[str] = []
     if others:
         notes.append(
-            LeftOut(
-                f"{table.source}: features of other types are no labels, so their ice counts as "
-                f"free of melt layers: {listed}."
-            )
+            f"{table.source}: features of other types are no labels, so their ice counts as "
+            f"free of melt layers: {listed}."
         )
     top_m, bottom_m, kinds = top_m[is_melt], bottom_m[is_melt], kinds[is_melt]
     lines = np.asarray(table.lines)[is_melt]
