@@ -103,13 +103,13 @@ BAD_PHOTOS = {
     ),
     "empty": (
         lambda photo: b"",
-        "core_004.png is empty (0 bytes), expected an image (JPEG, PNG, TIFF, BMP, WebP, GIF or "
-        "PNM). Copy it again.",
+        "core_004.png is empty (0 bytes), expected an image (JPEG, PNG, TIFF, BMP, WebP, GIF, "
+        "AVIF or PNM). Copy it again.",
     ),
     "text": (
         lambda photo: b"not a picture",
         "core_004.png is damaged or something else, expected an image (JPEG, PNG, TIFF, BMP, WebP"
-        ", GIF or PNM). Copy it again, or save it as PNG.",
+        ", GIF, AVIF or PNM). Copy it again, or save it as PNG.",
     ),
     "no core": (
         lambda photo: encoded(np.full((900, 300), 90, np.uint8)),
@@ -440,6 +440,6 @@ def test_no_photo_that_can_be_read_is_refused_and_nothing_is_written(refused, tm
     (tmp_path / "photo.png").write_bytes(b"")
     assert refused("predict", "melt-layer", "photo.png", "--out", "layers.csv") == (
         "No file could be read: photo.png is empty (0 bytes), expected an image (JPEG, PNG, TIFF, "
-        "BMP, WebP, GIF or PNM). Copy it again."
+        "BMP, WebP, GIF, AVIF or PNM). Copy it again."
     )
     assert {path.name for path in tmp_path.iterdir()} == {"data", "photo.png"}

@@ -15,6 +15,7 @@ from tfpipe.tasks.task import LeftOut
 PATHS = ("path", "file", "filename", "file name", "image", "image path", "image id", "img", "id")
 LABELS = ("label", "class", "class name", "category", "species", "breed", "target")
 RESERVED = ("group", "split")
+TRUTH = "truth"  # truth.csv of a drawn sample: for comparison, nothing may learn from it
 
 
 def find(folder: Path) -> Path | None:
@@ -23,14 +24,16 @@ def find(folder: Path) -> Path | None:
     Raises:
       UserError: there are several.
     """
-    return tables.find(folder, PATHS, noun="table of images")
+    return tables.find(folder, PATHS, noun="table of images", but=(TRUTH,))
 
 
 def unused(folder: Path) -> list[LeftOut]:
     """Returns a note on each table in a folder that lists no images, with its columns."""
     notes = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in tables.SUFFIXES and path.is_file() and path.name[0] not in ".~":
+        if path.stem == TRUTH or path.name[0] in ".~":
+            continue
+        if path.suffix.lower() in tables.SUFFIXES and path.is_file():
             try:
                 columns = class_folders.listed_names(tables.headings(path), most=8)
             except UserError:
