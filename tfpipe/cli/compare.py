@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfpipe import workspace
 from tfpipe.cli import options
 
 
@@ -43,7 +42,7 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Trains models on the same examples, and compares their metrics, time and size."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(data, models).resolve(task)
     here = options.project(data, models, seed)
     made = here.compare(
         loaded,

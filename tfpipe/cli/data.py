@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import workspace
 from tfpipe.cli import options
 
 melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
@@ -72,7 +71,7 @@ def pack(
     json: options.Json = False,
 ) -> None:
     """Packs raw files into records. A stopped run resumes with the same command."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(data).resolve(task)
     packing = options.packing(option, split, salt, skip_bad)
     records = options.project(data, seed=seed).pack(
         loaded, options=packing.options, split=packing.split, skip_bad=skip_bad
@@ -92,7 +91,7 @@ def verify(
     json: options.Json = False,
 ) -> None:
     """Checks every record of a packed task against its manifest."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(data).resolve(task)
     records = options.project(data).verify(loaded)
     shards = records.manifest.shards
     options.done(

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import workspace
 from tfpipe.cli import options
 
 
@@ -36,7 +35,7 @@ def explore(
     json: options.Json = False,
 ) -> None:
     """Maps all packed images, labelled or not, and ranks those that show something new."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(data, models).resolve(task)
     here = options.project(data, models, seed)
     saved = here.version(loaded, model=model, number=version)
     made = here.explore(

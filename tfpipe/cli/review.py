@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tfpipe import workspace
 from tfpipe.cli import options
 
 
@@ -23,7 +22,7 @@ def review(
     json: options.Json = False,
 ) -> None:
     """Opens a local page to accept or correct labels, least certain predictions first."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(data, models).resolve(task)
 
     def started(page: dict[str, Any]) -> None:
         options.done(json, command="review", task=loaded.name, **page, ends="with Ctrl-C")

@@ -7,7 +7,6 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tfpipe import workspace
 from tfpipe.cli import options
 
 
@@ -23,7 +22,7 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Shows a task's searches, the trials of one and what mattered; writes a page of them."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(models=models).resolve(task)
     made = options.project(models=models).search_report(loaded, model=model, out=out)
     search, importance = made.search, made.importance
     if json:

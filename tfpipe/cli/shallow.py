@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tfpipe import workspace
 from tfpipe.cli import options
 from tfpipe.results import Comparison
 
@@ -46,7 +45,7 @@ def shallow(
     json: options.Json = False,
 ) -> None:
     """Searches and trains boosted trees on the columns; or compares many classifiers."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(data, models).resolve(task)
     here = options.project(data, models, seed)
     packing = options.packing(option, split, salt, skip_bad)
     if loaded.baselines.leaderboard if leaderboard is None else leaderboard:

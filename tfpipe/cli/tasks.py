@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tfpipe import workspace
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.cli import options
 
@@ -29,7 +28,8 @@ def tasks(
     from tfpipe.tasks.catalog import TASKS
 
     if task is not None:
-        details = status.task_details(workspace.load_task(task), data=data, models=models)
+        loaded = options.project(data, models).resolve(task)
+        details = status.task_details(loaded, data=data, models=models)
         if json:
             options.print_json({"command": "tasks", "task": asdict(details)})
         else:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfpipe import project, workspace
+from tfpipe import project
 from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 from tfpipe.data.config import PackingConfig
@@ -52,7 +52,7 @@ def tune(
         raise UserError("--worker needs --chief HOST:PORT, the address of the search's chief.")
     if not workers and (worker or not chief):
         raise UserError("--workers is 0, so no trial would run. Give 1 or more.")
-    loaded = workspace.load_task(task)
+    loaded = options.project(data, models).resolve(task)
     here = options.project(data, models, seed)
     if worker and chief:
         folder = here.work(
@@ -123,7 +123,7 @@ def train(
     """Trains one model by given, else best-known hyperparameters, and exports it."""
     here = options.project(data, models, seed)
     version = here.train(
-        workspace.load_task(task),
+        task,
         model=model,
         hyperparameters=options.hyperparameters(hp, weights),
         epochs=epochs,
@@ -158,7 +158,7 @@ def report(
     json: options.Json = False,
 ) -> None:
     """Writes a version's report anew from its card, predictions and records."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(data, models).resolve(task)
     saved = options.project(data, models, seed).version(loaded, model=model, number=version)
     page = saved.report().path
     options.done(

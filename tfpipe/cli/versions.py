@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tfpipe import workspace
 from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
@@ -43,7 +42,7 @@ def retrain(
     """Trains a version's model again on more data; publishes it unless it is worse."""
     if from_scratch and initialized_from is not None:
         raise UserError("--from and --from-scratch exclude each other. Give one of them.")
-    loaded = workspace.load_task(task)
+    loaded = options.project(data, models).resolve(task)
     here = options.project(data, models)
     try:
         version = here.retrain(
@@ -93,7 +92,7 @@ def rollback(
     json: options.Json = False,
 ) -> None:
     """Publishes a copy of an earlier version as the next one, so that it is served again."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(models=models).resolve(task)
     copy = options.project(models=models).rollback(loaded, version, model=model)
     options.done(
         json,
@@ -110,7 +109,7 @@ def versions(
     task: options.TaskName, models: options.Models = options.MODELS, json: options.Json = False
 ) -> None:
     """Shows a task's versions: which is served, metrics, size, speed, date, data."""
-    loaded = workspace.load_task(task)
+    loaded = options.project(models=models).resolve(task)
     rows = options.project(models=models).version_rows(loaded)
     if json:
         options.print_json({"command": "versions", "task": loaded.name, "versions": rows})
