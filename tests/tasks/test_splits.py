@@ -83,6 +83,60 @@ def test_the_split_is_the_one_of_the_first_release():
     assert splits_of(groups, (0.5, 0.25, 0.25), "a") == packed
 
 
+def sources_of(groups: dict[str, str]) -> list[Source]:
+    """Returns a source for each group, of its class."""
+    return [Source(name, name, Path(name), stratum=label) for name, label in groups.items()]
+
+
+CLASSES = some.dictionaries(
+    some.text("abcdefgh0123456789", min_size=1, max_size=6), some.sampled_from("xyz"), min_size=1,
+    max_size=40,
+)  # fmt: skip
+
+
+@fast
+@given(CLASSES, some.sampled_from(["", "a", "b"]), some.randoms())
+def test_each_class_with_three_groups_is_in_all_splits_in_any_order(groups, salt, random):
+    config = SplitConfig(salt=salt)
+    sources = sources_of(groups)
+    split = dict(config.assigned(sources).by_group)
+    random.shuffle(sources)
+    assert dict(config.assigned(sources).by_group) == split
+    for label in set(groups.values()):
+        own = [split[name] for name in groups if groups[name] == label]
+        assert len(own) < 3 or set(own) == set(SPLITS)
+
+
+@fast
+@given(CLASSES, CLASSES)
+def test_what_is_appended_never_moves_what_is_packed(first, more):
+    config = SplitConfig()
+    before = dict(config.assigned(sources_of(first)).by_group)
+    after = config.assigned(sources_of({**more, **first}), before).by_group
+    assert {name: after[name] for name in first} == before
+
+
+def test_two_classes_of_sixteen_pictures_give_three_usable_splits():
+    for salt in "abcdefghij":
+        groups = {f"{salt}{label}{i}": label for label in "xy" for i in range(16)}
+        split = SplitConfig(salt=salt).assigned(sources_of(groups)).by_group
+        for label in "xy":
+            own = [split[name] for name in groups if groups[name] == label]
+            assert own.count("train") >= 4 and min(map(own.count, SPLITS)) >= 1
+
+
+def test_five_groups_do_not_all_fall_into_train():
+    for salt in map(str, range(40)):
+        split = SplitConfig(salt=salt).assigned(sources_of(dict.fromkeys("abcde", ""))).by_group
+        assert set(split.values()) == set(SPLITS)
+
+
+def test_many_groups_are_divided_by_their_hash_alone():
+    config, groups = SplitConfig(), {f"g{i}": "xy"[i % 2] for i in range(400)}
+    split = config.assigned(sources_of(groups)).by_group
+    assert split == {name: config.of_group(name) for name in groups}
+
+
 def test_a_split_that_the_survey_settles_goes_before_that_of_the_name():
     config = SplitConfig((0.0, 0.0, 1.0))
     assert config.of_source(Source("a", "group", Path("a"))) == "test"

@@ -103,7 +103,9 @@ def pack(
         cache = _cache(folder)
         survey = validation.keep_group_names(survey, cache.groups)
         _begin(unfinished, fingerprint=fingerprint)
-        jobs = assign_shards(task, survey.sources, split=split)
+        before = _splits_so_far(manifest, split)
+        assigned = split.assigned(survey.sources, before)
+        jobs = assign_shards(task, survey.sources, split=assigned)
         context: dict[str, Any] = {
             "task": task,
             "options": options,
@@ -113,7 +115,8 @@ def pack(
         summaries = _run(jobs, parts, context, report=report)
         merged = validation.merged(survey, summaries, parts, before=cache.groups)
         if merged.sources != survey.sources:
-            survey, jobs = merged, assign_shards(task, merged.sources, split=split)
+            survey, assigned = merged, split.assigned(merged.sources, before)
+            jobs = assign_shards(task, survey.sources, split=assigned)
             _begin(unfinished, fingerprint=f"{fingerprint}, joined")
             summaries = _run(jobs, parts, context, report=report)
         bad = {name: why for summary in summaries for name, why in summary["bad"].items()}
@@ -125,7 +128,7 @@ def pack(
             )
         validation.classes(task, summaries, jobs)
         validation.crossings(
-            survey, [] if task.raw_files.skip_duplicate_check else summaries, parts, split=split
+            survey, [] if task.raw_files.skip_duplicate_check else summaries, parts, split=assigned
         )
         notes = [*survey.notes, *apply.decision_notes(survey, summaries, task)]
         manifest = RecordManifest(
@@ -209,6 +212,13 @@ def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
     parts.begin({"fingerprint": fingerprint})
     for unfinished in [p for p in parts.path.rglob(".*") if p.is_file()]:
         unfinished.unlink()
+
+
+def _splits_so_far(manifest: RecordManifest | None, split: SplitConfig) -> dict[str, str]:
+    """Returns name of a source -> its split in the records, where they have the same shares."""
+    if not manifest or (tuple(manifest.fractions), manifest.salt) != (split.shares, split.salt):
+        return {}
+    return {name: part for part in SPLITS for name in manifest.sources[part]}
 
 
 def assign_shards(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:

@@ -10,7 +10,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
 from tfpipe.data.manifest import RecordManifest
-from tfpipe.tasks.splits import SplitConfig
+from tfpipe.tasks.splits import AssignedSplits
 from tfpipe.tasks.task import SPLITS, Survey, Task
 
 MOST_NAMES = 6  # classes of a sentence
@@ -107,7 +107,7 @@ def merged(survey: Survey, summaries: list[dict], parts: Path, *, before: dict[s
     return dataclasses.replace(survey, sources=sources, notes=(*survey.notes, note))
 
 
-def crossings(survey: Survey, summaries: list[dict], parts: Path, *, split: SplitConfig) -> None:
+def crossings(survey: Survey, summaries: list[dict], parts: Path, *, split: AssignedSplits) -> None:
     """Raises a UserError that names the pairs if the same thing stands in two splits.
 
     Args:

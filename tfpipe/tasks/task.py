@@ -44,6 +44,7 @@ class Source:
       about: whatever the task's `read` needs from the tables.
       also: other raw files that are read with it, such as the rest of a hundred small images.
       split: "train", "validation" or "test" where the user has chosen it; "" for that of the group.
+      stratum: class of its examples, where the tables tell it; each split gets groups of each.
       decisions: of reviewers, about its spans.
     """
 
@@ -54,6 +55,7 @@ class Source:
     also: tuple[Path, ...] = ()
     split: str = ""
     decisions: tuple[Decision, ...] = ()
+    stratum: str = ""
 
 
 class LeftOut(str):

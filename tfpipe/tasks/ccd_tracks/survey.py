@@ -56,6 +56,7 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
                 group_of[cluster.name],
                 cluster.path,
                 ClusterBatch((cluster,), classes),
+                stratum=cluster.label,
             )
             for cluster in clusters
         ]

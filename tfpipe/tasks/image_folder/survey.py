@@ -126,6 +126,7 @@ def _sources(images: ImageList, labels: np.ndarray) -> tuple[Source, ...]:
             images.folder / row.file,
             LabelAndColumns(int(labels[i]), numbers[i]),
             split=row.split,
+            stratum=row.label,
         )
         for i, row in enumerate(images.rows.itertuples(index=False))
     )
