@@ -17,7 +17,7 @@ from pathlib import Path
 import machine
 from verification.row import Row
 
-SUBJECTS: tuple[str, ...] = ("intervals", "melt_layers", "probabilities")
+SUBJECTS: tuple[str, ...] = ("copies", "intervals", "melt_layers", "probabilities", "tracks")
 PAGE = Path(__file__).parent.parent / "docs" / "verification.md"
 BEGIN, END = "<!-- table: python benchmarks/verify.py --write -->", "<!-- end of table -->"
 
