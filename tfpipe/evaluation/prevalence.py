@@ -11,6 +11,7 @@ test split: only its share may differ.
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 DRAWS = 500
 LEVEL = 0.95
@@ -85,6 +86,10 @@ def estimate(
     usual = rates / rates.sum(axis=1, keepdims=True)
     of_group = confusions + SHRINKAGE * usual
     of_group /= of_group.sum(axis=2, keepdims=True)
+    if known > 1:
+        # Few groups show less than they differ: Student's t instead of the normal distribution.
+        wider = stats.t.ppf((1 + LEVEL) / 2, known - 1) / stats.norm.ppf((1 + LEVEL) / 2)
+        of_group = np.maximum(usual + wider * (of_group - usual), 0)
     matrices = np.einsum("dg,gts->dts", drawn / drawn.sum(axis=1, keepdims=True), of_group)
     # What the rates of a class rest on: its examples in all groups.
     evidence = confusions.sum(axis=(0, 2))[None, :, None] + PSEUDO_COUNT
