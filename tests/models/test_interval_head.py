@@ -98,6 +98,24 @@ def test_training_changes_the_interval_as_it_changes_the_picture(data):
     assert set(features) == {"image"}
 
 
+def test_training_moves_no_row_of_a_layer_out_of_its_window():
+    """Rows of layers of 1 to 50 rows at all places, 7 times brighter than ice, counted again."""
+    tops = np.repeat(np.arange(50), 8)
+    stops = np.minimum(tops + np.tile([1, 3, 8, 20, 30, 40, 49, 50], 50), 50)
+    rows = np.arange(50)
+    inside = (rows >= tops[:, None]) & (rows < stops[:, None])
+    images = np.where(inside, 210, 30).astype(np.uint8)[:, :, None, None].repeat(8, axis=2)
+    ends = np.stack([tops, stops], axis=1).astype(np.float32) / 50
+    batch = {"image": tf.constant(images), "interval": tf.constant(ends)}, tf.ones(len(tops))
+    features, _ = augmentation.slice_augmentation(3)(tf.constant(0), batch)
+    counts = (features["image"].numpy()[:, :, 0, 0] > 100).sum(axis=1)
+    is_at_edge = (tops == 0) | (stops == 50)
+    np.testing.assert_array_equal(counts[~is_at_edge], (stops - tops)[~is_at_edge])
+    assert (counts >= stops - tops).all()
+    moved = features["interval"].numpy() * 50
+    np.testing.assert_allclose(moved[:, 1] - moved[:, 0], counts, atol=1e-4)
+
+
 def test_intervals_turned_twice_are_what_they_were():
     ends = tf.constant([[0.2, 0.5], [-1.0, -1.0]])
     turned = augmentation.flip_intervals(ends)

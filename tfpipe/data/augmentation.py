@@ -19,9 +19,10 @@ YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 def slice_augmentation(seed: int):
     """Returns a function from (batch number, batch) to the batch with its images changed.
 
-    Flips, brightness, and small shifts along the rows. The change is a function of seed and batch
-    number alone (seed 002: flips and brightness; a shift along the rows is what another stride
-    would have cut).
+    Flips, brightness, and small shifts along the rows. Where "interval" gives the rows of an
+    object, the shift ends where the object meets the image's edge, so that none of its rows is
+    lost. The change is a function of seed and batch number alone (seed 002: flips and brightness; a
+    shift along the rows is what another stride would have cut).
     """
 
     def augment(number, batch):
@@ -36,6 +37,7 @@ def slice_augmentation(seed: int):
         if "interval" in inputs:
             ends = inputs["interval"]
             ends = tf.where(draws[0][:, None] < 0.5, flip_intervals(ends), ends)
+            moved = _moved_within(ends, moved, height=height)
             ends = _moved_ends(ends, tf.cast(moved, tf.float32) / height)
             inputs = {**inputs, "interval": ends}
         rows = tf.clip_by_value(tf.range(height) + moved, 0, height - 1)
@@ -55,9 +57,28 @@ def slice_augmentation(seed: int):
     return augment
 
 
+def _moved_within(ends, moved, *, height: int):
+    """Returns by how many rows [n, 1] int32 images move up, so that no row of an object leaves.
+
+    Args:
+      ends: [n, 2] float32, where each object begins and ends, in shares of the height; below 0
+        without an object, whose image moves as drawn.
+      moved: [n, 1] int32, as drawn; below 0 is down.
+      height: rows of an image.
+    """
+    rows = tf.cast(tf.round(ends * height), tf.int32)
+    above, below = rows[:, :1], height - rows[:, 1:]
+    within = tf.clip_by_value(moved, -tf.maximum(below, 0), tf.maximum(above, 0))
+    return tf.where(ends[:, :1] < 0, moved, within)
+
+
 def _moved_ends(ends, up):
-    """Returns where intervals [n, 2] lie when all rows move up, in shares of the height."""
-    return tf.where(ends < 0, ends, tf.clip_by_value(ends - up, 0.0, 1.0))
+    """Returns where intervals [n, 2] lie when all rows move up, in shares of the height.
+
+    An end at the image's edge stays there: rows that come in repeat the edge's.
+    """
+    is_still = (ends <= 0) | (ends >= 1)
+    return tf.where(is_still, ends, tf.clip_by_value(ends - up, 0.0, 1.0))
 
 
 def flip_intervals(ends):
