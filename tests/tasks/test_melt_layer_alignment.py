@@ -167,6 +167,18 @@ def test_a_true_shift_out_of_the_range_is_not_replaced_by_another():
     assert found.why == "a shift of -100 mm, beyond those tried, costs nearly as little"
 
 
+@pytest.mark.parametrize(("depth", "status"), [(24, "aligned"), (40, "not identifiable")])
+def test_one_layer_is_not_aligned_where_another_place_is_half_as_dark(depth, status):
+    """The layer is 60 grey levels deep; 60 px from it lies a band of `depth`, not tabled."""
+    grey = np.random.default_rng(2).normal(150, 2, 1200)
+    grey[300:308] -= 60
+    grey[360:368] -= depth
+    ice = np.clip(grey, 0, 255).astype(np.uint8)[:, None, None] * np.ones((1, 200, 3), np.uint8)
+    result = align(ice, features_at((310, 318)), **PLACE)
+    assert result.status == status
+    assert ("only one layer" in result.why) == (status != "aligned")
+
+
 @pytest.mark.slow
 def test_tables_that_do_not_fit_are_not_believed():
     """Three layers at random in photos with five other dark bands; before, half were believed."""

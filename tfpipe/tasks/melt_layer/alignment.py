@@ -19,6 +19,7 @@ BRIGHT_SHARE = 0.7  # quantile of the rows around that is the trend: layers up t
 LEAST_DEPTH = 4.0  # of the minimum under their median
 LEAST_MARGIN = 3.0  # of the minimum under the next best one
 LEAST_DARKNESS = 1.0  # of each tabled layer's mean, in robust deviations of the photo's rows
+ALONE_SHARE = 0.5  # of a lone layer's darkness, that no other place in the range may have
 RANDOM_TABLES = 199  # with as many layers, as thick, at random depths
 MAX_P = 0.05  # share of the random tables that may cost as little as the table, each at its best
 
@@ -109,7 +110,12 @@ def align(
     random_costs = _random_costs(brightness, rows, shifts_px)
     spread = max(_deviation(random_costs), 1e-6)
     chosen = _choose_shift(
-        cost, shifts_px=shifts_px, px_per_m=px_per_m, usual=np.median(random_costs), spread=spread
+        cost,
+        shifts_px=shifts_px,
+        px_per_m=px_per_m,
+        usual=float(np.median(random_costs)),
+        spread=spread,
+        alone_px=int(rows[0, 1] - rows[0, 0]) if len(rows) == 1 else 0,
     )
     if chosen.status != "aligned":
         return chosen
@@ -202,9 +208,18 @@ def _means(sums: np.ndarray, rows: np.ndarray, shifts_px: np.ndarray) -> np.ndar
 
 
 def _choose_shift(
-    cost: np.ndarray, *, shifts_px: np.ndarray, px_per_m: float, usual: float, spread: float
+    cost: np.ndarray,
+    *,
+    shifts_px: np.ndarray,
+    px_per_m: float,
+    usual: float,
+    spread: float,
+    alone_px: int,
 ) -> Alignment:
     """Returns the shift of lowest cost, its margin, and whether it is identifiable.
+
+    One layer has no pattern that random tables could fail to have: any dark place within the range
+    fits it. So no other place there may be half as dark.
 
     Args:
       cost: [shifts] float.
@@ -212,11 +227,13 @@ def _choose_shift(
       px_per_m: rows per metre of depth.
       usual: median of the cost of random tables.
       spread: their robust standard deviation.
+      alone_px: thickness of the table's only layer; 0 where it has several.
     """
     best = int(np.argmin(cost))
     near = max(2, round(0.008 * px_per_m))
     others = np.abs(shifts_px - shifts_px[best]) > near
     next_best = cost[others].min() if others.any() else cost[best]
+    beside = np.abs(shifts_px - shifts_px[best]) > near + alone_px  # shares no row with it
     margin = float((next_best - cost[best]) / spread)
     depth = float((usual - cost[best]) / spread)
     why = ""
@@ -226,6 +243,8 @@ def _choose_shift(
         why = "the cost curve is flat"
     elif margin < LEAST_MARGIN:
         why = "another shift costs nearly as little"
+    elif alone_px and (cost[beside] < ALONE_SHARE * cost[best]).any():
+        why = "another place is more than half as dark, and there is only one layer to align"
     status = "not identifiable" if why else "aligned"
     return Alignment(int(shifts_px[best]), margin, status, why, shifts_px, cost)
 
