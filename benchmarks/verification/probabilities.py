@@ -32,7 +32,7 @@ def check() -> list[Row]:
         trees = boosted_trees.fit(
             examples["train"], classes=3, arguments=TREES, balanced="weights", seed=seed
         )
-        nobody = np.zeros(0, int), np.zeros((0, 3), np.float32)
+        nobody = np.zeros(0, int), np.zeros((0, 3), np.float32), np.zeros(0, "S9")
         evaluated = train_trees.evaluate(
             trees, examples, nobody, classes=("a", "b", "c"), balance="weights"
         )

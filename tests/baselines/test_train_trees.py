@@ -306,21 +306,22 @@ def test_nothing_is_chosen_by_the_test_split():
     parts = {"validation": drawn(seed=1), "test": drawn(seed=2)}
     trees = boosted_trees.fit(drawn(), classes=3, arguments=SMALL)
     wrong = parts | {"test": parts["test"]._replace(labels=(parts["test"].labels + 1) % 3)}
-    unseen = drawn(seed=3).labels, boosted_trees.classify(trees, drawn(seed=3).columns)
-    one, other = (
+    other = drawn(seed=3)
+    unseen = other.labels, boosted_trees.classify(trees, other.columns), other.groups
+    one, again = (
         train_trees.evaluate(trees, p, unseen, classes=tuple("abc"), balance="weights").card
         for p in (parts, wrong)
     )
-    assert one["calibration"]["temperature"] == other["calibration"]["temperature"]
-    assert one["abstention"]["thresholds"] == other["abstention"]["thresholds"]
-    assert one["metrics"]["validation"] == other["metrics"]["validation"]
-    assert one["metrics"]["test"] != other["metrics"]["test"]
+    assert one["calibration"]["temperature"] == again["calibration"]["temperature"]
+    assert one["abstention"]["thresholds"] == again["abstention"]["thresholds"]
+    assert one["metrics"]["validation"] == again["metrics"]["validation"]
+    assert one["metrics"]["test"] != again["metrics"]["test"]
 
 
 def test_two_classes_have_a_decision():
     parts = {name: drawn(classes=2, seed=i) for i, name in enumerate(("validation", "test"))}
     trees = boosted_trees.fit(drawn(classes=2), classes=2, arguments=SMALL)
-    none = np.zeros(0, int), np.zeros((0, 2), np.float32)
+    none = np.zeros(0, int), np.zeros((0, 2), np.float32), np.zeros(0, "S3")
     told = train_trees.evaluate(trees, parts, none, classes=("no", "yes"), balance="weights").card
     assert 0 < told["thresholds"]["decision"] < 1 and told["metrics"]["test"]["f1"] > 0.7
 

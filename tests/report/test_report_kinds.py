@@ -242,7 +242,8 @@ def test_many_classes_have_their_scores_each(many, many_text):
     scores = card.metrics["test"]
     gain = 0.999 - scores["macro_average_precision"]
     assert f"average precision, mean of the classes is {gain:.3f} higher." in told
-    assert re.search(r"Accuracy: 0\.\d+ to \d\.\d+ is the 95 % interval", told)
+    # After one epoch the network may score alike in all groups; then there is no interval.
+    assert re.search(r"Accuracy: 0\.\d+ to \d\.\d+ is the 95 %|groups cannot tell how far", told)
 
 
 def test_the_surest_mistakes_come_first(many, many_text):

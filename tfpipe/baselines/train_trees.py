@@ -109,7 +109,7 @@ def train(
     evaluation = evaluate(
         trees,
         splits,
-        (examples.labels, out_of_fold),
+        (examples.labels, out_of_fold, examples.groups),
         classes=classes,
         balance=config.balance,
         min_precision=min_precision,
@@ -169,7 +169,7 @@ def train(
 def evaluate(
     trees: xgboost.Booster,
     splits: dict[str, ColumnExamples],
-    out_of_fold: tuple[np.ndarray, np.ndarray],
+    out_of_fold: tuple[np.ndarray, np.ndarray, np.ndarray],
     *,
     classes: tuple[str, ...],
     balance: str,
@@ -184,8 +184,8 @@ def evaluate(
     Args:
       trees: the fitted trees.
       splits: from "validation" and "test" to their examples.
-      out_of_fold: labels [n] int and probabilities [n, classes] of training examples, by trees that
-        were fitted without their groups.
+      out_of_fold: labels [n] int, probabilities [n, classes] and groups [n] of training examples,
+        by trees that were fitted without their groups.
       classes: names in label order.
       balance: how classes were balanced in training, of `boosted_trees.BALANCES`.
       min_precision: see `selective.thresholds`.
@@ -194,7 +194,12 @@ def evaluate(
     labels = np.concatenate([out_of_fold[0], validation.labels])
     raw = np.concatenate([out_of_fold[1], boosted_trees.classify(trees, validation.columns)])
     counts = np.bincount(out_of_fold[0], minlength=len(classes))
-    fitted = calibration.fit(labels, raw, prior_shift=sampling.prior_shift(counts, balance=balance))
+    fitted = calibration.fit_by_groups(
+        labels,
+        raw,
+        np.concatenate([out_of_fold[2], validation.groups]),
+        prior_shift=sampling.prior_shift(counts, balance=balance),
+    )
     if fitted.note:
         LOG.warning("%s", fitted.note)
     probs = calibration.apply(raw, fitted.temperature, fitted.bias).astype(np.float32)

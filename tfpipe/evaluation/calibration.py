@@ -13,6 +13,7 @@ COLDEST, HOTTEST = 0.5, 10.0
 MIN_PROBABILITY = 1e-12
 BIAS_DEVIATION = 0.3  # by which a class's bias may differ from the known shift of its prior
 FEW_ERRORS = 10
+FOLDS = 5
 
 
 class Fit(NamedTuple):
@@ -29,8 +30,49 @@ class Fit(NamedTuple):
     bias: tuple[float, ...] = ()
 
 
+def fit_by_groups(
+    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, *, prior_shift: np.ndarray
+) -> Fit:
+    """Returns a fit with biases where these help for groups that it was not fitted on.
+
+    Where each run has a class mix of its own, the shares of training are no guide to those of a new
+    run. So temperature and biases are fitted without a part of the groups, which they are then
+    tried on, five times. The biases stay if the log loss of these groups is lower with them, by
+    more than its standard error over the groups; else only a temperature is fitted.
+
+    Args:
+      labels: as for `fit`.
+      probabilities: likewise.
+      groups: [n], such as the run of each example.
+      prior_shift: likewise.
+    """
+    names, numbers = np.unique(groups, return_inverse=True)
+    gains = np.zeros(len(names))
+    for part in range(FOLDS):
+        is_out = numbers % FOLDS == part
+        if not is_out.any() or is_out.all():
+            continue
+        with_bias = fit(labels[~is_out], probabilities[~is_out], prior_shift=prior_shift)
+        without = fit(labels[~is_out], probabilities[~is_out], with_bias=False)
+        losses = [
+            -np.log(np.maximum(apply(probabilities, *one[::2])[is_out, labels[is_out]], 1e-12))
+            for one in (without, with_bias)
+        ]
+        sizes = np.bincount(numbers[is_out], minlength=len(names))
+        sums = np.bincount(numbers[is_out], losses[0] - losses[1], minlength=len(names))
+        gains += sums / np.maximum(sizes, 1)
+    error = gains.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else np.inf
+    if gains.mean() > error:
+        return fit(labels, probabilities, prior_shift=prior_shift)
+    return fit(labels, probabilities, with_bias=False)
+
+
 def fit(
-    labels: np.ndarray, probabilities: np.ndarray, *, prior_shift: np.ndarray | None = None
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    prior_shift: np.ndarray | None = None,
+    with_bias: bool = True,
 ) -> Fit:
     """Returns the temperature and the biases of highest posterior on the validation examples.
 
@@ -44,13 +86,14 @@ def fit(
       probabilities: [n, classes] float, of a model that was not trained on these examples.
       prior_shift: [classes], logarithm of each class's share in training over its natural share;
         None for natural shares.
+      with_bias: whether classes have biases; if not, only a temperature is fitted.
     """
     classes = probabilities.shape[1]
     known = -(np.zeros(classes) if prior_shift is None else np.asarray(prior_shift, np.float64))
     known = known - known.mean()
     if not len(labels):
         note = "There is no labelled example to fit a temperature on, so it is 1."
-        return Fit(1.0, note, tuple(known.tolist()))
+        return Fit(1.0, note, tuple(known.tolist()) if with_bias else ())
     logits = _logits(probabilities)
     is_true = np.eye(classes)[labels]
 
@@ -64,13 +107,14 @@ def fit(
         value = -(log_probs * is_true).sum() + (away * (bias - known)).sum() / 2
         return value / len(labels), slope / len(labels)
 
-    bounds = [(np.log(COLDEST), np.log(HOTTEST)), *([(None, None)] * classes)]
-    start = np.concatenate(([0.0], known))
+    bounds = [(np.log(COLDEST), np.log(HOTTEST))]
+    bounds += [(None, None) if with_bias else (0.0, 0.0)] * classes
+    start = np.concatenate(([0.0], known if with_bias else np.zeros(classes)))
     best = optimize.minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", tol=1e-10).x
-    bias = best[1:] - best[1:].mean()
+    bias = tuple((best[1:] - best[1:].mean()).tolist()) if with_bias else ()
     near = next((bound for bound in bounds[0] if abs(best[0] - bound) < 1e-3), None)
     if near is None:
-        return Fit(float(np.exp(best[0])), "", tuple(bias.tolist()))
+        return Fit(float(np.exp(best[0])), "", bias)
     bound = COLDEST if near == bounds[0][0] else HOTTEST
     errors = int((probabilities.argmax(axis=1) != labels).sum())
     reasons = {
@@ -83,7 +127,7 @@ def fit(
         bound,
         f"The temperature ended at its bound of {bound:g}: the {len(labels):,} validation examples "
         f"{reasons[bound]}.",
-        tuple(bias.tolist()),
+        bias,
     )
 
 

@@ -70,9 +70,11 @@ def calibrate(data: Dataset, model: keras.Model, *, balance: str) -> evaluation_
     labels, probabilities = _predict(data, "validation", _classifier(model))
     is_labelled = labels >= 0
     counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
-    fitted = evaluation_calibration.fit(
+    groups = metadata.read_metadata(data, "validation", labels)["group"].to_numpy(str)
+    fitted = evaluation_calibration.fit_by_groups(
         labels[is_labelled],
         probabilities[is_labelled],
+        groups[is_labelled],
         prior_shift=sampling.prior_shift(counts, balance=balance),
     )
     soften(model, fitted.temperature, fitted.bias)
