@@ -17,7 +17,14 @@ from pathlib import Path
 import machine
 from verification.row import Row
 
-SUBJECTS: tuple[str, ...] = ("copies", "intervals", "melt_layers", "probabilities", "tracks")
+SUBJECTS: tuple[str, ...] = (
+    "copies",
+    "intervals",
+    "melt_layers",
+    "melt_layer_faults",
+    "probabilities",
+    "tracks",
+)
 PAGE = Path(__file__).parent.parent / "docs" / "verification.md"
 BEGIN, END = "<!-- table: python benchmarks/verify.py --write -->", "<!-- end of table -->"
 
