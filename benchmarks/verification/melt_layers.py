@@ -116,6 +116,7 @@ def _layers(cores, truth: pd.DataFrame) -> list[Row]:
             layer_detection.trace(tops, likely, height_px=len(core)),
             brightness=alignment.profile(core, px_per_m=px_per_m),
             threshold=0.5,
+            px_per_m=px_per_m,
         )
         one = layer_metrics.count_layers(detected, layers, rows, px_per_m=px_per_m)
         counts = one if counts is None else counts + one

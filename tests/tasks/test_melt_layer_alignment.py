@@ -146,7 +146,7 @@ def test_a_thick_layer_is_aligned_and_found_whole(thickness_mm):
     brightness = profile(ice, px_per_m=PX_PER_M)
     likely = np.zeros(3300)
     likely[1190 : 1210 + thick] = 0.9
-    (layer,) = layer_detection.merge(likely, brightness=brightness, threshold=0.5)
+    (layer,) = layer_detection.merge(likely, brightness=brightness, threshold=0.5, px_per_m=2000.0)
     assert layer.top_px == pytest.approx(1200, abs=2)
     assert layer.bottom_px == pytest.approx(1200 + thick, abs=2)
 

@@ -218,7 +218,9 @@ def found_in(*spans, seen=None, threshold=0.5, depth=5.0):
     likely = layer_detection.trace(
         tops, (truth == windows.LAYER) * 0.96 + 0.02, height_px=HEIGHT_PX
     )
-    merged = layer_detection.merge(likely, brightness=brightness, threshold=threshold)
+    merged = layer_detection.merge(
+        likely, brightness=brightness, threshold=threshold, px_per_m=2000.0
+    )
     for layer in merged:
         assert layer.probability == likely[layer.top_px : layer.bottom_px].max() >= threshold
     return [(layer.top_px, layer.bottom_px) for layer in merged]
@@ -254,15 +256,26 @@ def test_a_layer_beside_a_darker_one_is_found_whole(between_px):
     brightness[slice(*first)], brightness[slice(*second)] = -12, -5
     likely = np.zeros(HEIGHT_PX)
     likely[120:240] = 0.9
-    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.5)
+    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.5, px_per_m=2000.0)
     assert [(layer.top_px, layer.bottom_px) for layer in merged] == [first, second]
+
+
+@pytest.mark.parametrize(("gap_px", "n_layers"), [(1, 1), (2, 1), (3, 2), (8, 2)])
+def test_bright_rows_of_a_millimetre_do_not_cut_a_layer_in_two(gap_px, n_layers):
+    """2 rows are a millimetre; farther apart there are two layers."""
+    brightness, likely = np.zeros(HEIGHT_PX), np.full(HEIGHT_PX, 0.9)
+    brightness[150:156] = -7
+    brightness[156 + gap_px : 162 + gap_px] = -6
+    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.5, px_per_m=2000.0)
+    assert len(merged) == n_layers
+    assert (merged[0].top_px, merged[-1].bottom_px) == (150, 162 + gap_px)
 
 
 def test_the_flank_of_a_layer_is_no_layer_of_its_own():
     brightness = np.zeros(HEIGHT_PX)
     brightness[150:170] = [-4.5] * 6 + [-12] * 8 + [-4.5] * 6
     likely = np.full(HEIGHT_PX, 0.9)
-    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.5)
+    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.5, px_per_m=2000.0)
     assert [(layer.top_px, layer.bottom_px) for layer in merged] == [(156, 164)]
 
 
@@ -270,7 +283,7 @@ def test_a_break_of_low_probability_does_not_hide_the_layer_beside_it():
     brightness, likely = np.zeros(HEIGHT_PX), np.full(HEIGHT_PX, 0.5)
     brightness[150:160], brightness[200:206] = -30, -5
     likely[190:220] = 0.9
-    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.4)
+    merged = layer_detection.merge(likely, brightness=brightness, threshold=0.4, px_per_m=2000.0)
     assert [(layer.top_px, layer.bottom_px) for layer in merged] == [(200, 206)]
 
 
@@ -278,7 +291,7 @@ def test_a_layer_that_two_likely_zones_reach_is_one():
     likely = np.zeros(200)
     likely[60:80] = likely[100:120] = 0.9
     brightness = np.r_[np.zeros(50), np.full(80, -5.0), np.zeros(70)]
-    assert layer_detection.merge(likely, brightness=brightness, threshold=0.5) == [
+    assert layer_detection.merge(likely, brightness=brightness, threshold=0.5, px_per_m=2000.0) == [
         Layer(50, 130, 0.9)
     ]
 
@@ -289,21 +302,26 @@ def test_layers_at_both_ends_are_found():
 
 def test_nothing_is_found_where_nothing_is_likely():
     assert found_in((150, 156), seen=[]) == []
-    assert layer_detection.merge(np.zeros(90), brightness=np.zeros(90), threshold=0.5) == []
+    assert (
+        layer_detection.merge(np.zeros(90), brightness=np.zeros(90), threshold=0.5, px_per_m=2000.0)
+        == []
+    )
 
 
 def test_where_no_row_is_dark_over_the_whole_width_there_is_no_layer():
     likely = np.r_[np.zeros(40), np.full(10, 0.9), np.zeros(40)]
     faint, dark = np.zeros(90), np.zeros(90)
     faint[45], dark[45] = -1.9, -2.1
-    assert layer_detection.merge(likely, brightness=faint, threshold=0.5) == []
-    assert layer_detection.merge(likely, brightness=dark, threshold=0.5) == [Layer(45, 46, 0.9)]
+    assert layer_detection.merge(likely, brightness=faint, threshold=0.5, px_per_m=2000.0) == []
+    assert layer_detection.merge(likely, brightness=dark, threshold=0.5, px_per_m=2000.0) == [
+        Layer(45, 46, 0.9)
+    ]
 
 
 def test_a_row_at_the_threshold_belongs_to_a_layer():
     likely = np.full(90, 0.5)
     brightness = np.r_[np.zeros(40), [-5] * 3, np.zeros(47)]
-    assert layer_detection.merge(likely, brightness=brightness, threshold=0.5) == [
+    assert layer_detection.merge(likely, brightness=brightness, threshold=0.5, px_per_m=2000.0) == [
         Layer(40, 43, 0.5)
     ]
 

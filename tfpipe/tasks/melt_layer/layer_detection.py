@@ -9,6 +9,8 @@ from tfpipe.tasks.melt_layer import windows
 HALF = 0.5  # a layer ends where its darkness has fallen to half of its deepest
 LEAST_DARKNESS = 2.0  # of a layer's darkest row, in robust deviations below its surroundings
 BESIDE_DARKNESS = 4.0  # the same, for a layer beside a darker one; noise beside a layer has less
+# Pieces of one layer that noise has cut: between two layers there is more bright ice than this.
+GAP_MM = 1.0
 SHARE = 0.8  # dark rows below this share of their zone's highest probability are no layer
 
 
@@ -52,18 +54,22 @@ def _stacked(spans: np.ndarray, weights: np.ndarray, *, height_px: int) -> np.nd
     return np.cumsum(steps)[:-1]
 
 
-def merge(probability: np.ndarray, *, brightness: np.ndarray, threshold: float) -> list[Layer]:
+def merge(
+    probability: np.ndarray, *, brightness: np.ndarray, threshold: float, px_per_m: float
+) -> list[Layer]:
     """Merges rows above the threshold into layers, each as thick as it is dark.
 
     Args:
       probability: [height] float, each row's probability (`trace`).
       brightness: [height] float, the core's row profile without trend (`alignment.profile`).
       threshold: a zone of rows at or above it holds one layer or several.
+      px_per_m: rows per metre of depth.
 
     Returns:
       The layers, from the top. In each zone these are its dark runs of rows, each as far as it is
-      half as dark as its own darkest row; not runs of much lower probability, such as a lens or a
-      break beside a layer: their windows show the neighbour.
+      half as dark as its own darkest row. Two runs at most a millimetre apart are one, unless one
+      is over twice as dark. Runs of much lower probability, such as a lens or a break beside a
+      layer, are left out: their windows show the neighbour.
     """
     layers: list[Layer] = []
     for low, high in _runs(probability >= threshold):
@@ -78,9 +84,24 @@ def merge(probability: np.ndarray, *, brightness: np.ndarray, threshold: float) 
                 is_first = False
         layers += [
             layer
-            for layer in sorted(inside, key=lambda layer: layer.top_px)
+            for layer in _joined(inside, brightness=brightness, gap_px=GAP_MM / 1000 * px_per_m)
             if not layers or layer.top_px >= layers[-1].bottom_px
         ]
+    return layers
+
+
+def _joined(pieces: list[Layer], *, brightness: np.ndarray, gap_px: float) -> list[Layer]:
+    """Returns layers from the top, those joined that are about as dark and next to each other."""
+    layers: list[Layer] = []
+    for piece in sorted(pieces, key=lambda layer: layer.top_px):
+        if layers and piece.top_px - layers[-1].bottom_px <= gap_px:
+            last = layers[-1]
+            depths = [-brightness[one.top_px : one.bottom_px].min() for one in (last, piece)]
+            if min(depths) >= HALF * max(depths):
+                probability = max(last.probability, piece.probability)
+                layers[-1] = Layer(last.top_px, piece.bottom_px, probability)
+                continue
+        layers.append(piece)
     return layers
 
 

@@ -153,7 +153,10 @@ def _layers(outputs: CoreOutputs, thresholds: dict[str, float]) -> list[layer_de
         outputs.top_px, outputs.probability, height_px=len(outputs.ice)
     )
     return layer_detection.merge(
-        probability, brightness=outputs.brightness, threshold=thresholds["decision"]
+        probability,
+        brightness=outputs.brightness,
+        threshold=thresholds["decision"],
+        px_per_m=outputs.px_per_m,
     )
 
 
