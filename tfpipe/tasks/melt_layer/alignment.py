@@ -18,6 +18,7 @@ BRIGHT_SHARE = 0.7  # quantile of the rows around that is the trend: layers up t
 # In robust standard deviations of the cost of random tables:
 LEAST_DEPTH = 4.0  # of the minimum under their median
 LEAST_MARGIN = 3.0  # of the minimum under the next best one
+FAR_MARGIN = 2.0  # of several layers' minimum under the best one beyond the range
 LEAST_DARKNESS = 1.0  # of each tabled layer's mean, in robust deviations of the photo's rows
 ALONE_SHARE = 0.5  # of a lone layer's darkness, that no other place in the range may have
 RANDOM_TABLES = 199  # with as many layers, as thick, at random depths
@@ -161,7 +162,8 @@ def _doubt(
     is_far = np.abs(every) > np.abs(chosen.shifts_px).max()
     is_far &= (means <= -LEAST_DARKNESS).all(axis=0)
     far, cost = every[is_far], means.sum(axis=0)[is_far]
-    if len(far) and cost.min() < chosen.cost.min() + LEAST_MARGIN * spread:
+    margin = FAR_MARGIN if len(rows) > 1 else LEAST_MARGIN  # random tables test several as well
+    if len(far) and cost.min() < chosen.cost.min() + margin * spread:
         shift_mm = 1000 * far[cost.argmin()] / px_per_m
         return f"a shift of {shift_mm:.0f} mm, beyond those tried, costs nearly as little"
     return ""
