@@ -44,6 +44,20 @@ def test_the_interval_covers_the_score_of_new_groups(known):
     assert 0.92 <= inside / 300 <= 0.985
 
 
+def test_many_groups_are_left_out_in_parts():
+    """A thousand groups of one example: Student's interval, by 200 evaluations and not 1,000."""
+    values, calls = np.random.default_rng(0).normal(0, 1, 1000), []
+
+    def mean(rows):
+        calls.append(len(rows))
+        return values[rows].mean()
+
+    low, high = group_intervals.score_interval(mean, np.arange(1000), is_share=False)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert len(calls) == 201 and min(calls) == 995
+    assert high - low == pytest.approx(expected.high - expected.low, rel=0.15)
+
+
 def test_a_difference_of_zero_is_not_below_it():
     assert group_intervals.p_below_zero(mean_of(np.zeros(8)), np.arange(8)) == 1
     assert group_intervals.p_below_zero(mean_of(np.full(8, -0.1)), np.arange(8)) == 0

@@ -172,8 +172,8 @@ def test_all_pairs_in_two_classes_are_in_a_table_and_may_be_left_out(tmp_path, m
         shutil.copy(tmp_path / "x" / "a" / f"a_{i}.png", tmp_path / "x" / "b" / f"same{i}.png")
     refused(tmp_path / "x", "x-conflicts.csv has them all.*conflicts=leave-out")
     pairs = pd.read_csv(tmp_path / "x-conflicts.csv")
-    assert pairs["image"].tolist() == ["a/a_0.png", "a/a_1.png"]
-    assert pairs["its class"].tolist() == ["b", "b"]
+    assert pairs["one image"].tolist() == ["a/a_0.png", "a/a_1.png"]
+    assert pairs["class of that"].tolist() == ["b", "b"]
     survey = surveyed(tmp_path / "x", "conflicts=leave-out")
     names = [source.name for source in survey.sources]
     assert names == [*(f"a/a_{i}.png" for i in (2, 3)), *(f"b/b_{i}.png" for i in range(4))]

@@ -185,7 +185,22 @@ def ambiguous(folder):
 
 def outside(folder):
     in_table(folder)
-    write(folder, "labels.csv", "image,label\n../x.png,oak\n")
+    write(folder, "labels.csv", "path,label\n../x.png,oak\n")
+
+
+def numbers_beside(folder):
+    plain(folder)
+    write(folder, "sizes.csv", "id,area\n1,2\n2,3\n")
+    write(folder, "exif.csv", "image,iso\noak0,100\n")
+
+
+def predictions_beside(folder):
+    plain(folder)
+    write(folder, "out.csv", "key,file,label,abstain,p_oak\noak0,oak/oak0.png,oak,False,0.9\n")
+
+
+def runs_of_one_class(folder):
+    classes(folder, "oak/run1", "oak/run2")
 
 
 def other_table(folder):
@@ -247,7 +262,7 @@ TABLED = {"elm": 1, "oak": 2}
         (utf16, TABLED, ""),
         (hash_lines, TABLED, ""),
         (second_sheet, TABLED, "those of labels.xlsx"),
-        (no_label, None, "labels.csv has the columns 'image', 'size', expected 'label' or 'class'"),
+        (no_label, {"train": 3}, "labels.csv lists no images.*its columns are image, size"),
         (absent, None, "labels.csv line 4: the image z is not under case"),
         (twice, None, "labels.csv line 4: the image train/a.png is already in line 2"),
         (ambiguous, None, "labels.csv line 2: 'a' may be one/a.png or two/a.png"),
@@ -257,6 +272,9 @@ TABLED = {"elm": 1, "oak": 2}
             BOTH,
             "notes.csv lists no images, so it is unused: its columns are who, when",
         ),
+        (numbers_beside, BOTH, "exif.csv lists no images.*sizes.csv lists no images"),
+        (predictions_beside, BOTH, "out.csv lists no images"),
+        (runs_of_one_class, {"oak": 4}, ""),
         (two_tables, None, "several tables that may be the table of images: a.csv, b.csv"),
         (two_classes, None, r"The same image is in two classes: .*conflicts=leave-out"),
         (twins_of_table, {"Oak": 1, "oak": 2}, "'Oak' and 'oak' are two"),

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 MIN_GROUPS = 5  # for an interval
+MOST_PARTS = 200  # that are left out in turn
 LEVEL = 0.95
 END = 0.005  # a share of 0 or 1 counts as at most this far from it
 
@@ -79,12 +80,19 @@ def p_below_zero(statistic: Statistic, groups: np.ndarray) -> float | None:
 
 
 def _left_out(statistic: Statistic, groups: np.ndarray) -> np.ndarray | None:
-    """Returns the statistic of all rows, then without each group, [1 + groups, ...]."""
+    """Returns the statistic of all rows, then without each group, [1 + groups, ...].
+
+    Of many groups, `MOST_PARTS` parts of whole groups are left out instead, drawn at random.
+    """
     names, numbers = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
+    count = len(names)
+    if count < 2:
         return None
+    if count > MOST_PARTS:
+        parts = np.random.default_rng(0).permutation(np.arange(count) % MOST_PARTS)
+        numbers, count = parts[numbers], MOST_PARTS
     rows = np.arange(len(groups))
-    values = [statistic(rows), *(statistic(rows[numbers != i]) for i in range(len(names)))]
+    values = [statistic(rows), *(statistic(rows[numbers != i]) for i in range(count))]
     shape = next((np.shape(value) for value in values if value is not None), None)
     if shape is None:
         return None

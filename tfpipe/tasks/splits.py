@@ -6,7 +6,7 @@ keep their split.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -91,27 +91,26 @@ class SplitConfig:
             groups_of[source.stratum].add(source.group)
             strata_of[source.group].add(source.stratum)
 
-        def count(stratum: str, split: str) -> int:
-            return sum(by_group[group] == split for group in groups_of[stratum])
-
+        counts = Counter((one, by_group[g]) for g, strata in strata_of.items() for one in strata)
         for stratum in sorted(groups_of, key=lambda name: (len(groups_of[name]), name)):
             for split in SPLITS:
-                while count(stratum, split) < self._least(len(groups_of[stratum]), split):
-                    movable = [
-                        group
-                        for group in groups_of[stratum]
-                        if group not in packed
-                        and by_group[group] != split
-                        and all(
-                            count(one, by_group[group])
-                            > self._least(len(groups_of[one]), by_group[group])
-                            for one in strata_of[group]
-                        )
-                    ]
-                    if not movable:
+                least = self._least(len(groups_of[stratum]), split)
+                if counts[stratum, split] >= least:
+                    continue
+                others = [g for g in groups_of[stratum] if g not in packed and by_group[g] != split]
+                for group in sorted(others, key=lambda g: (self._distance(g, split), g)):
+                    old = by_group[group]
+                    if counts[stratum, split] >= least:
                         break
-                    nearest = min(movable, key=lambda group: (self._distance(group, split), group))
-                    by_group[nearest] = split
+                    if any(
+                        counts[one, old] <= self._least(len(groups_of[one]), old)
+                        for one in strata_of[group]
+                    ):
+                        continue
+                    by_group[group] = split
+                    for one in strata_of[group]:
+                        counts[one, old] -= 1
+                        counts[one, split] += 1
         return AssignedSplits(by_group)
 
     def _least(self, count: int, split: str) -> int:

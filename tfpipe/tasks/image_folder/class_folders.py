@@ -28,6 +28,7 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "holdout"), "test"),
 }
 _WITH_SET = re.compile(r"(.+?)[ _-]?(set|data|split|images)")
+WRAPPERS = {"data", "dataset", "images", "imgs", "classes", "photos", "pictures", "raw"}
 # Formats that cameras write and that are not read without a further package.
 UNREAD = {".heic": "HEIC", ".heif": "HEIC", ".jxl": "JPEG XL", ".cr2": "raw", ".nef": "raw"}
 
@@ -142,6 +143,10 @@ def _unwrapped(folder: Path) -> tuple[list[Path], list[str]]:
     """Returns the folders of classes or splits, and a note on wrappers around them."""
     tops, wrappers = _folders(folder), []
     while len(tops) == 1 and not split_of(tops[0].name) and _hold_folders(tops):
+        # A class may have folders of its own, such as one for each run.
+        inner = [split_of(path.name) for path in _folders(tops[0])]
+        if tops[0].name.lower() not in WRAPPERS and len({*inner} - {""}) < 2:
+            break
         wrappers.append(files.shown(tops[0].name))
         tops = _folders(tops[0])
     if not wrappers or len(tops) < 2:

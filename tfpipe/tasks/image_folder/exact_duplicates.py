@@ -64,21 +64,21 @@ def without_conflicts(
         ]
     pairs = [
         {
-            "image": files.shown(images.rows["file"].iloc[rows[0]]),
-            "class": labels.iloc[rows[0]],
+            "one image": files.shown(images.rows["file"].iloc[rows[0]]),
+            "its class": labels.iloc[rows[0]],
             "same image": files.shown(images.rows["file"].iloc[other]),
-            "its class": labels.iloc[other],
+            "class of that": labels.iloc[other],
         }
         for rows in conflicting
         for other in rows[1:]
         if labels.iloc[other] != labels.iloc[rows[0]]
     ]
-    table = Path(f"{images.folder.name}-conflicts.csv")
+    table = Path(f"{images.folder.resolve().name}-conflicts.csv")
     tables.write_csv(pd.DataFrame(pairs), table)
     first = pairs[0]
     more = f", and {len(conflicting) - 1} other images too" if len(conflicting) > 1 else ""
     raise UserError(
-        f"The same image is in two classes: {first['image']} ({first['class']}) and "
-        f"{first['same image']} ({first['its class']}){more}; {table} has them all. Remove the "
+        f"The same image is in two classes: {first['one image']} ({first['its class']}) and "
+        f"{first['same image']} ({first['class of that']}){more}; {table} has them all. Remove the "
         "wrong one of each, or set them aside by --option conflicts=leave-out."
     )

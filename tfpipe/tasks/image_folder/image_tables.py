@@ -1,6 +1,7 @@
 """Image tables: the images of a folder, with labels and numbers from a table beside them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,19 +13,48 @@ from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.task import LeftOut
 
 # Names of the columns of images, and of classes, the first in use elsewhere.
-PATHS = ("path", "file", "filename", "file name", "image", "image path", "image id", "img", "id")
+STRONG_PATHS = ("path", "file", "filename", "file name", "image path")
+PATHS = (*STRONG_PATHS, "image", "image id", "img", "id")
 LABELS = ("label", "class", "class name", "category", "species", "breed", "target")
 RESERVED = ("group", "split")
 TRUTH = "truth"  # truth.csv of a drawn sample: for comparison, nothing may learn from it
 
 
-def find(folder: Path) -> Path | None:
+def find(folder: Path, *, labelled: bool = True) -> Path | None:
     """Returns the table in a folder that lists images, or None.
+
+    Columns that may name anything, such as id, count only where they name images of the folder.
+
+    Args:
+      folder: of the images.
+      labelled: whether it must have classes, too.
 
     Raises:
       UserError: there are several.
     """
-    return tables.find(folder, PATHS, noun="table of images", but=(TRUTH,))
+    # A table of predictions has a column "abstain".
+    common: dict[str, Any] = {
+        "noun": "table of images",
+        "lacks": ("abstain",),
+        "but": (TRUTH, f"{folder.resolve().name}-conflicts"),
+    }
+    if not labelled:
+        return tables.find(folder, STRONG_PATHS, **common)
+    strong = tables.find(folder, STRONG_PATHS, LABELS, **common)
+    if strong:
+        return strong
+    weak = tables.find(folder, PATHS, LABELS, **common)
+    if weak and _names_an_image(weak, folder):
+        return weak
+    return tables.find(folder, ("path",), **common)  # without classes, which `read` refuses
+
+
+def _names_an_image(path: Path, folder: Path) -> bool:
+    """Returns whether the first rows of a table name images under a folder."""
+    table = tables.read(path, PATHS, LABELS)
+    candidates = _by_stem(folder)
+    cells = table.frame[table.need(*PATHS)].head(20)
+    return any(Path(cell.replace("\\", "/")).name in candidates for cell in cells)
 
 
 def unused(folder: Path) -> list[LeftOut]:
@@ -41,7 +71,7 @@ def unused(folder: Path) -> list[LeftOut]:
             notes.append(
                 LeftOut(
                     f"{files.shown(path.name)} lists no images, so it is unused: its columns are "
-                    f"{columns}, and one of {', '.join(PATHS[:4])} would name them."
+                    f"{columns}, and one of {', '.join(PATHS[:4])} with a label would."
                 )
             )
     return notes

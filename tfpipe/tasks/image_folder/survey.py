@@ -41,11 +41,16 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
     if not folder.is_dir():
         raise UserError(f"{files.shown(folder)} is no folder: expected class folders in it.")
     table = image_tables.find(folder)
-    images = image_tables.read(table, folder) if table else class_folders.list_class_folders(folder)
+    unused = [] if table else image_tables.unused(folder)
+    try:
+        images = (
+            image_tables.read(table, folder) if table else class_folders.list_class_folders(folder)
+        )
+    except UserError as error:
+        raise UserError(" ".join([str(error), *unused])) from error
     images, conflicts = exact_duplicates.without_conflicts(
         images, exact_duplicates.find_duplicates(images), options
     )
-    unused = [] if table else image_tables.unused(folder)
     rows, notes = images.rows, [*images.notes, *conflicts, *unused]
     same = exact_duplicates.find_duplicates(images)
     rows["group"] = _groups(rows, options)
@@ -95,7 +100,7 @@ def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOption
             raise UserError(f"{files.shown(path)} does not exist. Give images or folders.")
     if table or (len(paths) == 1 and paths[0].is_dir()):
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
-        table = table or image_tables.find(folder)
+        table = table or image_tables.find(folder, labelled=False)
     if table:
         images = image_tables.read(table, folder, labelled=False)
     else:
@@ -109,7 +114,7 @@ def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOption
     if not len(images.rows):
         places = class_folders.listed_names(paths)
         raise UserError(f"There is no image in {places}. Give images or folders of them.")
-    images.rows["group"] = images.rows["file"]
+    images.rows["group"] = _new_groups(images.rows, options)
     images.rows["split"] = ""
     sources = _sources(images, np.full(len(images.rows), -1))
     return Survey(
@@ -154,6 +159,15 @@ def _groups(rows: pd.DataFrame, options: ImageFolderOptions) -> pd.Series:
             )
         groups.append(group)
     return pd.Series(groups, index=rows.index, dtype=object)
+
+
+def _new_groups(rows: pd.DataFrame, options: ImageFolderOptions) -> pd.Series:
+    """Returns the group [images] of new images, the image itself where its name has none."""
+    groups = rows["group"]
+    if options.group_from:
+        match = rows["file"].map(lambda file: re.search(options.group_from, Path(file).name))
+        groups = match.map(lambda one: (one[1] if one.re.groups else one[0]) if one else "")
+    return groups.where(groups.fillna("") != "", rows["file"])
 
 
 def _complete(rows: pd.DataFrame) -> list[str]:
