@@ -116,6 +116,29 @@ def test_training_moves_no_row_of_a_layer_out_of_its_window():
     np.testing.assert_allclose(moved[:, 1] - moved[:, 0], counts, atol=1e-4)
 
 
+def test_an_augmented_window_holds_three_quarters_of_its_layer():
+    """Every row of a core carries its number, and a second channel the brightness it is given."""
+    layers = np.array([[100, 300], [310, 320], [340, 344], [420, 500], [530, 590]])
+    tops = melt_layer_windows.tops(700, stride_px=1)
+    shows = melt_layer_windows.labels(tops, layers=layers, uncertain=layers[:0], guard_px=10) == 1
+    tops = tops[shows]
+    core = np.stack(np.broadcast_arrays(np.arange(1.0, 701)[:, None], 1.0), axis=2)
+    images = melt_layer_windows.windows(core.astype(np.float32), tops)
+    ends = (melt_layer_windows.layer_in_window(tops, layers) / 50).astype(np.float32)
+    batch = {"image": tf.constant(images), "interval": tf.constant(ends)}, tf.ones(len(tops))
+    changed = []
+    for number in range(4):
+        features, _ = augmentation.slice_augmentation(3)(tf.constant(number), batch)
+        image = features["image"].numpy()[:, :, 0]
+        rows = np.round(image[..., 0] / image[..., 1]).astype(int) - 1
+        for shown, (first, last) in zip(rows, features["interval"].numpy() * 50, strict=True):
+            named = set(shown[round(first) : round(last)].tolist())
+            shares = [len(named & set(range(a, b))) / min(b - a, 50) for a, b in layers.tolist()]
+            assert max(shares) >= melt_layer_windows.INSIDE
+        changed += (rows != tops[:, None] + np.arange(50)).any(axis=1).tolist()
+    assert np.mean(changed) > 0.5
+
+
 def test_intervals_turned_twice_are_what_they_were():
     ends = tf.constant([[0.2, 0.5], [-1.0, -1.0]])
     turned = augmentation.flip_intervals(ends)

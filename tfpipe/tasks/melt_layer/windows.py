@@ -54,7 +54,8 @@ def overlaps(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def layer_in_window(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Returns first and one-past-last row [windows, 2] int, in each window, of its layer.
 
-    Of several layers it is the one with the greatest share inside; (0, 0) without a layer.
+    Of several layers it is the one with the greatest share inside, or that fills most of the
+    window, as in `labels`; (0, 0) without a layer.
 
     Args:
       top_px: [windows] int, first row of each window.
@@ -62,7 +63,7 @@ def layer_in_window(top_px: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """
     if not len(rows):
         return np.zeros((len(top_px), 2), int)
-    most = (overlaps(top_px, rows) / (rows[:, 1] - rows[:, 0])).argmax(axis=1)
+    most = _share_shown(top_px, rows).argmax(axis=1)
     return np.clip(rows[most] - top_px[:, None], 0, HEIGHT_PX)
 
 
@@ -82,12 +83,17 @@ def labels(
       uncertain: [features, 2] int, likewise for features that are left out of training.
       guard_px: width of the band around layers.
     """
-    share = overlaps(top_px, layers) / np.minimum(layers[:, 1] - layers[:, 0], HEIGHT_PX)
+    share = _share_shown(top_px, layers)
     classes = np.full(len(top_px), NO_LAYER)
     classes[(overlaps(top_px, _widened(layers, by_px=guard_px)) > 0).any(axis=1)] = NEITHER
     classes[(overlaps(top_px, uncertain) > 0).any(axis=1)] = NEITHER
     classes[(share >= INSIDE).any(axis=1)] = LAYER
     return classes
+
+
+def _share_shown(top_px: np.ndarray, layers: np.ndarray) -> np.ndarray:
+    """Returns the share [windows, layers] of each layer, or of the window, that is the layer."""
+    return overlaps(top_px, layers) / np.minimum(layers[:, 1] - layers[:, 0], HEIGHT_PX)
 
 
 def _widened(rows: np.ndarray, *, by_px: int) -> np.ndarray:
