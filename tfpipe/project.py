@@ -534,7 +534,7 @@ class Project(Workspace):
             manifest = self.records(task).manifest
             options = manifest.options if options is None else options
             split = split or SplitConfig(manifest.fractions, manifest.salt)
-            skip_bad = len(manifest.unreadable) if skip_bad is None else skip_bad
+            skip_bad = manifest.unreadable_files if skip_bad is None else skip_bad
         return {
             "options": options or {},
             "split": split or SplitConfig(),

@@ -309,6 +309,29 @@ def test_a_cut_picture_fails_the_run_and_is_named(own_raw, tmp_path):
     assert pack_small(own_raw, folder).unreadable == {}
 
 
+def test_a_bad_file_that_is_read_in_parts_counts_once(own_raw, tmp_path):
+    bad = own_raw / f"{names_in('validation', 1)[0]}.png"
+    bad.write_bytes(b"")
+
+    whole = make_task()
+
+    def in_parts(raw, options):
+        survey = whole.survey(raw, options)
+        parts = [
+            dataclasses.replace(source, name=f"{source.name}, {part}")
+            for source in survey.sources
+            for part in ("upper", "lower")
+            if part == "upper" or source.path == bad
+        ]
+        return dataclasses.replace(survey, sources=tuple(parts))
+
+    task = dataclasses.replace(whole, survey=in_parts)
+    with pytest.raises(UserError, match=r"^1 of 11 files.*--skip-bad 1\.$"):
+        pack_small(own_raw, tmp_path / "records", task=task)
+    made = pack_small(own_raw, tmp_path / "records", task=task, skip_bad=1)
+    assert len(made.unreadable) == 2 and made.unreadable_files == 1
+
+
 def test_records_without_the_bad_picture_are_those_of_a_folder_without_it(own_raw, tmp_path):
     bad = own_raw / f"{names_in('validation', 5)[-1]}.png"
     bad.write_bytes(b"")

@@ -41,6 +41,8 @@ class RecordSummary:
       salt: word that a random split is drawn with.
       user_defined_split: whether the user or the task sets the split of some sources.
       unreadable: source that could not be read -> why.
+      n_unreadable_files: number of their files, of which one may have several sources; None of
+        older releases, which counted sources.
       left_out: what else was left out and why, one sentence each.
       notes: remarks on the records, one sentence each.
       origin: name of a built-in task, or absolute path of the folder or Python file of the task; ""
@@ -54,6 +56,7 @@ class RecordSummary:
     salt: str = ""
     user_defined_split: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)
+    n_unreadable_files: int | None = None
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     origin: str = ""
@@ -64,9 +67,15 @@ class RecordSummary:
         return {RENAMED.get(name, name): v for name, v in value.items()}
 
     @property
+    def unreadable_files(self) -> int:
+        """Number of files that could not be read."""
+        count = self.n_unreadable_files
+        return len(self.unreadable) if count is None else count
+
+    @property
     def omissions(self) -> list[str]:
         """Returns a sentence for everything that was left out, unreadable files among it."""
-        return [*self.left_out, *self.unreadable.values()]
+        return [*self.left_out, *dict.fromkeys(self.unreadable.values())]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,8 @@ def pack(
       folder: where the records go; replaced if it holds others.
       options: the task's options.
       split: how groups are divided among train, validation and test.
-      skip_bad: how many unreadable sources are left out before the run fails.
+      skip_bad: how many unreadable files are left out before the run fails; of one that is read in
+        parts, such as a cube in slabs, all parts count once.
       report: receives the shards done and in all, as stage "pack".
 
     Returns:
@@ -93,7 +94,7 @@ def pack(
         if (
             manifest
             and manifest.fingerprint == fingerprint
-            and len(manifest.unreadable) <= skip_bad
+            and manifest.unreadable_files <= skip_bad
         ):
             _tidy(folder)
             if manifest.origin != catalog.origin_of(task):  # the folder has moved
@@ -120,11 +121,13 @@ def pack(
             _begin(unfinished, fingerprint=f"{fingerprint}, joined")
             summaries = _run(jobs, parts, context, report=report)
         bad = {name: why for summary in summaries for name, why in summary["bad"].items()}
-        if len(bad) > skip_bad:
-            reasons = " ".join(bad.values())
+        bad_files = {source.path for source in survey.sources if source.name in bad}
+        if len(bad_files) > skip_bad:
+            all_files = {source.path for source in survey.sources}
+            reasons = " ".join(dict.fromkeys(bad.values()))
             raise UserError(
-                f"{len(bad)} of {len(survey.sources)} files cannot be read: {reasons} Mend or "
-                f"remove them, or pack the others by --skip-bad {len(bad)}."
+                f"{len(bad_files)} of {len(all_files)} files cannot be read: {reasons} Mend or "
+                f"remove them, or pack the others by --skip-bad {len(bad_files)}."
             )
         validation.classes(task, summaries, jobs)
         validation.crossings(
@@ -162,6 +165,7 @@ def pack(
                 for summary in summaries
             ),
             unreadable=bad,
+            n_unreadable_files=len(bad_files),
             left_out=tuple(note for note in notes if isinstance(note, LeftOut)),
             notes=tuple(note for note in notes if not isinstance(note, LeftOut)),
         )

@@ -143,7 +143,7 @@ def _limitations(test: pd.DataFrame, manifest: RecordManifest, *, card: VersionC
         sentences.append(f"{unlabelled:,} images have no label and are in no score.")
     if manifest.unreadable:
         sentences.append(
-            f"{len(manifest.unreadable)} raw files could not be read and are left out."
+            f"{manifest.unreadable_files} raw files could not be read and are left out."
         )
     note = card.calibration.get("note")
     notes = [note] if note else []

@@ -104,7 +104,7 @@ def packing_of(task: Task, version: Path) -> dict[str, Any]:
     return {
         "options": parse_options(task, settings),
         "split": SplitConfig(data.fractions, data.salt),
-        "skip_bad": len(data.unreadable),
+        "skip_bad": data.unreadable_files,
     }
 
 
