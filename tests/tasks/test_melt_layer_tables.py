@@ -433,3 +433,17 @@ def test_a_name_without_ending_that_two_files_have_is_refused(tmp_path):
     photos = "photo,top_m,bottom_m\na,1,2\n"
     folder = raw_folder(tmp_path, photos=photos, there=("a.png", "a.jpg"))
     assert "line 2: photo 'a' may be a.jpg or a.png" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("photos", "layers", "headings"),
+    [
+        ("photo,top_m,top_cm,bottom_m\na.png,120,12100,121.6\n", LAYERS, "'top_m' and 'top_cm'"),
+        ("photo,top [cm],bottom_m,top_m\na.png,1,121.6,120\n", LAYERS, r"'top \[cm\]' and 'top_m'"),
+        (PHOTOS, "from,to_m,to_mm,type\n120.5,120.51,9,meltLayer\n", "'to_m' and 'to_mm'"),
+    ],
+)
+def test_a_depth_in_two_units_is_refused(tmp_path, photos, layers, headings):
+    raw_folder(tmp_path, photos=photos, layers=layers)
+    with pytest.raises(UserError, match=f"has the columns {headings}, expected this depth in one"):
+        survey(tmp_path, MeltLayerOptions())

@@ -23,6 +23,7 @@ BOTTOM = ("bottom", "bot", "depth bottom", "depth bot", "bottom depth", "depth t
 FEATURE_TOP = ("depth from", "depth top", "top depth", "top", "from", "depth")
 FEATURE_BOTTOM = ("depth to", "depth bottom", "depth bot", "bottom depth", "bottom", "bot", "to")
 KIND = ("type of feature", "type", "feature", "feature type")
+LENGTHS = ("nm", "µm", "um", "mm", "cm", "m", "km")
 PHOTO_TABLE = (PHOTO, TOP, BOTTOM)
 FEATURE_TABLE = (FEATURE_TOP, KIND)
 
@@ -158,8 +159,8 @@ def read_photos(path: Path, *, folder: Path) -> tuple[list[Photo], list[str]]:
     """
     table = tables.read(path, *PHOTO_TABLE)
     names = table.frame[table.need(*PHOTO)]
-    top_m = table.numbers(table.need(*TOP), unit="m", missing_ok=False)
-    bottom_m = table.numbers(table.need(*BOTTOM), unit="m", missing_ok=False)
+    top_m = _depths(table, TOP)
+    bottom_m = _depths(table, BOTTOM)
     photo_files = _PhotoFiles(folder)
     crop_px = _crops(table)
     groups = table.frame[table.column("group")] if table.column("group") else names
@@ -258,6 +259,28 @@ def shares_ice(upper: Photo, lower: Photo) -> bool:
     return shared_m > SAME_SHARE * min(upper.bottom_m - upper.top_m, lower.bottom_m - lower.top_m)
 
 
+def _depths(table: tables.Table, names: tuple[str, ...], *, missing_ok: bool = False) -> np.ndarray:
+    """Returns a column of depths [rows] float64 in m.
+
+    Raises:
+      UserError: there is none, a cell is no number, or the table has the column in two units.
+    """
+    column = table.need(*names)
+    name = next(name for name in names if table.column(name) == column)
+    same = [table.headings[c] for c in table.headings if _is_in_a_unit(c, name)]
+    if len(same) > 1:
+        raise UserError(
+            f"{table.source} has the columns {same[0]!r} and {same[1]!r}, expected this depth in "
+            "one unit. Remove one of the two columns."
+        )
+    return table.numbers(column, unit="m", missing_ok=missing_ok)
+
+
+def _is_in_a_unit(column: str, name: str) -> bool:
+    """Returns whether a column is `name`, or `name` with a unit of length."""
+    return column == name or column.removeprefix(f"{name} ").removeprefix("in ") in LENGTHS
+
+
 def _crops(table: tables.Table) -> list[Crop | None]:
     """Returns each row's crop, or None where its cells are empty."""
     cells = np.stack(
@@ -300,9 +323,9 @@ def read_features(path: Path) -> tuple[list[Feature], np.ndarray, list[str]]:
         is melt.
     """
     table = tables.read(path, *FEATURE_TABLE)
-    top_m = table.numbers(table.need(*FEATURE_TOP), unit="m", missing_ok=False)
-    to_column = table.column(*FEATURE_BOTTOM)
-    bottom_m = table.numbers(to_column, unit="m", missing_ok=True) if to_column else top_m
+    top_m = _depths(table, FEATURE_TOP)
+    has_bottom = table.column(*FEATURE_BOTTOM) is not None
+    bottom_m = _depths(table, FEATURE_BOTTOM, missing_ok=True) if has_bottom else top_m
     bottom_m = np.where(np.isnan(bottom_m), top_m, bottom_m)
     kinds = table.frame[table.need(*KIND)]
     reversed_rows = np.flatnonzero(bottom_m < top_m)
