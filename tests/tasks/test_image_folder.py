@@ -159,7 +159,8 @@ def test_nothing_but_broken_pictures_is_one_sentence(tmp_path):
     refused(tmp_path, "None of the 2 sampled images")
 
 
-def test_the_same_picture_in_two_classes_is_refused_and_both_are_named(tmp_path):
+def test_the_same_picture_in_two_classes_is_refused_and_both_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)  # where the table of all pairs is written
     tree(tmp_path, "a", "b")
     (tmp_path / "b" / "copy.png").write_bytes((tmp_path / "a" / "a_0.png").read_bytes())
     refused(tmp_path, re.escape("two classes: a/a_0.png (a) and b/copy.png (b)"))
