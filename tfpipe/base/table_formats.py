@@ -91,7 +91,10 @@ def unescaped(cell: str) -> str:
 def _text(text: str, path: Path) -> Rows:
     """Returns the rows of text, below the description of a PANGAEA file or lines of comment."""
     if text.startswith("/*"):
-        end = re.search(r"\*/[ \t]*(\r\n|\n|\r)", text)
+        # On a line of its own; heads of one line end where that line does.
+        end = re.search(r"^\*/[ \t]*(\r\n|\n|\r)", text, re.MULTILINE) or re.search(
+            r"\*/[ \t]*(\r\n|\n|\r)", text
+        )
         if end is None:
             raise UserError(
                 f"{files.shown(path.name)} begins as PANGAEA data but its description never ends, "
