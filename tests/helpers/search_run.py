@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -44,36 +45,40 @@ def by_workers(
 
 
 def killed(
-    data: loop.Dataset, folder: Path, *, workers: int, kills: int, trials: int, seed: int
-) -> int:
+    data: loop.Dataset, folder: Path, *, workers: int, victims: Sequence[str], trials: int
+) -> None:
     """Runs a search in processes of which one after the other is killed.
 
-    It is the chief, a worker, or the server that workers are forked from.
+    The kills are spread over the search, each at a random moment of its part.
 
-    Each is killed a moment after the search has got on since the last, at random.
-
-    Returns:
-      How many processes of the search were chiefs.
+    Args:
+      victims: of each kill "chief" or "child": a worker, or the server that workers are forked from.
     """
-    rng, chiefs = random.Random(seed), 1
+    rng = random.Random(0)
     chief = _started(data, folder, workers, trials)
-    for _ in range(kills):
-        wanted = _written(folder) + rng.randint(1, 2)
-        while _written(folder) < wanted:
-            assert chief.poll() is None, "The search ended before all kills were done."
-            time.sleep(0.02)
-        time.sleep(rng.uniform(0, 0.2))
-        victims = [chief.pid, *(child.pid for child in _below(chief.pid))]
-        victim = rng.choice(victims)
-        os.kill(victim, signal.SIGKILL)
-        if victim == chief.pid:
+    try:
+        for i, victim in enumerate(victims, start=1):
+            # A trial is written when it begins and when it ends. The moments are shares of the whole
+            # search, so that a search that gets on fast is killed sooner, and as often.
+            moment = 2 * trials * i / (len(victims) + 1)
+            while _written(folder) < moment or not (children := _below(chief.pid)):
+                assert chief.poll() is None, "The search ended before all kills were done."
+                time.sleep(0.02)
+            time.sleep(rng.uniform(0, 0.2))
+            if victim == "child":
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    rng.choice(children).kill()
+                continue
+            chief.kill()
             chief.wait()
             chief.close()
-            gone, alive = psutil.wait_procs([_process(pid) for pid in victims[1:]], timeout=60)
+            _, alive = psutil.wait_procs(children, timeout=60)
             assert not alive, "Workers have outlived their chief."
-            chief, chiefs = _started(data, folder, workers, trials), chiefs + 1
-    assert chief.communicate().returncode == 0
-    return chiefs
+            chief = _started(data, folder, workers, trials)
+        assert chief.communicate().returncode == 0
+    finally:
+        chief.kill()
+        chief.close()
 
 
 def _below(pid: int) -> list[psutil.Process]:
@@ -82,13 +87,6 @@ def _below(pid: int) -> list[psutil.Process]:
         every = psutil.Process(pid).children(recursive=True)
         return [one for one in every if "resource_tracker" not in " ".join(one.cmdline())]
     return []
-
-
-def _process(pid: int) -> psutil.Process:
-    try:
-        return psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        return psutil.Process()  # ended already
 
 
 def _started(data: loop.Dataset, folder: Path, *numbers: int) -> subprocesses.Process:

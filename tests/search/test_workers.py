@@ -275,9 +275,8 @@ def statuses(result: dict) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_search_of_two_workers_survives_ten_kills(data, tmp_path):
-    # With this seed workers, once the server they are forked from, and once the chief.
-    chiefs = search_run.killed(data, tmp_path, workers=2, kills=10, trials=14, seed=106)
-    assert chiefs > 1
+    victims = [*["child"] * 5, "chief", *["child"] * 4]
+    search_run.killed(data, tmp_path, workers=2, victims=victims, trials=14)
     result = results.read(tmp_path)
     assert statuses(result) == {f"{i:02d}": COMPLETED for i in range(14)}
     state = json.loads((tmp_path / "state.json").read_bytes())
@@ -288,9 +287,8 @@ def test_a_search_of_two_workers_survives_ten_kills(data, tmp_path):
 @pytest.mark.slow
 def test_a_killed_search_of_one_worker_ends_as_if_undisturbed(data, tmp_path):
     undisturbed = search_run.in_this_process(data, tmp_path / "undisturbed", trials=3)
-    # With this seed first the worker, then the chief.
-    chiefs = search_run.killed(data, tmp_path / "killed", workers=1, kills=2, trials=3, seed=4)
-    assert chiefs == 2
+    victims = ["child", "chief"]
+    search_run.killed(data, tmp_path / "killed", workers=1, victims=victims, trials=3)
     result = results.read(tmp_path / "killed")
     for row in undisturbed["trials"] + result["trials"]:
         del row["worker"], row["seconds"]
