@@ -32,3 +32,9 @@ def test_a_bar_is_drawn_on_a_terminal(capsys):
     with progress.ProgressBar(Console(force_terminal=True, width=100)) as report:
         report("pack", {"done": 1, "total": 2})
     assert "packing: 1 of 2" in capsys.readouterr().out
+
+
+def test_a_bar_moves_within_a_long_file(capsys):
+    with progress.ProgressBar(Console(force_terminal=True, width=100)) as report:
+        report("predict", {"done": 1, "total": 2, "part": 0.5})
+    assert "predicting: 1 of 2" in (out := capsys.readouterr().out) and "75%" in out

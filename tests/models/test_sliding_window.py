@@ -119,6 +119,8 @@ def test_a_version_looks_in_the_way_of_its_card_unless_told(monkeypatch):
 
 
 def test_windows_that_may_show_something_are_seen_one_by_one(monkeypatch):
+    monkeypatch.setattr(sliding_window, "WINDOWS", 16)
+    monkeypatch.setattr(sliding_window, "WINDOWS_AT_ONCE", 16)  # so there are several parts
     model = network("same", exposure=True)
     pictures, tops = long_pictures()
     exact = one_by_one(model, pictures, tops)

@@ -32,7 +32,8 @@ TITLES = {
 class Reporter(Protocol):
     """Receives each step of long work, to show it or to leave it.
 
-    Called with the name of a stage, one of `TITLES`, and its numbers: {"done", "total"}, or
+    Called with the name of a stage, one of `TITLES`, and its numbers: {"done", "total"}, perhaps
+    with "part", the share done of the one at hand, or
     {"epoch", "epochs", metric: value ...}, or {"trial", "trials", "best", "epoch", "epochs"}, or
     nothing.
     """
@@ -106,5 +107,6 @@ def _describe(info: Mapping[str, Any]) -> tuple[float | None, str]:
         metrics = [f"{k} {v:.4f}" for k, v in info.items() if k.startswith("val_")]
         return info["epoch"] / info["epochs"], ", ".join([words, *metrics])
     if "total" in info:
-        return info["done"] / max(info["total"], 1), f"{info['done']} of {info['total']}"
+        share = (info["done"] + info.get("part", 0.0)) / max(info["total"], 1)
+        return share, f"{info['done']} of {info['total']}"
     return None, ""

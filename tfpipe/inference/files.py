@@ -3,8 +3,9 @@
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.evaluation import drift
 from tfpipe.inference import resume
+from tfpipe.models.sliding_window import WINDOWS_AT_ONCE
 from tfpipe.registry import load
 from tfpipe.registry.card import VersionCard
 from tfpipe.registry.load import check_kind
@@ -25,7 +27,6 @@ from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Classify, Source, Survey, Task
 
 ROWS_AT_ONCE = 20_000  # rows of a table that are written together
-WINDOWS_AT_ONCE = 256  # windows of a long image that are cut out together, to watch for drift
 
 
 class PredictionResult(NamedTuple):
@@ -77,7 +78,8 @@ def predict(
       inference_mode: for long images, one of `sliding_window.INFERENCE_MODES`; None for the
         card's.
       settings: task options as name=value, over those that the version was trained with.
-      report: receives the stage "predict" with the files done.
+      report: receives the stage "predict" with the files done, and within a long image with the
+        share of it.
 
     Returns:
       What was done.
@@ -127,7 +129,13 @@ def predict(
                 continue
             watch = drift.Watch(predictor.card)
             try:
-                watched = _watched(classify, watch, source.name, height_px=height_px)
+                watched = _watched(
+                    classify,
+                    watch,
+                    source.name,
+                    height_px=height_px,
+                    report=partial(_report_part, report, files=i, total=len(survey.sources)),
+                )
                 outputs = whole_file.infer(source, watched, options)
             except UserError as error:
                 bad[source.name] = str(error)
@@ -208,21 +216,45 @@ class _Watched:
 
 
 class _WatchedAlong(_Watched):
-    """A classifier of the windows of long images, see `WholeFile.sliding_window`."""
+    """A classifier of the windows of long images, see `WholeFile.sliding_window`.
+
+    Args:
+      report: receives the share of the image that is done.
+    """
+
+    def __init__(self, *args: Any, report: Callable[[float], None], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._report = report
 
     def along(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = getattr(self._classify, "along")(images, top_px)  # noqa: B009
-        rows = np.arange(self._height_px)
-        tops, probabilities = top_px[0], outputs["probabilities"][0]  # the others are its flips
-        for begin in range(0, len(tops), WINDOWS_AT_ONCE):
-            part = slice(begin, begin + WINDOWS_AT_ONCE)
-            self.update(images[0][tops[part, None] + rows], probabilities[part])
-        return outputs
+        rows, parts = np.arange(self._height_px), []
+        count = top_px.shape[1]
+        for begin in range(0, max(count, 1), WINDOWS_AT_ONCE):
+            self._report(begin / max(count, 1))
+            tops = top_px[:, begin : begin + WINDOWS_AT_ONCE]
+            parts.append(getattr(self._classify, "along")(images, tops))  # noqa: B009
+            # The other images are flips of the first.
+            windows = images[0][tops[0][:, None] + rows]
+            self.update(windows, parts[-1]["probabilities"][0])
+        return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
-def _watched(classify: Classify, watch: drift.Watch, name: str, *, height_px: int) -> Classify:
-    kind = _WatchedAlong if hasattr(classify, "along") else _Watched
-    return kind(classify, watch, name, height_px=height_px)
+def _watched(
+    classify: Classify,
+    watch: drift.Watch,
+    name: str,
+    *,
+    height_px: int,
+    report: Callable[[float], None],
+) -> Classify:
+    if hasattr(classify, "along"):
+        return _WatchedAlong(classify, watch, name, height_px=height_px, report=report)
+    return _Watched(classify, watch, name, height_px=height_px)
+
+
+def _report_part(report: Reporter, share: float, *, files: int, total: int) -> None:
+    """Reports the share of the file at hand that is done, besides the files before it."""
+    report("predict", {"done": files, "total": total, "part": share})
 
 
 def _finished(results: resume.SourceResults, source: Source) -> dict[str, Any]:

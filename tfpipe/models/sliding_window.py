@@ -28,6 +28,9 @@ from tfpipe.tasks.task import Classify
 # Windows with at least this probability in a scan are computed one by one, too.
 POSITIVE_FROM = 0.001
 WINDOWS = 64  # of a strip; four flips of it take 350 MB in the widest network, enhanced-cnn
+# Windows computed in one call of `along`'s network, 4 strips. A caller that splits a long image at
+# multiples of it, to report progress, gets the same batches and so the same outputs.
+WINDOWS_AT_ONCE = 4 * WINDOWS
 COLLAPSES = (layers.Flatten, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)
 ROW_BY_ROW = (
     layers.Rescaling,
@@ -95,6 +98,13 @@ class SlidingWindowModel:
           images: [images, height, width, channels].
           top_px: [images, windows] int, first row of each window.
         """
+        parts = [
+            self._predict(images, top_px[:, begin : begin + WINDOWS_AT_ONCE])
+            for begin in range(0, max(top_px.shape[1], 1), WINDOWS_AT_ONCE)
+        ]
+        return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+
+    def _predict(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
         if self._network is None or not self.mode.scans:
             return self._outputs(self._predict_separately(images, top_px))
         outputs = scan(self._network, images, top_px)
