@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -52,13 +50,14 @@ def killed(
     The kills are spread over the search, each at a random moment of its part.
 
     Args:
-      victims: of each kill "chief" or "child": a worker, or the server that workers are forked from.
+      victims: of each kill "chief" or "child", a worker or the server that workers are forked
+        from.
     """
     rng = random.Random(0)
     chief = _started(data, folder, workers, trials)
     try:
         for i, victim in enumerate(victims, start=1):
-            # A trial is written when it begins and when it ends. The moments are shares of the whole
+            # A trial is written when it begins and when it ends. Moments are shares of the whole
             # search, so that a search that gets on fast is killed sooner, and as often.
             moment = 2 * trials * i / (len(victims) + 1)
             while _written(folder) < moment or not (children := _below(chief.pid)):
