@@ -2,6 +2,8 @@
 
 import io
 import struct
+import sys
+import types
 import zlib
 
 import cv2
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tfpipe.base import files, images
 from tfpipe.base.errors import UserError
@@ -372,3 +374,62 @@ def test_written_pictures_read_back(tmp_path, image):
     assert path.read_bytes() == images.encode_png(image)
     with pytest.raises(UserError, match="cannot be written: "):
         images.write_png(image, path / "inside a file.png")
+
+
+# The first bytes of a photo of an iPhone, up to the brands that it is compatible with, and those
+# of a generic container of the same kind; then those of an AVIF in such a container.
+HEIC = b"\0\0\0\x24ftypheic\0\0\0\0mif1MiPrmiafMiHBheic" + bytes(64)
+GENERIC_HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(64)
+GENERIC_AVIF = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf" + bytes(64)
+
+
+@pytest.fixture
+def openers():
+    """Pillow's table of formats, without HEIC during the test and as it was after it."""
+    before = Image.OPEN.pop("HEIF", None), list(Image.ID)
+    yield Image.OPEN
+    Image.OPEN.pop("HEIF", None)
+    Image.ID[:] = before[1]
+    if before[0]:
+        Image.OPEN["HEIF"] = before[0]
+
+
+@pytest.mark.parametrize("data", [HEIC, GENERIC_HEIC], ids=["iPhone", "generic"])
+@pytest.mark.parametrize("name", ["a.heic", "a.jpg"])
+def test_heic_is_named_as_what_it_is_under_any_extension(
+    tmp_path, monkeypatch, openers, data, name
+):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=f"{name} is a HEIC image, .*`pip install pillow-heif`"):
+        images.read(tmp_path / name)
+    with pytest.raises(UserError, match=f"{name} is a HEIC image"):
+        images.probe_bytes(data, name)
+    (tmp_path / name).write_bytes(GENERIC_AVIF)
+    with pytest.raises(UserError, match="is damaged or something else"):
+        images.read(tmp_path / name)
+
+
+def test_heic_is_read_where_pillow_heif_is_installed(tmp_path, monkeypatch, openers):
+    class Heif(ImageFile.ImageFile):
+        """As pillow-heif's: no tiles, pixels already upright, exif None where there is none."""
+
+        format = "HEIF"
+
+        def _open(self):
+            self._size, self._mode, self.tile = (RGB.shape[1], RGB.shape[0]), "RGB", []
+            self.n_frames, self.info = 3, {"exif": None}  # a burst, of which it opens the primary
+
+        def load(self):
+            self.im = Image.fromarray(RGB).im
+            return
+
+    stub = types.ModuleType("pillow_heif")
+    stub.register_heif_opener = lambda: Image.register_open(
+        "HEIF", Heif, lambda start: start[4:12] == b"ftypheic"
+    )
+    monkeypatch.setitem(sys.modules, "pillow_heif", stub)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(HEIC)
+    assert images.probe(path) == (*RGB.shape[:2], 8, "HEIF")
+    np.testing.assert_array_equal(images.read(path), RGB)

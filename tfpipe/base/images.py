@@ -19,6 +19,11 @@ DISPLAY_PX = 20_000  # pixels of an image in a page: 36 of them as PNG stay unde
 
 _EXPECTED = "an image (JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF or PNM)"
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "AVIF")
+# Brands of a HEIC file, bytes 8 to 11 (ISO/IEC 23008-12); of a generic one the list decides.
+_HEIC_BRANDS = (
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
+)  # fmt: skip
+_GENERIC_BRANDS = (b"mif1", b"msf1")
 _TIFF_BITS, _ORIENTATION = 258, 274
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -47,7 +52,8 @@ class ImageInfo(NamedTuple):
       height: pixels, as shown upright.
       width: pixels, as shown upright.
       bits: 8 or 16 a channel, as `read` returns them.
-      format: "JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM" or "AVIF", by content.
+      format: "JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "AVIF" or, where pillow-heif is
+        installed, "HEIF", by content.
     """
 
     height: int
@@ -101,7 +107,8 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     info, image = _header(io.BytesIO(data), path.name, max_pixels=max_pixels)
     # OpenCV multiplies the colours of an 8-bit TIFF by their alpha and takes a damaged strip of one
     # for pixels; Pillow cuts RGB of 16 bits down to 8, where OpenCV is right and notices damage.
-    if image.mode == "CMYK" or info.format == "AVIF" or (info.format == "TIFF" and info.bits == 8):
+    is_pillows = info.format in ("AVIF", "HEIF") or (info.format == "TIFF" and info.bits == 8)
+    if image.mode == "CMYK" or is_pillows:
         pixels = _with_pillow(image)
     else:
         pixels = _with_cv2(data, grey=image.mode == "LA")
@@ -116,6 +123,17 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise _unsupported(path.name, f"{pixels.dtype} pixels")
     return pixels
+
+
+def can_read_heic() -> bool:
+    """Returns whether HEIC is read: whether pillow-heif is installed."""
+    if "HEIF" not in Image.OPEN:
+        try:
+            import pillow_heif  # an extra
+        except ImportError:
+            return False
+        pillow_heif.register_heif_opener()
+    return True
 
 
 def to_uint8(image: np.ndarray, *, bits: int = 0) -> np.ndarray:
@@ -225,13 +243,19 @@ def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[ImageInfo, I
     """Returns what the header says, and Pillow's image that has decoded nothing yet."""
     name = files.shown(name)
     file.seek(0)
-    start = file.read(32)
+    start = file.read(64)
     file.seek(0)
+    is_heic = _is_heic(start)
+    if is_heic and not can_read_heic():
+        raise UserError(
+            f"{name} is a HEIC image, which is read only where pillow-heif is installed: "
+            "`pip install pillow-heif`. Install it, or save the image as JPEG or PNG."
+        )
     try:
-        image = Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=("HEIF",) if is_heic else _FORMATS)
         width, height = image.size
         format_ = "JPEG" if image.format == "MPO" else image.format  # a phone's JPEG with extras
-        pages = 1 if format_ == "JPEG" else getattr(image, "n_frames", 1)
+        pages = 1 if format_ in ("JPEG", "HEIF") else getattr(image, "n_frames", 1)
         if _orientation(image) in (5, 6, 7, 8):
             width, height = height, width
         bits = _bits(image, start)
@@ -257,17 +281,27 @@ def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[ImageInfo, I
     return ImageInfo(height, width, 16 if bits > 8 else 8, str(format_)), image
 
 
+def _is_heic(start: bytes) -> bool:
+    """Returns whether a file is HEIC, given its first 64 bytes."""
+    if start[4:8] != b"ftyp":
+        return False
+    listed = {start[i : i + 4] for i in range(16, min(len(start), start[3]), 4)}
+    return start[8:12] in _HEIC_BRANDS or (
+        start[8:12] in _GENERIC_BRANDS and not {b"avif", b"avis"} & listed
+    )
+
+
 def _orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation that is left to apply, 1 for none."""
     if image.format == "TIFF":  # both decoders turn a TIFF themselves, and Pillow its size
         return 1
     exif = Image.Exif()  # not image.getexif(), which decodes a whole PNG to look for it at the end
-    exif.load(image.info.get("exif", b""))
+    exif.load(image.info.get("exif") or b"")
     return exif.get(_ORIENTATION, 1)
 
 
 def _bits(image: Image.Image, start: bytes) -> int:
-    """Returns the bits a channel that a file declares, given its first 32 bytes."""
+    """Returns the bits a channel that a file declares, given its first bytes."""
     if image.format == "PNG":
         return start[24]
     if image.format == "TIFF":
