@@ -245,9 +245,10 @@ DAMAGES = {
     "no rows in excel": (excel(["a", "b"]), "layers.csv has headings but no rows, expected"),
     "binary": (
         b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
-        f"layers.csv holds bytes that are no text, {EXPECTED}. Save it again as text in UTF-8.",
+        "layers.csv holds bytes that are no text in UTF-8, UTF-16, Windows-1252 or "
+        f"Windows-1251, {EXPECTED}. Save it again as text in UTF-8.",
     ),
-    "not in cp1252": (b"a,b\n\x81,\x8d\n", "layers.csv holds bytes that are no text, expected"),
+    "not in cp1252": (b"a,b\n\x81,\x8d\n", "layers.csv holds bytes that are no text in UTF-8"),
     "broken excel": (
         excel(["a", "b"], [1, 2])[:-200],
         f"layers.csv cannot be read as a spreadsheet, {EXPECTED}. "

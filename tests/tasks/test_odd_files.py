@@ -1,11 +1,13 @@
 """Folders, tables and files as people have them: each is packed with a note, or one sentence.
 
-Each case draws a folder and says what the survey must give: the number of images of each class, or
+pillow-heif counts as not installed here; `tests/base/test_images.py` reads HEIC with it. Each case
+draws a folder and says what the survey must give: the number of images of each class, or
 what the sentence must say, and what a note must say. No case may end in a traceback.
 """
 
 import io
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,9 +17,20 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tfpipe import cli
 from tfpipe.base.errors import UserError
 from tfpipe.tasks import catalog
+from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.options import parse_options
+
+# The first bytes of a photo of an iPhone, up to the brands that it is compatible with.
+HEIC_HEADER = b"\0\0\0\x24ftypheic\0\0\0\0mif1MiPrmiafMiHBheic"
+
+
+@pytest.fixture(autouse=True)
+def without_pillow_heif(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
 
 
 def draw(folder: Path, *names: str) -> None:
@@ -28,13 +41,14 @@ def draw(folder: Path, *names: str) -> None:
         rng = np.random.default_rng(list(name.encode()))
         coarse = rng.integers(0, 256, (6, 8, 3), np.uint8)
         image = cv2.resize(coarse, (32, 24))
-        if path.suffix in (".avif", ".gif"):
+        if path.suffix.lower() == ".heic":
+            path.write_bytes(HEIC_HEADER + bytes(64))
+        elif path.suffix in (".avif", ".gif"):
             data = io.BytesIO()
             Image.fromarray(image).save(data, path.suffix[1:].upper())
             path.write_bytes(data.getvalue())
         else:
-            suffix = path.suffix if path.suffix.lower() != ".heic" else ".png"
-            path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+            path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
 
 
 def classes(folder: Path, *names: str, count: int = 2, suffix: str = ".png") -> None:
@@ -113,6 +127,34 @@ def heic(folder):
 def some_heic(folder):
     plain(folder)
     draw(folder, "oak/phone.HEIC")
+
+
+def loose_heic(folder):
+    plain(folder)
+    draw(folder, "a.heic", "b.png")
+
+
+def heic_in_table(folder):
+    draw(folder, "train/a.png", "train/b.heic")
+    write(folder, "labels.csv", "image,label\na,oak\nb,elm\n")
+
+
+def only_loose_heic(folder):
+    draw(folder, "a.heic", "b.heic")
+
+
+def outer_folder(folder):
+    classes(folder, "My photos/oak", "My photos/elm")
+    draw(folder, "loose.png")
+
+
+def heic_by_another_name(folder):
+    classes(folder, "oak", "elm", count=20, suffix=".jpg")
+    (folder / "oak" / "oak0.jpg").write_bytes(HEIC_HEADER + bytes(64))
+
+
+def wrapped_sets(folder):
+    classes(folder, "My photos/oak", "My photos/elm", count=20)
 
 
 def avif(folder):
@@ -208,6 +250,108 @@ def other_table(folder):
     write(folder, "notes.csv", "who,when\nme,now\n")
 
 
+def unlisted(folder):
+    draw(folder, *(f"pics/{i}.png" for i in range(40)))
+    rows = "".join(f"{i},{'oak' if i % 2 else 'elm'}\n" for i in range(32))
+    write(folder, "labels.csv", f"image,label\n{rows}")
+
+
+def contradiction(folder):
+    plain(folder)
+    write(folder, "labels.csv", "image,label\noak0,elm\noak1,oak\nelm0,oak\nelm1,elm\n")
+
+
+def agreement(folder):
+    plain(folder)
+    write(folder, "labels.csv", "image,label,group\noak0,oak,g\noak1,oak,g\nelm0,elm,h\n")
+
+
+def joined(folder):
+    plain(folder)
+    write(folder, "list.csv", "image,group,iso\n" + "".join(
+        f"{c}{i},{c}{i},10{i}\n" for c in ("oak", "elm") for i in range(2)
+    ))  # fmt: skip
+
+
+def table_in_wrapper(folder):
+    in_table(folder / "dataset")
+    write(folder / "dataset", "labels.csv", "image,label\ntrain/a.png,oak\nb,elm\nc,oak\n")
+
+
+def table_beside(folder):
+    in_table(folder)
+    (folder / "annotations").mkdir()
+    write(folder / "annotations", "list.tsv", "file\tclass\n../train/a.png\toak\nb\telm\nc\toak\n")
+
+
+def table_among_images(folder):
+    in_table(folder)
+    write(folder / "train", "labels.csv", "file,label\na.png,oak\nb.png,elm\nc.png,oak\n")
+
+
+def tables_in_folders(folder):
+    draw(folder, "one/a.png", "two/b.png")
+    write(folder / "one", "labels.csv", "file,label\na.png,oak\n")
+    write(folder / "two", "labels.csv", "file,label\nb.png,elm\n")
+
+
+def empty_table(folder):
+    plain(folder)
+    write(folder, "labels.csv", "")
+
+
+def empty_table_alone(folder):
+    draw(folder, "a.png")
+    write(folder, "labels.csv", "")
+
+
+def headings_alone(folder):
+    in_table(folder)
+    write(folder, "labels.csv", "file,label\n")
+
+
+def second_table(folder):
+    filename_label(folder)
+    write(folder, "other.csv", "id,breed\na,elm\n")
+    write(folder, "README.txt", "Trees of a park.\n")
+
+
+def decided(folder):
+    plain(folder)
+    key = "oak/oak0.png"
+    line = f"2026-01-01,me,{key},{key},,,elm,simple-cnn/1,validated,label"
+    write(folder, "labels.csv", f"{decisions.HEADING}\n{line}\n")
+
+
+def cyrillic(folder):
+    in_table(folder)
+    write(folder, "labels.csv", "image;label\na;дуб\nb;вяз\nc;дуб\n", encoding="cp1251")
+
+
+def western(folder):
+    in_table(folder)
+    write(folder, "labels.csv", "image;label\na;Bäume\nb;forêt\nc;Bäume\n", encoding="latin-1")
+
+
+def capitals(folder):
+    draw(folder, "Train/IMG_1.JPG", "Train/img_2.jpg", "Train/Größe.png")
+    write(folder, "labels.csv", "image,label\ntrain/img_1.jpg,oak\nIMG_2.JPG,elm\ngröße,oak\n")
+
+
+def named_splits(folder):
+    in_table(folder)
+    write(folder, "l.csv", "image,label,split\na,oak,train_set\nb,elm,Val\nc,oak,eval\n")
+
+
+def folders_of_splits(folder):
+    draw(folder, "train/a.png", "train/b.png", "val/a.png", "val/b.png")
+    write(
+        folder,
+        "labels.csv",
+        "path,label\ntrain/a.png,oak\ntrain/b.png,elm\nval/a.png,oak\nval/b,elm\n",
+    )
+
+
 def two_tables(folder):
     in_table(folder)
     for name in ("a.csv", "b.csv"):
@@ -251,9 +395,31 @@ TABLED = {"elm": 1, "oak": 2}
         (
             heic,
             None,
-            "The class folder elm holds 2 HEIC images, which cannot be read. Convert them",
+            "The class folder elm holds 2 HEIC images, which cannot be read. Run `pip install "
+            "pillow-heif`, or convert them",
         ),
-        (some_heic, BOTH, r"1 HEIC images cannot be read: convert them to PNG or JPEG"),
+        (
+            some_heic,
+            BOTH,
+            "1 HEIC image cannot be read: oak/phone.HEIC. Run `pip install pillow-heif`, or",
+        ),
+        (
+            loose_heic,
+            BOTH,
+            "1 HEIC image .*: a.heic. Run `pip .*1 images lie in no class folder: b",
+        ),
+        (
+            heic_in_table,
+            None,
+            "line 3: train/b.heic cannot be read; the table lists 1 HEIC image. Run",
+        ),
+        (only_loose_heic, None, "no class folders, and only 2 HEIC images that cannot be read"),
+        (
+            outer_folder,
+            BOTH,
+            "My photos/ only holds the other folders, so it is no class: the classes are elm, oak"
+            ".*1 images lie in no class folder: loose.png",
+        ),
         (avif, BOTH, ""),
         (kaggle, TABLED, "Images and classes are those of labels.csv: id, breed"),
         (filename_label, TABLED, "those of list.csv: filename, label"),
@@ -262,7 +428,33 @@ TABLED = {"elm": 1, "oak": 2}
         (utf16, TABLED, ""),
         (hash_lines, TABLED, ""),
         (second_sheet, TABLED, "those of labels.xlsx"),
-        (no_label, {"train": 3}, "labels.csv lists no images.*its columns are image, size"),
+        (no_label, None, "labels.csv has the columns 'image', 'size', expected 'label' or"),
+        (
+            unlisted,
+            {"elm": 16, "oak": 16},
+            "8 images are not in labels.csv: pics/32.png, pics/33.png, .* and 3 more",
+        ),
+        (
+            contradiction,
+            None,
+            "labels.csv contradicts the class folders: oak/oak0.png is elm in line 2; elm/elm0.png",
+        ),
+        (agreement, {"elm": 1, "oak": 2}, "1 image is not in labels.csv: elm/elm1.png"),
+        (joined, BOTH, "Classes are the folders; list.csv adds group, iso"),
+        (table_in_wrapper, TABLED, "those of dataset/labels.csv"),
+        (table_beside, TABLED, "those of annotations/list.tsv: file, class"),
+        (table_among_images, TABLED, "those of train/labels.csv"),
+        (tables_in_folders, None, "several tables .*: one/labels.csv, two/labels.csv. Keep one"),
+        (empty_table, BOTH, r"labels.csv is unused: labels.csv is empty \(0 bytes\)"),
+        (empty_table_alone, None, r"labels.csv is unused: labels.csv is empty \(0 bytes\)"),
+        (headings_alone, None, "labels.csv has headings but no rows"),
+        (second_table, TABLED, "other.csv is unused, as list.csv lists the images.$"),
+        (decided, BOTH, "stretched where their shape differs. .*channels= and fit=.$"),
+        (cyrillic, {"вяз": 1, "дуб": 2}, "labels.csv is not in UTF-8; it was read as Windows-1251"),
+        (western, {"Bäume": 2, "forêt": 1}, "it was read as Windows-1252. Save it as UTF-8 if"),
+        (capitals, TABLED, "those of labels.csv"),
+        (named_splits, TABLED, "those of l.csv"),
+        (folders_of_splits, BOTH, "The splits train, validation are those of the folders"),
         (absent, None, "labels.csv line 4: the image z is not under case"),
         (twice, None, "labels.csv line 4: the image train/a.png is already in line 2"),
         (ambiguous, None, "labels.csv line 2: 'a' may be one/a.png or two/a.png"),
@@ -272,9 +464,13 @@ TABLED = {"elm": 1, "oak": 2}
             BOTH,
             "notes.csv lists no images, so it is unused: its columns are who, when",
         ),
-        (numbers_beside, BOTH, "exif.csv lists no images.*sizes.csv lists no images"),
+        (
+            numbers_beside,
+            BOTH,
+            "exif.csv has no column of classes and lists 1 of 4 .*sizes.csv lists no",
+        ),
         (predictions_beside, BOTH, "out.csv lists no images"),
-        (runs_of_one_class, {"oak": 4}, ""),
+        (runs_of_one_class, {"run1": 2, "run2": 2}, "oak/ only .*: the classes are run1, run2"),
         (two_tables, None, "several tables that may be the table of images: a.csv, b.csv"),
         (two_classes, None, r"The same image is in two classes: .*conflicts=leave-out"),
         (twins_of_table, {"Oak": 1, "oak": 2}, "'Oak' and 'oak' are two"),
@@ -305,3 +501,38 @@ def test_what_people_have_is_read_or_refused_in_a_sentence(
             assert example.image.dtype == np.uint8
         except UserError as error:
             assert "zero.png is empty" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "says"),
+    [
+        (unlisted, 0, r"left out: 8 images are not in labels.csv: pics/32.png.*(\n.*)*counts:"),
+        (wrapped_sets, 0, "note: My photos/ only holds the other folders.*(\n.*)*counts:"),
+        (
+            cyrillic,
+            2,
+            "note: labels.csv is not in UTF-8(.*\n)*tfpipe: Every split needs every class",
+        ),
+        (contradiction, 2, "^tfpipe: labels.csv contradicts the class folders"),
+        (
+            heic_by_another_name,
+            2,
+            "tfpipe: 1 of 40 files cannot be read: oak0.jpg is a HEIC image.*pip install",
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_pack_prints_what_was_left_out_and_why_it_failed(
+    tmp_path, monkeypatch, capfd, case, code, says
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "case"
+    folder.mkdir()
+    case(folder)
+    monkeypatch.setattr(sys, "argv", ["tfpipe", "pack", "./case"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    printed = capfd.readouterr()
+    assert stop.value.code == code
+    assert re.search(says, printed.err + printed.out)
+    assert "Traceback" not in printed.err

@@ -16,6 +16,8 @@ Rows = Iterator[tuple[int, list[str]]]  # (line of the file or row of the sheet,
 EXPECTED = "a table (text as .csv or .tsv, a spreadsheet, .parquet or PANGAEA .tab)"
 
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_NOT_ASCII = re.compile(rb"[\xa8\xb8\xc0-\xff]+")  # letters of both Windows encodings
+_ENCODINGS = {"cp1252": "Windows-1252", "cp1251": "Windows-1251"}  # as people know them
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # begin what a spreadsheet may run
 _ESCAPED = tuple(f"'{mark}" for mark in (*_FORMULA, "'"))
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -39,13 +41,25 @@ def text_of(path: Path, *, expected: str = EXPECTED) -> str:
     """Returns the text of a file, whichever of the usual encodings it has.
 
     Args:
-      path: a file in UTF-8, UTF-16 with a mark, or Windows-1252.
+      path: a file in UTF-8, UTF-16 with a mark, Windows-1252 or Windows-1251.
       expected: what it should be, for messages.
 
     Raises:
       UserError: it is missing, empty or no text.
     """
     return _decoded(files.contents(path, expected=expected), path, expected=expected)
+
+
+def encoding_of(path: Path) -> str:
+    """Returns the encoding of a table of text as read, "" for Unicode and for other formats.
+
+    Raises:
+      UserError: it is missing, empty or no text.
+    """
+    data = files.contents(path, expected=EXPECTED)
+    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1")):
+        return ""
+    return _ENCODINGS.get(_text_and_encoding(data, path, expected=EXPECTED)[1], "")
 
 
 def text_rows(
@@ -164,18 +178,34 @@ def _cell(value: object) -> str:
 
 def _decoded(data: bytes, path: Path, *, expected: str) -> str:
     """Returns the text that the bytes of a file hold."""
+    return _text_and_encoding(data, path, expected=expected)[0]
+
+
+def _text_and_encoding(data: bytes, path: Path, *, expected: str) -> tuple[str, str]:
+    """Returns the text that the bytes of a file hold, and its encoding as Python calls it."""
     is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", "cp1252"):
+    legacy = ("cp1251",) if _is_cyrillic(data) else ("cp1252",)
+    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", *legacy):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
         if not _BINARY.search(text):
-            return text
+            return text, encoding
     raise UserError(
-        f"{files.shown(path.name)} holds bytes that are no text, expected {expected}. "
-        "Save it again as text in UTF-8."
+        f"{files.shown(path.name)} holds bytes that are no text in UTF-8, UTF-16, Windows-1252 or "
+        f"Windows-1251, expected {expected}. Save it again as text in UTF-8."
     )
+
+
+def _is_cyrillic(data: bytes) -> bool:
+    """Returns whether bytes read as words of Windows-1251 letters, as Western text never does.
+
+    Words of Western languages have at most two letters beyond ASCII in a row, those of Cyrillic
+    ones have nothing else.
+    """
+    runs = [len(run) for run in _NOT_ASCII.findall(data)]
+    return sum(run for run in runs if run > 2) > sum(runs) / 2
 
 
 def _delimiter(text: str) -> str:

@@ -202,9 +202,9 @@ def read(
     """Returns the table in a file. Its contents decide on format and encoding, not its name.
 
     Args:
-      path: text with commas, semicolons or tabs (UTF-8, UTF-16 with a mark, or Windows-1252), a
-        spreadsheet (.xlsx, .xls, .xlsb, .ods), a .parquet, or a PANGAEA .tab with its description
-        on top.
+      path: text with commas, semicolons or tabs (UTF-8, UTF-16 with a mark, Windows-1252 or
+        Windows-1251), a spreadsheet (.xlsx, .xls, .xlsb, .ods), a .parquet, or a PANGAEA .tab with
+        its description on top.
       *needs: columns that the table needs, each as names that mean the same. It is the sheet that
         has them all, and its headings are the first of 50 rows that has them. Without needs, or
         where no sheet has them all, it is the first sheet that is not blank and its first row that

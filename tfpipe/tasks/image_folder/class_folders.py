@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files
+from tfpipe.base import files, images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.task import LeftOut
 
@@ -28,9 +28,9 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "holdout"), "test"),
 }
 _WITH_SET = re.compile(r"(.+?)[ _-]?(set|data|split|images)")
-WRAPPERS = {"data", "dataset", "images", "imgs", "classes", "photos", "pictures", "raw"}
-# Formats that cameras write and that are not read without a further package.
-UNREAD = {".heic": "HEIC", ".heif": "HEIC", ".jxl": "JPEG XL", ".cr2": "raw", ".nef": "raw"}
+# Formats that cameras write and that are not read; HEIC is, where pillow-heif is installed.
+HEIC = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC"}
+UNREAD = {**HEIC, ".jxl": "JPEG XL", ".cr2": "raw", ".nef": "raw", ".dng": "raw"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +56,16 @@ class ImageList:
 def list_class_folders(folder: Path) -> ImageList:
     """Returns the images in class folders, in one tree or under train/, val/ and test/.
 
-    Folders of splits may be called train_set, eval and the like. A folder that only holds the
-    folder with the classes or splits is a wrapper. Notes say what was taken for what.
+    Folders of splits may be called train_set, eval and the like. A single folder that only holds
+    folders is a wrapper. Notes say what was taken for what.
 
     Raises:
       UserError: there is no class folder, or one without an image.
     """
-    tops, notes = _unwrapped(folder)
+    around = unwrapped(folder)
+    wrappers = [files.shown(path.name) for path in around[1:]]
+    tops = folders_in(around[-1])
+    notes: list[str] = []
     splits = {top: split for top in tops if (split := split_of(top.name))}
     if len({*splits.values()}) > 1 or (splits and len(splits) == len(tops) and _hold_folders(tops)):
         taken = ", ".join(f"{files.shown(top.name)} ({split})" for top, split in splits.items())
@@ -70,46 +73,57 @@ def list_class_folders(folder: Path) -> ImageList:
         unused = [files.shown(top.name) for top in tops if top not in splits]
         if unused:
             notes.append(LeftOut(f"{listed_names(unused)}: unused, beside folders of splits."))
-        places = [(split, inner) for top, split in splits.items() for inner in _folders(top)]
-        around = [folder, *splits]
+        places = [(split, inner) for top, split in splits.items() for inner in folders_in(top)]
     else:
         places = [("", top) for top in tops]
-        around = [tops[0].parent if tops else folder]
+        splits = {}
+    if wrappers:
+        names = sorted({class_name(place.name) for _, place in places})
+        notes.insert(
+            0,
+            f"{'/'.join(wrappers)}/ only holds the other folders, so it is no class: the classes "
+            f"are {listed_names(names)}.",
+        )
+    around = [*around, *splits]
     if not places:
+        kinds = unread_kinds(path.name for path in _images_here(around[-1]))
+        only = f", and only {kinds} that cannot be read" if kinds else ""
         raise UserError(
-            f"{files.shown(folder)} holds no class folders, expected one for each class, with its "
-            "images; or a table with the columns path and label."
+            f"{files.shown(folder)} holds no class folders{only}, expected one for each class, "
+            "with its images; or a table with the columns path and label."
         )
     rows: list[tuple[str, str, str, str]] = []
     others: list[str] = []
     for split, place in places:
         names, more = images_in(place)
         inside = files.shown(place.relative_to(folder))
-        if not names and (kinds := _unread_kinds(more)):
+        if not names and (kinds := unread_kinds(more)):
             raise UserError(
-                f"The class folder {inside} holds {kinds}, which cannot be read. Convert them to "
-                "PNG or JPEG."
+                f"The class folder {inside} holds {kinds}, which cannot be read. {remedy(more)}"
             )
         if not names:
             raise UserError(
-                f"The class folder {inside} holds no image ({', '.join(SUFFIXES)}). Put its "
-                "images there, or remove the folder."
+                f"The class folder {inside} holds no image ({', '.join(image_suffixes())}). Put "
+                "its images there, or remove the folder."
             )
         others += [f"{inside}/{name}" for name in more]
         rows += [
             (os.path.relpath(place / name, folder), class_name(place.name), "", split)
             for name in names
         ]
-    if others:
-        kinds = _unread_kinds(others)
-        why = f" ({kinds} cannot be read: convert them to PNG or JPEG)" if kinds else ""
+    no_images = [name for name in others if not unread_kinds([name])]
+    if no_images:
         notes.append(
             LeftOut(
-                f"{len(others)} files in class folders are no images{why}: {listed_names(others)}."
+                f"{len(no_images)} files in class folders are no images: {listed_names(no_images)}."
             )
         )
+    loose = [str(path.relative_to(folder)) for place in around for path in _images_here(place)]
+    unread = [name for name in [*others, *loose] if unread_kinds([name])]
+    if unread:
+        notes.append(unread_note(unread))
     notes += twin_notes({class_name(place.name) for _, place in places})
-    loose = [path.name for place in around for path in _images_here(place)]
+    loose = [name for name in loose if name not in unread]
     if loose:
         notes.append(LeftOut(f"{len(loose)} images lie in no class folder: {listed_names(loose)}."))
     return ImageList(folder, as_rows(rows), pd.DataFrame(index=range(len(rows))), (), notes)
@@ -139,31 +153,54 @@ def twin_notes(classes: Collection[str]) -> list[str]:
     return notes
 
 
-def _unwrapped(folder: Path) -> tuple[list[Path], list[str]]:
-    """Returns the folders of classes or splits, and a note on wrappers around them."""
-    tops, wrappers = _folders(folder), []
-    while len(tops) == 1 and not split_of(tops[0].name) and _hold_folders(tops):
-        # A class may have folders of its own, such as one for each run.
-        inner = [split_of(path.name) for path in _folders(tops[0])]
-        if tops[0].name.lower() not in WRAPPERS and len({*inner} - {""}) < 2:
-            break
-        wrappers.append(files.shown(tops[0].name))
-        tops = _folders(tops[0])
-    if not wrappers or len(tops) < 2:
-        return _folders(folder), []
-    return tops, [f"{'/'.join(wrappers)}/ only holds the other folders, so it is no class."]
+def unwrapped(folder: Path) -> list[Path]:
+    """Returns a folder, the wrappers in it, and last the folder that holds classes or splits.
+
+    A wrapper is the only folder beside it, holds folders and no image, and has no split's name.
+    """
+    places = [folder]
+    while len(tops := folders_in(places[-1])) == 1 and _is_wrapper(tops[0]):
+        places.append(tops[0])
+    is_inner = len(tops) > 1 or bool(tops and split_of(tops[0].name))
+    return places if is_inner else [folder]
+
+
+def _is_wrapper(folder: Path) -> bool:
+    return not split_of(folder.name) and _hold_folders([folder])
 
 
 def _hold_folders(tops: list[Path]) -> bool:
     """Returns whether each folder holds folders and no image itself."""
-    return all(_folders(top) and not _images_here(top) for top in tops)
+    return all(folders_in(top) and not _images_here(top) for top in tops)
 
 
-def _unread_kinds(names: Iterable[str]) -> str:
-    """Returns how many of some files are images that cannot be read: "12 HEIC"."""
-    kinds = Counter(UNREAD.get(Path(name).suffix.lower(), "") for name in names)
-    kinds.pop("", None)
-    return " and ".join(f"{count} {kind} images" for kind, count in sorted(kinds.items()))
+def image_suffixes() -> tuple[str, ...]:
+    """Returns the endings of files that are images and can be read."""
+    return SUFFIXES + (tuple(HEIC) if images.can_read_heic() else ())
+
+
+def unread_kinds(names: Iterable[str]) -> str:
+    """Returns how many of some files are images that cannot be read: "12 HEIC images"."""
+    suffixes = Counter(Path(name).suffix.lower() for name in names)
+    kinds = Counter[str]()
+    for suffix, count in suffixes.items():
+        if suffix in UNREAD and suffix not in image_suffixes():
+            kinds[UNREAD[suffix]] += count
+    return " and ".join(
+        f"{count} {kind} image{'s' if count > 1 else ''}" for kind, count in sorted(kinds.items())
+    )
+
+
+def unread_note(names: list[str]) -> LeftOut:
+    """Returns the note on images that cannot be read and are left out."""
+    return LeftOut(f"{unread_kinds(names)} cannot be read: {listed_names(names)}. {remedy(names)}")
+
+
+def remedy(names: Iterable[str]) -> str:
+    """Returns what to do about images that cannot be read, in a sentence."""
+    if any(Path(name).suffix.lower() in HEIC for name in names):
+        return "Run `pip install pillow-heif`, or convert them to PNG or JPEG."
+    return "Convert them to PNG or JPEG."
 
 
 def as_rows(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
@@ -177,16 +214,17 @@ def images_in(folder: Path) -> tuple[list[str], list[str]]:
     Raises:
       UserError: one of them is a link that leads outside.
     """
-    images: list[str] = []
+    inside: list[str] = []
     others: list[str] = []
+    suffixes = image_suffixes()
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if _is_visible(name))
         for name in filter(_is_visible, names):
             path = os.path.relpath(os.path.join(root, name), folder)
             if os.path.islink(os.path.join(root, name)):
                 files.inside(folder, path, where=files.shown(folder))
-            (images if name.lower().endswith(SUFFIXES) else others).append(path)
-    return sorted(images), sorted(others)
+            (inside if name.lower().endswith(suffixes) else others).append(path)
+    return sorted(inside), sorted(others)
 
 
 def class_name(text: str) -> str:
@@ -208,12 +246,19 @@ def labels_of(rows: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
     return classes, rows["label"].map(numbers).to_numpy(int)
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
+    """Returns the folders in a folder, sorted, but hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path.name))
 
 
 def _images_here(folder: Path) -> list[Path]:
-    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
+    """Returns the images in a folder itself, those that cannot be read among them."""
+    suffixes = (*SUFFIXES, *UNREAD)
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in suffixes and _is_visible(path.name) and path.is_file()
+    ]
 
 
 def _is_visible(name: str) -> bool:

@@ -1,15 +1,19 @@
 """Image tables: the images of a folder, with labels and numbers from a table beside them."""
 
-from pathlib import Path
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files, tables
+from tfpipe.base import files, table_formats, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders
-from tfpipe.tasks.image_folder.class_folders import ImageList
+from tfpipe.tasks.image_folder.class_folders import ImageList, listed_names
 from tfpipe.tasks.task import LeftOut
 
 # Names of the columns of images, and of classes, the first in use elsewhere.
@@ -18,63 +22,136 @@ PATHS = (*STRONG_PATHS, "image", "image id", "img", "id")
 LABELS = ("label", "class", "class name", "category", "species", "breed", "target")
 RESERVED = ("group", "split")
 TRUTH = "truth"  # truth.csv of a drawn sample: for comparison, nothing may learn from it
+NO_TABLES = ("abstain", "action")  # columns of predictions and of reviewers' decisions
+MOST_TABLES = 20  # in a folder of a folder; of more, such as boxes of each image, none is searched
+DEPTH = 2  # folders in folders in which a table is searched
 
 
 def find(folder: Path, *, labelled: bool = True) -> Path | None:
-    """Returns the table in a folder that lists images, or None.
+    """Returns the table that lists the images of a folder, or None.
 
-    Columns that may name anything, such as id, count only where they name images of the folder.
+    It is in the folder itself or, where none is there, in a folder in it. Columns that may name
+    anything, such as id, count only where they name images of the folder.
 
     Args:
       folder: of the images.
-      labelled: whether it must have classes, too.
+      labelled: whether it must have classes, too. If not, only the folder itself is searched.
 
     Raises:
       UserError: there are several.
     """
-    # A table of predictions has a column "abstain".
-    common: dict[str, Any] = {
+    if not labelled:
+        return tables.find(folder, STRONG_PATHS, **_find_options(folder))
+    names: set[str] = set()
+    for places in _levels(folder):
+        matches = []
+        for place in places:
+            strong = tables.find(place, STRONG_PATHS, LABELS, **_find_options(folder))
+            if strong and place == folder:
+                return strong
+            table = strong or tables.find(place, PATHS, LABELS, **_find_options(folder))
+            if table:
+                names = names or set(_Index(folder).by_name)
+                matches += [table] if _names_an_image(tables.read(table, PATHS), names) else []
+        if len(matches) > 1:
+            listed = listed_names((path.relative_to(folder) for path in matches), most=2)
+            raise UserError(
+                f"{files.shown(folder)} holds several tables that may be the table of images: "
+                f"{listed}. Keep one of them there."
+            )
+        if matches:
+            return matches[0]
+    return None
+
+
+def find_without_classes(folder: Path) -> list[Path]:
+    """Returns the tables in a folder that name its images but no classes."""
+    names = set(_Index(folder).by_name)
+    matches = []
+    for path in _table_files(folder):
+        try:
+            table = tables.read(path, PATHS)
+        except UserError:
+            continue  # another kind of file
+        has_classes = table.column(*LABELS, *NO_TABLES)
+        if table.column(*PATHS) and not has_classes and _names_an_image(table, names):
+            matches.append(path)
+    return [path for path in matches if path.stem not in _find_options(folder)["but"]]
+
+
+def _find_options(folder: Path) -> dict[str, Any]:
+    return {
         "noun": "table of images",
-        "lacks": ("abstain",),
+        "lacks": NO_TABLES,
         "but": (TRUTH, f"{folder.resolve().name}-conflicts"),
     }
-    if not labelled:
-        return tables.find(folder, STRONG_PATHS, **common)
-    strong = tables.find(folder, STRONG_PATHS, LABELS, **common)
-    if strong:
-        return strong
-    weak = tables.find(folder, PATHS, LABELS, **common)
-    if weak and _names_an_image(weak, folder):
-        return weak
-    return tables.find(folder, ("path",), **common)  # without classes, which `read` refuses
 
 
-def _names_an_image(path: Path, folder: Path) -> bool:
-    """Returns whether the first rows of a table name images under a folder."""
-    table = tables.read(path, PATHS, LABELS)
-    candidates = _by_stem(folder)
+def _levels(folder: Path) -> Iterator[list[Path]]:
+    """Yields the folder, the folders in it, and those in them, without those of many tables."""
+    places = [folder]
+    yield places
+    for _ in range(DEPTH):
+        places = [inner for place in places for inner in class_folders.folders_in(place)]
+        yield [place for place in places if len(_table_files(place)) <= MOST_TABLES]
+
+
+def _table_files(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in tables.SUFFIXES
+        and not path.name.startswith((".", "~"))
+        and path.is_file()
+    ]
+
+
+def _names_an_image(table: tables.Table, names: set[str]) -> bool:
+    """Returns whether the first rows of a table name images, given their names without folders."""
     cells = table.frame[table.need(*PATHS)].head(20)
-    return any(Path(cell.replace("\\", "/")).name in candidates for cell in cells)
+    return any(_key(cell.replace("\\", "/").rpartition("/")[2]) in names for cell in cells)
 
 
-def unused(folder: Path) -> list[LeftOut]:
-    """Returns a note on each table in a folder that lists no images, with its columns."""
-    notes = []
-    for path in sorted(folder.iterdir()):
-        if path.stem == TRUTH or path.name[0] in ".~":
-            continue
-        if path.suffix.lower() in tables.SUFFIXES and path.is_file():
-            try:
-                columns = class_folders.listed_names(tables.headings(path), most=8)
-            except UserError:
-                continue  # a text of another kind
-            notes.append(
-                LeftOut(
-                    f"{files.shown(path.name)} lists no images, so it is unused: its columns are "
-                    f"{columns}, and one of {', '.join(PATHS[:4])} with a label would."
-                )
-            )
-    return notes
+def unused(
+    folder: Path, table: Path | None = None, *, joined: Sequence[Path] = ()
+) -> list[LeftOut]:
+    """Returns a note on each table that is not used, with its columns or what is wrong with it.
+
+    Those in class folders are among the files there that are no images.
+
+    Args:
+      folder: of the images.
+      table: the one that is used; then all folders are searched.
+      joined: tables that have a note of their own.
+    """
+    if table:
+        places = [place for level in _levels(folder) for place in level]
+    else:
+        places = class_folders.unwrapped(folder)
+    paths = [path for place in places for path in _table_files(place)]
+    sentences = [
+        _why_unused(path, folder, table)
+        for path in paths
+        if path not in (table, *joined) and path.stem not in _find_options(folder)["but"]
+    ]
+    return [LeftOut(sentence) for sentence in sentences if sentence]
+
+
+def _why_unused(path: Path, folder: Path, table: Path | None) -> str:
+    """Returns why a table is not used, "" for a text that is none and for reviewers' decisions."""
+    name = files.shown(path.relative_to(folder))
+    try:
+        headings = tables.headings(path)
+    except UserError as error:
+        return "" if path.suffix.lower() == ".txt" else f"{name} is unused: {error}"
+    if (path.suffix.lower() == ".txt" and len(headings) < 2) or "action" in headings:
+        return ""
+    if table:
+        return f"{name} is unused, as {files.shown(table.relative_to(folder))} lists the images."
+    return (
+        f"{name} lists no images, so it is unused: its columns are "
+        f"{listed_names(headings, most=8)}, and one of {', '.join(PATHS[:4])} with a label would."
+    )
 
 
 def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
@@ -83,49 +160,149 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
     Args:
       path: the table; it has a column of `PATHS`, one of `LABELS`, and perhaps group and split.
         All others that hold a number in each row are numbers beside the images. Images may be
-        named without folder or extension.
+        named without folder or extension, and in other capitals.
       folder: the images are in or under it.
       labelled: whether a label is needed.
 
     Raises:
-      UserError: naming file and line, where an image is absent or listed twice, or a cell does not
-        fit its column.
+      UserError: naming file and line, where an image is absent or listed twice, a cell does not
+        fit its column, or a class is not that of the image's class folder.
     """
     table = tables.read(path, PATHS)
     cells = table.frame
     image_column = table.need(*PATHS)
-    names = _files(table, image_column, folder)
+    index = _Index(folder)
+    names = _files(table, image_column, folder, index)
     label = table.need(*LABELS) if labelled else table.column(*LABELS)
-    splits = [_split(table, row) for row in range(len(cells))] if "split" in cells else ""
     columns = {
         "file": names,
         "label": cells[label].map(class_folders.class_name) if label and labelled else "",
         "group": cells.get("group", ""),
-        "split": splits,
+        "split": [_split(table, row) for row in range(len(cells))] if "split" in cells else "",
     }
     numbers, notes = _numbers(table, but=(*RESERVED, image_column, label))
-    notes.append(f"Images and classes are those of {table.name}: {image_column}, {label}.")
-    if label and labelled:
-        notes += class_folders.twin_notes({*columns["label"]} - {""})
+    what = f"{image_column}, {label}" if label else image_column
+    place = f"{beside}/" if (beside := os.path.relpath(path.parent, folder)) != "." else ""
+    notes.append(f"Images and classes are those of {files.shown(place)}{table.source}: {what}.")
+    encoding = table_formats.encoding_of(path)
+    if encoding:
+        notes.append(
+            f"{table.name} is not in UTF-8; it was read as {encoding}. Save it as UTF-8 if letters "
+            "are wrong."
+        )
     rows = pd.DataFrame(columns, index=range(len(cells))).astype(object)
+    if label and labelled:
+        _check_class_folders(rows, table)
+        notes += class_folders.twin_notes({*columns["label"]} - {""})
+        notes += _take_split_folders(rows) if "split" not in cells else []
     n_unlabelled = int((rows["label"] == "").sum()) if label else 0
     if n_unlabelled:
-        notes.append(f"{n_unlabelled} rows of {files.shown(path.name)} have no label: unlabelled.")
+        notes.append(f"{n_unlabelled} rows of {table.name} have no label: unlabelled.")
+    listed = set(names)
+    others = [name for name in index.images if name not in listed]
+    if others:
+        are = "image is" if len(others) == 1 else "images are"
+        notes.append(LeftOut(f"{len(others)} {are} not in {table.name}: {listed_names(others)}."))
     return ImageList(folder, rows, numbers, (path,), notes)
 
 
-def _files(table: tables.Table, column: str, folder: Path) -> list[str]:
+def join(images: ImageList, path: Path) -> ImageList:
+    """Returns the images of class folders with group, split and numbers of a table without classes.
+
+    Args:
+      images: in class folders.
+      path: the table. Where it does not list all images, a note says that it is unused.
+
+    Raises:
+      UserError: as `read`.
+    """
+    tabled = read(path, images.folder, labelled=False)
+    row_of = {file: row for row, file in enumerate(tabled.rows["file"])}
+    n_listed = sum(file in row_of for file in images.rows["file"])
+    if n_listed < len(images.rows):
+        note = LeftOut(
+            f"{files.shown(path.name)} has no column of classes and lists {n_listed} of "
+            f"{len(images.rows)} images, so it is unused. Add the other images, or a label."
+        )
+        return replace(images, notes=[*images.notes, note])
+    order = [row_of[file] for file in images.rows["file"]]
+    rows, given = images.rows.copy(), tabled.rows.iloc[order].reset_index(drop=True)
+    for name in RESERVED:
+        rows[name] = rows[name].where(rows[name] != "", given[name])
+    twice = [name for name in tabled.numbers if name in images.numbers]
+    if twice:
+        raise UserError(
+            f"{files.shown(path.name)} has the column {twice[0]!r}, as another table of these "
+            "images has. Rename or remove one of them."
+        )
+    added = [name for name in RESERVED if (given[name] != "").any()]
+    columns = listed_names([*added, *tabled.numbers]) or "nothing"
+    numbers = tabled.numbers.iloc[order].reset_index(drop=True)
+    left_out = [note for note in tabled.notes if isinstance(note, LeftOut)]
+    what = f"Classes are the folders; {files.shown(path.name)} adds {columns}."
+    return replace(
+        images,
+        rows=rows,
+        numbers=pd.concat([images.numbers, numbers], axis=1),
+        tables=(*images.tables, path),
+        notes=[*images.notes, what, *left_out],
+    )
+
+
+class _Index:
+    """The images under a folder, by the names that a table may give them.
+
+    Attributes:
+      images: paths within the folder, sorted.
+      by_name: name, with and without extension, as `_key` writes it -> paths, of images that
+        cannot be read too.
+    """
+
+    def __init__(self, folder: Path):
+        """Lists a folder."""
+        self.images, others = class_folders.images_in(folder)
+        self.by_name: dict[str, list[str]] = {}
+        unread = [name for name in others if class_folders.unread_kinds([name])]
+        for path in [*self.images, *unread]:
+            for name in {_key(Path(path).name), _key(Path(path).stem)}:
+                self.by_name.setdefault(name, []).append(path)
+
+    def find(self, cell: str) -> list[str]:
+        """Returns the paths that a cell may mean: its folders and capitals decide among several."""
+        parts = [_key(part) for part in PurePosixPath(cell).parts]
+        paths = self.by_name.get(parts[-1], [])
+        if len(paths) > 1:
+            beside = [
+                path
+                for path in paths
+                if [_key(part) for part in Path(path).parent.parts][-len(parts) + 1 :] == parts[:-1]
+            ]
+            paths = beside if len(parts) > 1 and beside else paths
+        if len(paths) > 1:
+            name = PurePosixPath(cell).name
+            paths = [path for path in paths if name in (Path(path).name, Path(path).stem)] or paths
+        return paths
+
+
+def _key(name: str) -> str:
+    """Returns a file's name without capitals, accents in one way of writing them."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _files(table: tables.Table, column: str, folder: Path, index: _Index) -> list[str]:
     """Returns the image of each row, relative to the folder."""
     row_of: dict[str, int] = {}
-    absent = []
-    candidates: dict[str, list[str]] | None = None
+    absent: list[tuple[int, str]] = []
+    unread: list[tuple[int, str]] = []
+    listed = set(index.images)
+    beside = os.path.relpath(table.path.parent, folder)
     for row, cell in enumerate(table.frame[column].str.replace("\\", "/")):
-        path = files.inside(folder, cell, where=table.where(row))
-        name = str(path.relative_to(folder))
-        if not path.is_file():
-            if candidates is None:  # the folder is listed once, where a name alone does not do
-                candidates = _by_stem(folder)
-            name = _matched(candidates, cell, table=table, row=row) or name
+        if beside != "." and cell:  # the table's own folder comes first
+            nearer = os.path.normpath(f"{beside}/{cell}")
+            cell = nearer if nearer in listed else cell
+        name = str(files.inside(folder, cell, where=table.where(row)).relative_to(folder))
+        if name not in listed:
+            name = _matched(index, cell, table=table, row=row) or name
         if name in row_of:
             raise UserError(
                 f"{table.where(row)}: the image {files.shown(name)} is already in line "
@@ -134,6 +311,8 @@ def _files(table: tables.Table, column: str, folder: Path) -> list[str]:
         row_of[name] = row
         if not (folder / name).is_file():
             absent.append((row, name))
+        elif class_folders.unread_kinds([name]):
+            unread.append((row, name))
     if absent:
         row, name = absent[0]
         more = f", nor are {len(absent) - 1} others" if len(absent) > 1 else ""
@@ -141,21 +320,19 @@ def _files(table: tables.Table, column: str, folder: Path) -> list[str]:
             f"{table.where(row)}: the image {files.shown(name)} is not under "
             f"{files.shown(folder.name)}{more}. Put the images there, or remove the rows."
         )
+    if unread:
+        row, name = unread[0]
+        names = [name for _, name in unread]
+        raise UserError(
+            f"{table.where(row)}: {files.shown(name)} cannot be read; the table lists "
+            f"{class_folders.unread_kinds(names)}. {class_folders.remedy(names)}"
+        )
     return list(row_of)
 
 
-def _by_stem(folder: Path) -> dict[str, list[str]]:
-    """Returns file name, with and without extension -> paths of the images under a folder."""
-    found: dict[str, list[str]] = {}
-    for path in class_folders.images_in(folder)[0]:
-        for name in {Path(path).name, Path(path).stem}:
-            found.setdefault(name, []).append(path)
-    return found
-
-
-def _matched(candidates: dict[str, list[str]], cell: str, *, table: tables.Table, row: int) -> str:
+def _matched(index: _Index, cell: str, *, table: tables.Table, row: int) -> str:
     """Returns the image that a cell names without folder or extension, "" for none."""
-    paths = candidates.get(Path(cell).name, [])
+    paths = index.find(cell)
     if len(paths) > 1:
         raise UserError(
             f"{table.where(row)}: {cell[:40]!r} may be {files.shown(paths[0])} or "
@@ -164,14 +341,48 @@ def _matched(candidates: dict[str, list[str]], cell: str, *, table: tables.Table
     return paths[0] if paths else ""
 
 
+def _check_class_folders(rows: pd.DataFrame, table: tables.Table) -> None:
+    """Raises a UserError if images lie in folders that are called as another class than theirs."""
+    classes = {_key(label) for label in rows["label"]} - {""}
+    wrong = []
+    for row, (file, label) in enumerate(zip(rows["file"], rows["label"], strict=True)):
+        folders = [class_folders.class_name(part) for part in Path(file).parent.parts]
+        named = [folder for folder in folders if _key(folder) in classes]
+        if label and named and _key(label) not in map(_key, named):
+            wrong.append(f"{files.shown(file)} is {label} in line {table.lines[row]}")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(
+            f"{table.name} contradicts the class folders: {'; '.join(wrong[:3])}{more}. Correct "
+            "the table or move the images; if the folders are no classes, rename them."
+        )
+
+
+def _take_split_folders(rows: pd.DataFrame) -> list[str]:
+    """Fills the splits of images that lie in folders of several splits; returns a note on it."""
+    splits = [
+        next(
+            (split for part in Path(file).parent.parts if (split := class_folders.split_of(part))),
+            "",
+        )
+        for file in rows["file"]
+    ]
+    names = sorted({*splits} - {""})
+    if len(names) < 2:
+        return []
+    rows["split"] = splits
+    return [f"The splits {listed_names(names)} are those of the folders in which the images are."]
+
+
 def _split(table: tables.Table, row: int) -> str:
+    """Returns the split of a row, "" for none, as folders of splits are called."""
     cell = table.frame["split"].iloc[row]
-    if cell and cell.lower() not in class_folders.SPLITS:
+    if cell and not class_folders.split_of(cell):
         raise UserError(
             f"{table.where(row)}: split is {cell[:40]!r}, expected train, validation or test, or "
             "nothing where it is free. Correct the cell."
         )
-    return class_folders.SPLITS[cell.lower()] if cell else ""
+    return class_folders.split_of(cell)
 
 
 def _numbers(table: tables.Table, *, but: tuple[str | None, ...]) -> tuple[pd.DataFrame, list[str]]:
@@ -189,7 +400,7 @@ def _numbers(table: tables.Table, *, but: tuple[str | None, ...]) -> tuple[pd.Da
             numbers[name.replace(" ", "_")] = table.numbers(name, missing_ok=False)
     notes: list[str] = []
     if unused:
-        names = class_folders.listed_names(unused, most=20)
+        names = listed_names(unused, most=20)
         notes.append(LeftOut(f"Columns without a number in each row are left out: {names}."))
     index = np.arange(len(table.frame))
     return pd.DataFrame(numbers, index=index), notes

@@ -1,6 +1,7 @@
 """Survey of a folder of images: classes, groups, splits, and what is left out."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +41,11 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
     """
     if not folder.is_dir():
         raise UserError(f"{files.shown(folder)} is no folder: expected class folders in it.")
-    table = image_tables.find(folder)
-    unused = [] if table else image_tables.unused(folder)
-    try:
-        images = (
-            image_tables.read(table, folder) if table else class_folders.list_class_folders(folder)
-        )
-    except UserError as error:
-        raise UserError(" ".join([str(error), *unused])) from error
+    images = _list_images(folder)
     images, conflicts = exact_duplicates.without_conflicts(
         images, exact_duplicates.find_duplicates(images), options
     )
-    rows, notes = images.rows, [*images.notes, *conflicts, *unused]
+    rows, notes = images.rows, [*images.notes, *conflicts]
     same = exact_duplicates.find_duplicates(images)
     rows["group"] = _groups(rows, options)
     duplicates: tuple[tuple[str, str, str], ...] = ()
@@ -84,6 +78,28 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
     )
 
 
+def _list_images(folder: Path) -> ImageList:
+    """Returns the images that a table lists, or else those in class folders; a table may add to it.
+
+    Notes name the tables that are not used.
+    """
+    table = image_tables.find(folder)
+    if table:
+        images = image_tables.read(table, folder)
+        return replace(images, notes=[*images.notes, *image_tables.unused(folder, table)])
+    joined = image_tables.find_without_classes(folder)
+    unused = image_tables.unused(folder, joined=joined)
+    try:
+        images = class_folders.list_class_folders(folder)
+    except UserError as error:
+        raise UserError(" ".join([str(error), *unused])) from error
+    for path in joined:
+        if images.rows["label"].nunique() < 2:
+            image_tables.read(path, folder)  # refuses a table without classes
+        images = image_tables.join(images, path)
+    return replace(images, notes=[*images.notes, *unused])
+
+
 def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOptions) -> Survey:
     """Lists new images, without labels.
 
@@ -101,25 +117,33 @@ def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOption
     if table or (len(paths) == 1 and paths[0].is_dir()):
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
         table = table or image_tables.find(folder, labelled=False)
-    if table:
-        images = image_tables.read(table, folder, labelled=False)
-    else:
-        names = [
-            str(path / name) if path.is_dir() else str(path)
-            for path in dict.fromkeys(paths)
-            for name in (class_folders.images_in(path)[0] if path.is_dir() else [path.name])
-        ]
-        rows = class_folders.as_rows([(name, "", "", "") for name in dict.fromkeys(names)])
-        images = ImageList(Path(), rows, pd.DataFrame(index=range(len(rows))))
+    images = image_tables.read(table, folder, labelled=False) if table else _new_images(paths)
     if not len(images.rows):
         places = class_folders.listed_names(paths)
-        raise UserError(f"There is no image in {places}. Give images or folders of them.")
+        raise UserError(
+            " ".join(
+                [f"There is no image in {places}. Give images or folders of them.", *images.notes]
+            )
+        )
     images.rows["group"] = _new_groups(images.rows, options)
     images.rows["split"] = ""
     sources = _sources(images, np.full(len(images.rows), -1))
     return Survey(
         sources, images.tables, tuple(images.notes), columns=tuple(images.numbers.columns)
     )
+
+
+def _new_images(paths: list[Path]) -> ImageList:
+    """Returns new images, and a note on those in folders that cannot be read."""
+    names: list[str] = []
+    others: list[str] = []
+    for path in dict.fromkeys(paths):
+        inside, more = class_folders.images_in(path) if path.is_dir() else ([""], [])
+        names += [str(path / name) for name in inside]
+        others += [str(path / name) for name in more if class_folders.unread_kinds([name])]
+    rows = class_folders.as_rows([(name, "", "", "") for name in dict.fromkeys(names)])
+    notes = [class_folders.unread_note(others)] if others else []
+    return ImageList(Path(), rows, pd.DataFrame(index=range(len(rows))), (), notes)
 
 
 def _sources(images: ImageList, labels: np.ndarray) -> tuple[Source, ...]:
