@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.cli import app
+from tfpipe.registry import checked_files, load, store, warm_start
 from tfpipe.registry import history as registry_history
-from tfpipe.registry import load, store, warm_start
 from tfpipe.training import loop
 from tfpipe.workflows import retrain
 
@@ -165,7 +165,7 @@ def test_killed_at_any_moment_the_same_command_publishes_one_version(home, tmp_p
     assert "was trained on these very records" in said  # it was published just before the kill
     one, other = tmp_path / "whole" / shelf / "2", tmp_path / "killed" / shelf / "2"
     card = store.read_card(other)
-    store.check(other, card.sha256, card)
+    checked_files.check(other, card)
     assert {path.name for path in one.rglob("*")} == {path.name for path in other.rglob("*")}
     before, after = (load.read_model(version).get_weights() for version in (one, other))
     for a, b in zip(before, after, strict=True):
@@ -231,7 +231,7 @@ def test_rolling_back_publishes_a_copy_that_is_then_served(home):
     found = store.find(Path("saved_models"), task="lights", model=None, version=None)
     card = store.read_card(found)
     assert found.name == "3" and card.version == 3 and card.copied_from == 1
-    store.check(found, card.sha256, card)
+    checked_files.check(found, card)
     assert "rolled back" in (extra(3) / "MODEL_CARD.md").read_text()
     rows = {row["version"]: row for row in run_command.run("versions", TASK)["versions"]}
     assert [rows[n]["served"] for n in (1, 2, 3)] == ["", "", "by default"]

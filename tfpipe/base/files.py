@@ -1,10 +1,13 @@
 """Whole files, read and written at once: one sentence for each failure, never half a file."""
 
+import errno
 import hashlib
 import os
+import stat
 import uuid
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 from tfpipe.base.errors import UserError
 
@@ -41,6 +44,39 @@ def contents(path: Path, *, expected: str) -> bytes:
             f"{shown(path.name)} is empty (0 bytes), expected {expected}. Copy it again."
         )
     return data
+
+
+def open_regular(folder: Path, name: str) -> BinaryIO:
+    """Opens a regular file for reading: no link, pipe, device or folder, and never one that blocks.
+
+    Args:
+      folder: it may be reached through links.
+      name: of the file, relative to the folder; no part of it may be a link.
+
+    Raises:
+      OSError: the file is missing or not readable, is not regular, or its name leaves the folder.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\0" in name:
+        raise OSError(errno.EINVAL, "Not the name of a file in its folder", shown(name))
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    with ExitStack() as stack:
+        try:
+            place = os.open(folder, flags | os.O_DIRECTORY)
+            stack.callback(os.close, place)
+            for part in parts[:-1]:
+                place = os.open(part, flags | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+                stack.callback(os.close, place)
+            # O_NONBLOCK: a pipe is opened without waiting for a writer, and then refused.
+            opened = os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+        except OSError as error:
+            is_link = error.errno in (errno.ELOOP, errno.ENOTDIR)
+            reason = "Not a regular file in its folder" if is_link else error.strerror
+            raise OSError(error.errno, reason, shown(folder / name)) from error
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "Not a regular file", shown(folder / name))
+    return os.fdopen(opened, "rb")
 
 
 def replace(path: Path, data: bytes) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -348,11 +349,11 @@ def csv_of(frame: pd.DataFrame, *, headings: bool = True) -> str:
     return safe.to_csv(index=False, header=header, lineterminator="\n")
 
 
-def read_csv(path: Path, *, text: Container[str] | None = None) -> pd.DataFrame:
+def read_csv(path: Path | BinaryIO, *, text: Container[str] | None = None) -> pd.DataFrame:
     """Returns a frame that `write_csv` wrote: headings and text as they were before.
 
     Args:
-      path: the file.
+      path: the file, or its contents as `files.open_regular` opens them.
       text: the names of the columns that hold text; in the others, empty cells and nan are NaN.
         None: columns in which each cell is a number hold numbers, the others text.
 
@@ -364,6 +365,8 @@ def read_csv(path: Path, *, text: Container[str] | None = None) -> pd.DataFrame:
         frame = pd.read_csv(path, keep_default_na=False)  # a photo may be called "NA"
     else:
         names = pd.read_csv(path, nrows=0).columns
+        if not isinstance(path, Path):
+            path.seek(0)
         is_text = {name: unescaped(name) in text for name in names}
         frame = pd.read_csv(
             path,

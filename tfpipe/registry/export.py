@@ -19,7 +19,7 @@ from tfpipe.base.hardware import dtype_policy
 from tfpipe.models.calls import inputs_of, reconstructs, squared_errors, with_target
 from tfpipe.models.interval_head import with_interval
 from tfpipe.models.spec import Spec
-from tfpipe.registry import parity, warmup
+from tfpipe.registry import graph_scan, parity, warmup
 from tfpipe.registry.card import AUTOENCODER, CLASSIFIER
 
 TOLERANCE = 1e-5  # allowed difference between outputs (0..1) of exported and trained model
@@ -54,9 +54,11 @@ class NetworkExport:
           Fields of the card.
 
         Raises:
-          UserError: the exported model does not load in a fresh process, or its outputs differ.
+          UserError: the exported model has an operation that is not loaded, does not load in a
+            fresh process, or its outputs differ.
         """
         write(self.model, self.spec, draft, thresholds=self.thresholds)
+        graph_scan.scan((draft / "saved_model.pb").read_bytes(), name="The exported model")
         extra = draft / "assets.extra"
         extra.mkdir(exist_ok=True)
         self.model.save(extra / "model.keras")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfpipe.base.errors import UserError
-from tfpipe.registry import model_card, store
+from tfpipe.registry import checked_files, model_card, store
 from tfpipe.registry.card import VersionCard
 
 
@@ -52,7 +52,7 @@ def rollback(version: Path) -> Path:
     newest = store.versions(folder)[-1]
     if int(version.name) == newest:
         raise UserError(f"Version {newest} of {folder.name} is the one that is served already.")
-    store.check(version, card.sha256, card)
+    checked_files.check(version, card)
     return store.publish_copy(version, extra_files=_write_model_card)
 
 

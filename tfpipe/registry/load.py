@@ -1,20 +1,32 @@
-"""Saved versions, ready to predict; their files are checked against the card first."""
+"""Saved versions, ready to predict: the one place where files of a version are loaded.
 
+They are checked first, and the checked bytes are what is loaded: see `checked_files`, `graph_scan`.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpipe.base.choose import choose
+from tfpipe.base.choose import choose, listed
 from tfpipe.base.errors import UserError
 from tfpipe.evaluation import calibration
 from tfpipe.models import boosted_trees, sliding_window
 from tfpipe.models.calls import batched
-from tfpipe.registry import store
-from tfpipe.registry.card import BOOSTED_TREES, VersionCard
+from tfpipe.registry import checked_files, graph_scan, store
+from tfpipe.registry.card import AUTOENCODER, BOOSTED_TREES, CLASSIFIER, VersionCard
+from tfpipe.registry.checked_files import CheckedCopy, checked_copy
 from tfpipe.tasks.task import Classify
+
+SIGNATURES = ("serving_default", "predict_tensor", "embed")
+# What TensorFlow raises for a file that is damaged, or made to look like a version.
+LOADING_ERRORS = (
+    OSError, AssertionError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError,
+    ValueError, tf.errors.OpError,
+)  # fmt: skip
 
 
 class SavedPredictor(Protocol):
@@ -63,15 +75,37 @@ def open_version(path: Path) -> SavedPredictor:
     return LoadedTrees(path) if store.read_card(path).kind == BOOSTED_TREES else LoadedVersion(path)
 
 
+def load_network(copy: CheckedCopy) -> Any:
+    """Returns the SavedModel of a checked copy, once its graph is seen to do nothing but compute.
+
+    Raises:
+      UserError: it is missing, must not be loaded, or cannot be.
+    """
+    name = "/".join(copy.folder.parts[-3:])
+    try:
+        graph_scan.scan((copy.folder / "saved_model.pb").read_bytes(), name=name)
+        model = tf.saved_model.load(str(copy.folder))
+        mismatch = _mismatch(model.signatures, copy.card)
+    except FileNotFoundError as error:
+        raise UserError(f"{name} has no saved_model.pb in its card. Export it again.") from error
+    except LOADING_ERRORS as error:
+        raise UserError(
+            f"{name} cannot be loaded: {_first_line(error)}. Export it again."
+        ) from error
+    if mismatch:
+        raise UserError(f"{name} is not what its card says: {mismatch}. Export it again.")
+    return model
+
+
 class LoadedVersion:
     """A network's SavedModel."""
 
     has_embedding = True
 
     def __init__(self, path: Path):
-        self.path, self.card = path, store.read_card(path)
-        store.check(path, self.card.sha256, self.card)
-        self._model = tf.saved_model.load(str(path))  # its signatures hold no reference to it
+        with checked_copy(path) as copy:
+            self.path, self.card = path, copy.card
+            self._model = load_network(copy)  # its signatures hold no reference to it
         self._predict = self._model.signatures["predict_tensor"]
         self._embed = self._model.signatures["embed"]
 
@@ -119,9 +153,9 @@ class LoadedTrees:
     has_embedding = False
 
     def __init__(self, path: Path):
-        self.path, self.card = path, store.read_card(path)
-        store.check(path, self.card.sha256, self.card)
-        self._trees = boosted_trees.load(path / "model.ubj")
+        with checked_copy(path) as copy:
+            self.path, self.card = path, copy.card
+            self._trees = boosted_trees.load(copy.folder / "model.ubj")
 
     def predict_proba(
         self, images: np.ndarray | None = None, columns: np.ndarray | None = None
@@ -149,9 +183,8 @@ class LoadedTrees:
 
 def read_model(version: Path) -> keras.Model:
     """Returns a version's model.keras as a Keras model; checked against the card first."""
-    name = "assets.extra/model.keras"
-    store.check(version, [name], store.read_card(version))
-    return keras.models.load_model(version / name)
+    with checked_copy(version, checked_files.MODEL_KERAS) as copy:
+        return keras.models.load_model(copy.folder / checked_files.MODEL_KERAS)
 
 
 def with_inference_mode(predictor: SavedPredictor, name: str | None) -> Classify:
@@ -196,3 +229,28 @@ def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> No
         f"Version {version.name} of {version.parent.name} is {what}: "
         f"{remedy if classifiers else 'train a classifier first'}."
     )
+
+
+def _mismatch(signatures: Mapping[str, Any], card: VersionCard) -> str:
+    """Returns how the signatures differ from what the card promises, or ""."""
+    for name in SIGNATURES:
+        if name not in signatures:
+            return f"it has no signature {name}"
+    predict, embed = signatures["predict_tensor"], signatures["embed"]
+    for name, signature in (("predict_tensor", predict), ("embed", embed)):
+        inputs = sorted(signature.structured_input_signature[1])
+        if inputs != sorted(card.inputs):
+            return f"{name} takes {listed(inputs)}, expected {listed(card.inputs)}"
+    output = "reconstruction" if card.kind == AUTOENCODER else "probabilities"
+    if output not in predict.structured_outputs or "embedding" not in embed.structured_outputs:
+        return f"it gives no {output} or no embedding"
+    count = predict.structured_outputs[output].shape[-1]
+    if card.kind == CLASSIFIER and count != len(card.classes):
+        return f"it gives {count} probabilities, expected {len(card.classes)}"
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    """Returns the first line of an error, cut, without its full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(". ")

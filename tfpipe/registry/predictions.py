@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from tfpipe.base import tables
+from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
+
+PREDICTIONS = "assets.extra/predictions.csv"
 
 
 def predictions(version: Path, metadata: dict[str, str]) -> pd.DataFrame:
@@ -18,11 +20,12 @@ def predictions(version: Path, metadata: dict[str, str]) -> pd.DataFrame:
     Raises:
       UserError: if it is missing or no table.
     """
-    path = version / "assets.extra" / "predictions.csv"
+    path = version / PREDICTIONS
     text = {"split", "key", "group"} | {n for n, kind in metadata.items() if kind == "str"}
     try:
-        table = tables.read_csv(path, text=text)
-    except (FileNotFoundError, ValueError) as error:
+        with files.open_regular(version, PREDICTIONS) as file:
+            table = tables.read_csv(file, text=text)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is missing or no table, so there is nothing to report. Train a new version."
         ) from error

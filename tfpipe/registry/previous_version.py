@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import tables
+from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import dataset
@@ -49,7 +49,8 @@ def check(version: Path, manifest: RecordManifest) -> None:
         )
     if not (version / SOURCES).is_file():
         return
-    previous = tables.read_csv(version / SOURCES, text=("split", "source"))
+    with files.open_regular(version, SOURCES) as file:
+        previous = tables.read_csv(file, text=("split", "source"))
     now = {name: split for split in SPLITS for name in manifest.sources[split]}
     moved = [
         f"{name} ({split}, now {now[name]})"

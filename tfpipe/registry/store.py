@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -20,6 +21,8 @@ from tfpipe.base.tables import write_csv
 from tfpipe.registry.card import VersionCard
 
 LOCK = ".publish.lock"  # held while a number is given
+NUMBER = re.compile("[1-9][0-9]{0,8}")  # name of a version's folder
+CARD = "assets.extra/card.json"
 DRAFT = ".draft"  # beginning of the name of a folder that is no version yet
 
 
@@ -100,7 +103,7 @@ def versions(folder: Path) -> list[int]:
     """Returns the numbers of a model's published versions, in ascending order."""
     if not folder.is_dir():
         return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+    return sorted(int(path.name) for path in folder.iterdir() if NUMBER.fullmatch(path.name))
 
 
 def next_version(folder: Path) -> int:
@@ -119,9 +122,10 @@ def read_card(version: Path) -> VersionCard:
     Raises:
       UserError: if there is none that can be read.
     """
-    path = version / "assets.extra" / "card.json"
+    path = version / CARD
     try:
-        value = json.loads(path.read_bytes())
+        with files.open_regular(version, CARD) as file:
+            value = json.loads(file.read())
     except (OSError, ValueError) as error:
         raise UserError(
             f"{version} has no readable card.json, so it is no tfpipe version."
@@ -167,15 +171,6 @@ def find(
         available = "; ".join(f"{name}: {', '.join(map(str, n))}" for name, n in numbers_of.items())
         raise UserError(f"{task} has no version {version or ''} of {model}. There are {available}.")
     return models / task / model / str(version or numbers[-1])
-
-
-def check(version: Path, names: Iterable[str], card: VersionCard) -> None:
-    """Raises a UserError if a file of a version is not the one that the card vouches for."""
-    for name in names:
-        if not (version / name).is_file() or files.sha256(version / name) != card.sha256[name]:
-            raise UserError(
-                f"{version / name} is missing or not what was exported. Export it again."
-            )
 
 
 @contextlib.contextmanager

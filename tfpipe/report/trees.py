@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tfpipe.base import html
+from tfpipe.base import files, html
 from tfpipe.base.figures import COLOURS, INK
 from tfpipe.report import classifier, plots
 from tfpipe.report.classifier import summary as summary
@@ -49,7 +49,8 @@ def shap_values(data: ReportData) -> Markup:
         svg = dependence(values[:, column], added[:, label, column], column=column_name, name=name)
         caption = f"{column_name}: its values, and what they add for {name}, where it adds most."
         figures.append(html.plot(svg, caption=caption))
-    table = pd.read_csv(data.version / "assets.extra" / "shap.csv", keep_default_na=False)
+    with files.open_regular(data.version, "assets.extra/shap.csv") as file:
+        table = pd.read_csv(file, keep_default_na=False)
     text = (
         f"SHAP values of {len(added):,} test {data.example_noun}s, by TreeSHAP (Lundberg et al. "
         f"2020): what a column adds to the log-odds of a class. Correlated columns share it. They "
@@ -65,8 +66,10 @@ def shap_values(data: ReportData) -> Markup:
 
 def read_contributions(version: Path) -> tuple[np.ndarray, np.ndarray]:
     """Returns SHAP values [n, classes, columns] float, and the columns' values [n, columns]."""
-    path = version / "assets.extra" / "contributions.npz"
-    with np.load(path, allow_pickle=False) as arrays:
+    with (
+        files.open_regular(version, "assets.extra/contributions.npz") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
         return arrays["added"], arrays["columns"]
 
 

@@ -3,18 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from tfpipe.base import images
 from tfpipe.base.errors import UserError
-from tfpipe.registry import warmup
+from tfpipe.registry import load, warmup
+from tfpipe.registry.card import AUTOENCODER, CLASSIFIER
+from tfpipe.registry.checked_files import checked_copy
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
-from tfpipe.serving.model import graph_scan
 from tfpipe.serving.model.batching import BatchedSignature, Signature
 from tfpipe.serving.runtimes import select
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
+SERVED_KINDS = (CLASSIFIER, AUTOENCODER)  # the kinds of versions that are SavedModels
 DEFAULT_SIGNATURE = "serving_default"
 ENCODED_IMAGE = "image_bytes"  # input of the signatures that decode images
 
@@ -40,27 +41,28 @@ class Servable:
           UserError: the version must not be loaded, cannot be, or the runtime cannot compute it.
         """
         self.folder, self.version, self.limits = folder, int(folder.name), limits
-        self.card = graph_scan.check_version(folder)
-        self.spec = self.card.network_spec
-        self.saved_model = (folder / "saved_model.pb").read_bytes()
-        try:
-            self._model = tf.saved_model.load(str(folder))  # its signatures hold no reference to it
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UserError(f"{folder} cannot be loaded: {str(error)[:200]}") from error
-        signatures = {
-            name: BatchedSignature(function) for name, function in self._model.signatures.items()
-        }
-        self.signatures: dict[str, Signature] = {**signatures}
-        for signature, features in warmup.requests(folder):
-            self.predict(features, signature=signature)
-        self.choice = select.choose_runtime(
-            self._model,
-            signatures,
-            self.spec,
-            version=folder,
-            runtime=runtime,
-            thresholds=self.card.thresholds,
-        )
+        with checked_copy(folder) as copy:
+            self.card = copy.card
+            if self.card.kind not in SERVED_KINDS:
+                raise UserError(
+                    f"{'/'.join(copy.folder.parts[-3:])} is a version of kind {self.card.kind!r}; "
+                    f"only networks ({' and '.join(SERVED_KINDS)}) are served."
+                )
+            self.spec = self.card.network_spec
+            self._model = load.load_network(copy)  # its signatures hold no reference to it
+            self.saved_model = (copy.folder / "saved_model.pb").read_bytes()
+            signatures = {name: BatchedSignature(f) for name, f in self._model.signatures.items()}
+            self.signatures: dict[str, Signature] = {**signatures}
+            for signature, features in warmup.requests(copy.folder):
+                self.predict(features, signature=signature)
+            self.choice = select.choose_runtime(
+                self._model,
+                signatures,
+                self.spec,
+                version=copy.folder,
+                runtime=runtime,
+                thresholds=self.card.thresholds,
+            )
         self.signatures = self.choice.signatures
 
     def predict(self, features: dict[str, np.ndarray], *, signature: str) -> dict[str, np.ndarray]:

@@ -16,8 +16,7 @@ from tfpipe.serving.drift_monitor import DriftMonitor
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.explain import Explainer
 from tfpipe.serving.limits import Limits
-from tfpipe.serving.model.graph_scan import SERVED_KINDS
-from tfpipe.serving.model.loaded import Servable
+from tfpipe.serving.model.loaded import SERVED_KINDS, Servable
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
 LOG = logging.getLogger(__name__)

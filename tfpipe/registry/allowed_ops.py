@@ -1,4 +1,4 @@
-"""Allowed TensorFlow operations of a served model.
+"""Allowed TensorFlow operations of a version's graph.
 
 Each of them computes from tensors and from the model's own variables. None reads or writes a file,
 opens a connection, runs Python, or hands memory to another process. The operations of tfpipe's
@@ -44,9 +44,12 @@ _LISTS = {
 ALLOWED: frozenset[str] = frozenset().union(
     _CALLS, _VARIABLES, _ARITHMETIC, _COMPARISONS, _REDUCTIONS, _SHAPES, _LAYERS, _IMAGES, _LISTS
 )
-# Operations of the functions that TensorFlow writes beside a model to save and restore its weights.
-SAVER = frozenset({
+# At the top level of a graph, variables are set to what they are saved as. TensorFlow loads a
+# version without computing the top level.
+TOP_LEVEL: frozenset[str] = ALLOWED | {"AssignVariableOp"}
+# In the two functions that TensorFlow writes beside a model to save and restore its weights.
+SAVER: frozenset[str] = ALLOWED | {
     "AssignVariableOp", "DisableCopyOnRead", "MergeV2Checkpoints", "RestoreV2", "SaveV2",
     "ShardedFilename", "StaticRegexFullMatch", "StringJoin",
-})
+}
 # fmt: on
