@@ -96,9 +96,15 @@ def test_a_version_of_another_folder_or_of_other_classes_is_refused(project, tmp
 
 def test_the_task_of_a_version_is_that_of_its_card_or_missed_in_a_sentence(tmp_path):
     assert catalog.of_version("melt-layer", "") is catalog.TASKS["melt-layer"]
+    tfpipe.load_task(tiny.__file__)
     assert catalog.of_version("tiny", tiny.__file__).classes == tiny.CLASSES
-    with pytest.raises(UserError, match=r"defined in /gone/own\.py, which is not there"):
-        catalog.of_version("own", "/gone/own.py")
+    code = tmp_path / "own.py"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    for origin in ("/gone/own.py", str(code)):
+        sentence = f"defined in the Python file {origin}. A version runs no code by itself: name"
+        with pytest.raises(UserError, match=sentence):
+            catalog.of_version("own", origin)
+    assert not (tmp_path / "ran").exists()
     with pytest.raises(UserError, match="older release"):
         catalog.of_version("photos", "")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
@@ -279,7 +280,7 @@ def _version_folder(path: str) -> Path | None:
     """Returns the folder of the version that a path means, if any: the newest one of a model's."""
     if (Path(path) / CARD).is_file():
         return Path(path)
-    numbers = [folder for folder in Path(path).glob("*") if folder.name.isdigit()]
+    numbers = [Path(path) / str(number) for number in files.numbers_in(Path(path))]
     versions = [folder for folder in numbers if (folder / CARD).is_file()]
     return max(versions, key=lambda folder: int(folder.name), default=None)
 

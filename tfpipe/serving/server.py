@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
 from tfpipe.serving import grpc
@@ -21,6 +22,7 @@ from tfpipe.serving.http import app, protocol
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.model.store import ModelSelector, ModelStore
 
+LAST_CHECK_S = 10.0  # for a check of the folders that is under way when the server stops
 SELECTOR = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
 
 
@@ -63,6 +65,7 @@ def run(
     poller = threading.Thread(
         target=models.poll,
         kwargs={"every_s": config.poll_s, "stop": stop, "after_refresh": after_refresh},
+        daemon=True,  # a version that is never loaded to the end does not keep the server alive
     )
     servables = {name: models.get(name).servable for name in models.names}
     info: dict[str, Any] = {
@@ -78,7 +81,7 @@ def run(
             _serve(uvicorn_config(api, limits=limits), listener, started=lambda: started(info))
         finally:
             stop.set()
-            poller.join()
+            poller.join(LAST_CHECK_S)
 
 
 def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector]:
@@ -138,7 +141,7 @@ def _parse_selector(selector: str) -> ModelSelector:
     folder = Path(selector)
     if (folder / "assets.extra" / "card.json").is_file():
         card = store.read_card(folder)
-        if not folder.name.isdigit():
+        if not files.is_number(folder.name):
             raise UserError(
                 f"The folder of a version is its number, {card.version}, but this one is called "
                 f"{folder.name!r}. Rename it."

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from tfpipe.base import files
 from tfpipe.tasks.task import Task, raw_folder
 
 
@@ -108,9 +109,5 @@ def _counts(manifest: Path) -> dict[str, dict[str, int]] | None:
 
 
 def _versions(folder: Path) -> dict[str, tuple[int, ...]]:
-    numbers = {
-        model.name: tuple(sorted(int(path.name) for path in model.iterdir() if path.name.isdigit()))
-        for model in sorted(folder.glob("*"))
-        if model.is_dir()
-    }
+    numbers = {model.name: tuple(files.numbers_in(model)) for model in sorted(folder.glob("*"))}
     return {model: versions for model, versions in numbers.items() if versions}

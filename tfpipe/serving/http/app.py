@@ -162,11 +162,14 @@ def _add_pages(api: FastAPI, context: AppContext, metrics: ServerMetrics) -> Non
 
     @api.get("/healthz")
     async def health() -> Response:
-        """Returns whether every model has a served version."""
+        """Returns whether every model has a served version, and when folders were checked."""
         is_ready = context.models.is_ready
         content: dict[str, Any] = {
-            "status": "ok" if is_ready else "at least one model has no served version"
+            "status": "ok" if is_ready else "at least one model has no served version",
+            "seconds_since_check": round(context.models.seconds_since_check, 1),
         }
+        if context.models.refused:
+            content["refused"] = context.models.refused
         drift = {
             f"{name}/{version}": monitor.drifted
             for (name, version), monitor in context.models.drift_monitors().items()
