@@ -88,6 +88,13 @@ def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path
     assert (afresh.learning_rate, afresh.epochs, afresh.seed) == (0.01, 9, 6)
 
 
+def test_versions_that_say_they_start_from_each_other_are_followed_once(tmp_path):
+    training = asdict(TrainingConfig()) | {"precision": "float32"}
+    make(tmp_path, 1, training=training, initialized_from=2)
+    second = make(tmp_path, 2, training=training, initialized_from=2)
+    assert retrain.training_config(second, RetrainingPlan(epochs=3)).epochs == 3
+
+
 def test_records_are_packed_and_weights_begun_with_as_the_card_tells(tmp_path):
     data = RecordSummary(
         fingerprint="",
