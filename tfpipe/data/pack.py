@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tfpipe.data import schema, source_cache, validation
 from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import apply
-from tfpipe.tasks.splits import DEFAULT_SPLIT, SplitConfig
+from tfpipe.tasks.splits import DEFAULT_SPLIT, PackedSplits, SplitConfig
 from tfpipe.tasks.task import SPLITS, LeftOut, Source, Task
 
 SOURCES_A_SHARD = 4
@@ -103,10 +104,10 @@ def pack(
             return manifest
         cache = _cache(folder)
         survey = validation.keep_group_names(survey, cache.groups)
-        _begin(unfinished, fingerprint=fingerprint)
-        before = _splits_so_far(manifest, split)
+        before = _splits_so_far(manifest, cache.groups, split)
         assigned = split.assigned(survey.sources, before)
         jobs = assign_shards(task, survey.sources, split=assigned)
+        _begin(unfinished, fingerprint=_plan(fingerprint, jobs))
         context: dict[str, Any] = {
             "task": task,
             "options": options,
@@ -118,7 +119,7 @@ def pack(
         if merged.sources != survey.sources:
             survey, assigned = merged, split.assigned(merged.sources, before)
             jobs = assign_shards(task, survey.sources, split=assigned)
-            _begin(unfinished, fingerprint=f"{fingerprint}, joined")
+            _begin(unfinished, fingerprint=_plan(fingerprint, jobs))
             summaries = _run(jobs, parts, context, report=report)
         bad = {name: why for summary in summaries for name, why in summary["bad"].items()}
         bad_files = {source.path for source in survey.sources if source.name in bad}
@@ -218,11 +219,27 @@ def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
         unfinished.unlink()
 
 
-def _splits_so_far(manifest: RecordManifest | None, split: SplitConfig) -> dict[str, str]:
-    """Returns name of a source -> its split in the records, where they have the same shares."""
+def _splits_so_far(
+    manifest: RecordManifest | None, group_of: Mapping[str, str], split: SplitConfig
+) -> PackedSplits:
+    """Returns the splits of records, where they have the same shares.
+
+    Args:
+      manifest: of the records so far.
+      group_of: name of a source -> the group that it was packed in.
+      split: of the records to be.
+    """
     if not manifest or (tuple(manifest.fractions), manifest.salt) != (split.shares, split.salt):
-        return {}
-    return {name: part for part in SPLITS for name in manifest.sources[part]}
+        return PackedSplits()
+    by_source = {name: part for part in SPLITS for name in manifest.sources[part]}
+    by_group = {group: by_source[name] for name, group in group_of.items() if name in by_source}
+    return PackedSplits(by_source, by_group)
+
+
+def _plan(fingerprint: str, jobs: list[tuple[str, str, list[Source]]]) -> str:
+    """Returns the fingerprint of shards: that of the records, and which sources are in which."""
+    names = [[shard, [source.name for source in sources]] for _, shard, sources in jobs]
+    return f"{fingerprint}, {hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
 
 def assign_shards(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:

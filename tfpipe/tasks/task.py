@@ -44,7 +44,8 @@ class Source:
       about: whatever the task's `read` needs from the tables.
       also: other raw files that are read with it, such as the rest of a hundred small images.
       split: "train", "validation" or "test" where the user has chosen it; "" for that of the group.
-      stratum: class of its examples, where the tables tell it; each split gets groups of each.
+      strata: classes of its examples, where the tables tell them; each split gets groups of each.
+      allowed_splits: those that its group is divided among, where the user has chosen none.
       decisions: of reviewers, about its spans.
     """
 
@@ -55,7 +56,8 @@ class Source:
     also: tuple[Path, ...] = ()
     split: str = ""
     decisions: tuple[Decision, ...] = ()
-    stratum: str = ""
+    strata: tuple[str, ...] = ()
+    allowed_splits: tuple[str, ...] = SPLITS
 
 
 class LeftOut(str):
