@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfpipe.base.errors import UserError
 from tfpipe.tasks.annotations.decisions import NAME, Decision
 from tfpipe.tasks.annotations.spans import SpanReview
 
@@ -314,3 +315,11 @@ class Task:
 def raw_folder(task: Task, data: Path) -> Path:
     """Returns the folder of a task's raw files, by default under the folder of all data."""
     return task.raw_files.folder or data / "raw" / task.name
+
+
+def check_inference_mode(task: Task, inference_mode: str | None) -> None:
+    """Raises a UserError if a task that slides no window is asked for an inference mode."""
+    if inference_mode and not (task.whole_file and task.whole_file.sliding_window):
+        raise UserError(
+            f"{task.name} slides no window along its images. Leave out --inference-mode."
+        )
