@@ -31,9 +31,11 @@ class Endpoint(NamedTuple):
       grpc_port: 0 for any free port; None for no gRPC.
       token: bearer token that every request must have; "" for none.
       shares_grpc_port: whether other processes serve gRPC at the same port.
+      workers: processes that serve at the HTTP port.
     """
 
     host: str = "127.0.0.1"
     grpc_port: int | None = None
     token: str = ""
     shares_grpc_port: bool = False
+    workers: int = 1

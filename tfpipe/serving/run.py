@@ -49,7 +49,7 @@ def serve(
     listener = sockets.bind(host, port)  # before TensorFlow, which takes seconds to import
     limits = limits or Limits()
     config = ServerConfig(list(versions), Path(saved_models), runtime, poll_s)
-    endpoint = Endpoint(host, grpc_port, token)
+    endpoint = Endpoint(host, grpc_port, token, workers=workers)
     if workers > 1:
         from tfpipe.serving import process_pool
 

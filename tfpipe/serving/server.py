@@ -1,5 +1,6 @@
 """The server process: it loads versions, serves HTTP and gRPC, and drains when it is stopped."""
 
+import contextlib
 import logging
 import re
 import signal
@@ -15,10 +16,12 @@ from fastapi import FastAPI
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
-from tfpipe.serving import grpc
+from tfpipe.serving import grpc, uploads
 from tfpipe.serving import sockets as serving_sockets
 from tfpipe.serving.config import Endpoint, ServerConfig
 from tfpipe.serving.http import app, protocol
+from tfpipe.serving.http.analyze import UploadConfig
+from tfpipe.serving.jobs import JobLimits, JobQueue
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.model.store import ModelSelector, ModelStore
 
@@ -54,7 +57,23 @@ def run(
     if not models.is_ready:
         raise UserError(models.unavailable_reason())
     admission = Admission(limits)
-    api = app.create_app(app.AppContext(models, limits, admission, endpoint.token))
+    with uploads.open_folder() as folder, contextlib.closing(JobQueue(JobLimits())) as queue:
+        upload_config = UploadConfig(folder, queue, holds_jobs=endpoint.workers == 1)
+        context = app.AppContext(models, limits, admission, endpoint.token, upload_config)
+        _run(context, config, listener, endpoint=endpoint, started=started)
+
+
+def _run(
+    context: app.AppContext,
+    config: ServerConfig,
+    listener: socket.socket,
+    *,
+    endpoint: Endpoint,
+    started: Callable[[dict[str, Any]], None],
+) -> None:
+    """Serves until a signal, as `run`."""
+    models, limits, admission = context.models, context.limits, context.admission
+    api = app.create_app(context)
 
     def after_refresh() -> None:
         for monitor in models.drift_monitors().values():

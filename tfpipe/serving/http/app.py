@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from tfpipe.serving import metadata as serving_metadata
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.http import handlers, page
+from tfpipe.serving.http import analyze, handlers, page
 from tfpipe.serving.http.body import read_body
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.metrics import ServerMetrics
@@ -34,12 +34,14 @@ class AppContext(NamedTuple):
       limits: what the server refuses to exceed.
       admission: shared with gRPC.
       token: bearer token that requests must have; "" for none.
+      uploads: where uploaded files are analyzed; None for a server that takes none.
     """
 
     models: ModelStore
     limits: Limits
     admission: Admission
     token: str = ""
+    uploads: analyze.UploadConfig | None = None
 
 
 def create_app(context: AppContext) -> FastAPI:
@@ -50,8 +52,9 @@ def create_app(context: AppContext) -> FastAPI:
     _add_error_handlers(api)
     _add_token_check(api, context.token)
     _add_pages(api, context, metrics)
-    for version in ("", "/versions/{version}", "/labels/{label}"):
-        path = f"/v1/models/{{name}}{version}"
+    places = ("", "/versions/{version}", "/labels/{label}")
+    paths = [f"/v1/models/{{name}}{place}" for place in places]
+    for path in paths:
         _add_model_info(api, context.models, path=path)
         for method, handler in handlers.HANDLERS.items():
             api.post(
@@ -60,6 +63,11 @@ def create_app(context: AppContext) -> FastAPI:
                 openapi_extra=serving_metadata.request_body(method, path),
                 responses=serving_metadata.ERROR_RESPONSES,
             )(_endpoint(context, metrics, executor, method=method, handler=handler))
+    if context.uploads:
+        shared = (context.models, context.limits, context.admission)
+        analyze.add_routes(
+            api, analyze.AnalysisContext(*shared, metrics, context.uploads), paths=paths
+        )
     return api
 
 
@@ -194,7 +202,11 @@ def _add_pages(api: FastAPI, context: AppContext, metrics: ServerMetrics) -> Non
 
     @api.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def front() -> HTMLResponse:
-        return HTMLResponse(page.front(context.models.names, has_token=bool(context.token)))
+        models = {
+            name: analyze.describe(context.models, name, has_uploads=bool(context.uploads))
+            for name in context.models.names
+        }
+        return HTMLResponse(page.front(models, has_token=bool(context.token)))
 
     @api.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:

@@ -17,6 +17,7 @@ from tfpipe.serving.errors import RequestError
 from tfpipe.serving.explain import Explainer
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model.loaded import SERVED_KINDS, Servable
+from tfpipe.serving.model.predictor import BatchedPredictor
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
 LOG = logging.getLogger(__name__)
@@ -46,11 +47,12 @@ class ModelSelector(NamedTuple):
 
 
 class ServedVersion(NamedTuple):
-    """A loaded version with its explainer and its drift monitor."""
+    """A loaded version with its explainer, drift monitor, and predictor of raw files."""
 
     servable: Servable
     explainer: Explainer
     drift_monitor: DriftMonitor
+    predictor: BatchedPredictor
 
     def predict(self, features: dict[str, np.ndarray], *, signature: str) -> dict[str, np.ndarray]:
         """Returns what `Servable.predict` returns, and records it for the drift monitor."""
@@ -238,7 +240,10 @@ class ModelStore:
                         continue
                 self._snapshots[path] = snapshot
                 servable = Servable(path, limits=self._limits, runtime=self._runtime)
-                loaded[path] = ServedVersion(servable, Explainer(servable), DriftMonitor(servable))
+                monitor = DriftMonitor(servable)
+                loaded[path] = ServedVersion(
+                    servable, Explainer(servable), monitor, BatchedPredictor(servable, monitor)
+                )
             except (UserError, RequestError) as error:
                 self._refuse(path, str(error))
             except Exception as error:  # files may be made to look like a version: anything happens
