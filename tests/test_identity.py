@@ -12,9 +12,10 @@ from made_card import made_card
 from run_command import run
 
 import tfpipe
+from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 from tfpipe.data.manifest import RecordSummary
-from tfpipe.registry import store
+from tfpipe.registry import previous_version, store
 from tfpipe.serving import server
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model.store import ModelStore
@@ -62,6 +63,26 @@ def test_a_folder_that_has_moved_keeps_its_records_and_another_one_does_not(proj
     assert project.resolve(str(stranger)).name != "photos"
     assert project.pack(str(after)).path == packed.path
     assert project.records(str(after)).manifest.origin == str(after)
+
+
+def test_images_stay_in_their_split_when_the_records_were_removed(project, tmp_path):
+    folder = draw(tmp_path / "photos", seed=0)
+    packed = project.pack(str(folder))
+    manifest = packed.manifest
+    version = project.saved_models / "photos" / "simple-cnn" / "1"
+    store.write_card(version, made_card(task="photos", data=manifest.summary))
+    moved = manifest.sources["test"][0]  # as an older release may have split it
+    sources = previous_version.sources(manifest)
+    sources.loc[sources["source"] == moved, "split"] = "train"
+    tables.write_csv(sources, version / previous_version.SOURCES)
+    shutil.rmtree(packed.path)
+    draw(folder, seed=1)
+    again = project.pack(str(folder)).manifest
+    split_of = {name: split for split, names in again.sources.items() for name in names}
+    assert {name: split_of[name] for name in sources["source"]} == dict(
+        zip(sources["source"], sources["split"], strict=True)
+    )
+    assert split_of[moved] == "train" and len(split_of) == 120
 
 
 def test_versions_without_records_keep_their_name_from_others(project, tmp_path):

@@ -114,15 +114,18 @@ class Workspace:
         values = parse_options(task, option_settings(options))
         start_tensorflow()
         from tfpipe.data import pack
+        from tfpipe.registry import previous_version
 
         folder = self.records_folder(task)
+        split = split or SplitConfig()
         with self.reporting() as report:
             manifest = pack.pack(
                 task,
                 self.raw_folder(task),
                 folder,
                 options=values,
-                split=split or SplitConfig(),
+                split=split,
+                before=previous_version.newest_splits(self.saved_models / task.name, split),
                 skip_bad=skip_bad,
                 report=report,
             )

@@ -189,3 +189,4 @@ class AssignedSplits:
 
 
 DEFAULT_SPLIT = SplitConfig()
+NOTHING_PACKED = PackedSplits()

@@ -91,7 +91,8 @@ def pack_and_retrain(
     how = packing_of(task, version)
     if skip_bad is not None:
         how["skip_bad"] = skip_bad
-    manifest = pack.pack(task, raw, records, **how, report=report)
+    before = previous_version.packed_splits(version, how["split"])
+    manifest = pack.pack(task, raw, records, **how, before=before, report=report)
     made = retrain(task, version, raw=raw, records=records, plan=plan, report=report)
     return made | {"manifest": manifest}
 
