@@ -25,6 +25,8 @@ _HEIC_BRANDS = (
 )  # fmt: skip
 _GENERIC_BRANDS = (b"mif1", b"msf1")
 _TIFF_BITS, _ORIENTATION = 258, 274
+_START_OF_SCAN = b"\xff\xda"
+_SCAN_PIXELS = 4096  # that take as long as beginning a scan
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 # EXIF orientation -> what makes pixels [height, width, ...] upright (Exif 2.32, tag 274)
@@ -88,6 +90,23 @@ def probe_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Imag
     return _header(io.BytesIO(data), name, max_pixels=max_pixels)[0]
 
 
+def decoded_pixels(data: bytes, info: ImageInfo) -> int:
+    """Returns how many pixels decoding passes over: the cost of an image, known before it is paid.
+
+    A progressive JPEG is passed over once for each of its scans, of which 14 bytes make another.
+
+    Args:
+      data: the image file.
+      info: from `probe_bytes`.
+    """
+    if info.format != "JPEG":
+        return info.height * info.width
+    # In a JPEG's compressed data no 0xFF is followed by 0xDA, so this misses no scan. It counts too
+    # many where a comment or a thumbnail has these bytes, which harms nobody else.
+    scans = max(1, data.count(_START_OF_SCAN))
+    return scans * max(_SCAN_PIXELS, info.height * info.width)
+
+
 def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Returns the pixels of an image, upright.
 
@@ -104,7 +123,12 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       UserError: as `probe`, and where the file is cut short or damaged.
     """
     data = files.contents(path, expected=_EXPECTED)
-    info, image = _header(io.BytesIO(data), path.name, max_pixels=max_pixels)
+    return read_bytes(data, path.name, max_pixels=max_pixels)
+
+
+def read_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Returns what `read` does, of an image in memory; messages call it by `name`."""
+    info, image = _header(io.BytesIO(data), name, max_pixels=max_pixels)
     # OpenCV multiplies the colours of an 8-bit TIFF by their alpha and takes a damaged strip of one
     # for pixels; Pillow cuts RGB of 16 bits down to 8, where OpenCV is right and notices damage.
     is_pillows = info.format in ("AVIF", "HEIF") or (info.format == "TIFF" and info.bits == 8)
@@ -117,11 +141,11 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         pixels = np.ascontiguousarray(turn(pixels))
     if pixels is None or pixels.shape[:2] != (info.height, info.width):
         raise UserError(
-            f"{files.shown(path.name)} is cut short or damaged, expected a whole {info.format} of "
+            f"{files.shown(name)} is cut short or damaged, expected a whole {info.format} of "
             f"{info.width} x {info.height} pixels. Copy it again from where it came from."
         )
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise _unsupported(path.name, f"{pixels.dtype} pixels")
+        raise _unsupported(name, f"{pixels.dtype} pixels")
     return pixels
 
 
