@@ -24,27 +24,36 @@ from tfpipe.registry.export import NetworkExport
 
 SPEC = Spec((16, 16, 1), tiny.CLASSES, (100.0,), (50.0,))
 CARD = made_card(classes=tiny.CLASSES, abstention={"thresholds": {"dull": 0.6, "bright": None}})
-PREDICTIONS = "split,key,label,p_dull,p_bright\n" + "".join(
-    f"test,k{i},0,{0.5 + i / 20},{0.5 - i / 20}\n" for i in range(10)
+PREDICTIONS = "split,key,group,label,p_dull,p_bright\n" + "".join(
+    f"test,k{i},g{i},0,{0.5 + i / 20},{0.5 - i / 20}\n" for i in range(10)
 )
 
 
-def published(folder: Path, *, seed: int) -> Path:
-    """Publishes an untrained version whose outputs depend on the seed and on the image."""
+def published(folder: Path, *, seed: int, spec: Spec = SPEC, options: dict | None = None) -> Path:
+    """Publishes an untrained version whose outputs depend on the seed and on the image.
+
+    Args:
+      folder: of the model.
+      seed: of the weights.
+      spec: of images of 16 x 16 px.
+      options: of the task.
+    """
     keras.utils.set_random_seed(seed)
-    model = tiny.build(SPEC)
+    model, channels = tiny.build(spec), spec.image_shape[-1]
     rng = np.random.default_rng(seed)
     embed = keras.Model(model.input, model.get_layer("embedding").output)
     weights = rng.normal(0, 2, (embed.output.shape[-1], 1))
-    middle = np.median(embed({"image": pixels(12)}).numpy() @ weights, axis=0)
+    examples = pixels(12).repeat(channels, axis=-1)
+    middle = np.median(embed({"image": examples}).numpy() @ weights, axis=0)
     model.get_layer("positive").set_weights([weights, -middle])
-    values = drift.measure(pixels(1000, seed=1), None)
-    card = replace(CARD, drift=drift.histograms(values, np.arange(1000).astype(str)))
+    values = drift.measure(pixels(1000, seed=1).repeat(channels, axis=-1), None)
+    histograms = drift.histograms(values, np.arange(1000).astype(str))
+    card = replace(CARD, drift=histograms, options=options or {})
 
     called = processes.called
     processes.called = lambda function, *args: function(*args)
     try:
-        network = NetworkExport(model, SPEC, {"image": pixels(4)})
+        network = NetworkExport(model, spec, {"image": examples[:4]})
         version = store.publish(network, folder, card=card)
     finally:
         processes.called = called

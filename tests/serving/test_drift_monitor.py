@@ -13,7 +13,9 @@ from tfpipe.evaluation import drift
 from tfpipe.models.spec import Spec
 from tfpipe.serving import drift_monitor
 from tfpipe.serving.drift_monitor import DriftMonitor
+from tfpipe.serving.limits import Limits
 from tfpipe.serving.metrics import ServerMetrics
+from tfpipe.serving.model.encoded_images import ImageDecoder
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +45,8 @@ def servable(tmp_path_factory):
     )
     card = made_card(drift=statistics, thresholds={"decision": 0.5})
     folder = tmp_path_factory.mktemp("models") / "tiny" / "simple-cnn" / "3"
-    return SimpleNamespace(card=card, spec=SPEC, folder=folder, version=3)
+    decoder = ImageDecoder(SPEC, card, limits=Limits())
+    return SimpleNamespace(card=card, decoder=decoder, folder=folder, version=3)
 
 
 @pytest.fixture

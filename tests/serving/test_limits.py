@@ -2,20 +2,16 @@
 
 import json
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
-import uvicorn
+import stub_server
 from server_process import Client, received
+from stub_server import WHERE, head
 
 from tfpipe.base.errors import UserError
-from tfpipe.serving import server, sockets
-from tfpipe.serving.errors import RequestError
-from tfpipe.serving.http import app, handlers
+from tfpipe.serving import sockets
 from tfpipe.serving.limits import Admission, Limits
 
 LIMITS = Limits(
@@ -27,33 +23,11 @@ LIMITS = Limits(
     header_timeout_s=0.3,
     deadline_s=1.0,
 )
-WHERE = "/v1/models/stub:predict"
-
-
-class StubStore:
-    """A model store of one model, whose answers wait until `free` is set."""
-
-    names, is_ready, servable = ["stub"], True, SimpleNamespace(version=1)
-    seconds_since_check, refused = 0.0, ()
-
-    def __init__(self):
-        self.free, self.inside = threading.Event(), threading.Semaphore(0)
-
-    def get(self, name, **place):
-        if name != "stub":
-            raise RequestError(404, "none")
-        return self
-
-    def statuses(self, name):
-        return []
-
-    def drift_monitors(self):
-        return {}
 
 
 @pytest.fixture(scope="module")
 def models():
-    return StubStore()
+    return stub_server.StubStore()
 
 
 @pytest.fixture(scope="module")
@@ -63,29 +37,8 @@ def admission():
 
 @pytest.fixture(scope="module")
 def running(models, admission) -> Iterator[Client]:
-    def answer(version, request):
-        """Waits."""
-        if request.body == b"broken":
-            raise ZeroDivisionError("a secret of the inside")
-        version.inside.release()
-        assert version.free.wait(60)
-        return json.dumps({"n_bytes": len(request.body)}).encode(), 1
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(handlers.HANDLERS, "predict", answer)
-        api = app.create_app(app.AppContext(models, LIMITS, admission, "secret"))
-    listener = sockets.bind("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    serving = uvicorn.Server(server.uvicorn_config(api, limits=LIMITS))
-    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not serving.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield Client({"url": url})
-    models.free.set()
-    serving.should_exit = True
-    thread.join()
+    with stub_server.running(models, admission, LIMITS, token="secret") as client:
+        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -100,10 +53,7 @@ def ask(running, body=b"{}", where=WHERE, **headers):
 
 
 def wait_until_idle(admission):
-    end = time.monotonic() + 30
-    while admission.waiting:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    stub_server.wait_for(lambda: not admission.waiting)
 
 
 def test_a_good_request_is_answered(running):
@@ -139,9 +89,10 @@ def test_a_full_queue_gives_a_time_to_retry(running, admission):
 
 
 def test_bodies_that_are_too_large_together_are_refused(running, admission):
-    with admission.buffer() as buffered:
-        buffered.add(600)
-        assert ask(running, b"x" * 950)[0] == 503
+    budget = admission.budget()
+    budget.add(600)
+    assert ask(running, b"x" * 950)[0] == 503
+    budget.release()
     assert ask(running, b"x" * 950)[0] == 200
 
 
@@ -156,17 +107,11 @@ def test_a_request_beyond_its_deadline_is_refused_and_still_counted(running, mod
 
 def test_a_client_that_leaves_is_not_counted_any_more(running, models, admission):
     models.free.clear()
-    with socket.create_connection((running.host, running.port)) as connection:
-        connection.sendall(head("Content-Length: 2") + b"{}")
+    with stub_server.connect(running, head("Content-Length: 2") + b"{}"):
         assert models.inside.acquire(timeout=30)
     models.free.set()
     wait_until_idle(admission)
     assert ask(running)[0] == 200
-
-
-def head(*lines: str, token="secret", where=WHERE) -> bytes:
-    every = [f"POST {where} HTTP/1.1", "Host: x", f"Authorization: Bearer {token}", *lines, "", ""]
-    return "\r\n".join(every).encode()
 
 
 @pytest.mark.parametrize(
@@ -195,7 +140,7 @@ def head(*lines: str, token="secret", where=WHERE) -> bytes:
             500,
             "The server failed; the reason",
         ),
-        (head("Content-Length: 2", where="/v1/models/..%2f:predict") + b"{}", 404, "Malformed"),
+        (head("Content-Length: 2", where="/v1/models/..%2f:predict") + b"{}", 404, "Could not"),
         (head("Content-Length: 2", where="/v1/models/other:predict") + b"{}", 404, "none"),
     ],
 )

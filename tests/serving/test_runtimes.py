@@ -205,7 +205,7 @@ def test_a_version_answers_the_same_with_every_runtime(store, runtime):
             else:
                 np.testing.assert_array_equal(outputs[name], array)
     cut = {"image_bytes": np.array([png(IMAGES[0])[:-30]], object)}
-    with pytest.raises(RequestError, match="cannot use this input"):
+    with pytest.raises(RequestError, match="Image 0 is cut short or damaged"):
         other.predict(cut, signature="serving_default")
 
 

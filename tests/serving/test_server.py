@@ -101,10 +101,7 @@ def test_status_and_metadata_are_those_of_tensorflow_serving(server):
     assert signature["method_name"] == "tensorflow/serving/predict"
     assert signature["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
     assert signature["inputs"]["image_bytes"]["tensor_shape"]["dim"][0]["size"] == "-1"
-    status, health, _ = server.ask("/healthz")
-    assert (status, health["status"]) == (200, "ok")
-    assert health.keys() == {"status", "seconds_since_check"}
-    assert 0 <= health["seconds_since_check"] < 20
+    assert server.ask("/healthz")[:2] == (200, {"status": "ok"})
     assert server.ask("/v1/models")[1]["models"] == ["tiny"]
 
 
@@ -195,6 +192,15 @@ ONE = b64(png(IMAGES[0]))
 LARGE = b64(png(np.zeros((5000, 5000), np.uint8)))
 TENSOR = '{"signature_name": "predict_tensor", "instances": '
 FLAT = json.dumps(IMAGES[0].tolist())
+
+
+def true_first() -> str:
+    """Returns the numbers of an image, of which the first is `true`."""
+    numbers = IMAGES[0].tolist()
+    numbers[0][0][0] = True
+    return json.dumps(numbers)
+
+
 BAD = {
     "no JSON": (b"{", 400),
     "no text": (b"\xff\xfe\x00", 400),
@@ -212,6 +218,8 @@ BAD = {
     "text for bytes": ({"instances": ["abc"]}, 400),
     "bad base64": ({"instances": [{"b64": "a$b="}]}, 400),
     "no image": ({"instances": [b64(b"no image")]}, 400),
+    "image of another size": ({"instances": [b64(png(np.zeros((9, 9), np.uint8)))]}, 400),
+    "16 bits": ({"instances": [b64(png(np.zeros((16, 16), np.uint16)))]}, 400),
     "half an image": ({"instances": [b64(png(IMAGES[0])[:-30])]}, 400),
     "bomb": ({"instances": [LARGE]}, 413),
     "deep": (b"[" * 100_000, 400),
@@ -225,6 +233,7 @@ BAD = {
     "too high": ((TENSOR + f"[{FLAT.replace('[[[', '[[[9', 1)}]}}").encode(), 400),
     "NaN": ((TENSOR + f"[{FLAT.replace('[[[', '[[[NaN],[', 1)}]}}").encode(), 400),
     "huge": ((TENSOR + f"[{FLAT.replace('[[[', '[[[1' + '0' * 5000, 1)}]}}").encode(), 400),
+    "true for a number": ((TENSOR + f"[{true_first()}]}}").encode(), 400),
     "text among numbers": ((TENSOR + '[[["a"]]]}').encode(), 400),
     "column of no rows": ({"inputs": {"image_bytes": ONE["b64"]}}, 400),
 }
@@ -239,13 +248,13 @@ def test_malformed_requests_are_refused_in_one_sentence(server, expected):
     for path, status in {
         "/v1/models/other:predict": 404,
         f"{NAME}/versions/7:predict": 404,
-        f"{NAME}/versions/one:predict": 404,
-        f"{NAME}/labels/best:predict": 404,
+        f"{NAME}/versions/one:predict": 400,
+        f"{NAME}/labels/best:predict": 400,
         "/v1/models/..%2f..%2fetc:predict": 404,
-        f"{NAME}:regress": 405,
+        f"{NAME}:regress": 400,
     }.items():
         assert server.ask(path, instances(slice(1)))[0] == status, path
-    assert server.ask(f"{NAME}:predict")[0] == 404
+    assert server.ask(f"{NAME}:predict")[0] == 400
     assert server.ask(f"{NAME}:predict", {"examples": 1})[0] == 400
     assert server.ask(f"{NAME}:predict", b"\x1f\x8b", **{"Content-Encoding": "gzip"})[0] == 415
     answer = server.ask(f"{NAME}:predict", instances())[1]

@@ -1,10 +1,13 @@
 """The command that serves: serve."""
 
 import json as jsons
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
 
@@ -25,9 +28,29 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port for gRPC (default: no gRPC).")
     ] = None,
-    token: Annotated[
-        str, typer.Option(envvar="TFPIPE_TOKEN", help="Bearer token required from clients.")
-    ] = "",
+    unix_socket: Annotated[
+        Path | None, typer.Option(help="Unix socket to listen on, in place of host and port.")
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the bearer token required from clients (or set TFPIPE_TOKEN)."
+        ),
+    ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Let everybody in who can reach --host.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name that clients without a token may call the server by, besides localhost and "
+            "addresses."
+        ),
+    ] = None,
+    proxy_headers: Annotated[
+        bool,
+        typer.Option("--proxy-headers", help="A proxy here names clients by X-Forwarded-For."),
+    ] = False,
     max_body: Annotated[float, typer.Option(min=0.001, help="Megabytes of one request.")] = 16.0,
     max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of one image.")] = 20.0,
     max_instances: Annotated[int, typer.Option(min=1, help="Images of one request.")] = 512,
@@ -72,7 +95,11 @@ def serve(
         host=host,
         port=port,
         grpc_port=grpc_port,
-        token=token,
+        unix_socket=unix_socket,
+        token=_token(token_file),
+        no_token=no_token,
+        allow_hosts=allow_host or (),
+        proxy_headers=proxy_headers,
         runtime=runtime,
         workers=workers,
         poll_s=poll,
@@ -86,3 +113,19 @@ def serve(
         ),
         started=started,
     )
+
+
+def _token(file: Path | None) -> str:
+    """Returns the token of a file, or that of the environment.
+
+    It is no option: everybody on the machine can read the command line of a process.
+    """
+    if file is None:
+        return os.environ.get("TFPIPE_TOKEN", "")
+    try:
+        token = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--token-file {file} cannot be read: {error}.") from error
+    if not token:
+        raise UserError(f"--token-file {file} is empty. Write the token into it.")
+    return token

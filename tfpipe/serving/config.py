@@ -30,12 +30,14 @@ class Endpoint(NamedTuple):
       host: address; 127.0.0.1 is reached from this machine only.
       grpc_port: 0 for any free port; None for no gRPC.
       token: bearer token that every request must have; "" for none.
+      hosts: names that requests may call the server by, besides localhost and addresses.
+      proxy_headers: whether a proxy on this machine names the client, by X-Forwarded-For.
       shares_grpc_port: whether other processes serve gRPC at the same port.
-      workers: processes that serve at the HTTP port.
     """
 
     host: str = "127.0.0.1"
     grpc_port: int | None = None
     token: str = ""
+    hosts: tuple[str, ...] = ()
+    proxy_headers: bool = False
     shares_grpc_port: bool = False
-    workers: int = 1

@@ -4,13 +4,12 @@ import logging
 import threading
 import time
 from collections import deque
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfpipe.evaluation import drift
-from tfpipe.registry import export
+from tfpipe.serving.errors import RequestError
 from tfpipe.serving.model.loaded import ENCODED_IMAGE, Servable
 
 LOG = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ class DriftMonitor:
     """
 
     def __init__(self, servable: Servable):
-        self._card, self._spec = servable.card, servable.spec
+        self._card, self._decoder = servable.card, servable.decoder
         self._name = "/".join(servable.folder.parts[-3:])
         self._has_statistics = bool(self._card.drift)
         self._lock = threading.Lock()
@@ -49,7 +48,6 @@ class DriftMonitor:
         self._previous, self._current = drift.Watch(self._card), drift.Watch(self._card)
         self.n_processed, self._n_in_window, self._n_requests = 0, 0, 0
         self._next_test = FIRST_TEST
-        self._decoder: Any = None
         self._findings: set[str] = set()  # of the last test
         self.indices: dict[str, float] = {}
         self.drifted: tuple[str, ...] = ()
@@ -79,7 +77,7 @@ class DriftMonitor:
         """Processes pending requests for `BUDGET_S` at most, and tests for drift when it is due."""
         end = time.monotonic() + BUDGET_S
         while self._pending and time.monotonic() < end:
-            requests = self._take_pending()
+            requests = [one for r in self._take_pending() if (one := self._decoded(r))]
             for inputs in {_inputs(request) for request in requests}:
                 self._update([request for request in requests if _inputs(request) == inputs])
         if self.n_processed >= self._next_test:
@@ -120,21 +118,29 @@ class DriftMonitor:
                 self._pending_bytes -= _n_bytes(requests[-1].features)
         return requests
 
+    def _decoded(self, request: RecordedRequest) -> RecordedRequest | None:
+        """Returns a request with its images decoded; None if requests wait for the decoder."""
+        features = dict(request.features)
+        if ENCODED_IMAGE in features:
+            encoded = self._decoder.check(features.pop(ENCODED_IMAGE))
+            try:
+                features["image"] = self._decoder.decode(encoded, check=lambda: None)
+            except RequestError:
+                return None
+        return request._replace(features=features)
+
     def _update(self, requests: list[RecordedRequest]) -> None:
         """Adds requests that have the same inputs to the statistics of the window."""
         features = {
             name: np.concatenate([request.features[name] for request in requests])
             for name in requests[0].features
         }
-        images = features.get("image")
-        if ENCODED_IMAGE in features:
-            images = self._decode(features[ENCODED_IMAGE])
         answers = [r.probabilities for r in requests if r.probabilities is not None]
         # Images of one request are mostly of one photo or run, and similar.
         numbers = np.arange(self._n_requests, self._n_requests + len(requests))
         groups = numbers.repeat([_n_images(request.features) for request in requests]).astype(str)
         self._current.update(
-            images,
+            features.get("image"),
             columns=features.get("columns"),
             probabilities=np.concatenate(answers) if answers else None,
             groups=groups.tolist(),
@@ -145,14 +151,6 @@ class DriftMonitor:
         if self._n_in_window >= WINDOW:
             self._previous, self._current = self._current, drift.Watch(self._card)
             self._n_in_window = 0
-
-    def _decode(self, encoded: np.ndarray) -> np.ndarray:
-        if self._decoder is None:
-            self._decoder = tf.function(
-                lambda images: export.decoded(images, self._spec),
-                input_signature=[tf.TensorSpec((None,), tf.string)],
-            )
-        return self._decoder(tf.constant(encoded, tf.string)).numpy()
 
 
 def _inputs(request: RecordedRequest) -> tuple[object, ...]:

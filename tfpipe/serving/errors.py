@@ -11,6 +11,7 @@ GRPC_STATUS = {  # HTTP status -> name of the gRPC status
     429: "RESOURCE_EXHAUSTED",
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
 }
 
 

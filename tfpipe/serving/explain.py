@@ -6,14 +6,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
 from tfpipe.evaluation import metrics, selective
 from tfpipe.explore.novelty import low_maximum
 from tfpipe.models import grad_cam as models_grad_cam
-from tfpipe.registry import export, load, predictions
+from tfpipe.registry import load, predictions
 from tfpipe.report import grad_cam as report_grad_cam
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.model.loaded import ENCODED_IMAGE, Servable
@@ -110,8 +109,8 @@ class Explainer:
             raise RequestError(
                 413, f"Request Grad-CAM for at most {MAX_GRAD_CAM_IMAGES} images at once."
             )
-        encoded = tf.constant(features[ENCODED_IMAGE], tf.string)
-        images = export.decoded(encoded, self._servable.spec).numpy()
+        decoder = self._servable.decoder
+        images = decoder.decode(decoder.check(features[ENCODED_IMAGE]), check=lambda: None)
         inputs = {name: array for name, array in features.items() if name != ENCODED_IMAGE}
         inputs["image"] = images
         with self._model_lock:

@@ -1,6 +1,8 @@
 """TensorFlow Serving's gRPC services: PredictionService and ModelService."""
 
 import hmac
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from typing import Any, NoReturn
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     classification_pb2,
     input_pb2,
@@ -18,26 +21,47 @@ from tensorflow_serving.apis import (
 )
 
 from tfpipe.base.errors import UserError
-from tfpipe.serving import metadata
+from tfpipe.serving import grpc_health, metadata, sockets
 from tfpipe.serving.config import Endpoint
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.http import handlers, payloads
-from tfpipe.serving.limits import Admission, Limits
+from tfpipe.serving.limits import Admission, Limits, RequestBudget
+from tfpipe.serving.metrics import ServerMetrics
 from tfpipe.serving.model.loaded import DEFAULT_SIGNATURE, Servable
 from tfpipe.serving.model.store import ModelStore, ServedVersion
 
-THREADS = 32
+LOG = logging.getLogger(__name__)
+THREADS = 32  # that compute, and as many that wait for them until the deadline
+WHOLE_TYPES = (tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint16, tf.uint32, tf.uint64)
+NUMBER_TYPES = (*WHOLE_TYPES, tf.float16, tf.float32, tf.float64)
+# Where a TensorProto has its values, unless it has them as bytes.
+VALUE_FIELDS = (
+    "string_val",
+    "float_val",
+    "double_val",
+    "half_val",
+    "int_val",
+    "int64_val",
+    "uint32_val",
+    "uint64_val",
+)
 
 
 @contextmanager
 def run_grpc(
-    models: ModelStore, admission: Admission, *, limits: Limits, endpoint: Endpoint
+    models: ModelStore,
+    admission: Admission,
+    metrics: ServerMetrics,
+    *,
+    limits: Limits,
+    endpoint: Endpoint,
 ) -> Iterator[int]:
     """Serves gRPC until the end of the block, and yields the port; 0 if gRPC is not served.
 
     Args:
       models: the served versions.
       admission: shared with HTTP.
+      metrics: likewise.
       limits: what the server refuses to exceed.
       endpoint: host, port and token.
 
@@ -55,13 +79,14 @@ def run_grpc(
         ],
         maximum_concurrent_rpcs=limits.max_waiting,
     )
-    calls = _Calls(admission, endpoint.token)
+    calls = _Calls(admission, metrics, limits=limits, token=endpoint.token)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         _PredictionService(models, calls, limits.max_instances), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(models, calls), server)
+    server.add_generic_rpc_handlers((grpc_health.handler(models),))
     try:
-        port = server.add_insecure_port(f"{endpoint.host}:{endpoint.grpc_port}")
+        port = server.add_insecure_port(sockets.address(endpoint.host, endpoint.grpc_port))
     except RuntimeError as error:
         raise UserError(
             f"gRPC cannot listen at {endpoint.host} port {endpoint.grpc_port}. "
@@ -75,23 +100,69 @@ def run_grpc(
 
 
 class _Calls:
-    """Checks of every call: token, number of requests; and the status of a refused one."""
+    """What holds for every call: token, limits, deadline, metrics, the status of a refused one."""
 
-    def __init__(self, admission: Admission, token: str):
-        self._admission, self._expected = admission, f"Bearer {token}" if token else ""
+    def __init__(self, admission: Admission, metrics: ServerMetrics, *, limits: Limits, token: str):
+        self._admission, self._metrics, self._limits = admission, metrics, limits
+        self._expected = f"Bearer {token}" if token else ""
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
 
-    def answer(self, context: grpc.ServicerContext, work: Callable[[], Any]) -> Any:
+    def answer(
+        self, request: Message, context: grpc.ServicerContext, work: Callable[[RequestBudget], Any]
+    ) -> Any:
         """Returns the result of the work, or ends the call with a status and a sentence."""
-        client = context.peer().rpartition(":")[0]
+        start, status = time.perf_counter(), 200
+        budget = self._admission.budget()
+        context.add_callback(budget.abandon)  # at the end of the call, whoever ended it
         try:
             self._check_token(context)
-            self._admission.enter(client)
+            budget.add(request.ByteSize())
+            return self._within_deadline(context, budget, work)
+        except RequestError as error:
+            status = error.status
+            return context.abort(grpc.StatusCode[error.grpc_status], str(error))
+        except Exception:
+            status = 500
+            LOG.exception("A call has failed.")
+            return context.abort(
+                grpc.StatusCode.INTERNAL, "The server failed; the reason is in its log."
+            )
+        finally:
+            budget.release()
+            self._metrics.record_request(
+                _model_name(request),
+                type(request).__name__.removesuffix("Request"),
+                status=status,
+                seconds=time.perf_counter() - start,
+                n_instances=budget.n_instances if status == 200 else 0,
+            )
+
+    def _within_deadline(
+        self,
+        context: grpc.ServicerContext,
+        budget: RequestBudget,
+        work: Callable[[RequestBudget], Any],
+    ) -> Any:
+        client = context.peer().rpartition(":")[0]
+        self._admission.enter(client)
+        budget.hold()
+
+        def admitted() -> Any:
             try:
-                return work()
+                budget.check()
+                return work(budget)
             finally:
                 self._admission.leave(client)
-        except RequestError as error:
-            return context.abort(grpc.StatusCode[error.grpc_status], str(error))
+                budget.release()
+
+        future = self._executor.submit(admitted)
+        try:
+            return future.result(self._limits.deadline_s)
+        except TimeoutError as error:
+            budget.abandon()
+            raise RequestError(
+                504, f"There was no answer within {self._limits.deadline_s:g} s. Try again."
+            ) from error
 
     def _check_token(self, context: grpc.ServicerContext) -> None:
         token = dict(context.invocation_metadata()).get("authorization", "")
@@ -104,25 +175,30 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._models, self._calls, self._max_instances = models, calls, max_instances
 
     def Predict(self, request, context):
-        return self._calls.answer(context, lambda: self._predict(request))
+        return self._calls.answer(request, context, lambda budget: self._predict(request, budget))
 
     def Classify(self, request, context):
-        return self._calls.answer(context, lambda: self._classify(request))
+        return self._calls.answer(request, context, lambda budget: self._classify(request, budget))
 
     def Regress(self, request, context):
-        return self._calls.answer(context, lambda: _refuse("Regress"))
+        return self._calls.answer(request, context, lambda _: _refuse("Regress"))
 
     def MultiInference(self, request, context):
-        return self._calls.answer(context, lambda: _refuse("MultiInference"))
+        return self._calls.answer(request, context, lambda _: _refuse("MultiInference"))
 
     def GetModelMetadata(self, request, context):
-        def work():
+        def work(_: RequestBudget):
+            if not request.metadata_field:
+                raise RequestError(400, 'Expected "signature_def" as metadata_field, got nothing.')
+            for name in request.metadata_field:
+                if name != "signature_def":
+                    raise RequestError(400, f"Metadata field {name[:50]!r} is not supported.")
             servable = _requested_version(self._models, request).servable
             return metadata.metadata_message(servable, request.model_spec.name)
 
-        return self._calls.answer(context, work)
+        return self._calls.answer(request, context, work)
 
-    def _predict(self, request):
+    def _predict(self, request, budget):
         version = _requested_version(self._models, request)
         signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
         inputs = version.servable.signature(signature).inputs
@@ -137,24 +213,25 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         lengths = {name: len(values) for name, values in features.items()}
         if len(set(lengths.values())) != 1:
             raise RequestError(400, f"The inputs have different lengths: {lengths}.")
-        outputs = version.predict(features, signature=signature)
-        names = list(request.output_filter) or list(outputs)
-        if not outputs.keys() >= set(names):
-            raise RequestError(400, f"The outputs are {', '.join(outputs)}.")
+        specs = version.servable.signature(signature).outputs
+        names = list(request.output_filter) or list(specs)
+        if not specs.keys() >= set(names):
+            raise RequestError(400, f"The outputs are {', '.join(specs)}.")
+        outputs = handlers.predict_within(version, features, budget, signature=signature)
         response = predict_pb2.PredictResponse()
         _set_model_spec(response, request, version.servable, signature=signature)
         for name in names:
             response.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
         return response
 
-    def _classify(self, request):
+    def _classify(self, request, budget):
         version = _requested_version(self._models, request)
         signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
         inputs = version.servable.signature(signature).inputs
         features = parse_examples(request.input, inputs, max_instances=self._max_instances)
         response = classification_pb2.ClassificationResponse()
         _set_model_spec(response, request, version.servable, signature=signature)
-        for row in handlers.class_probabilities(version, features, signature=signature):
+        for row in handlers.class_probabilities(version, features, budget, signature=signature):
             classes = response.result.classifications.add().classes
             for label, probability in row:
                 classes.add(label=label, score=probability)
@@ -166,11 +243,11 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._models, self._calls = models, calls
 
     def GetModelStatus(self, request, context):
-        def work():
+        def work(_: RequestBudget):
             name = request.model_spec.name
             return metadata.status_message(self._models, name, **_version_and_label(request))
 
-        return self._calls.answer(context, work)
+        return self._calls.answer(request, context, work)
 
 
 def parse_examples(
@@ -235,10 +312,32 @@ def _tensor_values(tensor, spec: tf.TensorSpec, *, name: str, max_instances: int
         expected = [f"1 to {max_instances}", *spec.shape[1:]]
         raise RequestError(400, f"{name} has the shape {shape}, expected {expected}.")
     try:
+        dtype = tf.as_dtype(tensor.dtype)
+        is_right = dtype == tf.string if spec.dtype == tf.string else dtype in NUMBER_TYPES
+        if not is_right:
+            raise RequestError(
+                400, f"{name} has the type {dtype.name}, expected {spec.dtype.name}."
+            )
+        n_values = _n_values(tensor, dtype)
+        if n_values != np.prod(shape):  # TensorFlow would repeat the last one
+            raise RequestError(400, f"{name} has the shape {shape}, but brings {n_values} values.")
         values = tf.make_ndarray(tensor)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise RequestError(400, f"{name} is an incomplete tensor.") from error
     return payloads.to_array(values, spec, name=name)
+
+
+def _n_values(tensor, dtype: tf.DType) -> int:
+    """Returns how many values a tensor brings, whatever its shape claims."""
+    if tensor.tensor_content:
+        return len(tensor.tensor_content) // dtype.size
+    fields = (getattr(tensor, name) for name in VALUE_FIELDS)
+    return max(len(values) for values in fields)
+
+
+def _model_name(request) -> str:
+    """Returns the name of the model of any request."""
+    return request.model_spec.name if hasattr(request, "model_spec") else ""
 
 
 def _feature_value(

@@ -36,17 +36,6 @@ EXAMPLES = {
     "classify": {"examples": [{"image_bytes": IMAGE}]},
     "explain": {"instances": [IMAGE], "grad_cam": False},
 }
-ANALYSIS_FIELDS = {  # of :analyze -> type and meaning
-    "name": ("string", "name of the file, if the body is one"),
-    "overlay": ("boolean", "whether images are answered"),
-    "windows": ("boolean", "whether every window has a row, too"),
-    "inference_mode": ("string", "how windows are slid"),
-    "min_precision": ("number", "below which the model abstains"),
-    "conformal": ("number", "error rate of sets of classes"),
-    "embedding": ("boolean", "whether embeddings are answered"),
-    "top_m": ("number", "depth of the only photo's top"),
-    "bottom_m": ("number", "depth of its bottom"),
-}
 
 
 def status_message(models: ModelStore, name: str, *, version: str = "", label: str = "") -> Any:
@@ -56,11 +45,11 @@ def status_message(models: ModelStore, name: str, *, version: str = "", label: s
       RequestError: there is none.
     """
     statuses = models.statuses(name)
-    if label or (version and version_number(version) not in {s.version for s in statuses}):
+    if label or (version and int(version) not in {s.version for s in statuses}):
         served = models.get(name, version=version, label=label).servable
         statuses = [_status_of(served.version, statuses)]
     elif version:
-        statuses = [_status_of(version_number(version), statuses)]
+        statuses = [_status_of(int(version), statuses)]
     message = get_model_status_pb2.GetModelStatusResponse()
     for status in statuses:
         item = message.model_version_status.add(version=status.version)
@@ -137,27 +126,9 @@ def request_body(method: str, path: str) -> dict[str, Any]:
     return description | {"requestBody": {"required": True, "content": content}}
 
 
-def upload_body(path: str) -> dict[str, Any]:
-    """Returns the OpenAPI description of a path that takes raw files."""
-    binary = {"type": "string", "format": "binary"}
-    form = {
-        "type": "object",
-        "properties": {"file": {"type": "array", "items": binary}, "table": binary},
-    }
-    content = {
-        "multipart/form-data": {"schema": form},
-        "application/octet-stream": {"schema": binary},
-    }
-    description = path_parameters(path)
-    for name, (kind, text) in ANALYSIS_FIELDS.items():
-        schema = {"name": name, "in": "query", "schema": {"type": kind}, "description": text}
-        description["parameters"].append(schema)
-    return description | {"requestBody": {"required": True, "content": content}}
-
-
-def version_number(version: str) -> int:
-    """Returns the number of a version in a URL, -1 if it is no number."""
-    return int(version) if version.isascii() and version.isdigit() and len(version) < 19 else -1
+def is_version_number(version: str) -> bool:
+    """Whether a version in a URL is a number."""
+    return version.isascii() and version.isdigit() and len(version) < 19
 
 
 def _status_of(version: int, statuses: list[ServedStatus]) -> ServedStatus:

@@ -211,9 +211,7 @@ class ServerPool:
         )
         if not any(self.workers):
             # No process accepts connections. With a new socket clients are refused at once.
-            host, port = self.listener.getsockname()[:2]
-            self.listener.close()
-            self.listener = sockets.bind(host, port)
+            self.listener = sockets.rebind(self.listener)
 
     def _drain(self) -> None:
         """Lets each worker answer the requests that it has."""

@@ -1,6 +1,5 @@
 """The server process: it loads versions, serves HTTP and gRPC, and drains when it is stopped."""
 
-import contextlib
 import logging
 import re
 import signal
@@ -13,19 +12,15 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
-from tfpipe.serving import grpc, uploads
+from tfpipe.serving import grpc
 from tfpipe.serving import sockets as serving_sockets
 from tfpipe.serving.config import Endpoint, ServerConfig
 from tfpipe.serving.http import app, protocol
-from tfpipe.serving.http.analyze import UploadConfig
-from tfpipe.serving.jobs import JobLimits, JobQueue
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.model.store import ModelSelector, ModelStore
 
-LAST_CHECK_S = 10.0  # for a check of the folders that is under way when the server stops
 SELECTOR = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
 
 
@@ -57,23 +52,9 @@ def run(
     if not models.is_ready:
         raise UserError(models.unavailable_reason())
     admission = Admission(limits)
-    with uploads.open_folder() as folder, contextlib.closing(JobQueue(JobLimits())) as queue:
-        upload_config = UploadConfig(folder, queue, holds_jobs=endpoint.workers == 1)
-        context = app.AppContext(models, limits, admission, endpoint.token, upload_config)
-        _run(context, config, listener, endpoint=endpoint, started=started)
-
-
-def _run(
-    context: app.AppContext,
-    config: ServerConfig,
-    listener: socket.socket,
-    *,
-    endpoint: Endpoint,
-    started: Callable[[dict[str, Any]], None],
-) -> None:
-    """Serves until a signal, as `run`."""
-    models, limits, admission = context.models, context.limits, context.admission
-    api = app.create_app(context)
+    api = app.create_app(
+        app.AppContext(models, limits, admission, endpoint.token, tuple(endpoint.hosts))
+    )
 
     def after_refresh() -> None:
         for monitor in models.drift_monitors().values():
@@ -84,23 +65,24 @@ def _run(
     poller = threading.Thread(
         target=models.poll,
         kwargs={"every_s": config.poll_s, "stop": stop, "after_refresh": after_refresh},
-        daemon=True,  # a version that is never loaded to the end does not keep the server alive
     )
     servables = {name: models.get(name).servable for name in models.names}
     info: dict[str, Any] = {
-        "url": "http://{}:{}".format(*listener.getsockname()[:2]),
+        "url": serving_sockets.url(listener),
         "models": {name: servable.version for name, servable in servables.items()},
         "runtimes": {name: servable.choice.runtime for name, servable in servables.items()},
     }
-    with grpc.run_grpc(models, admission, limits=limits, endpoint=endpoint) as grpc_port:
+    metrics = api.state.metrics
+    with grpc.run_grpc(models, admission, metrics, limits=limits, endpoint=endpoint) as grpc_port:
         if grpc_port:
-            info["grpc"] = f"{endpoint.host}:{grpc_port}"
+            info["grpc"] = serving_sockets.address(endpoint.host, grpc_port)
         poller.start()
         try:
-            _serve(uvicorn_config(api, limits=limits), listener, started=lambda: started(info))
+            http = uvicorn_config(api, limits=limits, proxy_headers=endpoint.proxy_headers)
+            _serve(http, listener, started=lambda: started(info))
         finally:
             stop.set()
-            poller.join(LAST_CHECK_S)
+            poller.join()
 
 
 def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector]:
@@ -124,8 +106,14 @@ def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector
     return [_parse_selector(selector) for selector in selectors]
 
 
-def uvicorn_config(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
-    """Returns the configuration of uvicorn for an API."""
+def uvicorn_config(api: FastAPI, *, limits: Limits, proxy_headers: bool = False) -> uvicorn.Config:
+    """Returns the configuration of uvicorn for an API.
+
+    Args:
+      api: the application.
+      limits: of connections.
+      proxy_headers: see `Endpoint`.
+    """
     return uvicorn.Config(
         api,
         http=protocol.create_protocol(limits),
@@ -135,6 +123,8 @@ def uvicorn_config(api: FastAPI, *, limits: Limits) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=proxy_headers,
+        forwarded_allow_ips="127.0.0.1,::1",
         timeout_graceful_shutdown=int(limits.deadline_s),
     )
 
@@ -160,7 +150,7 @@ def _parse_selector(selector: str) -> ModelSelector:
     folder = Path(selector)
     if (folder / "assets.extra" / "card.json").is_file():
         card = store.read_card(folder)
-        if not files.is_number(folder.name):
+        if not folder.name.isdigit():
             raise UserError(
                 f"The folder of a version is its number, {card.version}, but this one is called "
                 f"{folder.name!r}. Rename it."

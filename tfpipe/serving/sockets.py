@@ -1,6 +1,9 @@
 """Listening sockets: a port is bound before anything slow begins, and listened to when ready."""
 
+import ipaddress
 import socket
+import stat
+from pathlib import Path
 
 from tfpipe.base.errors import UserError
 
@@ -35,6 +38,56 @@ def bind(host: str, port: int, *, option: str = "--port") -> socket.socket:
     return listener
 
 
+def bind_unix(path: Path) -> socket.socket:
+    """Returns a Unix socket that this user alone can reach, and that does not listen yet.
+
+    Args:
+      path: of the socket; one that a server has left there is replaced.
+
+    Raises:
+      UserError: another server listens there, or the file cannot be made.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _is_listening(path):
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(0o600)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"The server cannot listen at {path}: {error.strerror or error}. Choose another with "
+            "--unix-socket."
+        ) from error
+    return listener
+
+
+def rebind(listener: socket.socket) -> socket.socket:
+    """Returns a new socket at the address of one, which is closed."""
+    where = listener.getsockname()
+    listener.close()
+    return bind_unix(Path(where)) if isinstance(where, str) else bind(*where[:2])
+
+
+def url(listener: socket.socket) -> str:
+    """Returns the URL of a socket; unix:PATH of a Unix socket."""
+    where = listener.getsockname()
+    return f"unix:{where}" if isinstance(where, str) else f"http://{address(*where[:2])}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address or a name."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def address(host: str, port: int) -> str:
+    """Returns HOST:PORT, with an IPv6 address in brackets as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def listen(listener: socket.socket) -> None:
     """Lets clients connect.
 
@@ -44,7 +97,7 @@ def listen(listener: socket.socket) -> None:
     try:
         listener.listen(BACKLOG)
     except OSError as error:
-        host, port = listener.getsockname()[:2]
+        host, port = listener.getsockname()[:2]  # only a port can be taken meanwhile
         raise _port_error(host, port, error, option="--port") from error
 
 
@@ -69,3 +122,12 @@ def _port_error(host: str, port: int, error: OSError, *, option: str) -> UserErr
     return UserError(
         f"The server cannot listen at {host} port {port}: {reason}. Choose another with {option}."
     )
+
+
+def _is_listening(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+    return True

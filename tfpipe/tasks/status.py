@@ -4,7 +4,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-from tfpipe.base import files
 from tfpipe.tasks.task import Task, raw_folder
 
 
@@ -109,5 +108,9 @@ def _counts(manifest: Path) -> dict[str, dict[str, int]] | None:
 
 
 def _versions(folder: Path) -> dict[str, tuple[int, ...]]:
-    numbers = {model.name: tuple(files.numbers_in(model)) for model in sorted(folder.glob("*"))}
+    numbers = {
+        model.name: tuple(sorted(int(path.name) for path in model.iterdir() if path.name.isdigit()))
+        for model in sorted(folder.glob("*"))
+        if model.is_dir()
+    }
     return {model: versions for model, versions in numbers.items() if versions}

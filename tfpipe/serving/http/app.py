@@ -1,8 +1,6 @@
 """HTTP application: TensorFlow Serving's REST API, and pages, health and metrics beside it."""
 
 import asyncio
-import hmac
-import json
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,18 +8,19 @@ from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from tfpipe.serving import metadata as serving_metadata
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.http import analyze, handlers, page
+from tfpipe.serving.http import handlers, page
+from tfpipe.serving.http.access import AccessCheck
 from tfpipe.serving.http.body import read_body
+from tfpipe.serving.http.errors import add_error_handlers
+from tfpipe.serving.http.response import BudgetedResponse
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.metrics import ServerMetrics
-from tfpipe.serving.model.store import ModelStore
+from tfpipe.serving.model.store import ModelStore, ServedVersion
 
-PUBLIC_PATHS = ("/", "/healthz", "/docs", "/openapi.json")  # that need no token
 THREADS = 64  # for requests that are computed or wait for a batch
 CLIENT_CLOSED = 499  # status of a request whose client has left; nobody reads it
 
@@ -34,27 +33,32 @@ class AppContext(NamedTuple):
       limits: what the server refuses to exceed.
       admission: shared with gRPC.
       token: bearer token that requests must have; "" for none.
-      uploads: where uploaded files are analyzed; None for a server that takes none.
+      hosts: names that requests may call the server by, besides localhost and addresses.
     """
 
     models: ModelStore
     limits: Limits
     admission: Admission
     token: str = ""
-    uploads: analyze.UploadConfig | None = None
+    hosts: tuple[str, ...] = ()
 
 
 def create_app(context: AppContext) -> FastAPI:
     """Returns the ASGI application; its `state.metrics` are its `ServerMetrics`."""
-    api = FastAPI(title="tfpipe", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    api = FastAPI(
+        title="tfpipe",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,  # a redirect would repeat the Host of its request
+    )
     api.state.metrics = metrics = ServerMetrics(context.models, context.admission)
     executor = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-    _add_error_handlers(api)
-    _add_token_check(api, context.token)
+    add_error_handlers(api)
+    api.add_middleware(AccessCheck, token=context.token, hosts=context.hosts)
     _add_pages(api, context, metrics)
-    places = ("", "/versions/{version}", "/labels/{label}")
-    paths = [f"/v1/models/{{name}}{place}" for place in places]
-    for path in paths:
+    for version in ("", "/versions/{version}", "/labels/{label}"):
+        path = f"/v1/models/{{name}}{version}"
         _add_model_info(api, context.models, path=path)
         for method, handler in handlers.HANDLERS.items():
             api.post(
@@ -63,11 +67,6 @@ def create_app(context: AppContext) -> FastAPI:
                 openapi_extra=serving_metadata.request_body(method, path),
                 responses=serving_metadata.ERROR_RESPONSES,
             )(_endpoint(context, metrics, executor, method=method, handler=handler))
-    if context.uploads:
-        shared = (context.models, context.limits, context.admission)
-        analyze.add_routes(
-            api, analyze.AnalysisContext(*shared, metrics, context.uploads), paths=paths
-        )
     return api
 
 
@@ -83,28 +82,31 @@ def _endpoint(
 
     async def endpoint(request: Request) -> Response:
         start, status, n_instances = time.perf_counter(), CLIENT_CLOSED, 0
-        name = request.path_params["name"]
+        name, budget = request.path_params["name"], context.admission.budget()
         try:
             version = context.models.get(name, **_version_and_label(request))
-            with context.admission.buffer() as buffered:
-                body = await read_body(request, buffered, limits=context.limits)
-                handler_request = handlers.HandlerRequest(
-                    body, request.headers, request.query_params
-                )
-                work = _admitted(handler, context.admission, request)
-                content, n_instances = await _within_deadline(
-                    executor,
-                    lambda: work(version, handler_request),
-                    deadline_s=context.limits.deadline_s,
-                )
-            status = 200
-            return Response(content, media_type="application/json")
+            body = await read_body(request, budget, limits=context.limits)
+            handler_request = handlers.HandlerRequest(
+                body, request.headers, request.query_params, budget
+            )
+            work = _admitted(handler, context.admission, request)
+            budget.hold()
+            future = asyncio.get_running_loop().run_in_executor(
+                executor, work, version, handler_request
+            )
+            del body, handler_request
+            answer = await _within_deadline(future, request, deadline_s=context.limits.deadline_s)
+            status, n_instances = 200, answer.n_instances
+            return BudgetedResponse(answer.content, budget, headers=answer.headers)
         except RequestError as error:
             status = error.status
             raise
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED)
         finally:
+            if status != 200:  # else the response releases it
+                budget.abandon()
+                budget.release()
             metrics.record_request(
                 name,
                 method,
@@ -121,25 +123,42 @@ def _admitted(handler: handlers.Handler, admission: Admission, request: Request)
     client = request.client.host if request.client else ""
     admission.enter(client)
 
-    def work(*args: Any) -> tuple[bytes, int]:
+    def work(version: ServedVersion, handler_request: handlers.HandlerRequest) -> handlers.Answer:
         try:
-            return handler(*args)
+            handler_request.budget.check()
+            return handler(version, handler_request)
         finally:
             admission.leave(client)
+            handler_request.budget.release()
 
     return work
 
 
 async def _within_deadline(
-    executor: ThreadPoolExecutor, work: Callable[[], Any], *, deadline_s: float
-) -> Any:
-    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    future: asyncio.Future[handlers.Answer], request: Request, *, deadline_s: float
+) -> handlers.Answer:
+    """Returns the answer of a thread, unless it takes too long or the client leaves."""
+    leaving = asyncio.ensure_future(_disconnect(request))
     try:
-        return await asyncio.wait_for(asyncio.shield(future), deadline_s)
-    except TimeoutError as error:
-        raise RequestError(
-            503, f"There was no answer within {deadline_s:g} s. Try again.", retry_after_s=5
-        ) from error
+        done, _ = await asyncio.wait(
+            (future, leaving), timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        leaving.cancel()
+    if future in done:
+        return future.result()
+    future.add_done_callback(lambda late: late.exception())  # nobody reads it
+    if leaving in done:
+        raise ClientDisconnect
+    raise RequestError(
+        503, f"There was no answer within {deadline_s:g} s. Try again.", retry_after_s=5
+    )
+
+
+async def _disconnect(request: Request) -> None:
+    """Returns when the client of a request has left, whose body has arrived."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _add_model_info(api: FastAPI, models: ModelStore, *, path: str) -> None:
@@ -162,6 +181,10 @@ def _add_model_info(api: FastAPI, models: ModelStore, *, path: str) -> None:
 
 
 def _version_and_label(request: Request) -> dict[str, str]:
+    version = request.path_params.get("version", "0")
+    if ":" in request.path_params["name"] or not serving_metadata.is_version_number(version):
+        path = request.url.path[:200]
+        raise RequestError(400, f"Malformed request: {request.method} {path}")
     return {key: request.path_params.get(key, "") for key in ("version", "label")}
 
 
@@ -170,14 +193,11 @@ def _add_pages(api: FastAPI, context: AppContext, metrics: ServerMetrics) -> Non
 
     @api.get("/healthz")
     async def health() -> Response:
-        """Returns whether every model has a served version, and when folders were checked."""
+        """Returns whether every model has a served version."""
         is_ready = context.models.is_ready
         content: dict[str, Any] = {
-            "status": "ok" if is_ready else "at least one model has no served version",
-            "seconds_since_check": round(context.models.seconds_since_check, 1),
+            "status": "ok" if is_ready else "at least one model has no served version"
         }
-        if context.models.refused:
-            content["refused"] = context.models.refused
         drift = {
             f"{name}/{version}": monitor.drifted
             for (name, version), monitor in context.models.drift_monitors().items()
@@ -196,63 +216,15 @@ def _add_pages(api: FastAPI, context: AppContext, metrics: ServerMetrics) -> Non
         }
 
     @api.get("/metrics")
+    @api.get("/monitoring/prometheus/metrics")  # where TensorFlow Serving has them
     async def prometheus_metrics() -> Response:
         """Returns the metrics in Prometheus' format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @api.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def front() -> HTMLResponse:
-        models = {
-            name: analyze.describe(context.models, name, has_uploads=bool(context.uploads))
-            for name in context.models.names
-        }
-        return HTMLResponse(page.front(models, has_token=bool(context.token)))
+        return HTMLResponse(page.front(context.models.names, has_token=bool(context.token)))
 
     @api.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
         return HTMLResponse(page.docs(api.openapi(), base=str(request.base_url).rstrip("/")))
-
-
-def _add_token_check(api: FastAPI, token: str) -> None:
-    if not token:
-        return
-    expected = f"Bearer {token}".encode()
-
-    @api.middleware("http")
-    async def check(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        authorization = request.headers.get("authorization", "").encode()
-        if request.url.path in PUBLIC_PATHS or hmac.compare_digest(authorization, expected):
-            return await call_next(request)
-        return _error_response(
-            RequestError(401, "The token is missing or wrong: Authorization: Bearer TOKEN.")
-        )
-
-
-def _add_error_handlers(api: FastAPI) -> None:
-    """Makes every error a JSON object with one sentence and no traceback."""
-
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestError)
-        return _error_response(error)
-
-    async def unknown(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        message = f"Malformed request: {request.method} {request.url.path[:200]}"
-        return JSONResponse({"error": message}, error.status_code, headers=error.headers)
-
-    async def failed(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": "The server failed; the reason is in its log."}, 500)
-
-    api.add_exception_handler(RequestError, refused)
-    api.add_exception_handler(HTTPException, unknown)
-    api.add_exception_handler(Exception, failed)
-
-
-def _error_response(error: RequestError) -> Response:
-    headers = error.headers
-    if error.status in (408, 411, 413):  # the rest of the body would be read as the next request
-        headers = headers | {"Connection": "close"}
-    content = json.dumps({"error": str(error)})
-    return Response(content, error.status, media_type="application/json", headers=headers)

@@ -5,18 +5,18 @@ import asyncio
 from starlette.requests import Request
 
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.limits import BodyBytes, Limits
+from tfpipe.serving.limits import Limits, RequestBudget
 
 DRAIN_FACTOR = 4  # times the limit that is read and dropped, so that the client gets the answer
 DRAIN_S = 5.0
 
 
-async def read_body(request: Request, buffered: BodyBytes, *, limits: Limits) -> bytes:
+async def read_body(request: Request, budget: RequestBudget, *, limits: Limits) -> bytes:
     """Returns the body of a request.
 
     Args:
       request: whose head has arrived.
-      buffered: counter of the bytes that are kept.
+      budget: counts the bytes that are kept.
       limits: of the size and the time.
 
     Raises:
@@ -36,7 +36,7 @@ async def read_body(request: Request, buffered: BodyBytes, *, limits: Limits) ->
             async for chunk in request.stream():
                 n_bytes += len(chunk)
                 if max(n_bytes, declared) <= max_bytes:
-                    buffered.add(len(chunk))
+                    budget.add(len(chunk))
                     chunks.append(chunk)
                 elif n_bytes > DRAIN_FACTOR * max_bytes:
                     break

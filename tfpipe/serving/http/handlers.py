@@ -9,6 +9,7 @@ import numpy as np
 
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.http import payloads
+from tfpipe.serving.limits import JSON_NUMBER_BYTES, RequestBudget
 from tfpipe.serving.model.loaded import DEFAULT_SIGNATURE, ENCODED_IMAGE
 from tfpipe.serving.model.store import ServedVersion
 
@@ -17,35 +18,53 @@ PARSERS = threading.Semaphore(2)
 
 
 class HandlerRequest(NamedTuple):
-    """A POST request whose body has arrived."""
+    """A POST request whose body has arrived, and what it may hold."""
 
     body: bytes
     headers: Mapping[str, str]
     query: Mapping[str, str]
+    budget: RequestBudget
 
 
-def predict(version: ServedVersion, request: HandlerRequest) -> tuple[bytes, int]:
+class Answer(NamedTuple):
+    """The answer to a POST request.
+
+    Attributes:
+      content: its body.
+      n_instances: how many instances it answers.
+      headers: besides those that every answer has.
+    """
+
+    content: bytes | bytearray
+    n_instances: int
+    headers: dict[str, str] = {}
+
+
+def predict(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns the outputs of a signature, by row or by column."""
     with PARSERS:
         content = payloads.parse_json(request.body)
         signature = content.get("signature_name") or DEFAULT_SIGNATURE
         features, by_row = _parse_features(version, content, signature=signature)
-    outputs = version.predict(features, signature=signature)
-    return _to_json(payloads.format_outputs(outputs, by_row=by_row)), _n_instances(features)
+    specs, n_rows = version.servable.signature(signature).outputs, n_instances(features)
+    number_bytes = JSON_NUMBER_BYTES
+    request.budget.add_answer(payloads.output_bytes(specs, n_rows, number_bytes=number_bytes))
+    outputs = version.predict(features, signature=signature, check=request.budget.check)
+    return Answer(payloads.encode_outputs(outputs, by_row=by_row), n_rows)
 
 
-def classify(version: ServedVersion, request: HandlerRequest) -> tuple[bytes, int]:
+def classify(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns the probability of each class for each example."""
     with PARSERS:
         content = payloads.parse_json(request.body)
         signature = content.get("signature_name") or DEFAULT_SIGNATURE
         instances = payloads.examples_to_instances(content)
         features, _ = _parse_features(version, instances, signature=signature)
-    results = class_probabilities(version, features, signature=signature)
-    return _to_json({"results": results}), _n_instances(features)
+    results = class_probabilities(version, features, request.budget, signature=signature)
+    return Answer(_to_json({"results": results}), n_instances(features))
 
 
-def explain(version: ServedVersion, request: HandlerRequest) -> tuple[bytes, int]:
+def explain(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns label, probabilities, abstain, novelty, and Grad-CAM on request."""
     with PARSERS:
         content = _parse_explain_request(version, request)
@@ -53,27 +72,54 @@ def explain(version: ServedVersion, request: HandlerRequest) -> tuple[bytes, int
     with_grad_cam = content.get("grad_cam", False)
     if not isinstance(with_grad_cam, bool):
         raise RequestError(400, '"grad_cam" must be true or false.')
-    outputs = version.predict(features, signature=DEFAULT_SIGNATURE)
+    outputs = predict_within(version, features, request.budget, signature=DEFAULT_SIGNATURE)
+    request.budget.check()
     explanations = version.explainer.explain(features, outputs, with_grad_cam=with_grad_cam)
-    return _to_json({"explanations": explanations}), _n_instances(features)
+    return Answer(_to_json({"explanations": explanations}), n_instances(features))
+
+
+def predict_within(
+    version: ServedVersion,
+    features: dict[str, np.ndarray],
+    budget: RequestBudget,
+    *,
+    signature: str,
+) -> dict[str, np.ndarray]:
+    """Returns the outputs [n, ...] of a signature, whose bytes the budget counts beforehand.
+
+    Raises:
+      RequestError: they are too many, or the model cannot compute this.
+    """
+    specs, budget.n_instances = version.servable.signature(signature).outputs, n_instances(features)
+    budget.add_answer(payloads.output_bytes(specs, budget.n_instances))
+    return version.predict(features, signature=signature, check=budget.check)
 
 
 def class_probabilities(
-    version: ServedVersion, features: dict[str, np.ndarray], *, signature: str
+    version: ServedVersion,
+    features: dict[str, np.ndarray],
+    budget: RequestBudget,
+    *,
+    signature: str,
 ) -> list[list[tuple[str, float]]]:
     """Returns (class, probability) of each class for each row of features.
 
     Raises:
       RequestError: the signature has no classes, or the model cannot compute this.
     """
-    outputs = version.predict(features, signature=signature)
+    outputs = predict_within(version, features, budget, signature=signature)
     if "probabilities" not in outputs:
         raise RequestError(400, f"The signature {signature} has no classes.")
     classes = version.explainer.classes
     return [list(zip(classes, row, strict=True)) for row in outputs["probabilities"].tolist()]
 
 
-Handler = Callable[[ServedVersion, HandlerRequest], tuple[bytes, int]]
+def n_instances(features: dict[str, np.ndarray]) -> int:
+    """Returns the number of rows of features [n, ...]."""
+    return len(next(iter(features.values())))
+
+
+Handler = Callable[[ServedVersion, HandlerRequest], Answer]
 HANDLERS: dict[str, Handler] = {"predict": predict, "classify": classify, "explain": explain}
 
 
@@ -95,10 +141,6 @@ def _parse_explain_request(version: ServedVersion, request: HandlerRequest) -> d
     if grad_cam not in ("true", "false"):
         raise RequestError(400, "grad_cam must be true or false.")
     return {payloads.INSTANCES: [request.body], "grad_cam": grad_cam == "true"}
-
-
-def _n_instances(features: dict[str, np.ndarray]) -> int:
-    return len(next(iter(features.values())))
 
 
 def _to_json(content: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,8 @@ def to_array(values: Any, spec: tf.TensorSpec, *, name: str) -> np.ndarray:
     if array.shape[1:] != tuple(spec.shape[1:]):
         raise RequestError(400, f"{name} has the shape {list(array.shape)}, {expected}.")
     dtype = np.dtype(spec.dtype.as_numpy_dtype)
+    if isinstance(values, list) and _has_boolean(values):  # NumPy takes true among numbers for 1
+        raise RequestError(400, f"{name} has true or false, {expected}.")
     if array.dtype.kind not in ("iuf" if dtype.kind == "f" else "iu"):
         raise RequestError(400, f"{name} has values of another type, {expected}.")
     if dtype.kind == "f":
@@ -93,16 +95,39 @@ def to_array(values: Any, spec: tf.TensorSpec, *, name: str) -> np.ndarray:
     return array.astype(dtype)
 
 
-def format_outputs(outputs: dict[str, np.ndarray], *, by_row: bool) -> dict[str, Any]:
-    """Returns the JSON of outputs [n, ...], in the form that the request had."""
-    columns = {name: _to_list(array, name=name) for name, array in outputs.items()}
+def encode_outputs(outputs: dict[str, np.ndarray], *, by_row: bool) -> bytearray:
+    """Returns the JSON text of outputs [n, ...], in the form that the request had.
+
+    It is written row by row: lists of Python numbers would take several times the memory of it.
+    """
+    columns = {name: _rows(array, name=name) for name, array in outputs.items()}
+    if by_row:
+        rows = zip(*columns.values(), strict=True)
+        if len(columns) == 1:
+            return _object({"predictions": (value for (value,) in rows)})
+        return _object({"predictions": (dict(zip(columns, row, strict=True)) for row in rows)})
     if len(columns) == 1:
-        (values,) = columns.values()
-        return {"predictions" if by_row else "outputs": values}
-    if not by_row:
-        return {"outputs": columns}
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return {"predictions": rows}
+        return _object({"outputs": next(iter(columns.values()))})
+    text = _object(columns)
+    text[:0] = b'{"outputs":'
+    return text + b"}"
+
+
+def output_bytes(
+    outputs: Mapping[str, tf.TensorSpec], n_rows: int, *, number_bytes: int = 0
+) -> int:
+    """Returns the bytes of an answer of so many rows, known before it is computed.
+
+    Args:
+      outputs: of the signature.
+      n_rows: number of examples.
+      number_bytes: of a number, such as `JSON_NUMBER_BYTES`; 0 for those of its type.
+    """
+    n_bytes = 0
+    for spec in outputs.values():
+        size = int(np.prod([dim or 1 for dim in spec.shape[1:]]))
+        n_bytes += n_rows * size * (number_bytes or max(1, spec.dtype.size))
+    return n_bytes
 
 
 def examples_to_instances(content: dict[str, Any]) -> dict[str, Any]:
@@ -186,19 +211,39 @@ def _to_bytes(value: Any, *, name: str) -> bytes:
     )
 
 
-def _to_list(array: np.ndarray, *, name: str) -> list[Any]:
-    if array.dtype != object:
-        return array.tolist()
-    if name.endswith("_bytes"):
-        return _map_nested(array, lambda value: {"b64": base64.b64encode(value).decode()})
-    return _map_nested(array, lambda value: value.decode("utf-8", "replace"))
+def _object(columns: Mapping[str, Iterable[Any]]) -> bytearray:
+    """Returns the text of an object of lists."""
+    text = bytearray(b"{")
+    for name, values in columns.items():
+        text += json.dumps(name).encode() + b":["
+        for value in values:
+            text += json.dumps(value, separators=(",", ":")).encode() + b","
+        text[-1:] = b"],"  # in place of the last comma: no output is without rows
+    text[-1:] = b"}"
+    return text
 
 
-def _map_nested(array: np.ndarray, change: Callable[[bytes], Any]) -> list[Any]:
-    if array.ndim == 1:
-        values: Sequence[bytes] = array.tolist()
-        return [change(value) for value in values]
-    return [_map_nested(row, change) for row in array]
+def _rows(array: np.ndarray, *, name: str) -> Iterator[Any]:
+    """Yields each row of an output as JSON has it."""
+    for row in array:
+        if array.dtype != object:
+            yield row.tolist()
+        elif name.endswith("_bytes"):
+            yield _map_nested(row, lambda value: {"b64": base64.b64encode(value).decode()})
+        else:
+            yield _map_nested(row, lambda value: value.decode("utf-8", "replace"))
+
+
+def _has_boolean(values: list[Any]) -> bool:
+    """Whether there is true or false in nested lists."""
+    kinds = set(map(type, values))
+    if bool in kinds:
+        return True
+    return list in kinds and any(_has_boolean(row) for row in values if isinstance(row, list))
+
+
+def _map_nested(array: Any, change: Callable[[bytes], Any]) -> Any:
+    return [_map_nested(row, change) for row in array] if np.ndim(array) else change(array)
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

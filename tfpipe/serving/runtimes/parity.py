@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpipe.models.spec import Spec
-from tfpipe.registry import export, warmup
+from tfpipe.registry import warmup
 from tfpipe.serving.model.batching import Signature
 from tfpipe.serving.runtimes.backends import Arrays, Network
 
@@ -49,21 +49,12 @@ def probe_requests(
 
     They begin with the version's warm-up example and end with noise of the training data's mean and
     standard deviation, blended in steps: in between the network is uncertain, and differences show.
-    They come as tensors, and some images also as bytes, two of them of a size that must be resized.
     """
     tensors = dict(_blended(version, spec, list(signatures["predict_tensor"].inputs)))
     requests = [("predict_tensor", tensors), ("predict_tensor", _take(tensors, [0]))]
     if "image" not in tensors:
-        return [*requests, ("serving_default", tensors)]
-    rows = [0, N_EXAMPLES // 2]
-    images = [tensors["image"][row] for row in rows]
-    if spec.image_dtype != "float32":  # its bytes have no size
-        height = spec.image_shape[0]
-        images += [images[0][: (height + 1) // 2], np.tile(images[1], (2, 2, 1))]
-        rows *= 2
-    encoded = {name: array for name, array in _take(tensors, rows).items() if name != "image"}
-    encoded["image_bytes"] = np.array([export.bytes_of(image) for image in images], object)
-    return [*requests, ("serving_default", encoded)]
+        requests.append(("serving_default", tensors))
+    return requests
 
 
 def _blended(version: Path, spec: Spec, names: list[str]) -> Iterator[tuple[str, np.ndarray]]:

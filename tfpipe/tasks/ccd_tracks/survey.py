@@ -56,7 +56,7 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
                 group_of[cluster.name],
                 cluster.path,
                 ClusterBatch((cluster,), classes),
-                strata=(cluster.label,) if cluster.label else (),
+                stratum=cluster.label,
             )
             for cluster in clusters
         ]
@@ -73,11 +73,10 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
         labels, notes = label_table.read(table, names=list(paths))
     written = [label.label for points in labels.values() for label in points]
     classes, more = _classes(written, options)
-    sources = []
-    for name, path in paths.items():
-        points = tuple(labels.get(name, ()))
-        strata = tuple(sorted({point.label for point in points} & {*classes}))
-        sources.append(Source(name, name, path, ExposureLabels(points, classes), strata=strata))
+    sources = [
+        Source(name, name, path, ExposureLabels(tuple(labels.get(name, ())), classes))
+        for name, path in paths.items()
+    ]
     return _survey(sources, label_tables, [*notes, *more], classes, options)
 
 
