@@ -76,7 +76,7 @@ def test_the_notes_of_a_failed_packing_are_printed_and_long_lists_cut(tfpipe, tm
     code, _, err = tfpipe("pack", "./photos")
     assert code == 2
     *notes, sentence = err.splitlines()
-    assert any("a.heic" in note for note in notes if note.startswith("note: ")), err
+    assert any("a.heic" in note for note in notes if note.startswith("left out: ")), err
     assert sentence.startswith("tfpipe: Every split needs every class")
     assert " more (train: " in sentence and len(sentence) < 700, sentence
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from tfpipe.base import images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks import catalog, image_folder
 from tfpipe.tasks.image_folder import infer_size, reader
@@ -233,6 +234,17 @@ def test_accents_written_in_two_ways_are_one_class(tmp_path):
     for split, name in zip(("train", "val", "test"), ("e\u0301", "\u00e9", "\u00e9"), strict=True):
         picture(tmp_path / split / name / f"{split}.png")
     assert surveyed(tmp_path).classes == ("\u00e9",)
+
+
+def test_heic_images_are_listed_where_they_can_be_read(tmp_path, monkeypatch):
+    tree(tmp_path, "a", "b")
+    (tmp_path / "a" / "phone.HEIC").write_bytes(b"x")
+    for is_installed in (True, False):
+        monkeypatch.setattr(images, "can_read_heic", lambda is_there=is_installed: is_there)
+        survey = surveyed(tmp_path)
+        names = [source.name for source in survey.sources]
+        assert ("a/phone.HEIC" in names) == is_installed
+        assert any("pillow-heif" in note for note in survey.notes) != is_installed
 
 
 # Tables.

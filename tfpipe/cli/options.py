@@ -154,8 +154,12 @@ def print_error(error: UserError, *, as_json: bool) -> None:
       error: the failure; what was noticed before it is in its notes (`BaseException.add_note`).
       as_json: whether the user asked for JSON.
     """
+    from tfpipe.tasks.task import LeftOut
+
     notes = getattr(error, "__notes__", [])
-    for line in (*(f"note: {note}" for note in notes), f"tfpipe: {error}"):
+    kinds = ["left out" if isinstance(note, LeftOut) else "note" for note in notes]
+    lines = [f"{kind}: {note}" for kind, note in zip(kinds, notes, strict=True)]
+    for line in (*lines, f"tfpipe: {error}"):
         err.print(line, markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json({"error": str(error), "notes": notes, **getattr(error, "summary", {})})

@@ -185,7 +185,7 @@ def _noting(notes: tuple[str, ...]) -> Iterator[None]:
         yield
     except UserError as error:
         for note in notes:
-            error.add_note(str(note))
+            error.add_note(note)  # may be a `LeftOut`, which is printed as such
         raise
 
 
