@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfpipe.base import tables
+from tfpipe.base import table_formats, tables
 from tfpipe.base.errors import UserError
 
 NEEDS = (("depth from", "depth top"), ("type of feature", "type"))
@@ -170,3 +170,22 @@ def test_units_of_headings_are_converted_in_brackets_or_not(tmp_path, heading, m
     (tmp_path / "a.csv").write_text(f"{heading},x\n250,1\n")
     table = tables.read(tmp_path / "a.csv", ("top",))
     assert table.numbers(table.need("top"), unit="m", missing_ok=False) == [metres]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "line", "name"),
+    [
+        ("utf-8", "дуб,Größe,été", ""),
+        ("utf-16", "дуб,Größe,été", ""),
+        ("cp1252", "Größe,été,naïve,forêt,Ångström,œuvre,señor,coração", "Windows-1252"),
+        ("latin-1", "Füße,Äpfel,Übermaß", "Windows-1252"),
+        ("cp1251", "дуб,вяз,ёлка", "Windows-1251"),
+        ("cp1251", "Picea abies,ель,Quercus,дуб", "Windows-1251"),
+        ("ascii", "oak,elm", ""),
+    ],
+)
+def test_text_is_read_in_its_encoding(tmp_path, encoding, line, name):
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"{line}\n".encode(encoding))
+    assert tables.headings(path) == line.split(",")
+    assert table_formats.encoding_of(path) == name

@@ -352,6 +352,23 @@ def folders_of_splits(folder):
     )
 
 
+def contradicts_splits(folder):
+    draw(folder, *(f"{split}/{i}.png" for split in ("train", "val") for i in range(2)))
+    rows = "train/0,oak,val\ntrain/1,elm,train\nval/0,oak,val\nval/1,elm,\n"
+    write(folder, "labels.csv", f"path,label,split\n{rows}")
+
+
+def splits_within_train(folder):
+    in_table(folder)
+    write(folder, "labels.csv", "image,label,split\na,oak,train\nb,elm,val\nc,oak,test\n")
+
+
+def joined_against_splits(folder):
+    classes(folder, *(f"{split}/{c}" for split in ("train", "val") for c in ("oak", "elm")))
+    names = [f"{s}/{c}/{c}{i}" for s in ("train", "val") for c in ("oak", "elm") for i in range(2)]
+    write(folder, "l.csv", "path,split\n" + "".join(f"{name}.png,train\n" for name in names))
+
+
 def two_tables(folder):
     in_table(folder)
     for name in ("a.csv", "b.csv"):
@@ -471,6 +488,17 @@ TABLED = {"elm": 1, "oak": 2}
         ),
         (predictions_beside, BOTH, "out.csv lists no images"),
         (runs_of_one_class, {"run1": 2, "run2": 2}, "oak/ only .*: the classes are run1, run2"),
+        (
+            contradicts_splits,
+            None,
+            "labels.csv contradicts the folders of splits: train/0.png is in validation. Correct",
+        ),
+        (splits_within_train, TABLED, "those of labels.csv"),
+        (
+            joined_against_splits,
+            None,
+            "l.csv contradicts the folders of splits: val/elm/elm0.png is in train, .* 1 more",
+        ),
         (two_tables, None, "several tables that may be the table of images: a.csv, b.csv"),
         (two_classes, None, r"The same image is in two classes: .*conflicts=leave-out"),
         (twins_of_table, {"Oak": 1, "oak": 2}, "'Oak' and 'oak' are two"),

@@ -194,7 +194,7 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
     if label and labelled:
         _check_class_folders(rows, table)
         notes += class_folders.twin_notes({*columns["label"]} - {""})
-        notes += _take_split_folders(rows) if "split" not in cells else []
+        notes += _join_split_folders(rows, table)
     n_unlabelled = int((rows["label"] == "").sum()) if label else 0
     if n_unlabelled:
         notes.append(f"{n_unlabelled} rows of {table.name} have no label: unlabelled.")
@@ -227,6 +227,7 @@ def join(images: ImageList, path: Path) -> ImageList:
         return replace(images, notes=[*images.notes, note])
     order = [row_of[file] for file in images.rows["file"]]
     rows, given = images.rows.copy(), tabled.rows.iloc[order].reset_index(drop=True)
+    _check_splits(given, rows["split"], files.shown(path.name))
     for name in RESERVED:
         rows[name] = rows[name].where(rows[name] != "", given[name])
     twice = [name for name in tabled.numbers if name in images.numbers]
@@ -358,20 +359,42 @@ def _check_class_folders(rows: pd.DataFrame, table: tables.Table) -> None:
         )
 
 
-def _take_split_folders(rows: pd.DataFrame) -> list[str]:
-    """Fills the splits of images that lie in folders of several splits; returns a note on it."""
-    splits = [
-        next(
-            (split for part in Path(file).parent.parts if (split := class_folders.split_of(part))),
-            "",
-        )
-        for file in rows["file"]
-    ]
-    names = sorted({*splits} - {""})
+def _join_split_folders(rows: pd.DataFrame, table: tables.Table) -> list[str]:
+    """Fills splits of images in folders of several splits, where there is no such column; a note.
+
+    Raises:
+      UserError: there is such a column, and it contradicts the folders.
+    """
+    of_folder = pd.Series(
+        [
+            next(filter(None, map(class_folders.split_of, Path(file).parent.parts)), "")
+            for file in rows["file"]
+        ],
+        index=rows.index,
+        dtype=object,
+    )
+    names = sorted({*of_folder} - {""})
     if len(names) < 2:
         return []
-    rows["split"] = splits
+    if "split" in table.frame:
+        _check_splits(rows, of_folder, table.name)
+        return []
+    rows["split"] = of_folder
     return [f"The splits {listed_names(names)} are those of the folders in which the images are."]
+
+
+def _check_splits(rows: pd.DataFrame, of_folder: pd.Series, name: str) -> None:
+    """Raises a UserError if a table, called `name`, has other splits [rows] than the folders."""
+    is_wrong = (rows["split"] != of_folder) & (rows["split"] != "") & (of_folder != "")
+    wrong = [
+        f"{files.shown(file)} is in {split}"
+        for file, split in rows.loc[is_wrong, ["file", "split"]].itertuples(index=False)
+    ]
+    if wrong:
+        raise UserError(
+            f"{name} contradicts the folders of splits: {listed_names(wrong, most=3)}. Correct the "
+            "table, or move the images."
+        )
 
 
 def _split(table: tables.Table, row: int) -> str:
