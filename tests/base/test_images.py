@@ -216,6 +216,21 @@ def test_a_cut_end_is_an_error_unless_no_pixel_is_lost(tmp_path, kind):
         np.testing.assert_array_equal(image, whole)
 
 
+def test_a_png_is_not_given_the_memory_that_a_chunk_declares(tmp_path, monkeypatch):
+    data = opencv(RGB, ".png")
+    place = data.index(b"IDAT") - 4
+    data = data[:place] + b"\xe7\x00\x01\x1c" + data[place + 4 :]
+    # OpenCV would allocate 3.9 GB.
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("This was decoded."))
+    with pytest.raises(UserError, match="is cut short or damaged, expected a whole PNG"):
+        images.read(write(tmp_path, data))
+
+
+def test_bytes_after_the_end_of_a_png_do_not_matter(tmp_path):
+    path = write(tmp_path, opencv(RGB, ".png") + b"\xff" * 40)
+    np.testing.assert_array_equal(images.read(path), RGB)
+
+
 @pytest.mark.parametrize("lost", [4, 12, 13, 50])
 def test_a_png_without_its_end_says_so(tmp_path, lost):
     path = write(tmp_path, opencv(RGB, ".png")[:-lost])

@@ -4,7 +4,10 @@ import errno
 import hashlib
 import os
 import stat
+import tokenize
 import uuid
+import zipfile
+import zlib
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
@@ -12,6 +15,19 @@ from typing import BinaryIO
 from tfpipe.base.errors import UserError
 
 _CHUNK_BYTES = 1 << 20
+# What NumPy raises for a damaged .npy or .npz, by its own reading and by that of zip members.
+ARRAY_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def contents(path: Path, *, expected: str) -> bytes:

@@ -134,6 +134,8 @@ def read_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> np.nd
     is_pillows = info.format in ("AVIF", "HEIF") or (info.format == "TIFF" and info.bits == 8)
     if image.mode == "CMYK" or is_pillows:
         pixels = _with_pillow(image)
+    elif info.format == "PNG" and not _has_whole_chunks(data):
+        pixels = None
     else:
         pixels = _with_cv2(data, grey=image.mode == "LA")
     turn = _UPRIGHT.get(_orientation(image))
@@ -336,6 +338,17 @@ def _bits(image: Image.Image, start: bytes) -> int:
         largest = max((part for part in arguments if isinstance(part, int)), default=255)
         return 16 if image.mode == "I" else largest.bit_length()
     return 8
+
+
+def _has_whole_chunks(data: bytes) -> bool:
+    """Returns whether each chunk of a PNG ends within the file.
+
+    OpenCV allocates as much as a chunk declares, 4 GB for a file of 300 bytes.
+    """
+    place = 8  # after the signature
+    while place + 8 <= len(data) and data[place + 4 : place + 8] != b"IEND":
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return place <= len(data)
 
 
 def _with_cv2(data: bytes, *, grey: bool) -> np.ndarray | None:

@@ -178,7 +178,7 @@ def read_json(path: Path) -> Any:
     """Returns the contents of a JSON file; None if it is missing or damaged."""
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -155,7 +155,7 @@ def read(folder: Path) -> RecordManifest:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{folder} holds no packed records. Run `tfpipe pack` first.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{path} is damaged, expected JSON. {REMEDY}") from None
     return RecordManifest.from_json(value, file=str(path))
 

@@ -3,7 +3,6 @@
 import io
 import logging
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,7 +101,7 @@ class OutputCache:
             contents = io.BytesIO((self._folder / f"{name}.npz").read_bytes())
             with np.load(contents, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        except files.ARRAY_ERRORS:
             return None
         expected = {HELD_OUT} if rows is None else {*OUTPUTS}
         is_whole = arrays.keys() == expected

@@ -1,9 +1,9 @@
 """Task status: raw files present, records packed, versions saved. Imports nothing heavy."""
 
 import dataclasses
-import json
 from pathlib import Path
 
+from tfpipe.base import resumable
 from tfpipe.tasks.task import Task, raw_folder
 
 
@@ -104,7 +104,8 @@ def task_details(task: Task, *, data: Path, models: Path) -> TaskDetails:
 
 
 def _counts(manifest: Path) -> dict[str, dict[str, int]] | None:
-    return json.loads(manifest.read_bytes())["counts"] if manifest.is_file() else None
+    value = resumable.read_json(manifest)
+    return value.get("counts") if isinstance(value, dict) else None
 
 
 def _versions(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -89,6 +89,8 @@ def read(path: Path) -> RunConfig:
     """
     try:
         document = yaml.safe_load(path.read_text())
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply, expected names and values.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} cannot be read. Give the run.yaml of a version, such as "

@@ -72,7 +72,7 @@ def is_exposure(path: Path) -> bool:
 def _read_npy(path: Path) -> np.ndarray:
     try:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+    except files.ARRAY_ERRORS as error:
         raise UserError(
             f"{files.shown(path.name)} cannot be read as a NumPy array ({error}). Save it again "
             "by numpy.save."
@@ -97,7 +97,7 @@ def _read_npz(path: Path) -> np.ndarray:
                     "exposure. Save each exposure to a file of its own."
                 )
             pixels = arrays[arrays.files[0]]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except files.ARRAY_ERRORS as error:
         raise UserError(
             f"{name} cannot be read as a NumPy archive ({error}). Save it again by numpy.savez."
         ) from error

@@ -7,7 +7,6 @@ one by one.
 import contextlib
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -226,7 +225,7 @@ def _damage_errors(path: Path) -> Iterator[None]:
     """Turns the errors of libraries about damaged files into a UserError."""
     try:
         yield
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (*files.ARRAY_ERRORS, TypeError) as error:
         raise UserError(
             f"{files.shown(path.name)} cannot be read as cubes: {error}. Copy it again."
         ) from error
