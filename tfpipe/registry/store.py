@@ -126,7 +126,7 @@ def read_card(version: Path) -> VersionCard:
     try:
         with files.open_regular(version, CARD) as file:
             value = json.loads(file.read())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{version} has no readable card.json, so it is no tfpipe version."
         ) from error
