@@ -54,6 +54,7 @@ def page() -> str:
             "tfpipe.project",
             "tfpipe.results",
             "tfpipe.version",
+            "tfpipe.serving.client",
         ):
             for member, function in _members(value):
                 signature = _signature(f"{name}.{member}", function)

@@ -12,9 +12,10 @@ from made_card import made_card
 from run_command import run
 
 import tfpipe
+from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 from tfpipe.data.manifest import RecordSummary
-from tfpipe.registry import store
+from tfpipe.registry import previous_version, store
 from tfpipe.serving import server
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model.store import ModelStore
@@ -64,6 +65,26 @@ def test_a_folder_that_has_moved_keeps_its_records_and_another_one_does_not(proj
     assert project.records(str(after)).manifest.origin == str(after)
 
 
+def test_images_stay_in_their_split_when_the_records_were_removed(project, tmp_path):
+    folder = draw(tmp_path / "photos", seed=0)
+    packed = project.pack(str(folder))
+    manifest = packed.manifest
+    version = project.saved_models / "photos" / "simple-cnn" / "1"
+    store.write_card(version, made_card(task="photos", data=manifest.summary))
+    moved = manifest.sources["test"][0]  # as an older release may have split it
+    sources = previous_version.sources(manifest)
+    sources.loc[sources["source"] == moved, "split"] = "train"
+    tables.write_csv(sources, version / previous_version.SOURCES)
+    shutil.rmtree(packed.path)
+    draw(folder, seed=1)
+    again = project.pack(str(folder)).manifest
+    split_of = {name: split for split, names in again.sources.items() for name in names}
+    assert {name: split_of[name] for name in sources["source"]} == dict(
+        zip(sources["source"], sources["split"], strict=True)
+    )
+    assert split_of[moved] == "train" and len(split_of) == 120
+
+
 def test_versions_without_records_keep_their_name_from_others(project, tmp_path):
     folder = draw(tmp_path / "a" / "photos", seed=0)
     version = project.saved_models / "photos" / "simple-cnn" / "1"
@@ -96,9 +117,15 @@ def test_a_version_of_another_folder_or_of_other_classes_is_refused(project, tmp
 
 def test_the_task_of_a_version_is_that_of_its_card_or_missed_in_a_sentence(tmp_path):
     assert catalog.of_version("melt-layer", "") is catalog.TASKS["melt-layer"]
+    tfpipe.load_task(tiny.__file__)
     assert catalog.of_version("tiny", tiny.__file__).classes == tiny.CLASSES
-    with pytest.raises(UserError, match=r"defined in /gone/own\.py, which is not there"):
-        catalog.of_version("own", "/gone/own.py")
+    code = tmp_path / "own.py"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    for origin in ("/gone/own.py", str(code)):
+        sentence = f"defined in the Python file {origin}. A version runs no code by itself: name"
+        with pytest.raises(UserError, match=sentence):
+            catalog.of_version("own", origin)
+    assert not (tmp_path / "ran").exists()
     with pytest.raises(UserError, match="older release"):
         catalog.of_version("photos", "")
 

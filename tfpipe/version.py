@@ -14,6 +14,7 @@ from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import silent
 from tfpipe.base.tensorflow import start_tensorflow
+from tfpipe.tasks.task import check_inference_mode
 
 if TYPE_CHECKING:
     import keras
@@ -253,35 +254,22 @@ class Version:
         check_inference_mode(task, inference_mode)
         self._check_task()
         start_tensorflow()
-        from tfpipe.inference import files as whole_files
-        from tfpipe.inference import images
+        from tfpipe.inference import run
         from tfpipe.inference.confidence import PredictionOptions
 
-        settings = tuple(f"{name}={value}" for name, value in options.items())
         with self._workspace.reporting() if self._workspace else nullcontext(silent) as report:
-            if task.whole_file:
-                done = whole_files.predict(
-                    task,
-                    self.path,
-                    files,
-                    out=out,
-                    table=table,
-                    windows=windows,
-                    inference_mode=inference_mode,
-                    settings=settings,
-                    report=report,
-                )
-            else:
-                done = images.predict(
-                    task,
-                    self.path,
-                    files,
-                    out=out,
-                    table=table,
-                    prediction_options=PredictionOptions(min_precision, embedding, conformal),
-                    settings=settings,
-                    report=report,
-                )
+            done = run.predict(
+                task,
+                self.path,
+                files,
+                out=out,
+                table=table,
+                windows=windows,
+                inference_mode=inference_mode,
+                prediction_options=PredictionOptions(min_precision, embedding, conformal),
+                settings=tuple(f"{name}={value}" for name, value in options.items()),
+                report=report,
+            )
         return Prediction(out, done.rows, done.files, done.bad, done.notes, done.summary)
 
     def _check_task(self) -> None:
@@ -342,12 +330,4 @@ class Version:
         return (
             f"<b>{html.escape(repr(self))}</b><table><tr><th>split</th><th>metric</th>"
             f"<th>value</th></tr>{rows}</table>"
-        )
-
-
-def check_inference_mode(task: "Task", inference_mode: str | None) -> None:
-    """Raises a UserError if a task that slides no window is asked for an inference mode."""
-    if inference_mode and not (task.whole_file and task.whole_file.sliding_window):
-        raise UserError(
-            f"{task.name} slides no window along its images. Leave out --inference-mode."
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
@@ -113,15 +114,18 @@ class Workspace:
         values = parse_options(task, option_settings(options))
         start_tensorflow()
         from tfpipe.data import pack
+        from tfpipe.registry import previous_version
 
         folder = self.records_folder(task)
+        split = split or SplitConfig()
         with self.reporting() as report:
             manifest = pack.pack(
                 task,
                 self.raw_folder(task),
                 folder,
                 options=values,
-                split=split or SplitConfig(),
+                split=split,
+                before=previous_version.newest_splits(self.saved_models / task.name, split),
                 skip_bad=skip_bad,
                 report=report,
             )
@@ -279,7 +283,7 @@ def _version_folder(path: str) -> Path | None:
     """Returns the folder of the version that a path means, if any: the newest one of a model's."""
     if (Path(path) / CARD).is_file():
         return Path(path)
-    numbers = [folder for folder in Path(path).glob("*") if folder.name.isdigit()]
+    numbers = [Path(path) / str(number) for number in files.numbers_in(Path(path))]
     versions = [folder for folder in numbers if (folder / CARD).is_file()]
     return max(versions, key=lambda folder: int(folder.name), default=None)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from small_records import draw_melt, pack_melt
+from small_records import draw_melt, draw_small, names_in, pack_melt, pack_small
 
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
@@ -75,3 +75,21 @@ def test_a_copy_with_an_earlier_name_does_not_move_the_old_picture(tmp_path):
         assert old.items() <= new.items()
         assert all(new[name] == old[other] for name, other in copies)
         draw(raw, ["light/q00.png"])
+
+
+def test_a_group_stays_in_its_split_when_its_files_have_other_names(tmp_path):
+    # All five fall into training by their hash, so one moves to validation and one to test.
+    names = names_in("train", 5)
+    raw = draw_small(tmp_path / "raw", names)
+    manifest = pack_small(raw, tmp_path / "records")
+    moved = {split: manifest.sources[split][0] for split in ("validation", "test")}
+    # Without the records they would go back, as these give validation and test enough.
+    draw_small(raw, names_in("validation", 3))
+    draw_small(raw, names_in("test", 3))
+    for name in moved.values():
+        (raw / name).rename(raw / name.replace(".png", "_renamed.png"))
+    again = pack_small(raw, tmp_path / "records")
+    fresh = pack_small(raw, tmp_path / "fresh")
+    for split, name in moved.items():
+        renamed = name.replace(".png", "_renamed.png")
+        assert renamed in again.sources[split] and renamed in fresh.sources["train"]

@@ -81,6 +81,12 @@ class Page:
             self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
             self.ask("Input.dispatchKeyEvent", type="keyUp", key=key)
 
+    def attach(self, selector: str, paths: list[Path]) -> None:
+        """Chooses files, or a folder, in the file input that a selector names."""
+        root = self.ask("DOM.getDocument")["root"]["nodeId"]
+        node = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.ask("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
+
     def drag(
         self, begin: tuple[float, float], end: tuple[float, float], *, modifiers: int = 0
     ) -> None:

@@ -24,6 +24,7 @@ class StubStore:
     """A model store of one model, whose answers wait until `free` is set."""
 
     names, is_ready, servable = ["stub"], True, SimpleNamespace(version=1)
+    seconds_since_check, refused = 0.0, ()
 
     def __init__(self):
         self.free, self.inside = threading.Event(), threading.Semaphore(0)

@@ -99,6 +99,7 @@ def _run(arguments: tuple, stdout, stderr, environment: dict[str, str]) -> None:
         os.dup2(stream.detach(), number)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # else that of the process that was forked
     sys.argv = list(arguments)
     program = arguments[0]
     if program.endswith(".py"):

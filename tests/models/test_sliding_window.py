@@ -93,13 +93,12 @@ def test_a_dilated_or_strided_network_is_looked_through_window_by_window():
         assert sliding_window.split_network(model, {"probabilities": said}) is None
 
 
-def test_a_version_looks_in_the_way_of_its_card_unless_told(monkeypatch):
-    model = network("valid")
-    monkeypatch.setattr(load, "read_model", lambda path: model)
+def test_a_version_looks_in_the_way_of_its_card_unless_told():
+    modes = sliding_window.by_inference_mode(network("valid"))
 
     def loaded(**card):
         return SimpleNamespace(
-            card=made_card(model="m", **card), path=None, predict_proba="one by one"
+            card=made_card(model="m", **card), inference_modes=modes, predict_proba="one by one"
         )
 
     assert (

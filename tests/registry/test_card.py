@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import bad_cards
 import pytest
 from made_card import made_card
 
@@ -116,3 +117,17 @@ def test_a_card_that_is_no_object_is_refused(tmp_path):
     (version / "assets.extra" / "card.json").write_text("[1]")
     with pytest.raises(UserError, match=r"card.json is damaged: expected an object, received \[1"):
         store.read_card(version)
+
+
+BAD = bad_cards.contents(json.loads(made_card(version=1).to_json()))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_card_is_refused_in_one_sentence(tmp_path, name):
+    version = tmp_path / "tiny" / "simple-cnn" / "1"
+    bad_cards.write(version, BAD[name])
+    with pytest.raises(UserError) as refused:
+        store.read_card(version)
+    sentence = str(refused.value)
+    assert len(sentence) < 500 and "\n" not in sentence
+    assert sentence.startswith(str(version)) and "card.json" in sentence

@@ -91,7 +91,7 @@ def test_changed_and_missing_files_are_refused(version):
         copied(version, checked_files.MODEL_KERAS)  # the card has none
 
 
-@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/../../secret", "", ".", "a\0b"])
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/../../secret", "", "."])
 def test_a_card_that_names_a_file_elsewhere_is_refused(version, name):
     (version.parent / "secret").write_text("secret")
     write_card(version, sha256={name: files.sha256(version.parent / "secret")})

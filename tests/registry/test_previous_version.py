@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from made_card import write_card
@@ -17,7 +18,7 @@ from tfpipe.data.manifest import RecordSummary
 from tfpipe.models.spec import Spec
 from tfpipe.registry import history, load, previous_version, store, warm_start
 from tfpipe.registry.card import BOOSTED_TREES
-from tfpipe.tasks.splits import SplitConfig
+from tfpipe.tasks.splits import PackedSplits, SplitConfig
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import retrain
 from tfpipe.workflows.retrain import RetrainingPlan
@@ -75,6 +76,33 @@ def test_only_a_file_that_is_still_there_can_have_changed_its_split(tmp_path):
         previous_version.check(version, replace(manifest, sources=moved))
 
 
+def test_the_splits_of_a_version_outlive_its_records(tmp_path):
+    sources = {"train": ["=a.txt"], "validation": ["c.txt", "e.txt"], "test": ["d.txt"]}
+    manifest = made_manifest(sources=sources, classes=tiny.CLASSES)
+    split = SplitConfig((0.5, 0.3, 0.2), "b")
+    data = RecordSummary(fingerprint="", fractions=split.shares, salt="b")
+    models = tmp_path / "tiny"
+    assert previous_version.newest_splits(models, split) == PackedSplits()
+    first, second = (make(tmp_path, number, data=data) for number in (1, 2))
+    assert previous_version.newest_splits(models, split) == PackedSplits()  # a first release's
+    tables.write_csv(previous_version.sources(manifest), second / previous_version.SOURCES)
+    groups = pd.DataFrame(
+        {"split": ["train", "train", "test"], "group": ["=g", "in two", "in two"], "examples": 3}
+    )
+    tables.write_csv(groups, second / previous_version.GROUPS)
+    splits = previous_version.newest_splits(models, split)
+    assert splits.by_source == {
+        "=a.txt": "train",
+        "c.txt": "validation",
+        "e.txt": "validation",
+        "d.txt": "test",
+    }
+    assert splits.by_group == {"=g": "train"}
+    for other in (SplitConfig(split.shares, "c"), SplitConfig((0.6, 0.2, 0.2), "b")):
+        assert previous_version.newest_splits(models, other) == PackedSplits()
+    assert previous_version.packed_splits(first, split) == PackedSplits()
+
+
 def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path):
     first = asdict(TrainingConfig(learning_rate=0.01, epochs=2, seed=5)) | {"precision": "float32"}
     gentle = first | {"learning_rate": 0.001, "epochs": 1, "schedule": "cosine"}
@@ -86,6 +114,13 @@ def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path
     assert settings.schedule == "cosine" and settings.seed == 5
     afresh = retrain.training_config(third, RetrainingPlan(epochs=9, seed=6))
     assert (afresh.learning_rate, afresh.epochs, afresh.seed) == (0.01, 9, 6)
+
+
+def test_versions_that_say_they_start_from_each_other_are_followed_once(tmp_path):
+    training = asdict(TrainingConfig()) | {"precision": "float32"}
+    make(tmp_path, 1, training=training, initialized_from=2)
+    second = make(tmp_path, 2, training=training, initialized_from=2)
+    assert retrain.training_config(second, RetrainingPlan(epochs=3)).epochs == 3
 
 
 def test_records_are_packed_and_weights_begun_with_as_the_card_tells(tmp_path):

@@ -101,7 +101,10 @@ def test_status_and_metadata_are_those_of_tensorflow_serving(server):
     assert signature["method_name"] == "tensorflow/serving/predict"
     assert signature["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
     assert signature["inputs"]["image_bytes"]["tensor_shape"]["dim"][0]["size"] == "-1"
-    assert server.ask("/healthz")[:2] == (200, {"status": "ok"})
+    status, health, _ = server.ask("/healthz")
+    assert (status, health["status"]) == (200, "ok")
+    assert health.keys() == {"status", "seconds_since_check"}
+    assert 0 <= health["seconds_since_check"] < 20
     assert server.ask("/v1/models")[1]["models"] == ["tiny"]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shutil
+from collections import Counter
 
 import cv2
 import numpy as np
@@ -88,13 +89,33 @@ def test_folders_of_splits_are_honoured(tmp_path, names):
         assert {SplitConfig((0.2, 0.2, 0.6)).of_source(one) for one in own} == {split}
 
 
-def test_a_lacking_split_is_taken_out_of_train_and_that_is_said(tmp_path):
-    tree(tmp_path, "train/a", "train/b", count=30)
+def test_a_lacking_split_is_drawn_from_train_with_each_class(tmp_path):
+    tree(tmp_path, "train/a", "train/b", count=16)
     tree(tmp_path, "test/a", "test/b")
-    found = surveyed(tmp_path)
-    counts = {split: sum(s.split == split for s in found.sources) for split in SPLITS}
-    assert counts["test"] == 4 and 4 <= counts["validation"] <= 24
-    assert any("no validation split" in note for note in found.notes)
+    survey = surveyed(tmp_path)
+    assigned = SplitConfig().assigned(survey.sources)
+    counts = Counter((s.strata[0], assigned.of_source(s)) for s in survey.sources)
+    for name in "ab":
+        assert counts[name, "test"] == 2
+        # 60 and 20 of 80 %: 12 and 4 of 16.
+        assert counts[name, "train"] == 12 and counts[name, "validation"] == 4
+    assert any("There is no validation split: groups of train" in note for note in survey.notes)
+
+
+def test_with_train_alone_the_splits_are_those_of_one_tree(tmp_path):
+    tree(tmp_path, "train/a", "train/b", count=16)
+    survey = surveyed(tmp_path)
+    assert not any(source.split for source in survey.sources)
+    assert {source.allowed_splits for source in survey.sources} == {SPLITS}
+    (note,) = (note for note in survey.notes if "There is no" in note)
+    assert note.startswith("There is no validation split and no test split: groups of train")
+
+
+def test_cells_of_split_that_are_empty_are_free(tmp_path):
+    table(tmp_path, "path,label,split\npics/a.png,x,test\npics/b.png,x,\npics/c.png,y,\n")
+    survey = surveyed(tmp_path)
+    assert [source.split for source in survey.sources] == ["test", "", ""]
+    assert survey.sources[1].allowed_splits == SPLITS
 
 
 def test_pictures_without_a_train_folder_are_refused(tmp_path):
@@ -199,7 +220,7 @@ def test_recordings_in_names_are_suggested_as_groups(tmp_path, name, prefixes):
     assert len({source.group for source in survey.sources}) == prefixes
     assert not any("prefixes" in note for note in survey.notes)
     # Counted by hand: test images whose prefix is in training, too.
-    split = {s.name: SplitConfig().of_group(s.name) for s in surveyed(tmp_path / "x").sources}
+    split = SplitConfig().assigned(surveyed(tmp_path / "x").sources).by_group
     prefix = {name: re.search(pattern, name.partition("/")[2])[1] for name in split}
     training = {prefix[name] for name in split if split[name] == "train"}
     test = [name for name in split if split[name] == "test"]

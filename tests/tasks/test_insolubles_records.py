@@ -13,6 +13,7 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack as data_pack
 from tfpipe.tasks.insolubles import TASK
 from tfpipe.tasks.splits import SplitConfig
+from tfpipe.tasks.task import SPLITS
 from tfpipe.training import open_records
 
 SPLIT = SplitConfig((0.5, 0.25, 0.25), "i")  # of the 8 runs 4, 2 and 2
@@ -42,6 +43,18 @@ def test_classes_columns_and_shape_are_those_of_the_folder(tmp_path):
     assert batch["image"].shape[1:] == (16, 16, 3)
     assert batch["columns"].shape[1] == len(written.columns)
     assert set(tf.unique(labels)[0].numpy()) == {-1, 0, 1}
+
+
+def test_a_class_of_three_runs_is_in_each_split(tmp_path):
+    for i in range(9):
+        classes = {"ash": [1, 2], "dust": [3]} | ({"pollen": [4]} if i < 3 else {})
+        flowcam.run(tmp_path / f"run{i}", flowcam.particles(6), classes=classes)
+    sources = flowcam.surveyed(tmp_path).sources
+    for salt in map(str, range(10)):
+        assigned = SplitConfig(salt=salt).assigned(sources)
+        places = {(assigned.of_source(s), name) for s in sources for name in s.strata}
+        assert places == {(split, name) for split in SPLITS for name in ("ash", "dust", "pollen")}
+        assert len({(s.group, assigned.of_source(s)) for s in sources}) == 9
 
 
 def test_without_labels_packing_works_and_classifying_says_why_not(tmp_path):

@@ -9,6 +9,8 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.ionization import power_spectrum
 from tfpipe.tasks.ionization.splits import Slab
+from tfpipe.tasks.splits import SplitConfig
+from tfpipe.tasks.task import SPLITS
 
 TASK = TASKS["ionization-redshift"]
 OPTIONS = replace(TASK.options, every=1, gap_mpc=3.0)
@@ -62,6 +64,17 @@ def test_many_seeds_are_drawn_by_their_names(tmp_path):
     survey = TASK.survey(fill(tmp_path, seeds=range(1, 11), escapes=(0.1,)), OPTIONS)
     assert {source.split for source in survey.sources} == {""}
     assert {source.group for source in survey.sources} == {f"seed {i}" for i in range(1, 11)}
+
+
+def test_a_redshift_of_three_seeds_is_in_each_split(tmp_path):
+    fill(tmp_path, seeds=range(1, 13), escapes=(0.1,))
+    for seed in range(4, 13):
+        (tmp_path / f"delta_T_z006.50_fesc0.100_seed{seed}_10_15Mpc.npy").unlink()
+    survey = TASK.survey(tmp_path, OPTIONS)
+    for salt in map(str, range(10)):
+        assigned = SplitConfig(salt=salt).assigned(survey.sources)
+        places = {(assigned.of_source(s), name) for s in survey.sources for name in s.strata}
+        assert places == {(split, name) for split in SPLITS for name in ("6.0", "6.5")}
 
 
 @pytest.mark.parametrize("seed", [None, 5])

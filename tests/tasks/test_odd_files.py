@@ -380,6 +380,20 @@ def two_classes(folder):
     (folder / "elm" / "same.png").write_bytes((folder / "oak" / "oak0.png").read_bytes())
 
 
+def class_of_two(folder):
+    classes(folder, "oak", "ash", count=20)
+    classes(folder, "elm", count=2)
+
+
+def train_alone_with_a_class_of_two(folder):
+    classes(folder, "train/oak", count=20)
+    classes(folder, "train/elm", count=2)
+
+
+def lacks_a_class_of_test(folder):
+    classes(folder, "train/oak", "train/elm", "test/oak", count=20)
+
+
 def twins_of_table(folder):
     in_table(folder)
     write(folder, "labels.csv", "image,label\na,Oak\nb,oak\nc,oak\n")
@@ -399,7 +413,11 @@ TABLED = {"elm": 1, "oak": 2}
             r"train_set \(train\).*eval-set \(validation\)|eval-set",
         ),
         (split_images, {"elm": 4, "oak": 4}, r"Train Images \(train\).*There is no validation"),
-        (only_train, {"elm": 20, "oak": 20}, r"train \(train\).*There is no test split"),
+        (
+            only_train,
+            {"elm": 20, "oak": 20},
+            r"train \(train\).*There is no validation split and no test split",
+        ),
         (wrapped, BOTH, "dataset/ only holds the other folders, so it is no class"),
         (wrapped_twice, {"elm": 4, "oak": 4}, r"data/v1/ only holds"),
         (from_windows, BOTH, "1 files in class folders are no images: oak/Thumbs.db"),
@@ -541,6 +559,13 @@ def test_what_people_have_is_read_or_refused_in_a_sentence(
             2,
             "note: labels.csv is not in UTF-8(.*\n)*tfpipe: Every split needs every class",
         ),
+        (
+            class_of_two,
+            2,
+            "elm has 2 files, where each split needs one, so another --salt cannot help: add files",
+        ),
+        (train_alone_with_a_class_of_two, 2, "elm has 2 files, where .* --salt cannot help"),
+        (lacks_a_class_of_test, 2, r"The splits are yours: put elm into test\.$"),
         (contradiction, 2, "^tfpipe: labels.csv contradicts the class folders"),
         (
             heic_by_another_name,

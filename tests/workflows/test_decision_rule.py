@@ -57,3 +57,51 @@ def test_scores_made_from_the_table_of_predict_are_those_of_the_card(tmp_path, c
     assert counts_table["predicted"].to_dict() == {
         name: int((table["label"] == name).sum()) for name in counts
     }
+
+
+def rows_of_split(path, *, split: str) -> pd.DataFrame:
+    """Returns the rows of a split of a version's own predictions, by key."""
+    table = pd.read_csv(path / "assets.extra" / "predictions.csv").set_index("key")
+    return table[(table["split"] == split) & (table["label"] >= 0)]
+
+
+def test_scores_of_trees_are_those_of_their_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("sample", "insolubles", "--runs", "8", "--field-runs", "0", "--particles", "60")
+    result = run("shallow", "insolubles", "--trials", "1", "--folds", "2")
+    card = store.read_card(tmp_path / result["path"])
+    expected = rows_of_split(tmp_path / result["path"], split="test")
+    run("predict", "insolubles", "data/raw/insolubles", "--out", "out.csv")
+    table = pd.read_csv("out.csv").set_index("key").loc[expected.index]
+    true = [card.classes[label] for label in expected["label"]]
+    score = {
+        "accuracy": metrics.accuracy_score(true, table["label"]),
+        "balanced_accuracy": metrics.balanced_accuracy_score(true, table["label"]),
+        "macro_f1": metrics.f1_score(true, table["label"], average="macro"),
+    }
+    assert {name: card.metrics["test"][name] for name in score} == pytest.approx(score, abs=1e-12)
+
+
+def test_scores_of_ordered_classes_are_those_of_their_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = "ionization-escape-fraction"
+    run("sample", task, "--simulations", "2", "--cells", "16")
+    slices = ("-o", "every=4", "-o", "gap_mpc=2", "-o", "test_seeds=2")
+    result = run("train", task, *SMALL, "--epochs", "2", "--no-random-split", *slices)
+    card = store.read_card(tmp_path / result["path"])
+    expected = rows_of_split(tmp_path / result["path"], split="test")
+    new = [str(path) for path in (tmp_path / "data" / "raw" / task).glob("*seed2*")]
+    run("predict", task, *new, "--out", "out.csv")
+    table = pd.read_csv("out.csv", dtype={"label": str}).set_index("key").loc[expected.index]
+    true = table["f_esc"].map("{:.3f}".format)  # from the names of the files
+    score = {
+        "accuracy": metrics.accuracy_score(true, table["label"]),
+        "balanced_accuracy": metrics.balanced_accuracy_score(true, table["label"]),
+        "mean_absolute_error": metrics.mean_absolute_error(
+            table["f_esc"], table["label"].astype(float)
+        ),
+        "mean_absolute_error_of_expected": metrics.mean_absolute_error(
+            table["f_esc"], table["expected_f_esc"]
+        ),
+    }
+    assert {name: card.metrics["test"][name] for name in score} == pytest.approx(score, abs=1e-6)

@@ -4,11 +4,13 @@ import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import run_command
 import subprocesses
 import tensorflow_datasets as tfds
+from scipy import optimize
 from small_records import MELT_OPTIONS
 from tensorflow.python.tools import saved_model_utils
 
@@ -17,6 +19,7 @@ from tfpipe.tasks.melt_layer import TASK
 
 pytestmark = pytest.mark.slow
 
+PX_PER_M = 600
 SHARES = ("--split", "50/25/25", "--salt", "a")
 STRIDE = ("-o", f"stride_px={MELT_OPTIONS.stride_px}", "-o", "predict_stride_px=40")
 
@@ -24,7 +27,9 @@ STRIDE = ("-o", f"stride_px={MELT_OPTIONS.stride_px}", "-o", "predict_stride_px=
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
-    process(folder, "sample", "melt-layer", "--photos", "12", "--px-per-m", "600", "--seed", "4")
+    process(
+        folder, "sample", "melt-layer", "--photos", "12", "--px-per-m", str(PX_PER_M), "--seed", "4"
+    )
     return folder
 
 
@@ -101,6 +106,39 @@ def test_predict_writes_the_table_the_windows_and_the_overlays(home, trained):
     assert windows["probability"].between(0, 1).all()
     overlays = {path.name for path in (home / "found" / "layers").iterdir()}
     assert overlays == {f"{Path(path).stem}.png" for path in two}
+
+
+def test_the_layers_of_the_table_have_the_scores_of_the_card(home, trained):
+    version = home / trained["path"]
+    predictions = pd.read_csv(version / "assets.extra" / "predictions.csv")
+    names = sorted(set(predictions.loc[predictions["split"] == "test", "group"]))
+    raw = home / "data" / "raw" / "melt-layer"
+    photos = [str(raw / "photos" / name) for name in names]
+    table_of_photos = ("--photos-table", str(raw / "photos.csv"))
+    run_command.run("predict", "melt-layer", *photos, *table_of_photos, "--out", "test.csv")
+    table, truth = pd.read_csv(home / "test.csv"), pd.read_csv(raw / "truth.csv")
+    truth = truth[truth["feature"].str.startswith("meltLayer")]
+    matched = tabled = surplus = 0
+    for name in names:
+        found = table[table["photo"] == name]
+        true = truth[truth["photo"] == name]
+        begin = found["from_top_mm"].to_numpy()[:, None]
+        end = begin + found["thickness_mm"].to_numpy()[:, None]
+        mm = (
+            true[["row_top_px", "row_bottom_px"]].sub(true["core_top_px"], axis=0) / 0.6
+        ).to_numpy()
+        shared = np.clip(np.minimum(end, mm[:, 1]) - np.maximum(begin, mm[:, 0]), 0, None)
+        is_sure = (true["feature"] == "meltLayer").to_numpy()
+        rows, columns = optimize.linear_sum_assignment(-shared[:, is_sure])
+        hits = int((shared[:, is_sure][rows, columns] > 0).sum())
+        matched, tabled = matched + hits, tabled + int(is_sure.sum())
+        # What lies on an uncertain feature is neither right nor wrong.
+        surplus += len(found) - hits - int((shared[:, ~is_sure] > 0).any(axis=1).sum())
+    scores = trained["metrics"]["test"]
+    assert scores["layers_tabled"] == tabled > 0
+    assert scores["layer_recall"] == matched / tabled
+    assert scores["layers_found"] == matched + surplus
+    assert scores["layer_precision"] == pytest.approx(matched / (matched + surplus))
 
 
 def test_one_bad_photo_does_not_stop_the_others(home, trained, tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import stat
 import tokenize
 import uuid
@@ -28,6 +29,7 @@ ARRAY_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 
 def contents(path: Path, *, expected: str) -> bytes:
@@ -93,6 +95,21 @@ def open_regular(folder: Path, name: str) -> BinaryIO:
         os.close(opened)
         raise OSError(errno.EINVAL, "Not a regular file", shown(folder / name))
     return os.fdopen(opened, "rb")
+
+
+def is_number(name: str) -> bool:
+    """Returns whether a folder's name is a number that a version can have: 1 to 999999999."""
+    return _NUMBER.fullmatch(name) is not None
+
+
+def numbers_in(folder: Path) -> list[int]:
+    """Returns the numbers that files and folders in a folder are called, in ascending order.
+
+    A folder that is missing holds none.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if is_number(path.name))
 
 
 def replace(path: Path, data: bytes) -> None:

@@ -1,10 +1,25 @@
-"""Dataclasses from JSON and back, with the type of every field checked."""
+"""Dataclasses from JSON and back, with the type of every field checked.
+
+A file may come from anywhere: `parse` accepts only what the rest of the package can hold, count and
+print.
+"""
 
 import dataclasses
 import functools
 import json
+import math
 import types
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    NotRequired,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import numpy as np
 
@@ -12,6 +27,43 @@ from tfpipe.base.errors import UserError
 
 T = TypeVar("T")
 LONGEST = 40  # characters of a received value in an error's sentence
+FINITE = "finite"  # Annotated[float, FINITE] is neither infinite nor nan
+MAX_DEPTH = 50  # of objects and lists within each other
+MAX_INTEGER = 2**63 - 1
+
+
+def parse(data: bytes) -> Any:
+    """Returns what JSON holds.
+
+    Raises:
+      ValueError: it is no JSON, nests deeper than `MAX_DEPTH`, or has an integer of more than 64
+        bits or text with control characters, which terminals obey; its text says which.
+    """
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from error
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        for one in level:
+            _check_plain(one)
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return value
+    raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list) else []
+
+
+def _check_plain(value: Any) -> None:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError("an integer has more than 64 bits")
+    if isinstance(value, str) and any(ord(c) < 32 and c not in "\t\n\r" for c in value):
+        raise ValueError("a text has control characters")
 
 
 def from_json(kind: type[T], value: Any, *, file: str, remedy: str) -> T:
@@ -19,7 +71,9 @@ def from_json(kind: type[T], value: Any, *, file: str, remedy: str) -> T:
 
     Args:
       kind: the dataclass. A field may be text, a number, bool, None, Any, another dataclass, or a
-        tuple, list, dict or union of these; an int is a float, too.
+        tuple, list, dict or union of these; an int is a float, too. Annotated[T, S] has the type T
+        and is checked as S, which may be a TypedDict; an empty object stands for one that does not
+        apply.
       value: as `json.loads` returns it.
       file: where it was read from, for the sentence.
       remedy: what the user can do, a sentence.
@@ -53,6 +107,16 @@ def _checked(kind: Any, value: Any, field: str) -> Any:
     """Returns a value as the annotation `kind` has it."""
     if kind is Any:
         return value
+    if get_origin(kind) is Annotated:
+        inner, meaning = get_args(kind)[:2]
+        if meaning is not FINITE:
+            return _checked(meaning, value, field)
+        number = _checked(inner, value, field)
+        if not math.isfinite(number):
+            raise _MismatchError(field, "a finite number", _received(value))
+        return number
+    if is_typeddict(kind):
+        return _typed_dict(kind, value, field)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _dataclass(kind, value, field)
     origin, arguments = get_origin(kind), get_args(kind)
@@ -88,6 +152,20 @@ def _dataclass(kind: type, value: Any, field: str) -> Any:
     return kind(**values)
 
 
+def _typed_dict(kind: Any, value: Any, field: str) -> Any:
+    if not isinstance(value, dict):
+        raise _MismatchError(field, "an object", _received(value))
+    checked, hints = dict(value), _hints(kind)
+    for name, hint in hints.items() if value else ():
+        is_required = get_origin(hint) is not NotRequired
+        inner = hint if is_required else get_args(hint)[0]
+        if name in value:
+            checked[name] = _checked(inner, value[name], _under(field, name))
+        elif is_required:
+            raise _MismatchError(_under(field, name), _words(inner), "nothing")
+    return checked
+
+
 def _union(kinds: tuple[Any, ...], value: Any, field: str) -> Any:
     if value is None and types.NoneType in kinds:
         return None
@@ -116,7 +194,7 @@ def _sequence(kind: Any, value: list[Any] | tuple[Any, ...], field: str) -> Any:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+    return get_type_hints(kind, include_extras=True)
 
 
 def _under(field: str, name: str) -> str:
@@ -126,13 +204,15 @@ def _under(field: str, name: str) -> str:
 def _words(kind: Any) -> str:
     """Returns an annotation in words: "a list of 3 numbers"."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return "a finite number" if arguments[1] is FINITE else _words(arguments[1])
     if origin in (Union, types.UnionType):
         return " or ".join(_words(inner) for inner in arguments)
     if origin is tuple and arguments[-1] is not Ellipsis:
         return f"a list of {len(arguments)} values, each {_words(arguments[0])}"
     if origin in (tuple, list):
         return f"a list, each {_words(arguments[0])}"
-    if origin is dict or dataclasses.is_dataclass(kind):
+    if origin is dict or is_typeddict(kind) or dataclasses.is_dataclass(kind):
         return "an object"
     words = {
         str: "text",

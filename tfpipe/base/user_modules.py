@@ -40,6 +40,11 @@ def load(path: Path, *, expected: str) -> ModuleType:
     return module
 
 
+def is_loaded(path: Path) -> bool:
+    """Returns whether a Python file was run already, because the user named it."""
+    return str(path.resolve()) in sys.modules
+
+
 def called(function: Callable[..., Any], *arguments: Any, path: Path) -> Any:
     """Returns the result of a function of the user's file; its exceptions become UserErrors."""
     try:

@@ -16,7 +16,7 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.splits import SplitConfig
-from tfpipe.tasks.task import Source, Survey, Task
+from tfpipe.tasks.task import SPLITS, Source, Survey, Task
 
 LAYOUT = 2  # raise when the same raw files would give other records
 
@@ -39,7 +39,8 @@ def records_fingerprint(
         "split": [split.shares, split.salt],
         "files": sorted(zip(names, sums, strict=True)),
     }
-    decided = [[source.name, source.split] for source in survey.sources if source.split]
+    decided = [[s.name, s.split] for s in survey.sources if s.split]
+    decided += [[s.name, *s.allowed_splits] for s in survey.sources if s.allowed_splits != SPLITS]
     contents |= {"placed": decided} if decided else {}
     every = [*survey.decisions, *(part for source in survey.sources for part in source.decisions)]
     contents |= {"decided": _holding(every)} if every else {}

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tfpipe.data import schema, source_cache, validation
 from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import apply
-from tfpipe.tasks.splits import DEFAULT_SPLIT, SplitConfig
+from tfpipe.tasks.splits import DEFAULT_SPLIT, NOTHING_PACKED, PackedSplits, SplitConfig
 from tfpipe.tasks.task import SPLITS, LeftOut, Source, Task
 
 SOURCES_A_SHARD = 4
@@ -41,6 +42,7 @@ def pack(
     *,
     options: Any,
     split: SplitConfig = DEFAULT_SPLIT,
+    before: PackedSplits = NOTHING_PACKED,
     skip_bad: int = 0,
     report: Reporter = silent,
 ) -> RecordManifest:
@@ -48,8 +50,9 @@ def pack(
 
     Shards are gathered in a hidden folder beside `folder`, each renamed when whole, and the folder
     takes its name last. What it holds depends on raw files, options and split only: records of raw
-    files that have not changed are copied from what was packed before, byte by byte. Only where
-    groups of near-copies are made one do they take the name that was packed before.
+    files that have not changed are copied from what was packed before, byte by byte. But groups
+    stay in the split in which they were packed before, and where groups of near-copies are made one
+    they take the name that was packed before.
 
     Args:
       task: the question.
@@ -57,6 +60,8 @@ def pack(
       folder: where the records go; replaced if it holds others.
       options: the task's options.
       split: how groups are divided among train, validation and test.
+      before: splits in which groups stay where there are no records yet, such as those of a saved
+        version.
       skip_bad: how many unreadable files are left out before the run fails; of one that is read in
         parts, such as a cube in slabs, all parts count once.
       report: receives the shards done and in all, as stage "pack".
@@ -103,10 +108,10 @@ def pack(
             return manifest
         cache = _cache(folder)
         survey = validation.keep_group_names(survey, cache.groups)
-        _begin(unfinished, fingerprint=fingerprint)
-        before = _splits_so_far(manifest, split)
+        before = _splits_so_far(manifest, cache.groups, split) if manifest else before
         assigned = split.assigned(survey.sources, before)
         jobs = assign_shards(task, survey.sources, split=assigned)
+        _begin(unfinished, fingerprint=_plan(fingerprint, jobs))
         context: dict[str, Any] = {
             "task": task,
             "options": options,
@@ -118,7 +123,7 @@ def pack(
         if merged.sources != survey.sources:
             survey, assigned = merged, split.assigned(merged.sources, before)
             jobs = assign_shards(task, survey.sources, split=assigned)
-            _begin(unfinished, fingerprint=f"{fingerprint}, joined")
+            _begin(unfinished, fingerprint=_plan(fingerprint, jobs))
             summaries = _run(jobs, parts, context, report=report)
         bad = {name: why for summary in summaries for name, why in summary["bad"].items()}
         bad_files = {source.path for source in survey.sources if source.name in bad}
@@ -218,11 +223,27 @@ def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
         unfinished.unlink()
 
 
-def _splits_so_far(manifest: RecordManifest | None, split: SplitConfig) -> dict[str, str]:
-    """Returns name of a source -> its split in the records, where they have the same shares."""
-    if not manifest or (tuple(manifest.fractions), manifest.salt) != (split.shares, split.salt):
-        return {}
-    return {name: part for part in SPLITS for name in manifest.sources[part]}
+def _splits_so_far(
+    manifest: RecordManifest, group_of: Mapping[str, str], split: SplitConfig
+) -> PackedSplits:
+    """Returns the splits of records, where they have the same shares.
+
+    Args:
+      manifest: of the records so far.
+      group_of: name of a source -> the group that it was packed in.
+      split: of the records to be.
+    """
+    if (tuple(manifest.fractions), manifest.salt) != (split.shares, split.salt):
+        return PackedSplits()
+    by_source = {name: part for part in SPLITS for name in manifest.sources[part]}
+    by_group = {group: by_source[name] for name, group in group_of.items() if name in by_source}
+    return PackedSplits(by_source, by_group)
+
+
+def _plan(fingerprint: str, jobs: list[tuple[str, str, list[Source]]]) -> str:
+    """Returns the fingerprint of shards: that of the records, and which sources are in which."""
+    names = [[shard, [source.name for source in sources]] for _, shard, sources in jobs]
+    return f"{fingerprint}, {hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
 
 def assign_shards(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:

@@ -11,7 +11,7 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.splits import AssignedSplits
-from tfpipe.tasks.task import SPLITS, Survey, Task
+from tfpipe.tasks.task import SPLITS, Source, Survey, Task
 
 MOST_NAMES = 6  # classes of a sentence
 
@@ -19,10 +19,11 @@ MOST_NAMES = 6  # classes of a sentence
 def classes(task: Task, summaries: list[dict], jobs) -> None:
     """Raises a UserError with the counts if a split lacks a class, or has nothing at all.
 
-    It says which options help.
+    It says what helps: groups of a class, another place for it, or another --salt.
     """
     counts = data_manifest.counts(task, summaries)
-    lacking = [f"{s} has no {c}" for s in SPLITS for c in task.classes if not counts[s][c]]
+    pairs = [(split, name) for split in SPLITS for name in task.classes if not counts[split][name]]
+    lacking = [f"{split} has no {name}" for split, name in pairs]
     lacking = lacking or [f"{s} has no example" for s in SPLITS if not sum(counts[s].values())]
     if not lacking:
         return
@@ -30,12 +31,52 @@ def classes(task: Task, summaries: list[dict], jobs) -> None:
         f"{split}: {listed((f'{n} {c}' for c, n in counts[split].items()), most=MOST_NAMES)}"
         for split in SPLITS
     )
-    groups = len({source.group for _, _, sources in jobs for source in sources})
+    sources = [source for _, _, inside in jobs for source in inside]
+    groups = len({source.group for source in sources})
     raise UserError(
         f"Every split needs every class, but {listed(lacking, most=MOST_NAMES)} "
-        f"({table}; {groups} groups). "
-        "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
+        f"({table}; {groups} groups). {_remedy(pairs, sources)}"
     )
+
+
+def _remedy(lacking: list[tuple[str, str]], sources: list[Source]) -> str:
+    """Returns what gives each split each class, in sentences.
+
+    Args:
+      lacking: (split, class) without an example.
+      sources: of the records.
+    """
+    noun = "files" if all(source.group == source.name for source in sources) else "groups"
+    n_groups = len({source.group for source in sources if not source.split})
+    cannot = "where each split needs one, so another --salt cannot help"
+    fixed, absent, few = [], set(), {}
+    for split, name in lacking:
+        own = [source for source in sources if name in source.strata]
+        free = [source for source in own if not source.split]
+        drawn = {one for source in free for one in source.allowed_splits}
+        count = len({source.group for source in free})
+        if sum(one == name for _, one in lacking) == len(SPLITS):
+            absent.add(name)
+        elif own and split not in drawn:
+            fixed.append(f"{name} into {split}")
+        elif free and count < len(drawn):
+            few[name] = f"{name} has {count} {noun if count > 1 else noun[:-1]}"
+    if n_groups and n_groups < len(SPLITS) and not fixed:
+        are = f"is 1 {noun[:-1]}" if n_groups == 1 else f"are {n_groups} {noun}"
+        return f"There {are}, {cannot}: add {noun}."
+    sentences = []
+    if fixed:
+        sentences.append(f"The splits are yours: put {listed(fixed, most=MOST_NAMES)}.")
+    if absent:
+        sentences.append(f"Label some as {listed(sorted(absent), most=MOST_NAMES)}.")
+    if few:
+        are = listed(few.values(), most=MOST_NAMES)
+        sentences.append(f"{are}, {cannot}: add {noun}, or leave the class out.")
+    if not (fixed or absent or few):
+        sentences.append(
+            "Add data, draw another split by --salt WORD, or change its shares by --split 50/25/25."
+        )
+    return " ".join(sentences)
 
 
 def classifiable(manifest: RecordManifest) -> None:

@@ -22,7 +22,7 @@ from tfpipe.inference import resume
 from tfpipe.models.sliding_window import WINDOWS_AT_ONCE
 from tfpipe.registry import load
 from tfpipe.registry.card import VersionCard
-from tfpipe.registry.load import check_kind
+from tfpipe.registry.load import SavedPredictor, check_kind
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Classify, Source, Survey, Task
 
@@ -59,6 +59,7 @@ def predict(
     windows: Path | None = None,
     inference_mode: str | None = None,
     settings: tuple[str, ...] = (),
+    predictor: SavedPredictor | None = None,
     report: Reporter = silent,
 ) -> PredictionResult:
     """Predicts new raw files, one at a time, and writes their rows to one table.
@@ -78,6 +79,7 @@ def predict(
       inference_mode: for long images, one of `sliding_window.INFERENCE_MODES`; None for the
         card's.
       settings: task options as name=value, over those that the version was trained with.
+      predictor: the version where it is loaded already; None to load it.
       report: receives the stage "predict" with the files done, and within a long image with the
         share of it.
 
@@ -91,7 +93,7 @@ def predict(
     whole_file = task.whole_file
     assert whole_file is not None, f"{task.name} does not predict whole files"
     check_kind(version)
-    predictor = load.open_version(version)
+    predictor = predictor or load.open_version(version)
     trained = [f"{name}={value}" for name, value in predictor.card.options.items()]
     options = parse_options(task, [*trained, *settings])
     classify = predictor.predict_proba

@@ -40,6 +40,7 @@ def predict(
     table: Path | None = None,
     prediction_options: PredictionOptions = DEFAULT_OPTIONS,
     settings: tuple[str, ...] = (),
+    predictor: SavedPredictor | None = None,
     report: Reporter = silent,
 ) -> PredictionResult:
     """Predicts the class of each new image, counts the classes, and draws contact sheets.
@@ -57,6 +58,7 @@ def predict(
       table: metadata of the files, where the task reads such a table.
       prediction_options: what is predicted, and when the model abstains.
       settings: task options as name=value, over those that the version was trained with.
+      predictor: the version where it is loaded already; None to load it.
       report: receives the stage "predict" with the sources done.
 
     Returns:
@@ -67,7 +69,7 @@ def predict(
         or the version is an autoencoder's.
     """
     check_kind(version, kinds=KINDS)
-    predictor = open_version(version)
+    predictor = predictor or open_version(version)
     if prediction_options.embedding and not predictor.has_embedding:
         predictor.embed()  # its error says why there is none
     card = predictor.card

@@ -64,12 +64,19 @@ INFERENCE_MODES = {
 DEFAULT_MODE = "windows"
 
 
-def by_inference_mode(model: keras.Model) -> dict[str, Classify]:
-    """Returns inference mode -> the model in that mode, for all modes that the model supports."""
+def by_inference_mode(model: keras.Model, classify: Classify | None = None) -> dict[str, Classify]:
+    """Returns inference mode -> the model in that mode, for all modes that the model supports.
+
+    Args:
+      model: the window network.
+      classify: computes the model's probabilities of windows that are cut out, such as in one batch
+        with those of others; None for the model itself. Intervals are the model's always.
+    """
     windows = _WindowModel(model)
     network = split_network(model, with_interval(model).output)
+    without_intervals = _WindowModel(model, classify) if classify else windows
     return {
-        name: SlidingWindowModel(windows, network, mode)
+        name: SlidingWindowModel(windows if mode.intervals else without_intervals, network, mode)
         for name, mode in INFERENCE_MODES.items()
         if (network or not mode.scans) and (locates(model) or not mode.intervals)
     }
@@ -130,11 +137,13 @@ class SlidingWindowModel:
 class _WindowModel:
     """A Keras model called with any number of windows."""
 
-    def __init__(self, model: keras.Model):
-        self._model = with_interval(model)
+    def __init__(self, model: keras.Model, classify: Classify | None = None):
+        self._model, self._classify = with_interval(model), classify
         self.height_px = model.input["image"].shape[1]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        if self._classify:
+            return {"probabilities": self._classify(images)}
         return calls.batched(self._model.predict_on_batch, {"image": images}, names=["image"])
 
 

@@ -1,14 +1,28 @@
 """Version card: what a saved version is, from what, how good, and by which files."""
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from tfpipe.base import json_dataclass
 from tfpipe.base.errors import UserError
 from tfpipe.data.manifest import RecordSummary
 from tfpipe.models.spec import Spec
+from tfpipe.registry import card_schema
+from tfpipe.registry.card_schema import (
+    Abstention,
+    Calibration,
+    Comparison,
+    DriftHistogram,
+    Finite,
+    IntendedUse,
+    Metrics,
+    Mode,
+    Parity,
+    Speed,
+)
 
 CLASSIFIER, AUTOENCODER, BOOSTED_TREES = "classifier", "autoencoder", "boosted-trees"
+KINDS = (CLASSIFIER, AUTOENCODER, BOOSTED_TREES)
 REMEDY = "Restore the file from a copy, or train a new version."
 
 # Keys that older releases wrote, and their names now. Nested keys are in RENAMED_INSIDE.
@@ -104,27 +118,29 @@ class VersionCard:
     parameters: int | None = None
     ordinal_target: str = ""
     ambiguous: str = ""
-    thresholds: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, Finite] = field(default_factory=dict)
     inference_mode: str = ""
-    inference_modes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
-    class_metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    confidence_intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
-    random_split_scores: dict[str, Any] = field(default_factory=dict)
+    inference_modes: dict[str, Annotated[dict[str, Any], Mode]] = field(default_factory=dict)
+    metrics: Annotated[dict[str, dict[str, Any]], dict[str, Metrics]] = field(default_factory=dict)
+    class_metrics: Annotated[
+        dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Metrics]]
+    ] = field(default_factory=dict)
+    confidence_intervals: dict[str, tuple[Finite, Finite] | None] = field(default_factory=dict)
+    random_split_scores: Annotated[dict[str, Any], Metrics] = field(default_factory=dict)
     false_positive_kinds: dict[str, int] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
-    abstention: dict[str, Any] = field(default_factory=dict)
+    calibration: Annotated[dict[str, Any], Calibration] = field(default_factory=dict)
+    abstention: Annotated[dict[str, Any], Abstention] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     initialized_from: int | None = None
     copied_from: int | None = None
-    comparison: dict[str, Any] = field(default_factory=dict)
-    intended_use: dict[str, Any] = field(default_factory=dict)
+    comparison: Annotated[dict[str, Any], Comparison] = field(default_factory=dict)
+    intended_use: Annotated[dict[str, Any], IntendedUse] = field(default_factory=dict)
     leak_check: dict[str, Any] = field(default_factory=dict)
     limitations: tuple[str, ...] = ()
-    drift: dict[str, dict[str, Any]] = field(default_factory=dict)
-    parity: dict[str, Any] = field(default_factory=dict)
-    speed: dict[str, float] = field(default_factory=dict)
+    drift: dict[str, Annotated[dict[str, Any], DriftHistogram]] = field(default_factory=dict)
+    parity: Annotated[dict[str, Any], Parity] = field(default_factory=dict)
+    speed: Annotated[dict[str, float], Speed] = field(default_factory=dict)
     date: str = ""
     size_bytes: int | None = None
     hardware: dict[str, Any] = field(default_factory=dict)
@@ -141,10 +157,13 @@ class VersionCard:
           file: its path, for the sentence.
 
         Raises:
-          UserError: a field is missing or has another type.
+          UserError: a field is missing, has another type, or contradicts another one.
         """
         value = cls.upgrade(value) if isinstance(value, dict) else value
-        return json_dataclass.from_json(cls, value, file=file, remedy=REMEDY)
+        card = json_dataclass.from_json(cls, value, file=file, remedy=REMEDY)
+        if problem := card_schema.contradiction(card, kinds=KINDS):
+            raise UserError(f"{file} is damaged: {problem}. {REMEDY}")
+        return card
 
     def to_json(self) -> bytes:
         """Returns the contents of `card.json`."""
@@ -180,11 +199,14 @@ class VersionCard:
         if isinstance(abstention, dict) and "test" in abstention:
             precisions = _renamed_keys(abstention["test"], RENAMED_PRECISION)
             upgraded["abstention"] = abstention | {"test": precisions}
-        modes = upgraded.get("inference_modes") or {}
-        upgraded["inference_modes"] = {
-            mode: {RENAMED.get(name, name): value for name, value in about.items()}
-            for mode, about in modes.items()
-        }
+        modes = upgraded.get("inference_modes")
+        if isinstance(modes, dict):
+            upgraded["inference_modes"] = {
+                mode: {RENAMED.get(name, name): v for name, v in about.items()}
+                if isinstance(about, dict)
+                else about
+                for mode, about in modes.items()
+            }
         if isinstance(upgraded.get("data"), dict):
             upgraded["data"] = RecordSummary.upgrade(upgraded["data"])
         if upgraded.get("kind") == "shallow":

@@ -4,6 +4,7 @@ They are checked first, and the checked bytes are what is loaded: see `checked_f
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +42,10 @@ class SavedPredictor(Protocol):
     path: Path
     card: VersionCard
     has_embedding: bool
+
+    @property
+    def inference_modes(self) -> Mapping[str, Classify]:
+        """Inference mode -> predictions in it; see `sliding_window.by_inference_mode`."""
 
     def predict_proba(
         self, images: np.ndarray | None = None, columns: np.ndarray | None = None
@@ -109,6 +114,11 @@ class LoadedVersion:
         self._predict = self._model.signatures["predict_tensor"]
         self._embed = self._model.signatures["embed"]
 
+    @cached_property
+    def inference_modes(self) -> Mapping[str, Classify]:
+        """Inference mode -> predictions in it, by the version's Keras model."""
+        return sliding_window.by_inference_mode(read_model(self.path))
+
     def predict_proba(
         self,
         images: np.ndarray | None = None,
@@ -157,6 +167,11 @@ class LoadedTrees:
             self.path, self.card = path, copy.card
             self._trees = boosted_trees.load(copy.folder / "model.ubj")
 
+    @property
+    def inference_modes(self) -> Mapping[str, Classify]:
+        """The one mode that trees have, which slides no window."""
+        return {sliding_window.DEFAULT_MODE: self.predict_proba}
+
     def predict_proba(
         self, images: np.ndarray | None = None, columns: np.ndarray | None = None
     ) -> np.ndarray:
@@ -201,7 +216,7 @@ def with_inference_mode(predictor: SavedPredictor, name: str | None) -> Classify
     if name == sliding_window.DEFAULT_MODE:
         return predictor.predict_proba
     choose(name, sliding_window.INFERENCE_MODES, noun="inference mode")
-    modes = sliding_window.by_inference_mode(read_model(predictor.path))
+    modes = predictor.inference_modes
     if name not in modes:
         raise UserError(
             f"{predictor.card.model} does not support the inference mode {name!r}, only "

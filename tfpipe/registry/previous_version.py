@@ -15,9 +15,11 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import version_comparison, whole_files
 from tfpipe.registry import load, predictions, store
+from tfpipe.tasks.splits import PackedSplits, SplitConfig
 from tfpipe.tasks.task import SPLITS, Task
 
 SOURCES = "assets.extra/sources.csv"  # `sources` when the version was published
+GROUPS = "assets.extra/groups.csv"  # `card_statistics.groups` likewise
 SHOWN = 5  # raw files in an error's sentence
 
 
@@ -25,6 +27,50 @@ def sources(manifest: RecordManifest) -> pd.DataFrame:
     """Returns the split of each raw file, the version's table "sources"."""
     rows = [(split, name) for split in SPLITS for name in manifest.sources[split]]
     return pd.DataFrame(rows, columns=["split", "source"])
+
+
+def packed_splits(version: Path, split: SplitConfig) -> PackedSplits:
+    """Returns the splits that a version's records had, for records that are gone since.
+
+    Nothing where the version's shares or salt are others, or where it has no such tables.
+
+    Args:
+      version: its folder.
+      split: of the records to be.
+
+    Raises:
+      UserError: the version has no readable card.
+    """
+    data = store.read_card(version).data
+    if (tuple(data.fractions), data.salt) != (split.shares, split.salt):
+        return PackedSplits()
+    by_source, by_group = (
+        _split_of(version / table, noun) for table, noun in ((SOURCES, "source"), (GROUPS, "group"))
+    )
+    return PackedSplits(by_source, by_group)
+
+
+def newest_splits(models: Path, split: SplitConfig) -> PackedSplits:
+    """Returns `packed_splits` of the version that was published last.
+
+    Args:
+      models: folder of the versions of a task.
+      split: of the records to be.
+    """
+    try:
+        version = store.find(models.parent, task=models.name, model=None, version=None)
+        return packed_splits(version, split)
+    except UserError:  # there is none, or none that can be read
+        return PackedSplits()
+
+
+def _split_of(table: Path, noun: str) -> dict[str, str]:
+    """Returns the split of each source or group of a table; a group in two splits has none."""
+    if not table.is_file():
+        return {}
+    frame = tables.read_csv(table, text=("split", noun))
+    frame = frame.drop_duplicates(["split", noun]).drop_duplicates(noun, keep=False)
+    return dict(zip(frame[noun], frame["split"], strict=True))
 
 
 def check(version: Path, manifest: RecordManifest) -> None:

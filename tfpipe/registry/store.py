@@ -1,9 +1,7 @@
 """Version store: numbering, drafts, publishing, cards, finding a version."""
 
 import contextlib
-import json
 import os
-import re
 import shutil
 import socket
 import threading
@@ -15,14 +13,14 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from tfpipe.base import files, hardware, locks
+from tfpipe.base import files, hardware, json_dataclass, locks
 from tfpipe.base.errors import UserError
 from tfpipe.base.tables import write_csv
 from tfpipe.registry.card import VersionCard
 
 LOCK = ".publish.lock"  # held while a number is given
-NUMBER = re.compile("[1-9][0-9]{0,8}")  # name of a version's folder
 CARD = "assets.extra/card.json"
+MAX_CARD_BYTES = 64_000_000
 DRAFT = ".draft"  # beginning of the name of a folder that is no version yet
 
 
@@ -101,9 +99,7 @@ def publish_copy(version: Path, *, extra_files: Callable[[Path], None]) -> Path:
 
 def versions(folder: Path) -> list[int]:
     """Returns the numbers of a model's published versions, in ascending order."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(path.name) for path in folder.iterdir() if NUMBER.fullmatch(path.name))
+    return files.numbers_in(folder)
 
 
 def next_version(folder: Path) -> int:
@@ -122,15 +118,20 @@ def read_card(version: Path) -> VersionCard:
     Raises:
       UserError: if there is none that can be read.
     """
-    path = version / CARD
+    name = files.shown(version / CARD)
     try:
         with files.open_regular(version, CARD) as file:
-            value = json.loads(file.read())
-    except (OSError, ValueError, RecursionError) as error:
+            data = file.read(MAX_CARD_BYTES + 1)
+        if len(data) > MAX_CARD_BYTES:
+            raise ValueError(f"larger than {MAX_CARD_BYTES / 1e6:.0f} MB")
+        value = json_dataclass.parse(data)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
-            f"{version} has no readable card.json, so it is no tfpipe version."
+            f"{files.shown(version)} has no readable card.json ({reason}), so it is no tfpipe "
+            "version."
         ) from error
-    return VersionCard.from_json(value, file=str(path))
+    return VersionCard.from_json(value, file=name)
 
 
 def find(

@@ -9,6 +9,7 @@ import numpy as np
 from tfpipe.base import html
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
+from tfpipe.evaluation import metrics
 from tfpipe.explore import embeddings
 from tfpipe.review import ranking
 from tfpipe.review.decision_desk import DecisionDesk
@@ -103,7 +104,8 @@ class ImageQueue:
         decision = current.get(("", self._key[row]))
         probabilities = self._order.scores.probabilities[row]
         is_predicted = bool(np.isfinite(probabilities).all())
-        predicted = self.labels[probabilities.argmax()] if is_predicted else ""
+        chosen = self._predicted(probabilities) if is_predicted else 0
+        predicted = self.labels[chosen] if is_predicted else ""
         source, reason = self._source[row], self._order.reason[row]
         return {
             "id": row,
@@ -111,13 +113,18 @@ class ImageQueue:
             "split": self._split[row],
             "source": source,
             "predicted": predicted,
-            "probability": round(float(probabilities.max()), 3) if is_predicted else None,
+            "probability": round(float(probabilities[chosen]), 3) if is_predicted else None,
             "why": self._why(row, np.argsort(-probabilities)[:2]),
             "reason": ranking.REASONS[reason] if reason >= 0 else "",
             "state": decision.state if decision else "predicted",
             "label": decision.label if decision else source or predicted,
             "who": decision.who if decision else "",
         }
+
+    def _predicted(self, probabilities: np.ndarray) -> int:
+        """Returns the class of an image by the version's decision rule."""
+        thresholds = self._records.card.thresholds
+        return int(metrics.predict_labels(probabilities[None], thresholds=thresholds)[0])
 
     def _why(self, row: int, likeliest: np.ndarray) -> str:
         """Returns why an image stands where it does, in a few words."""

@@ -36,6 +36,17 @@ EXAMPLES = {
     "classify": {"examples": [{"image_bytes": IMAGE}]},
     "explain": {"instances": [IMAGE], "grad_cam": False},
 }
+ANALYSIS_FIELDS = {  # of :analyze -> type and meaning
+    "name": ("string", "name of the file, if the body is one"),
+    "overlay": ("boolean", "whether images are answered"),
+    "windows": ("boolean", "whether every window has a row, too"),
+    "inference_mode": ("string", "how windows are slid"),
+    "min_precision": ("number", "below which the model abstains"),
+    "conformal": ("number", "error rate of sets of classes"),
+    "embedding": ("boolean", "whether embeddings are answered"),
+    "top_m": ("number", "depth of the only photo's top"),
+    "bottom_m": ("number", "depth of its bottom"),
+}
 
 
 def status_message(models: ModelStore, name: str, *, version: str = "", label: str = "") -> Any:
@@ -123,6 +134,24 @@ def request_body(method: str, path: str) -> dict[str, Any]:
                 "description": "if the body is an image",
             }
         )
+    return description | {"requestBody": {"required": True, "content": content}}
+
+
+def upload_body(path: str) -> dict[str, Any]:
+    """Returns the OpenAPI description of a path that takes raw files."""
+    binary = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "properties": {"file": {"type": "array", "items": binary}, "table": binary},
+    }
+    content = {
+        "multipart/form-data": {"schema": form},
+        "application/octet-stream": {"schema": binary},
+    }
+    description = path_parameters(path)
+    for name, (kind, text) in ANALYSIS_FIELDS.items():
+        schema = {"name": name, "in": "query", "schema": {"type": kind}, "description": text}
+        description["parameters"].append(schema)
     return description | {"requestBody": {"required": True, "content": content}}
 
 

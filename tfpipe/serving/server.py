@@ -1,5 +1,6 @@
 """The server process: it loads versions, serves HTTP and gRPC, and drains when it is stopped."""
 
+import contextlib
 import logging
 import re
 import signal
@@ -12,15 +13,19 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
-from tfpipe.serving import grpc
+from tfpipe.serving import grpc, uploads
 from tfpipe.serving import sockets as serving_sockets
 from tfpipe.serving.config import Endpoint, ServerConfig
 from tfpipe.serving.http import app, protocol
+from tfpipe.serving.http.analyze import UploadConfig
+from tfpipe.serving.jobs import JobLimits, JobQueue
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.model.store import ModelSelector, ModelStore
 
+LAST_CHECK_S = 10.0  # for a check of the folders that is under way when the server stops
 SELECTOR = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
 
 
@@ -52,9 +57,29 @@ def run(
     if not models.is_ready:
         raise UserError(models.unavailable_reason())
     admission = Admission(limits)
-    api = app.create_app(
-        app.AppContext(models, limits, admission, endpoint.token, tuple(endpoint.hosts))
-    )
+    with uploads.open_folder() as folder, contextlib.closing(JobQueue(JobLimits())) as queue:
+        context = app.AppContext(
+            models,
+            limits,
+            admission,
+            endpoint.token,
+            tuple(endpoint.hosts),
+            UploadConfig(folder, queue, holds_jobs=endpoint.workers == 1),
+        )
+        _run(context, config, listener, endpoint=endpoint, started=started)
+
+
+def _run(
+    context: app.AppContext,
+    config: ServerConfig,
+    listener: socket.socket,
+    *,
+    endpoint: Endpoint,
+    started: Callable[[dict[str, Any]], None],
+) -> None:
+    """Serves until a signal, as `run`."""
+    models, limits, admission = context.models, context.limits, context.admission
+    api = app.create_app(context)
 
     def after_refresh() -> None:
         for monitor in models.drift_monitors().values():
@@ -65,6 +90,7 @@ def run(
     poller = threading.Thread(
         target=models.poll,
         kwargs={"every_s": config.poll_s, "stop": stop, "after_refresh": after_refresh},
+        daemon=True,  # a version that is never loaded to the end does not keep the server alive
     )
     servables = {name: models.get(name).servable for name in models.names}
     info: dict[str, Any] = {
@@ -82,7 +108,7 @@ def run(
             _serve(http, listener, started=lambda: started(info))
         finally:
             stop.set()
-            poller.join()
+            poller.join(LAST_CHECK_S)
 
 
 def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector]:
@@ -150,7 +176,7 @@ def _parse_selector(selector: str) -> ModelSelector:
     folder = Path(selector)
     if (folder / "assets.extra" / "card.json").is_file():
         card = store.read_card(folder)
-        if not folder.name.isdigit():
+        if not files.is_number(folder.name):
             raise UserError(
                 f"The folder of a version is its number, {card.version}, but this one is called "
                 f"{folder.name!r}. Rename it."

@@ -53,15 +53,16 @@ def of_version(name: str, origin: str) -> Task:
       origin: `origin_of` the task, as the card has it; "" of older releases.
 
     Raises:
-      UserError: the task is defined in a Python file that is not there, or cannot be recognised.
+      UserError: the task is defined in a Python file that was not loaded, or cannot be recognised.
     """
     if name in TASKS:
         return TASKS[name]
     if origin.endswith(".py"):
-        if not Path(origin).is_file():
+        if not user_modules.is_loaded(Path(origin)):
             raise UserError(
-                f"The task {name} of this version is defined in {origin}, which is not there. Put "
-                "the file back, or name it in place of the version and give --models."
+                f"The task {name} of this version is defined in the Python file {origin}. A "
+                "version runs no code by itself: name the file in place of the version and give "
+                "--models, or load it by tfpipe.load_task first."
             )
         return find(origin)
     if not origin:

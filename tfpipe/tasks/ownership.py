@@ -9,11 +9,13 @@ were packed are in it.
 import csv
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tfpipe.base import files
 from tfpipe.tasks.task import Task
 
 DIGITS = 6  # of the hash in a name
@@ -50,11 +52,12 @@ def _owners(name: str, *, data: Path, models: Path) -> Iterator[tuple[str, list[
         sources = manifest.get("sources") or {}
         yield manifest.get("origin", ""), [one for split in sources.values() for one in split]
     for model in sorted((models / name).glob("*")):
-        numbers = [int(path.name) for path in model.glob("*") if path.name.isdigit()]
+        numbers = files.numbers_in(model)
         if numbers:
-            extra = model / str(max(numbers)) / "assets.extra"
-            summary = (_json(extra / "card.json") or {}).get("data") or {}
-            yield summary.get("origin", ""), _sources(extra / "sources.csv")
+            extra = model / str(numbers[-1]) / "assets.extra"
+            summary = (_json(extra / "card.json") or {}).get("data")
+            origin = summary.get("origin") if isinstance(summary, dict) else None
+            yield origin if isinstance(origin, str) else "", _sources(extra / "sources.csv")
 
 
 def _has_moved(owner: str, names: list[str], folder: Path) -> bool:
@@ -65,16 +68,19 @@ def _has_moved(owner: str, names: list[str], folder: Path) -> bool:
 
 
 def _sources(table: Path) -> list[str]:
-    if not table.is_file():
+    try:
+        with files.open_regular(table.parent, table.name) as file:
+            rows = csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
+            return [row["source"] for row in rows if row.get("source")]
+    except (OSError, ValueError, csv.Error):
         return []
-    with table.open(encoding="utf-8", newline="") as file:
-        return [row["source"] for row in csv.DictReader(file) if row.get("source")]
 
 
 def _json(path: Path) -> dict[str, Any] | None:
     """Returns a JSON object, or None where there is none that can be read."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        with files.open_regular(path.parent, path.name) as file:
+            value = json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -1,16 +1,17 @@
 """Splits: which of train, validation and test a group belongs to.
 
-A hash of the group's name decides, so that order and other data change nothing. Where a class would
-lack a split by it, or nearly so, groups of that class change theirs. Groups that are packed already
-keep their split.
+A hash of the group's name decides, so that order and other data change nothing. Where a class has
+less than its share of a split by it, groups of that class change theirs. Groups that are packed
+already keep their split.
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tfpipe.base.errors import UserError
+from tfpipe.tasks import stratification
 from tfpipe.tasks.task import SPLITS, Source
 
 
@@ -67,65 +68,109 @@ class SplitConfig:
 
     def of_source(self, source: Source) -> str:
         """Returns the split of a source: the user's where it has one, else that of its group."""
-        return source.split or self.of_group(source.group)
+        return source.split or self.among(source.allowed_splits).of_group(source.group)
+
+    def among(self, splits: Iterable[str]) -> "SplitConfig":
+        """Returns the configuration that divides groups among some of the splits only."""
+        names = set(splits)
+        if names >= set(SPLITS):
+            return self
+        parts = [
+            share if name in names else 0.0 for name, share in zip(SPLITS, self.shares, strict=True)
+        ]
+        train, validation, test = (part / (sum(parts) or 1.0) for part in parts)
+        return SplitConfig((train, validation, test), self.salt)
 
     def assigned(
-        self, sources: Iterable[Source], before: Mapping[str, str] | None = None
+        self, sources: Iterable[Source], before: "PackedSplits | None" = None
     ) -> "AssignedSplits":
         """Returns the split of each group of sources.
 
-        Of the groups of a class, as `Source.stratum` names it, each split gets at least half of its
-        share, and one where there are three groups or more. A group that is packed already never
-        moves; of the others those move that the hash puts nearest to the split in need.
+        Of the groups of a class, as `Source.strata` names it, each split gets at least its share,
+        rounded down, and one where there are three groups or more. Of groups whose classes are
+        unknown half of the share is enough. A group that is packed already never moves; of the
+        others those move that the hash puts nearest to the split in need.
 
         Args:
           sources: of the raw folder.
-          before: name of a source -> its split in the records so far.
+          before: splits in the records so far.
         """
-        free = [source for source in sources if not source.split]
-        packed = {s.group: before[s.name] for s in free if before and s.name in before}
-        by_group = {s.group: packed.get(s.group) or self.of_group(s.group) for s in free}
-        groups_of: dict[str, set[str]] = defaultdict(set)
-        strata_of: dict[str, set[str]] = defaultdict(set)
-        for source in free:
-            groups_of[source.stratum].add(source.group)
-            strata_of[source.group].add(source.stratum)
+        groups: dict[str, list[Source]] = defaultdict(list)
+        for source in sources:
+            if not source.split:
+                groups[source.group].append(source)
+        allowed = {
+            group: tuple(name for name in SPLITS if all(name in s.allowed_splits for s in own))
+            for group, own in groups.items()
+        }
+        configs = {names: self.among(names) for names in {*allowed.values()}}
+        packed = {group: before.of(group, own) for group, own in groups.items()} if before else {}
+        movable = {g: names for g, names in allowed.items() if packed.get(g) not in names}
+        splits = {
+            group: configs[names].of_group(group) if group in movable else packed[group]
+            for group, names in allowed.items()
+        }
+        strata = {g: {one for s in own for one in s.strata or ("",)} for g, own in groups.items()}
+        members = defaultdict(list)
+        for group in groups:
+            for one in strata[group]:
+                members[one].append(configs[allowed[group]].shares)
+        least = {
+            (one, split): count
+            for one, shares in members.items()
+            for split, count in zip(SPLITS, _least(shares, is_known=bool(one)), strict=True)
+        }
+        return AssignedSplits(
+            stratification.stratify(
+                splits,
+                strata=strata,
+                allowed=movable,
+                least=least,
+                distance=lambda group, split: configs[allowed[group]].distance(group, split),
+            )
+        )
 
-        counts = Counter((one, by_group[g]) for g, strata in strata_of.items() for one in strata)
-        for stratum in sorted(groups_of, key=lambda name: (len(groups_of[name]), name)):
-            for split in SPLITS:
-                least = self._least(len(groups_of[stratum]), split)
-                if counts[stratum, split] >= least:
-                    continue
-                others = [g for g in groups_of[stratum] if g not in packed and by_group[g] != split]
-                for group in sorted(others, key=lambda g: (self._distance(g, split), g)):
-                    old = by_group[group]
-                    if counts[stratum, split] >= least:
-                        break
-                    if any(
-                        counts[one, old] <= self._least(len(groups_of[one]), old)
-                        for one in strata_of[group]
-                    ):
-                        continue
-                    by_group[group] = split
-                    for one in strata_of[group]:
-                        counts[one, old] -= 1
-                        counts[one, split] += 1
-        return AssignedSplits(by_group)
-
-    def _least(self, count: int, split: str) -> int:
-        """Returns how many of a class's groups a split must have."""
-        share = self.shares[SPLITS.index(split)]
-        if not share or count < sum(part > 0 for part in self.shares):
-            return 0
-        return max(1, int(share * count / 2))
-
-    def _distance(self, group: str, split: str) -> float:
-        """Returns how far a group's hash is from the range of a split."""
+    def distance(self, group: str, split: str) -> float:
+        """Returns how far a group's hash is from the range of a split, 0 to 1."""
         number = SPLITS.index(split)
         low, high = sum(self.shares[:number]), sum(self.shares[: number + 1])
         position = self.position(group)
         return max(low - position, position - high, 0.0)
+
+
+def _least(shares: list[tuple[float, float, float]], *, is_known: bool) -> list[int]:
+    """Returns how many of a class's groups each split must have.
+
+    Args:
+      shares: of each group of the class, its chance of each split.
+      is_known: whether it is a class, not the groups of which none is known.
+    """
+    expected = [sum(column) for column in zip(*shares, strict=True)]
+    if len(shares) < sum(part > 0 for part in expected):
+        return [0] * len(expected)
+    factor = 1.0 if is_known else 0.5
+    least = [max(1, int(factor * part + 1e-9)) if part else 0 for part in expected]
+    largest = expected.index(max(expected))
+    least[largest] = min(least[largest], len(shares) - sum(least) + least[largest])
+    return least
+
+
+@dataclass(frozen=True)
+class PackedSplits:
+    """Splits of records that were packed before: they hold for groups, also of other files.
+
+    Attributes:
+      by_source: name of a source -> its split.
+      by_group: group -> its split.
+    """
+
+    by_source: Mapping[str, str] = field(default_factory=dict)
+    by_group: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, group: str, sources: Iterable[Source]) -> str:
+        """Returns the split of a group of sources, "" where neither it nor they were packed."""
+        split = self.by_group.get(group)
+        return split or next(filter(None, (self.by_source.get(s.name) for s in sources)), "")
 
 
 @dataclass(frozen=True)
@@ -144,3 +189,4 @@ class AssignedSplits:
 
 
 DEFAULT_SPLIT = SplitConfig()
+NOTHING_PACKED = PackedSplits()

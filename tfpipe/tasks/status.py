@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from tfpipe.base import resumable
+from tfpipe.base import files, resumable
 from tfpipe.tasks.task import Task, raw_folder
 
 
@@ -109,9 +109,5 @@ def _counts(manifest: Path) -> dict[str, dict[str, int]] | None:
 
 
 def _versions(folder: Path) -> dict[str, tuple[int, ...]]:
-    numbers = {
-        model.name: tuple(sorted(int(path.name) for path in model.iterdir() if path.name.isdigit()))
-        for model in sorted(folder.glob("*"))
-        if model.is_dir()
-    }
+    numbers = {model.name: tuple(files.numbers_in(model)) for model in sorted(folder.glob("*"))}
     return {model: versions for model, versions in numbers.items() if versions}

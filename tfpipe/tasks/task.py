@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfpipe.base.errors import UserError
 from tfpipe.tasks.annotations.decisions import NAME, Decision
 from tfpipe.tasks.annotations.spans import SpanReview
 
@@ -44,7 +45,8 @@ class Source:
       about: whatever the task's `read` needs from the tables.
       also: other raw files that are read with it, such as the rest of a hundred small images.
       split: "train", "validation" or "test" where the user has chosen it; "" for that of the group.
-      stratum: class of its examples, where the tables tell it; each split gets groups of each.
+      strata: classes of its examples, where the tables tell them; each split gets groups of each.
+      allowed_splits: those that its group is divided among, where the user has chosen none.
       decisions: of reviewers, about its spans.
     """
 
@@ -55,7 +57,8 @@ class Source:
     also: tuple[Path, ...] = ()
     split: str = ""
     decisions: tuple[Decision, ...] = ()
-    stratum: str = ""
+    strata: tuple[str, ...] = ()
+    allowed_splits: tuple[str, ...] = SPLITS
 
 
 class LeftOut(str):
@@ -312,3 +315,11 @@ class Task:
 def raw_folder(task: Task, data: Path) -> Path:
     """Returns the folder of a task's raw files, by default under the folder of all data."""
     return task.raw_files.folder or data / "raw" / task.name
+
+
+def check_inference_mode(task: Task, inference_mode: str | None) -> None:
+    """Raises a UserError if a task that slides no window is asked for an inference mode."""
+    if inference_mode and not (task.whole_file and task.whole_file.sliding_window):
+        raise UserError(
+            f"{task.name} slides no window along its images. Leave out --inference-mode."
+        )

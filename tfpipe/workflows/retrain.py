@@ -91,7 +91,8 @@ def pack_and_retrain(
     how = packing_of(task, version)
     if skip_bad is not None:
         how["skip_bad"] = skip_bad
-    manifest = pack.pack(task, raw, records, **how, report=report)
+    before = previous_version.packed_splits(version, how["split"])
+    manifest = pack.pack(task, raw, records, **how, before=before, report=report)
     made = retrain(task, version, raw=raw, records=records, plan=plan, report=report)
     return made | {"manifest": manifest}
 
@@ -176,9 +177,12 @@ def training_config(version: Path, plan: RetrainingPlan) -> TrainingConfig:
     The config is that of the version at which its line of weights began, so that each retraining
     is as gentle as the first.
     """
-    card = store.read_card(version)
-    while card.initialized_from in store.versions(version.parent):
-        card = store.read_card(version.parent / str(card.initialized_from))
+    card, number = store.read_card(version), int(version.name)
+    numbers = store.versions(version.parent)
+    # A version starts from an earlier one; a card that says otherwise must not lead in a circle.
+    while card.initialized_from in numbers and card.initialized_from < number:
+        number = card.initialized_from
+        card = store.read_card(version.parent / str(number))
     names = {one.name for one in fields(TrainingConfig)}
     config = TrainingConfig(**{name: v for name, v in card.training.items() if name in names})
     if plan.initialized_from:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from tfpipe.serving import metadata as serving_metadata
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.http import handlers, page
+from tfpipe.serving.http import analyze, handlers, page
 from tfpipe.serving.http.access import AccessCheck
 from tfpipe.serving.http.body import read_body
 from tfpipe.serving.http.errors import add_error_handlers
@@ -34,6 +34,7 @@ class AppContext(NamedTuple):
       admission: shared with gRPC.
       token: bearer token that requests must have; "" for none.
       hosts: names that requests may call the server by, besides localhost and addresses.
+      uploads: where uploaded files are analyzed; None for a server that takes none.
     """
 
     models: ModelStore
@@ -41,6 +42,7 @@ class AppContext(NamedTuple):
     admission: Admission
     token: str = ""
     hosts: tuple[str, ...] = ()
+    uploads: analyze.UploadConfig | None = None
 
 
 def create_app(context: AppContext) -> FastAPI:
@@ -57,8 +59,9 @@ def create_app(context: AppContext) -> FastAPI:
     add_error_handlers(api)
     api.add_middleware(AccessCheck, token=context.token, hosts=context.hosts)
     _add_pages(api, context, metrics)
-    for version in ("", "/versions/{version}", "/labels/{label}"):
-        path = f"/v1/models/{{name}}{version}"
+    places = ("", "/versions/{version}", "/labels/{label}")
+    paths = [f"/v1/models/{{name}}{place}" for place in places]
+    for path in paths:
         _add_model_info(api, context.models, path=path)
         for method, handler in handlers.HANDLERS.items():
             api.post(
@@ -67,6 +70,11 @@ def create_app(context: AppContext) -> FastAPI:
                 openapi_extra=serving_metadata.request_body(method, path),
                 responses=serving_metadata.ERROR_RESPONSES,
             )(_endpoint(context, metrics, executor, method=method, handler=handler))
+    if context.uploads:
+        shared = (context.models, context.limits, context.admission)
+        analyze.add_routes(
+            api, analyze.AnalysisContext(*shared, metrics, context.uploads), paths=paths
+        )
     return api
 
 
@@ -193,11 +201,14 @@ def _add_pages(api: FastAPI, context: AppContext, metrics: ServerMetrics) -> Non
 
     @api.get("/healthz")
     async def health() -> Response:
-        """Returns whether every model has a served version."""
+        """Returns whether every model has a served version, and when folders were checked."""
         is_ready = context.models.is_ready
         content: dict[str, Any] = {
-            "status": "ok" if is_ready else "at least one model has no served version"
+            "status": "ok" if is_ready else "at least one model has no served version",
+            "seconds_since_check": round(context.models.seconds_since_check, 1),
         }
+        if context.models.refused:
+            content["refused"] = context.models.refused
         drift = {
             f"{name}/{version}": monitor.drifted
             for (name, version), monitor in context.models.drift_monitors().items()
@@ -223,7 +234,11 @@ def _add_pages(api: FastAPI, context: AppContext, metrics: ServerMetrics) -> Non
 
     @api.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def front() -> HTMLResponse:
-        return HTMLResponse(page.front(context.models.names, has_token=bool(context.token)))
+        models = {
+            name: analyze.describe(context.models, name, has_uploads=bool(context.uploads))
+            for name in context.models.names
+        }
+        return HTMLResponse(page.front(models, has_token=bool(context.token)))
 
     @api.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:

@@ -10,23 +10,24 @@ POLICY = (
     "form-action 'none'; base-uri 'none'"
 )
 STYLES = (html.STYLE, "serving/http/assets/front.css")
-SCRIPT = "serving/http/assets/front.js"
+SCRIPTS = tuple(f"serving/http/assets/{name}.js" for name in ("explain", "analyze", "front"))
 
 
-def front(names: list[str], *, has_token: bool) -> str:
-    """Returns the page that predicts the images which are dropped on it.
+def front(models: dict[str, dict[str, Any]], *, has_token: bool) -> str:
+    """Returns the page that predicts the images and raw files which are dropped on it.
 
     Args:
-      names: names of the models.
+      models: name -> what the page must know of a model, see `analyze.describe`.
       has_token: whether the server requires a bearer token.
     """
     return html.page(
         "serving/http/templates/front.html",
         title="tfpipe",
         styles=STYLES,
-        scripts=[html.asset(SCRIPT)],
+        scripts=[html.asset(path) for path in SCRIPTS],
+        data=models,
         policy=POLICY,
-        models=names,
+        models=list(models),
         has_token=has_token,
     )
 
@@ -63,5 +64,8 @@ def docs(api: dict[str, Any], *, base: str) -> str:
 
 def _curl(path: str, operation: dict[str, Any], *, base: str) -> str:
     """Returns a shell command that sends the example of an operation."""
+    url = f"{base}{path.replace('{name}', 'NAME')}"
+    if "multipart/form-data" in operation["requestBody"]["content"]:
+        return f"curl -F file=@core.png -F table=@photos.csv -H 'Accept: text/csv' {url}"
     example = json.dumps(operation["requestBody"]["content"]["application/json"]["example"])
-    return f"curl -d '{example}' {base}{path.replace('{name}', 'NAME')}"
+    return f"curl -d '{example}' {url}"

@@ -3,12 +3,12 @@
 import gc
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
@@ -17,6 +17,7 @@ from tfpipe.serving.errors import RequestError
 from tfpipe.serving.explain import Explainer
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model.loaded import SERVED_KINDS, Servable
+from tfpipe.serving.model.predictor import BatchedPredictor
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
 LOG = logging.getLogger(__name__)
@@ -46,11 +47,12 @@ class ModelSelector(NamedTuple):
 
 
 class ServedVersion(NamedTuple):
-    """A loaded version with its explainer and its drift monitor."""
+    """A loaded version with its explainer, drift monitor, and predictor of raw files."""
 
     servable: Servable
     explainer: Explainer
     drift_monitor: DriftMonitor
+    predictor: BatchedPredictor
 
     def predict(
         self, features: dict[str, np.ndarray], *, signature: str, check: Callable[[], None]
@@ -97,7 +99,9 @@ class ModelStore:
         for selector in selectors:
             self._selectors.setdefault(selector.name, []).append(selector)
         self._served: dict[str, dict[Path, ServedVersion]] = {name: {} for name in self._selectors}
+        # Replaced as a whole, never changed: other threads read it.
         self._refused: dict[Path, str] = {}
+        self._checked_at = 0.0
         self._snapshots: dict[Path, tuple] = {}  # the files of each version when it was tried
 
     @property
@@ -109,6 +113,16 @@ class ModelStore:
     def is_ready(self) -> bool:
         """Whether every name has a served version."""
         return all(self._served.values())
+
+    @property
+    def seconds_since_check(self) -> float:
+        """Seconds since the folders were last checked to the end."""
+        return time.monotonic() - self._checked_at
+
+    @property
+    def refused(self) -> list[str]:
+        """Names of the versions that are not served because of an error, as TASK/MODEL/N."""
+        return sorted("/".join(path.parts[-3:]) for path in self._refused)
 
     def get(self, name: str, *, version: str = "", label: str = "") -> ServedVersion:
         """Returns a served version: the newest, or that of a number.
@@ -143,28 +157,41 @@ class ModelStore:
         return sorted(statuses, reverse=True)
 
     def refresh(self) -> None:
-        """Checks the folders once: loads new versions beside the served ones, then swaps."""
+        """Checks the folders once: loads new versions beside the served ones, then swaps.
+
+        A version that cannot be loaded, whatever the reason, is refused alone.
+        """
         # Two names may select one version: it is loaded once.
         loaded = {
             path: version for served in self._served.values() for path, version in served.items()
         }
         has_changed = False
+        candidates: set[Path] = set()
         for name, selectors in self._selectors.items():
             before = self._served[name]
-            selected = [pair for selector in selectors if (pair := self._select(selector, loaded))]
+            try:
+                of_selectors = [self._candidates(selector) for selector in selectors]
+            except OSError as error:
+                LOG.warning("The folders of %s cannot be read: %s", name, error)
+                continue
+            candidates.update(*of_selectors)
+            selected = [pair for paths in of_selectors if (pair := self._select(paths, loaded))]
             after = dict(selected) or before
             if after.keys() != before.keys() or any(after[p] is not before[p] for p in after):
                 self._served[name] = after  # atomic: running requests keep the version they have
                 LOG.info("%s: serving %s", name, ", ".join(path.name for path in after))
                 has_changed = True
+        self._refused = {path: why for path, why in self._refused.items() if path in candidates}
+        self._checked_at = time.monotonic()
         if has_changed:
-            del loaded, before, selected, after
+            loaded.clear()
+            del before, selected, after
             gc.collect()  # what TensorFlow keeps of a version has reference cycles
 
     def poll(
         self, *, every_s: float, stop: threading.Event, after_refresh: Callable[[], None]
     ) -> None:
-        """Refreshes every so many seconds until it is stopped.
+        """Refreshes every so many seconds until it is stopped; no error ends it.
 
         Args:
           every_s: seconds between two refreshes.
@@ -174,9 +201,9 @@ class ModelStore:
         while not stop.wait(every_s):
             try:
                 self.refresh()
-            except OSError as error:
-                LOG.warning("The folders of versions could not be read: %s", error)
-            after_refresh()
+                after_refresh()
+            except Exception:
+                LOG.exception("The check for new versions failed; the next one is made as usual.")
 
     def drift_monitors(self) -> dict[tuple[str, int], DriftMonitor]:
         """Returns the drift monitor of each served version, by name and number."""
@@ -202,29 +229,36 @@ class ModelStore:
         return self._served[name]
 
     def _select(
-        self, selector: ModelSelector, loaded: dict[Path, ServedVersion]
+        self, paths: list[Path], loaded: dict[Path, ServedVersion]
     ) -> tuple[Path, ServedVersion] | None:
-        """Returns the best version that can be served, and adds it to `loaded` if it is new."""
-        for path in self._candidates(selector):
-            snapshot = _snapshot(path)
-            if snapshot == self._snapshots.get(path):
-                if path in loaded:
-                    return path, loaded[path]
-                if path in self._refused:
-                    continue
-            self._snapshots[path] = snapshot
-            self._refused.pop(path, None)
+        """Returns the first version that can be served, and adds it to `loaded` if it is new."""
+        for path in paths:
             try:
+                snapshot = _snapshot(path)
+                if snapshot == self._snapshots.get(path):
+                    if path in loaded:
+                        return path, loaded[path]
+                    if path in self._refused:
+                        continue
+                self._snapshots[path] = snapshot
                 servable = Servable(path, limits=self._limits, runtime=self._runtime)
-                loaded[path] = ServedVersion(servable, Explainer(servable), DriftMonitor(servable))
-                return path, loaded[path]
+                monitor = DriftMonitor(servable)
+                loaded[path] = ServedVersion(
+                    servable, Explainer(servable), monitor, BatchedPredictor(servable, monitor)
+                )
             except (UserError, RequestError) as error:
-                self._refused[path] = str(error)
-            except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-                self._refused[path] = f"{path} is damaged: {str(error)[:200]!r}."
-            if path in self._refused:
-                LOG.warning("%s is not served: %s", path, self._refused[path])
+                self._refuse(path, str(error))
+            except Exception as error:  # files may be made to look like a version: anything happens
+                reason = f"{type(error).__name__}, {str(error)[:200]}"
+                self._refuse(path, f"{path} is damaged: {reason}.")
+            else:
+                self._refused = {p: why for p, why in self._refused.items() if p != path}
+                return path, loaded[path]
         return None
+
+    def _refuse(self, path: Path, reason: str) -> None:
+        self._refused = {**self._refused, path: reason}
+        LOG.warning("%s is not served: %s", path, reason)
 
     def _candidates(self, selector: ModelSelector) -> list[Path]:
         """Returns the versions that a selector may mean, the best first."""
@@ -255,4 +289,5 @@ def _networks(task: Path) -> list[Path]:
 def _snapshot(version: Path) -> tuple[tuple[str, int, int], ...]:
     """Returns (path, size, time of change) of a version's files, which change when they do."""
     paths = sorted(path for pattern in WATCHED_FILES for path in version.glob(pattern))
-    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+    stats = [(str(path), path.lstat()) for path in paths]
+    return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)

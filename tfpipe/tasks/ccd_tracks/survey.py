@@ -56,7 +56,7 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
                 group_of[cluster.name],
                 cluster.path,
                 ClusterBatch((cluster,), classes),
-                stratum=cluster.label,
+                strata=(cluster.label,) if cluster.label else (),
             )
             for cluster in clusters
         ]
@@ -73,10 +73,11 @@ def survey(folder: Path, options: CcdTracksOptions) -> Survey:
         labels, notes = label_table.read(table, names=list(paths))
     written = [label.label for points in labels.values() for label in points]
     classes, more = _classes(written, options)
-    sources = [
-        Source(name, name, path, ExposureLabels(tuple(labels.get(name, ())), classes))
-        for name, path in paths.items()
-    ]
+    sources = []
+    for name, path in paths.items():
+        points = tuple(labels.get(name, ()))
+        strata = tuple(sorted({point.label for point in points} & {*classes}))
+        sources.append(Source(name, name, path, ExposureLabels(points, classes), strata=strata))
     return _survey(sources, label_tables, [*notes, *more], classes, options)
 
 

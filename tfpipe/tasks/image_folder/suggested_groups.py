@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from tfpipe.tasks.splits import DEFAULT_SPLIT
+from tfpipe.tasks.task import Source
 
 # What may name a recording: the first word, the first two, all before the last number.
 PATTERNS = (
@@ -30,7 +31,9 @@ def suggest(files: Sequence[str], classes: Sequence[str]) -> str:
         groups = names.str.extract(pattern)[0]
         if groups.isna().any() or not _is_recording(groups, frame["class"]):
             continue
-        split = frame["file"].map(DEFAULT_SPLIT.of_group)
+        pairs = zip(frame["file"], frame["class"], strict=True)
+        sources = [Source(file, file, Path(file), strata=(name,)) for file, name in pairs]
+        split = frame["file"].map(DEFAULT_SPLIT.assigned(sources).by_group)
         in_training = set(groups[split == "train"])
         is_test = split == "test"
         n_beside = int(groups[is_test].isin(in_training).sum())

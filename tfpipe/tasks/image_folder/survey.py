@@ -1,6 +1,7 @@
 """Survey of a folder of images: classes, groups, splits, and what is left out."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +20,7 @@ from tfpipe.tasks.image_folder import (
 from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.image_folder.options import ImageFolderOptions, shape_of
 from tfpipe.tasks.image_folder.reader import LabelAndColumns
-from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source, Survey
-
-SHARE = 0.2  # of the training groups, for a split that the user's splits lack
 
 
 def survey(folder: Path, options: ImageFolderOptions) -> Survey:
@@ -48,28 +46,33 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
     rows, notes = images.rows, [*images.notes, *conflicts]
     same = exact_duplicates.find_duplicates(images)
     rows["group"] = _groups(rows, options)
-    duplicates: tuple[tuple[str, str, str], ...] = ()
-    is_grouped = bool(options.group_from) or (rows[["group", "split"]] != "").any(axis=None)
-    if is_grouped:
-        shown = rows["file"].map(files.shown)
-        pairs = [(shown[a], shown[b]) for a, *more in same for b in more]
-        duplicates = tuple((a, b, "the same file twice") for a, b in pairs)
-    elif same:
-        for a, *more in same:
-            rows.loc[[a, *more], "group"] = rows.loc[a, "file"]
-        notes.append(f"{len(same)} images occur twice or more; each is one group with its copies.")
-    if not is_grouped and (hint := suggested_groups.suggest(rows["file"], rows["label"])):
+    allowed_splits, split_notes = _free_splits(rows)
+    is_grouped = bool(options.group_from) or (rows["group"] != "").any()
+    duplicates: list[tuple[str, str, str]] = []
+    n_merged = 0
+    for copies in same:
+        free = [row for row in copies if rows.loc[row, "split"] == "" and not is_grouped]
+        if len(free) > 1:
+            rows.loc[free, "group"] = rows.loc[free[0], "file"]
+            n_merged += 1
+        if len(free) < len(copies):
+            first, *others = (files.shown(rows.loc[row, "file"]) for row in copies)
+            duplicates += [(first, other, "the same file twice") for other in others]
+    if n_merged:
+        notes.append(f"{n_merged} images occur twice or more; each is one group with its copies.")
+    is_free = not is_grouped and (rows["split"] == "").all()
+    if is_free and (hint := suggested_groups.suggest(rows["file"], rows["label"])):
         notes.append(hint)
     rows["group"] = rows["group"].where(rows["group"] != "", rows["file"])
-    notes += _complete(rows)
+    notes += split_notes
     classes, labels = class_folders.labels_of(rows)
     paths = [folder / file for file in rows["file"]]
     options, sentence = infer_size.infer_options(paths, options)
     return Survey(
-        _sources(images, labels),
+        _sources(images, labels, allowed_splits),
         images.tables,
         (sentence, *notes),
-        duplicates,
+        tuple(duplicates),
         classes=classes,
         columns=tuple(images.numbers.columns),
         image_shape=shape_of(options),
@@ -127,7 +130,7 @@ def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOption
         )
     images.rows["group"] = _new_groups(images.rows, options)
     images.rows["split"] = ""
-    sources = _sources(images, np.full(len(images.rows), -1))
+    sources = _sources(images, np.full(len(images.rows), -1), [SPLITS] * len(images.rows))
     return Survey(
         sources, images.tables, tuple(images.notes), columns=tuple(images.numbers.columns)
     )
@@ -146,7 +149,9 @@ def _new_images(paths: list[Path]) -> ImageList:
     return ImageList(Path(), rows, pd.DataFrame(index=range(len(rows))), (), notes)
 
 
-def _sources(images: ImageList, labels: np.ndarray) -> tuple[Source, ...]:
+def _sources(
+    images: ImageList, labels: np.ndarray, allowed_splits: Iterable[tuple[str, ...]]
+) -> tuple[Source, ...]:
     numbers = images.numbers.to_numpy(np.float32)
     return tuple(
         Source(
@@ -155,9 +160,12 @@ def _sources(images: ImageList, labels: np.ndarray) -> tuple[Source, ...]:
             images.folder / row.file,
             LabelAndColumns(int(labels[i]), numbers[i]),
             split=row.split,
-            stratum=row.label,
+            strata=(row.label,) if row.label else (),
+            allowed_splits=allowed,
         )
-        for i, row in enumerate(images.rows.itertuples(index=False))
+        for i, (row, allowed) in enumerate(
+            zip(images.rows.itertuples(index=False), allowed_splits, strict=True)
+        )
     )
 
 
@@ -194,21 +202,37 @@ def _new_groups(rows: pd.DataFrame, options: ImageFolderOptions) -> pd.Series:
     return groups.where(groups.fillna("") != "", rows["file"])
 
 
-def _complete(rows: pd.DataFrame) -> list[str]:
-    """Fills splits that the user's lack from the training groups; returns notes on it."""
+def _free_splits(rows: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+    """Frees training images where the user's splits lack one, so that it is drawn from them.
+
+    Args:
+      rows: as `ImageList.rows`; where an image is free, its split becomes "".
+
+    Returns:
+      The splits [images] tuple that an image may have where it is free; and a note.
+
+    Raises:
+      UserError: there are splits, but none for training.
+    """
+    allowed = pd.Series([SPLITS] * len(rows), index=rows.index, dtype=object)
     names = {*rows["split"]} - {""}
-    if not names:
-        return []
-    if "train" not in names:
+    is_free = rows["split"] == ""
+    if not names or names == {*SPLITS}:
+        return allowed, []
+    if "train" not in names and not is_free.any():
         raise UserError(
             f"The images are in the splits {', '.join(sorted(names))}, but none is in train. Put "
             "the training set in a folder train, or leave all in one tree."
         )
-    notes = []
-    for lacking in [split for split in SPLITS if split not in names]:
-        is_training = rows["split"] == "train"
-        split = SplitConfig((1 - SHARE, SHARE, 0.0), salt=lacking)
-        drawn = rows["group"].map(split.of_group)
-        rows.loc[is_training & (drawn == "validation"), "split"] = lacking
-        notes.append(f"There is no {lacking} split: {SHARE:.0%} of the training groups are it.")
-    return notes
+    lacking = [split for split in SPLITS if split not in names]
+    is_training = rows["split"] == "train"
+    choices = ("train", *(split for split in lacking if split != "train"))
+    rows.loc[is_training, "split"] = ""
+    for row in rows.index[is_training]:
+        allowed[row] = choices
+    if not is_training.any():
+        return allowed, []
+    words = " and no ".join(f"{split} split" for split in lacking)
+    return allowed, [
+        f"There is no {words}: groups of train are drawn for it, by the shares of --split."
+    ]

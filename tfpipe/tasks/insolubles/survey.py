@@ -34,7 +34,7 @@ def survey(folder: Path, options: InsolublesOptions) -> Survey:
     tables, notes = detect_format.read(folder, options)
     names, labels, class_notes = classes.determine(tables, options)
     columns, values, column_notes = column_selection.select(tables, options)
-    sources, group_notes = _sources(tables, labels, values)
+    sources, group_notes = _sources(tables, labels, values, classes=names)
     notes = [*notes, *class_notes, *column_notes, *group_notes]
     if not options.bits:
         paths = [path for source in sources for path in (source.path, *source.also)]
@@ -92,7 +92,11 @@ def _survey(
 
 
 def _sources(
-    tables: list[Particles], labels: list[np.ndarray], values: list[np.ndarray]
+    tables: list[Particles],
+    labels: list[np.ndarray],
+    values: list[np.ndarray],
+    *,
+    classes: tuple[str, ...] = (),
 ) -> tuple[list[Source], list[str]]:
     """Returns the sources in a fixed order, and a note if their groups are smaller than runs."""
     runs = {run for particles in tables for run in particles.rows["run"].unique()}
@@ -119,7 +123,9 @@ def _sources(
                     name = f"{run}/pictures-{n_batches[run]:05d}"
                     n_batches[run] += 1
                 group = run if len(runs) > 1 else name
-                sources.append(Source(name, group, paths[0], batch, tuple(paths[1:])))
+                strata = tuple(classes[i] for i in np.unique(label[chosen]) if i >= 0)
+                also = tuple(paths[1:])
+                sources.append(Source(name, group, paths[0], batch, also, strata=strata))
     _check_unique(pd.concat([source.about.rows["key"] for source in sources]))
     if len(runs) > 1:
         return sources, []

@@ -60,13 +60,17 @@ def survey(folder: Path, options: IonizationOptions, *, target: str) -> Survey:
     options, scale_notes = _completed([cube for cube, _ in slabs], options)
     values = sorted({_rounded(getattr(cube, target)) for cube, _ in slabs})
     labels = {value: label for label, value in enumerate(values)}
-    sources = _sources(slabs, lambda cube: labels[_rounded(getattr(cube, target))], options)
+    names = tuple(class_name(value, target) for value in values)
+    sources = [
+        replace(source, strata=tuple(names[i] for i in sorted({*source.about.labels})))
+        for source in _sources(slabs, lambda cube: labels[_rounded(getattr(cube, target))], options)
+    ]
     return _survey(
         sources,
         options,
         tables=tables,
         notes=(*notes, *unused, *split_notes, *scale_notes),
-        classes=tuple(class_name(value, target) for value in values),
+        classes=names,
     )
 
 

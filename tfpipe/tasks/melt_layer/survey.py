@@ -71,7 +71,7 @@ def survey(folder: Path, options: MeltLayerOptions) -> Survey:
         used.update(inside)
         section = Section(photo, tuple(features[i] for i in inside))
         stratum = "with layer" if any(f.is_layer for f in section.features) else "without"
-        sources.append(Source(photo.name, photo.group, photo.path, section, stratum=stratum))
+        sources.append(Source(photo.name, photo.group, photo.path, section, strata=(stratum,)))
     unused = [str(lines[i]) for i in range(len(features)) if i not in used]
     if unused:
         notes.append(

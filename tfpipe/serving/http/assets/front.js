@@ -1,8 +1,14 @@
-// The front page: an image that is dropped on it is sent to the server, and the prediction shown.
+// The front page: what is dropped on it is sent to the server, and the prediction shown.
+// Of a model whose task has raw files, such as core photos, these are analyzed (analyze.js);
+// an image of the model's own size is a window, which is explained (explain.js).
 
 const byId = id => document.getElementById(id);
 const dropZone = byId('drop');
 const fileInput = byId('files');
+const folderInput = byId('folder');
+const models = JSON.parse(byId('page-data').textContent);
+const TABLE = /\.(csv|tsv|tab|xlsx|ods)$/i;
+const IMAGE = /\.(png|jpe?g|gif|bmp)$/i;
 
 function createElement(tagName, text, className) {
   const element = document.createElement(tagName);
@@ -18,87 +24,94 @@ function createImage(source, alternative) {
   return image;
 }
 
-async function showPrediction(file) {
-  const article = createElement('article');
-  const images = createElement('div');
-  const result = createElement('div');
-  images.append(createImage(URL.createObjectURL(file), file.name), createElement('span', file.name));
-  result.append(createElement('p', '...'));
-  article.append(images, result);
-  byId('results').prepend(article);
+function authorization() {
+  return byId('token') ? {Authorization: 'Bearer ' + byId('token').value} : {};
+}
+
+function modelUrl(method) {
+  return 'v1/models/' + encodeURIComponent(byId('model').value) + ':' + method;
+}
+
+function describeModel() {
+  byId('expects').textContent = models[byId('model').value]?.expects || '';
+}
+
+// Each entry: {file, path}, the path with its folders.
+async function showAll(entries) {
+  const visible = entries.filter(entry => !entry.path.split('/').some(name => name.startsWith('.')));
+  const model = models[byId('model').value];
+  if (!model || model.kind === 'windows') {
+    visible.forEach(entry => showExplanation(entry.file));
+    return;
+  }
+  const windows = [];
+  const raw = [];
+  for (const entry of visible) {
+    const isWindow = byId('grad-cam').checked || model.kind === 'photos';
+    const fits = isWindow && !entry.path.includes('/') && await hasSize(entry.file, model.image_shape);
+    (fits ? windows : raw).push(entry);
+  }
+  windows.forEach(entry => showExplanation(entry.file));
+  if (raw.length) showAnalyses(raw, model);
+}
+
+async function hasSize(file, [height, width]) {
+  if (!IMAGE.test(file.name)) return false;
   try {
-    const explanation = await requestExplanation(file);
-    result.replaceChildren(...describe(explanation));
-    if (explanation.grad_cam) images.append(createHeatmap(explanation.grad_cam.b64));
-  } catch (error) {
-    result.replaceChildren(createElement('p', error.message, 'error'));
+    const bitmap = await createImageBitmap(file);
+    return bitmap.height === height && bitmap.width === width;
+  } catch {
+    return false;
   }
 }
 
-async function requestExplanation(file) {
-  const url = 'v1/models/' + encodeURIComponent(byId('model').value) + ':explain?grad_cam=' +
-              byId('grad-cam').checked;
-  const type = file.type.startsWith('image/') ? file.type : 'image/unknown';
-  const headers = {'Content-Type': type};
-  if (byId('token')) headers.Authorization = 'Bearer ' + byId('token').value;
-  const response = await fetch(url, {method: 'POST', headers, body: file});
-  const content = await response.json();
-  if (!response.ok) throw Error(content.error);
-  return content.explanations[0];
+function fromInput(input) {
+  return [...input.files].map(file => ({file, path: file.webkitRelativePath || file.name}));
 }
 
-function describe(explanation) {
-  const parts = [createHeadline(explanation), createTable(explanation.probabilities || {})];
-  if (explanation.novelty !== null) {
-    const percent = Math.round(100 * explanation.novelty);
-    parts.push(createElement('p', 'More novel than ' + percent + ' % of the test images.'));
+// The dropped files, and all files in dropped folders.
+async function fromDrop(transfer) {
+  const roots = [...transfer.items].map(item => item.webkitGetAsEntry?.());
+  if (!roots.some(root => root?.isDirectory)) {
+    return [...transfer.files].map(file => ({file, path: file.name}));
   }
-  return parts;
+  const entries = [];
+  for (const root of roots) if (root) await collect(root, '', entries);
+  return entries;
 }
 
-// The class of a classifier, or the reconstruction error of an autoencoder.
-function createHeadline(explanation) {
-  const {label, error, abstain} = explanation;
-  const headline = createElement('p');
-  headline.append(createElement('b', label === undefined ? 'error ' + error.toPrecision(3) : label));
-  if (abstain) headline.append(' (abstains: not certain enough)');
-  return headline;
-}
-
-function createTable(probabilities) {
-  const table = createElement('table');
-  const ranked = Object.entries(probabilities).sort((a, b) => b[1] - a[1]);
-  for (const [label, probability] of ranked) {
-    const row = createElement('tr');
-    const cell = createElement('td');
-    cell.append(createBar(probability));
-    row.append(createElement('th', label), createElement('td', probability.toFixed(3)), cell);
-    table.append(row);
+async function collect(entry, folder, entries) {
+  const path = folder + entry.name;
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    entries.push({file, path});
+    return;
   }
-  return table;
+  const reader = entry.createReader();
+  for (;;) {  // a reader gives a hundred entries at a time
+    const inside = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!inside.length) return;
+    for (const inner of inside) await collect(inner, path + '/', entries);
+  }
 }
 
-function createBar(share) {
-  const bar = createElement('span', undefined, 'bar');
-  bar.style.width = 70 * share + '%';
-  return bar;
-}
-
-function createHeatmap(base64) {
-  return createImage('data:image/png;base64,' + base64, 'Grad-CAM: where the class was recognised');
-}
-
-function showPredictions(files) { [...files].forEach(showPrediction); }
-
+byId('model').addEventListener('change', describeModel);
+describeModel();
 dropZone.addEventListener('click', () => fileInput.click());
-fileInput.addEventListener('change', () => showPredictions(fileInput.files));
+byId('choose-folder').addEventListener('click', () => folderInput.click());
+for (const input of [fileInput, folderInput]) {
+  input.addEventListener('change', () => {
+    showAll(fromInput(input));
+    input.value = '';
+  });
+}
 dropZone.addEventListener('dragover', event => {
   event.preventDefault();  // else the browser opens the file instead
   dropZone.className = 'over';
 });
 dropZone.addEventListener('dragleave', () => { dropZone.className = ''; });
-dropZone.addEventListener('drop', event => {
+dropZone.addEventListener('drop', async event => {
   event.preventDefault();
   dropZone.className = '';
-  showPredictions(event.dataTransfer.files);
+  showAll(await fromDrop(event.dataTransfer));
 });

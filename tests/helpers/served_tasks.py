@@ -1,0 +1,101 @@
+"""Untrained versions of real tasks, and raw files of theirs, for tests of a server."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from made_card import made_card
+
+from tfpipe.base import processes
+from tfpipe.models.spec import Spec
+from tfpipe.models.zoo import simple_cnn
+from tfpipe.registry import store
+from tfpipe.registry.card import RecordSummary
+from tfpipe.registry.export import NetworkExport
+from tfpipe.tasks import catalog, samples
+
+CLASSES = {
+    "melt-layer": ("no-layer", "melt-layer"),
+    "ccd-tracks": ("muon", "other", "x-ray"),
+    "insolubles": ("Corylus", "Dust", "Qrobur"),
+}
+SIZES = {
+    "melt-layer": {"photos": 2, "px_per_m": 600},
+    "ccd-tracks": {"exposures": 2, "tracks": 12, "frame_px": 256},
+    "insolubles": {"runs": 1, "field_runs": 1, "particles": 20},
+}
+
+
+def draw(task: str, folder: Path) -> list[Path]:
+    """Draws raw files of a task, and returns what a user predicts: photos, exposures, a run."""
+    samples.draw(task, folder / task, seed=3, **SIZES[task])
+    if task == "melt-layer":
+        return sorted((folder / task / "photos").iterdir())
+    if task == "ccd-tracks":
+        return sorted((folder / task).rglob("*.fits*"))
+    return sorted(path for path in (folder / task).iterdir() if path.is_dir())[:1]
+
+
+def table_of(paths: list[Path]) -> Path | None:
+    """Returns the table of drawn photos, None for other raw files."""
+    table = paths[0].parents[1] / "photos.csv"
+    return table if table.is_file() else None
+
+
+def publish(name: str, models: Path) -> Path:
+    """Publishes an untrained network of a task, whose probabilities differ between images."""
+    task, classes = catalog.TASKS[name], CLASSES[name]
+    keras.utils.set_random_seed(1)
+    channels = task.image_shape[2]
+    spec = Spec(
+        task.image_shape,
+        classes,
+        (120.0,) * channels,
+        (60.0,) * channels,
+        image_dtype=task.image_dtype,
+        per_image_standardization=task.preprocessing.per_image_standardization,
+    )
+    model = simple_cnn.build_simple_cnn(
+        spec, filters=4, conv_layers=2, dropout=0.0, dense_units=8, dense_dropout=0.0
+    )
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 255, (64, *task.image_shape)).astype(task.image_dtype)
+    head = next(layer for layer in model.layers[::-1] if layer.get_weights())
+    kernel = rng.normal(0, 1, head.get_weights()[0].shape)
+    embed = keras.Model(model.input, model.get_layer("embedding").output)
+    logits = embed({"image": images}).numpy() @ kernel
+    head.set_weights([kernel / logits.std(), -(logits / logits.std()).mean(axis=0)])
+    card = made_card(
+        task=name,
+        classes=classes,
+        options=asdict(task.options),
+        thresholds={"decision": 0.5, "confident": 0.9} if len(classes) == 2 else {},
+        inference_mode="scan" if name == "melt-layer" else "",
+        data=RecordSummary(fingerprint="", origin=name),
+    )
+    called = processes.called
+    processes.called = lambda function, *args: function(*args)
+    try:
+        network = NetworkExport(model, spec, {"image": images[:4]})
+        return store.publish(
+            network,
+            models / name / "simple-cnn",
+            card=card,
+            tables={"predictions": _predictions(classes)},
+        )
+    finally:
+        processes.called = called
+
+
+def _predictions(classes: tuple[str, ...]) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % len(classes)
+    probabilities = rng.dirichlet(np.ones(len(classes)), 60)
+    probabilities[np.arange(60), labels] += 1
+    frame = pd.DataFrame({"key": [f"k{i}" for i in range(60)], "label": labels})
+    frame["split"] = np.where(np.arange(60) < 30, "validation", "test")
+    frame["group"] = [f"g{i // 3}" for i in range(60)]
+    frame[[f"p_{name}" for name in classes]] = probabilities / 2
+    return frame
