@@ -19,6 +19,7 @@ from verification.row import Row
 
 SUBJECTS: tuple[str, ...] = (
     "copies",
+    "gate",
     "intervals",
     "melt_layers",
     "melt_layer_faults",

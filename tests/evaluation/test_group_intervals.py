@@ -59,12 +59,31 @@ def test_many_groups_are_left_out_in_parts():
 
 
 def test_a_difference_of_zero_is_not_below_it():
-    assert group_intervals.p_below_zero(mean_of(np.zeros(8)), np.arange(8)) == 1
-    assert group_intervals.p_below_zero(mean_of(np.full(8, -0.1)), np.arange(8)) == 0
-    assert group_intervals.p_below_zero(mean_of(np.zeros(4)), np.arange(4)) is None
+    zero = group_intervals.difference_test(mean_of(np.zeros(8)), np.arange(8))
+    assert zero.p_below == zero.p_above == 1
+    loss = group_intervals.difference_test(mean_of(np.full(8, -0.1)), np.arange(8))
+    assert loss.p_below < 1e-4 and loss.p_above == 1
+    assert group_intervals.difference_test(mean_of(np.zeros(2)), np.arange(2)) is None
 
 
-def test_without_skew_the_p_value_is_students():
-    values = np.array([-2.0, -1, -0.5, 0, 0.5, 1, 2]) - 0.7
-    expected = stats.ttest_1samp(values, 0, alternative="less").pvalue
-    assert group_intervals.p_below_zero(mean_of(values), np.arange(7)) == pytest.approx(expected)
+def test_the_p_value_is_that_of_the_worse_reference():
+    """Where p is small, that is exponential differences: counted here anew, by another formula."""
+    values = np.array([-2.0, -1, -0.5, 0, 0.5, 1, 2]) - 0.9
+    result = group_intervals.difference_test(mean_of(values), np.arange(7))
+    drawn = np.random.default_rng(9).exponential(1, (200_000, 7)) - 1
+    skew = stats.skew(drawn, axis=1, bias=False) / np.sqrt(7)
+    t = stats.ttest_1samp(drawn, 0, axis=1).statistic * np.exp(-np.maximum(skew, -0.4))
+    own = stats.ttest_1samp(values, 0).statistic  # of values without skewness
+    assert result.p_below == pytest.approx(np.mean(t <= own), rel=0.06)
+    assert result.p_below > 1.5 * stats.ttest_1samp(values, 0, alternative="less").pvalue
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (result.low, result.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def test_several_differences_are_tested_as_each_by_itself():
+    values = np.random.default_rng(0).normal(-0.3, 1, (12, 2))
+    both = group_intervals.difference_test(lambda rows: values[rows].mean(axis=0), np.arange(12))
+    for column in range(2):
+        one = group_intervals.difference_test(mean_of(values[:, column]), np.arange(12))
+        assert both.p_below[column] == pytest.approx(one.p_below)
+        assert both.p_above[column] == pytest.approx(one.p_above)

@@ -1,20 +1,22 @@
 """Version comparison: a new version beside the old one on the same test examples.
 
-Both are evaluated on the same images or files, so the difference itself is resampled (a paired
-bootstrap over whole groups). A version is worse if its metric is worse by more than other groups
-would change it. Where the task evaluates whole raw files, their metrics are compared, too.
+Both are evaluated on the same images or files, so the difference itself is tested: each whole
+group is left out in turn. A version is worse if its score is lower by more than chance, and chance
+refuses `FAMILY` of equal versions, over all scores and sets of groups. Where the task evaluates
+whole raw files, their metrics are compared, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfpipe.evaluation import bootstrap, group_intervals, metrics
+from tfpipe.evaluation import group_intervals, metrics
 
 WORSE, BETTER, SAME, UNKNOWN = "worse", "better", "no difference beyond chance", "unknown"
-LARGE = 0.1  # of a score's range, or of an error: with few groups only such a loss is reported
-FAMILY = 0.02  # of equal versions that all differences together may refuse
+FAMILY = 0.05  # of equal versions that all deciding differences together may refuse
+SPREAD = 0.2  # of differences between groups, of a score's range or of an error: seldom more
+MIN_GROUPS = 5  # for old or new test groups to be tested by themselves
 
 ScoreDifference = dict[str, Any]
 
@@ -106,27 +108,26 @@ def compare(
       files: counts in whole files; None where the task evaluates none.
 
     Returns:
-      {"score", "sets" by `compare_sets`, "files", "classes", "is_worse"}; "files" has
-      {"score", "sets", "decides"} for each metric of whole files; a class has its F1 "before" and
-      "after", "low", "high", "verdict".
+      {"score", "sets", "files", "classes", "is_decided", "is_worse"}; "sets" is as by
+      `compare_scores`; "files" is that of each metric of whole files; a class has its F1 "before"
+      and "after", "low", "high", "verdict". A version is worse by one of the deciding differences;
+      where there is none, nothing is decided.
     """
-    sets = compare_sets(_example_score(answers, objective), old_groups=old_groups)
-    of_files: list[dict[str, Any]] = [
-        {
-            "score": score.name,
-            "sets": compare_sets(score, old_groups=old_groups),
-            "decides": decides,
-        }
-        for score, decides in (_file_scores(files) if files else ())
+    scores = [(_example_score(answers, objective), True), *(_file_scores(files) if files else ())]
+    by_examples, *by_files = compare_scores(scores, old_groups=old_groups)
+    deciding = [
+        one
+        for score in (by_examples, *by_files)
+        for one in score["sets"].values()
+        if one["decides"]
     ]
-    of_deciding = [sets, *(about["sets"] for about in of_files if about["decides"])]
-    deciding = [one for one_score in of_deciding for one in deciding_sets(one_score)]
     return {
         "score": objective,
-        "sets": sets,
-        "files": of_files,
+        "sets": by_examples["sets"],
+        "files": by_files,
         "classes": _compare_classes(answers, classes),
-        "is_worse": is_worse(deciding),
+        "is_decided": bool(deciding),
+        "is_worse": any(one["verdict"] == WORSE for one in deciding),
     }
 
 
@@ -136,6 +137,12 @@ def in_words(comparison: dict[str, Any]) -> list[str]:
     for about in comparison.get("files", ()):  # cards of an earlier release have none
         note = "" if about["decides"] else " (does not decide)"
         sentences += sets_in_words(f"{about['score']}{note}", about["sets"])
+    if not comparison.get("is_decided", True):
+        sentences.append(
+            f"The test groups are too few to decide: at least {group_intervals.MIN_TESTED} are "
+            "needed, and none may have a class alone. So the new version was not refused, whatever "
+            "its scores. Compare them yourself, and label more groups."
+        )
     for verdict, word in ((BETTER, "gained"), (WORSE, "lost")):
         names = [
             name for name, about in comparison["classes"].items() if about["verdict"] == verdict
@@ -145,44 +152,41 @@ def in_words(comparison: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def compare_sets(score: Score, *, old_groups: set[str]) -> dict[str, ScoreDifference]:
-    """Returns how a score differs on old groups, new groups and all.
+def compare_scores(
+    scores: Sequence[tuple[Score, bool]], *, old_groups: set[str]
+) -> list[dict[str, Any]]:
+    """Returns how scores differ on old groups, new groups and all, and which differences decide.
+
+    Old and new groups are tested by themselves from `MIN_GROUPS` on, else together: each further
+    test would make all of them weaker, as each has an equal share of `FAMILY` (Bonferroni).
 
     Args:
-      score: of both versions.
+      scores: of both versions, and whether each decides.
       old_groups: the groups of the old version's records.
 
     Returns:
-      "old", "new" and "all" -> {"groups", "examples", "before", "after", "low" and "high" of the
-      difference (positive for better), "of" (what was resampled), "verdict", "why"}.
+      {"score", "decides", "sets"} for each score. Its sets "old", "new" and "all" have {"groups",
+      "examples", "before", "after", "low" and "high" of the difference (positive for better), "p"
+      that it is not below 0, "level" (at most this p is worse), "detectable" (loss that is worse
+      every second time), "decides", "verdict", "why" (there is none)}.
     """
-    is_old = np.isin(score.groups, sorted(old_groups))
-    rows = {"old": is_old, "new": ~is_old, "all": np.ones(len(is_old), bool)}
-    return {name: _compare_rows(score, np.flatnonzero(chosen)) for name, chosen in rows.items()}
-
-
-def deciding_sets(sets: dict[str, ScoreDifference]) -> list[ScoreDifference]:
-    """Returns the differences by which a version is accepted: on old groups, and on new ones.
-
-    Where one of the two has few groups, all groups together decide, too; where both have, only
-    these: each further test would refuse some good versions by chance.
-    """
-    few = sum(sets[name]["groups"] < group_intervals.MIN_GROUPS for name in ("old", "new"))
-    return [sets[name] for name in (("old", "new"), ("old", "new", "all"), ("all",))[few]]
-
-
-def is_worse(deciding: list[ScoreDifference]) -> bool:
-    """Returns whether a version is worse by one of several differences.
-
-    Together they refuse at most 5 % of equal versions: each is tested at its share of `FAMILY`
-    (Bonferroni), by a t that allows for skewed differences. `FAMILY` is less
-    than half of that, as strong skew doubles it. A great loss
-    decides by itself.
-    """
-    p_values = [one["p"] for one in deciding if one["p"] is not None]
-    if any(one["verdict"] == WORSE and one["p"] is None for one in deciding):
-        return True
-    return any(p <= FAMILY / len(p_values) for p in p_values)
+    tested = [_test_sets(score, old_groups=old_groups) for score, _ in scores]
+    deciding = [
+        _deciding(sets) if decides else ()
+        for sets, (_, decides) in zip(tested, scores, strict=True)
+    ]
+    level = FAMILY / max(1, sum(map(len, deciding)))
+    return [
+        {
+            "score": score.name,
+            "decides": decides,
+            "sets": {
+                name: _with_verdict(*one, level=level) | {"decides": name in names}
+                for name, one in sets.items()
+            },
+        }
+        for (score, decides), sets, names in zip(scores, tested, deciding, strict=True)
+    ]
 
 
 def sets_in_words(name: str, sets: dict[str, ScoreDifference]) -> list[str]:
@@ -195,57 +199,100 @@ def sets_in_words(name: str, sets: dict[str, ScoreDifference]) -> list[str]:
             sentences.append(f"{head}{name} {UNKNOWN}, {about['why']}.")
             continue
         shown = f"{name} {about['before']:.4f} -> {about['after']:.4f}"
-        bounds = f"{about['low'] or 0:+.4f} to {about['high'] or 0:+.4f}"
-        why = about["why"] or f"{bounds} with other {about['of']}s, 95 %"
-        sentences.append(f"{head}{about['verdict']}, {shown} ({why}).")
+        sentences.append(f"{head}{about['verdict']}, {shown} ({_reason(about)}).")
     return sentences
 
 
-def _compare_rows(score: Score, rows: np.ndarray) -> ScoreDifference:
-    groups = np.unique(score.groups[rows])
+def _reason(about: ScoreDifference) -> str:
+    """Returns why a difference has its verdict."""
+    if about["why"]:
+        return about["why"]
+    interval = f"{about['low'] or 0:+.4f} to {about['high'] or 0:+.4f} with other groups, 95 %"
+    if about.get("level") is None:  # cards of an earlier release
+        return interval
+    if about["verdict"] == SAME:
+        seen = f"a loss of {about['detectable']:.2g} would be seen every second time"
+        return f"p {about['p']:.2g}, worse if at most {about['level']:.2g}; {interval}; {seen}"
+    p, word = (about["p"], WORSE) if about["verdict"] == WORSE else (about["p_better"], BETTER)
+    return f"p {p:.2g}, {word} if at most {about['level']:.2g}; {interval}"
+
+
+_Tested = tuple[ScoreDifference, group_intervals.DifferenceTest | None]
+
+
+def _test_sets(score: Score, *, old_groups: set[str]) -> dict[str, _Tested]:
+    """Returns "old", "new" and "all" -> the difference without verdict, and its test."""
+    is_old = np.isin(score.groups, sorted(old_groups))
+    rows = {"old": is_old, "new": ~is_old, "all": np.ones(len(is_old), bool)}
+    return {
+        name: _test_rows(
+            score,
+            np.flatnonzero(chosen),
+            min_groups=group_intervals.MIN_TESTED if name == "all" else MIN_GROUPS,
+        )
+        for name, chosen in rows.items()
+    }
+
+
+def _test_rows(score: Score, rows: np.ndarray, *, min_groups: int) -> _Tested:
+    groups = score.groups[rows]
+    count = len(np.unique(groups))
     result: ScoreDifference = {
-        "groups": len(groups),
+        "groups": count,
         "examples": len(rows),
         "before": None,
         "after": None,
         "low": None,
         "high": None,
-        "of": None,
         "p": None,
-        "verdict": UNKNOWN,
+        "p_better": None,
         "why": "there are none",
     }
     if not len(rows):
-        return result
+        return result, None
     before, after = (float(score.of(rows, is_new)) for is_new in (False, True))
     if not np.isfinite([before, after]).all():
-        return result | {"why": "they lack a class or have no object"}
+        return result | {"why": "they lack a class or have no object"}, None
     result |= {"before": before, "after": after}
+    if count < min_groups:
+        return result | {"why": f"fewer than {min_groups} groups are too few for a test"}, None
     sign = -1 if score.is_error else 1
 
     def difference(drawn: np.ndarray) -> float:
         resampled = rows[drawn]
         return sign * (score.of(resampled, True) - score.of(resampled, False))
 
-    few = len(groups) < group_intervals.MIN_GROUPS
-    units = np.arange(len(rows)) if few else score.groups[rows]
-    bounds = bootstrap.student_interval(difference, units)
-    if bounds is None:
-        return result | {"why": "nothing to resample, or no resample has every class"}
-    low, high = float(bounds[0]), float(bounds[1])
-    result |= {"low": low, "high": high, "of": "example" if few else "group"}
-    loss, most = -sign * (after - before), LARGE * (before if score.is_error else 1)
-    is_great = loss > most and high < 0
-    if not few:
-        verdict = WORSE if high < 0 else BETTER if low > 0 else SAME
-        p_worse = 0.0 if is_great else group_intervals.p_below_zero(difference, score.groups[rows])
-        return result | {"verdict": verdict, "p": p_worse, "why": ""}
-    if is_great:
-        why = f"by more than {LARGE:g}; fewer than {group_intervals.MIN_GROUPS} groups show no more"
-        return result | {"verdict": WORSE, "why": why}
+    spread = SPREAD * (before if score.is_error else 1)
+    test = group_intervals.difference_test(difference, groups, spread=spread)
+    if test is None or not np.isfinite(test.error):
+        return result | {"why": "one group alone has a class or all objects"}, None
+    result |= {"low": float(test.low), "high": float(test.high), "why": ""}
+    return result | {"p": float(test.p_below), "p_better": float(test.p_above)}, test
+
+
+def _deciding(sets: dict[str, _Tested]) -> tuple[str, ...]:
+    """Returns the names of the sets by which a version is accepted."""
+    alone = tuple(name for name in ("old", "new") if sets[name][1] is not None)
+    is_whole = any(sets[name][0]["groups"] == sets["all"][0]["groups"] for name in alone)
+    if len(alone) == 2 or is_whole or sets["all"][1] is None:
+        return alone
+    return (*alone, "all")
+
+
+def _with_verdict(
+    result: ScoreDifference, test: group_intervals.DifferenceTest | None, *, level: float
+) -> ScoreDifference:
+    if test is None:
+        return result | {"level": None, "detectable": None, "verdict": UNKNOWN}
     return result | {
-        "why": f"fewer than {group_intervals.MIN_GROUPS} groups show only a great loss"
+        "level": level,
+        "detectable": float(test.detectable(level)),
+        "verdict": _verdict(test.p_below, test.p_above, level=level),
     }
+
+
+def _verdict(p_worse: float, p_better: float, *, level: float) -> str:
+    return WORSE if p_worse <= level else BETTER if p_better <= level else SAME
 
 
 def _example_score(answers: Answers, objective: str) -> Score:
@@ -285,7 +332,10 @@ def _sum(counts: list[Any]) -> Any:
 
 
 def _compare_classes(answers: Answers, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Returns each class's F1 before and after, and whether it changed beyond chance."""
+    """Returns each class's F1 before and after, and whether it changed beyond chance.
+
+    All classes together have one `FAMILY`; they do not decide.
+    """
     predicted_before, predicted_after = answers.predicted_before, answers.predicted_after
     if predicted_before is None or predicted_after is None:
         return {}
@@ -302,15 +352,16 @@ def _compare_classes(answers: Answers, classes: tuple[str, ...]) -> dict[str, di
 
     every = np.arange(len(answers.labels))
     before, after = f1(every, predicted_before), f1(every, predicted_after)
-    bounds = None
-    if len(np.unique(answers.groups)) >= group_intervals.MIN_GROUPS:
-        bounds = bootstrap.student_interval(difference, answers.groups)
-    if bounds is None:
-        bounds = np.full((2, count), np.nan)
+    test = None
+    if len(np.unique(answers.groups)) >= MIN_GROUPS:
+        test = group_intervals.difference_test(difference, answers.groups, spread=SPREAD)
     by_class = {}
-    for name, old, new, low, high in zip(classes, before, after, *bounds, strict=True):
-        verdict = WORSE if high < 0 else BETTER if low > 0 else SAME
-        values = {"before": old, "after": new, "low": low, "high": high}
+    for c, name in enumerate(classes):
+        low, high = (np.nan, np.nan) if test is None else (test.low[c], test.high[c])
+        values = {"before": before[c], "after": after[c], "low": low, "high": high}
         finite = {key: float(v) if np.isfinite(v) else None for key, v in values.items()}
-        by_class[name] = finite | {"verdict": verdict if np.isfinite(low) else UNKNOWN}
+        verdict = UNKNOWN
+        if test is not None and np.isfinite(low):
+            verdict = _verdict(test.p_below[c], test.p_above[c], level=FAMILY / count)
+        by_class[name] = finite | {"verdict": verdict}
     return by_class
