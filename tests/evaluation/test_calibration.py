@@ -263,6 +263,38 @@ def test_class_precision_by_hand():
     assert told[1] == ClassPrecision(0, 0, 1, None, None, None)
 
 
+def covered_precision(groups: int, *, correlation: float, as_groups: bool) -> float:
+    """Returns how often the interval holds a precision of .9 of groups that differ so."""
+    rng, inside = np.random.default_rng(groups), 0
+    names = np.arange(groups).repeat(20)
+    probabilities = np.tile([0.9, 0.1], (20 * groups, 1))
+    for _ in range(300):
+        of_group = rng.beta(0.9 * (1 / correlation - 1), 0.1 * (1 / correlation - 1), groups)
+        labels = (rng.random(len(names)) > of_group[names]).astype(int)
+        precision = selective.class_precision(
+            labels, probabilities, np.zeros(2), groups=names if as_groups else None
+        )[0]
+        inside += precision.low <= 0.9 <= precision.high
+    return inside / 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [6, 20])
+def test_precision_intervals_are_for_new_groups(groups):
+    assert covered_precision(groups, correlation=0.1, as_groups=True) >= 0.91
+    assert covered_precision(groups, correlation=0.1, as_groups=False) < 0.86
+
+
+def test_one_group_has_no_interval_of_precision():
+    probabilities = np.tile([0.9, 0.1], (4, 1))
+    labels, thresholds = np.array([0, 0, 1, 0]), np.zeros(2)
+    one = selective.class_precision(labels, probabilities, thresholds, groups=np.zeros(4))[0]
+    assert (one.precision, one.low, one.high) == (0.75, None, None)
+    # Groups of one example each are independent examples.
+    apart = selective.class_precision(labels, probabilities, thresholds, groups=np.arange(4))
+    assert apart == selective.class_precision(labels, probabilities, thresholds)
+
+
 def test_risk_coverage_by_hand():
     sure = np.array([0.9, 0.8, 0.7, 0.6])
     probabilities = np.stack([sure, 1 - sure], axis=1)
@@ -322,6 +354,54 @@ def test_counts_are_right_where_the_classifier_is_perfect():
     assert (found.low <= found.adjusted + 1e-6).all() and (
         found.adjusted <= found.high + 1e-6
     ).all()
+
+
+def test_a_perfect_classifier_counts_exactly():
+    """No error was ever seen in 20 runs, so a number counted is that of the class."""
+    labels = np.arange(2000) % 2
+    confusions = prevalence.confusions(labels, labels, np.arange(2000) % 20, classes=2)
+    result = prevalence.estimate(np.array([950, 50, 0]), confusions, new_groups=20)
+    np.testing.assert_allclose(result.adjusted, [950, 50], atol=2)
+    assert (result.high - result.low < 8).all()  # a share of .05 itself is known to 27 of 1,000
+
+
+@pytest.mark.parametrize(("groups", "reason"), [(0, "no labelled image"), (1, "has 1 group")])
+def test_too_few_test_groups_give_no_interval_and_the_reason(groups, reason):
+    labels = np.arange(40 * groups) % 2
+    confusions = prevalence.confusions(labels, labels, np.zeros(40 * groups), classes=2)
+    result = prevalence.estimate(np.array([30, 10, 0]), confusions, new_groups=1)
+    assert np.isnan(result.low).all() and np.isnan(result.high).all()
+    assert np.isnan(result.adjusted).all() == (not groups)
+    assert reason in prevalence.missing_interval(confusions)
+    two = prevalence.confusions(np.arange(8) % 2, np.arange(8) % 2, np.arange(8) // 4, classes=2)
+    assert prevalence.missing_interval(two) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("concentration", [15, 1e6])
+def test_counts_are_covered_whether_runs_differ_or_not(concentration):
+    """Raw rates of few examples differ, though runs do not: taken for runs, all was covered."""
+    rng, inside = np.random.default_rng(2), []
+
+    def run(labels):
+        rates = np.stack([rng.dirichlet(concentration * row) for row in RATES])
+        drawn = rng.random((len(labels), 1)) > rates[labels].cumsum(axis=1)
+        return np.minimum(drawn.sum(axis=1), 2)
+
+    for seed in range(80):
+        labels = rng.choice(3, (12, 60), p=[0.5, 0.3, 0.2])
+        named = np.concatenate([run(part) for part in labels])
+        confusions = prevalence.confusions(
+            labels.ravel(), named, np.repeat(np.arange(12), 60), classes=3
+        )
+        truth = rng.choice(3, 400, p=[0.8, 0.15, 0.05])
+        new = np.concatenate([run(part) for part in np.array_split(truth, 4)])
+        counts = prevalence.count_predictions(new, classes=3)
+        result = prevalence.estimate(counts, confusions, new_groups=4, seed=seed)
+        real = np.bincount(truth, minlength=3)
+        inside.append((result.low <= real) & (real <= result.high))
+    # Of 240 that depend on each other; the old interval covered all of runs that do not differ.
+    assert 0.88 <= np.mean(inside) <= (0.99 if concentration > 100 else 0.985)
 
 
 @pytest.mark.slow

@@ -230,7 +230,11 @@ def evaluate(
         class_errors[split] = calibration.class_calibration_error(labels, probs)
         frames.append(_frame(split, splits[split], every_probs, classes))
     test_precision = selective.class_precision(
-        labels, probs, confidence_thresholds, predicted=predicted
+        labels,
+        probs,
+        confidence_thresholds,
+        groups=splits["test"].groups[is_labelled],
+        predicted=predicted,
     )
     card = {
         "metrics": scores,

@@ -145,6 +145,7 @@ def evaluate(
         labels[is_labelled],
         probabilities[is_labelled],
         class_thresholds,
+        groups=test.predictions["group"].to_numpy(str)[is_labelled],
         predicted=metrics.predict_labels(probabilities[is_labelled], thresholds=thresholds),
     )
     splits = {"validation": validation, "test": test}

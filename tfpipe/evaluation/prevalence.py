@@ -5,28 +5,33 @@ everything is dust, one hundredth of it mistaken for pollen outnumbers all true 
 confusion matrix has the rate of each error. The estimate is the shares of true classes that
 explain the counts of predictions (Lipton et al. 2018, arXiv:1802.03916, eq. 3; Saerens et al.
 2002, doi:10.1162/089976602753284446). It assumes that a class looks the same in new runs as in the
-test split: only its share may differ.
+test split: only its share may differ. How far runs differ in their rates is the intra-class
+correlation of predictions in a run (Weir & Cockerham 1984, doi:10.1111/j.1558-5646.1984.tb05657.x).
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 DRAWS = 500
 LEVEL = 0.95
 PSEUDO_COUNT = 1.0  # examples added to each row of the confusion matrix
-SHRINKAGE = 5.0  # examples with the rates of all groups that are added to each group's
-STEPS = 500  # of expectation and maximisation
+MIN_GROUPS = 2  # with examples of a class, to see how far groups differ
+MAX_CORRELATION = 0.95  # of predictions in a group
+STEPS = 500  # of expectation and maximisation, at most
+STEPS_OF_DRAWS = 50  # the same, where draws begin
+CONVERGED = 1e-7  # a step's largest change of a share
+PRIOR = 0.5  # examples of each class that are added to shares (Jeffreys)
+ROUNDS = 10  # of drawing true classes and their shares in turn
 
 
 class Counts(NamedTuple):
     """Examples of each class, [classes] float each.
 
     Attributes:
-      adjusted: the most probable number.
-      low: lower end of its 95 % interval.
-      high: upper end.
+      adjusted: the most probable number; nan without any test example.
+      low: lower end of its 95 % interval; nan where `missing_interval` has a reason.
+      high: upper end; nan likewise.
     """
 
     adjusted: np.ndarray
@@ -56,16 +61,37 @@ def count_predictions(predicted: np.ndarray, *, classes: int) -> np.ndarray:
     return np.bincount(np.where(predicted < 0, classes, predicted), minlength=classes + 1)
 
 
+def missing_interval(confusions: np.ndarray) -> str | None:
+    """Returns why numbers of examples have no interval, a sentence, or None where they have one.
+
+    Args:
+      confusions: [groups, classes, classes + 1] int, see `confusions`.
+    """
+    groups = int((confusions.sum(axis=(1, 2)) > 0).sum())
+    if not groups:
+        return (
+            "The number of images of each class is not adjusted for the model's errors: its test "
+            "split has no labelled image. Label some of another group, and train again."
+        )
+    if (confusions.sum(axis=2) > 0).sum(axis=0).max() < MIN_GROUPS:
+        count = "1 group" if groups == 1 else f"no class in {MIN_GROUPS} groups"
+        return (
+            f"The adjusted numbers of images have no interval: the model's test split has {count}, "
+            "which cannot show how far groups differ. Label images of more groups, and train again."
+        )
+    return None
+
+
 def estimate(
     counts: np.ndarray, confusions: np.ndarray, *, new_groups: int, seed: int = 0
 ) -> Counts:
     """Returns the number of examples of each class among unlabelled ones, with an interval.
 
-    The interval is for new groups, such as one new run: its errors are not those of the test groups
-    together, but as those of groups drawn from them. In each draw the test groups have weights of a
-    Bayesian bootstrap (Rubin 1981, doi:10.1214/aos/1176345338), as many of them are drawn as the
-    new data has, and the counts come from a multinomial of as many examples. A class of which a
-    drawn group has few examples has the rates of all groups.
+    The interval is for new groups, such as one new run, whose rates of errors differ as those of
+    the test groups do. Each draw has an intra-class correlation of each class (by an F
+    distribution, so few groups leave it open), the usual rates, and the rates of as many new groups
+    (both by a Dirichlet distribution). With these rates, the true class of each counted example and
+    the shares of true classes are drawn in turn (Gibbs sampling).
 
     Args:
       counts: [classes + 1] int, see `count_predictions`.
@@ -76,32 +102,87 @@ def estimate(
       seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    total, pseudo = int(counts.sum()), PSEUDO_COUNT / confusions.shape[2]
+    total, classes = int(counts.sum()), confusions.shape[1]
+    pseudo = PSEUDO_COUNT / confusions.shape[2]
+    unknown = np.full(classes, np.nan)
+    if not total:
+        return Counts(*np.zeros((3, classes)))
+    if not confusions.sum():
+        return Counts(unknown, unknown, unknown)
     rates = confusions.sum(axis=0) + pseudo
-    point_estimate = _shares(counts[None], rates[None])[0]
-    known = len(confusions)
-    weights = rng.dirichlet(np.ones(known), size=DRAWS)
-    drawn = np.stack([rng.multinomial(max(new_groups, 1), one) for one in weights])
-    # Each group counts alike, however many examples it has: what it tells is its rates.
+    point_estimate = total * _shares(counts[None], rates[None])[0]
+    if missing_interval(confusions):
+        return Counts(point_estimate, unknown, unknown)
+    correlation = _correlations(confusions, rng)
+    # Alike examples count less: as so many independent ones.
+    sizes = confusions.sum(axis=2)
+    independent = sizes / (1 + np.maximum(sizes - 1, 0) * correlation[:, None])
     usual = rates / rates.sum(axis=1, keepdims=True)
-    of_group = confusions + SHRINKAGE * usual
-    of_group /= of_group.sum(axis=2, keepdims=True)
-    if known > 1:
-        # Few groups show less than they differ: Student's t instead of the normal distribution.
-        wider = stats.t.ppf((1 + LEVEL) / 2, known - 1) / stats.norm.ppf((1 + LEVEL) / 2)
-        of_group = np.maximum(usual + wider * (of_group - usual), 0)
-    matrices = np.einsum("dg,gts->dts", drawn / drawn.sum(axis=1, keepdims=True), of_group)
-    # What the rates of a class rest on: its examples in all groups.
-    evidence = confusions.sum(axis=(0, 2))[None, :, None] + PSEUDO_COUNT
-    matrices = rng.gamma(np.maximum(matrices * evidence, 1e-6))
-    count_draws = rng.multinomial(total, counts / max(total, 1), size=DRAWS)
-    shares = _shares(count_draws, matrices)
+    usual = _dirichlet(independent.sum(axis=1)[..., None] * usual + pseudo, rng)
+    concentration = np.maximum(max(new_groups, 1) / np.maximum(correlation, 1e-6) - 1, 0.05)
+    new_rates = _dirichlet(concentration[..., None] * usual, rng)
+    true_counts = _true_counts(counts, new_rates, rng)
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(shares, (tail, 100 - tail), axis=0)
-    return Counts(total * point_estimate, total * low, total * high)
+    low, high = np.percentile(true_counts, (tail, 100 - tail), axis=0)
+    return Counts(point_estimate, low, high)
 
 
-def _shares(counts: np.ndarray, confusions: np.ndarray) -> np.ndarray:
+def _correlations(confusions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns draws of the intra-class correlation of each class's predictions, [draws, classes].
+
+    The ratio of mean squares between and within groups is divided by draws of the F distribution
+    that it has without correlation. A class that fewer than `MIN_GROUPS` groups have gets the mean
+    of the others.
+    """
+    draws = np.full((DRAWS, confusions.shape[1]), np.nan)
+    for c, by_group in enumerate(np.swapaxes(confusions, 0, 1)):
+        rows = by_group[by_group.sum(axis=1) > 0]
+        sizes, total = rows.sum(axis=1), rows.sum()
+        groups = len(rows)
+        if groups < MIN_GROUPS:
+            continue
+        usual, of_group = rows.sum(axis=0) / total, rows / sizes[:, None]
+        # A multinomial varies in several directions, of which few may count (Satterthwaite 1946).
+        covariance = np.diag(usual) - np.outer(usual, usual)
+        if np.trace(covariance) < 1e-12 or total == groups:
+            draws[:, c] = 0
+            continue
+        directions = np.trace(covariance) ** 2 / (covariance**2).sum()
+        between = (sizes[:, None] * (of_group - usual) ** 2).sum() / (groups - 1)
+        within = (sizes[:, None] * of_group * (1 - of_group)).sum() / (total - groups)
+        chance = rng.f((groups - 1) * directions, (total - groups) * directions, size=DRAWS)
+        ratio = between / max(within, 1e-12) / chance
+        size = (total - (sizes**2).sum() / total) / (groups - 1)
+        draws[:, c] = np.clip((ratio - 1) / (ratio + size - 1), 0, MAX_CORRELATION)
+    return np.where(np.isnan(draws), np.nanmean(draws, axis=1, keepdims=True), draws)
+
+
+def _true_counts(counts: np.ndarray, rates: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns draws of the number of examples of each true class, [draws, classes].
+
+    Args:
+      counts: [classes + 1] int, predictions of each class.
+      rates: [draws, classes, classes + 1], whose rows add up to 1.
+      rng: random numbers.
+    """
+    total = int(counts.sum())
+    count_draws = rng.multinomial(total, counts / total, size=len(rates))
+    shares = _shares(count_draws, rates, steps=STEPS_OF_DRAWS)
+    for _ in range(ROUNDS):
+        of_prediction = np.swapaxes(shares[..., None] * rates, 1, 2) + 1e-300
+        of_prediction /= of_prediction.sum(axis=2, keepdims=True)
+        true_counts = rng.multinomial(counts, of_prediction).sum(axis=1)
+        shares = _dirichlet(true_counts + PRIOR, rng)
+    return true_counts
+
+
+def _dirichlet(concentrations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns a Dirichlet draw for each row, [..., categories]."""
+    draws = rng.gamma(np.maximum(concentrations, 1e-3)) + 1e-12
+    return draws / draws.sum(axis=-1, keepdims=True)
+
+
+def _shares(counts: np.ndarray, confusions: np.ndarray, *, steps: int = STEPS) -> np.ndarray:
     """Returns the most probable shares [draws, classes] of true classes; each row adds up to 1.
 
     By expectation and maximisation (Saerens et al. 2002), which never leaves the simplex.
@@ -109,12 +190,16 @@ def _shares(counts: np.ndarray, confusions: np.ndarray) -> np.ndarray:
     Args:
       counts: [draws, classes + 1], predictions of each class.
       confusions: [draws, classes, classes + 1], predictions by true class.
+      steps: at most.
     """
     rates = confusions / np.maximum(confusions.sum(axis=2, keepdims=True), 1e-300)
     observed = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shares = np.full(rates.shape[:2], 1 / rates.shape[1])
-    for _ in range(STEPS):
-        expected = np.maximum(np.einsum("dt,dts->ds", shares, rates), 1e-300)
-        shares = shares * np.einsum("ds,dts->dt", observed / expected, rates)
+    shares = np.full((*rates.shape[:2], 1), 1 / rates.shape[1])
+    by_prediction = np.ascontiguousarray(np.swapaxes(rates, 1, 2))
+    for _ in range(steps):
+        expected = np.maximum(by_prediction @ shares, 1e-300)
+        before, shares = shares, shares * (rates @ (observed[..., None] / expected))
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
-    return shares
+        if np.abs(shares - before).max() < CONVERGED:
+            break
+    return shares[..., 0]

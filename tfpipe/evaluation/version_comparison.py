@@ -211,8 +211,10 @@ def _reason(about: ScoreDifference) -> str:
     if about.get("level") is None:  # cards of an earlier release
         return interval
     if about["verdict"] == SAME:
-        seen = f"a loss of {about['detectable']:.2g} would be seen every second time"
-        return f"p {about['p']:.2g}, worse if at most {about['level']:.2g}; {interval}; {seen}"
+        detectable = f"a loss of {about['detectable']:.2g} would be seen every second time"
+        return (
+            f"p {about['p']:.2g}, worse if at most {about['level']:.2g}; {interval}; {detectable}"
+        )
     p, word = (about["p"], WORSE) if about["verdict"] == WORSE else (about["p_better"], BETTER)
     return f"p {p:.2g}, {word} if at most {about['level']:.2g}; {interval}"
 
@@ -287,7 +289,7 @@ def _with_verdict(
     return result | {
         "level": level,
         "detectable": float(test.detectable(level)),
-        "verdict": _verdict(test.p_below, test.p_above, level=level),
+        "verdict": _verdict(float(test.p_below), float(test.p_above), level=level),
     }
 
 

@@ -89,8 +89,10 @@ class PredictionConfidence:
 
     def class_counts(
         self, predicted: np.ndarray, confident: np.ndarray, *, new_groups: int
-    ) -> pd.DataFrame:
-        """Returns a row for each class: how often it was predicted, and how many there may be.
+    ) -> tuple[pd.DataFrame, str | None]:
+        """Returns a row for each class, and why the numbers have no interval, None if they have.
+
+        A row has how often the class was predicted, and how many there may be.
 
         Args:
           predicted: [classes] int, images that the decision rule gives to each class.
@@ -110,7 +112,7 @@ class PredictionConfidence:
         counts = {"class": self.classes, "predicted": predicted, "confident": confident[:-1]}
         for name, values in estimates._asdict().items():
             counts[name] = values.round(1)
-        return pd.DataFrame(counts)
+        return pd.DataFrame(counts), prevalence.missing_interval(confusions)
 
     def _probabilities(self, frame: pd.DataFrame) -> np.ndarray:
         return frame[[f"p_{name}" for name in self.classes]].to_numpy(float)

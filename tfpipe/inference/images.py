@@ -158,11 +158,14 @@ def predict(
         confident = np.sum([result["confident"] for result in finished], axis=0)
         beside = out.with_suffix("")
         n_groups = len({source.group for source in good})
-        counts = confidence.class_counts(predicted, confident, new_groups=n_groups)
+        counts, no_interval = confidence.class_counts(predicted, confident, new_groups=n_groups)
         tables.write_csv(counts, beside / "counts.csv")
         watched = (result["drift"] for result in finished)
         notes, summary = notes_on_drift(survey.notes, card, watched)
-        summary |= {"abstained": int(confident[-1]), "counts": counts.to_dict("records")}
+        if no_interval:
+            notes = (*notes, no_interval)
+        records = counts.astype(object).where(counts.notna(), None).to_dict("records")
+        summary |= {"abstained": int(confident[-1]), "counts": records}
         if done:
             summary["resumed_files"] = len(done)
         overlays = [Path(result["overlay"]) for result in finished if result["overlay"]]

@@ -86,6 +86,7 @@ def thresholds(
     probabilities: np.ndarray,
     chosen: np.ndarray,
     *,
+    groups: np.ndarray,
     predicted: np.ndarray,
     classes: Sequence[str],
     min_precision: float,
@@ -96,11 +97,14 @@ def thresholds(
       labels: [n] int, of a split that the thresholds were not chosen on.
       probabilities: [n, classes] float.
       chosen: [classes] float, see `selective.thresholds`.
+      groups: [n], for whose kind the intervals are.
       predicted: [n] int, by the decision rule.
       classes: names in label order.
       min_precision: the precision that they were chosen for.
     """
-    precisions = selective.class_precision(labels, probabilities, chosen, predicted=predicted)
+    precisions = selective.class_precision(
+        labels, probabilities, chosen, groups=groups, predicted=predicted
+    )
     rows = [
         (
             name,
@@ -108,7 +112,7 @@ def thresholds(
             result.most_probable,
             result.predicted,
             html.number(result.precision, why="never predicted"),
-            "" if result.low is None else f"{result.low:.3f} to {result.high:.3f}",
+            _interval(result),
         )
         for name, threshold, result in zip(classes, chosen.tolist(), precisions, strict=True)
     ]
@@ -117,10 +121,14 @@ def thresholds(
         f"A class is predicted only from its threshold on; below it, the model abstains. The "
         f"thresholds were chosen on the validation split, with a margin, for a precision of "
         f"{min_precision:g}. On the test split, {n_confident:,} of {len(labels):,} examples are "
-        f"predicted so."
+        f"predicted so. The intervals are for new groups; one group alone cannot show them."
     )
     headings = ("class", "threshold", "by the rule", "predicted", "precision", "95 % interval")
     return html.joined(html.paragraph(text), html.table(headings, rows))
+
+
+def _interval(result: selective.ClassPrecision) -> str:
+    return "" if result.low is None else f"{result.low:.3f} to {result.high:.3f}"
 
 
 def draw_reliability(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> str:
@@ -182,6 +190,7 @@ def _abstention(data: ReportData) -> Markup | None:
         test.labels,
         test.probabilities,
         selective.from_card(abstention["thresholds"], classes=test.classes),
+        groups=data.scored[data.group_column].to_numpy(str),
         predicted=test.predicted,
         classes=test.classes,
         min_precision=abstention["min_precision"],
