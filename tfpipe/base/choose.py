@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+from tfpipe.base import files
 from tfpipe.base.errors import UserError
 
 
@@ -16,13 +17,13 @@ def choose(name: str, table: Iterable[str], *, noun: str) -> str:
     raise UserError(f"No {noun} called {name!r}.{hint} There are: {listed(names)}.")
 
 
-def listed(names: Iterable[str], *, most: int = 30) -> str:
+def listed(names: Iterable[object], *, most: int = 30) -> str:
     """Returns names for a sentence, such as "a, b, c and 97 more".
 
     Args:
       names: in order.
       most: how many are written out.
     """
-    names = list(names)
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+    shown = [files.shown(str(name)) for name in names]
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")

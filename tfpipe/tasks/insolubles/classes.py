@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from tfpipe.base.choose import choose
+from tfpipe.base.choose import choose, listed
 from tfpipe.tasks.insolubles.options import InsolublesOptions, names
-from tfpipe.tasks.insolubles.particle_table import Particles, listed_names
+from tfpipe.tasks.insolubles.particle_table import Particles
 
 
 def determine(
@@ -33,13 +33,13 @@ def determine(
     notes = []
     others = [f"{name} ({count})" for name, count in counts.items() if name not in selected]
     if others:
-        notes.append(f"Classes that are not used count as unlabelled: {listed_names(others)}.")
+        notes.append(f"Classes that are not used count as unlabelled: {listed(others, most=12)}.")
     counts = counts[[name in selected for name in counts.index]]
     small = [f"{name} ({count})" for name, count in counts.items() if count < options.min_class]
     if small:
         notes.append(
             f"Classes of fewer than {options.min_class} labelled particles count as unlabelled: "
-            f"{listed_names(small, limit=40)}. Change this number by --option min_class=N."
+            f"{listed(small, most=40)}. Change this number by --option min_class=N."
         )
     classes = tuple(str(name) for name, count in counts.items() if count >= options.min_class)
     index_of = {name: i for i, name in enumerate(classes)}

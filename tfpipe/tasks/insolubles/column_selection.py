@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base import files
+from tfpipe.base.choose import listed
 from tfpipe.tasks.insolubles import column_names
 from tfpipe.tasks.insolubles.options import InsolublesOptions
-from tfpipe.tasks.insolubles.particle_table import Particles, listed_names
+from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.task import LeftOut
 
 _MAX = np.finfo(np.float32).max
@@ -79,7 +80,7 @@ def _masked(names: list[str], mask: np.ndarray) -> list[str]:
 def _note(reason: str, names: list[str]) -> list[str]:
     if not names:
         return []
-    return [LeftOut(f"{reason[0].upper()}{reason[1:]}: {listed_names(names, limit=60)}.")]
+    return [LeftOut(f"{reason[0].upper()}{reason[1:]}: {listed(names, most=60)}.")]
 
 
 def _replaced(tables: list[Particles], names: list[str], is_fine: np.ndarray) -> list[str]:
@@ -92,12 +93,12 @@ def _replaced(tables: list[Particles], names: list[str], is_fine: np.ndarray) ->
             continue
         lines = table.rows["line"].to_numpy()
         cells = [
-            f"{name} {len(rows)} (line {listed_names(lines[rows], limit=3)})"
+            f"{name} {len(rows)} (line {listed(lines[rows], most=3)})"
             for name, column in zip(names, fine.T, strict=True)
             if len(rows := np.flatnonzero(~column))
         ]
         notes.append(
             f"{files.shown(table.table.name)}: values that are no finite numbers are replaced by "
-            f"the median of their run: {listed_names(cells)}."
+            f"the median of their run: {listed(cells, most=12)}."
         )
     return notes

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tfpipe.base import files, tables
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import (
     ecotaxa,
@@ -67,7 +68,7 @@ def _useless(folder: Path) -> str:
     folders = [folder, *(path for path in sorted(folder.iterdir()) if path.is_dir())]
     for path in (path for place in folders for path in _with_suffix(place, *_TABLES)):
         try:
-            columns = particle_table.listed_names(tables.headings(path))
+            columns = listed(tables.headings(path), most=12)
         except UserError as error:
             return f" {error}"
         return (
@@ -205,7 +206,7 @@ def _class_file(folder: Path, table: Path) -> Path | None:
 
 def _only(paths: list[Path], folder: Path) -> Path:
     if len(paths) > 1:
-        names = particle_table.listed_names(path.name for path in paths)
+        names = listed((path.name for path in paths), most=12)
         raise UserError(
             f"{files.shown(folder.name)} holds {names}, expected one of them: a folder is one run. "
             "Put each run in a folder of its own."

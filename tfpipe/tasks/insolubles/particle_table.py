@@ -1,7 +1,6 @@
 """Particles of one raw folder, whichever program wrote it, and the images its table names."""
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,10 +134,3 @@ def _nearest(places: list[str], cell: str) -> list[str]:
     ends = [path.split("/")[::-1] for path in (cell, *places)]
     shared = [len(os.path.commonprefix([ends[0], end])) for end in ends[1:]]
     return [path for path, count in zip(places, shared, strict=True) if count == max(shared)]
-
-
-def listed_names(names: Iterable, *, limit: int = 12) -> str:
-    """Returns the first names, for a message, and the number of the others."""
-    listed = [str(name) for name in names]
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more

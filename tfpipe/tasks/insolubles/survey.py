@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base import files, images
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
-from tfpipe.tasks.insolubles import classes, column_selection, detect_format, particle_table
+from tfpipe.tasks.insolubles import classes, column_selection, detect_format
 from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.particle_table import ParticleBatch, Particles
 from tfpipe.tasks.task import Source, Survey
@@ -146,7 +147,7 @@ def _keys(particles: Particles) -> pd.Series:
 def _check_unique(keys: pd.Series) -> None:
     duplicates = keys[keys.duplicated()]
     if len(duplicates):
-        runs = particle_table.listed_names(duplicates.str.split("/").str[0].unique())
+        runs = listed(duplicates.str.split("/").str[0].unique(), most=12)
         raise UserError(
             f"Two particles are called {duplicates.iloc[0]}, and {len(duplicates)} names occur "
             f"twice in all: the runs {runs} are in two folders. Remove one, or rename it."

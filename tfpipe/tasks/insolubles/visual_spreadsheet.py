@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base import files
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import class_file, derived_columns, flowcam_table, particle_table
 from tfpipe.tasks.insolubles.flowcam_table import FlowCamTable
@@ -68,7 +69,7 @@ def read(
 
 def unknown_note(table: FlowCamTable, *, besides: tuple[str, ...] = ()) -> list[str]:
     """Returns a note on a table's headings without a meaning, if it has some besides these."""
-    unknown = particle_table.listed_names(name for name in table.unknown if name not in besides)
+    unknown = listed((name for name in table.unknown if name not in besides), most=12)
     if not unknown:
         return []
     return [LeftOut(f"{table.name}: columns of unknown meaning are unused: {unknown}.")]
@@ -138,7 +139,7 @@ def _labels(
         return labels, []
     return labels, [
         f"{files.shown(classes.name)}: {len(several)} particles are in several classes, so they "
-        f"count as unlabelled: {particle_table.listed_names(several.values(), limit=5)}."
+        f"count as unlabelled: {listed(several.values(), most=5)}."
     ]
 
 
