@@ -67,15 +67,19 @@ def read(path: Path) -> Weights:
             f"No .keras, .h5 or .weights.h5 file of weights at {str(path)!r}. Give the path of one."
         )
     try:
-        size = path.stat().st_size
-        with h5py.File(_inside_keras(path) if path.suffix == ".keras" else path) as file:
-            check(file, size=size, path=path)
+        with opened(path) as file:
+            check(file, size=path.stat().st_size, path=path)
             return dict(_by_keras_3(file["layers"]) if "layers" in file else _by_keras_1(file))
     except (*DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"{str(path)!r} cannot be read as a file of weights: it is damaged, cut off, or "
             "something else. Copy it again from where it came."
         ) from error
+
+
+def opened(path: Path) -> h5py.File:
+    """Returns the HDF5 file of a file of weights, .h5 or .keras; see `DAMAGE` for its errors."""
+    return h5py.File(_inside_keras(path) if path.suffix == ".keras" else path)
 
 
 def check(file: h5py.File, *, size: int, path: Path) -> None:

@@ -19,7 +19,7 @@ from tfpipe.base.hardware import dtype_policy
 from tfpipe.models.calls import inputs_of, reconstructs, squared_errors, with_target
 from tfpipe.models.interval_head import with_interval
 from tfpipe.models.spec import Spec
-from tfpipe.registry import graph_scan, parity, warmup
+from tfpipe.registry import graph_scan, keras_scan, parity, warmup
 from tfpipe.registry.card import AUTOENCODER, CLASSIFIER
 
 TOLERANCE = 1e-5  # allowed difference between outputs (0..1) of exported and trained model
@@ -62,6 +62,7 @@ class NetworkExport:
         extra = draft / "assets.extra"
         extra.mkdir(exist_ok=True)
         self.model.save(extra / "model.keras")
+        keras_scan.scan(extra / "model.keras", name="The exported model")
         warmup.write(draft, _first_requests(self.model, self.examples))
         compared = _compare(self.model, draft, examples=self.examples)
         return {

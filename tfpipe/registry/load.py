@@ -3,6 +3,8 @@
 They are checked first, and the checked bytes are what is loaded: see `checked_files`, `graph_scan`.
 """
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,16 +19,16 @@ from tfpipe.base.errors import UserError
 from tfpipe.evaluation import calibration
 from tfpipe.models import boosted_trees, sliding_window
 from tfpipe.models.calls import batched
-from tfpipe.registry import checked_files, graph_scan, store
+from tfpipe.registry import checked_files, graph_scan, keras_scan, store
 from tfpipe.registry.card import AUTOENCODER, BOOSTED_TREES, CLASSIFIER, VersionCard
 from tfpipe.registry.checked_files import CheckedCopy, checked_copy
 from tfpipe.tasks.task import Classify
 
 SIGNATURES = ("serving_default", "predict_tensor", "embed")
-# What TensorFlow raises for a file that is damaged, or made to look like a version.
+# What TensorFlow and Keras raise for a file that is damaged, or made to look like a version.
 LOADING_ERRORS = (
-    OSError, AssertionError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError,
-    ValueError, tf.errors.OpError,
+    OSError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError,
+    ValueError, tf.errors.OpError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -197,9 +199,22 @@ class LoadedTrees:
 
 
 def read_model(version: Path) -> keras.Model:
-    """Returns a version's model.keras as a Keras model; checked against the card first."""
+    """Returns a version's model.keras as a Keras model that is not compiled.
+
+    Raises:
+      UserError: the file is missing, not the one that the card has, must not be loaded, or cannot
+        be.
+    """
     with checked_copy(version, checked_files.MODEL_KERAS) as copy:
-        return keras.models.load_model(copy.folder / checked_files.MODEL_KERAS)
+        path, name = copy.folder / checked_files.MODEL_KERAS, "/".join(copy.folder.parts[-3:])
+        try:
+            keras_scan.scan(path, name=name)
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        except LOADING_ERRORS as error:
+            reason = _first_line(error)
+            raise UserError(
+                f"{name}/model.keras cannot be loaded: {reason}. Export it again."
+            ) from error
 
 
 def with_inference_mode(predictor: SavedPredictor, name: str | None) -> Classify:
