@@ -12,6 +12,7 @@ import xgboost
 from tfpipe.base.errors import UserError
 from tfpipe.data import sampling
 from tfpipe.data.columns import ColumnExamples
+from tfpipe.models import trees_file
 
 BALANCES = ("weights", "none")
 PATIENCE = 50  # trees without a lower loss on the validation set, before stopping
@@ -105,17 +106,22 @@ def save(trees: xgboost.Booster, path: Path) -> None:
     trees.save_model(path)
 
 
-def load(path: Path) -> xgboost.Booster:
-    """Returns the trees of a file.
+def load(path: Path, *, name: str = "") -> xgboost.Booster:
+    """Returns the trees of a file, which is checked first.
+
+    Args:
+      path: of the file.
+      name: of the file, for the sentence; "" for its path.
 
     Raises:
       UserError: the file has no trees.
     """
     trees = xgboost.Booster()
     try:
-        trees.load_model(path)
-    except xgboost.core.XGBoostError as error:
+        trees.load_model(bytearray(trees_file.checked(path.read_bytes())))
+    except (OSError, ValueError, xgboost.core.XGBoostError) as error:
+        reason = str(error).strip().splitlines()[0][:120]
         raise UserError(
-            f"{path} holds no trees that XGBoost can read. Train them again."
+            f"{name or path} holds no trees that XGBoost can read ({reason}). Train them again."
         ) from error
     return trees

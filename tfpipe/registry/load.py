@@ -24,6 +24,7 @@ from tfpipe.registry.card import AUTOENCODER, BOOSTED_TREES, CLASSIFIER, Version
 from tfpipe.registry.checked_files import CheckedCopy, checked_copy
 from tfpipe.tasks.task import Classify
 
+TREES = "model.ubj"
 SIGNATURES = ("serving_default", "predict_tensor", "embed")
 # What TensorFlow and Keras raise for a file that is damaged, or made to look like a version.
 LOADING_ERRORS = (
@@ -167,7 +168,15 @@ class LoadedTrees:
     def __init__(self, path: Path):
         with checked_copy(path) as copy:
             self.path, self.card = path, copy.card
-            self._trees = boosted_trees.load(copy.folder / "model.ubj")
+            name = "/".join([*copy.folder.parts[-3:], TREES])
+            self._trees = boosted_trees.load(copy.folder / TREES, name=name)
+        columns, classes = len(self.card.columns), len(self.card.classes)
+        given = boosted_trees.classify(self._trees, np.zeros((0, columns), np.float32))
+        if self._trees.num_features() != columns or given.shape[1] != classes:
+            raise UserError(
+                f"{name} predicts {given.shape[1]} classes from {self._trees.num_features()} "
+                f"columns, but its card has {classes} and {columns}. Train it again."
+            )
 
     @property
     def inference_modes(self) -> Mapping[str, Classify]:
