@@ -17,6 +17,7 @@ from werkzeug.http import parse_options_header
 
 from tfpipe.base import files, images, locks
 from tfpipe.base.errors import UserError
+from tfpipe.serving import upload_checks
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
 
@@ -102,18 +103,18 @@ def write(upload: Upload, folder: Path, *, limits: Limits) -> tuple[list[Path], 
     Args:
       upload: the files.
       folder: an empty one.
-      limits: of the pixels of an image, by its header.
+      limits: of the pixels of a file.
 
     Returns:
       What a user would give to `tfpipe predict`: files and folders, and the table or None.
 
     Raises:
-      RequestError: an image is too large, or the disk is full.
+      RequestError: a file is too large once decoded or has links, or the disk is full.
     """
-    for name, data in upload.contents.items():
-        _check_pixels(name, data, max_pixels=limits.max_pixels)
     table = folder / upload.table[0] if upload.table else None
     every = dict(upload.contents) | (dict([upload.table]) if upload.table else {})
+    for name, data in every.items():
+        upload_checks.check(name, data, max_pixels=limits.max_pixels)
     try:
         for name, data in every.items():
             path = folder / name
@@ -196,12 +197,3 @@ def _default_name(data: bytes) -> str:
             400, f"{error} If the file is of another kind, add its name: ?name=exposure.fits"
         ) from error
     return f"image{_SUFFIXES.get(kind, f'.{kind.lower()}')}"
-
-
-def _check_pixels(name: str, data: bytes, *, max_pixels: int) -> None:
-    try:
-        images.probe_bytes(data, name, max_pixels=max_pixels)
-    except UserError as error:
-        if "megapixels" in str(error):
-            raise RequestError(413, str(error)) from error
-        # Whether another kind of file is right, or a damaged image, is for the task to say.
