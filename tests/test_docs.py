@@ -68,13 +68,21 @@ def test_the_client_of_the_docs_asks_for_both_files(monkeypatch):
 
         def predict(self, files):
             asked.append((self.url, files))
-            return "table"
+            return "windows"
+
+        def analyze(self, files, *, table):
+            asked.append((self.url, files, table))
+            return "layers"
 
     monkeypatch.setattr(tfpipe, "Client", Client, raising=False)
     names: dict = {}
     exec(compile(snippet, "serving.md", "exec"), names)
-    assert asked == [("http://127.0.0.1:8501", ["window.png", "another.png"])]
-    assert names["table"] == "table"
+    url = "http://127.0.0.1:8501"
+    assert asked == [
+        (url, ["core_001.png", "core_002.png"], "photos.csv"),
+        (url, ["window.png", "another.png"]),
+    ]
+    assert (names["layers"], names["windows"]) == ("layers", "windows")
 
 
 def test_the_drift_watch_of_the_docs_names_what_is_brighter(capsys):

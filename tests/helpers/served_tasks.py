@@ -9,6 +9,7 @@ import pandas as pd
 from made_card import made_card
 
 from tfpipe.base import processes
+from tfpipe.evaluation import image_novelty
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import store
@@ -45,7 +46,10 @@ def table_of(paths: list[Path]) -> Path | None:
 
 
 def publish(name: str, models: Path) -> Path:
-    """Publishes an untrained network of a task, whose probabilities differ between images."""
+    """Publishes an untrained network of a task, whose probabilities differ between images.
+
+    Ordinary images are noise by its card, so all others are new.
+    """
     task, classes = catalog.TASKS[name], CLASSES[name]
     keras.utils.set_random_seed(1)
     channels = task.image_shape[2]
@@ -72,6 +76,7 @@ def publish(name: str, models: Path) -> Path:
         classes=classes,
         options=asdict(task.options),
         thresholds={"decision": 0.5, "confident": 0.9} if len(classes) == 2 else {},
+        novelty=image_novelty.fit([images], [images], ignores_exposure=True),
         inference_mode="scan" if name == "melt-layer" else "",
         data=RecordSummary(fingerprint="", origin=name),
     )

@@ -318,6 +318,22 @@ def test_many_clients_get_the_rows_of_their_own_files(server, raw, written):
         assert sum(executor.map(ask, range(24))) == 24
 
 
+def test_what_looks_like_no_training_image_is_called_new(server, raw, written):
+    for task in ("insolubles", "ccd-tracks"):
+        answer = post(server, task, parts(raw[task])).json()
+        count = len(pd.read_csv(written[task]))
+        assert answer["novelty"] == {"images": count, "new": count, "rows": [True] * count}
+    novelty = post(server, "melt-layer", parts(raw["melt-layer"])).json()["novelty"]
+    assert novelty["new"] == novelty["images"] > 100 and "rows" not in novelty
+    rng = np.random.default_rng(5)
+    ordinary, grey = rng.integers(0, 255, (50, 200, 3)), np.full((50, 200, 3), 90)
+    instances = [
+        server_process.b64(server_process.png(i.astype(np.uint8))) for i in (ordinary, grey)
+    ]
+    explained = server.ask("/v1/models/melt-layer:explain", {"instances": instances})[1]
+    assert [one["new"] for one in explained["explanations"]] == [False, True]
+
+
 def wait_until(condition) -> None:
     end = time.monotonic() + 60
     while not condition():
@@ -430,12 +446,21 @@ def test_the_page_shows_layers_tracks_and_particles(server, raw, written, tmp_pa
 
 
 @pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no chromium here")
-def test_the_page_says_that_another_picture_is_none_of_the_task(server, tmp_path):
-    other = tmp_path / "other.png"
+def test_the_page_says_that_another_picture_is_none_of_the_task(server, raw, tmp_path):
+    other, window = tmp_path / "other.png", tmp_path / "window.png"
     other.write_bytes(server_process.png(np.full((300, 300), 90, np.uint8)))
+    window.write_bytes(server_process.png(np.full((50, 200), 90, np.uint8)))
     with browser.opened(f"{server.url}/", tmp_path / "profile") as page:
         page.wait("typeof dropZone === 'object'")
         page.value("byId('model').value = 'melt-layer'")
         page.attach("#files", [other])
         assert "no core was found" in page.wait(f"{RESULT}?.querySelector('.error')?.textContent")
         assert "1.000" not in page.value(TEXT)
+        page.value("byId('results').replaceChildren()")
+        page.attach("#files", [window])
+        page.wait(f"!!{RESULT}?.querySelector('table')")
+        assert page.value(TEXT).startswith("window.png\n\nNew: it looks like none of the images")
+        page.value("byId('results').replaceChildren()")
+        page.value("byId('model').value = 'insolubles'")
+        page.attach("#folder", raw["insolubles"])
+        assert "looks like nothing" in page.wait(f"{RESULT}?.querySelector('.new')?.textContent")

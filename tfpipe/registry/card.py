@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from tfpipe.base import json_dataclass
 from tfpipe.base.errors import UserError
 from tfpipe.data.manifest import RecordSummary
+from tfpipe.evaluation.image_novelty import NoveltyStatistics
 from tfpipe.models.spec import Spec
 from tfpipe.registry import card_schema
 from tfpipe.registry.card_schema import (
@@ -93,6 +94,7 @@ class VersionCard:
       leak_check: how the split was made and checked.
       limitations: sentences to read before trusting the metrics.
       drift: histograms of the training split, see `evaluation.drift`.
+      novelty: statistics of ordinary images; None where there are none, or too few.
       parity: how the exported model differs from the trained one (publish).
       speed: "one_ms", "batch_ms" and "batch", measured in a fresh process (publish).
       date: when it was exported, ISO 8601 in UTC (publish).
@@ -139,6 +141,7 @@ class VersionCard:
     leak_check: dict[str, Any] = field(default_factory=dict)
     limitations: tuple[str, ...] = ()
     drift: dict[str, Annotated[dict[str, Any], DriftHistogram]] = field(default_factory=dict)
+    novelty: NoveltyStatistics | None = None
     parity: Annotated[dict[str, Any], Parity] = field(default_factory=dict)
     speed: Annotated[dict[str, float], Speed] = field(default_factory=dict)
     date: str = ""

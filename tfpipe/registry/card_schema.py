@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
 from tfpipe.base.json_dataclass import FINITE
+from tfpipe.evaluation import image_novelty
 from tfpipe.evaluation.drift import MIX
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def contradiction(card: "VersionCard", *, kinds: tuple[str, ...]) -> str:
             return f"field {name!r}: expected different names"
     if card.version < 0:
         return "field 'version': expected a positive number"
-    return _of_spec(card) or _of_decisions(card) or _of_drift(card)
+    return _of_spec(card) or _of_decisions(card) or _of_drift(card) or _of_novelty(card)
 
 
 def _of_spec(card: "VersionCard") -> str:
@@ -186,6 +187,21 @@ def _of_drift(card: "VersionCard") -> str:
             return f"field 'drift.{name[:40]}.groups': expected at least one group"
         if name == MIX and len(histogram.get("classes", ())) != len(counts) - 1:
             return f"field 'drift.{name}.classes': expected {len(counts) - 1} names"
+    return ""
+
+
+def _of_novelty(card: "VersionCard") -> str:
+    statistics = card.novelty
+    if statistics is None:
+        return ""
+    count = image_novelty.count_measures(ignores_exposure=statistics.ignores_exposure)
+    lengths = {len(statistics.mean), len(statistics.scale), len(statistics.precision)}
+    if {count} != lengths | {len(row) for row in statistics.precision}:
+        return f"field 'novelty': expected {count} measures"
+    numbers = [statistics.limit, *statistics.mean, *statistics.scale]
+    numbers += [number for row in statistics.precision for number in row]
+    if not all(map(math.isfinite, numbers)) or min(statistics.scale) <= 0:
+        return "field 'novelty': expected finite numbers, and scales above 0"
     return ""
 
 

@@ -1,6 +1,6 @@
-"""Statistics of a version's card: confidence intervals, limitations, leak check and drift."""
+"""Statistics of a version's card: confidence intervals, limitations, leak check, drift, novelty."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pandas as pd
 
 from tfpipe.data import dataset
 from tfpipe.data.manifest import RecordManifest
-from tfpipe.evaluation import drift, group_intervals, metrics
+from tfpipe.evaluation import drift, group_intervals, image_novelty, metrics
 from tfpipe.registry.card import VersionCard
 from tfpipe.tasks.task import SPLITS, Task
 
@@ -31,7 +31,7 @@ def with_statistics(
     manifest: RecordManifest,
     inputs: Sequence[str],
 ) -> VersionCard:
-    """Returns a card with intended use, leak check, confidence intervals, limitations and drift.
+    """Returns a card with intended use, leak check, intervals, limitations, drift and novelty.
 
     Args:
       card: has classes, thresholds, class_metrics and calibration already.
@@ -55,6 +55,7 @@ def with_statistics(
         confidence_intervals=_intervals(test, task.scoring.objective, card=card),
         limitations=tuple(_limitations(test, manifest, card=card)),
         drift=_statistics(records, predictions, manifest=manifest, card=card, inputs=inputs),
+        novelty=_novelty(task, records, manifest=manifest) if "image" in inputs else None,
     )
 
 
@@ -182,4 +183,20 @@ def _statistics(
         predictions=metrics.predict_labels(probabilities, thresholds=card.thresholds),
         prediction_groups=frame["group"].to_numpy(str),
         classes=card.classes,
+    )
+
+
+def _novelty(
+    task: Task, records: Path, *, manifest: RecordManifest
+) -> image_novelty.NoveltyStatistics | None:
+    """Returns the statistics of the images of training and validation."""
+
+    def images(subset: dataset.Subset) -> Iterator[np.ndarray]:
+        batches = dataset.batches(records, subset, manifest=manifest)
+        return (features["image"] for features, _ in batches.as_numpy_iterator())
+
+    return image_novelty.fit(
+        images(dataset.TRAIN),
+        images(dataset.VALIDATION),
+        ignores_exposure=task.preprocessing.per_image_standardization,
     )

@@ -156,6 +156,7 @@ def analyze(
         if request.depths_m:
             table = _write_depths(raw, paths[0], request.depths_m)
         windows = out.with_name("windows.parquet") if request.windows else None
+        predictor = ObservedPredictor(version.predictor, job.add_images)
         try:
             result = run.predict(
                 _confined(task, raw),
@@ -166,16 +167,30 @@ def analyze(
                 windows=windows,
                 inference_mode=request.inference_mode,
                 prediction_options=request.prediction_options,
-                predictor=ObservedPredictor(version.predictor, job.add_images),
+                predictor=predictor,
                 report=job.report,
             )
         except UserError as error:
             raise RequestError(400, _without(raw, str(error))) from error
         content = _content(result, request, out=out, windows=windows, raw=raw)
     if isinstance(content, dict):
-        about = {"task": task.name, "model": card.model, "version": card.version}
+        about: dict[str, Any] = {"task": task.name, "model": card.model, "version": card.version}
+        about["novelty"] = _novelty(predictor.are_new, by_row=task.whole_file is None)
         content = json.dumps(about | content, separators=(",", ":"), allow_nan=False).encode()
     return JobAnswer(content, request.media_type, job.progress["images"])
+
+
+def _novelty(are_new: list[bool], *, by_row: bool) -> dict[str, Any] | None:
+    """Returns how many images, or windows of them, look like none of the training split.
+
+    Args:
+      are_new: of each of them; [] where it is not known.
+      by_row: whether each has a row of its own.
+    """
+    if not are_new:
+        return None
+    counts: dict[str, Any] = {"images": len(are_new), "new": sum(are_new)}
+    return counts | ({"rows": are_new} if by_row else {})
 
 
 def _check_request(task: Task, card: VersionCard, request: AnalysisRequest) -> None:

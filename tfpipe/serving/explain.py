@@ -9,7 +9,7 @@ import numpy as np
 
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
-from tfpipe.evaluation import metrics, selective
+from tfpipe.evaluation import image_novelty, metrics, selective
 from tfpipe.explore.novelty import low_maximum
 from tfpipe.models import grad_cam as models_grad_cam
 from tfpipe.registry import load, predictions
@@ -50,7 +50,8 @@ class Explainer:
         `abstain`, as `tfpipe predict` has it, None if the card has no thresholds; and on request
         `grad_cam`, a PNG. An autoencoder's has `error`. Both have `novelty`: the share of the test
         split's images with a higher maximum probability, or a lower error; None if the version has
-        no predictions on them.
+        no predictions on them. And both have `new`: whether the image looks like none that the
+        version was trained on, see `image_novelty`; None if its card has no statistics of them.
 
         Args:
           features: of the signature serving_default, [n, ...].
@@ -63,9 +64,10 @@ class Explainer:
         if "probabilities" not in outputs:
             if with_grad_cam:
                 raise RequestError(400, "An autoencoder has no classes, so it has no Grad-CAM.")
+            errors = outputs["error"]
             return [
-                {"error": float(error), "novelty": self._novelty(error)}
-                for error in outputs["error"]
+                {"error": float(error), "novelty": self._novelty(error), "new": new}
+                for error, new in zip(errors, self._are_new(features, len(errors)), strict=True)
             ]
         probabilities = outputs["probabilities"]
         labels = metrics.predict_labels(probabilities, thresholds=self._servable.card.thresholds)
@@ -75,9 +77,14 @@ class Explainer:
                 "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
                 "abstain": self._abstains(row, label),
                 "novelty": self._novelty(score),
+                "new": new,
             }
-            for row, label, score in zip(
-                probabilities, labels.tolist(), low_maximum(probabilities), strict=True
+            for row, label, score, new in zip(
+                probabilities,
+                labels.tolist(),
+                low_maximum(probabilities),
+                self._are_new(features, len(labels)),
+                strict=True,
             )
         ]
         if with_grad_cam:
@@ -99,6 +106,16 @@ class Explainer:
             return None
         return float(np.searchsorted(self._test_scores, score) / len(self._test_scores))
 
+    def _are_new(self, features: dict[str, np.ndarray], count: int) -> list[bool | None]:
+        statistics = self._servable.card.novelty
+        if statistics is None or ENCODED_IMAGE not in features:
+            return [None] * count
+        return image_novelty.is_new(self._decoded(features), statistics).tolist()
+
+    def _decoded(self, features: dict[str, np.ndarray]) -> np.ndarray:
+        decoder = self._servable.decoder
+        return decoder.decode(decoder.check(features[ENCODED_IMAGE]), check=lambda: None)
+
     def _grad_cam_overlays(
         self, features: dict[str, np.ndarray], labels: np.ndarray
     ) -> list[bytes]:
@@ -109,8 +126,7 @@ class Explainer:
             raise RequestError(
                 413, f"Request Grad-CAM for at most {MAX_GRAD_CAM_IMAGES} images at once."
             )
-        decoder = self._servable.decoder
-        images = decoder.decode(decoder.check(features[ENCODED_IMAGE]), check=lambda: None)
+        images = self._decoded(features)
         inputs = {name: array for name, array in features.items() if name != ENCODED_IMAGE}
         inputs["image"] = images
         with self._model_lock:

@@ -1,6 +1,7 @@
 // Raw files: what `tfpipe predict` writes for them, with the images, and the table to download.
 
 const PART = /\.(lst|cla|ctx|csv|tsv|xlsx)$/i;  // of a run: its list, classes, settings, tables
+const NEW_FILES = 'New: most of this looks like nothing that the model was trained on.';
 const MAX_ROWS = 200;  // of a table on the page; the download has all
 
 // Photos one by one, each with the tables beside it; files of other tasks all together.
@@ -75,6 +76,9 @@ async function requestAnalysis(form, onProgress) {
 
 function describeAnalysis(answer, title) {
   const parts = [createSummary(answer)];
+  const {images, new: count} = answer.novelty || {};
+  if (count && 2 * count > images) parts.unshift(createElement('p', NEW_FILES, 'new'));
+  if (count) parts.push(createElement('p', describeNew(images, count), 'soft'));
   for (const [file, reason] of Object.entries(answer.skipped)) {
     parts.push(createElement('p', file + ' was skipped: ' + reason, 'error'));
   }
@@ -93,6 +97,11 @@ function describeAnalysis(answer, title) {
   }
   if (answer.rows.length) parts.push(...createRows(answer));
   return parts;
+}
+
+function describeNew(images, count) {
+  const share = count.toLocaleString('en') + ' of ' + images.toLocaleString('en') + ' images';
+  return share + ' look like none that the model was trained on; of ordinary ones 1 % do.';
 }
 
 function createSummary({task, model, version, rows, details}) {
@@ -114,9 +123,13 @@ function createDownload({columns, rows}, title) {
   return download;
 }
 
-function createRows({columns, rows}) {
+function createRows({columns, rows, novelty}) {
   const box = createElement('div', undefined, 'rows');
-  box.append(createTable(columns, rows.slice(0, MAX_ROWS), ''));
+  const table = createTable(columns, rows.slice(0, MAX_ROWS), '');
+  box.append(table);
+  [...table.tBodies[0].rows].forEach((line, i) => {
+    if (novelty?.rows?.[i]) line.cells[0].append(' ', createElement('b', 'new', 'new'));
+  });
   if (rows.length <= MAX_ROWS) return [box];
   const rest = 'The first ' + MAX_ROWS + ' rows; the download has all.';
   return [box, createElement('p', rest, 'soft')];

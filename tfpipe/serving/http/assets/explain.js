@@ -1,5 +1,7 @@
 // A window, or any image of a model without raw files: its class, probabilities and Grad-CAM.
 
+const NEW = 'New: it looks like none of the images that the model was trained on.';
+
 async function showExplanation(file) {
   const article = createElement('article');
   const images = createElement('div');
@@ -40,6 +42,10 @@ function describe(explanation) {
 function createHeadline(explanation) {
   const {label, error, abstain} = explanation;
   const headline = createElement('p');
+  if (explanation.new) {
+    headline.append(createElement('b', NEW, 'new'));
+    headline.append(createElement('br'), 'The nearest it can name: ');
+  }
   headline.append(createElement('b', label === undefined ? 'error ' + error.toPrecision(3) : label));
   if (abstain) headline.append(' (abstains: not certain enough)');
   return headline;
