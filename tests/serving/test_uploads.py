@@ -4,6 +4,8 @@ import subprocess
 import sys
 import tempfile
 
+import cv2
+import numpy as np
 import pytest
 import requests
 
@@ -68,6 +70,14 @@ def test_a_form_of_too_much_or_too_little_is_refused(parts, fields, status):
     with pytest.raises(RequestError) as error:
         parse(*form(*parts, **fields))
     assert error.value.status == status
+
+
+def test_images_that_take_too_long_to_decode_are_refused(tmp_path):
+    jpeg = cv2.imencode(".jpg", np.zeros((8, 8), np.uint8))[1].tobytes()
+    upload = uploads.Upload({"a.jpg": jpeg[:-2] + b"\xff\xda" * 60_000}, None, {})
+    with pytest.raises(RequestError, match="megapixels to decode") as error:
+        uploads.write(upload, tmp_path, limits=LIMITS)
+    assert error.value.status == 413 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

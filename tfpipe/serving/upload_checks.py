@@ -31,8 +31,8 @@ _TILES = re.compile(rb"ZNAXIS(\d) *= *(\d{1,9})")  # of a compressed image in a 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def check(name: str, data: bytes, *, max_pixels: int) -> None:
-    """Checks a file.
+def check(name: str, data: bytes, *, max_pixels: int) -> int:
+    """Checks a file, and returns how many pixels decoding it as an image passes over.
 
     Args:
       name: of the file, for messages.
@@ -56,12 +56,20 @@ def check(name: str, data: bytes, *, max_pixels: int) -> None:
         sides = {int(axis): int(side) for axis, side in _TILES.findall(data)}
         _check_size(name, BYTES_A_PIXEL * prod(sides.values()), most=most)
     else:
-        try:
-            images.probe_bytes(data, name, max_pixels=max_pixels)
-        except UserError as error:
-            if "megapixels" in str(error):
-                raise RequestError(413, str(error)) from error
-            # Whether another kind of file is right, or a damaged image, is for the task to say.
+        return _check_image(name, data, max_pixels=max_pixels)
+    return 0
+
+
+def _check_image(name: str, data: bytes, *, max_pixels: int) -> int:
+    try:
+        info = images.probe_bytes(data, name, max_pixels=max_pixels)
+    except UserError as error:
+        if "megapixels" in str(error):
+            raise RequestError(413, str(error)) from error
+        return (
+            0  # whether another kind of file is right, or a damaged image, is for the task to say
+        )
+    return images.decoded_pixels(data, info)
 
 
 def _parts(decompressor: Any, data: bytes) -> Iterator[bytes]:

@@ -113,8 +113,16 @@ def write(upload: Upload, folder: Path, *, limits: Limits) -> tuple[list[Path], 
     """
     table = folder / upload.table[0] if upload.table else None
     every = dict(upload.contents) | (dict([upload.table]) if upload.table else {})
+    n_pixels = 0
     for name, data in every.items():
-        upload_checks.check(name, data, max_pixels=limits.max_pixels)
+        n_pixels += upload_checks.check(name, data, max_pixels=limits.max_pixels)
+        if n_pixels > limits.max_decoded_pixels:
+            raise RequestError(
+                413,
+                f"The images take {n_pixels / 1e6:.0f} megapixels to decode, as a progressive JPEG "
+                "is decoded once for each scan; expected at most "
+                f"{limits.max_decoded_pixels / 1e6:g}. Send fewer or smaller images, or PNG.",
+            )
     try:
         for name, data in every.items():
             path = folder / name
