@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base import files, images
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.task import LeftOut
 
@@ -72,7 +73,7 @@ def list_class_folders(folder: Path) -> ImageList:
         notes.append(f"Folders of splits: {taken}; the folders in them are the classes.")
         unused = [files.shown(top.name) for top in tops if top not in splits]
         if unused:
-            notes.append(LeftOut(f"{listed_names(unused)}: unused, beside folders of splits."))
+            notes.append(LeftOut(f"{listed(unused, most=5)}: unused, beside folders of splits."))
         places = [(split, inner) for top, split in splits.items() for inner in folders_in(top)]
     else:
         places = [("", top) for top in tops]
@@ -82,7 +83,7 @@ def list_class_folders(folder: Path) -> ImageList:
         notes.insert(
             0,
             f"{'/'.join(wrappers)}/ only holds the other folders, so it is no class: the classes "
-            f"are {listed_names(names)}.",
+            f"are {listed(names, most=5)}.",
         )
     around = [*around, *splits]
     if not places:
@@ -115,7 +116,8 @@ def list_class_folders(folder: Path) -> ImageList:
     if no_images:
         notes.append(
             LeftOut(
-                f"{len(no_images)} files in class folders are no images: {listed_names(no_images)}."
+                f"{len(no_images)} files in class folders are no images: "
+                f"{listed(no_images, most=5)}."
             )
         )
     loose = [str(path.relative_to(folder)) for place in around for path in _images_here(place)]
@@ -125,7 +127,9 @@ def list_class_folders(folder: Path) -> ImageList:
     notes += twin_notes({class_name(place.name) for _, place in places})
     loose = [name for name in loose if name not in unread]
     if loose:
-        notes.append(LeftOut(f"{len(loose)} images lie in no class folder: {listed_names(loose)}."))
+        notes.append(
+            LeftOut(f"{len(loose)} images lie in no class folder: {listed(loose, most=5)}.")
+        )
     return ImageList(folder, as_rows(rows), pd.DataFrame(index=range(len(rows))), (), notes)
 
 
@@ -193,7 +197,9 @@ def unread_kinds(names: Iterable[str]) -> str:
 
 def unread_note(names: list[str]) -> LeftOut:
     """Returns the note on images that cannot be read and are left out."""
-    return LeftOut(f"{unread_kinds(names)} cannot be read: {listed_names(names)}. {remedy(names)}")
+    return LeftOut(
+        f"{unread_kinds(names)} cannot be read: {listed(names, most=5)}. {remedy(names)}"
+    )
 
 
 def remedy(names: Iterable[str]) -> str:
@@ -230,13 +236,6 @@ def images_in(folder: Path) -> tuple[list[str], list[str]]:
 def class_name(text: str) -> str:
     """Returns a class's name on one line, letters with accents in one way of writing them."""
     return " ".join(unicodedata.normalize("NFC", files.shown(text)).split())
-
-
-def listed_names(names: Iterable[object], *, most: int = 5) -> str:
-    """Returns the first names for a sentence, and the number of further ones."""
-    listed = [files.shown(str(name)) for name in names]
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
 
 
 def labels_of(rows: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:

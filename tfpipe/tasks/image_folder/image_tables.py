@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base import files, table_formats, tables
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders
-from tfpipe.tasks.image_folder.class_folders import ImageList, listed_names
+from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.task import LeftOut
 
 # Names of the columns of images, and of classes, the first in use elsewhere.
@@ -54,10 +55,10 @@ def find(folder: Path, *, labelled: bool = True) -> Path | None:
                 names = names or set(_Index(folder).by_name)
                 matches += [table] if _names_an_image(tables.read(table, PATHS), names) else []
         if len(matches) > 1:
-            listed = listed_names((path.relative_to(folder) for path in matches), most=2)
+            paths = listed((path.relative_to(folder) for path in matches), most=2)
             raise UserError(
                 f"{files.shown(folder)} holds several tables that may be the table of images: "
-                f"{listed}. Keep one of them there."
+                f"{paths}. Keep one of them there."
             )
         if matches:
             return matches[0]
@@ -150,7 +151,7 @@ def _why_unused(path: Path, folder: Path, table: Path | None) -> str:
         return f"{name} is unused, as {files.shown(table.relative_to(folder))} lists the images."
     return (
         f"{name} lists no images, so it is unused: its columns are "
-        f"{listed_names(headings, most=8)}, and one of {', '.join(PATHS[:4])} with a label would."
+        f"{listed(headings, most=8)}, and one of {', '.join(PATHS[:4])} with a label would."
     )
 
 
@@ -198,11 +199,11 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
     n_unlabelled = int((rows["label"] == "").sum()) if label else 0
     if n_unlabelled:
         notes.append(f"{n_unlabelled} rows of {table.name} have no label: unlabelled.")
-    listed = set(names)
-    others = [name for name in index.images if name not in listed]
+    in_table = set(names)
+    others = [name for name in index.images if name not in in_table]
     if others:
         are = "image is" if len(others) == 1 else "images are"
-        notes.append(LeftOut(f"{len(others)} {are} not in {table.name}: {listed_names(others)}."))
+        notes.append(LeftOut(f"{len(others)} {are} not in {table.name}: {listed(others, most=5)}."))
     return ImageList(folder, rows, numbers, (path,), notes)
 
 
@@ -237,7 +238,7 @@ def join(images: ImageList, path: Path) -> ImageList:
             "images has. Rename or remove one of them."
         )
     added = [name for name in RESERVED if (given[name] != "").any()]
-    columns = listed_names([*added, *tabled.numbers]) or "nothing"
+    columns = listed([*added, *tabled.numbers], most=5) or "nothing"
     numbers = tabled.numbers.iloc[order].reset_index(drop=True)
     left_out = [note for note in tabled.notes if isinstance(note, LeftOut)]
     what = f"Classes are the folders; {files.shown(path.name)} adds {columns}."
@@ -380,7 +381,7 @@ def _join_split_folders(rows: pd.DataFrame, table: tables.Table) -> list[str]:
         _check_splits(rows, of_folder, table.name)
         return []
     rows["split"] = of_folder
-    return [f"The splits {listed_names(names)} are those of the folders in which the images are."]
+    return [f"The splits {listed(names, most=5)} are those of the folders in which the images are."]
 
 
 def _check_splits(rows: pd.DataFrame, of_folder: pd.Series, name: str) -> None:
@@ -392,7 +393,7 @@ def _check_splits(rows: pd.DataFrame, of_folder: pd.Series, name: str) -> None:
     ]
     if wrong:
         raise UserError(
-            f"{name} contradicts the folders of splits: {listed_names(wrong, most=3)}. Correct the "
+            f"{name} contradicts the folders of splits: {listed(wrong, most=3)}. Correct the "
             "table, or move the images."
         )
 
@@ -423,7 +424,7 @@ def _numbers(table: tables.Table, *, but: tuple[str | None, ...]) -> tuple[pd.Da
             numbers[name.replace(" ", "_")] = table.numbers(name, missing_ok=False)
     notes: list[str] = []
     if unused:
-        names = listed_names(unused, most=20)
+        names = listed(unused, most=20)
         notes.append(LeftOut(f"Columns without a number in each row are left out: {names}."))
     index = np.arange(len(table.frame))
     return pd.DataFrame(numbers, index=index), notes

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tfpipe.base import files
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import (
     class_folders,
@@ -122,7 +123,7 @@ def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOption
         table = table or image_tables.find(folder, labelled=False)
     images = image_tables.read(table, folder, labelled=False) if table else _new_images(paths)
     if not len(images.rows):
-        places = class_folders.listed_names(paths)
+        places = listed(paths, most=5)
         raise UserError(
             " ".join(
                 [f"There is no image in {places}. Give images or folders of them.", *images.notes]
