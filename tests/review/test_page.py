@@ -173,6 +173,10 @@ def test_only_the_page_itself_is_answered(tmp_path):
             "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ):
             assert answered(port, (begin + rest).encode())[0] in (413, 422)
+        decision = json.dumps(SAID | {"label": "x" * 3000})  # longer than its Content-Length
+        both = "Content-Type: application/json\r\nContent-Length: 20\r\nTransfer-Encoding: chunked"
+        chunk = f"{len(decision):x}\r\n{decision}\r\n0\r\n\r\n"
+        assert answered(port, f"{begin}{both}\r\n\r\n{chunk}".encode())[0] == 413
         assert not queue.desk.log().lines
         own = {"Origin": address[: address.index(secret) - 1], "Sec-Fetch-Site": "same-origin"}
         assert asked(address, "decide", SAID, **own)[0] == 200

@@ -199,6 +199,8 @@ def _refusal(request: Request, hosts: set[str], secret: str) -> Response | None:
     if is_foreign or kind != "application/json":
         return _error(403, "Another page has sent this, so it was refused.")
     length = request.headers.get("content-length", "")
+    if "transfer-encoding" in request.headers:  # then the length is not that of the body
+        return _error(413, "A decision is sent in one piece.")
     if not length.isdecimal() or int(length) > MAX_BYTES:
         return _error(413, "This is longer than any decision.")
     return None

@@ -18,7 +18,8 @@ STATES = ("predicted", "dubious", "validated")
 # No action is the beginning of another, and the action is the last cell: half a line is never
 # mistaken for a whole one.
 ACTIONS = ("accept", "label", "dubious", "move", "draw", "delete", "undo")
-_NOT_IN_A_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # of UTF-8
+# What UTF-8 or a line cannot hold, and what shows the rest of a line in another order.
+_NOT_IN_A_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Decision(NamedTuple):
@@ -244,8 +245,9 @@ def _line(decision: Decision) -> bytes:
     cells = [*_to_cells(decision)]
     if _NOT_IN_A_LINE.search("".join(cells)):
         raise UserError(
-            f"The decision about {decision.what!r} was not saved: a line break or a control "
-            "character in a name does not fit in a table. Rename the file or the class."
+            f"The decision about {decision.what!r} was not saved: a line break, a control "
+            "character or one that turns the direction of writing does not fit in a table. Rename "
+            "the file or the class, or write your name otherwise."
         )
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
