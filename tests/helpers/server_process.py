@@ -80,7 +80,7 @@ class Client:
     def __init__(self, info: dict):
         self.info, self.url, self.grpc = info, info["url"], info.get("grpc")
         self.host, _, port = self.url.removeprefix("http://").partition(":")
-        self.port = int(port)
+        self.port = int(port) if port.isdecimal() else 0  # of a Unix socket
 
     def ask(self, path: str, content=None, *, timeout: float = 60, **headers) -> tuple:
         """Returns (status, JSON or text, headers) of a GET, or of a POST of JSON or bytes."""

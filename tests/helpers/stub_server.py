@@ -65,10 +65,11 @@ def running(
     token: str = "",
     hosts: tuple[str, ...] = (),
     proxy_headers: bool = False,
+    handler: handlers.Handler = answer,
 ) -> Iterator[Client]:
     """Serves a stub until the end of the block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(handlers.HANDLERS, "predict", answer)
+        patch.setitem(handlers.HANDLERS, "predict", handler)
         api = app.create_app(app.AppContext(models, limits, admission, token, hosts))
     listener = sockets.bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

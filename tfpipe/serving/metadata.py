@@ -35,6 +35,9 @@ EXAMPLES = {
     "predict": {"instances": [IMAGE]},
     "classify": {"examples": [{"image_bytes": IMAGE}]},
     "explain": {"instances": [IMAGE], "grad_cam": False},
+    "infer": {
+        "inputs": [{"name": "image_bytes", "shape": [1], "datatype": "BYTES", "data": [IMAGE]}]
+    },
 }
 ANALYSIS_FIELDS = {  # of :analyze -> type and meaning
     "name": ("string", "name of the file, if the body is one"),

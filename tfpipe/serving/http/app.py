@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from tfpipe.serving import metadata as serving_metadata
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.http import analyze, handlers, page
+from tfpipe.serving.http import analyze, handlers, open_inference, page
 from tfpipe.serving.http.access import AccessCheck
 from tfpipe.serving.http.body import read_body
 from tfpipe.serving.http.errors import add_error_handlers
@@ -22,6 +22,7 @@ from tfpipe.serving.metrics import ServerMetrics
 from tfpipe.serving.model.store import ModelStore, ServedVersion
 
 THREADS = 64  # for requests that are computed or wait for a batch
+Endpoint = Callable[[Request], Awaitable[Response]]
 CLIENT_CLOSED = 499  # status of a request whose client has left; nobody reads it
 
 
@@ -64,18 +65,31 @@ def create_app(context: AppContext) -> FastAPI:
     for path in paths:
         _add_model_info(api, context.models, path=path)
         for method, handler in handlers.HANDLERS.items():
-            api.post(
-                f"{path}:{method}",
-                summary=(handler.__doc__ or method).splitlines()[0],
-                openapi_extra=serving_metadata.request_body(method, path),
-                responses=serving_metadata.ERROR_RESPONSES,
-            )(_endpoint(context, metrics, executor, method=method, handler=handler))
+            endpoint = _endpoint(context, metrics, executor, method=method, handler=handler)
+            _add_post(api, f"{path}:{method}", endpoint, method=method, handler=handler)
     if context.uploads:
         shared = (context.models, context.limits, context.admission)
         analyze.add_routes(
             api, analyze.AnalysisContext(*shared, metrics, context.uploads), paths=paths
         )
+    _add_open_inference(api, context.models)
+    infer = open_inference.infer
+    endpoint = _endpoint(context, metrics, executor, method="infer", handler=infer)
+    for version in ("", "/versions/{version}"):
+        path = f"/v2/models/{{name}}{version}/infer"
+        _add_post(api, path, endpoint, method="infer", handler=infer)
     return api
+
+
+def _add_post(
+    api: FastAPI, path: str, endpoint: Endpoint, *, method: str, handler: handlers.Handler
+) -> None:
+    api.post(
+        path,
+        summary=(handler.__doc__ or method).splitlines()[0],
+        openapi_extra=serving_metadata.request_body(method, path),
+        responses=serving_metadata.ERROR_RESPONSES,
+    )(endpoint)
 
 
 def _endpoint(
@@ -85,7 +99,7 @@ def _endpoint(
     *,
     method: str,
     handler: handlers.Handler,
-) -> Callable[[Request], Awaitable[Response]]:
+) -> Endpoint:
     """Returns the endpoint of a method: limits and metrics around a handler in a thread."""
 
     async def endpoint(request: Request) -> Response:
@@ -95,7 +109,7 @@ def _endpoint(
             version = context.models.get(name, **_version_and_label(request))
             body = await read_body(request, budget, limits=context.limits)
             handler_request = handlers.HandlerRequest(
-                body, request.headers, request.query_params, budget
+                name, body, request.headers, request.query_params, budget
             )
             work = _admitted(handler, context.admission, request)
             budget.hold()
@@ -186,6 +200,44 @@ def _add_model_info(api: FastAPI, models: ModelStore, *, path: str) -> None:
     parameters = serving_metadata.path_parameters(path)
     api.get(path, openapi_extra=parameters)(status)
     api.get(f"{path}/metadata", openapi_extra=parameters)(metadata)
+
+
+def _add_open_inference(api: FastAPI, models: ModelStore) -> None:
+    """Adds health and metadata of the Open Inference Protocol."""
+
+    @api.get("/v2")
+    async def server() -> dict[str, Any]:
+        """Returns the server's name, version and protocol extensions."""
+        return open_inference.server_metadata()
+
+    @api.get("/v2/health/live")
+    async def live() -> dict[str, bool]:
+        """Returns that the server answers."""
+        return {"live": True}
+
+    @api.get("/v2/health/ready")
+    async def ready() -> Response:
+        """Returns whether every model has a served version; the status is 400 if not."""
+        is_ready = models.is_ready
+        return JSONResponse({"live": True, "ready": is_ready}, 200 if is_ready else 400)
+
+    async def model_ready(request: Request) -> Response:
+        """Returns whether a model, or a version of it, is served; the status is 404 if not."""
+        name = request.path_params["name"]
+        models.get(name, **_version_and_label(request))
+        return JSONResponse({"name": name, "ready": True})
+
+    async def model(request: Request) -> dict[str, Any]:
+        """Returns the tensors that a model takes and returns."""
+        name = request.path_params["name"]
+        version = models.get(name, **_version_and_label(request))
+        return open_inference.model_metadata(models, version.servable, name)
+
+    for place in ("", "/versions/{version}"):
+        path = f"/v2/models/{{name}}{place}"
+        parameters = serving_metadata.path_parameters(path)
+        api.get(path, openapi_extra=parameters)(model)
+        api.get(f"{path}/ready", openapi_extra=parameters)(model_ready)
 
 
 def _version_and_label(request: Request) -> dict[str, str]:

@@ -20,6 +20,7 @@ PARSERS = threading.Semaphore(2)
 class HandlerRequest(NamedTuple):
     """A POST request whose body has arrived, and what it may hold."""
 
+    model_name: str
     body: bytes
     headers: Mapping[str, str]
     query: Mapping[str, str]

@@ -81,7 +81,7 @@ def to_array(values: Any, spec: tf.TensorSpec, *, name: str) -> np.ndarray:
     if array.shape[1:] != tuple(spec.shape[1:]):
         raise RequestError(400, f"{name} has the shape {list(array.shape)}, {expected}.")
     dtype = np.dtype(spec.dtype.as_numpy_dtype)
-    if isinstance(values, list) and _has_boolean(values):  # NumPy takes true among numbers for 1
+    if isinstance(values, list) and has_boolean(values):  # NumPy takes true among numbers for 1
         raise RequestError(400, f"{name} has true or false, {expected}.")
     if array.dtype.kind not in ("iuf" if dtype.kind == "f" else "iu"):
         raise RequestError(400, f"{name} has values of another type, {expected}.")
@@ -161,6 +161,14 @@ def check_names(row: dict[str, Any], inputs: Inputs, *, where: str) -> None:
         raise RequestError(400, f"{where} must have {', '.join(inputs)}; got {names}.")
 
 
+def has_boolean(values: list[Any]) -> bool:
+    """Returns whether there is true or false in nested lists."""
+    kinds = set(map(type, values))
+    if bool in kinds:
+        return True
+    return list in kinds and any(has_boolean(row) for row in values if isinstance(row, list))
+
+
 def _columns_of_rows(rows: Any, inputs: Inputs, *, max_instances: int) -> dict[str, list[Any]]:
     if not isinstance(rows, list):
         raise RequestError(400, f'Expected a list as "{INSTANCES}", got {_json_type(rows)}.')
@@ -232,14 +240,6 @@ def _rows(array: np.ndarray, *, name: str) -> Iterator[Any]:
             yield _map_nested(row, lambda value: {"b64": base64.b64encode(value).decode()})
         else:
             yield _map_nested(row, lambda value: value.decode("utf-8", "replace"))
-
-
-def _has_boolean(values: list[Any]) -> bool:
-    """Whether there is true or false in nested lists."""
-    kinds = set(map(type, values))
-    if bool in kinds:
-        return True
-    return list in kinds and any(_has_boolean(row) for row in values if isinstance(row, list))
 
 
 def _map_nested(array: Any, change: Callable[[bytes], Any]) -> Any:
