@@ -45,7 +45,7 @@ def predict(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns the outputs of a signature, by row or by column."""
     with PARSERS:
         content = payloads.parse_json(request.body)
-        signature = content.get("signature_name") or DEFAULT_SIGNATURE
+        signature = _signature_name(content)
         features, by_row = _parse_features(version, content, signature=signature)
     specs, n_rows = version.servable.signature(signature).outputs, n_instances(features)
     number_bytes = JSON_NUMBER_BYTES
@@ -58,7 +58,7 @@ def classify(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns the probability of each class for each example."""
     with PARSERS:
         content = payloads.parse_json(request.body)
-        signature = content.get("signature_name") or DEFAULT_SIGNATURE
+        signature = _signature_name(content)
         instances = payloads.examples_to_instances(content)
         features, _ = _parse_features(version, instances, signature=signature)
     results = class_probabilities(version, features, request.budget, signature=signature)
@@ -130,6 +130,13 @@ def _parse_features(
     servable = version.servable
     inputs = servable.signature(signature).inputs
     return payloads.parse_features(content, inputs, max_instances=servable.limits.max_instances)
+
+
+def _signature_name(content: dict[str, Any]) -> str:
+    name = content.get("signature_name", "")
+    if not isinstance(name, str):
+        raise RequestError(400, '"signature_name" must be a string.')
+    return name or DEFAULT_SIGNATURE
 
 
 def _parse_explain_request(version: ServedVersion, request: HandlerRequest) -> dict[str, Any]:

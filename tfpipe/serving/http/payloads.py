@@ -90,6 +90,8 @@ def to_array(values: Any, spec: tf.TensorSpec, *, name: str) -> np.ndarray:
             raise RequestError(
                 400, f"{name} has NaN, an infinity or a number that is too large, {expected}."
             )
+        if array.dtype.kind != "f" and (array.astype(dtype).astype(array.dtype) != array).any():
+            raise RequestError(400, f"{name} has a whole number with too many digits, {expected}.")
     elif array.min() < np.iinfo(dtype).min or array.max() > np.iinfo(dtype).max:
         raise RequestError(400, f"{name} has a number out of range, {expected}.")
     return array.astype(dtype)
