@@ -29,6 +29,7 @@ class StubStore:
     def __init__(self):
         self.free, self.inside = threading.Event(), threading.Semaphore(0)
         self.free.set()
+        self.n_answered = 0
 
     def get(self, name, **place):
         if name != "stub":
@@ -49,6 +50,7 @@ def answer(version: StubStore, request: handlers.HandlerRequest) -> handlers.Ans
     version.inside.release()
     assert version.free.wait(60)
     request.budget.check()
+    version.n_answered += 1
     if request.body.startswith(b"answer "):
         content = b"[" + b"0," * (int(request.body.split()[1]) // 2) + b"0]"
         request.budget.add_answer(len(content))

@@ -125,7 +125,7 @@ def n_left(running) -> int:
 
 def test_a_request_whose_client_is_gone_is_not_answered(running, models, admission):
     models.free.clear()
-    before = n_left(running)
+    before, n_answered = n_left(running), models.n_answered
     waiting = [stub_server.connect(running, head("Content-Length: 2") + b"{}") for _ in range(3)]
     for _ in waiting:
         assert models.inside.acquire(timeout=30)
@@ -137,3 +137,4 @@ def test_a_request_whose_client_is_gone_is_not_answered(running, models, admissi
     models.free.set()
     stub_server.wait_for(lambda: not admission.waiting)
     assert admission.buffered_bytes == 0
+    assert models.n_answered == n_answered
