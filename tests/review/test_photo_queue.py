@@ -43,7 +43,8 @@ def version(raw, tmp_path, monkeypatch) -> Path:
     spec = make_spec(MELT_LAYER.image_shape)
     model = make_small(MODEL, spec)
     model.save(path)
-    classify = sliding_window.by_inference_mode(model)["windows"]
+    modes = sliding_window.by_inference_mode(model)
+    classify = modes["windows"]
     options = dataclasses.replace(MELT_LAYER.options, predict_stride_px=20)
     photo = next((raw / "photos").iterdir())
     source = next(s for s in MELT_LAYER.survey(raw, options).sources if s.path == photo)
@@ -62,7 +63,9 @@ def version(raw, tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(
         load,
         "open_version",
-        lambda path: SimpleNamespace(path=path, card=card, predict_proba=classify),
+        lambda path: SimpleNamespace(
+            path=path, card=card, predict_proba=classify, inference_modes=modes
+        ),
     )
     return folder
 
