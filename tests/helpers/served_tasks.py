@@ -1,6 +1,6 @@
 """Untrained versions of real tasks, and raw files of theirs, for tests of a server."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
@@ -21,11 +21,27 @@ CLASSES = {
     "melt-layer": ("no-layer", "melt-layer"),
     "ccd-tracks": ("muon", "other", "x-ray"),
     "insolubles": ("Corylus", "Dust", "Qrobur"),
+    "folds": ("box", "chevron", "rounded"),
+    "ionization-redshift": ("6.0", "7.0", "8.0"),
 }
 SIZES = {
     "melt-layer": {"photos": 2, "px_per_m": 600},
     "ccd-tracks": {"exposures": 2, "tracks": 12, "frame_px": 256},
     "insolubles": {"runs": 1, "field_runs": 1, "particles": 20},
+    "folds": {"outcrops": 1, "crops": 2},
+    "ionization-redshift": {"simulations": 1, "cells": 16},
+}
+
+PATTERNS = {
+    "ccd-tracks": "*.fits*",
+    "folds": "*_*.png",
+    "ionization-redshift": "*z00[89].?0*0.070*",
+}
+
+# Shape and options as a survey completes them.
+COMPLETED = {
+    "folds": ((64, 64, 3), {"size": "64x64"}),
+    "ionization-redshift": ((16, 16, 1), {"side": 16, "cell_mpc": 150 / 16}),
 }
 
 
@@ -34,8 +50,8 @@ def draw(task: str, folder: Path) -> list[Path]:
     samples.draw(task, folder / task, seed=3, **SIZES[task])
     if task == "melt-layer":
         return sorted((folder / task / "photos").iterdir())
-    if task == "ccd-tracks":
-        return sorted((folder / task).rglob("*.fits*"))
+    if task in PATTERNS:
+        return sorted((folder / task).rglob(PATTERNS[task]))
     return sorted(path for path in (folder / task).iterdir() if path.is_dir())[:1]
 
 
@@ -51,6 +67,10 @@ def publish(name: str, models: Path) -> Path:
     Ordinary images are noise by its card, so all others are new.
     """
     task, classes = catalog.TASKS[name], CLASSES[name]
+    if name in COMPLETED:
+        shape, changes = COMPLETED[name]
+        options = replace(task.options, **changes)
+        task = replace(task, options=options, image_shape=shape)
     keras.utils.set_random_seed(1)
     channels = task.image_shape[2]
     spec = Spec(

@@ -15,6 +15,7 @@ from server_process import Client
 from tfpipe.serving import server, sockets
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.http import app, handlers
+from tfpipe.serving.http.analyze import UploadConfig
 from tfpipe.serving.limits import Admission, Limits
 
 WHERE = "/v1/models/stub:predict"
@@ -68,11 +69,12 @@ def running(
     hosts: tuple[str, ...] = (),
     proxy_headers: bool = False,
     handler: handlers.Handler = answer,
+    uploads: UploadConfig | None = None,
 ) -> Iterator[Client]:
     """Serves a stub until the end of the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(handlers.HANDLERS, "predict", handler)
-        api = app.create_app(app.AppContext(models, limits, admission, token, hosts))
+        api = app.create_app(app.AppContext(models, limits, admission, token, hosts, uploads))
     listener = sockets.bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = server.uvicorn_config(api, limits=limits, proxy_headers=proxy_headers)

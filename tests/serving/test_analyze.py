@@ -86,7 +86,10 @@ def post(server, task: str, files: list, query: str = "", **headers) -> requests
 
 
 def tables_agree(answered: pd.DataFrame, expected: pd.DataFrame) -> None:
-    """Compares cell by cell; probabilities of layers are rounded to four digits."""
+    """Compares cell by cell; probabilities of layers are rounded to four digits.
+
+    Names of single images are paths as the user gives them, which are other ones here.
+    """
     assert answered.columns.tolist() == expected.columns.tolist()
     assert len(answered) == len(expected)
     for name in expected:
@@ -98,7 +101,7 @@ def tables_agree(answered: pd.DataFrame, expected: pd.DataFrame) -> None:
             )
         else:
             pairs = zip(answered[name].fillna(""), expected[name].fillna(""), strict=True)
-            assert all(str(a) == str(b) for a, b in pairs), name
+            assert all(Path(str(a)).name == Path(str(b)).name for a, b in pairs), name
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -309,7 +312,7 @@ def test_many_clients_get_the_rows_of_their_own_files(server, raw, written):
     files = {task: parts(raw[task]) for task in TASKS}
 
     def ask(number: int) -> bool:
-        task = TASKS[number % 3]
+        task = TASKS[number % len(TASKS)]
         answer = post(server, task, files[task])
         tables_agree(pd.DataFrame(answer.json()["rows"]), pd.read_csv(written[task]))
         return True
