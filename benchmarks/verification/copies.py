@@ -9,22 +9,30 @@ from verification.row import Row
 IMAGES, HEIGHT, WIDTH = 216, 120, 160
 
 
-def _shifted(image: np.ndarray) -> np.ndarray:
-    """Returns an image moved by 2 px each way; its edge is repeated."""
-    return np.pad(image[:-2, :-2], ((2, 0), (2, 0), (0, 0)), mode="edge")
+def _shifted(image: np.ndarray, *, by: int) -> np.ndarray:
+    """Returns an image moved by some px each way; its edge is repeated."""
+    return np.pad(image[:-by, :-by], ((by, 0), (by, 0), (0, 0)), mode="edge")
 
 
-def _jpeg(image: np.ndarray) -> np.ndarray:
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], -1)
+def _jpeg(image: np.ndarray, *, quality: int) -> np.ndarray:
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.imdecode(encoded, -1)
+
+
+def _turned_and_moved(image: np.ndarray) -> np.ndarray:
+    moved = np.ascontiguousarray(np.rot90(_shifted(image, by=3)[:, ::-1]))
+    return _jpeg(moved, quality=90)
 
 
 CHANGES = {
-    "encoded as JPEG 85": _jpeg,
+    "encoded as JPEG 85": lambda image: _jpeg(image, quality=85),
     "half as large": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5),
     "mirrored": lambda image: image[:, ::-1],
     "turned by a quarter": lambda image: np.rot90(image),
     "transposed": lambda image: image.swapaxes(0, 1),
-    "shifted by 2 px": _shifted,
+    "shifted by 1 px": lambda image: _shifted(image, by=1),
+    "shifted by 2 px": lambda image: _shifted(image, by=2),
+    "shifted by 3 px, mirrored, turned, JPEG 90": _turned_and_moved,
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from small_records import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
 
 from tfpipe.base.errors import UserError
-from tfpipe.data import manifest, near_duplicates
+from tfpipe.data import manifest, near_duplicates, registration
 from tfpipe.tasks.melt_layer import TASK
 from tfpipe.tasks.samples import melt_layer
 
@@ -63,7 +63,7 @@ def crossings(train, test):
         own = [printed(image[None]) for image in images]
         prints[split] = joined(own)
         groups[split] = np.array(
-            [f"{split}{i}" for i, one in enumerate(own) if len(one.bits)], object
+            [f"{split}{i}" for i, one in enumerate(own) if len(one.small)], object
         )
     return near_duplicates.crossings(prints, groups)
 
@@ -76,6 +76,56 @@ def test_a_changed_copy_is_found(kind, channels):
     copied = COPIES[kind](train[4])
     said = crossings(train, [*test, copied[..., None] if copied.ndim == 2 else copied])
     assert said == ["train4 (train) and test12 (test): 1 near-copies"]
+
+
+@pytest.mark.parametrize("way", range(8))
+@pytest.mark.parametrize("move", [(1, 0), (-2, 1), (3, -3)])
+def test_copies_moved_by_a_few_pixels_turned_and_encoded_again_are_found(move, way):
+    rng = np.random.default_rng(2)
+    noise = rng.standard_normal((8, 126, 106)).astype(np.float32)
+    soft = np.stack([cv2.GaussianBlur(one, (0, 0), 3) for one in noise])
+    scene = np.clip(110 + 300 * soft, 0, 255).astype(np.uint8)[..., None]
+    originals = scene[:, 3:-3, 3:-3]
+    y, x = 3 + move[0], 3 + move[1]
+    copies = scene[:, y : y + 120, x : x + 100]
+    copies = copies.swapaxes(1, 2) if way & 4 else copies
+    copies = np.rot90(copies, way % 4, axes=(1, 2))
+    encoded = [cv2.imencode(".jpg", one, [cv2.IMWRITE_JPEG_QUALITY, 90])[1] for one in copies]
+    copies = np.stack([cv2.imdecode(one, cv2.IMREAD_GRAYSCALE)[..., None] for one in encoded])
+    pairs = near_duplicates.find_pairs(printed(originals), printed(copies))
+    assert pairs == [(i, i) for i in range(8)]
+
+
+def test_a_moved_particle_is_found_though_its_light_is_that_of_others():
+    blobs = np.stack([padded(one[10:40, 80:110] // 2) for one in ice(8)])
+    moved = np.roll(blobs[2:3], (2, -3), axis=(1, 2))
+    moved[0, 60:64, 60:64] += 1  # so that no byte-wise comparison would do
+    assert near_duplicates.find_pairs(printed(blobs), printed(moved)) == [(2, 0)]
+
+
+def disc(radius, *, seed):
+    """Returns a disc with a rough outline, [128, 128, 1] uint8."""
+    rng = np.random.default_rng(seed)
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    radii = radius + rng.uniform(-1, 1, len(angles))
+    outline = 64 + np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[:, None]
+    image = np.zeros((128, 128), np.uint8)
+    return cv2.fillPoly(image, [np.rint(outline).astype(np.int32)], 255)[..., None]
+
+
+def test_discs_are_no_copies_of_each_other_unless_they_are_equal():
+    discs = np.stack([disc(40, seed=seed) for seed in range(8)])
+    own = printed(discs)
+    small, (one, other) = own.small.astype(np.float32), np.triu_indices(len(discs), 1)
+    fit = registration.align(small[one], small[other], scales=np.ones((len(one), 2), np.float32))
+    assert fit.detail.max() > near_duplicates.DETAIL  # so likeness alone is misled
+    assert near_duplicates.find_pairs(own, own) == []
+    assert near_duplicates.find_pairs(own, own.select([3])) == [(3, 0)]
+
+
+def test_prints_compared_with_themselves_give_each_pair_once():
+    own = printed(np.concatenate([ice(4), ice(1)]))
+    assert near_duplicates.find_pairs(own, own) == [(0, 4)]
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
@@ -173,8 +223,8 @@ def distances(one, other):
     return (one.shape[-1] - (one @ other[0].T).max(axis=0)) / 2
 
 
-def test_distances_are_those_of_the_pictures_turned_over():
-    # `near` turns hashes over, this test the pictures: both must tell the same pairs.
+def test_pairs_are_those_of_the_pictures_turned_over():
+    # Here the pictures are turned over: their hashes must tell the same pairs.
     one, other = ice(30), ice(30, seed=1)
     other[:4] = [COPIES[kind](one[0]) for kind in ("same", "mirrored", "upside down", "turned")]
     found = near_duplicates.find_pairs(printed(one), printed(other))

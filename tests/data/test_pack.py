@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import random
 import shutil
@@ -31,7 +32,7 @@ from small_records import (
 )
 
 from tfpipe.base.errors import UserError
-from tfpipe.data import dataset, fingerprint, pack, schema
+from tfpipe.data import dataset, fingerprint, near_duplicates, pack, schema, source_cache
 from tfpipe.data import manifest as data_manifest
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source
@@ -221,6 +222,15 @@ def test_only_new_and_changed_pictures_are_read_and_the_bytes_are_those_of_a_fre
     pack_small(own_raw, tmp_path / "fresh")
     assert tree(folder) == tree(tmp_path / "fresh")
     assert data_manifest.verify(folder) == [] and not hidden(folder)
+
+
+def test_records_with_fingerprints_of_another_form_let_every_picture_be_read(folder, monkeypatch):
+    monkeypatch.setattr(near_duplicates, "PACKED", near_duplicates.PACKED + 1)
+    units = json.loads((folder / "units.json").read_bytes())
+    cache = source_cache.SourceCache(folder)
+    assert all(cache.find(unit["key"], {}) is None for unit in units)
+    monkeypatch.undo()
+    assert all(cache.find(unit["key"], {}) is not None for unit in units)
 
 
 def test_other_options_and_damaged_records_let_every_picture_be_read(own_raw, folder, caplog):

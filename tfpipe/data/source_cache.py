@@ -151,6 +151,9 @@ class SourceCache:
             return None
         if summary["held"] != _decisions_on(summary["keys"], decided):
             return None
+        images = sum(times for _, times in summary["groups"])
+        if summary["hashes"][1] - summary["hashes"][0] != images * near_duplicates.PACKED:
+            return None  # another release's fingerprints
         shard = self.folder / summary["shard"]
         with shard.with_name(f"{shard.name}.hashes").open("rb") as file:
             file.seek(summary["hashes"][0])

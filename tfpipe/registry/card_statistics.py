@@ -82,7 +82,7 @@ def _leak_check(task: Task, manifest: RecordManifest) -> dict[str, Any]:
         if manifest.user_defined_split
         else "by a hash of the group"
     )
-    near_duplicates = "none across splits, by perceptual hashes in all eight orientations"
+    near_duplicates = "none across splits, moved by up to 3 px, turned or mirrored"
     if task.raw_files.skip_duplicate_check:
         near_duplicates = "not looked for: different things look alike here"
     return {"split": how, "near_duplicates": near_duplicates, "groups_in_two_splits": 0}
