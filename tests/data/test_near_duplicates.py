@@ -14,6 +14,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.data import manifest, near_duplicates, registration
 from tfpipe.tasks.melt_layer import TASK
 from tfpipe.tasks.samples import melt_layer
+from tfpipe.tasks.splits import SplitConfig
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
 
@@ -266,6 +267,18 @@ def add_photo(raw, like, picture, *, word, top_m, group=""):
     return name
 
 
+def parting(raw, pairs) -> SplitConfig:
+    """Returns a configuration under which the photos of each pair are in two splits."""
+    sources = TASK.survey(raw, MELT_OPTIONS).sources
+    for salt in map(str, range(99)):
+        config = SplitConfig(MELT_SPLIT.shares, salt)
+        assigned = config.assigned(sources)
+        split = {source.name: assigned.of_source(source) for source in sources}
+        if all(split[one] != split[other] for one, other in pairs):
+            return config
+    raise AssertionError("No salt parts them.")
+
+
 @pytest.mark.slow
 def test_planted_copies_fail_the_run_and_both_photos_are_named(raw, tmp_path):
     raw = shutil.copytree(raw, tmp_path / "raw")
@@ -275,8 +288,9 @@ def test_planted_copies_fail_the_run_and_both_photos_are_named(raw, tmp_path):
         like = f"core_{like:03d}.png"
         picture = COPIES[kind](cv2.imread(str(raw / "photos" / like)))
         pairs.append((like, add_photo(raw, like, picture, word=kind, top_m=200 + 2 * i)))
+    split = parting(raw, pairs)
     with pytest.raises(UserError, match="could be believed") as error:
-        pack_melt(raw, tmp_path / "records")
+        pack_melt(raw, tmp_path / "records", split=split)
     said = str(error.value).split("believed: ")[1].split(". Remove")[0].split("; ")
     assert len(said) == len(pairs)
     for like, name in pairs:
