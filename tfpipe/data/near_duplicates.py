@@ -306,7 +306,7 @@ def _turned(images: np.ndarray, way: int) -> np.ndarray:
 
 def _registered(
     one: Prints, other: Prints, way: np.ndarray
-) -> tuple[registration.Alignment, np.ndarray]:
+) -> tuple[registration.Registration, np.ndarray]:
     """Returns how the turned images of pairs fit, and how many times one is as long, [n]."""
     lit = [
         part.small.astype(np.float32) * part.light[:, 1:, None] + part.light[:, :1, None]

@@ -16,7 +16,7 @@ BLUR = 1.5  # px; detail is what this takes away
 _TINY = 1e-9
 
 
-class Alignment(NamedTuple):
+class Registration(NamedTuple):
     """How alike n pairs are where they fit best, inside the margin.
 
     Attributes:
@@ -40,7 +40,7 @@ def detail_of(images: np.ndarray, *, blur: float = BLUR) -> np.ndarray:
     return images - np.array(blurred, np.float32).reshape(images.shape)
 
 
-def align(one: np.ndarray, other: np.ndarray, *, scales: np.ndarray) -> Alignment:
+def align(one: np.ndarray, other: np.ndarray, *, scales: np.ndarray) -> Registration:
     """Moves the second image of each pair onto the first.
 
     Args:
@@ -51,7 +51,7 @@ def align(one: np.ndarray, other: np.ndarray, *, scales: np.ndarray) -> Alignmen
     left, right = detail_of(one), detail_of(other)
     shifts, detail = _whole_shifts(left, _warp(right, scales, np.zeros_like(scales)))
     worst = np.zeros(len(one))
-    fit = Alignment(shifts, detail, worst, worst + np.inf, worst + np.inf)
+    fit = Registration(shifts, detail, worst, worst + np.inf, worst + np.inf)
     rows = np.flatnonzero(detail >= ROUGHLY)
     if len(rows):
         better = _refined(
@@ -73,7 +73,7 @@ def _refined(
     details: tuple[np.ndarray, np.ndarray],
     scales: np.ndarray,
     shifts: np.ndarray,
-) -> Alignment:
+) -> Registration:
     """Returns the alignment to parts of a pixel, from whole shifts [n, 2]."""
     inside = slice(MARGIN, one.shape[1] - MARGIN)
     left, right = details
@@ -93,7 +93,7 @@ def _refined(
     ratio = (there.std(axis=(1, 2)) + _TINY) / contrasts
     offset = np.abs(here.mean(axis=(1, 2)) - there.mean(axis=(1, 2)))
     gain = np.maximum(ratio, 1 / ratio)
-    return Alignment(best, detail, _fine(here, there), gain, offset / contrasts)
+    return Registration(best, detail, _fine(here, there), gain, offset / contrasts)
 
 
 def _normalized(images: np.ndarray) -> np.ndarray:
