@@ -100,17 +100,22 @@ def count_measures(*, ignores_exposure: bool) -> int:
 
 
 def _measure(pixels: np.ndarray, *, ignores_exposure: bool) -> np.ndarray:
-    grey = pixels.mean(axis=3)
-    brightness, contrast = grey.mean(axis=(1, 2)), grey.std(axis=(1, 2))
+    # Channel by channel: a sum over an axis of three is many times as slow.
+    channels = np.moveaxis(pixels, 3, 0)
+    grey = sum(channels[1:], start=channels[0]) / len(channels)
+    brightness, contrast = _means(grey), grey.std(axis=(1, 2))
     even = (grey - brightness[:, None, None]) / (contrast[:, None, None] + _SMALL)
+    ordered = np.sort(even.reshape(len(even), -1), axis=1)
+    places = np.rint(np.array(QUANTILES) * (ordered.shape[1] - 1)).astype(int)
     edges = [even[:, 0], even[:, -1], even[:, :, 0], even[:, :, -1]]
+    colour = sum(_means(np.abs(channel - grey)) for channel in channels) / len(channels)
     columns = [
-        *np.quantile(even.reshape(len(even), -1), QUANTILES, axis=1),
+        *ordered[:, places].T,
         *(_change(even, axis=axis, shift=shift) for shift in (1, SHIFT_PX) for axis in (1, 2)),
         even.mean(axis=2).std(axis=1),
         even.mean(axis=1).std(axis=1),
         np.concatenate(edges, axis=1).std(axis=1),
-        np.abs(pixels - grey[..., None]).mean(axis=(1, 2, 3)) / (contrast + 1),
+        colour / (contrast + 1),
     ]
     if not ignores_exposure:
         columns += [brightness, np.log(contrast + _SMALL)]
@@ -119,13 +124,19 @@ def _measure(pixels: np.ndarray, *, ignores_exposure: bool) -> np.ndarray:
 
 def _change(even: np.ndarray, *, axis: int, shift: int) -> np.ndarray:
     """Returns the logarithm of the mean change over some pixels along an axis, [n]."""
-    side = even.shape[axis]
-    shift = min(shift, side - 1)
+    shift = min(shift, even.shape[axis] - 1)
     if not shift:
         return np.zeros(len(even))
-    later = np.take(even, range(shift, side), axis=axis)
-    earlier = np.take(even, range(side - shift), axis=axis)
-    return np.log(np.abs(later - earlier).mean(axis=(1, 2)) + _SMALL)
+    if axis == 1:
+        change = even[:, shift:] - even[:, :-shift]
+    else:
+        change = even[:, :, shift:] - even[:, :, :-shift]
+    return np.log(_means(np.abs(change)) + _SMALL)
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """Returns the mean of each of [n, height, width] numbers."""
+    return values.reshape(len(values), -1).mean(axis=1)
 
 
 def _distance(scaled: np.ndarray, precision: np.ndarray) -> np.ndarray:
