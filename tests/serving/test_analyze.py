@@ -461,8 +461,9 @@ def test_the_page_says_that_another_picture_is_none_of_the_task(server, raw, tmp
         assert "1.000" not in page.value(TEXT)
         page.value("byId('results').replaceChildren()")
         page.attach("#files", [window])
-        page.wait(f"!!{RESULT}?.querySelector('table')")
+        page.wait(f"!!{RESULT}?.querySelector('.new')")
         assert page.value(TEXT).startswith("window.png\n\nNew: it looks like none of the images")
+        assert page.value(f"{RESULT}.querySelector('table')") is None  # of probabilities
         page.value("byId('results').replaceChildren()")
         page.value("byId('model').value = 'insolubles'")
         page.attach("#folder", raw["insolubles"])

@@ -29,7 +29,13 @@ async function requestExplanation(file) {
   return content.explanations[0];
 }
 
+// Of an image that is new no probability is shown: a classifier is often certain of those, too.
 function describe(explanation) {
+  if (explanation.new) {
+    const {label} = explanation;
+    const named = label === undefined ? '' : 'The model, which names a class for every image, says ' + label + '.';
+    return [createElement('p', NEW, 'new'), createElement('p', named, 'soft')];
+  }
   const parts = [createHeadline(explanation), createProbabilities(explanation.probabilities || {})];
   if (explanation.novelty !== null) {
     const percent = Math.round(100 * explanation.novelty);
@@ -42,10 +48,6 @@ function describe(explanation) {
 function createHeadline(explanation) {
   const {label, error, abstain} = explanation;
   const headline = createElement('p');
-  if (explanation.new) {
-    headline.append(createElement('b', NEW, 'new'));
-    headline.append(createElement('br'), 'The nearest it can name: ');
-  }
   headline.append(createElement('b', label === undefined ? 'error ' + error.toPrecision(3) : label));
   if (abstain) headline.append(' (abstains: not certain enough)');
   return headline;
