@@ -27,6 +27,7 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
     "sum-as-number": {"sha256": {"saved_model.pb": 1}},
     "drift-as-text": {"drift": "x"},
     "drift-of-numbers": {"drift": {"brightness": 1}},
+    "drift-of-nothing": {"drift": {"brightness": {}}},
     "drift-without-edges": {"drift": {"brightness": {"counts": [1.0, 2.0]}}},
     "drift-of-other-length": {
         "drift": {"brightness": {"edges": [1.0], "counts": [1.0], "limits": {}, "mean": 1.0}}

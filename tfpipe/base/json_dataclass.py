@@ -110,7 +110,7 @@ def _checked(kind: Any, value: Any, field: str) -> Any:
     if get_origin(kind) is Annotated:
         inner, meaning = get_args(kind)[:2]
         if meaning is not FINITE:
-            return _checked(meaning, value, field)
+            return {} if value == {} else _checked(meaning, value, field)
         number = _checked(inner, value, field)
         if not math.isfinite(number):
             raise _MismatchError(field, "a finite number", _received(value))
@@ -156,7 +156,7 @@ def _typed_dict(kind: Any, value: Any, field: str) -> Any:
     if not isinstance(value, dict):
         raise _MismatchError(field, "an object", _received(value))
     checked, hints = dict(value), _hints(kind)
-    for name, hint in hints.items() if value else ():
+    for name, hint in hints.items():
         is_required = get_origin(hint) is not NotRequired
         inner = hint if is_required else get_args(hint)[0]
         if name in value:

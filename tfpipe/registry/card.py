@@ -122,7 +122,9 @@ class VersionCard:
     ambiguous: str = ""
     thresholds: dict[str, Finite] = field(default_factory=dict)
     inference_mode: str = ""
-    inference_modes: dict[str, Annotated[dict[str, Any], Mode]] = field(default_factory=dict)
+    inference_modes: Annotated[dict[str, dict[str, Any]], dict[str, Mode]] = field(
+        default_factory=dict
+    )
     metrics: Annotated[dict[str, dict[str, Any]], dict[str, Metrics]] = field(default_factory=dict)
     class_metrics: Annotated[
         dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Metrics]]
@@ -140,7 +142,9 @@ class VersionCard:
     intended_use: Annotated[dict[str, Any], IntendedUse] = field(default_factory=dict)
     leak_check: dict[str, Any] = field(default_factory=dict)
     limitations: tuple[str, ...] = ()
-    drift: dict[str, Annotated[dict[str, Any], DriftHistogram]] = field(default_factory=dict)
+    drift: Annotated[dict[str, dict[str, Any]], dict[str, DriftHistogram]] = field(
+        default_factory=dict
+    )
     novelty: NoveltyStatistics | None = None
     parity: Annotated[dict[str, Any], Parity] = field(default_factory=dict)
     speed: Annotated[dict[str, float], Speed] = field(default_factory=dict)

@@ -83,7 +83,7 @@ def _data(card: VersionCard) -> list[str]:
         return []
     classes = list(dict.fromkeys(name for split in data.counts.values() for name in split))
     rows = [
-        (split, data.groups[split], *(counts.get(name, 0) for name in classes))
+        (split, data.groups.get(split), *(counts.get(name, 0) for name in classes))
         for split, counts in data.counts.items()
     ]
     where = f"groups.csv has every group and its images. Fingerprint: `{data.fingerprint}`."

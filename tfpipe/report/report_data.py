@@ -9,14 +9,33 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
+from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import group_intervals
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.registry import store
-from tfpipe.registry.card import VersionCard
+from tfpipe.registry.card import AUTOENCODER, BOOSTED_TREES, VersionCard
 from tfpipe.registry.predictions import predictions
 from tfpipe.tasks.catalog import TASKS
+from tfpipe.tasks.task import SPLITS
+
+# Metrics compared with those of a random split. The first one that a model has decides.
+COMPARED = (
+    "average_precision",
+    "macro_average_precision",
+    "mean_squared_error",
+    "f1",
+    "macro_f1",
+    "accuracy",
+    "accuracy_of_commoner_class",
+    "accuracy_of_commonest_class",
+    "error_of_mean_image",
+)
+RECONSTRUCTION = ("mean_squared_error", "error_of_mean_image", "variance_explained")
+CANDIDATE = {  # of a search for boosted trees
+    "accuracy", "arguments", "balanced_accuracy", "candidate", "log_loss", "spread", "trees",
+}  # fmt: skip
 
 
 class TestPredictions(NamedTuple):
@@ -155,10 +174,55 @@ def read(version: Path, records: Path) -> ReportData:
       records: folder of the records that the version was trained on.
 
     Raises:
-      UserError: if one of the files is missing or damaged.
+      UserError: if one of the files is missing or damaged, or lacks what a report shows.
     """
     card, manifest = store.read_card(version), data_manifest.read(records)
     frame = predictions(version, manifest.metadata)
+    if missing := _missing(card) or _missing_columns(card, frame):
+        raise UserError(
+            f"Version {version.name} of {version.parent.name} cannot be reported: it has no "
+            f"{missing}. Restore its files from a copy, or train a new version."
+        )
     task = TASKS.get(card.task)
     table_name = task.raw_files.source_table if task else None
     return ReportData(version, records, card, manifest, frame, table_name)
+
+
+def _missing(card: VersionCard) -> str:
+    """Returns what a report shows and a card lacks; "" for nothing."""
+    test, search = card.metrics.get("test", {}), card.search
+    needed: dict[str, bool] = {
+        "metrics of the test split": any(name in test for name in COMPARED),
+        "number of parameters": card.parameters is not None,
+        "parity": bool(card.parity),
+        "counts of the splits": card.data.counts.keys() >= {*SPLITS} <= card.data.groups.keys(),
+    }
+    if card.kind == AUTOENCODER:
+        needed["errors of reconstruction"] = {*RECONSTRUCTION, "examples"} <= test.keys()
+    elif len(card.classes) == 2:
+        needed["decision threshold"] = "decision" in card.thresholds
+    rows, names = search.get("trials") or (), {"trial", "score"}
+    if card.kind == BOOSTED_TREES:
+        rows, names = search.get("candidates") or ((),), CANDIDATE
+    elif rows:
+        best = all(name in search for name in ("model", "training", "score"))
+        needed["best trial of its search"] = best
+    complete = all(isinstance(row, dict) and names <= row.keys() for row in rows)
+    needed["complete list of its search"] = complete
+    return next((what for what, is_there in needed.items() if not is_there), "")
+
+
+def _missing_columns(card: VersionCard, frame: pd.DataFrame) -> str:
+    """Returns which columns a report needs and predictions.csv lacks; "" for none."""
+    numbers = [f"p_{name}" for name in card.classes] + ["label"]
+    if card.kind == AUTOENCODER:
+        numbers = ["error", "error_of_mean_image", "label"]
+    for name in ("split", "key", "group", *numbers):
+        is_number = name in frame and pd.api.types.is_numeric_dtype(frame[name])
+        if name not in frame or (name in numbers and not is_number):
+            return f"column {name} of {'numbers' if name in numbers else 'text'} in predictions.csv"
+    if "test" not in set(frame["split"]) or not frame["label"].between(-1, 1 << 31).all():
+        return "labelled test split in predictions.csv"
+    if card.kind != AUTOENCODER and frame["label"].max() >= len(card.classes):
+        return "class for each label in predictions.csv"
+    return ""

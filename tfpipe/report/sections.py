@@ -10,7 +10,7 @@ from tfpipe.base import html
 from tfpipe.evaluation import version_comparison
 from tfpipe.evaluation.metric_names import METRICS, title_of
 from tfpipe.report import plots
-from tfpipe.report.report_data import ReportData
+from tfpipe.report.report_data import COMPARED, ReportData
 from tfpipe.search.results import TRIAL_KEYS
 from tfpipe.tasks.task import SPLITS
 from tfpipe.training import schedules
@@ -19,18 +19,6 @@ Section = tuple[str, Callable[[ReportData], Markup | None]]  # title and content
 
 MAX_ROWS = 40  # of a table; the files have the others
 ERRORS = ("mean_squared_error", "error_of_mean_image")  # small numbers, lower is better
-# Metrics compared with those of a random split. The first one that a model has decides.
-COMPARED = (
-    "average_precision",
-    "macro_average_precision",
-    "mean_squared_error",
-    "f1",
-    "macro_f1",
-    "accuracy",
-    "accuracy_of_commoner_class",
-    "accuracy_of_commonest_class",
-    "error_of_mean_image",
-)
 
 
 def score(metric: str, scores: dict[str, Any] | None) -> html.Number:

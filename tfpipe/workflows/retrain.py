@@ -1,14 +1,15 @@
 """Retraining: the same model on more data, published only if it is not worse than before."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import pandas as pd
 
-from tfpipe.base import files
+from tfpipe.base import files, json_dataclass
+from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.baselines import tree_search
@@ -18,8 +19,9 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction, version_comparison
 from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.evaluation.version_comparison import Answers
+from tfpipe.models import MODELS, boosted_trees
 from tfpipe.registry import load, previous_version, store
-from tfpipe.registry.card import BOOSTED_TREES, VersionCard
+from tfpipe.registry.card import BOOSTED_TREES, REMEDY, VersionCard
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Task
@@ -28,6 +30,7 @@ from tfpipe.workflows import train
 
 # Where training starts from a version's weights:
 RATE_FACTOR = 0.1  # times the version's highest learning rate
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16")
 EPOCHS_DIVISOR = 3  # of the version's epochs
 
 
@@ -183,8 +186,9 @@ def training_config(version: Path, plan: RetrainingPlan) -> TrainingConfig:
     while card.initialized_from in numbers and card.initialized_from < number:
         number = card.initialized_from
         card = store.read_card(version.parent / str(number))
-    names = {one.name for one in fields(TrainingConfig)}
-    config = TrainingConfig(**{name: v for name, v in card.training.items() if name in names})
+    config = json_dataclass.from_json(
+        TrainingConfig, card.training, file=str(version / store.CARD), remedy=REMEDY
+    )
     if plan.initialized_from:
         config = replace(
             config,
@@ -197,6 +201,17 @@ def training_config(version: Path, plan: RetrainingPlan) -> TrainingConfig:
     if plan.seed is not None:
         config = replace(config, seed=plan.seed)
     return config
+
+
+def _setting(card: VersionCard, part: str, name: str, kind: type) -> Any:
+    """Returns a value of the card's part "training" or "search", which must be of a type."""
+    value = getattr(card, part).get(name)
+    if not isinstance(value, kind):
+        raise UserError(
+            f"The card of version {card.version} of {card.model} has no {name} in {part!r}, so it "
+            "cannot be trained again. Restore it from a copy, or train a new version."
+        )
+    return value
 
 
 def _retrain_network(
@@ -233,13 +248,15 @@ def _retrain_network(
 
     run = train.TrainingRun(
         task=task,
-        model=card.model,
+        model=choose(card.model, MODELS, noun="model"),
         raw=raw,
         records=records,
         models=version.parent,
         options=options,
         config=training_config(version, plan),
-        precision=card.training["precision"],
+        precision=choose(
+            _setting(card, "training", "precision", str), PRECISIONS, noun="precision"
+        ),
         random_split=False,
         report=report,
         initialized_from=plan.initialized_from,
@@ -260,13 +277,15 @@ def _retrain_trees(
     """Trains boosted trees again with a version's own hyperparameters."""
     if plan.initialized_from:
         raise UserError("Boosted trees cannot start from a version. Train them by --from-scratch.")
-    seed = card.training["seed"] if plan.seed is None else plan.seed
+    seed = _setting(card, "training", "seed", int) if plan.seed is None else plan.seed
+    folds = _setting(card, "search", "folds", int)
+    balance = _setting(card, "training", "balance", str)
     return train.train_trees(
         task,
         records,
         version.parent,
         config=tree_search.TreeSearchConfig(
-            0, card.search["folds"], card.training["balance"], seed
+            0, folds, choose(balance, boosted_trees.BALANCES, noun="balance"), seed
         ),
         command="retrain",
         retrained_from=version,
