@@ -118,3 +118,17 @@ def test_the_notebook_of_the_docs_runs(tmp_path, monkeypatch, capsys):
     exec(compile(snippet, "api.md", "exec"), names)
     assert names["again"].card.data.fingerprint == names["records"].fingerprint
     assert len(names["table"]) >= 0 and (tmp_path / "layers.csv").is_file()
+
+
+def test_the_tests_that_the_page_on_trust_names_are_there():
+    page = (ROOT / "docs" / "trust.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", page)
+    lacking = [
+        f"{file}::{test}"
+        for file, test in named
+        if f"def {test}(" not in (ROOT / "tests" / file).read_text()
+    ]
+    assert not lacking and len(named) > 60
+    assert [int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)] == [
+        *range(1, 29)
+    ]
