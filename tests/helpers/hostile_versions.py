@@ -9,6 +9,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfpipe.base import files
 from tfpipe.models.spec import Spec
+from tfpipe.registry import warmup
 
 SPEC = Spec((4, 4, 1), ("a", "b"), (0.0,), (1.0,))
 HARMLESS = ("MatMul", "Relu", "ReadVariableOp")
@@ -103,6 +104,24 @@ def with_writing_initializer(version: Path, target: Path) -> None:
     model = Answer()
     model.resource = WritingResource(target)
     model.save(version)
+
+
+class Endless(Answer):
+    """A model whose answer never comes."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4, 4, 1), tf.uint8, name="image")])
+    def predict(self, image):
+        half = tf.fill([tf.shape(image)[0], 2], 0.5)
+        (half,) = tf.while_loop(lambda p: tf.reduce_max(p) < 1.0, lambda p: [p * 1.0], [half])
+        return {"probabilities": half}
+
+
+def endless(version: Path) -> None:
+    """Writes a version whose warm-up request is computed for ever."""
+    Endless().save(version)
+    (version / "assets.extra").mkdir(exist_ok=True)
+    warmup.write(version, {"predict_tensor": {"image": IMAGES[:1]}})
+    write_card(version)
 
 
 def without_objects(version: Path, target: Path) -> None:

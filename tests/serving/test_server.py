@@ -1,6 +1,7 @@
 """A server process of tiny versions: its contract, bad requests, many clients, new versions."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -10,9 +11,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import bad_cards
 import browser
 import cv2
 import grpc
+import hostile_versions
 import numpy as np
 import pytest
 import server_process
@@ -480,6 +483,33 @@ def test_new_versions_are_served_under_load_and_bad_ones_refused(store, expected
         time.sleep(0.5)
         answer = server.ask(f"{NAME}:predict", instances())
         np.testing.assert_allclose(probabilities(answer[1]), expected[2], atol=1e-6)
+
+
+def test_hostile_versions_are_refused_while_a_good_one_serves(store, expected, tmp_path):
+    folder = tmp_path / "models" / "tiny" / "simple-cnn"
+    copied(store / "1", folder / "1")
+    hostile_versions.endless(tmp_path / "endless")
+    hostile_versions.with_writing_initializer(tmp_path / "writing", tmp_path / "written")
+    bad = bad_cards.contents(json.loads((folder / "1" / "assets.extra" / "card.json").read_text()))
+    with server_process.running(tmp_path / "models", "--deadline", "2") as server:
+        for number, name in enumerate(("null", "deep", "drift-as-text", "sums-as-list"), start=2):
+            bad_cards.write(folder / str(number), bad[name])
+        copied(tmp_path / "writing", folder / "6")
+        os.mkfifo(folder / "5" / "assets.extra" / "predictions.csv")
+        wait_for(lambda: len(server.ask("/healthz")[1].get("refused", ())) == 5)
+        copied(tmp_path / "endless", folder / "7")
+        wait_for(lambda: "tiny/simple-cnn/7" in server.ask("/healthz")[1].get("refused", ()))
+        states = server.ask(NAME)[1]["model_version_status"]
+        assert {one["version"] for one in states if one["state"] == "END"} == set("234567")
+        assert all(one["status"]["error_message"] for one in states if one["state"] == "END")
+        answer = server.ask(f"{NAME}:predict", instances())
+        np.testing.assert_allclose(probabilities(answer[1]), expected[1], atol=1e-6)
+        copied(store / "2", folder / "8")
+        wait_for(lambda: server.ask(f"{NAME}/versions/8")[0] == 200)
+        assert server.ask("/healthz")[1]["seconds_since_check"] < 60
+        server.process.terminate()
+        assert server.process.wait(60) == 0
+    assert not (tmp_path / "written").exists()
 
 
 def test_a_killed_server_starts_again_and_a_stopped_one_answers_what_it_was_asked(store, expected):

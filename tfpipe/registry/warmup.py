@@ -4,6 +4,7 @@ TensorFlow plans much at the first request, so a server lets a version answer th
 Then no user waits for it.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfpipe.base import files
+from tfpipe.base.errors import UserError
 
+MAX_VALUES = 1 << 26  # of an input of a request: one value may stand for all that a shape claims
 NAME = "assets.extra/tf_serving_warmup_requests"  # TensorFlow Serving looks for this one
 
 
@@ -37,13 +40,23 @@ def write(version: Path, requests: dict[str, dict[str, np.ndarray]]) -> None:
 def requests(version: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Gives (signature, input -> [n, ...]) of each request; none where there is no such file.
 
-    A file that the card vouches for is whole, so it is read without a guard.
+    A file that the card vouches for is whole, but may be made to look like one.
+
+    Raises:
+      UserError: a request claims more values than an example has.
     """
     path = version / NAME
     if not path.is_file():
         return
     for record in tf.data.TFRecordDataset(files.shown(path)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        for name, tensor in request.inputs.items():
+            n_values = math.prod(dimension.size for dimension in tensor.tensor_shape.dim)
+            if not 0 <= n_values <= MAX_VALUES:
+                raise UserError(
+                    f"{path.name}: input {name[:40]!r} claims {n_values:,} values, expected at "
+                    f"most {MAX_VALUES:,}. Export the version again."
+                )
         yield (
             request.model_spec.signature_name,
             {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()},

@@ -1,5 +1,6 @@
 """A loaded version: checked, loaded by TensorFlow, warmed up, computed by a runtime."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tfpipe.serving.model.encoded_images import ImageDecoder
 from tfpipe.serving.runtimes import select
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
+WARMUP_DEADLINES = 4  # deadlines of a request within which all warm-up requests are answered
 SERVED_KINDS = (CLASSIFIER, AUTOENCODER)  # the kinds of versions that are SavedModels
 DEFAULT_SIGNATURE = "serving_default"
 TENSOR_SIGNATURE = "predict_tensor"  # has the outputs of the default for decoded images
@@ -57,8 +59,7 @@ class Servable:
             self.saved_model = (copy.folder / "saved_model.pb").read_bytes()
             signatures = {name: BatchedSignature(f) for name, f in self._model.signatures.items()}
             self.signatures: dict[str, Signature] = {**signatures}
-            for signature, features in warmup.requests(copy.folder):
-                self.predict(features, signature=signature)
+            self._warm_up(copy.folder)
             self.choice = select.choose_runtime(
                 self._model,
                 signatures,
@@ -68,6 +69,29 @@ class Servable:
                 thresholds=self.card.thresholds,
             )
         self.signatures = self.choice.signatures
+
+    def _warm_up(self, folder: Path) -> None:
+        """Answers the warm-up requests; a graph that computes for ever does not hold up others."""
+        errors: list[Exception] = []
+
+        def answer() -> None:
+            try:
+                for signature, features in warmup.requests(folder):
+                    self.predict(features, signature=signature)
+            except Exception as error:
+                errors.append(error)
+
+        limit_s = WARMUP_DEADLINES * self.limits.deadline_s
+        thread = threading.Thread(target=answer, name="warm-up", daemon=True)
+        thread.start()
+        thread.join(limit_s)
+        if thread.is_alive():
+            raise UserError(
+                f"{'/'.join(folder.parts[-3:])} did not answer its warm-up requests within "
+                f"{limit_s:g} s. Export it again, or serve it with a larger --deadline."
+            )
+        if errors:
+            raise errors[0]
 
     def predict(
         self,
