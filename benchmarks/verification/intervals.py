@@ -1,7 +1,11 @@
 """Coverage of intervals for new groups, and precision of the layers that are sure."""
 
 import numpy as np
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    roc_auc_score,
+)
 
 from tfpipe.evaluation import group_intervals, prevalence
 from tfpipe.tasks.melt_layer.layer_metrics import LayerCounts
@@ -26,7 +30,7 @@ def _covered(name: str, truth: str, rates: dict[int, float], of: int) -> Row:
     )
 
 
-def _scores(repetitions: int = 200) -> list[Row]:
+def _scores(repetitions: int = 400) -> list[Row]:
     rng = np.random.default_rng(1)
 
     def drawn(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,10 +52,20 @@ def _scores(repetitions: int = 200) -> list[Row]:
     def precision(labels: np.ndarray, scores: np.ndarray) -> float:
         return average_precision_score(labels, scores) if labels.any() else np.nan
 
+    def balanced(labels: np.ndarray, scores: np.ndarray) -> float:
+        is_both = 0 < labels.mean() < 1
+        return balanced_accuracy_score(labels, scores > 1.2) if is_both else np.nan
+
+    def area(labels: np.ndarray, scores: np.ndarray) -> float:
+        return roc_auc_score(labels, scores) if 0 < labels.mean() < 1 else np.nan
+
     metrics = {
         "accuracy": lambda labels, scores: float(((scores > 1.2) == labels).mean()),
+        "balanced accuracy": balanced,
         "F1": f1,
         "average precision": precision,
+        "area under the ROC curve": area,
+        "mean absolute error": lambda labels, scores: float(np.abs(scores - 2 * labels).mean()),
     }
     labels, scores, _ = drawn(4000)
     truth = {name: metric(labels, scores) for name, metric in metrics.items()}
