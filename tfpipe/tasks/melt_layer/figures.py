@@ -110,7 +110,8 @@ def overlay(
         _titled(marked, "layers"),
         _titled(labels, "depth, thickness, probability"),
     ]
-    return _headed(np.concatenate(panels, axis=1), f"{name}: {len(spans)} layers")
+    layers = "1 layer" if len(spans) == 1 else f"{len(spans)} layers"
+    return _headed(np.concatenate(panels, axis=1), f"{name}: {layers}")
 
 
 def _core_panel(core: np.ndarray, *, title: str, top_m: float, px_per_m: float) -> np.ndarray:
