@@ -162,7 +162,7 @@ def test_files_that_are_no_pictures_by_name_are_counted_and_named(tmp_path):
     assert len(found.sources) == 4
     notes = " ".join(found.notes)
     assert "2 files in class folders are no images: a/notes.txt, b/Thumbs.db." in notes
-    assert "1 images lie in no class folder: loose.png." in notes
+    assert "1 image lies in no class folder: loose.png." in notes
 
 
 def test_a_file_that_is_no_picture_by_content_is_named_when_it_is_read(tmp_path):

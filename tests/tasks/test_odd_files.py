@@ -425,7 +425,7 @@ TABLED = {"elm": 1, "oak": 2}
         (twins, {"1": 2, "1.0": 2, "Oak": 2, "oak": 2}, "'1' and '1.0' are two.*'Oak' and 'oak'"),
         (empty_class, None, "The class folder ash holds no image"),
         (empty_file, {"elm": 2, "oak": 3}, ""),
-        (loose, BOTH, "1 images lie in no class folder: loose.png"),
+        (loose, BOTH, "1 image lies in no class folder: loose.png"),
         (no_folders, None, "holds no class folders, expected one for each class"),
         (
             heic,
@@ -441,7 +441,7 @@ TABLED = {"elm": 1, "oak": 2}
         (
             loose_heic,
             BOTH,
-            "1 HEIC image .*: a.heic. Run `pip .*1 images lie in no class folder: b",
+            "1 HEIC image .*: a.heic. Run `pip .*1 image lies in no class folder: b",
         ),
         (
             heic_in_table,
@@ -453,7 +453,7 @@ TABLED = {"elm": 1, "oak": 2}
             outer_folder,
             BOTH,
             "My photos/ only holds the other folders, so it is no class: the classes are elm, oak"
-            ".*1 images lie in no class folder: loose.png",
+            ".*1 image lies in no class folder: loose.png",
         ),
         (avif, BOTH, ""),
         (kaggle, TABLED, "Images and classes are those of labels.csv: id, breed"),

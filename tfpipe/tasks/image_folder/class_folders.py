@@ -127,9 +127,8 @@ def list_class_folders(folder: Path) -> ImageList:
     notes += twin_notes({class_name(place.name) for _, place in places})
     loose = [name for name in loose if name not in unread]
     if loose:
-        notes.append(
-            LeftOut(f"{len(loose)} images lie in no class folder: {listed(loose, most=5)}.")
-        )
+        lie = "image lies" if len(loose) == 1 else "images lie"
+        notes.append(LeftOut(f"{len(loose)} {lie} in no class folder: {listed(loose, most=5)}."))
     return ImageList(folder, as_rows(rows), pd.DataFrame(index=range(len(rows))), (), notes)
 
 
