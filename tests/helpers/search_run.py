@@ -47,7 +47,7 @@ def killed(
 ) -> None:
     """Runs a search in processes of which one after the other is killed.
 
-    The kills are spread over the search, each at a random moment of its part.
+    The kills are spread over the first half of the search, each at a random moment of its part.
 
     Args:
       victims: of each kill "chief" or "child", a worker or the server that workers are forked
@@ -57,9 +57,9 @@ def killed(
     chief = _started(data, folder, workers, trials)
     try:
         for i, victim in enumerate(victims, start=1):
-            # A trial is written when it begins and when it ends. Moments are shares of the whole
-            # search, so that a search that gets on fast is killed sooner, and as often.
-            moment = 2 * trials * i / (len(victims) + 1)
+            # A trial is written when it begins and when it ends: the last kill is due when half is
+            # written. Kills that come late come at once, so a fast search is killed as often.
+            moment = trials * i / len(victims)
             while _written(folder) < moment or not (children := _below(chief.pid)):
                 assert chief.poll() is None, "The search ended before all kills were done."
                 time.sleep(0.02)

@@ -38,8 +38,9 @@ PATTERNS = {
     "ionization-redshift": "*z00[89].?0*0.070*",
 }
 
-# Shape and options as a survey completes them.
+# Shape and options as a survey completes them, and as windows are few.
 COMPLETED = {
+    "melt-layer": ((50, 200, 3), {"predict_stride_px": 40}),
     "folds": ((64, 64, 3), {"size": "64x64"}),
     "ionization-redshift": ((16, 16, 1), {"side": 16, "cell_mpc": 150 / 16}),
 }

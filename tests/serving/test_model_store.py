@@ -38,7 +38,8 @@ def test_a_version_under_two_names_is_loaded_once(tmp_path, monkeypatch):
     assert loaded == [version, version]  # again when its files changed
 
 
-def test_selectors_are_parsed(tmp_path):
+def test_selectors_are_parsed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # so that no text is a folder
     texts = ["tiny", "tiny/simple-cnn", "tiny/simple-cnn/3"]
     selectors = server.parse_selectors(texts, models=tmp_path)
     assert selectors == [

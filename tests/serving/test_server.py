@@ -488,19 +488,16 @@ def test_new_versions_are_served_under_load_and_bad_ones_refused(store, expected
 def test_hostile_versions_are_refused_while_a_good_one_serves(store, expected, tmp_path):
     folder = tmp_path / "models" / "tiny" / "simple-cnn"
     copied(store / "1", folder / "1")
-    hostile_versions.endless(tmp_path / "endless")
     hostile_versions.with_writing_initializer(tmp_path / "writing", tmp_path / "written")
     bad = bad_cards.contents(json.loads((folder / "1" / "assets.extra" / "card.json").read_text()))
-    with server_process.running(tmp_path / "models", "--deadline", "2") as server:
+    with server_process.running(tmp_path / "models") as server:
         for number, name in enumerate(("null", "deep", "drift-as-text", "sums-as-list"), start=2):
             bad_cards.write(folder / str(number), bad[name])
         copied(tmp_path / "writing", folder / "6")
         os.mkfifo(folder / "5" / "assets.extra" / "predictions.csv")
         wait_for(lambda: len(server.ask("/healthz")[1].get("refused", ())) == 5)
-        copied(tmp_path / "endless", folder / "7")
-        wait_for(lambda: "tiny/simple-cnn/7" in server.ask("/healthz")[1].get("refused", ()))
         states = server.ask(NAME)[1]["model_version_status"]
-        assert {one["version"] for one in states if one["state"] == "END"} == set("234567")
+        assert {one["version"] for one in states if one["state"] == "END"} == set("23456")
         assert all(one["status"]["error_message"] for one in states if one["state"] == "END")
         answer = server.ask(f"{NAME}:predict", instances())
         np.testing.assert_allclose(probabilities(answer[1]), expected[1], atol=1e-6)
@@ -510,6 +507,17 @@ def test_hostile_versions_are_refused_while_a_good_one_serves(store, expected, t
         server.process.terminate()
         assert server.process.wait(60) == 0
     assert not (tmp_path / "written").exists()
+
+
+def test_a_version_whose_graph_never_ends_is_refused_and_the_check_goes_on(store, tmp_path):
+    folder = tmp_path / "models" / "tiny" / "simple-cnn"
+    copied(store / "1", folder / "1")
+    hostile_versions.endless(tmp_path / "endless")
+    with server_process.running(tmp_path / "models", "--deadline", "2") as server:
+        copied(tmp_path / "endless", folder / "7")
+        wait_for(lambda: "tiny/simple-cnn/7" in server.ask("/healthz")[1].get("refused", ()))
+        bad_cards.write(folder / "8", b"null")
+        wait_for(lambda: "tiny/simple-cnn/8" in server.ask("/healthz")[1].get("refused", ()))
 
 
 def test_a_killed_server_starts_again_and_a_stopped_one_answers_what_it_was_asked(store, expected):
