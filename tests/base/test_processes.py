@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -45,14 +46,28 @@ def test_what_goes_wrong_there_is_raised_here():
         processes.called(os.abort)
 
 
-def test_killed_the_server_takes_its_processes_along_and_is_started_anew(tmp_path):
-    (tmp_path / "sleeping.py").write_text(
+def sleeping(folder):
+    """Starts a process that sleeps, which writes "up" to the log in a folder."""
+    (folder / "sleeping.py").write_text(
         "import time\ndef main():\n    print('up', flush=True)\n    time.sleep(600)\n"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(tmp_path)
-        log = tmp_path / "log"
-        process = processes.started("sleeping", log=log, environment=dict(os.environ))
+        patch.syspath_prepend(folder)
+        return processes.started("sleeping", log=folder / "log", environment=dict(os.environ))
+
+
+def test_a_server_that_is_killed_while_it_starts_a_process_is_replaced(tmp_path):
+    server, _ = processes.called(forked_process.describe)
+    os.kill(server, signal.SIGSTOP)  # so that it has the request, and not yet the process
+    threading.Timer(0.5, os.kill, (server, signal.SIGKILL)).start()
+    process = sleeping(tmp_path)
+    assert psutil.Process(process.pid).ppid() != server
+    process.kill()
+    process.join()
+
+
+def test_killed_the_server_takes_its_processes_along_and_is_started_anew(tmp_path):
+    log, process = tmp_path / "log", sleeping(tmp_path)
     one = psutil.Process(process.pid)
     while not log.exists() or log.read_text() != "up\n":
         assert process.is_alive()

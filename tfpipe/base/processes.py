@@ -32,6 +32,7 @@ CONTEXT: ForkServerContext | SpawnContext = (
 )
 CONTEXT.set_forkserver_preload(["tfpipe.base.preload"])
 PRELOADED = "TFPIPE_PRELOAD"  # environment variable: the modules that the server imports
+STARTS = 5  # attempts to start a process: its server may be killed meanwhile
 WITHOUT_SERVER = 255  # exit code of a process that ended because the server did
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal to send when the parent (the server) ends
 
@@ -77,6 +78,12 @@ def started(module: str, *arguments: Any, log: Path, environment: dict[str, str]
         target=_main, args=(module, arguments, str(log), environment), daemon=True
     )
     with _without_main():
+        for _ in range(STARTS - 1):
+            try:
+                process.start()
+            except (EOFError, OSError):  # the server ended on the way; another one begins
+                continue
+            return process
         process.start()
     return process
 
