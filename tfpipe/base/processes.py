@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
@@ -32,7 +33,7 @@ CONTEXT: ForkServerContext | SpawnContext = (
 )
 CONTEXT.set_forkserver_preload(["tfpipe.base.preload"])
 PRELOADED = "TFPIPE_PRELOAD"  # environment variable: the modules that the server imports
-STARTS = 5  # attempts to start a process: its server may be killed meanwhile
+STARTS, PAUSE_S = 40, 0.25  # attempts to start a process: its server may be killed meanwhile
 WITHOUT_SERVER = 255  # exit code of a process that ended because the server did
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal to send when the parent (the server) ends
 
@@ -81,7 +82,8 @@ def started(module: str, *arguments: Any, log: Path, environment: dict[str, str]
         for _ in range(STARTS - 1):
             try:
                 process.start()
-            except (EOFError, OSError):  # the server ended on the way; another one begins
+            except (EOFError, OSError):  # the server is ending; once it has, another one begins
+                time.sleep(PAUSE_S)
                 continue
             return process
         process.start()
