@@ -1,6 +1,6 @@
 """Novelty of images: how often ordinary images and others are called new, on drawn samples.
 
-    python benchmarks/image_novelty.py --data /tmp/novelty
+    python benchmarks/image_novelty.py --data FOLDER
 
 It draws and packs the samples of three tasks, and takes the statistics of each task's training and
 validation images as a training does. Then it counts the images that are called new: the test split,
