@@ -209,8 +209,8 @@ class Version:
           options: task options by name, over those that the version was trained with.
 
         Returns:
-          The table, with the files that could not be read in `attrs["skipped"]`; or with `out` a
-          `Prediction`.
+          The table, with the files that could not be read in `attrs["skipped"]` and the notes in
+          `attrs["notes"]`; or with `out` a `Prediction`.
 
         Raises:
           UserError: no file could be read, or the version cannot predict files of this task.
@@ -232,7 +232,7 @@ class Version:
         with tempfile.TemporaryDirectory(prefix="tfpipe-") as folder:
             written = self._predict(paths, Path(folder) / "predictions.parquet", **arguments)
             frame = pd.read_parquet(written.path)
-        frame.attrs["skipped"] = dict(written.skipped)
+        frame.attrs = {"skipped": dict(written.skipped), "notes": list(written.notes)}
         for name, reason in written.skipped.items():
             LOG.warning("%s was skipped: %s", name, reason)
         return frame
@@ -256,19 +256,23 @@ class Version:
         start_tensorflow()
         from tfpipe.inference import run
         from tfpipe.inference.confidence import PredictionOptions
+        from tfpipe.inference.request import PredictionRequest
 
         with self._workspace.reporting() if self._workspace else nullcontext(silent) as report:
-            done = run.predict(
+            request = PredictionRequest(
                 task,
                 self.path,
                 files,
-                out=out,
+                out,
                 table=table,
+                settings=tuple(f"{name}={value}" for name, value in options.items()),
+                report=report,
+            )
+            done = run.predict(
+                request,
                 windows=windows,
                 inference_mode=inference_mode,
                 prediction_options=PredictionOptions(min_precision, embedding, conformal),
-                settings=tuple(f"{name}={value}" for name, value in options.items()),
-                report=report,
             )
         return Prediction(out, done.rows, done.files, done.bad, done.notes, done.summary)
 

@@ -15,6 +15,7 @@ from made_card import made_card
 
 from tfpipe.inference import files
 from tfpipe.inference import images as inference_images
+from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.spec import Spec
 from tfpipe.registry import load, predictions, store
 from tfpipe.tasks.task import FilePrediction
@@ -68,7 +69,7 @@ def run(kind: str, raw: Path, out: Path) -> dict:
     version = raw.parent / kind
     if kind == "pictures":
         task = replace(PICTURES, read=noted(PICTURES.read))
-        return inference_images.predict(task, version, [raw], out=out)._asdict()
+        return inference_images.predict(PredictionRequest(task, version, [raw], out))._asdict()
     task = replace(
         PHOTOS,
         whole_file=replace(
@@ -81,7 +82,7 @@ def run(kind: str, raw: Path, out: Path) -> dict:
         ),
     )
     windows = out.with_name(f"windows{out.suffix}")
-    return files.predict(task, version, [raw], out=out, windows=windows)._asdict()
+    return files.predict(PredictionRequest(task, version, [raw], out), windows=windows)._asdict()
 
 
 def _killed_at(call: int) -> None:

@@ -9,6 +9,7 @@ from made_card import made_card
 from small_records import draw_melt
 
 from tfpipe.inference import files
+from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.spec import Spec
 from tfpipe.registry import load
 from tfpipe.tasks.melt_layer import TASK
@@ -40,7 +41,7 @@ def version(tmp_path, monkeypatch):
     predictor = SimpleNamespace(path=tmp_path, card=card, predict_proba=Brightness())
     monkeypatch.setattr(load, "open_version", lambda path: predictor)
     monkeypatch.setattr(load, "with_inference_mode", lambda version, mode: version.predict_proba)
-    monkeypatch.setattr(files, "check_kind", lambda path: None)
+    monkeypatch.setattr(load, "check_kind", lambda path, kinds: None)
     return tmp_path
 
 
@@ -52,13 +53,15 @@ def test_progress_is_reported_within_a_long_photo(version, tmp_path, monkeypatch
         monkeypatch.setattr(files, "WINDOWS_AT_ONCE", windows_at_once)
         out, steps = tmp_path / f"{windows_at_once}.csv", []
         files.predict(
-            TASK,
-            version,
-            photos,
-            out=out,
+            PredictionRequest(
+                TASK,
+                version,
+                photos,
+                out,
+                table=raw / "photos.csv",
+                report=lambda stage, info, steps=steps: steps.append((stage, info)),
+            ),
             windows=out.with_suffix(".parquet"),
-            table=raw / "photos.csv",
-            report=lambda stage, info, steps=steps: steps.append((stage, info)),
         )
         tables.append((pd.read_csv(out), pd.read_parquet(out.with_suffix(".parquet"))))
     whole, in_parts = tables

@@ -18,6 +18,7 @@ from tfpipe.evaluation import calibration, evaluate
 from tfpipe.inference import contact_sheets
 from tfpipe.inference import images as inference_images
 from tfpipe.inference.confidence import PredictionOptions
+from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.calls import soften
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
@@ -141,9 +142,8 @@ def new(tmp_path_factory):
 
 
 def asked(version, new, out, **options):
-    return inference_images.predict(
-        TASK, version, [new], out=out, prediction_options=PredictionOptions(**options)
-    )
+    request = PredictionRequest(TASK, version, [new], out)
+    return inference_images.predict(request, prediction_options=PredictionOptions(**options))
 
 
 @pytest.mark.slow
@@ -190,7 +190,7 @@ def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_p
 def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_path):
     outputs = ImageOutputs(writers={".tsv": lambda frame, path: frame.to_csv(path)})
     task = dataclasses.replace(TASK, image_outputs=outputs)
-    made = inference_images.predict(task, version, [new], out=tmp_path / "t.tsv")
+    made = inference_images.predict(PredictionRequest(task, version, [new], tmp_path / "t.tsv"))
     table = pd.read_csv(tmp_path / "t.tsv")
     assert len(table) == made.rows and table["label"].isna().sum() == made.summary["abstained"]
     source = TASK.survey(new, TASK.options).sources[0]
@@ -216,17 +216,13 @@ def test_bad_sources_are_named_and_the_others_answered(version, new, tmp_path):
         return TASK.read(source, options)
 
     task = dataclasses.replace(TASK, read=read)
-    made = inference_images.predict(
-        task, version, [new], out=tmp_path / "t.csv", prediction_options=PredictionOptions()
-    )
+    made = inference_images.predict(PredictionRequest(task, version, [new], tmp_path / "t.csv"))
     assert made.bad == {"new2.txt": "new2.txt is damaged."}
     assert made.files == 5 and made.rows == 5 * TASK.options.pictures
 
     task = dataclasses.replace(TASK, columns=("other",))
     with pytest.raises(UserError, match="reads the columns level, which the new files do not have"):
-        inference_images.predict(
-            task, version, [new], out=tmp_path / "n.csv", prediction_options=PredictionOptions()
-        )
+        inference_images.predict(PredictionRequest(task, version, [new], tmp_path / "n.csv"))
     assert not (tmp_path / "n.csv").exists()
 
 

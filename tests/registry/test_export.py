@@ -16,6 +16,7 @@ from tfpipe import models
 from tfpipe.base import images, processes
 from tfpipe.base.errors import UserError
 from tfpipe.inference import files
+from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.calls import soften
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
@@ -231,7 +232,7 @@ def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path
     put("conv-autoencoder", 2, kind="autoencoder")
     version = store.find(tmp_path, task="tiny", model="conv-autoencoder", version=None)
     with pytest.raises(UserError) as told:
-        files.predict(tiny.TASK, version, [], out=tmp_path / "out.csv")
+        files.predict(PredictionRequest(tiny.TASK, version, [], tmp_path / "out.csv"))
     assert str(told.value) == (
         "Version 2 of conv-autoencoder is an autoencoder, which gives images back and names no "
         "classes: train a classifier first."
@@ -239,7 +240,7 @@ def test_predicting_with_an_autoencoder_names_the_classifiers_there_are(tmp_path
     put("old-cnn", 1)
     put("simple-cnn", 1)
     with pytest.raises(UserError, match="predict with --model old-cnn or simple-cnn"):
-        files.predict(tiny.TASK, version, [], out=tmp_path / "out.csv")
+        files.predict(PredictionRequest(tiny.TASK, version, [], tmp_path / "out.csv"))
     assert not (tmp_path / "out.csv").exists()
 
 

@@ -14,6 +14,7 @@ from small_records import draw_melt
 
 from tfpipe.base import files
 from tfpipe.inference import files as inference_files
+from tfpipe.inference.request import PredictionRequest
 from tfpipe.models import sliding_window
 from tfpipe.models.spec import Spec
 from tfpipe.registry import load
@@ -74,7 +75,7 @@ def test_the_layers_of_the_queue_are_those_that_predict_finds(raw, version, tmp_
     monkeypatch.setattr(photo_queue.whole_files, "rows_of", lambda task, data: {})
     out = tmp_path / "layers.csv"
     inference_files.predict(
-        MELT_LAYER, version, [raw / "photos"], out=out, table=raw / "photos.csv"
+        PredictionRequest(MELT_LAYER, version, [raw / "photos"], out, table=raw / "photos.csv")
     )
     predicted = pd.read_csv(out)
     zeros = np.zeros(2)

@@ -324,10 +324,16 @@ def test_many_clients_get_the_rows_of_their_own_files(server, raw, written):
 def test_what_looks_like_no_training_image_is_called_new(server, raw, written):
     for task in ("insolubles", "ccd-tracks"):
         answer = post(server, task, parts(raw[task])).json()
-        count = len(pd.read_csv(written[task]))
-        assert answer["novelty"] == {"images": count, "new": count, "rows": [True] * count}
-    novelty = post(server, "melt-layer", parts(raw["melt-layer"])).json()["novelty"]
-    assert novelty["new"] == novelty["images"] > 100 and "rows" not in novelty
+        expected = pd.read_csv(written[task])
+        count = len(expected)
+        assert answer["novelty"] == {"images": count, "new": count}
+        assert all(row["new"] for row in answer["rows"]) and expected["new"].all()
+        assert f"{count} of {count} images look like none" in answer["notes"][-1]
+    answer = post(server, "melt-layer", parts(raw["melt-layer"]), "?windows=true").json()
+    count = len(answer["windows"])
+    assert answer["novelty"] == {"images": count, "new": count}
+    assert all(window["new"] for window in answer["windows"])
+    assert f"{count} of {count} windows look like none" in answer["notes"][-1]
     rng = np.random.default_rng(5)
     ordinary, grey = rng.integers(0, 255, (50, 200, 3)), np.full((50, 200, 3), 90)
     instances = [

@@ -20,6 +20,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 import tfpipe
 from tfpipe.base import images as base_images
 from tfpipe.inference import images as inference
+from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.spec import Spec
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
@@ -110,7 +111,8 @@ def paths(tmp_path_factory):
 @pytest.mark.parametrize("name", VERSIONS)
 def test_a_file_has_one_answer_whoever_is_asked(server, models, paths, name, tmp_path):
     version = models / "tiny" / name / "1"
-    inference.predict(folder_task(paths[0].parent), version, paths, out=tmp_path / "table.csv")
+    task = folder_task(paths[0].parent)
+    inference.predict(PredictionRequest(task, version, paths, tmp_path / "table.csv"))
     table = pd.read_csv(tmp_path / "table.csv").set_index("key")
     columns = [f"p_{label}" for label in CLASSES]
     expected = table.loc[[str(path) for path in paths], columns].to_numpy()

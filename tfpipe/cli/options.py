@@ -122,6 +122,9 @@ def hyperparameters(hp: list[str] | None, weights: str | None = None) -> dict[st
     return values | ({"weights": weights} if weights else {})
 
 
+NOT_SHOWN = ("command", "task", "metrics", "novelty")  # by `done`: other lines tell them
+
+
 def done(as_json: bool, *, command: str, task: str, path: Path | str, **summary: Any) -> None:
     """Prints what a command did: one JSON object, or a line for each thing worth knowing."""
     whole = {"command": command, "task": task, "model": None, "version": None}
@@ -131,7 +134,7 @@ def done(as_json: bool, *, command: str, task: str, path: Path | str, **summary:
         return
     out = Console(highlight=False)
     for name, value in whole.items():
-        if value in (None, {}, [], ()) or name in ("command", "task", "metrics"):
+        if value in (None, {}, [], ()) or name in NOT_SHOWN:
             continue
         if isinstance(value, list | tuple) and isinstance(value[0], dict):
             out.print(f"{name}:")

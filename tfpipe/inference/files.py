@@ -1,13 +1,12 @@
 """Prediction of whole raw files, such as core photos: a table, and an overlay for each file."""
 
-import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,51 +15,23 @@ from tfpipe.base import files as base_files
 from tfpipe.base import images as base_images
 from tfpipe.base import table_writers
 from tfpipe.base.errors import UserError
-from tfpipe.base.progress import Reporter, silent
-from tfpipe.evaluation import drift
-from tfpipe.inference import resume
+from tfpipe.base.progress import Reporter
+from tfpipe.inference import monitoring, resume
+from tfpipe.inference.monitoring import ImageMonitor
+from tfpipe.inference.request import PredictionRequest, PredictionResult
 from tfpipe.models.sliding_window import WINDOWS_AT_ONCE
 from tfpipe.registry import load
-from tfpipe.registry.card import VersionCard
-from tfpipe.registry.load import SavedPredictor, check_kind
-from tfpipe.tasks.options import parse_options
-from tfpipe.tasks.task import Classify, Source, Survey, Task
+from tfpipe.registry.card import CLASSIFIER, VersionCard
+from tfpipe.tasks.task import Classify, Source, Survey
 
 ROWS_AT_ONCE = 20_000  # rows of a table that are written together
 
 
-class PredictionResult(NamedTuple):
-    """What a prediction run did.
-
-    Attributes:
-      rows: rows written to the table.
-      files: raw files predicted.
-      bad: raw file -> why it could not be predicted.
-      notes: sentences about the run.
-      overlays: image files written.
-      summary: further numbers of the run, as JSON has them.
-    """
-
-    rows: int
-    files: int
-    bad: dict[str, str]
-    notes: tuple[str, ...]
-    overlays: list[Path]
-    summary: dict[str, Any]
-
-
 def predict(
-    task: Task,
-    version: Path,
-    paths: list[Path],
+    request: PredictionRequest,
     *,
-    out: Path,
-    table: Path | None = None,
     windows: Path | None = None,
     inference_mode: str | None = None,
-    settings: tuple[str, ...] = (),
-    predictor: SavedPredictor | None = None,
-    report: Reporter = silent,
 ) -> PredictionResult:
     """Predicts new raw files, one at a time, and writes their rows to one table.
 
@@ -69,19 +40,10 @@ def predict(
     goes on with the files that are left.
 
     Args:
-      task: what to predict; it has `whole_file`.
-      version: folder of a saved version.
-      paths: raw files, or folders of them.
-      out: the table of predictions, .csv or .parquet; overlays go to the folder beside it with the
-        same stem.
-      table: metadata of the files, such as photos.csv.
+      request: the files, of a task with `whole_file`; the table is a .csv or .parquet.
       windows: a second table, of every window that the model was shown; None for none.
       inference_mode: for long images, one of `sliding_window.INFERENCE_MODES`; None for the
         card's.
-      settings: task options as name=value, over those that the version was trained with.
-      predictor: the version where it is loaded already; None to load it.
-      report: receives the stage "predict" with the files done, and within a long image with the
-        share of it.
 
     Returns:
       What was done.
@@ -90,20 +52,19 @@ def predict(
       UserError: a path or table is wrong, no file could be read, or the version is an
         autoencoder's.
     """
+    task, out, report = request.task, request.out, request.report
     whole_file = task.whole_file
     assert whole_file is not None, f"{task.name} does not predict whole files"
-    check_kind(version)
-    predictor = predictor or load.open_version(version)
-    trained = [f"{name}={value}" for name, value in predictor.card.options.items()]
-    options = parse_options(task, [*trained, *settings])
+    predictor = request.open_predictor((CLASSIFIER,))
+    card = predictor.card
     classify = predictor.predict_proba
     if whole_file.sliding_window:
         classify = load.with_inference_mode(predictor, inference_mode)
-    thresholds = predictor.card.thresholds
+    thresholds = card.thresholds
     if inference_mode:
-        scores = predictor.card.inference_modes.get(inference_mode, {})
+        scores = card.inference_modes.get(inference_mode, {})
         thresholds = scores.get("thresholds", thresholds)
-    survey = task.survey_new(paths, table, options)
+    options, survey = request.survey(card.options)
     names = Counter(source.name for source in survey.sources)
     repeated = [name for name, count in names.items() if count > 1]
     if repeated:
@@ -116,7 +77,7 @@ def predict(
     # A stored result has its overlay; a new file beside it that changes the overlay's name makes
     # the plan another one.
     longer = sorted(path.name for name, path in overlays.items() if path.stem != Path(name).stem)
-    plan = prediction_plan(predictor.card, options, survey) | {
+    plan = prediction_plan(card, options, survey) | {
         "inference_mode": inference_mode,
         "windows": bool(windows),
         "longer": longer,
@@ -124,21 +85,22 @@ def predict(
     with resume.open_results(out, plan) as results:
         n_resumed = sum(results.result(source) is not None for source in survey.sources)
         bad = {}
-        height_px = predictor.card.network_spec.image_shape[0]
         for i, source in enumerate(survey.sources):
             report("predict", {"done": i, "total": len(survey.sources)})
             if results.result(source) is not None:
                 continue
-            watch = drift.Watch(predictor.card)
-            try:
-                watched = _watched(
+            monitor = ImageMonitor(card)
+            monitored = _Monitored(classify, monitor, source.name)
+            if whole_file.sliding_window:
+                monitored = _MonitoredAlong(
                     classify,
-                    watch,
+                    monitor,
                     source.name,
-                    height_px=height_px,
+                    height_px=card.network_spec.image_shape[0],
                     report=partial(_report_part, report, files=i, total=len(survey.sources)),
                 )
-                outputs = whole_file.infer(source, watched, options)
+            try:
+                outputs = whole_file.infer(source, monitored, options)
             except UserError as error:
                 bad[source.name] = str(error)
                 continue
@@ -149,8 +111,8 @@ def predict(
                 source,
                 {
                     "rows": prediction.rows,
-                    "windows": prediction.windows if windows else [],
-                    "drift": watch.state(),
+                    "windows": _with_new(prediction.windows, monitor) if windows else [],
+                    "monitored": monitor.state(),
                 },
             )
         report("predict", {"done": len(survey.sources), "total": len(survey.sources)})
@@ -162,34 +124,14 @@ def predict(
         if windows:
             pieces = (_finished(results, source)["windows"] for source in good)
             _write(windows, pieces, columns=())
-        histograms = (_finished(results, source)["drift"] for source in good)
-        notes, summary = notes_on_drift(survey.notes, predictor.card, histograms)
+        states = (_finished(results, source)["monitored"] for source in good)
+        noun = "windows" if whole_file.sliding_window else "images"
+        noticed, summary = monitoring.summarize(card, states, noun=noun)
     if n_resumed:
         summary["resumed_files"] = n_resumed
     written = [overlays[source.name] for source in good]
+    notes = (*survey.notes, *noticed)
     return PredictionResult(n_rows, len(good), bad, notes, written, summary)
-
-
-def notes_on_drift(
-    notes: tuple[str, ...], card: VersionCard, watched: Iterable[dict[str, Any]]
-) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Returns a run's notes with those on drift, and the drift as JSON has it.
-
-    Args:
-      notes: of the run.
-      card: the version's.
-      watched: `drift.Watch.state` of each file.
-    """
-    watch = drift.Watch(card)
-    for histograms in watched:
-        watch.add(histograms)
-    findings = watch.findings()
-    sentences = tuple(finding.sentence for finding in findings)
-    rows = [
-        {name: value for name, value in dataclasses.asdict(finding).items() if name != "sentence"}
-        for finding in findings
-    ]
-    return (*notes, *sentences), {"drift": rows} if rows else {}
 
 
 def prediction_plan(card: VersionCard, options: Any, survey: Survey) -> dict[str, Any]:
@@ -198,60 +140,63 @@ def prediction_plan(card: VersionCard, options: Any, survey: Survey) -> dict[str
     return {"card": asdict(card), "options": asdict(options), "tables": tables}
 
 
-class _Watched:
-    """A classifier whose images are watched for drift."""
+class _Monitored:
+    """A classifier whose images are monitored."""
 
-    def __init__(self, classify: Classify, watch: drift.Watch, name: str, *, height_px: int):
-        self._classify, self._watch, self._name = classify, watch, name
-        self._height_px = height_px  # of a window
+    def __init__(self, classify: Classify, monitor: ImageMonitor, name: str):
+        self._classify, self._monitor, self._name = classify, monitor, name
 
     def __call__(self, images: np.ndarray, *columns: np.ndarray) -> np.ndarray:
         probabilities = self._classify(images, *columns)
-        self.update(images, probabilities, *columns)
+        self._update(images, probabilities, *columns)
         return probabilities
 
-    def update(
+    def _update(
         self, images: np.ndarray, probabilities: np.ndarray, columns: np.ndarray | None = None
     ) -> None:
         groups = [self._name] * len(images)
-        self._watch.update(images, columns=columns, probabilities=probabilities, groups=groups)
+        self._monitor.update(images, columns=columns, probabilities=probabilities, groups=groups)
 
 
-class _WatchedAlong(_Watched):
+class _MonitoredAlong(_Monitored):
     """A classifier of the windows of long images, see `WholeFile.sliding_window`.
 
     Args:
+      height_px: of a window.
       report: receives the share of the image that is done.
     """
 
-    def __init__(self, *args: Any, report: Callable[[float], None], **kwargs: Any):
+    def __init__(self, *args: Any, height_px: int, report: Callable[[float], None], **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._report = report
+        self._rows, self._report = np.arange(height_px), report
 
     def along(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
-        rows, parts = np.arange(self._height_px), []
+        parts = []
         count = top_px.shape[1]
         for begin in range(0, max(count, 1), WINDOWS_AT_ONCE):
             self._report(begin / max(count, 1))
             tops = top_px[:, begin : begin + WINDOWS_AT_ONCE]
-            parts.append(getattr(self._classify, "along")(images, tops))  # noqa: B009
+            parts.append(self._predict(images, tops))
             # The other images are flips of the first.
-            windows = images[0][tops[0][:, None] + rows]
-            self.update(windows, parts[-1]["probabilities"][0])
+            windows = images[0][tops[0][:, None] + self._rows]
+            self._update(windows, parts[-1]["probabilities"][0])
         return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
+    def _predict(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
+        along = getattr(self._classify, "along", None)
+        if along:
+            return along(images, top_px)
+        pairs = zip(images, top_px, strict=True)
+        windows = (image[tops[:, None] + self._rows] for image, tops in pairs)
+        return {"probabilities": np.stack([self._classify(one) for one in windows])}
 
-def _watched(
-    classify: Classify,
-    watch: drift.Watch,
-    name: str,
-    *,
-    height_px: int,
-    report: Callable[[float], None],
-) -> Classify:
-    if hasattr(classify, "along"):
-        return _WatchedAlong(classify, watch, name, height_px=height_px, report=report)
-    return _Watched(classify, watch, name, height_px=height_px)
+
+def _with_new(windows: list[dict[str, Any]], monitor: ImageMonitor) -> list[dict[str, Any]]:
+    """Returns rows of windows that say which are new, where the card has statistics of images."""
+    if len(monitor.are_new) != len(windows):
+        return windows
+    pairs = zip(windows, monitor.are_new, strict=True)
+    return [{**window, "new": is_new} for window, is_new in pairs]
 
 
 def _report_part(report: Reporter, share: float, *, files: int, total: int) -> None:

@@ -14,16 +14,16 @@ import pandas as pd
 from tfpipe.base import files, table_writers, tables
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
-from tfpipe.base.progress import Reporter, silent
-from tfpipe.evaluation import drift, ordinal, prevalence
-from tfpipe.inference import resume
+from tfpipe.evaluation import ordinal, prevalence
+from tfpipe.inference import monitoring, resume
 from tfpipe.inference.confidence import PredictionConfidence, PredictionOptions
 from tfpipe.inference.contact_sheets import ContactSheets
-from tfpipe.inference.files import PredictionResult, notes_on_drift, prediction_plan
+from tfpipe.inference.files import prediction_plan
+from tfpipe.inference.monitoring import ImageMonitor
+from tfpipe.inference.request import PredictionRequest, PredictionResult
 from tfpipe.registry import predictions
 from tfpipe.registry.card import BOOSTED_TREES, CLASSIFIER
-from tfpipe.registry.load import SavedPredictor, check_kind, open_version
-from tfpipe.tasks.options import parse_options
+from tfpipe.registry.load import SavedPredictor
 from tfpipe.tasks.task import Example, Reading, Source, Task
 
 ROWS_AT_ONCE = 2048  # examples that are predicted together
@@ -32,16 +32,7 @@ KINDS = (CLASSIFIER, BOOSTED_TREES)
 
 
 def predict(
-    task: Task,
-    version: Path,
-    paths: list[Path],
-    *,
-    out: Path,
-    table: Path | None = None,
-    prediction_options: PredictionOptions = DEFAULT_OPTIONS,
-    settings: tuple[str, ...] = (),
-    predictor: SavedPredictor | None = None,
-    report: Reporter = silent,
+    request: PredictionRequest, *, prediction_options: PredictionOptions = DEFAULT_OPTIONS
 ) -> PredictionResult:
     """Predicts the class of each new image, counts the classes, and draws contact sheets.
 
@@ -50,16 +41,10 @@ def predict(
     call goes on with the sources that are left.
 
     Args:
-      task: what to predict; its images are predicted one by one.
-      version: folder of a saved version.
-      paths: raw files, or folders of them.
-      out: the table, .csv, .parquet or one of the task's `ImageOutputs.writers`; counts.csv,
-        contact sheets and overlays go to the folder beside it with the same stem.
-      table: metadata of the files, where the task reads such a table.
+      request: the files, of a task whose images are predicted one by one; the table is a .csv,
+        .parquet or one of the task's `ImageOutputs.writers`. counts.csv, contact sheets and
+        overlays go to the folder beside it.
       prediction_options: what is predicted, and when the model abstains.
-      settings: task options as name=value, over those that the version was trained with.
-      predictor: the version where it is loaded already; None to load it.
-      report: receives the stage "predict" with the sources done.
 
     Returns:
       What was done.
@@ -68,16 +53,14 @@ def predict(
       UserError: a path is wrong, a column that the model needs is missing, no source could be read,
         or the version is an autoencoder's.
     """
-    check_kind(version, kinds=KINDS)
-    predictor = predictor or open_version(version)
+    out, report = request.out, request.report
+    predictor = request.open_predictor(KINDS)
     if prediction_options.embedding and not predictor.has_embedding:
         predictor.embed()  # its error says why there is none
     card = predictor.card
     classes = card.classes
-    trained = [f"{name}={value}" for name, value in card.options.items()]
-    options = parse_options(task, [*trained, *settings])
-    survey = task.survey_new(paths, table, options)
-    new_columns = survey.columns or task.columns
+    options, survey = request.survey(card.options)
+    new_columns = survey.columns or request.task.columns
     missing = [name for name in card.columns if name not in new_columns]
     if missing and "columns" in card.inputs:
         raise UserError(
@@ -86,12 +69,12 @@ def predict(
         )
     order = [new_columns.index(name) for name in card.columns if name in new_columns]
     confidence = PredictionConfidence(
-        predictions.predictions(version, {}),
+        predictions.predictions(request.version, {}),
         classes,
         prediction_options,
         decision=card.thresholds,
     )
-    task = replace(task, classes=classes, columns=new_columns)
+    task = replace(request.task, classes=classes, columns=new_columns)
     if out.suffix.lower() not in task.image_outputs.writers:
         table_writers.check(out)
     plan = prediction_plan(card, options, survey) | {
@@ -112,14 +95,14 @@ def predict(
             if isinstance(reading, UserError):
                 bad[source.name] = str(reading)
                 continue
-            watch = drift.Watch(card)
+            monitor = ImageMonitor(card)
             n_rows = 0
             predicted, confident = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
             with table_writers.writing(results.path(source, ".parquet")) as write:
                 for begin in range(0, len(reading.examples), ROWS_AT_ONCE):
                     examples = reading.examples[begin : begin + ROWS_AT_ONCE]
                     frame, images, probabilities = _predicted(
-                        task, predictor, confidence, examples, order=order, watch=watch
+                        task, predictor, confidence, examples, order=order, monitor=monitor
                     )
                     write(_as_written(task, frame, images, out))
                     named = confidence.named(probabilities)
@@ -140,7 +123,7 @@ def predict(
                     "predicted": predicted.tolist(),
                     "confident": confident.tolist(),
                     "overlay": overlay and str(overlay),
-                    "drift": watch.state(),
+                    "monitored": monitor.state(),
                 },
             )
         report("predict", {"done": total, "total": total})
@@ -152,7 +135,7 @@ def predict(
             frame for source in good for frame in results.rows(source)
         )
         if not any(result["rows"] for result in finished):
-            frames = [_empty(task, confidence, out)]
+            frames = [_empty(task, confidence, out, has_novelty=card.novelty is not None)]
         _write(task, frames, out)
         predicted = np.sum([result["predicted"] for result in finished], axis=0)
         confident = np.sum([result["confident"] for result in finished], axis=0)
@@ -160,8 +143,9 @@ def predict(
         n_groups = len({source.group for source in good})
         counts, no_interval = confidence.class_counts(predicted, confident, new_groups=n_groups)
         tables.write_csv(counts, beside / "counts.csv")
-        watched = (result["drift"] for result in finished)
-        notes, summary = notes_on_drift(survey.notes, card, watched)
+        states = (result["monitored"] for result in finished)
+        noticed, summary = monitoring.summarize(card, states, noun="images")
+        notes = (*survey.notes, *noticed)
         if no_interval:
             notes = (*notes, no_interval)
         records = counts.astype(object).where(counts.notna(), None).to_dict("records")
@@ -201,20 +185,28 @@ def _predicted(
     examples: list[Example],
     *,
     order: list[int],
-    watch: drift.Watch,
+    monitor: ImageMonitor,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Returns the rows of some examples, their images, and their probabilities [n, classes]."""
     images = np.stack([example.image for example in examples])
     columns = np.stack([example.columns for example in examples])[:, order]
     probabilities = predictor.predict_proba(images, columns)
     groups = [example.group for example in examples]
-    watch.update(images, columns=columns, probabilities=probabilities, groups=groups)
+    are_new = monitor.update(images, columns=columns, probabilities=probabilities, groups=groups)
     metadata = [{"key": e.key, "group": e.group, **e.metadata} for e in examples]
     frame = pd.concat([pd.DataFrame(metadata), confidence.table(probabilities)], axis=1)
+    if are_new:
+        frame = _with_new(frame, are_new)
     frame = ordinal.with_expected(frame, task, probabilities)
     if confidence.options.embedding:
         frame = pd.concat([frame, _embeddings(predictor, images, columns)], axis=1)
     return frame, images, probabilities
+
+
+def _with_new(frame: pd.DataFrame, are_new: list[bool]) -> pd.DataFrame:
+    """Returns rows that say which images look like none that the version was trained on."""
+    frame.insert(frame.columns.get_loc("abstain") + 1, "new", np.array(are_new, bool))
+    return frame
 
 
 def _embeddings(predictor: SavedPredictor, images: np.ndarray, columns: np.ndarray) -> pd.DataFrame:
@@ -222,11 +214,14 @@ def _embeddings(predictor: SavedPredictor, images: np.ndarray, columns: np.ndarr
     return pd.DataFrame(embedding, columns=[f"embedding_{i}" for i in range(embedding.shape[1])])
 
 
-def _empty(task: Task, confidence: PredictionConfidence, out: Path) -> pd.DataFrame:
+def _empty(
+    task: Task, confidence: PredictionConfidence, out: Path, *, has_novelty: bool
+) -> pd.DataFrame:
     """Returns the table of no image, so that its headings are written."""
     probabilities = np.zeros((0, len(confidence.classes)), np.float32)
     metadata = pd.DataFrame(columns=["key", "group", *task.metadata])
     frame = pd.concat([metadata, confidence.table(probabilities)], axis=1)
+    frame = _with_new(frame, []) if has_novelty else frame
     return _as_written(task, frame, np.zeros((0, *task.image_shape)), out)
 
 

@@ -16,7 +16,7 @@ from tfpipe.base import table_writers, tables
 from tfpipe.base.errors import UserError
 from tfpipe.inference import run
 from tfpipe.inference.confidence import PredictionOptions
-from tfpipe.inference.files import PredictionResult
+from tfpipe.inference.request import PredictionRequest, PredictionResult
 from tfpipe.registry.card import VersionCard
 from tfpipe.serving import uploads
 from tfpipe.serving.errors import RequestError
@@ -156,41 +156,28 @@ def analyze(
         if request.depths_m:
             table = _write_depths(raw, paths[0], request.depths_m)
         windows = out.with_name("windows.parquet") if request.windows else None
-        predictor = ObservedPredictor(version.predictor, job.add_images)
         try:
             result = run.predict(
-                _confined(task, raw),
-                version.servable.folder,
-                paths,
-                out=out,
-                table=table,
+                PredictionRequest(
+                    _confined(task, raw),
+                    version.servable.folder,
+                    paths,
+                    out,
+                    table=table,
+                    predictor=ObservedPredictor(version.predictor, job.add_images),
+                    report=job.report,
+                ),
                 windows=windows,
                 inference_mode=request.inference_mode,
                 prediction_options=request.prediction_options,
-                predictor=predictor,
-                report=job.report,
             )
         except UserError as error:
             raise RequestError(400, _without(raw, str(error))) from error
         content = _content(result, request, out=out, windows=windows, raw=raw)
     if isinstance(content, dict):
         about: dict[str, Any] = {"task": task.name, "model": card.model, "version": card.version}
-        about["novelty"] = _novelty(predictor.are_new, by_row=task.whole_file is None)
         content = json.dumps(about | content, separators=(",", ":"), allow_nan=False).encode()
     return JobAnswer(content, request.media_type, job.progress["images"])
-
-
-def _novelty(are_new: list[bool], *, by_row: bool) -> dict[str, Any] | None:
-    """Returns how many images, or windows of them, look like none of the training split.
-
-    Args:
-      are_new: of each of them; [] where it is not known.
-      by_row: whether each has a row of its own.
-    """
-    if not are_new:
-        return None
-    counts: dict[str, Any] = {"images": len(are_new), "new": sum(are_new)}
-    return counts | ({"rows": are_new} if by_row else {})
 
 
 def _check_request(task: Task, card: VersionCard, request: AnalysisRequest) -> None:
@@ -257,12 +244,14 @@ def _content(
         with table_writers.writing(path) as write:
             write(frame)
         return path.read_bytes()
+    details = _plain(result.summary)
     content = {
         "columns": list(frame.columns),
         "rows": _rows(frame),
         "skipped": bad,
         "notes": [_without(raw, note) for note in result.notes],
-        "details": _plain(result.summary),
+        "novelty": details.pop("novelty", None),
+        "details": details,
     }
     if windows:
         content["windows"] = _rows(_read_table(windows, raw))

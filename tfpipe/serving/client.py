@@ -43,7 +43,7 @@ class Client:
         return self._request("GET", "/v1/models")["models"]
 
     def predict(self, paths: Iterable[Path | str]) -> pd.DataFrame:
-        """Returns a row for each image: file, label, abstain, novelty, p_<class>.
+        """Returns a row for each image: file, label, abstain, novelty, new, p_<class>.
 
         Rows of an autoencoder have `error` instead of classes.
 

@@ -123,7 +123,8 @@ class FilePrediction(NamedTuple):
 
     Attributes:
       rows: rows of the prediction table, such as one for each layer.
-      windows: one row for each image that the model was shown.
+      windows: one row for each image that the model was shown, in that order; flips are none of
+        their own.
     """
 
     rows: list[dict[str, Any]]

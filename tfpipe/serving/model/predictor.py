@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 
-from tfpipe.evaluation import image_novelty
 from tfpipe.models import sliding_window
 from tfpipe.registry import load
 from tfpipe.registry.load import SavedPredictor
@@ -94,14 +93,12 @@ class BatchedPredictor:
 
 
 class ObservedPredictor:
-    """A predictor that reports how many images it has predicted, and marks those that are new.
+    """A predictor that reports how many images it predicts.
 
     Attributes:
       path: folder of the version.
       card: its card.
       has_embedding: whether `embed` works.
-      are_new: of each image in order, or window, whether it looks like none that the version was
-        trained on, see `image_novelty`; [] if the card has no statistics of them.
     """
 
     def __init__(self, predictor: SavedPredictor, observe: Callable[[int], None]):
@@ -109,24 +106,24 @@ class ObservedPredictor:
 
         Args:
           predictor: that predicts.
-          observe: called with the number of images before they are predicted; what it raises ends
-            the prediction.
+          observe: called with the number of images before they are predicted, flips included;
+            what it raises ends the prediction.
         """
         self.path, self.card = predictor.path, predictor.card
-        self.has_embedding, self.are_new = predictor.has_embedding, list[bool]()
+        self.has_embedding = predictor.has_embedding
         self._predictor, self._observe = predictor, observe
 
     @property
     def inference_modes(self) -> Mapping[str, Classify]:
         """Inference mode -> predictions in it."""
         modes = self._predictor.inference_modes
-        return {name: _Observed(mode, self) for name, mode in modes.items()}
+        return {name: _Observed(mode, self._observe) for name, mode in modes.items()}
 
     def predict_proba(
         self, images: np.ndarray | None = None, columns: np.ndarray | None = None
     ) -> np.ndarray:
         """Returns probabilities [n, classes] float32, see `SavedPredictor`."""
-        self.observe(images, count=_count(images, columns))
+        self._observe(_count(images, columns))
         return self._predictor.predict_proba(images, columns)
 
     def embed(
@@ -135,17 +132,6 @@ class ObservedPredictor:
         """Returns embeddings [n, units] float32, see `SavedPredictor`."""
         self._observe(0)
         return self._predictor.embed(images, columns)
-
-    def observe(self, images: np.ndarray | None, *, count: int) -> None:
-        """Reports images that are predicted next, and marks those that are new.
-
-        Args:
-          images: [n, height, width, channels], or None.
-          count: of images to report; a flip of an image counts, too.
-        """
-        self._observe(count)
-        if self.card.novelty is not None and images is not None:
-            self.are_new += image_novelty.is_new(images, self.card.novelty).tolist()
 
 
 class _OneAtATime:
@@ -163,19 +149,17 @@ class _OneAtATime:
 
 
 class _Observed:
-    """Predictions in an inference mode, of windows that a predictor observes."""
+    """Predictions in an inference mode whose number of windows is reported."""
 
-    def __init__(self, mode: Classify, predictor: ObservedPredictor):
-        self._mode, self._predictor = mode, predictor
+    def __init__(self, mode: Classify, observe: Callable[[int], None]):
+        self._mode, self._observe = mode, observe
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        self._predictor.observe(images, count=len(images))
+        self._observe(len(images))
         return self._mode(images)
 
     def along(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
-        rows = np.arange(self._predictor.card.network_spec.image_shape[0])
-        windows = images[0][top_px[0][:, None] + rows]  # the other images are its flips
-        self._predictor.observe(windows, count=top_px.size)
+        self._observe(top_px.size)
         return getattr(self._mode, "along")(images, top_px)  # noqa: B009
 
 

@@ -78,7 +78,6 @@ function describeAnalysis(answer, title) {
   const parts = [createSummary(answer)];
   const {images, new: count} = answer.novelty || {};
   if (count && 2 * count > images) parts.unshift(createElement('p', NEW_FILES, 'new'));
-  if (count) parts.push(createElement('p', describeNew(images, count), 'soft'));
   for (const [file, reason] of Object.entries(answer.skipped)) {
     parts.push(createElement('p', file + ' was skipped: ' + reason, 'error'));
   }
@@ -97,11 +96,6 @@ function describeAnalysis(answer, title) {
   }
   if (answer.rows.length) parts.push(...createRows(answer));
   return parts;
-}
-
-function describeNew(images, count) {
-  const share = count.toLocaleString('en') + ' of ' + images.toLocaleString('en') + ' images';
-  return share + ' look like none that the model was trained on; of ordinary ones 1 % do.';
 }
 
 function createSummary({task, model, version, rows, details}) {
@@ -123,12 +117,12 @@ function createDownload({columns, rows}, title) {
   return download;
 }
 
-function createRows({columns, rows, novelty}) {
+function createRows({columns, rows}) {
   const box = createElement('div', undefined, 'rows');
   const table = createTable(columns, rows.slice(0, MAX_ROWS), '');
   box.append(table);
   [...table.tBodies[0].rows].forEach((line, i) => {
-    if (novelty?.rows?.[i]) line.cells[0].append(' ', createElement('b', 'new', 'new'));
+    if (rows[i].new) line.cells[0].append(' ', createElement('b', 'new', 'new'));
   });
   if (rows.length <= MAX_ROWS) return [box];
   const rest = 'The first ' + MAX_ROWS + ' rows; the download has all.';

@@ -1,0 +1,79 @@
+"""What a prediction run is asked for, and what it did."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfpipe.base.progress import Reporter, silent
+from tfpipe.registry import load
+from tfpipe.registry.load import SavedPredictor
+from tfpipe.tasks.options import parse_options
+from tfpipe.tasks.task import Survey, Task
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """New raw files of a task, to be predicted into one table.
+
+    Attributes:
+      task: what to predict.
+      version: folder of a saved version.
+      paths: raw files, or folders of them.
+      out: the table of predictions; images go to the folder beside it with the same stem.
+      table: metadata of the files, such as photos.csv.
+      settings: task options as name=value, over those that the version was trained with.
+      predictor: the version where it is loaded already; None to load it.
+      report: receives the stage "predict" with the files done, and within a long image with the
+        share of it.
+    """
+
+    task: Task
+    version: Path
+    paths: list[Path]
+    out: Path
+    table: Path | None = None
+    settings: tuple[str, ...] = ()
+    predictor: SavedPredictor | None = None
+    report: Reporter = silent
+
+    def open_predictor(self, kinds: tuple[str, ...]) -> SavedPredictor:
+        """Returns the version, ready to predict.
+
+        Raises:
+          UserError: it is not of one of these kinds, or cannot be loaded.
+        """
+        load.check_kind(self.version, kinds=kinds)
+        return self.predictor or load.open_version(self.version)
+
+    def survey(self, trained: dict[str, Any]) -> tuple[Any, Survey]:
+        """Returns the options that the files are read with, and the survey of the files.
+
+        Args:
+          trained: options that the version was trained with.
+
+        Raises:
+          UserError: a setting, a path or the table is wrong.
+        """
+        before = [f"{name}={value}" for name, value in trained.items()]
+        options = parse_options(self.task, [*before, *self.settings])
+        return options, self.task.survey_new(self.paths, self.table, options)
+
+
+class PredictionResult(NamedTuple):
+    """What a prediction run did.
+
+    Attributes:
+      rows: rows written to the table.
+      files: raw files predicted.
+      bad: raw file -> why it could not be predicted.
+      notes: sentences about the run.
+      overlays: image files written.
+      summary: further numbers of the run, as JSON has them.
+    """
+
+    rows: int
+    files: int
+    bad: dict[str, str]
+    notes: tuple[str, ...]
+    overlays: list[Path]
+    summary: dict[str, Any]
