@@ -14,7 +14,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: demo test test-fast test-bfloat16 lint clean
+.PHONY: demo test test-fast test-bfloat16 style lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
@@ -26,7 +26,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	  echo "Making $(VENV) with $$($(PYTHON) --version)."; \
 	  $(PYTHON) -m venv --clear $(VENV); }
 	@echo "Installing what constraints.txt names: TensorFlow and others, a few minutes the first time."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@# pip compiles on one core, compileall on all; some files of some packages are no modules.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -c constraints.txt -e '.[test]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || :
 	@touch $@
 
 RAW := raw/melt-layer
@@ -43,24 +46,32 @@ demo: $(VENV)/.installed
 	@echo "The layers found:           demo/layers.csv"
 	@echo "The same in pictures:       demo/layers/"
 
-lint: $(VENV)/.installed
+style: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+
+lint: style
 	$(BIN)/mypy
 
-test: lint
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# mypy takes one core for half a minute, and the tests do not fill the others: both at once.
+PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder
+TYPES_BESIDE = @$(BIN)/mypy > $(VENV)/mypy.log 2>&1 & mypy=$$!; \
+	echo '$(1)'; $(1); tests=$$?; \
+	wait $$mypy; types=$$?; echo "mypy: $$(cat $(VENV)/mypy.log)"; exit $$((tests | types))
+
+test: style
+	$(call TYPES_BESIDE,$(PYTEST) -n $(WORKERS))
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 	  command -v google-chrome >/dev/null || \
 	  echo "There is no chromium here, so the tests that open the report in a browser were skipped."
 
-test-fast: lint
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+test-fast: style
+	$(call TYPES_BESIDE,$(PYTEST) -n auto -m "not slow")
 
 # A processor without bfloat16 emulates it, eight times slower.
 test-bfloat16: $(VENV)/.installed
-	TFPIPE_PRECISION=mixed_bfloat16 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+	TFPIPE_PRECISION=mixed_bfloat16 $(PYTEST) -n auto -m "not slow"
 
 clean:
 	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache .import_linter_cache

@@ -29,11 +29,14 @@ gc.disable()  # until all is imported: looking for garbage in modules takes seco
 # Files that take longest: begun last, one of them would run on alone.
 LONGEST = (
     "search/test_workers.py",
+    "explore/test_run.py",
+    "serving/test_analyze.py",
     "workflows/test_whole_tasks.py",
     "workflows/test_whole_loop.py",
     "workflows/test_end_to_end.py",
+    "workflows/test_decision_rule.py",
+    "serving/test_process_pool.py",
     "tasks/test_fold_geometry.py",
-    "explore/test_run.py",
     "tasks/test_adding_a_task.py",
     "workflows/test_retrain.py",
     "review/test_page.py",
@@ -43,7 +46,6 @@ LONGEST = (
     "tasks/test_ccd_tracks_run.py",
     "registry/test_export.py",
     "data/test_pack.py",
-    "search/test_job.py",
     "inference/test_resume.py",
     "serving/test_server.py",
     "workflows/test_retrain_kinds.py",
@@ -51,10 +53,16 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the tests of the files that take longest first, each file's in their order."""
+    """Puts the files that take longest first, then those with slow tests, each in its order."""
     places = {file: place for place, file in enumerate(LONGEST)}
     here = Path(__file__).parent
-    items.sort(key=lambda item: places.get(str(item.path.relative_to(here)), len(places)))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item) -> tuple[int, bool]:
+        file = str(item.path.relative_to(here))
+        return places.get(file, len(places)), item.path not in slow
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish():
