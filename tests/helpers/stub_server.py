@@ -17,6 +17,7 @@ from tfpipe.serving.errors import RequestError
 from tfpipe.serving.http import app, handlers
 from tfpipe.serving.http.analyze import UploadConfig
 from tfpipe.serving.limits import Admission, Limits
+from tfpipe.serving.metrics import ServerMetrics
 
 WHERE = "/v1/models/stub:predict"
 
@@ -74,7 +75,8 @@ def running(
     """Serves a stub until the end of the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(handlers.HANDLERS, "predict", handler)
-        api = app.create_app(app.AppContext(models, limits, admission, token, hosts, uploads))
+        context = app.AppContext(models, limits, admission, token, hosts, uploads)
+        api = app.create_app(context, ServerMetrics(models, admission))
     listener = sockets.bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = server.uvicorn_config(api, limits=limits, proxy_headers=proxy_headers)

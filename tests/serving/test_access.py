@@ -89,7 +89,7 @@ def test_a_request_of_two_lengths_is_refused_and_the_connection_closed(running):
     with stub_server.connect(running, sent) as connection:
         answer = received(connection)
     assert answer.startswith(b"HTTP/1.1 400") and answer.count(b"HTTP/1.1") == 1
-    assert b"Send one" in answer
+    assert b"Invalid HTTP request" in answer
 
 
 def test_nothing_is_redirected_to_the_host_of_the_request(running):

@@ -14,6 +14,9 @@ GRPC_STATUS = {  # HTTP status -> name of the gRPC status
     504: "DEADLINE_EXCEEDED",
 }
 
+CLIENT_CLOSED = 499  # status of a request whose client has left; nobody reads it
+FAILED = "The server failed; the reason is in its log."
+
 
 class RequestError(Exception):
     """A request that is refused; its text is the one sentence that the client gets.

@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
 from tfpipe.base.errors import UserError
 from tfpipe.serving import grpc_health, metadata, sockets
 from tfpipe.serving.config import Endpoint
-from tfpipe.serving.errors import RequestError
+from tfpipe.serving.errors import FAILED, RequestError
 from tfpipe.serving.http import handlers, payloads
 from tfpipe.serving.limits import Admission, Limits, RequestBudget
 from tfpipe.serving.metrics import ServerMetrics
@@ -124,9 +124,7 @@ class _Calls:
         except Exception:
             status = 500
             LOG.exception("A call has failed.")
-            return context.abort(
-                grpc.StatusCode.INTERNAL, "The server failed; the reason is in its log."
-            )
+            return context.abort(grpc.StatusCode.INTERNAL, FAILED)
         finally:
             budget.release()
             self._metrics.record_request(

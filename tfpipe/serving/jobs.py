@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tfpipe.serving.errors import RequestError
+from tfpipe.serving.errors import FAILED, RequestError
 
 LOG = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Job:
         except Exception:
             LOG.exception("A job failed.")
             self.finished_at = time.monotonic()
-            failed = RequestError(500, "The server failed; the reason is in its log.")
+            failed = RequestError(500, FAILED)
             self.future.set_exception(failed)
         else:
             self.finished_at = time.monotonic()

@@ -123,8 +123,8 @@ def path_parameters(path: str) -> dict[str, Any]:
     }
 
 
-def request_body(method: str, path: str) -> dict[str, Any]:
-    """Returns the OpenAPI description of what a method takes at a path."""
+def operation(method: str, path: str, *, summary: str) -> dict[str, Any]:
+    """Returns the OpenAPI description of a method at a path."""
     content = {"application/json": {"schema": {"type": "object"}, "example": EXAMPLES[method]}}
     description = path_parameters(path)
     if method == "explain":
@@ -137,7 +137,11 @@ def request_body(method: str, path: str) -> dict[str, Any]:
                 "description": "if the body is an image",
             }
         )
-    return description | {"requestBody": {"required": True, "content": content}}
+    responses = {"200": {"description": "the answer"}} | {
+        str(status): response for status, response in ERROR_RESPONSES.items()
+    }
+    request_body = {"required": True, "content": content}
+    return description | {"summary": summary, "requestBody": request_body, "responses": responses}
 
 
 def upload_body(path: str) -> dict[str, Any]:

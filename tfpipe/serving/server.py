@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
@@ -23,6 +23,7 @@ from tfpipe.serving.http import app, protocol
 from tfpipe.serving.http.analyze import UploadConfig
 from tfpipe.serving.jobs import JobLimits, JobQueue
 from tfpipe.serving.limits import Admission, Limits
+from tfpipe.serving.metrics import ServerMetrics
 from tfpipe.serving.model.store import ModelSelector, ModelStore
 
 LAST_CHECK_S = 10.0  # for a check of the folders that is under way when the server stops
@@ -79,12 +80,13 @@ def _run(
 ) -> None:
     """Serves until a signal, as `run`."""
     models, limits, admission = context.models, context.limits, context.admission
-    api = app.create_app(context)
+    metrics = ServerMetrics(models, admission)
+    api = app.create_app(context, metrics)
 
     def after_refresh() -> None:
         for monitor in models.drift_monitors().values():
             monitor.process()
-        api.state.metrics.refresh()
+        metrics.refresh()
 
     stop = threading.Event()
     poller = threading.Thread(
@@ -98,7 +100,6 @@ def _run(
         "models": {name: servable.version for name, servable in servables.items()},
         "runtimes": {name: servable.choice.runtime for name, servable in servables.items()},
     }
-    metrics = api.state.metrics
     with grpc.run_grpc(models, admission, metrics, limits=limits, endpoint=endpoint) as grpc_port:
         if grpc_port:
             info["grpc"] = serving_sockets.address(endpoint.host, grpc_port)
@@ -132,7 +133,7 @@ def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector
     return [_parse_selector(selector) for selector in selectors]
 
 
-def uvicorn_config(api: FastAPI, *, limits: Limits, proxy_headers: bool = False) -> uvicorn.Config:
+def uvicorn_config(api: ASGIApp, *, limits: Limits, proxy_headers: bool = False) -> uvicorn.Config:
     """Returns the configuration of uvicorn for an API.
 
     Args:

@@ -4,7 +4,6 @@ import hmac
 import ipaddress
 from collections.abc import Iterable
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tfpipe.serving.errors import RequestError
@@ -18,6 +17,14 @@ PUBLIC_PATHS = (  # that need no token
     "/v2/health/live",
     "/v2/health/ready",
 )
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Returns the headers of a request by names in lower case; of equal names the first."""
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in reversed(scope["headers"])
+    }
 
 
 class AccessCheck:
@@ -43,20 +50,21 @@ class AccessCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or has the application answer it."""
         try:
-            self._check(scope["method"], scope["path"], Headers(scope=scope))
+            self._check(scope)
         except RequestError as error:
             await error_response(error, closes=True)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _check(self, method: str, path: str, headers: Headers) -> None:
-        if "transfer-encoding" in headers and "content-length" in headers:
-            # Proxies and servers that do not agree on which of the two holds see other requests.
-            raise RequestError(
-                400, "The request has both Content-Length and Transfer-Encoding. Send one."
-            )
+    def _check(self, scope: Scope) -> None:
+        headers = headers_of(scope)
+        n_hosts = sum(name == b"host" for name, _ in scope["headers"])
+        if n_hosts > 1 or (not n_hosts and scope["http_version"] != "1.0"):
+            raise RequestError(400, f"The request has {n_hosts} Host headers. Send one.")
+        if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            raise RequestError(400, "The Transfer-Encoding must be chunked.")
         authorization = headers.get("authorization", "").encode()
-        is_public = path in PUBLIC_PATHS
+        is_public = scope["path"] in PUBLIC_PATHS
         if self._expected and not (is_public or hmac.compare_digest(authorization, self._expected)):
             raise RequestError(401, "The token is missing or wrong: Authorization: Bearer TOKEN.")
         host = headers.get("host", "")
@@ -66,7 +74,7 @@ class AccessCheck:
                 "The server does not answer to the name in Host. Call it by its address, allow the "
                 "name with --allow-host, or set a token.",
             )
-        if method in ("GET", "HEAD"):
+        if scope["method"] in ("GET", "HEAD"):
             return
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         if origin is not None and origin.partition("://")[2] != host:

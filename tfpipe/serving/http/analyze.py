@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from tfpipe.registry.card import CLASSIFIER
 from tfpipe.serving import analyze, jobs, uploads
 from tfpipe.serving import metadata as serving_metadata
-from tfpipe.serving.errors import RequestError
+from tfpipe.serving.errors import CLIENT_CLOSED, RequestError
 from tfpipe.serving.http.body import read_body
 from tfpipe.serving.http.response import BudgetedResponse
 from tfpipe.serving.jobs import Job, JobAnswer, JobQueue
@@ -26,7 +26,6 @@ from tfpipe.serving.model.store import ModelStore, ServedVersion
 METHOD = "analyze"
 EVENTS = "text/event-stream"
 POLL_S, BEAT_S = 0.1, 10.0  # between looks at a job, and between signs of life without progress
-CLIENT_CLOSED = 499  # status of a request whose client has left; nobody reads it
 
 
 class UploadConfig(NamedTuple):
@@ -169,7 +168,7 @@ async def _submitted(context: AnalysisContext, request: Request, version: Served
     with contextlib.ExitStack() as stack:
         budget = context.admission.budget()
         stack.callback(budget.release)
-        body = await read_body(request, budget, limits=context.limits)
+        body = await read_body(request.headers, request.receive, budget, limits=context.limits)
         client = request.client.host if request.client else ""
         context.admission.enter(client)
         stack.callback(context.admission.leave, client)

@@ -1,29 +1,22 @@
 """HTTP application: TensorFlow Serving's REST API, and pages, health and metrics beside it."""
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from tfpipe.serving import metadata as serving_metadata
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.http import analyze, handlers, open_inference, page
+from tfpipe.serving.http import analyze, inference, open_inference, page
 from tfpipe.serving.http.access import AccessCheck
-from tfpipe.serving.http.body import read_body
 from tfpipe.serving.http.errors import add_error_handlers
-from tfpipe.serving.http.response import BudgetedResponse
+from tfpipe.serving.http.inference import InferenceApp
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.metrics import ServerMetrics
-from tfpipe.serving.model.store import ModelStore, ServedVersion
+from tfpipe.serving.model.store import ModelStore
 
-THREADS = 64  # for requests that are computed or wait for a batch
-Endpoint = Callable[[Request], Awaitable[Response]]
-CLIENT_CLOSED = 499  # status of a request whose client has left; nobody reads it
+VERSION = "/versions/{version}"
 
 
 class AppContext(NamedTuple):
@@ -46,8 +39,13 @@ class AppContext(NamedTuple):
     uploads: analyze.UploadConfig | None = None
 
 
-def create_app(context: AppContext) -> FastAPI:
-    """Returns the ASGI application; its `state.metrics` are its `ServerMetrics`."""
+def create_app(context: AppContext, metrics: ServerMetrics) -> ASGIApp:
+    """Returns the ASGI application.
+
+    Args:
+      context: what it needs.
+      metrics: count its requests, and are one of its pages.
+    """
     api = FastAPI(
         title="tfpipe",
         docs_url=None,
@@ -55,132 +53,39 @@ def create_app(context: AppContext) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,  # a redirect would repeat the Host of its request
     )
-    api.state.metrics = metrics = ServerMetrics(context.models, context.admission)
-    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
     add_error_handlers(api)
-    api.add_middleware(AccessCheck, token=context.token, hosts=context.hosts)
     _add_pages(api, context, metrics)
-    places = ("", "/versions/{version}", "/labels/{label}")
-    paths = [f"/v1/models/{{name}}{place}" for place in places]
+    paths = [f"/v1/models/{{name}}{place}" for place in ("", VERSION, "/labels/{label}")]
     for path in paths:
         _add_model_info(api, context.models, path=path)
-        for method, handler in handlers.HANDLERS.items():
-            endpoint = _endpoint(context, metrics, executor, method=method, handler=handler)
-            _add_post(api, f"{path}:{method}", endpoint, method=method, handler=handler)
     if context.uploads:
         shared = (context.models, context.limits, context.admission)
         analyze.add_routes(
             api, analyze.AnalysisContext(*shared, metrics, context.uploads), paths=paths
         )
     _add_open_inference(api, context.models)
-    infer = open_inference.infer
-    endpoint = _endpoint(context, metrics, executor, method="infer", handler=infer)
-    for version in ("", "/versions/{version}"):
-        path = f"/v2/models/{{name}}{version}/infer"
-        _add_post(api, path, endpoint, method="infer", handler=infer)
-    return api
-
-
-def _add_post(
-    api: FastAPI, path: str, endpoint: Endpoint, *, method: str, handler: handlers.Handler
-) -> None:
-    api.post(
-        path,
-        summary=(handler.__doc__ or method).splitlines()[0],
-        openapi_extra=serving_metadata.request_body(method, path),
-        responses=serving_metadata.ERROR_RESPONSES,
-    )(endpoint)
-
-
-def _endpoint(
-    context: AppContext,
-    metrics: ServerMetrics,
-    executor: ThreadPoolExecutor,
-    *,
-    method: str,
-    handler: handlers.Handler,
-) -> Endpoint:
-    """Returns the endpoint of a method: limits and metrics around a handler in a thread."""
-
-    async def endpoint(request: Request) -> Response:
-        start, status, n_instances = time.perf_counter(), CLIENT_CLOSED, 0
-        name, budget = request.path_params["name"], context.admission.budget()
-        try:
-            version = context.models.get(name, **_version_and_label(request))
-            body = await read_body(request, budget, limits=context.limits)
-            handler_request = handlers.HandlerRequest(
-                name, body, request.headers, request.query_params, budget
-            )
-            work = _admitted(handler, context.admission, request)
-            budget.hold()
-            future = asyncio.get_running_loop().run_in_executor(
-                executor, work, version, handler_request
-            )
-            del body, handler_request
-            answer = await _within_deadline(future, request, deadline_s=context.limits.deadline_s)
-            status, n_instances = 200, answer.n_instances
-            return BudgetedResponse(answer.content, budget, headers=answer.headers)
-        except RequestError as error:
-            status = error.status
-            raise
-        except ClientDisconnect:
-            return Response(status_code=CLIENT_CLOSED)
-        finally:
-            if status != 200:  # else the response releases it
-                budget.abandon()
-                budget.release()
-            metrics.record_request(
-                name,
-                method,
-                status=status,
-                seconds=time.perf_counter() - start,
-                n_instances=n_instances,
-            )
-
-    return endpoint
-
-
-def _admitted(handler: handlers.Handler, admission: Admission, request: Request) -> Callable:
-    """Counts a request from now until its thread ends, even if its client has left by then."""
-    client = request.client.host if request.client else ""
-    admission.enter(client)
-
-    def work(version: ServedVersion, handler_request: handlers.HandlerRequest) -> handlers.Answer:
-        try:
-            handler_request.budget.check()
-            return handler(version, handler_request)
-        finally:
-            admission.leave(client)
-            handler_request.budget.release()
-
-    return work
-
-
-async def _within_deadline(
-    future: asyncio.Future[handlers.Answer], request: Request, *, deadline_s: float
-) -> handlers.Answer:
-    """Returns the answer of a thread, unless it takes too long or the client leaves."""
-    leaving = asyncio.ensure_future(_disconnect(request))
-    try:
-        done, _ = await asyncio.wait(
-            (future, leaving), timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
-        )
-    finally:
-        leaving.cancel()
-    if future in done:
-        return future.result()
-    future.add_done_callback(lambda late: late.exception())  # nobody reads it
-    if leaving in done:
-        raise ClientDisconnect
-    raise RequestError(
-        503, f"There was no answer within {deadline_s:g} s. Try again.", retry_after_s=5
+    _describe_inference(api)
+    app = InferenceApp(
+        api,
+        models=context.models,
+        limits=context.limits,
+        admission=context.admission,
+        metrics=metrics,
     )
+    return AccessCheck(app, token=context.token, hosts=context.hosts)
 
 
-async def _disconnect(request: Request) -> None:
-    """Returns when the client of a request has left, whose body has arrived."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def _describe_inference(api: FastAPI) -> None:
+    """Adds to the OpenAPI description what `InferenceApp` answers."""
+    describe = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        description = describe()
+        for path, operations in inference.openapi_paths().items():
+            description["paths"].setdefault(path, {}).update(operations)
+        return description
+
+    api.openapi = openapi  # type: ignore[method-assign]
 
 
 def _add_model_info(api: FastAPI, models: ModelStore, *, path: str) -> None:
@@ -233,7 +138,7 @@ def _add_open_inference(api: FastAPI, models: ModelStore) -> None:
         version = models.get(name, **_version_and_label(request))
         return open_inference.model_metadata(models, version.servable, name)
 
-    for place in ("", "/versions/{version}"):
+    for place in ("", VERSION):
         path = f"/v2/models/{{name}}{place}"
         parameters = serving_metadata.path_parameters(path)
         api.get(path, openapi_extra=parameters)(model)

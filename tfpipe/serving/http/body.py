@@ -1,8 +1,10 @@
 """Body of an HTTP request, read within the limits."""
 
 import asyncio
+from collections.abc import Mapping
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits, RequestBudget
@@ -11,18 +13,21 @@ DRAIN_FACTOR = 4  # times the limit that is read and dropped, so that the client
 DRAIN_S = 5.0
 
 
-async def read_body(request: Request, budget: RequestBudget, *, limits: Limits) -> bytes:
+async def read_body(
+    headers: Mapping[str, str], receive: Receive, budget: RequestBudget, *, limits: Limits
+) -> bytes:
     """Returns the body of a request.
 
     Args:
-      request: whose head has arrived.
+      headers: of the request, by names in lower case.
+      receive: of the request.
       budget: counts the bytes that are kept.
       limits: of the size and the time.
 
     Raises:
       RequestError: the body is compressed, of unknown length, too large, or arrives too slowly.
+      ClientDisconnect: the client has left.
     """
-    headers = request.headers
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError(415, "The body is compressed. Send it without compression.")
     length = headers.get("content-length")
@@ -33,7 +38,12 @@ async def read_body(request: Request, budget: RequestBudget, *, limits: Limits) 
     chunks = []
     try:
         async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk, more = message.get("body", b""), message.get("more_body", False)
                 n_bytes += len(chunk)
                 if max(n_bytes, declared) <= max_bytes:
                     budget.add(len(chunk))
@@ -49,4 +59,4 @@ async def read_body(request: Request, budget: RequestBudget, *, limits: Limits) 
         raise RequestError(
             413, f"The body is larger than {max_bytes / 1e6:g} MB. Send fewer instances."
         )
-    return b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

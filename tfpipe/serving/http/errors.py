@@ -6,12 +6,12 @@ import re
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from tfpipe.serving.errors import RequestError
+from tfpipe.serving.errors import FAILED, RequestError
 
 # Requests that TensorFlow Serving understands; all others under /v1/ it calls malformed. Here it
 # does not matter that a name has %2F in it, which is a slash by then.
 _PREDICTION = re.compile(
-    r"/v1/models/[^/:]+(/versions/[0-9]+|/labels/[^/:]+)?:(predict|classify|regress)"
+    r"/v1/models/[^/:]+(/versions/[0-9]{1,18}|/labels/[^/:]+)?:(predict|classify|regress)"
 )
 CLOSING = (408, 411, 413)  # after these, what else comes would be taken for the next request
 
@@ -28,7 +28,7 @@ def add_error_handlers(api: FastAPI) -> None:
         return error_response(_unknown(request, error.status_code))
 
     async def failed(request: Request, error: Exception) -> Response:
-        return error_response(RequestError(500, "The server failed; the reason is in its log."))
+        return error_response(RequestError(500, FAILED))
 
     api.add_exception_handler(RequestError, refused)
     api.add_exception_handler(HTTPException, unknown)
