@@ -22,6 +22,7 @@ from tfpipe.base import images as base_images
 from tfpipe.inference import images as inference
 from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.spec import Spec
+from tfpipe.registry.checked_files import checked_copy
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model.loaded import Servable
@@ -141,7 +142,8 @@ def test_a_file_has_one_answer_whoever_is_asked(server, models, paths, name, tmp
     features = {"image_bytes": np.array(encoded, object)}
     for runtime in ("savedmodel", *backends.BACKENDS):
         if not available.missing_packages(runtime):
-            servable = Servable(version, limits=Limits(), runtime=runtime)
+            with checked_copy(version) as copy:
+                servable = Servable(copy, folder=version, limits=Limits(), runtime=runtime)
             outputs = servable.predict(features, signature="serving_default")
             answers[runtime] = outputs["probabilities"]
     for who, probabilities in answers.items():
@@ -209,7 +211,9 @@ def test_large_images_take_one_core_and_few_threads(server):
 
 
 def test_an_abandoned_request_is_not_decoded(models):
-    servable = Servable(models / "tiny" / "grey" / "1", limits=Limits())
+    version = models / "tiny" / "grey" / "1"
+    with checked_copy(version) as copy:
+        servable = Servable(copy, folder=version, limits=Limits())
     features = {"image_bytes": np.array([saved(Image.fromarray(scene((16, 16))), "PNG")] * 9)}
     calls = []
 

@@ -10,22 +10,22 @@ import made_card
 import pytest
 
 from tfpipe.base.errors import UserError
-from tfpipe.registry import store as registry_store
 from tfpipe.serving import server
 from tfpipe.serving.limits import Limits
-from tfpipe.serving.model import store
+from tfpipe.serving.model import preflight, store
 from tfpipe.serving.model.store import ModelSelector
 
 
 def test_a_version_under_two_names_is_loaded_once(tmp_path, monkeypatch):
-    loaded, version = [], tmp_path / "task" / "model" / "1"
+    tried, loaded, version = [], [], tmp_path / "task" / "model" / "1"
     made_card.write_card(version)
 
-    def load(folder, **_):
+    def load(copy, *, folder, **_):
         loaded.append(folder)
         return SimpleNamespace(version=1)
 
     monkeypatch.setattr(store, "Servable", load)
+    monkeypatch.setattr(preflight, "check", lambda copy, **_: tried.append(copy.card.version))
     for part in ("Explainer", "DriftMonitor", "BatchedPredictor"):
         monkeypatch.setattr(store, part, lambda *_: None)
     selectors = [ModelSelector("task"), ModelSelector("task", "model")]
@@ -36,6 +36,7 @@ def test_a_version_under_two_names_is_loaded_once(tmp_path, monkeypatch):
         models.refresh()
         assert models.get("task") is models.get("task_model")
     assert loaded == [version, version]  # again when its files changed
+    assert len(tried) == 2
 
 
 def test_selectors_are_parsed(tmp_path, monkeypatch):
@@ -58,14 +59,15 @@ def test_selectors_are_parsed(tmp_path, monkeypatch):
 class StubServable:
     """A version that is read as far as its card."""
 
-    def __init__(self, folder, **_):
-        self.card, self.version, self.folder = registry_store.read_card(folder), 1, folder
+    def __init__(self, copy, *, folder, **_):
+        self.card, self.version, self.folder = copy.card, 1, folder
 
 
 @pytest.fixture
 def watched(tmp_path, monkeypatch):
     """A model store that reads cards only, and the folder of its only model."""
     monkeypatch.setattr(store, "Servable", StubServable)
+    monkeypatch.setattr(preflight, "check", lambda *_, **__: None)
     for part in ("Explainer", "DriftMonitor"):
         monkeypatch.setattr(store, part, lambda *_: None)
     folder = tmp_path / "task" / "model"
@@ -121,10 +123,10 @@ def test_whatever_a_version_raises_refuses_it_alone(watched, monkeypatch, error)
     models, folder = watched
     made_card.write_card(folder / "2")
 
-    def load(path, **_):
-        if path.name == "2":
+    def load(copy, *, folder, **_):
+        if folder.name == "2":
             raise error
-        return StubServable(path)
+        return StubServable(copy, folder=folder)
 
     monkeypatch.setattr(store, "Servable", load)
     models.refresh()

@@ -210,6 +210,8 @@ def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_pool(tmp_
             assert server.info["workers"] == 2
             parent = psutil.Process(server.process.pid)
             first, second = alive(parent)
+            children = [child for one in (first, second) for child in one.children()]
+            assert not [one for one in children if "forkserver" in " ".join(one.cmdline())]
 
             def ask(_=None) -> int:
                 try:

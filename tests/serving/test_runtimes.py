@@ -19,8 +19,10 @@ from tfpipe.base.errors import UserError
 from tfpipe.cli import app
 from tfpipe.models.spec import Spec
 from tfpipe.registry import export, load
+from tfpipe.registry.checked_files import checked_copy
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
+from tfpipe.serving.model import preflight
 from tfpipe.serving.model.batching import MAX_BATCH, BatchedSignature
 from tfpipe.serving.model.loaded import Servable
 from tfpipe.serving.model.store import ModelSelector, ModelStore
@@ -86,7 +88,8 @@ def broken(function):
 
 
 def loaded(version, runtime: str) -> Servable:
-    return Servable(version, limits=Limits(), runtime=runtime)
+    with checked_copy(version) as copy:
+        return Servable(copy, folder=version, limits=Limits(), runtime=runtime)
 
 
 def test_waiting_requests_are_answered_in_batches_and_each_gets_its_own_answer():
@@ -246,9 +249,10 @@ def test_a_runtime_without_parity_never_serves(store, stubs, monkeypatch, caplog
 
 
 def test_a_new_version_that_the_runtime_cannot_compute_is_refused_and_the_old_one_serves(
-    store, stubs, tmp_path
+    store, stubs, tmp_path, monkeypatch
 ):
     stubs(some=exact)
+    monkeypatch.setattr(preflight, "check", lambda *_, **__: None)  # has no stubs
     folder = tmp_path / "tiny" / "simple-cnn"
     folder.mkdir(parents=True)
     (store / "1").rename(folder / "1")

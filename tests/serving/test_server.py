@@ -17,6 +17,7 @@ import cv2
 import grpc
 import hostile_versions
 import numpy as np
+import psutil
 import pytest
 import server_process
 import tensorflow as tf
@@ -509,12 +510,25 @@ def test_hostile_versions_are_refused_while_a_good_one_serves(store, expected, t
     assert not (tmp_path / "written").exists()
 
 
-def test_a_version_whose_graph_never_ends_is_refused_and_the_check_goes_on(store, tmp_path):
+def test_a_version_whose_graph_never_ends_is_refused_while_a_good_one_answers(
+    store, expected, tmp_path
+):
     folder = tmp_path / "models" / "tiny" / "simple-cnn"
     copied(store / "1", folder / "1")
     hostile_versions.endless(tmp_path / "endless")
     with server_process.running(tmp_path / "models", "--deadline", "2") as server:
+
+        def is_answered() -> None:
+            answer = server.ask(f"{NAME}:predict", instances())
+            np.testing.assert_allclose(probabilities(answer[1]), expected[1], atol=1e-6)
+
         copied(tmp_path / "endless", folder / "7")
+        while "tiny/simple-cnn/7" not in server.ask("/healthz")[1].get("refused", ()):
+            is_answered()
+        is_answered()
+        cpu_s = psutil.Process(server.process.pid).cpu_times().user
+        time.sleep(0.5)
+        assert psutil.Process(server.process.pid).cpu_times().user - cpu_s < 0.25
         wait_for(lambda: "tiny/simple-cnn/7" in server.ask("/healthz")[1].get("refused", ()))
         bad_cards.write(folder / "8", b"null")
         wait_for(lambda: "tiny/simple-cnn/8" in server.ask("/healthz")[1].get("refused", ()))

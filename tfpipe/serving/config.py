@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
+PREFLIGHT = "tfpipe.serving.model.preflight"  # module that the server of `processes` imports
+
 
 class ServerConfig(NamedTuple):
     """Which versions are served, and how.

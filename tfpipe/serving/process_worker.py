@@ -11,7 +11,7 @@ from typing import Any
 
 from tfpipe.base import processes, tensorflow
 from tfpipe.base.errors import UserError
-from tfpipe.serving.config import Endpoint, ServerConfig
+from tfpipe.serving.config import PREFLIGHT, Endpoint, ServerConfig
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.process_pool import EXIT_USER_ERROR, ServerWorkerConfig
 
@@ -29,6 +29,7 @@ def main(started: Callable[[dict[str, Any]], None]) -> None:
     # A pool that is killed leaves this folder behind.
     metrics = Path(worker.metrics_folder)
     processes.end_with_stdin(lambda: shutil.rmtree(metrics, ignore_errors=True))
+    processes.begin(PREFLIGHT)
     tensorflow.start_tensorflow()
     from tfpipe.serving import server
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.serving import sockets
-from tfpipe.serving.config import Endpoint, ServerConfig
+from tfpipe.serving.config import PREFLIGHT, Endpoint, ServerConfig
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.runtimes import available
 
@@ -73,6 +74,7 @@ def serve(
             )
             pool.run(started)
             return
+        processes.begin(PREFLIGHT)  # it imports TensorFlow at the same time
         start_tensorflow()
         from tfpipe.serving import server
 

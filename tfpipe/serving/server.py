@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from tfpipe.base import files
+from tfpipe.base import files, processes
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
 from tfpipe.serving import grpc, uploads
@@ -55,6 +55,7 @@ def run(
     selectors = parse_selectors(config.selectors, models=config.models)
     models = ModelStore(config.models, selectors, limits=limits, runtime=config.runtime)
     models.refresh()
+    processes.end()
     if not models.is_ready:
         raise UserError(models.unavailable_reason())
     admission = Admission(limits)
@@ -84,6 +85,7 @@ def _run(
     api = app.create_app(context, metrics)
 
     def after_refresh() -> None:
+        processes.end()
         for monitor in models.drift_monitors().values():
             monitor.process()
         metrics.refresh()

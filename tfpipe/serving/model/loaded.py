@@ -9,7 +9,7 @@ import numpy as np
 from tfpipe.base.errors import UserError
 from tfpipe.registry import load, warmup
 from tfpipe.registry.card import AUTOENCODER, CLASSIFIER
-from tfpipe.registry.checked_files import checked_copy
+from tfpipe.registry.checked_files import CheckedCopy
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model.batching import MAX_BATCH, BatchedSignature, Signature
@@ -39,35 +39,50 @@ class Servable:
       signatures: name -> signature.
     """
 
-    def __init__(self, folder: Path, *, limits: Limits, runtime: str = SAVEDMODEL):
+    def __init__(
+        self,
+        copy: CheckedCopy,
+        *,
+        folder: Path,
+        limits: Limits,
+        runtime: str = SAVEDMODEL,
+        measure_s: float = select.BUDGET_S,
+    ):
         """Loads a version, answers its warm-up requests, and has a runtime compute it.
+
+        Args:
+          copy: of the version; not needed any more afterwards.
+          folder: of the version.
+          limits: of its requests.
+          runtime: that computes it.
+          measure_s: seconds in which "auto" measures the runtimes.
 
         Raises:
           UserError: the version must not be loaded, cannot be, or the runtime cannot compute it.
         """
         self.folder, self.version, self.limits = folder, int(folder.name), limits
-        with checked_copy(folder) as copy:
-            self.card = copy.card
-            if self.card.kind not in SERVED_KINDS:
-                raise UserError(
-                    f"{'/'.join(copy.folder.parts[-3:])} is a version of kind {self.card.kind!r}; "
-                    f"only networks ({' and '.join(SERVED_KINDS)}) are served."
-                )
-            self.spec = self.card.network_spec
-            self.decoder = ImageDecoder(self.spec, self.card, limits=limits)
-            self._model = load.load_network(copy)  # its signatures hold no reference to it
-            self.saved_model = (copy.folder / "saved_model.pb").read_bytes()
-            signatures = {name: BatchedSignature(f) for name, f in self._model.signatures.items()}
-            self.signatures: dict[str, Signature] = {**signatures}
-            self._warm_up(copy.folder)
-            self.choice = select.choose_runtime(
-                self._model,
-                signatures,
-                self.spec,
-                version=copy.folder,
-                runtime=runtime,
-                thresholds=self.card.thresholds,
+        self.card = copy.card
+        if self.card.kind not in SERVED_KINDS:
+            raise UserError(
+                f"{'/'.join(copy.folder.parts[-3:])} is a version of kind {self.card.kind!r}; "
+                f"only networks ({' and '.join(SERVED_KINDS)}) are served."
             )
+        self.spec = self.card.network_spec
+        self.decoder = ImageDecoder(self.spec, self.card, limits=limits)
+        self._model = load.load_network(copy)  # its signatures hold no reference to it
+        self.saved_model = (copy.folder / "saved_model.pb").read_bytes()
+        signatures = {name: BatchedSignature(f) for name, f in self._model.signatures.items()}
+        self.signatures: dict[str, Signature] = {**signatures}
+        self._warm_up(copy.folder)
+        self.choice = select.choose_runtime(
+            self._model,
+            signatures,
+            self.spec,
+            version=copy.folder,
+            runtime=runtime,
+            thresholds=self.card.thresholds,
+            measure_s=measure_s,
+        )
         self.signatures = self.choice.signatures
 
     def _warm_up(self, folder: Path) -> None:

@@ -12,10 +12,12 @@ import numpy as np
 
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
+from tfpipe.registry.checked_files import checked_copy
 from tfpipe.serving.drift_monitor import DriftMonitor
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.explain import Explainer
 from tfpipe.serving.limits import Limits
+from tfpipe.serving.model import preflight
 from tfpipe.serving.model.loaded import SERVED_KINDS, Servable
 from tfpipe.serving.model.predictor import BatchedPredictor
 from tfpipe.serving.runtimes.available import SAVEDMODEL
@@ -157,7 +159,7 @@ class ModelStore:
         return sorted(statuses, reverse=True)
 
     def refresh(self) -> None:
-        """Checks the folders once: loads new versions beside the served ones, then swaps.
+        """Checks the folders once: tries and loads new versions, then swaps.
 
         A version that cannot be loaded, whatever the reason, is refused alone.
         """
@@ -241,20 +243,23 @@ class ModelStore:
                     if path in self._refused:
                         continue
                 self._snapshots[path] = snapshot
-                servable = Servable(path, limits=self._limits, runtime=self._runtime)
+                servable = self._load(path)
                 monitor = DriftMonitor(servable)
                 loaded[path] = ServedVersion(
                     servable, Explainer(servable), monitor, BatchedPredictor(servable, monitor)
                 )
-            except (UserError, RequestError) as error:
-                self._refuse(path, str(error))
             except Exception as error:  # files may be made to look like a version: anything happens
-                reason = f"{type(error).__name__}, {str(error)[:200]}"
-                self._refuse(path, f"{path} is damaged: {reason}.")
+                self._refuse(path, preflight.reason(error, path))
             else:
                 self._refused = {p: why for p, why in self._refused.items() if p != path}
                 return path, loaded[path]
         return None
+
+    def _load(self, path: Path) -> Servable:
+        """Loads a version here, once a process of its own has loaded the same files."""
+        with checked_copy(path) as copy:
+            preflight.check(copy, limits=self._limits, runtime=self._runtime)
+            return Servable(copy, folder=path, limits=self._limits, runtime=self._runtime)
 
     def _refuse(self, path: Path, reason: str) -> None:
         self._refused = {**self._refused, path: reason}

@@ -46,6 +46,7 @@ def choose_runtime(
     version: Path,
     runtime: str,
     thresholds: dict[str, float],
+    measure_s: float = BUDGET_S,
 ) -> RuntimeChoice:
     """Returns the runtime that computes a version.
 
@@ -56,6 +57,7 @@ def choose_runtime(
       version: its folder.
       runtime: a name of `available.PACKAGES`, or "auto".
       thresholds: of the version's decision rule.
+      measure_s: seconds in which "auto" measures all runtimes together.
 
     Raises:
       UserError: the given runtime is not installed, cannot compute the version, or its outputs
@@ -92,7 +94,7 @@ def choose_runtime(
         return RuntimeChoice(SAVEDMODEL, {**signatures}, {}, excluded)
     (_, examples), *_ = requests
     calls = {name: functions["predict_tensor"] for name, functions in candidates.items()}
-    measured_ms = measure_ms(calls, examples)
+    measured_ms = measure_ms(calls, examples, budget_s=measure_s)
     best = fastest(measured_ms)
     LOG.info("%s is computed by %s. Milliseconds by batch size: %s", version, best, measured_ms)
     return RuntimeChoice(best, candidates[best], measured_ms, excluded)
