@@ -419,7 +419,7 @@ def test_heic_is_named_as_what_it_is_under_any_extension(
     with pytest.raises(UserError, match=f"{name} is a HEIC image, .*`pip install pillow-heif`"):
         images.read(tmp_path / name)
     with pytest.raises(UserError, match=f"{name} is a HEIC image"):
-        images.probe_bytes(data, name)
+        images.open_bytes(data, name)
     (tmp_path / name).write_bytes(GENERIC_AVIF)
     with pytest.raises(UserError, match="is damaged or something else"):
         images.read(tmp_path / name)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvicorn
@@ -90,6 +91,30 @@ def running(
     models.free.set()
     serving.should_exit = True
     thread.join()
+
+
+def fixtures(limits: Limits, **options: Any) -> tuple[Any, Any, Any]:
+    """Returns fixtures of a test module: the stub, its admission, and a client of its server.
+
+    Args:
+      limits: of the server.
+      options: of `running`.
+    """
+
+    @pytest.fixture(scope="module")
+    def models() -> StubStore:
+        return StubStore()
+
+    @pytest.fixture(scope="module")
+    def admission() -> Admission:
+        return Admission(limits)
+
+    @pytest.fixture(scope="module", name="running")
+    def client(models, admission) -> Iterator[Client]:
+        with running(models, admission, limits, **options) as served:
+            yield served
+
+    return models, admission, client
 
 
 def head(*lines: str, token="secret", where=WHERE, method="POST", host="127.0.0.1") -> bytes:

@@ -4,8 +4,8 @@ import dataclasses
 import json
 import re
 import shutil
-import subprocess
 
+import browser
 import cv2
 import numpy as np
 import pandas as pd
@@ -24,7 +24,6 @@ from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Example, Reading, Source, Survey
 
 EVIL = "<script>alert(1)</script>"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PHOTOS, WINDOWS, KEPT_SHARE = 30, 8, (0.4, 0.2, 0.4)
 HISTORY = {
     "loss": [0.7, 0.4, 0.3],
@@ -322,32 +321,14 @@ def test_what_is_no_number_is_a_dash_with_its_reason(value):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine to open the page with")
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no chromium here")
 @pytest.mark.parametrize("width_px", [1200, 500])
 def test_a_browser_shows_it_down_to_its_end(version, tmp_path, width_px):
     height_px = 9000
-    subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--hide-scrollbars",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--virtual-time-budget=2000",
-            f"--window-size={width_px},{height_px}",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--screenshot={tmp_path / 'shot.png'}",
-            (version / "assets.extra" / "report.html").as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=120,
+    page = version / "assets.extra" / "report.html"
+    shot = browser.screenshot(
+        page, tmp_path, "--virtual-time-budget=2000", width_px=width_px, height_px=height_px
     )
-    shot = cv2.imread(str(tmp_path / "shot.png"))
     assert shot.shape == (height_px, width_px, 3)
     inked = (shot < 200).any(axis=2)
     assert all(part.mean() > 0.005 for part in np.split(inked[:4000], 8))

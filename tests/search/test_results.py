@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
+import browser
 import numpy as np
 import pytest
 from made_manifest import made_manifest
@@ -27,7 +27,6 @@ from tfpipe.search.plan import SearchPlan
 from tfpipe.training import loop
 
 EVIL = "<b>x</b></script><script>alert(1)</script>&lt;"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def space(hp) -> dict:
@@ -270,32 +269,14 @@ def test_a_search_without_a_score_has_a_page_too(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine to open the page with")
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no chromium here")
 def test_a_browser_draws_the_figures_without_a_network(page, tmp_path):
-    subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--hide-scrollbars",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--enable-unsafe-swiftshader",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            "--virtual-time-budget=5000",
-            "--window-size=1200,1400",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--screenshot={tmp_path / 'shot.png'}",
-            page.as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=120,
+    options = (
+        "--enable-unsafe-swiftshader",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--virtual-time-budget=5000",
     )
-    shot = cv2.imread(str(tmp_path / "shot.png")).astype(int)
+    shot = browser.screenshot(page, tmp_path, *options, width_px=1200, height_px=1400).astype(int)
     assert shot.shape == (1400, 1200, 3)
     coloured = np.ptp(shot, axis=2) > 60
     # Viridis' ends, yellow and violet, are in no other figure.

@@ -7,6 +7,7 @@ import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import grpc
 import numpy as np
 import pandas as pd
@@ -24,8 +25,10 @@ from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.spec import Spec
 from tfpipe.registry.checked_files import checked_copy
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.limits import Limits
+from tfpipe.serving.http import handlers
+from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.model.loaded import Servable
+from tfpipe.serving.model.store import ModelSelector, ModelStore
 from tfpipe.serving.runtimes import available, backends
 from tfpipe.tasks.image_folder import folder_task
 
@@ -152,6 +155,33 @@ def test_a_file_has_one_answer_whoever_is_asked(server, models, paths, name, tmp
         assert not worst, (who, worst)
 
 
+def test_an_explained_image_is_opened_and_decoded_once(models, monkeypatch):
+    store = ModelStore(models, [ModelSelector("tiny", "colour")], limits=Limits())
+    store.refresh()
+    calls = {"open": Image.open, "imdecode": cv2.imdecode}
+    counts = dict.fromkeys(calls, 0)
+
+    def counted(name):
+        def call(*args, **kwargs):
+            counts[name] += 1
+            return calls[name](*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(Image, "open", counted("open"))
+    monkeypatch.setattr(cv2, "imdecode", counted("imdecode"))
+    request = handlers.HandlerRequest(
+        "tiny_colour",
+        saved(Image.fromarray(scene((40, 61, 3))), "PNG"),
+        {"content-type": "image/png"},
+        {"grad_cam": "true"},
+        Admission(Limits()).budget(),
+    )
+    answer = handlers.explain(store.get("tiny_colour"), request)
+    assert answer.n_instances == 1 and b"grad_cam" in answer.content
+    assert counts == {"open": 1, "imdecode": 1}
+
+
 def test_formats_that_only_predict_reads_are_refused(server):
     image = Image.fromarray(scene((16, 16, 3)))
     for format_ in ("TIFF", "WEBP", "PPM"):
@@ -174,8 +204,7 @@ def test_the_cost_of_a_jpeg_is_known_before_it_is_paid():
         (progressive(100, 200, scans=994), 1_000 * 20_000),
         (progressive(8, 8, scans=994), 1_000 * 4096),
     ):
-        info = base_images.probe_bytes(data, "image")
-        assert base_images.decoded_pixels(data, info) == n_pixels
+        assert base_images.decoded_pixels(base_images.open_bytes(data, "image")) == n_pixels
 
 
 def test_a_jpeg_of_thousands_of_scans_locks_nobody_out(server):

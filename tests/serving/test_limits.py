@@ -2,17 +2,16 @@
 
 import json
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import stub_server
-from server_process import Client, received
+from server_process import received
 from stub_server import WHERE, head
 
 from tfpipe.base.errors import UserError
 from tfpipe.serving import sockets
-from tfpipe.serving.limits import Admission, Limits
+from tfpipe.serving.limits import Limits
 
 LIMITS = Limits(
     max_body_bytes=1000,
@@ -24,21 +23,7 @@ LIMITS = Limits(
     deadline_s=1.0,
 )
 
-
-@pytest.fixture(scope="module")
-def models():
-    return stub_server.StubStore()
-
-
-@pytest.fixture(scope="module")
-def admission():
-    return Admission(LIMITS)
-
-
-@pytest.fixture(scope="module")
-def running(models, admission) -> Iterator[Client]:
-    with stub_server.running(models, admission, LIMITS, token="secret") as client:
-        yield client
+models, admission, running = stub_server.fixtures(LIMITS, token="secret")
 
 
 @pytest.fixture(autouse=True)

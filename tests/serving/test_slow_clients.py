@@ -9,7 +9,7 @@ import stub_server
 from server_process import received
 from stub_server import head
 
-from tfpipe.serving.limits import Admission, Limits
+from tfpipe.serving.limits import Limits
 
 LIMITS = Limits(
     max_body_bytes=1000,
@@ -22,21 +22,7 @@ LIMITS = Limits(
     deadline_s=1.0,
 )
 
-
-@pytest.fixture(scope="module")
-def models():
-    return stub_server.StubStore()
-
-
-@pytest.fixture(scope="module")
-def admission():
-    return Admission(LIMITS)
-
-
-@pytest.fixture(scope="module")
-def running(models, admission):
-    with stub_server.running(models, admission, LIMITS) as client:
-        yield client
+models, admission, running = stub_server.fixtures(LIMITS)
 
 
 def test_a_body_that_nobody_reads_does_not_keep_its_connection(running):

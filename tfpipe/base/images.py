@@ -64,6 +64,22 @@ class ImageInfo(NamedTuple):
     format: str
 
 
+class OpenedImage(NamedTuple):
+    """An image in memory whose header was read, and nothing else.
+
+    Attributes:
+      name: in messages.
+      data: the image file.
+      info: its header.
+      header: the header as Pillow has it.
+    """
+
+    name: str
+    data: bytes
+    info: ImageInfo
+    header: Image.Image
+
+
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """Returns size, depth and format of an image from its header alone.
 
@@ -85,20 +101,17 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
         return _header(file, path.name, max_pixels=max_pixels)[0]
 
 
-def probe_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
-    """Returns what `probe` does, of an image in memory; messages call it by `name`."""
-    return _header(io.BytesIO(data), name, max_pixels=max_pixels)[0]
+def open_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> OpenedImage:
+    """Returns an image in memory, its header checked as by `probe`; messages call it by `name`."""
+    return OpenedImage(name, data, *_header(io.BytesIO(data), name, max_pixels=max_pixels))
 
 
-def decoded_pixels(data: bytes, info: ImageInfo) -> int:
+def decoded_pixels(opened: OpenedImage) -> int:
     """Returns how many pixels decoding passes over: the cost of an image, known before it is paid.
 
     A progressive JPEG is passed over once for each of its scans, of which 14 bytes make another.
-
-    Args:
-      data: the image file.
-      info: from `probe_bytes`.
     """
+    data, info = opened.data, opened.info
     if info.format != "JPEG":
         return info.height * info.width
     # In a JPEG's compressed data no 0xFF is followed by 0xDA, so this misses no scan. It counts too
@@ -123,12 +136,12 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       UserError: as `probe`, and where the file is cut short or damaged.
     """
     data = files.contents(path, expected=_EXPECTED)
-    return read_bytes(data, path.name, max_pixels=max_pixels)
+    return decode(open_bytes(data, path.name, max_pixels=max_pixels))
 
 
-def read_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Returns what `read` does, of an image in memory; messages call it by `name`."""
-    info, image = _header(io.BytesIO(data), name, max_pixels=max_pixels)
+def decode(opened: OpenedImage) -> np.ndarray:
+    """Returns the pixels of an image in memory as `read` does."""
+    name, data, info, image = opened
     # OpenCV multiplies the colours of an 8-bit TIFF by their alpha and takes a damaged strip of one
     # for pixels; Pillow cuts RGB of 16 bits down to 8, where OpenCV is right and notices damage.
     is_pillows = info.format in ("AVIF", "HEIF") or (info.format == "TIFF" and info.bits == 8)

@@ -15,7 +15,7 @@ from tfpipe.models import grad_cam as models_grad_cam
 from tfpipe.registry import load, predictions
 from tfpipe.report import grad_cam as report_grad_cam
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.model.loaded import ENCODED_IMAGE, Servable
+from tfpipe.serving.model.loaded import Servable
 
 MAX_GRAD_CAM_IMAGES = 16  # of one request
 
@@ -54,8 +54,8 @@ class Explainer:
         version was trained on, see `image_novelty`; None if its card has no statistics of them.
 
         Args:
-          features: of the signature serving_default, [n, ...].
-          outputs: of the signature, [n, ...].
+          features: of the model, [n, ...], with images decoded.
+          outputs: of these, [n, ...].
           with_grad_cam: whether Grad-CAM is requested.
 
         Raises:
@@ -108,34 +108,27 @@ class Explainer:
 
     def _are_new(self, features: dict[str, np.ndarray], count: int) -> list[bool | None]:
         statistics = self._servable.card.novelty
-        if statistics is None or ENCODED_IMAGE not in features:
+        if statistics is None or "image" not in features:
             return [None] * count
-        return image_novelty.is_new(self._decoded(features), statistics).tolist()
-
-    def _decoded(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        decoder = self._servable.decoder
-        return decoder.decode(decoder.check(features[ENCODED_IMAGE]), check=lambda: None)
+        return image_novelty.is_new(features["image"], statistics).tolist()
 
     def _grad_cam_overlays(
         self, features: dict[str, np.ndarray], labels: np.ndarray
     ) -> list[bytes]:
         """Returns PNGs of the images overlaid with the Grad-CAM of their label."""
-        if ENCODED_IMAGE not in features:
+        if "image" not in features:
             raise RequestError(400, "The model takes no image, so it has no Grad-CAM.")
         if len(labels) > MAX_GRAD_CAM_IMAGES:
             raise RequestError(
                 413, f"Request Grad-CAM for at most {MAX_GRAD_CAM_IMAGES} images at once."
             )
-        images = self._decoded(features)
-        inputs = {name: array for name, array in features.items() if name != ENCODED_IMAGE}
-        inputs["image"] = images
         with self._model_lock:
-            heatmaps = models_grad_cam.heat(self._read_model(), inputs, labels)
+            heatmaps = models_grad_cam.heat(self._read_model(), features, labels)
         if heatmaps is None:
             raise RequestError(400, "The model has no convolution, so it has no Grad-CAM.")
         return [
             base_images.encode_png(report_grad_cam.overlaid(image, heatmap))
-            for image, heatmap in zip(images, heatmaps, strict=True)
+            for image, heatmap in zip(features["image"], heatmaps, strict=True)
         ]
 
     def _read_model(self) -> keras.Model:

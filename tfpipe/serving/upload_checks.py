@@ -62,14 +62,12 @@ def check(name: str, data: bytes, *, max_pixels: int) -> int:
 
 def _check_image(name: str, data: bytes, *, max_pixels: int) -> int:
     try:
-        info = images.probe_bytes(data, name, max_pixels=max_pixels)
+        opened = images.open_bytes(data, name, max_pixels=max_pixels)
     except UserError as error:
         if "megapixels" in str(error):
             raise RequestError(413, str(error)) from error
-        return (
-            0  # whether another kind of file is right, or a damaged image, is for the task to say
-        )
-    return images.decoded_pixels(data, info)
+        return 0  # whether it is another kind of file, or damaged, is for the task to say
+    return images.decoded_pixels(opened)
 
 
 def _parts(decompressor: Any, data: bytes) -> Iterator[bytes]:

@@ -199,7 +199,7 @@ def _checked_name(name: str) -> str:
 
 def _default_name(data: bytes) -> str:
     try:
-        kind = images.probe_bytes(data, "The body").format
+        kind = images.open_bytes(data, "The body").info.format
     except UserError as error:
         raise RequestError(
             400, f"{error} If the file is of another kind, add its name: ?name=exposure.fits"

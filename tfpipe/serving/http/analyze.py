@@ -17,6 +17,7 @@ from tfpipe.serving import analyze, jobs, uploads
 from tfpipe.serving import metadata as serving_metadata
 from tfpipe.serving.errors import CLIENT_CLOSED, RequestError
 from tfpipe.serving.http.body import read_body
+from tfpipe.serving.http.recording import recording
 from tfpipe.serving.http.response import BudgetedResponse
 from tfpipe.serving.jobs import Job, JobAnswer, JobQueue
 from tfpipe.serving.limits import Admission, Limits
@@ -122,43 +123,37 @@ def describe(models: ModelStore, name: str, *, has_uploads: bool) -> dict[str, A
 
 def _endpoint(context: AnalysisContext) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        start, status = time.perf_counter(), CLIENT_CLOSED
         name = request.path_params["name"]
         job: Job | None = None
-        try:
-            place = {key: request.path_params.get(key, "") for key in ("version", "label")}
-            version = context.models.get(name, **place)
-            analyze.task_of(version.servable.card)
-            is_asynchronous = _prefers_async(request)
-            if is_asynchronous:
-                _check_async(context)
-            job = await _submitted(context, request, version)
-            if is_asynchronous:
-                identifier = context.uploads.queue.hold(job)
-                status = 202
-                headers = {
-                    "Location": f"/v1/jobs/{identifier}",
-                    "Preference-Applied": "respond-async",
-                }
-                return JSONResponse({"job": identifier, "state": job.state}, 202, headers=headers)
-            if _wants_events(request):
-                status = 200
-                headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-                return StreamingResponse(_events(job), media_type=EVENTS, headers=headers)
-            answer = await _wait(job, request, deadline_s=context.limits.deadline_s)
-            status = 200
-            return _response(answer, context.admission)
-        except RequestError as error:
-            status = error.status
-            raise
-        except ClientDisconnect:
-            return Response(status_code=CLIENT_CLOSED)
-        finally:
-            n_images = job.progress["images"] if job else 0
-            seconds = time.perf_counter() - start
-            context.metrics.record_request(
-                name, METHOD, status=status, seconds=seconds, n_instances=n_images
-            )
+        with recording(context.metrics, name, METHOD) as outcome:
+            try:
+                place = {key: request.path_params.get(key, "") for key in ("version", "label")}
+                version = context.models.get(name, **place)
+                analyze.task_of(version.servable.card)
+                is_asynchronous = _prefers_async(request)
+                if is_asynchronous:
+                    _check_async(context)
+                job = await _submitted(context, request, version)
+                if is_asynchronous:
+                    identifier = context.uploads.queue.hold(job)
+                    outcome.status = 202
+                    headers = {
+                        "Location": f"/v1/jobs/{identifier}",
+                        "Preference-Applied": "respond-async",
+                    }
+                    content = {"job": identifier, "state": job.state}
+                    return JSONResponse(content, 202, headers=headers)
+                if _wants_events(request):
+                    outcome.status = 200
+                    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+                    return StreamingResponse(_events(job), media_type=EVENTS, headers=headers)
+                answer = await _wait(job, request, deadline_s=context.limits.deadline_s)
+                outcome.status = 200
+                return _response(answer, context.admission)
+            except ClientDisconnect:
+                return Response(status_code=CLIENT_CLOSED)
+            finally:
+                outcome.n_instances = job.progress["images"] if job else 0
 
     return endpoint
 

@@ -10,7 +10,7 @@ import numpy as np
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.http import payloads
 from tfpipe.serving.limits import JSON_NUMBER_BYTES, RequestBudget
-from tfpipe.serving.model.loaded import DEFAULT_SIGNATURE, ENCODED_IMAGE
+from tfpipe.serving.model.loaded import DEFAULT_SIGNATURE, ENCODED_IMAGE, TENSOR_SIGNATURE
 from tfpipe.serving.model.store import ServedVersion
 
 # JSON may take thirty times its size while it is parsed, and more threads would not be faster.
@@ -73,7 +73,10 @@ def explain(version: ServedVersion, request: HandlerRequest) -> Answer:
     with_grad_cam = content.get("grad_cam", False)
     if not isinstance(with_grad_cam, bool):
         raise RequestError(400, '"grad_cam" must be true or false.')
-    outputs = predict_within(version, features, request.budget, signature=DEFAULT_SIGNATURE)
+    # The image is needed as the model sees it, for novelty and Grad-CAM, so it is decoded first.
+    features = version.servable.decode(features, check=request.budget.check)
+    signature = TENSOR_SIGNATURE if "image" in features else DEFAULT_SIGNATURE
+    outputs = predict_within(version, features, request.budget, signature=signature)
     request.budget.check()
     explanations = version.explainer.explain(features, outputs, with_grad_cam=with_grad_cam)
     return Answer(_to_json({"explanations": explanations}), n_instances(features))

@@ -5,7 +5,6 @@ It stands ahead of FastAPI, whose layers take longer than all the rest of such a
 
 import asyncio
 import re
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,11 +14,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tfpipe.serving import metadata as serving_metadata
-from tfpipe.serving.errors import CLIENT_CLOSED, FAILED, RequestError
+from tfpipe.serving.errors import FAILED, RequestError
 from tfpipe.serving.http import handlers, open_inference
 from tfpipe.serving.http.access import headers_of
 from tfpipe.serving.http.body import read_body
 from tfpipe.serving.http.errors import error_response
+from tfpipe.serving.http.recording import recording
 from tfpipe.serving.http.response import send_budgeted
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.metrics import ServerMetrics
@@ -89,34 +89,24 @@ class InferenceApp:
         method: str,
     ) -> None:
         """Answers a request within the limits, and counts it."""
-        start, status, n_instances = time.perf_counter(), CLIENT_CLOSED, 0
         budget, headers = self._admission.budget(), headers_of(scope)
-        try:
-            served = self._models.get(name, version=version, label=label)
-            body = await read_body(headers, receive, budget, limits=self._limits)
-            query: Mapping[str, str] = QueryParams(scope["query_string"])
-            request = handlers.HandlerRequest(name, body, headers, query, budget)
-            work = self._admitted(self._handlers[method], scope)
-            budget.hold()
-            loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._executor, work, served, request)
-            del body, request
-            answer = await self._within_deadline(future, receive)
-            status, n_instances = 200, answer.n_instances
-        except RequestError as error:
-            status = error.status
-            raise
-        finally:
-            if status != 200:  # else it is released when the answer is sent
-                budget.abandon()
-                budget.release()
-            self._metrics.record_request(
-                name,
-                method,
-                status=status,
-                seconds=time.perf_counter() - start,
-                n_instances=n_instances,
-            )
+        with recording(self._metrics, name, method) as outcome:
+            try:
+                served = self._models.get(name, version=version, label=label)
+                body = await read_body(headers, receive, budget, limits=self._limits)
+                query: Mapping[str, str] = QueryParams(scope["query_string"])
+                request = handlers.HandlerRequest(name, body, headers, query, budget)
+                work = self._admitted(self._handlers[method], scope)
+                budget.hold()
+                loop = asyncio.get_running_loop()
+                future = loop.run_in_executor(self._executor, work, served, request)
+                del body, request
+                answer = await self._within_deadline(future, receive)
+                outcome.status, outcome.n_instances = 200, answer.n_instances
+            finally:
+                if outcome.status != 200:  # else it is released when the answer is sent
+                    budget.abandon()
+                    budget.release()
         await send_budgeted(send, answer.content, budget, headers=answer.headers)
 
     def _admitted(self, handler: handlers.Handler, scope: Scope) -> Callable:

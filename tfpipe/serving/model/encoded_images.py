@@ -36,11 +36,13 @@ class EncodedImage(NamedTuple):
       name: in messages, such as "Image 0".
       data: the image file.
       n_pixels: that decoding passes over.
+      opened: the image file with its header; None for float32 numbers.
     """
 
     name: str
     data: bytes
     n_pixels: int
+    opened: images.OpenedImage | None
 
 
 class ImageDecoder:
@@ -101,12 +103,10 @@ class ImageDecoder:
 
     def _decode(self, encoded: EncodedImage, check: Callable[[], None]) -> np.ndarray:
         height, width, channels = self._spec.image_shape
-        if self._spec.image_dtype == "float32":
+        if encoded.opened is None:
             return np.frombuffer(encoded.data, "<f4").reshape(self._spec.image_shape)
         try:
-            image = images.read_bytes(
-                encoded.data, encoded.name, max_pixels=self._limits.max_pixels
-            )
+            image = images.decode(encoded.opened)
         except UserError as error:
             raise RequestError(400, str(error)) from error
         if self._spec.image_dtype == "uint8":
@@ -135,16 +135,17 @@ class ImageDecoder:
                 )
             if not np.isfinite(np.frombuffer(data, "<f4")).all():
                 raise RequestError(400, f"{name} has NaN or an infinity, expected float32 numbers.")
-            return EncodedImage(name, data, 0)
+            return EncodedImage(name, data, 0, None)
         try:
-            info = images.probe_bytes(data, name, max_pixels=self._limits.max_pixels)
+            opened = images.open_bytes(data, name, max_pixels=self._limits.max_pixels)
         except UserError as error:
             status = 413 if "megapixels" in str(error) else 400
             raise RequestError(status, str(error)) from error
-        if info.format not in FORMATS:
-            raise RequestError(400, f"{name} is a {info.format}, expected a PNG, JPEG, GIF or BMP.")
-        self._check_prepared(info, name=name)
-        return EncodedImage(name, data, images.decoded_pixels(data, info))
+        format_ = opened.info.format
+        if format_ not in FORMATS:
+            raise RequestError(400, f"{name} is a {format_}, expected a PNG, JPEG, GIF or BMP.")
+        self._check_prepared(opened.info, name=name)
+        return EncodedImage(name, data, images.decoded_pixels(opened), opened)
 
     def _check_prepared(self, info: images.ImageInfo, *, name: str) -> None:
         """Checks that an image can be prepared as the task's reader does."""

@@ -140,6 +140,24 @@ class Servable:
             parts.append(function(part))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def decode(
+        self, features: dict[str, np.ndarray], *, check: Callable[[], None]
+    ) -> dict[str, np.ndarray]:
+        """Returns features of `DEFAULT_SIGNATURE` with their images decoded, if it takes images.
+
+        Args:
+          features: [n, ...].
+          check: called before each image; raises if the request need not be answered any more.
+
+        Raises:
+          RequestError: an image is none that the model takes.
+        """
+        if ENCODED_IMAGE not in features:
+            return features
+        encoded = self.decoder.check(features[ENCODED_IMAGE])
+        others = {name: array for name, array in features.items() if name != ENCODED_IMAGE}
+        return {"image": self.decoder.decode(encoded, check=check), **others}
+
     def signature(self, name: str) -> Signature:
         """Returns a signature.
 
