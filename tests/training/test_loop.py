@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -50,13 +51,54 @@ def same_weights(one, other) -> bool:
 
 
 @pytest.fixture(scope="module")
-def trained(data):
-    return fitted(data)
+def board(tmp_path_factory) -> Path:
+    """The folder of what TensorBoard reads of `trained`."""
+    return tmp_path_factory.mktemp("board")
+
+
+@pytest.fixture(scope="module")
+def trained(data, board):
+    return fitted(data, callbacks=[loggers.to_tensorboard(board)])
 
 
 @pytest.fixture(scope="module")
 def falling(data):
-    return fitted(data, FALLING)
+    """A model, its history, and of each stream of batches its first epoch and its hard images."""
+    draw, streams = dataset.training_batches, []
+
+    def spied(folder, drawing, **rest):
+        n_hard = None if drawing.hard is None else int(drawing.hard.sum())
+        streams.append((drawing.seed // 1000, n_hard))
+        return draw(folder, drawing, **rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "training_batches", spied)
+        return *fitted(data, FALLING), streams
+
+
+def go_on(data, folder: Path, **rest):
+    """Trains by what is in a folder: checkpoints, and the table of the epochs so far."""
+    callbacks = [loggers.history_csv(folder / "history.csv")]
+    checkpoint_folder = folder / "checkpoints"
+    return fitted(data, FALLING, checkpoint_folder=checkpoint_folder, callbacks=callbacks, **rest)
+
+
+@pytest.fixture(scope="module")
+def stopped(data, tmp_path_factory):
+    """The folder of a training that was stopped after its first epoch and after its second."""
+    folder = tmp_path_factory.mktemp("stopped")
+    for until in (1, 2):
+        model, history = go_on(data, folder, until=until)
+        assert len(history["loss"]) == until
+    return folder, model
+
+
+@pytest.fixture(scope="module")
+def resumed(stopped, data, tmp_path_factory):
+    """The folder, model and history of the stopped training, which went on to its end."""
+    folder = tmp_path_factory.mktemp("resumed")
+    shutil.copytree(stopped[0], folder, dirs_exist_ok=True)
+    return folder, *go_on(data, folder)
 
 
 # Learning.
@@ -78,7 +120,7 @@ def test_the_model_is_left_as_its_best_epoch_had_it(trained, data):
 
 
 def test_with_a_rate_that_falls_to_zero_the_last_epoch_is_kept(falling, data):
-    model, history = falling
+    model, history, _ = falling
     labels, probabilities = validation.predict(model, data, dataset.VALIDATION)
     true_probs = probabilities[np.arange(len(labels)), labels]
     assert np.isclose(-np.log(true_probs).mean(), history["val_loss"][-1], atol=1e-5)
@@ -111,17 +153,9 @@ def test_hardest_are_the_worst_tenth_of_each_class():
     assert np.flatnonzero(hard).tolist() == [27, 28, 29, 30]
 
 
-def test_hard_examples_are_drawn_after_a_third_of_the_epochs(data, monkeypatch):
-    draw, hard_counts = dataset.training_batches, []
-
-    def spied(folder, drawing, **rest):
-        hard_counts.append(None if drawing.hard is None else int(drawing.hard.sum()))
-        return draw(folder, drawing, **rest)
-
-    monkeypatch.setattr(dataset, "training_batches", spied)
-    fitted(data, FALLING)
+def test_hard_examples_are_drawn_after_a_third_of_the_epochs(falling, data):
     counts = data.manifest.counts["train"].values()
-    assert hard_counts == [None, sum(max(1, count // 10) for count in counts)]
+    assert falling[2] == [(0, None), (1, sum(max(1, count // 10) for count in counts))]
 
 
 def test_predicted_covers_a_split_in_order(trained, data):
@@ -149,10 +183,9 @@ def test_models_are_not_compiled_by_xla_on_a_processor(trained):
 # Going on.
 
 
-def test_a_training_stopped_between_epochs_goes_on_as_if_it_had_not_been(falling, data, tmp_path):
-    first, history = fitted(data, FALLING, checkpoint_folder=tmp_path, until=2)
-    assert len(history["loss"]) == 2 and not same_weights(first, falling[0])
-    model, history = fitted(data, FALLING, checkpoint_folder=tmp_path)
+def test_a_training_stopped_between_epochs_goes_on_as_if_it_had_not_been(stopped, resumed, falling):
+    _, model, history = resumed
+    assert not same_weights(stopped[1], falling[0])
     assert same_weights(model, falling[0])
     assert history["loss"] == falling[1]["loss"] and history["val_loss"] == falling[1]["val_loss"]
 
@@ -164,12 +197,12 @@ def test_the_best_epoch_is_remembered_over_a_stop(trained, data, tmp_path):
     assert history["val_loss"] == trained[1]["val_loss"]
 
 
-def test_killed_five_times_inside_epochs_it_ends_with_the_same_weights(data, tmp_path):
+def test_killed_three_times_inside_epochs_it_ends_with_the_same_weights(data, tmp_path):
     """The process keeps its state at every batch, and dies after a random one."""
     whole, _ = fitted(data, KILLED)
     run = subprocesses.run(__file__, data.folder, tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
-    assert json.loads(run.stdout.splitlines()[-1]) == [-signal.SIGKILL] * 5 + [0]
+    assert json.loads(run.stdout.splitlines()[-1]) == [-signal.SIGKILL] * 3 + [0]
     final = np.load(tmp_path / "final.npz", allow_pickle=False)
     assert all(np.array_equal(final[f"arr_{i}"], w) for i, w in enumerate(whole.get_weights()))
 
@@ -198,25 +231,17 @@ def train_in_child(data: loop.Dataset, folder: Path, dies_at: int | None) -> int
 # What is written down.
 
 
-def test_history_is_a_table_that_a_resumed_training_continues(data, tmp_path):
-    table = tmp_path / "history.csv"
-    for until in (2, 3):
-        _, history = fitted(
-            data,
-            FALLING,
-            checkpoint_folder=tmp_path / "checkpoints",
-            until=until,
-            callbacks=[loggers.history_csv(table)],
-        )
-    with table.open(newline="") as file:
+def test_history_is_a_table_that_a_resumed_training_continues(resumed):
+    folder, _, history = resumed
+    with (folder / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [float(row["val_loss"]) for row in rows] == history["val_loss"]
 
 
-def test_tensorboard_reads_the_same_numbers(data, tmp_path):
-    _, history = fitted(data, callbacks=[loggers.to_tensorboard(tmp_path)])
-    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
+def test_tensorboard_reads_the_same_numbers(trained, board):
+    _, history = trained
+    events = EventAccumulator(str(board), size_guidance={"tensors": 0}).Reload()
     losses = [np.frombuffer(e.tensor_proto.tensor_content, "<f4") for e in events.Tensors("loss")]
     assert [e.step for e in events.Tensors("loss")] == [1, 2, 3]
     np.testing.assert_allclose(np.ravel(losses), history["loss"], rtol=1e-6)
@@ -231,10 +256,9 @@ def test_mlflow_is_asked_for_in_a_sentence_where_it_is_not_installed(monkeypatch
 # Checkpoints.
 
 
-def test_a_damaged_state_falls_back_to_the_one_before(falling, data, tmp_path, caplog):
-    for until in (1, 2):
-        fitted(data, FALLING, checkpoint_folder=tmp_path, until=until)
-    older, newer = sorted(tmp_path.glob("*.npz"))
+def test_a_damaged_state_falls_back_to_the_one_before(stopped, falling, data, tmp_path, caplog):
+    shutil.copytree(stopped[0] / "checkpoints", tmp_path, dirs_exist_ok=True)
+    _, newer = sorted(tmp_path.glob("*.npz"))
     whole = newer.read_bytes()
     newer.write_bytes(whole[: len(whole) // 2])
     model, _ = fitted(data, FALLING, checkpoint_folder=tmp_path)
@@ -271,6 +295,6 @@ if __name__ == "__main__":
     records, folder = (Path(word) for word in sys.argv[1:])
     opened = loop.Dataset(records, manifest.read(records), tiny.TASK.scoring.objective)
     rng = np.random.default_rng(7)
-    # Of 39 batches in all, so that every one of the five dies on its way.
-    moments = [int(n) for n in rng.integers(3, 8, 5)] + [None]
+    # Of 39 batches in all, so that every one of the three dies on its way.
+    moments = [int(n) for n in rng.integers(5, 13, 3)] + [None]
     print(json.dumps([train_in_child(opened, folder, moment) for moment in moments]))
