@@ -4,8 +4,10 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from keyword import iskeyword
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -62,10 +64,35 @@ def defined_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield key.lineno, key.value
 
 
-def stop_words_of(path: Path) -> list[str]:
+class ModuleFacts(NamedTuple):
+    """What the tests look at of a module, which is parsed once for all of them."""
+
+    stop_words: list[str]
+    classes: list[str]
+    docstring: str | None
+    n_lines: int
+    splats: list[int]
+    private_names: list[str]
+
+
+@cache
+def facts(path: Path) -> ModuleFacts:
+    text = path.read_text()
+    tree = ast.parse(text)
+    return ModuleFacts(
+        stop_words_of(path, tree),
+        [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)],
+        ast.get_docstring(tree),
+        len(text.splitlines()),
+        splats(tree),
+        private_names(tree) if path in TESTS else [],
+    )
+
+
+def stop_words_of(path: Path, tree: ast.AST) -> list[str]:
     """Returns "file:line name" of each name of a module that has a stop word."""
     places = [file_name(path)] if words(path.stem) & STOP_WORDS else []
-    for line, name in defined_names(ast.parse(path.read_text())):
+    for line, name in defined_names(tree):
         is_old_key = (file_name(path), name) in OLD_KEYS
         if name.isidentifier() and words(name) & STOP_WORDS and not is_old_key:
             places.append(f"{file_name(path)}:{line} {name}")
@@ -74,22 +101,17 @@ def stop_words_of(path: Path) -> list[str]:
 
 def test_names_have_none_of_the_stop_words():
     assert MODULES
-    assert not [place for path in MODULES for place in stop_words_of(path)]
+    assert not [place for path in MODULES for place in facts(path).stop_words]
 
 
 def test_class_names_are_unique():
-    counts: Counter[str] = Counter()
-    for path in MODULES:
-        tree = ast.parse(path.read_text())
-        counts.update(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    counts = Counter(name for path in MODULES for name in facts(path).classes)
     assert not [name for name, count in counts.items() if count > 1]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: file_name(path))
-def test_a_module_has_a_docstring_and_a_readable_size(path):
-    text = path.read_text()
-    assert ast.get_docstring(ast.parse(text))
-    assert len(text.splitlines()) <= MAX_LINES
+def test_a_module_has_a_docstring_and_a_readable_size():
+    assert not [file_name(path) for path in MODULES if not facts(path).docstring]
+    assert not [file_name(path) for path in MODULES if facts(path).n_lines > MAX_LINES]
 
 
 def splats(tree: ast.AST) -> list[int]:
@@ -114,9 +136,9 @@ def is_unneeded(keywords: ast.Dict) -> bool:
     return all(str(name).isidentifier() and not iskeyword(str(name)) for name in names)
 
 
-@pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=lambda path: file_name(path))
-def test_literals_are_not_unpacked(path):
-    assert not splats(ast.parse(path.read_text()))
+def test_literals_are_not_unpacked():
+    found = [(path, line) for path in [*MODULES, *TESTS] for line in facts(path).splats]
+    assert not [f"{file_name(path)}:{line}" for path, line in found]
 
 
 @pytest.mark.parametrize(
@@ -160,9 +182,11 @@ def strings(call: ast.Call) -> list[str]:
     return [value for value in values if isinstance(value, str)]
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: file_name(path))
-def test_tests_use_public_names_only(path):
-    assert not private_names(ast.parse(path.read_text()))
+def test_tests_use_public_names_only():
+    assert TESTS
+    assert not [
+        f"{file_name(path)}:{place}" for path in TESTS for place in facts(path).private_names
+    ]
 
 
 @pytest.mark.parametrize(
