@@ -102,6 +102,6 @@ def _written(folder: Path) -> int:
 if __name__ == "__main__":
     records, folder = map(Path, sys.argv[1:3])
     workers, trials = map(int, sys.argv[3:])
-    oracles.MAX_LOSSES = 99  # ten kills may by chance hit one trial five times
+    oracles.MAX_LOSSES = 99  # six kills may by chance hit one trial five times
     found = loop.Dataset(records, manifest.read(records), tiny.TASK.scoring.objective)
     by_workers(found, folder, workers=search_run.WorkerConfig(workers), trials=trials)
