@@ -71,6 +71,14 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_disks():
+    """Lets nothing wait until a disk has it: no test cuts the power, and a kill loses no file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which also refuses a file that is closed
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """Refuses connections to other machines, by name or by number."""

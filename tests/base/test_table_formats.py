@@ -105,7 +105,7 @@ WORDS = st.text(
 DEPTHS = st.integers(-(10**9), 10**9).map(lambda tenth_mm: tenth_mm / 10_000)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)  # each in seven formats
 @given(st.lists(st.tuples(DEPTHS, WORDS, WORDS), min_size=1, max_size=6))
 def test_the_same_table_in_every_format_gives_the_same_rows(tmp_path_factory, rows):
     expected = [
