@@ -25,6 +25,8 @@ from tfpipe.review.records import ReviewRecords
 from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 
+pytestmark = pytest.mark.slow
+
 MODEL = "simple-cnn-interval"
 
 

@@ -1,7 +1,5 @@
 """Waiting requests are answered in one batch, and each gets its own answer."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import subprocesses
 import tensorflow as tf
 
 from tfpipe.serving.errors import RequestError
@@ -139,11 +138,14 @@ for factor in range(4):
 """
 
 
+@pytest.mark.slow
 def test_a_signature_that_is_gone_leaves_its_queue_to_the_next(tmp_path):
     """TensorFlow ends neither a queue nor its threads."""
     module = Scaled()
     tf.saved_model.save(module, str(tmp_path), signatures=module.answer)
-    command = [sys.executable, "-c", RELOADS, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    program = tmp_path / "reloads.py"
+    program.write_text(RELOADS)
+    done = subprocesses.run(program, tmp_path)
+    assert done.returncode == 0, done.stderr
     n_threads = [int(line) for line in done.stdout.split()]
     assert len(n_threads) == 4 and n_threads[-1] == n_threads[1]

@@ -223,8 +223,7 @@ def test_a_unix_socket_answers_as_a_port_does(models, expected, tmp_path):
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.connect(str(tmp_path / "sock"))
 
-    options = ("--unix-socket", tmp_path / "sock", "--workers", 2)
-    with server_process.running(models, *options) as server:
+    with server_process.running(models, "--unix-socket", tmp_path / "sock") as server:
         assert server.url == f"unix:{tmp_path / 'sock'}"
         connection = Connection("localhost")
         connection.request("POST", WHERE, json.dumps(of(NUMBERS | {"data": FLAT})))

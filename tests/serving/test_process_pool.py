@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,7 @@ from server_process import b64, pixels, png
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tfpipe.base.errors import UserError
+from tfpipe.registry import store
 from tfpipe.serving import process_pool, sockets
 from tfpipe.serving.config import Endpoint, ServerConfig
 from tfpipe.serving.limits import Limits
@@ -54,12 +56,13 @@ while not is_over:
     connection.sendall(str(os.getpid()).encode())
     connection.close()
 """
+TOKEN = {"Authorization": "Bearer secret"}
 ANSWERED = 'tfpipe_requests_total{method="predict",model="tiny",status="200"} '
 
 
 def wait_for(condition):
     """Returns the value of a condition once it is true."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300  # starting TensorFlow on a machine that is full of work
     while not (value := condition()):
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -100,8 +103,8 @@ def run_pool(tmp_path, monkeypatch):
     monkeypatch.setattr(process_pool.signal, "signal", lambda *_: None)  # is for main threads
     pools: list[ServerPool] = []
 
-    def run(*selectors: str) -> tuple[ServerPool, Future]:
-        listener, limits = sockets.bind("127.0.0.1", 0), Limits(deadline_s=5)
+    def run(*selectors: str, listener: socket.socket | None = None) -> tuple[ServerPool, Future]:
+        listener, limits = listener or sockets.bind("127.0.0.1", 0), Limits(deadline_s=5)
         config = ServerConfig([*selectors], tmp_path)
         pool = ServerPool(config, listener, endpoint=Endpoint(), limits=limits, size=2)
         serves = threading.Event()
@@ -118,9 +121,23 @@ def run_pool(tmp_path, monkeypatch):
 
 def ask_stub(pool: ServerPool) -> int:
     """Returns the id of the process that answers."""
-    with socket.create_connection(pool.listener.getsockname(), timeout=60) as connection:
+    with socket.socket(pool.listener.family) as connection:
+        connection.settimeout(60)
+        connection.connect(pool.listener.getsockname())
         connection.sendall(b"?")
         return int(connection.recv(100))
+
+
+def test_workers_share_a_unix_socket_and_get_a_new_one_when_all_have_died(run_pool, tmp_path):
+    pool, _ = run_pool(listener=sockets.bind_unix(tmp_path / "sock"))
+    pids = {worker.process.pid for worker in pool.workers}
+    assert ask_stub(pool) in pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not pids & {worker.process.pid for worker in pool.workers if worker})
+    wait_for(lambda: all(worker and worker.info for worker in pool.workers))
+    assert pool.listener.getsockname() == str(tmp_path / "sock")
+    assert ask_stub(pool) not in pids
 
 
 def test_workers_that_die_are_replaced_and_clients_of_a_dead_pool_are_refused(
@@ -185,7 +202,9 @@ def test_a_grpc_port_is_reserved_for_workers_and_refused_to_others():
 
 @pytest.mark.slow
 def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_pool(tmp_path):
-    server_process.published(tmp_path / "tiny" / "simple-cnn", seed=1)
+    version = server_process.published(tmp_path / "tiny" / "simple-cnn", seed=1)
+    card = replace(store.read_card(version), task="melt-layer")  # a task that is analyzed
+    (version / "assets.extra" / "card.json").write_bytes(card.to_json())
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     early_results, is_up = set(), threading.Event()
@@ -203,7 +222,7 @@ def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_pool(tmp_
     with ThreadPoolExecutor(8) as executor:
         early = executor.submit(ask_early)
         words = ("--workers", "2", "--grpc-port", "0")
-        with server_process.running(tmp_path, *words, port=port) as server:
+        with server_process.running(tmp_path, *words, port=port, TFPIPE_TOKEN="secret") as server:
             is_up.set()
             early.result()
             assert "refused" in early_results and early_results <= {"refused", 200}
@@ -215,14 +234,14 @@ def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_pool(tmp_
 
             def ask(_=None) -> int:
                 try:
-                    return server.ask(PATH, INSTANCES)[0]
+                    return server.ask(PATH, INSTANCES, **TOKEN)[0]
                 except OSError:  # the worker that had it was killed
                     return 0
 
             assert {*executor.map(ask, range(300))} == {200}
             counts = [n_answered(worker) for worker in (first, second)]
             assert sum(counts) == 300 and min(counts) >= 30
-            assert f"{ANSWERED}300.0" in server.ask("/metrics")[1]
+            assert f"{ANSWERED}300.0" in server.ask("/metrics", **TOKEN)[1]
             requests = [executor.submit(ask) for _ in range(30)]
             first.kill()
             lost = [request.result() for request in requests].count(0)
@@ -230,16 +249,22 @@ def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_pool(tmp_
             assert {*executor.map(ask, range(20))} == {200}
             another = wait_for(lambda: {*alive(parent)} - {first, second}).pop()
             wait_for(lambda: ask() == 200 and n_answered(another))
-            metrics = server.ask("/metrics")[1]
+            metrics = server.ask("/metrics", **TOKEN)[1]
             total = float(metrics.partition(ANSWERED)[2].splitlines()[0])
             assert total >= 300 + 30 - lost + 20 and "pid=" not in metrics
+            asked = [executor.submit(server.ask, PATH, INSTANCES) for _ in range(20)]
+            assert {one.result()[0] for one in asked} == {401}
+            later = TOKEN | {"Prefer": "respond-async"}  # a worker cannot know another's jobs
+            status, answer, _ = server.ask("/v1/models/tiny:analyze?name=a.png", b"a", **later)
+            assert status == 501 and "several processes" in answer["error"]
             with grpc.insecure_channel(server.grpc) as channel:
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name = "tiny"
                 encoded = [png(image) for image in IMAGES]
                 request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(encoded))
                 stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-                answer = stub.Predict(request, timeout=60, wait_for_ready=True)
+                key = [("authorization", "Bearer secret")]
+                answer = stub.Predict(request, timeout=60, metadata=key, wait_for_ready=True)
                 assert answer.outputs["probabilities"].tensor_shape.dim[0].size == 4
             workers = alive(parent)
             folder = Path(workers[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
