@@ -1,6 +1,9 @@
 """Exposures of a CCD: what is read, which tracks are found, and what people said of them."""
 
+import contextlib
 import dataclasses
+import gzip
+import signal
 
 import numpy as np
 import pytest
@@ -149,6 +152,37 @@ def test_files_that_are_cut_short_are_refused(tmp_path, name, share):
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(UserError, match="a.fits"):
         read(path)
+
+
+@contextlib.contextmanager
+def within(seconds: int):
+    """Ends a test that takes longer."""
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"more than {seconds} s"))
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        ("a.fits.gz", b"NAXIS0  =                   3/"),
+        ("a.fits.gz", b"NAXIS1  =                 -480"),
+        ("a.fits", b"NAXIS1  =                 -480"),
+    ],
+)
+def test_a_damaged_header_is_not_read_again_and_again(tmp_path, name, damaged):
+    fits.PrimaryHDU(RAMP).writeto(tmp_path / "whole.fits")
+    width = b"NAXIS1  =                    6"
+    data = (tmp_path / "whole.fits").read_bytes()
+    assert width in data
+    data = data.replace(width, damaged)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    with within(10), pytest.raises(UserError, match="a.fits"):
+        read(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Reader of exposures: FITS of any kind that astropy reads, or a NumPy array (.npy, .npz)."""
 
 import gzip
+import itertools
 import logging
 import threading
 import warnings
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -141,7 +143,11 @@ def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _image_hdu(hdus: fits.HDUList, number: int, *, name: str) -> int:
     """Returns the number of the HDU that holds the image; `number` is -1 for the first."""
-    with_image = [i for i, hdu in enumerate(hdus) if hdu.is_image and len(hdu.shape) > 0]
+    # astropy reads a damaged HDU again and again where its size is negative or not known.
+    readable = list(itertools.takewhile(_has_place, hdus))
+    if not readable:
+        raise UserError(f"{name} is damaged: its first header cannot be read. Copy it again.")
+    with_image = [i for i, hdu in enumerate(readable) if hdu.is_image and len(hdu.shape) > 0]
     if number >= 0 and number in with_image:
         return number
     flat = [i for i in with_image if len(_sides(hdus[i].shape)) == 2]
@@ -158,13 +164,21 @@ def _image_hdu(hdus: fits.HDUList, number: int, *, name: str) -> int:
                 unread,
             )
         return first
-    every = ", ".join(f"{i} ({hdu.name or 'no name'})" for i, hdu in enumerate(hdus))
+    every = ", ".join(f"{i} ({hdu.name or 'no name'})" for i, hdu in enumerate(readable))
     place = "any HDU" if number < 0 else f"HDU {number}"
     images_in = f"images are in {', '.join(map(str, with_image))}" if with_image else "no image"
     raise UserError(
         f"{name} has no image in {place}: its HDUs are {every}; {images_in}. Give --option "
         "hdu=NUMBER of an image, or another file."
     )
+
+
+def _has_place(hdu: Any) -> bool:
+    """Returns whether an HDU is whole, so that another may follow it."""
+    place = (
+        hdu.fileinfo() if hasattr(hdu, "fileinfo") else {"datSpan": -1}
+    )  # damaged ones have none
+    return place is None or place["datSpan"] >= 0
 
 
 def _check(shape: tuple[int, ...], *, kind: str, where: str) -> None:
