@@ -61,6 +61,13 @@ def answer(version: StubStore, request: handlers.HandlerRequest) -> handlers.Ans
     return handlers.Answer(json.dumps({"n_bytes": len(request.body)}).encode(), 1)
 
 
+def n_left(client: Client, **headers: str) -> int:
+    """Returns how many clients have left before their answer."""
+    lines = client.ask("/metrics", **headers)[1].splitlines()
+    counts = [line for line in lines if line.startswith("tfpipe_requests_total") and "499" in line]
+    return sum(int(float(line.split()[-1])) for line in counts)
+
+
 @contextlib.contextmanager
 def running(
     models: StubStore,

@@ -7,6 +7,7 @@ from stub_server import head
 
 from tfpipe.serving.limits import Admission, Limits
 
+TOKEN = {"Authorization": "Bearer secret"}
 LIMITS = Limits(max_body_bytes=1000, header_timeout_s=20.0, deadline_s=20.0)
 GET, HOST, CLOSE = b"GET /healthz HTTP/1.1\r\n", b"Host: 127.0.0.1\r\n", b"Connection: close\r\n"
 CHUNKS = b"3\r\nabc\r\n0\r\n\r\n"
@@ -142,6 +143,18 @@ def test_a_connection_has_not_endless_requests_that_wait(running, models):
         answer = received(connection)
     models.free.set()
     assert answer.startswith(b"HTTP/1.1 400") and b"64 requests wait on this connection" in answer
+
+
+def test_a_client_that_closes_its_connection_is_noticed_before_its_answer(running, models):
+    """Until something is sent to it, it looks like one that only sends no more."""
+    models.free.clear()
+    before, n_answered = stub_server.n_left(running, **TOKEN), models.n_answered
+    with stub_server.connect(running, head("Content-Length: 2") + b"{}"):
+        assert models.inside.acquire(timeout=30)
+    stub_server.wait_for(lambda: stub_server.n_left(running, **TOKEN) == before + 1)
+    models.free.set()
+    assert running.ask(stub_server.WHERE, b"{}", **TOKEN)[0] == 200
+    assert models.n_answered == n_answered + 1  # the work of the other was dropped
 
 
 def test_a_client_that_leaves_ends_the_request_that_others_wait_for(running, models):

@@ -102,16 +102,9 @@ def test_an_answer_counts_until_the_client_has_taken_it(running, admission):
     assert admission.buffered_bytes == 0
 
 
-def n_left(running) -> int:
-    """Returns how many clients have left before their answer."""
-    lines = running.ask("/metrics")[1].splitlines()
-    counts = [line for line in lines if line.startswith("tfpipe_requests_total") and "499" in line]
-    return sum(int(float(line.split()[-1])) for line in counts)
-
-
 def test_a_request_whose_client_is_gone_is_not_answered(running, models, admission):
     models.free.clear()
-    before, n_answered = n_left(running), models.n_answered
+    before, n_answered = stub_server.n_left(running), models.n_answered
     waiting = [stub_server.connect(running, head("Content-Length: 2") + b"{}") for _ in range(3)]
     for _ in waiting:
         assert models.inside.acquire(timeout=30)
@@ -119,7 +112,7 @@ def test_a_request_whose_client_is_gone_is_not_answered(running, models, admissi
         # Closed with a reset, which is not taken for a client that has ended its side only.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.close()
-    stub_server.wait_for(lambda: n_left(running) == before + 3)
+    stub_server.wait_for(lambda: stub_server.n_left(running) == before + 3)
     models.free.set()
     stub_server.wait_for(lambda: not admission.waiting)
     assert admission.buffered_bytes == 0

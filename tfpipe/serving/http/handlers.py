@@ -44,6 +44,7 @@ class Answer(NamedTuple):
 def predict(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns the outputs of a signature, by row or by column."""
     with PARSERS:
+        request.budget.check()  # the client may have left while others were parsed
         content = payloads.parse_json(request.body)
         signature = _signature_name(content)
         features, by_row = _parse_features(version, content, signature=signature)
@@ -57,6 +58,7 @@ def predict(version: ServedVersion, request: HandlerRequest) -> Answer:
 def classify(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns the probability of each class for each example."""
     with PARSERS:
+        request.budget.check()  # the client may have left while others were parsed
         content = payloads.parse_json(request.body)
         signature = _signature_name(content)
         instances = payloads.examples_to_instances(content)
@@ -68,6 +70,7 @@ def classify(version: ServedVersion, request: HandlerRequest) -> Answer:
 def explain(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns label, probabilities, abstain, novelty, and Grad-CAM on request."""
     with PARSERS:
+        request.budget.check()
         content = _parse_explain_request(version, request)
         features, _ = _parse_features(version, content, signature=DEFAULT_SIGNATURE)
     with_grad_cam = content.get("grad_cam", False)

@@ -28,6 +28,7 @@ def infer(version: ServedVersion, request: HandlerRequest) -> Answer:
     """Returns the outputs of a signature as tensors, in JSON or as bytes."""
     header, tail = _split(request)
     with handlers.PARSERS:
+        request.budget.check()
         content = payloads.parse_json(header)
         parameters = _object(content.get("parameters", {}), where='"parameters"')
         signature = parameters.get("signature_name", DEFAULT_SIGNATURE)

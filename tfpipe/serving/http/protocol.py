@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections import Counter
 from enum import Enum
 from typing import Any
@@ -14,6 +15,8 @@ REST_S = 1.0  # for all that a client still sends after the answer to a request 
 MAX_HEAD_BYTES = 65536  # of a head that arrives in several parts; asyncio reads 256 KiB at a time
 MAX_PIPELINED = 64  # requests of one connection that have arrived whole and wait for others
 VERSIONS = ("1.0", "1.1")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # which a client of HTTP/1.1 takes at any time
+PROBE_S = 0.2
 PHRASES = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}
 
 
@@ -72,7 +75,31 @@ def create_protocol(limits: Limits) -> type[HttpToolsProtocol]:
         def eof_received(self) -> bool:  # type: ignore[override]
             """Lets a client that has sent whole requests get their answers."""
             self._has_ended = True
-            return self._phase is Phase.IDLE and self._is_answering and not self._drops
+            goes_on = self._phase is Phase.IDLE and self._is_answering and not self._drops
+            if goes_on:
+                self._probe()
+            return goes_on
+
+        def _probe(self) -> None:
+            """Sends a client that sends nothing more what it ignores, and one that has left resets.
+
+            Both look the same until then. HTTP/1.0 has no such message.
+            """
+            current = self._current
+            assert current is not None
+            if current.scope["http_version"] == "1.1" and not current.response_started:
+                self.transport.write(CONTINUE)
+                self.loop.call_later(PROBE_S, self._abort_if_reset)
+
+        def _abort_if_reset(self) -> None:
+            """Looks for a reset as long as a request is answered; nothing is read any more."""
+            if self.transport.is_closing() or not self._is_answering:
+                return
+            connection = self.transport.get_extra_info("socket")
+            if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self.transport.abort()
+            else:
+                self.loop.call_later(PROBE_S, self._abort_if_reset)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
