@@ -1,6 +1,10 @@
-"""Nothing in the package runs what a file says, hides an error, or prints past the command line."""
+"""Nothing in the package runs what a file says, hides an error, or trusts the wall clock.
+
+Nor does it print past the command line.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("tfpipe/**/*.py"), *ROOT.glob("tuning/**/*.py")])
 MAY_PRINT = "tfpipe/cli/"
+# They write a date for people to read; whatever waits or compares takes time.monotonic.
+WRITE_DATES = {"tfpipe/registry/store.py", "tfpipe/tasks/annotations/decisions.py"}
 
 UNPICKLE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 RUNS_TEXT = {"eval", "exec", "read_pickle", "to_pickle"}
@@ -16,9 +22,13 @@ RUNS_PYTHON = {"py_function", "numpy_function", "py_func", "Lambda"}
 UNSAFE = {"enable_unsafe_deserialization"}
 ONLY = {"allow_pickle": False, "shell": False, "safe_mode": True, "trust_remote_code": False}
 BROAD = {"Exception", "BaseException"}
+WALL_CLOCK = re.compile(
+    r"from time import .*\btime(_ns)?\b.*|time\.time(_ns)?|(datetime\.)?datetime\.(utc)?now"
+    r"|(datetime\.)?(datetime|date)\.today"
+)
 
 
-def findings(source: str, *, may_print: bool = False) -> list[str]:
+def findings(source: str, *, may_print: bool = False, writes_dates: bool = False) -> list[str]:
     """Returns a sentence for each thing in a module that must not be."""
     tree = ast.parse(source)
     printed_by_main = {
@@ -32,9 +42,16 @@ def findings(source: str, *, may_print: bool = False) -> list[str]:
         wrong = _wrong(node)
         if wrong is None and _called(node) == "print":
             wrong = None if may_print or node in printed_by_main else "print outside cli/"
+        if not writes_dates and WALL_CLOCK.fullmatch(_text(node)):
+            wrong = "the wall clock may jump; take time.monotonic"
         if wrong:
             found.append(f"line {node.lineno}: {wrong}")
     return found
+
+
+def _text(node: ast.AST) -> str:
+    """Returns an import or the name of an attribute as it is written; "" for other nodes."""
+    return ast.unparse(node) if isinstance(node, ast.ImportFrom | ast.Attribute) else ""
 
 
 def _wrong(node: ast.AST) -> str | None:
@@ -109,7 +126,11 @@ def test_nothing_unsafe():
     assert FILES
     names = {path.relative_to(ROOT).as_posix(): path for path in FILES}
     found = {
-        name: findings(path.read_text(), may_print=name.startswith(MAY_PRINT))
+        name: findings(
+            path.read_text(),
+            may_print=name.startswith(MAY_PRINT),
+            writes_dates=name in WRITE_DATES,
+        )
         for name, path in names.items()
     }
     assert {name: sentences for name, sentences in found.items() if sentences} == {}
@@ -148,6 +169,10 @@ def test_nothing_unsafe():
         "try:\n    one()\nexcept (OSError, BaseException) as error:\n    ...",
         "with suppress(Exception):\n    one()",
         "print(1)",
+        "begin = time.time()",
+        "from time import sleep, time",
+        "end = datetime.now(UTC) + limit",
+        "datetime.datetime.utcnow()",
         "if __name__ == 'nobody':\n    print(1)",
     ],
 )
@@ -162,6 +187,9 @@ def test_what_is_unsafe_is_seen(source):
         "yaml.safe_load(text)",
         "console.print(1)",
         "platform.system()",
+        "time.monotonic()",
+        "from time import sleep",
+        "file.time",
         "model.compile(optimizer='sgd')",
         "subprocess.run([python, '-c', text], check=False)",
         "keras.models.load_model(path, safe_mode=True)",

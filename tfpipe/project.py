@@ -573,7 +573,10 @@ class Project(Workspace):
         return run, search
 
     def _rerun(self, config: RunConfig) -> Version:
+        from tfpipe.workflows import rerun
+
         task = self.resolve(config.task)
+        rerun.check(config, task)
         records = self.pack(
             task, options=config.options, split=config.split, skip_bad=config.skip_bad
         )
@@ -581,8 +584,6 @@ class Project(Workspace):
             LOG.warning(
                 "The raw files of %s have changed since, so the scores may differ.", task.name
             )
-        from tfpipe.workflows import rerun
-
         with self.reporting() as report:
             made = rerun.rerun(
                 config,

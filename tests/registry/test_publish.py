@@ -71,6 +71,14 @@ def test_a_failed_publication_leaves_nothing(tmp_path):
         store.publish(TextExport(), tmp_path / "file", card=made_card())
 
 
+def test_what_was_published_last_is_found_though_the_clock_was_set_back(tmp_path):
+    earlier = store.publish(TextExport(), tmp_path / "tiny" / "simple-cnn", card=made_card())
+    tomorrow = earlier.stat().st_mtime + 86_400
+    os.utime(earlier, (tomorrow, tomorrow))
+    last = store.publish(TextExport(), tmp_path / "tiny" / "enhanced-cnn", card=made_card())
+    assert store.find(tmp_path, task="tiny", model=None, version=None) == last
+
+
 def test_a_rollback_gets_the_next_number_in_folder_card_and_model_card(tmp_path):
     folder = tmp_path / "tiny" / "simple-cnn"
     for _ in range(2):

@@ -250,7 +250,7 @@ def test_an_address_that_is_none_is_said(address, says, served):
     [
         (-signal.SIGKILL, 0, None),
         (-signal.SIGTERM, 1, None),
-        (-signal.SIGKILL, 1, "It took more memory than the machine has: its worker was killed."),
+        (-signal.SIGKILL, 1, "It took more memory than there is: its worker was killed."),
         (-signal.SIGSEGV, 0, "Its worker crashed \\(SIGSEGV\\), see .*worker.log."),
         (-signal.SIGABRT, 1, "Its worker crashed \\(SIGABRT\\), see .*worker.log."),
         (1, 0, "Its worker ended \\(ValueError: no\\), see .*worker.log."),

@@ -198,3 +198,14 @@ def test_connections_send_without_delay():
             accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_small_container_lowers_what_requests_may_hold(caplog):
+    usual = Limits()
+    assert usual.within(8_000_000_000) == usual and not caplog.text
+    small = usual.within(1_000_000_000)
+    assert small.max_body_bytes * 60 + small.max_buffered_bytes < 500_000_000
+    assert small.max_body_bytes <= small.max_answer_bytes <= small.max_buffered_bytes
+    assert "1.0 GB of memory, so requests of up to 6 MB are taken, and 100 MB of" in caplog.text
+    tight = Limits(max_body_bytes=1000, max_answer_bytes=1000, max_buffered_bytes=1500)
+    assert tight.within(1_000_000_000) == tight

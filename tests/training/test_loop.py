@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import subprocesses
 import tiny
+import trained_by_threads
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfpipe.base.errors import UserError
@@ -131,6 +132,21 @@ def test_the_same_seed_gives_the_same_model(falling, data):
     again, history = fitted(data, FALLING)
     assert history["loss"] == falling[1]["loss"]
     assert same_weights(falling[0], again)
+
+
+def test_another_number_of_threads_gives_the_same_model_but_for_rounding(data):
+    made = []
+    for threads in ("1", "2"):
+        names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        run = subprocesses.run(
+            trained_by_threads.__file__, data.folder, **dict.fromkeys(names, threads)
+        )
+        assert run.returncode == 0, run.stderr[-2000:]
+        made.append(json.loads(run.stdout.splitlines()[-1]))
+    one, two = made
+    np.testing.assert_allclose(one["probabilities"], two["probabilities"], atol=1e-5)
+    for name, values in one["history"].items():
+        np.testing.assert_allclose(values, two["history"][name], atol=1e-4, err_msg=name)
 
 
 def test_patience_ends_a_training_that_gets_no_better(data, monkeypatch):

@@ -9,7 +9,8 @@ import tokenize
 import uuid
 import zipfile
 import zlib
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
@@ -30,6 +31,18 @@ ARRAY_ERRORS = (
     zlib.error,
 )
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
+_REFUSALS = tuple(
+    os.strerror(number)
+    for number in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+    )
+)
 
 
 def contents(path: Path, *, expected: str) -> bytes:
@@ -139,6 +152,42 @@ def replace(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to(folder: Path, *, option: str) -> Iterator[None]:
+    """Has one sentence said about a folder if anything in it cannot be written in the block.
+
+    The sentence of a file would name a draft that nobody knows.
+
+    Args:
+      folder: what the user has named.
+      option: by which another one can be named.
+
+    Raises:
+      UserError: a file cannot be written, whether Python, TensorFlow or HDF5 found out.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = write_failure(error)
+        if reason is None:
+            raise
+        raise UserError(
+            f"{shown(folder)} cannot be written: {reason}. Free some space or choose another "
+            f"folder by {option}."
+        ) from error
+
+
+def write_failure(error: BaseException) -> str | None:
+    """Returns why a file cannot be written, in the system's words; None for another error."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, UserError):
+        cause = error.__cause__ if "cannot be written" in str(error) else None
+        return write_failure(cause) if cause else None
+    # TensorFlow's own errors have the system's words in their text.
+    return next((words for words in _REFUSALS if words in str(error)), None)
 
 
 def sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfpipe.base.choose import choose
+from tfpipe.base.resources import cores
 
 PACKAGES = ("tfpipe", "tensorflow", "keras", "keras-tuner", "tensorflow-datasets", "numpy")
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -79,7 +80,7 @@ def examine() -> dict[str, str]:
     summary = {"python": platform.python_version()}
     summary |= {name: metadata.version(name) for name in PACKAGES}
     summary["processor"] = ", ".join(_features()) or platform.processor() or platform.machine()
-    summary["threads"] = str(_threads())
+    summary["threads"] = str(cores())
     summary["GPU"] = ", ".join(_gpus()) or "none"
     summary["precision"] = f"{compute_policy('auto')} (by --precision auto)"
     return summary
@@ -90,11 +91,7 @@ def machine() -> str:
     names = re.findall(r"^model name\s*: (.*)$", _processors(), re.MULTILINE)
     processor = names[0] if names else platform.processor() or platform.machine()
     gpus = _gpus()
-    return ", ".join(gpus) if gpus else f"{processor}, {_threads()} threads"
-
-
-def _threads() -> int | None:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ", ".join(gpus) if gpus else f"{processor}, {cores()} threads"
 
 
 def _gpus() -> list[str]:

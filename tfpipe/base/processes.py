@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from tfpipe.base import tensorflow
+from tfpipe.base.resources import cores
 
 MAX_FOLDER_LETTERS = 70  # of the socket's folder: a socket's whole name has at most 107
 FORKS = sys.platform == "linux" and len(tempfile.gettempdir()) <= MAX_FOLDER_LETTERS
@@ -125,7 +126,7 @@ def share_of_cores(n_processes: int) -> dict[str, str]:
     """Returns the environment of one of several processes that divide this machine's cores."""
     environment = dict(os.environ)
     if n_processes > 1:
-        threads = max(1, len(os.sched_getaffinity(0)) // n_processes)
+        threads = max(1, cores() // n_processes)
         names = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
         environment |= dict.fromkeys(names, str(threads))
     return environment

@@ -90,6 +90,7 @@ class ResumableFolder:
                     f"{files.shown(self._target)} cannot be written: {error.strerror or error}. "
                     "Free some space or choose another folder."
                 ) from error
+            stack.callback(self._remove_lock)
             if self.plan is not None:
                 self.begin(self.plan)
             self._stack = stack.pop_all()
@@ -101,10 +102,15 @@ class ResumableFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Whoever has opened the lock file meanwhile notices that it is gone, and makes another.
+        self._stack.close()
+
+    def _remove_lock(self) -> None:
+        """Removes the lock file, which is held.
+
+        Whoever has opened it meanwhile notices that it is gone, and makes another.
+        """
         with contextlib.suppress(OSError):
             self.lock.unlink(missing_ok=True)
-        self._stack.close()
 
     @property
     def plan_hash(self) -> str:
@@ -153,7 +159,7 @@ class ResumableFolder:
         stored = self.read(f"{name}.json")
         if not isinstance(stored, dict) or hash_of(stored.get("plan")) != hash_of(plan):
             return None
-        return stored["result"]
+        return stored.get("result")
 
     def add_result(self, name: str, plan: Any, result: Any) -> None:
         """Writes the result of a part of the work, which is finished with this; see `result`."""

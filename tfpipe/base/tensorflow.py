@@ -5,6 +5,8 @@ import logging
 import os
 import warnings
 
+from tfpipe.base import resources
+
 
 def set_environment() -> None:
     """Sets the environment variables that TensorFlow reads on import, unless the user has."""
@@ -12,6 +14,11 @@ def set_environment() -> None:
     # TensorFlow leaves oneDNN off on processors without AVX512-VNNI, although training is 1.4 to
     # 2.6 times as fast with it there.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # TensorFlow counts the machine's cores. More threads than a container's share of their time
+    # only wait for each other.
+    if (threads := resources.cores()) < (os.cpu_count() or 1):
+        for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+            os.environ.setdefault(name, str(threads))
 
 
 def start_tensorflow() -> None:

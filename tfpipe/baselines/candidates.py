@@ -18,6 +18,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 
 import tuning.boosted_trees
+from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import clear_session, dtype_policy
 from tfpipe.data import columns as data_columns
@@ -219,7 +220,9 @@ def _frozen_code(name: str, run: CandidateRun) -> CandidateResult:
             arguments={"filters": CODE_FILTERS} | run.arguments["autoencoder"] | {"latent": 0},
             config=replace(config, epochs=half),
         )
-        _fit_network("conv-autoencoder", first).save(path)
+        autoencoder = _fit_network("conv-autoencoder", first)
+        with files.writing_to(Path(folder).parent, option="TMPDIR"):
+            autoencoder.save(path)
         code = {"encoder": str(path), "code_filters": first.arguments["filters"]}
         second = run._replace(
             arguments=run.arguments["classifier"] | code, config=replace(config, epochs=rest)

@@ -372,9 +372,9 @@ def _rows_of_model(
             "settings": asdict(config),
         }
         key = resumable.hash_of(plan)[:24]
+        evaluated = {"fold": data.validation} if folds.count else SPLITS
         rows = results.result(key, plan)
-        if rows is None:
-            evaluated = {"fold": data.validation} if folds.count else SPLITS
+        if not _are_scores(rows, count=len(evaluated)):
             run = CandidateRun(data, spec, tuple(evaluated.values()), arguments, config)
             rows = evaluate_candidate(task, name, run)
             for row, split in zip(rows, evaluated, strict=True):
@@ -382,6 +382,18 @@ def _rows_of_model(
                 row |= {"pretrained": _is_pretrained(name, arguments), "grey": grey}
             results.add_result(key, plan, rows)
         yield [{"model": name, **row} for row in rows]
+
+
+def _are_scores(rows: Any, *, count: int) -> bool:
+    """Returns whether a stored result is what `evaluate_candidate` returns; it may be damaged."""
+    numbers = ("examples", *METRICS, "seconds", "megabytes")
+    return (
+        isinstance(rows, list)
+        and len(rows) == count
+        and all(isinstance(row, dict) for row in rows)
+        and all(type(row.get(name)) in (int, float) for row in rows for name in numbers)
+        and all(isinstance(row.get("machine"), str) for row in rows)
+    )
 
 
 def _is_pretrained(name: str, arguments: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ import tfpipe
 from tfpipe.base import files, resumable, tables
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
+from tfpipe.base.resources import cores
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
@@ -265,7 +266,7 @@ def _of(jobs, split: str) -> list[Source]:
 
 def _run(jobs, parts: Path, context: dict[str, Any], *, report: Reporter) -> list[dict]:
     """Writes every shard; threads, since decoding and scaling leave Python's lock alone."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         waiting = [
             pool.submit(schema.write, parts, name, sources, **context) for _, name, sources in jobs
         ]

@@ -8,6 +8,7 @@ and is reported.
 
 import functools
 import logging
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,11 +99,9 @@ def placed(model: keras.Model, embedding: np.ndarray) -> np.ndarray:
 
 def save(model: keras.Model, path: Path) -> None:
     """Writes a map as one .keras file; the file is replaced as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    model.save(temporary, overwrite=True)
-    files.replace(path, temporary.read_bytes())
-    temporary.unlink()
+    with tempfile.TemporaryDirectory(prefix="tfpipe-") as folder:
+        model.save(Path(folder) / path.name)
+        files.replace(path, Path(folder, path.name).read_bytes())
 
 
 def graph(points: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from tfpipe.registry.card import VersionCard
 LOCK = ".publish.lock"  # held while a number is given
 CARD = "assets.extra/card.json"
 MAX_CARD_BYTES = 64_000_000
+CLOCK_STEP_NS = 1_000_000_000  # file systems keep times to the second at least
 DRAFT = ".draft"  # beginning of the name of a folder that is no version yet
 
 
@@ -62,15 +63,9 @@ def publish(
     Raises:
       UserError: the exported model differs from the trained one, or the folder cannot be written.
     """
-    with _open_draft(folder) as draft:
-        try:
-            draft.mkdir(parents=True)
-            fields = model.write(draft)
-        except OSError as error:
-            raise UserError(
-                f"{folder} cannot be written: {error.strerror or error}. Free some space or choose "
-                "another folder by --models."
-            ) from error
+    with files.writing_to(folder, option="--models"), _open_draft(folder) as draft:
+        draft.mkdir(parents=True)
+        fields = model.write(draft)
         paths = [path for path in sorted(draft.rglob("*")) if path.is_file()]
         sums = {path.relative_to(draft).as_posix(): files.sha256(path) for path in paths}
         card = replace(card, sha256=sums, **fields, **_circumstances(paths))
@@ -83,16 +78,13 @@ def publish_copy(version: Path, *, extra_files: Callable[[Path], None]) -> Path:
     """Publishes a copy of a version under the next number, and returns its folder.
 
     Raises:
-      UserError: there is no space for a copy.
+      UserError: the version cannot be read, or there is no space for a copy.
     """
-    with _open_draft(version.parent) as draft:
-        try:
-            shutil.copytree(version, draft)
-        except (OSError, shutil.Error) as error:
-            raise UserError(
-                f"Version {version.name} cannot be copied: {error}. Free some space, or choose "
-                "another folder by --models."
-            ) from error
+    with (
+        files.writing_to(version.parent, option="--models"),
+        _open_draft(version.parent) as draft,
+    ):
+        _copy(version, draft)
         card = replace(read_card(version), copied_from=int(version.name))
         return _give_number(draft, card, extra_files)
 
@@ -192,6 +184,15 @@ def _open_draft(folder: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def _copy(version: Path, draft: Path) -> None:
+    """Copies a version; raises the first error of a file, where shutil would raise a list."""
+    try:
+        shutil.copytree(version, draft)
+    except shutil.Error as error:
+        source, target, reason = error.args[0][0]
+        raise OSError(None, f"{reason} ({files.shown(source)})") from error
+
+
 def _is_abandoned(draft: Path, host: str) -> bool:
     """Returns whether the process that made a draft has ended, as far as this machine shows."""
     if draft.name == DRAFT:  # of an older release
@@ -216,9 +217,21 @@ def _give_number(draft: Path, card: VersionCard, extra_files: Callable[[Path], N
         write_card(draft, card)
         extra_files(draft)
         final = folder / str(card.version)
-        os.utime(draft)  # the folder written last is what `find` takes by default
+        _mark_as_last(draft, folder.parent)
         os.replace(draft, final)
     return final
+
+
+def _mark_as_last(draft: Path, task: Path) -> None:
+    """Gives a draft a later time than all versions have: `find` takes the latest by default.
+
+    It is later also where the clock was set back meanwhile.
+    """
+    os.utime(draft)
+    newest = [model / str(n) for model in task.glob("*") for n in versions(model)[-1:]]
+    latest = max((path.stat().st_mtime_ns for path in newest), default=0)
+    if draft.stat().st_mtime_ns <= latest:
+        os.utime(draft, ns=(latest + CLOCK_STEP_NS,) * 2)
 
 
 def _circumstances(paths: Iterable[Path]) -> dict[str, Any]:

@@ -50,7 +50,17 @@ class OutputCache:
         self._data, self._is_writable = data, True
         sizes = [min(CHUNK, count - begin) for begin in range(0, count, CHUNK)]
         self._parts = [self._read(f"{i:06d}", rows=size) for i, size in enumerate(sizes)]
+        whole = next((part for part in self._parts if part is not None), {})
+        widths = {name: array.shape[1] for name, array in whole.items()}
+        if whole and widths["logits"] != len(data.manifest.classes):
+            widths = {}
+        for i, part in enumerate(self._parts):
+            if part and {name: array.shape[1] for name, array in part.items()} != widths:
+                self._parts[i] = None
         self._held_out = self._read(HELD_OUT)
+        shapes = ((0, 0), (count, len(data.manifest.classes)))
+        if self._held_out and self._held_out[HELD_OUT].shape not in shapes:
+            self._held_out = None
         self._count = count
 
     @property
@@ -104,8 +114,11 @@ class OutputCache:
         except files.ARRAY_ERRORS:
             return None
         expected = {HELD_OUT} if rows is None else {*OUTPUTS}
-        is_whole = arrays.keys() == expected
-        return arrays if is_whole and all(rows in (None, len(a)) for a in arrays.values()) else None
+        is_whole = arrays.keys() == expected and all(
+            array.ndim == 2 and array.dtype.kind == "f" and rows in (None, len(array))
+            for array in arrays.values()
+        )
+        return arrays if is_whole else None
 
     def _write(self, name: str, arrays: Arrays) -> None:
         """Stores arrays; where the folder cannot be written, the review goes on without."""

@@ -181,7 +181,7 @@ def exit_reason(worker: Worker) -> str | None:
     code = worker.process.exitcode
     if code in EXTERNAL_EXIT_CODES:
         if code == -signal.SIGKILL and oom_kills() > worker.oom_kills:
-            return "It took more memory than the machine has: its worker was killed."
+            return "It took more memory than there is: its worker was killed."
         return None
     if code is not None and code < 0:
         return f"Its worker crashed ({signal.Signals(-code).name}), see {worker.log}."

@@ -1,12 +1,17 @@
 """Limits of a server, and the count of the requests and bytes that it holds now."""
 
+import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfpipe.serving.errors import RequestError
 
+LOG = logging.getLogger(__name__)
 JSON_NUMBER_BYTES = 24  # of a float32 in JSON, with its comma
+# Half of the memory is for TensorFlow and the models. Of the other half, two bodies that are parsed
+# at a time may take 30 times their size each.
+BODY_SHARE, ANSWER_SHARE, BUFFERED_SHARE = 1 / 160, 1 / 32, 1 / 10
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,28 @@ class Limits:
     max_connections_per_client: int = 256
     header_timeout_s: float = 10.0
     deadline_s: float = 30.0
+
+    def within(self, memory_bytes: int) -> "Limits":
+        """Returns these limits, lowered and said where a process of so much memory must.
+
+        Args:
+          memory_bytes: that the process may use, see `resources.memory_bytes`.
+        """
+        fitting = replace(
+            self,
+            max_body_bytes=min(self.max_body_bytes, int(memory_bytes * BODY_SHARE)),
+            max_answer_bytes=min(self.max_answer_bytes, int(memory_bytes * ANSWER_SHARE)),
+            max_buffered_bytes=min(self.max_buffered_bytes, int(memory_bytes * BUFFERED_SHARE)),
+        )
+        if fitting != self:
+            LOG.warning(
+                "A process of the server may use %.1f GB of memory, so requests of up to %.0f MB "
+                "are taken, and %.0f MB of them at a time.",
+                memory_bytes / 1e9,
+                fitting.max_body_bytes / 1e6,
+                fitting.max_buffered_bytes / 1e6,
+            )
+        return fitting
 
 
 class Admission:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tfpipe.base import processes
+from tfpipe.base import processes, resources
 from tfpipe.base.errors import UserError
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.serving import sockets
@@ -51,7 +51,8 @@ def serve(
       runtime: "savedmodel", "openvino", "onnx", "litert", or "auto" for the fastest.
       workers: processes that share the port.
       poll_s: seconds between looks for new versions.
-      limits: what requests may cost; None for the usual limits.
+      limits: what requests may cost; None for the usual limits. They are lowered where this
+        process, or its container, may use too little memory for them.
       started: called with the address and what is served, once requests are answered.
 
     Raises:
@@ -62,7 +63,7 @@ def serve(
     _check_token(host, token=token, no_token=no_token)
     # Before TensorFlow, which takes seconds to import.
     listener = sockets.bind_unix(Path(unix_socket)) if unix_socket else sockets.bind(host, port)
-    limits = limits or Limits()
+    limits = (limits or Limits()).within(resources.memory_bytes() // workers)
     config = ServerConfig(list(versions), Path(saved_models), runtime, poll_s)
     endpoint = Endpoint(host, grpc_port, token, tuple(allow_hosts), proxy_headers, workers=workers)
     try:

@@ -43,10 +43,10 @@ def to_tensorboard(folder: Path) -> EpochCallback:
     writer = tf.summary.create_file_writer(str(folder))
 
     def log(epoch: int, metrics: dict[str, float]) -> None:
-        with writer.as_default(step=epoch):
+        with files.writing_to(folder, option="--tensorboard"), writer.as_default(step=epoch):
             for name, value in metrics.items():
                 tf.summary.scalar(name, value)
-        writer.flush()
+            writer.flush()
 
     return log
 

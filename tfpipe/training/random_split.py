@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpipe.base import files
 from tfpipe.data import augmentation, dataset
 from tfpipe.data.dataset import Dataset
 from tfpipe.data.manifest import RecordManifest, Shard
@@ -49,7 +50,8 @@ def random_split_scores(
     """
     with tempfile.TemporaryDirectory() as folder:
         turns = augmentation.TURNS if settings.augmentation == "turns" else 1
-        mixed = write_random_split(data, Path(folder), turns=turns, seed=settings.seed)
+        with files.writing_to(Path(folder).parent, option="TMPDIR"):
+            mixed = write_random_split(data, Path(folder), turns=turns, seed=settings.seed)
         settings = replace(settings, epochs=max(1, settings.epochs // turns))
         keras.utils.set_random_seed(settings.seed)
         model = build()

@@ -4,15 +4,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
+from tfpipe.base.hardware import PRECISIONS
 from tfpipe.base.progress import Reporter, silent
-from tfpipe.registry import store
+from tfpipe.data.sampling import BALANCES
+from tfpipe.registry import store, trees
 from tfpipe.search.run import WorkerConfig
 from tfpipe.tasks import catalog
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Task
 from tfpipe.workflows import train
 from tfpipe.workflows.run_config import RunConfig
+
+
+def check(config: RunConfig, task: Task) -> None:
+    """Checks the names of a run before anything is packed or written.
+
+    Raises:
+      UserError: the task has no such model, or the run says not how it is trained.
+    """
+    models = (trees.MODEL,) if config.trees else task.models
+    choose(config.model, models, noun=f"model for {task.name}")
+    choose(config.precision, PRECISIONS, noun="precision")
+    if config.trees is None and config.training is None:
+        raise UserError("run.yaml has neither training nor trees. Give the file of a version.")
+    if config.training:
+        choose(config.training.balance, BALANCES, noun="balance")
+    if config.search and config.search.model != config.model:
+        raise UserError(
+            f"run.yaml is of the model {config.model}, but its search is of {config.search.model}. "
+            "Give the file of a version."
+        )
 
 
 def rerun(
@@ -27,7 +50,7 @@ def rerun(
     """Repeats a run on packed records, and publishes the result as the next version.
 
     Args:
-      config: the run.
+      config: the run, checked by `check`.
       task: its task.
       raw: folder of the raw files.
       records: folder of the packed records.
@@ -51,8 +74,7 @@ def rerun(
             retrained_from=start,
             report=report,
         )
-    if config.training is None:
-        raise UserError("run.yaml has neither training nor trees. Give the file of a version.")
+    assert config.training is not None  # see `check`
     run = train.TrainingRun(
         task=task,
         model=config.model,

@@ -5,6 +5,7 @@ same search, the same training.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,25 @@ from tfpipe.tasks.splits import SplitConfig
 from tfpipe.training.config import TrainingConfig
 
 FILE = "run.yaml"
+MAX_BYTES = 1_000_000
 COMMANDS = ("tune", "train", "trees", "retrain")
 SECTIONS = {"split": SplitConfig, "training": TrainingConfig, "search": SearchConfig}
+# The least values of numbers in training, trees and the run itself.
+LEAST = {
+    "learning_rate": 1e-12,
+    "decay_steps": 1,
+    "decay_rate": 0,
+    "weight_decay": 0,
+    "clip": 0,
+    "epochs": 1,
+    "patience": 0,
+    "batch_size": 1,
+    "unfreeze": 0,
+    "trials": 1,
+    "folds": 0,
+    "seed": 0,
+    "skip_bad": 0,
+}
 HEADING = "# What made this version. `tfpipe rerun FILE` repeats it.\n"
 
 
@@ -76,6 +94,16 @@ class RunConfig:
         return HEADING + yaml.safe_dump(_plain(plain), sort_keys=False, allow_unicode=True)
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Reads YAML without references: a few lines of them would grow beyond all memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            problem, place = "a reference (*name), expected plain values", self.peek_event()
+            raise yaml.composer.ComposerError(None, None, problem, place.start_mark)
+        return super().compose_node(parent, index)
+
+
 def write(config: RunConfig, folder: Path) -> None:
     """Writes run.yaml into a folder."""
     files.replace(folder / FILE, config.to_yaml().encode())
@@ -88,7 +116,15 @@ def read(path: Path) -> RunConfig:
       UserError: the file is missing, is no YAML, or a field is unknown or of another type.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UserError(
+                f"{path} has more than {MAX_BYTES / 1e6:g} MB, so it is no run.yaml of a version."
+            )
+        document = _PlainLoader(data.decode()).get_single_data()
     except RecursionError:
         raise UserError(f"{path} is nested too deeply, expected names and values.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -96,7 +132,7 @@ def read(path: Path) -> RunConfig:
             f"{path} cannot be read. Give the run.yaml of a version, such as "
             "saved_models/TASK/MODEL/N/assets.extra/run.yaml."
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         place = getattr(error, "problem_mark", None)
         line = f" line {place.line + 1}" if place else ""
         raise UserError(f"{path}{line} is no YAML: {getattr(error, 'problem', error)}.") from error
@@ -113,18 +149,35 @@ def _validated(document: Any, path: Path) -> RunConfig:
             _check_names(document[section], kind, path)
     try:
         config = TypeAdapter(RunConfig).validate_json(json.dumps(document), strict=True)
-    except (ValidationError, TypeError) as error:
+    except (ValidationError, TypeError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
         where = ".".join(map(str, first["loc"])) if first else "a value"
         what = f"{first['msg']}, received {first['input']!r}" if first else str(error)
         raise UserError(f"{path}: {where}: {what}. Correct it.") from error
     choose(config.command, COMMANDS, noun="command")
+    _check_ranges(config, path)
     return config
 
 
 def _check_names(values: dict, kind: Any, path: Path) -> None:
     for name in values:
         choose(str(name), [one.name for one in fields(kind)], noun=f"field of {path.name}")
+
+
+def _check_ranges(config: RunConfig, path: Path) -> None:
+    """Refuses numbers that no training or search can have."""
+    sections = {
+        "training": asdict(config.training) if config.training else {},
+        "trees": config.trees._asdict() if config.trees else {},
+        "run": {"skip_bad": config.skip_bad},
+    }
+    for section, values in sections.items():
+        for name, least in LEAST.items():
+            value = values.get(name, least)
+            if not least <= value < math.inf:
+                raise UserError(
+                    f"{path}: {section}.{name} is {value}, expected at least {least:g}. Correct it."
+                )
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ on arrays. Two threads must not call that function at the same time. A runtime r
 own.
 """
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
+
+from tfpipe.base.resources import cores
 
 Arrays = dict[str, np.ndarray]
 Network = Callable[[Arrays], Arrays]
@@ -92,8 +93,7 @@ def litert(function: Any) -> Network:
     frozen = _freeze(function)
     inputs, outputs = _tensor_names(function, frozen)
     model = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert()
-    threads = len(os.sched_getaffinity(0))
-    run = Interpreter(model_content=model, num_threads=threads).get_signature_runner()
+    run = Interpreter(model_content=model, num_threads=cores()).get_signature_runner()
 
     def compute(features: Arrays) -> Arrays:
         feed = {tensor.partition(":")[0]: features[name] for name, tensor in inputs.items()}

@@ -1,7 +1,6 @@
 """Sample of ccd-tracks: FITS exposures with x-rays, muons and electrons, and their truth."""
 
 import io
-import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,6 +13,7 @@ from astropy.io import fits
 
 from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
+from tfpipe.base.resources import cores
 from tfpipe.tasks.samples import charges
 from tfpipe.tasks.samples.output_folder import whole
 
@@ -70,7 +70,7 @@ def draw(
     folder = Path(folder).resolve()
     with whole(folder) as draft:
         draw_exposure = partial(_exposure, draft, tracks=tracks, frame_px=frame_px, seed=seed)
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             truth = pd.concat(list(pool.map(draw_exposure, range(exposures))), ignore_index=True)
         labelled = truth[truth["labelled"] == 1]
         named = labelled[["exposure", "x", "y", "class"]].rename(columns={"class": "label"})

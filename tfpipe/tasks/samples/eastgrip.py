@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 
 from tfpipe.base import images
+from tfpipe.tasks.samples.output_folder import write_encoded
 
 PX_PER_M = 18_600  # 186 px/cm: 30,700 px a section
 BAG_M = 0.55  # a section of 1.65 m is three bags
@@ -50,9 +51,7 @@ def enlarge(folder: Path, row: dict, truth: list[dict], *, index: int, px_per_m:
     if index % OTHER_CAMERA == OTHER_CAMERA - 1:
         pictures[f"{name}_2"] = cv2.convertScaleAbs(photo, alpha=0.8, beta=6)
     for stem, picture in pictures.items():
-        file = folder / f"{stem}.jpg"
-        if not cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise OSError(f"{file} could not be written.")
+        write_encoded(folder / f"{stem}.jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
     for line in truth:
         line["photo"] = f"{name}.jpg"
         line["shift_px"] = f"{float(line['shift_mm']) * PX_PER_M / 1000:.2f}"

@@ -1,6 +1,5 @@
 """Sample of insolubles: labelled FlowCam runs of seven classes, and unlabelled field runs."""
 
-import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ import pandas as pd
 
 from tfpipe.base import tables
 from tfpipe.base.errors import UserError
+from tfpipe.base.resources import cores
 from tfpipe.tasks.samples import flowcam, visual_spreadsheet
 from tfpipe.tasks.samples.measures import FRINGE_PX
 from tfpipe.tasks.samples.output_folder import whole
@@ -70,7 +70,7 @@ def draw(
         raise UserError(f"Expected particles between 1 and 5000, got {particles}.")
     folder = Path(folder).resolve()
     with whole(folder) as draft:
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             sites = ["stock"] * runs + ["peru"] * field_runs
             draw_one_run = partial(draw_run, draft, particles=particles, seed=seed)
             truth = pd.concat(

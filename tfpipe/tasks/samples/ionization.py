@@ -1,6 +1,5 @@
 """Sample of ionization: small 21 cm cubes with bubbles that grow as redshift falls."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from tfpipe.base.errors import UserError
+from tfpipe.base.resources import cores
 from tfpipe.tasks.ionization.survey import REDSHIFTS
 from tfpipe.tasks.samples.output_folder import whole
 
@@ -46,7 +46,7 @@ def draw(folder: Path, *, simulations: int = 3, cells: int = 40, seed: int = 0) 
             f"{simulations}, {cells} and {seed}."
         )
     folder = Path(folder).resolve()
-    with whole(folder) as draft, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with whole(folder) as draft, ThreadPoolExecutor(cores()) as pool:
         write_simulation = partial(_write, draft, cells=cells, seed=seed)
         cubes = sum(pool.map(write_simulation, range(simulations)))
     return {"simulations": simulations, "cubes": cubes, "truth": "in the names of the files"}

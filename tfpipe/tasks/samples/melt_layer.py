@@ -1,7 +1,6 @@
 """Draws a melt-layer data set in its raw format: line scans of ice-core sections, a depth table."""
 
 import csv
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,8 +13,9 @@ import numpy as np
 from tfpipe.base import tables
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
+from tfpipe.base.resources import cores
 from tfpipe.tasks.samples import eastgrip, ice
-from tfpipe.tasks.samples.output_folder import whole
+from tfpipe.tasks.samples.output_folder import whole, write_encoded
 
 FIRST_TOP_M = 120.0
 PITCH_M = 1.65
@@ -107,7 +107,7 @@ def draw(
     with whole(folder) as draft:
         (draft / "photos").mkdir()
         # A photo in the making takes 5 GB at 20000 px/m, so large ones are drawn one by one.
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, max(1, int(8000 / px_per_m)))) as pool:
+        with ThreadPoolExecutor(min(cores(), max(1, int(8000 / px_per_m)))) as pool:
             one = partial(draw_photo, draft / "photos", seed=seed, px_per_m=px_per_m)
             sections, truths = zip(*pool.map(one, range(photos)), strict=True)
         rows_of_photos = []
@@ -264,8 +264,7 @@ def write_image(stem: Path, image: np.ndarray, *, index: int) -> str:
         pixels = cv2.convertScaleAbs(image, alpha=255)
         options = [cv2.IMWRITE_JPEG_QUALITY, 92] if jpeg else []
     file = stem.with_name(stem.name + ending)
-    if not cv2.imwrite(str(file), pixels, options):
-        raise OSError(f"{file} could not be written.")
+    write_encoded(file, pixels, options)
     return file.name
 
 

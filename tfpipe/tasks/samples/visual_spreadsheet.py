@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tfpipe.tasks.samples.output_folder import write_encoded
+
 COLLAGE = (964, 1292)  # height and width in px
 GAP_PX = 2
 LZW = [cv2.IMWRITE_TIFF_COMPRESSION, 5]
@@ -92,9 +94,7 @@ def write_collages(stem: Path, crops: list[np.ndarray]) -> list[dict]:
 
 def write_collage(stem: Path, number: int, collage: np.ndarray) -> None:
     """Writes one collage [height, width, 3] uint8, blue first."""
-    file = collage_of(stem, number)
-    if not cv2.imwrite(str(file), collage, LZW):
-        raise OSError(f"{file} could not be written.")
+    write_encoded(collage_of(stem, number), collage, LZW)
 
 
 def collage_of(stem: Path, number: int) -> Path:
