@@ -87,9 +87,12 @@ def running(
         api = app.create_app(context, ServerMetrics(models, admission))
     listener = sockets.bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listeners = [listener]
+    if uploads and uploads.siblings:
+        listeners.append(uploads.siblings.listener)
     config = server.uvicorn_config(api, limits=limits, proxy_headers=proxy_headers)
     serving = uvicorn.Server(config)
-    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
+    thread = threading.Thread(target=serving.run, kwargs={"sockets": listeners})
     thread.start()
     while not serving.started:
         assert thread.is_alive()

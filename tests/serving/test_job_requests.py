@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from stub_server import connect, wait_for
 
 from tfpipe.serving import analyze
 from tfpipe.serving.http.analyze import UploadConfig
+from tfpipe.serving.http.siblings import Siblings
 from tfpipe.serving.jobs import JobAnswer, JobLimits, JobQueue
 from tfpipe.serving.limits import Admission, Limits
 
@@ -54,11 +56,16 @@ def admission():
     return Admission(LIMITS)
 
 
-@pytest.fixture
-def client(analyses, admission, tmp_path):
+def stub_models() -> stub_server.StubStore:
     models = stub_server.StubStore()
     card = made_card(task="melt-layer", classes=("no-layer", "melt-layer"))
     models.servable = SimpleNamespace(version=1, card=card)
+    return models
+
+
+@pytest.fixture
+def client(analyses, admission, tmp_path):
+    models = stub_models()
     with contextlib.closing(JobQueue(JobLimits(threads=1))) as queue:
         uploads = UploadConfig(tmp_path, queue)
         with stub_server.running(models, admission, LIMITS, uploads=uploads) as running:
@@ -120,6 +127,46 @@ def test_deleting_a_job_ends_it(client, analyses):
         assert received(connection).startswith(b"HTTP/1.1 204")
     wait_for(lambda: analyses.cancelled == 1)
     assert client.ask(where)[0] == 404
+
+
+@contextlib.contextmanager
+def worker(folder: Path, name: str, *, token: str):
+    """Serves as a worker of a pool."""
+    siblings = Siblings(folder, name)
+    with contextlib.closing(siblings), contextlib.ExitStack() as stack:
+        queue = stack.enter_context(
+            contextlib.closing(JobQueue(JobLimits(), prefix=siblings.prefix))
+        )
+        uploads = UploadConfig(folder, queue, siblings)
+        admission = Admission(LIMITS)
+        running = stub_server.running(
+            stub_models(), admission, LIMITS, token=token, uploads=uploads
+        )
+        yield stack.enter_context(running), admission
+
+
+def test_each_worker_of_a_pool_answers_for_the_jobs_of_all(analyses, tmp_path):
+    key = {"Authorization": "Bearer secret"}
+    with worker(tmp_path, "2", token="secret") as (second, admission):
+        with worker(tmp_path, "1", token="secret") as (first, _):
+            status, _, headers = first.ask(WHERE, b"x", Prefer="respond-async", **key)
+            where = headers["Location"]
+            assert status == 202 and where.startswith("/v1/jobs/1.")
+            wait_for(lambda: analyses.running == 1)
+            status, progress, headers = second.ask(where, **key)
+            assert (status, progress["state"], headers["Retry-After"]) == (202, "running", "1")
+            assert second.ask(where)[0] == 401
+            for odd in ("/v1/jobs/1.%0d%0aX", "/v1/jobs/3.x", "/v1/jobs/1", "/v1/jobs/..%2f1.x"):
+                status, answer, _ = second.ask(odd, **key)
+                assert status in (400, 404) and list(answer) == ["error"]
+            analyses.ends = True
+            wait_for(lambda: second.ask(where, **key)[:2] == (200, {"rows": []}))
+            wait_for(lambda: admission.buffered_bytes == 0)
+            request = stub_server.head("Connection: close", where=where, method="DELETE")
+            with connect(second, request) as connection:
+                assert received(connection).startswith(b"HTTP/1.1 204")
+            assert first.ask(where, **key)[0] == second.ask(where, **key)[0] == 404
+        assert second.ask(where, **key)[0] == 404  # that process has ended
 
 
 def test_a_body_that_is_too_large_or_no_form_is_refused_before_any_work(client, analyses):

@@ -268,6 +268,13 @@ def test_two_workers_share_a_port_and_outlive_each_other_but_not_their_pool(tmp_
                 assert answer.outputs["probabilities"].tensor_shape.dim[0].size == 4
             workers = alive(parent)
             folder = Path(workers[0].environ()["PROMETHEUS_MULTIPROC_DIR"])
+            for worker in workers:  # where others ask for its jobs
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(str(folder / f"{worker.pid}.sock"))
+                    connection.sendall(
+                        b"GET /healthz HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n"
+                    )
+                    assert server_process.received(connection).startswith(b"HTTP/1.1 200")
             parent.kill()
             assert not psutil.wait_procs(workers, timeout=60)[1]
             wait_for(lambda: is_refused(server))

@@ -35,7 +35,7 @@ class Endpoint(NamedTuple):
       hosts: names that requests may call the server by, besides localhost and addresses.
       proxy_headers: whether a proxy on this machine names the client, by X-Forwarded-For.
       shares_grpc_port: whether other processes serve gRPC at the same port.
-      workers: processes that serve at the HTTP port.
+      siblings: folder where the workers of a pool listen for each other; "" for one process.
     """
 
     host: str = "127.0.0.1"
@@ -44,4 +44,4 @@ class Endpoint(NamedTuple):
     hosts: tuple[str, ...] = ()
     proxy_headers: bool = False
     shares_grpc_port: bool = False
-    workers: int = 1
+    siblings: str = ""

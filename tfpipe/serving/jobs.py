@@ -150,8 +150,14 @@ class Job:
 class JobQueue:
     """The jobs of a server: some run, some wait, and those that clients come back for are held."""
 
-    def __init__(self, limits: JobLimits):
-        self._limits = limits
+    def __init__(self, limits: JobLimits, *, prefix: str = ""):
+        """Starts the threads.
+
+        Args:
+          limits: what the jobs may cost.
+          prefix: of their identifiers.
+        """
+        self._limits, self._prefix = limits, prefix
         self._executor = ThreadPoolExecutor(limits.threads, thread_name_prefix="job")
         self._lock = threading.Lock()
         self._held: dict[str, Job] = {}
@@ -193,7 +199,7 @@ class JobQueue:
 
     def hold(self, job: Job) -> str:
         """Returns the identifier by which a client gets a job; nobody can guess it."""
-        identifier = secrets.token_urlsafe(16)
+        identifier = self._prefix + secrets.token_urlsafe(16)
         with self._lock:
             self._held[identifier] = job
         return identifier

@@ -45,7 +45,7 @@ class ServerWorkerConfig:
       endpoint: fields of `Endpoint`.
       limits: fields of `Limits`, for this worker alone.
       metrics_folder: where all workers write their metrics, so that any can answer /metrics for
-        all of them.
+        all of them; their sockets for each other are there, too.
     """
 
     server: dict[str, Any]
@@ -182,7 +182,7 @@ class ServerPool:
         worker_config = ServerWorkerConfig(
             server=self._config._asdict() | {"models": str(self._config.models)},
             listener=descriptor,
-            endpoint=self._endpoint._asdict(),
+            endpoint=self._endpoint._replace(siblings=self.metrics_folder)._asdict(),
             limits=asdict(self._limits),
             metrics_folder=self.metrics_folder,
         )

@@ -65,7 +65,7 @@ def serve(
     listener = sockets.bind_unix(Path(unix_socket)) if unix_socket else sockets.bind(host, port)
     limits = (limits or Limits()).within(resources.memory_bytes() // workers)
     config = ServerConfig(list(versions), Path(saved_models), runtime, poll_s)
-    endpoint = Endpoint(host, grpc_port, token, tuple(allow_hosts), proxy_headers, workers=workers)
+    endpoint = Endpoint(host, grpc_port, token, tuple(allow_hosts), proxy_headers)
     try:
         if workers > 1:
             from tfpipe.serving import process_pool

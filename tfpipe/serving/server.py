@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import re
 import signal
 import socket
@@ -16,11 +17,13 @@ from starlette.types import ASGIApp
 from tfpipe.base import files, processes
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
-from tfpipe.serving import grpc, uploads
 from tfpipe.serving import sockets as serving_sockets
+from tfpipe.serving import uploads
 from tfpipe.serving.config import Endpoint, ServerConfig
+from tfpipe.serving.grpc.server import run_grpc
 from tfpipe.serving.http import app, protocol
 from tfpipe.serving.http.analyze import UploadConfig
+from tfpipe.serving.http.siblings import Siblings
 from tfpipe.serving.jobs import JobLimits, JobQueue
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.metrics import ServerMetrics
@@ -59,27 +62,35 @@ def run(
     if not models.is_ready:
         raise UserError(models.unavailable_reason())
     admission = Admission(limits)
-    with uploads.open_folder() as folder, contextlib.closing(JobQueue(JobLimits())) as queue:
+    with contextlib.ExitStack() as stack:
+        siblings = None
+        if endpoint.siblings:
+            siblings = Siblings(Path(endpoint.siblings), str(os.getpid()))
+            stack.enter_context(contextlib.closing(siblings))
+        folder = stack.enter_context(uploads.open_folder())
+        queue = JobQueue(JobLimits(), prefix=siblings.prefix if siblings else "")
+        stack.enter_context(contextlib.closing(queue))
         context = app.AppContext(
             models,
             limits,
             admission,
             endpoint.token,
             tuple(endpoint.hosts),
-            UploadConfig(folder, queue, holds_jobs=endpoint.workers == 1),
+            UploadConfig(folder, queue, siblings),
         )
-        _run(context, config, listener, endpoint=endpoint, started=started)
+        listeners = [listener, siblings.listener] if siblings else [listener]
+        _run(context, config, listeners, endpoint=endpoint, started=started)
 
 
 def _run(
     context: app.AppContext,
     config: ServerConfig,
-    listener: socket.socket,
+    listeners: list[socket.socket],
     *,
     endpoint: Endpoint,
     started: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Serves until a signal, as `run`."""
+    """Serves at all listeners until a signal, as `run`."""
     models, limits, admission = context.models, context.limits, context.admission
     metrics = ServerMetrics(models, admission)
     api = app.create_app(context, metrics)
@@ -98,17 +109,17 @@ def _run(
     )
     servables = {name: models.get(name).servable for name in models.names}
     info: dict[str, Any] = {
-        "url": serving_sockets.url(listener),
+        "url": serving_sockets.url(listeners[0]),
         "models": {name: servable.version for name, servable in servables.items()},
         "runtimes": {name: servable.choice.runtime for name, servable in servables.items()},
     }
-    with grpc.run_grpc(models, admission, metrics, limits=limits, endpoint=endpoint) as grpc_port:
+    with run_grpc(models, admission, metrics, limits=limits, endpoint=endpoint) as grpc_port:
         if grpc_port:
             info["grpc"] = serving_sockets.address(endpoint.host, grpc_port)
         poller.start()
         try:
             http = uvicorn_config(api, limits=limits, proxy_headers=endpoint.proxy_headers)
-            _serve(http, listener, started=lambda: started(info))
+            _serve(http, listeners, started=lambda: started(info))
         finally:
             stop.set()
             poller.join(LAST_CHECK_S)
@@ -158,21 +169,25 @@ def uvicorn_config(api: ASGIApp, *, limits: Limits, proxy_headers: bool = False)
     )
 
 
-def _serve(config: uvicorn.Config, listener: socket.socket, *, started: Callable[[], None]) -> None:
+def _serve(
+    config: uvicorn.Config, listeners: list[socket.socket], *, started: Callable[[], None]
+) -> None:
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            serving_sockets.listen(listener)
+            for listener in listeners:
+                serving_sockets.listen(listener)
             started()
 
     # uvicorn raises again the signal that stopped it; a server that was stopped has not failed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    serving_sockets.listen(listener)
+    for listener in listeners:
+        serving_sockets.listen(listener)
     # asyncio accepts up to this many connections in a row: with one, other workers get some, too.
     config.backlog = 1
-    Server(config).run(sockets=[listener])
+    Server(config).run(sockets=listeners)
 
 
 def _parse_selector(selector: str) -> ModelSelector:

@@ -38,11 +38,12 @@ def bind(host: str, port: int, *, option: str = "--port") -> socket.socket:
     return listener
 
 
-def bind_unix(path: Path) -> socket.socket:
+def bind_unix(path: Path, *, option: str = "--unix-socket") -> socket.socket:
     """Returns a Unix socket that this user alone can reach, and that does not listen yet.
 
     Args:
       path: of the socket; one that a server has left there is replaced.
+      option: that sets the path, for the error message.
 
     Raises:
       UserError: another server listens there, or the file cannot be made.
@@ -57,7 +58,7 @@ def bind_unix(path: Path) -> socket.socket:
         listener.close()
         raise UserError(
             f"The server cannot listen at {path}: {error.strerror or error}. Choose another with "
-            "--unix-socket."
+            f"{option}."
         ) from error
     return listener
 

@@ -19,6 +19,7 @@ from tfpipe.serving.errors import CLIENT_CLOSED, RequestError
 from tfpipe.serving.http.body import read_body
 from tfpipe.serving.http.recording import recording
 from tfpipe.serving.http.response import BudgetedResponse
+from tfpipe.serving.http.siblings import Siblings
 from tfpipe.serving.jobs import Job, JobAnswer, JobQueue
 from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.metrics import ServerMetrics
@@ -35,12 +36,12 @@ class UploadConfig(NamedTuple):
     Attributes:
       folder: for the files.
       queue: of jobs.
-      holds_jobs: whether clients may come back for jobs, as all reach the same process.
+      siblings: other workers, which may have the job that a client comes back for; None for none.
     """
 
     folder: Path
     queue: JobQueue
-    holds_jobs: bool = True
+    siblings: Siblings | None = None
 
 
 class AnalysisContext(NamedTuple):
@@ -82,6 +83,8 @@ def add_routes(api: FastAPI, context: AnalysisContext, *, paths: list[str]) -> N
     )
     async def get(request: Request) -> Response:
         """Returns the answer of a job, or its progress with status 202."""
+        if other := await _of_sibling(context, request):
+            return other
         job = context.uploads.queue.get(request.path_params["identifier"])
         if not job.future.done():
             content = {"state": job.state, **job.progress}
@@ -95,6 +98,8 @@ def add_routes(api: FastAPI, context: AnalysisContext, *, paths: list[str]) -> N
     )
     async def delete(request: Request) -> Response:
         """Cancels a job and forgets it."""
+        if other := await _of_sibling(context, request):
+            return other
         context.uploads.queue.remove(request.path_params["identifier"])
         return Response(status_code=204)
 
@@ -132,7 +137,7 @@ def _endpoint(context: AnalysisContext) -> Callable[[Request], Awaitable[Respons
                 analyze.task_of(version.servable.card)
                 is_asynchronous = _prefers_async(request)
                 if is_asynchronous:
-                    _check_async(context)
+                    context.uploads.queue.check_room()
                 job = await _submitted(context, request, version)
                 if is_asynchronous:
                     identifier = context.uploads.queue.hold(job)
@@ -196,14 +201,11 @@ def _prefers_async(request: Request) -> bool:
     return "respond-async" in (preference.strip() for preference in preferences)
 
 
-def _check_async(context: AnalysisContext) -> None:
-    if not context.uploads.holds_jobs:
-        raise RequestError(
-            501,
-            "The server has several processes, and a job is in the memory of one. Ask for "
-            f"progress instead (Accept: {EVENTS}), or serve with one worker.",
-        )
-    context.uploads.queue.check_room()
+async def _of_sibling(context: AnalysisContext, request: Request) -> Response | None:
+    """Returns the answer of the worker that has a job; None if it is this one or none."""
+    siblings = context.uploads.siblings
+    path = siblings.socket_of(request.path_params["identifier"]) if siblings else None
+    return await siblings.ask(path, request, context.admission) if siblings and path else None
 
 
 async def _wait(job: Job, request: Request, *, deadline_s: float) -> JobAnswer:

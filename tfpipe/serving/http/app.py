@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.types import ASGIApp
 
 from tfpipe.serving import metadata as serving_metadata
+from tfpipe.serving import open_inference as inference_protocol
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.http import analyze, inference, open_inference, page
 from tfpipe.serving.http.access import AccessCheck
@@ -113,7 +114,7 @@ def _add_open_inference(api: FastAPI, models: ModelStore) -> None:
     @api.get("/v2")
     async def server() -> dict[str, Any]:
         """Returns the server's name, version and protocol extensions."""
-        return open_inference.server_metadata()
+        return inference_protocol.server_metadata(open_inference.EXTENSIONS)
 
     @api.get("/v2/health/live")
     async def live() -> dict[str, bool]:
@@ -136,7 +137,7 @@ def _add_open_inference(api: FastAPI, models: ModelStore) -> None:
         """Returns the tensors that a model takes and returns."""
         name = request.path_params["name"]
         version = models.get(name, **_version_and_label(request))
-        return open_inference.model_metadata(models, version.servable, name)
+        return inference_protocol.model_metadata(models, version.servable, name)
 
     for place in ("", VERSION):
         path = f"/v2/models/{{name}}{place}"

@@ -1,27 +1,33 @@
 """Open Inference Protocol (KServe's V2) over HTTP, with its binary tensor extension.
 
-A request has named tensors with type and shape, as lists in JSON or as bytes after it. Its inputs
-are those of serving_default, or of another signature by the parameter "signature_name".
+Tensors are lists in JSON, or bytes after it.
 """
 
 import json
-from importlib.metadata import version as package_version
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfpipe.serving import binary_tensors
 from tfpipe.serving.errors import RequestError
-from tfpipe.serving.http import binary_tensors, handlers, payloads
+from tfpipe.serving.http import handlers, payloads
 from tfpipe.serving.http.handlers import Answer, HandlerRequest
 from tfpipe.serving.limits import JSON_NUMBER_BYTES
-from tfpipe.serving.model.loaded import DEFAULT_SIGNATURE, Servable
-from tfpipe.serving.model.store import ModelStore, ServedVersion
+from tfpipe.serving.model.loaded import DEFAULT_SIGNATURE
+from tfpipe.serving.model.store import ServedVersion
+from tfpipe.serving.open_inference import (
+    SIGNATURE_NAME,
+    InputTensor,
+    check_n_inputs,
+    check_outputs,
+    is_count,
+    parse_inputs,
+)
 
 EXTENSIONS = ["binary_tensor_data"]
 JSON_LENGTH = "inference-header-content-length"
 BINARY_SIZE, BINARY, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
-PLATFORM = "tensorflow_savedmodel"
 
 
 def infer(version: ServedVersion, request: HandlerRequest) -> Answer:
@@ -31,9 +37,13 @@ def infer(version: ServedVersion, request: HandlerRequest) -> Answer:
         request.budget.check()
         content = payloads.parse_json(header)
         parameters = _object(content.get("parameters", {}), where='"parameters"')
-        signature = parameters.get("signature_name", DEFAULT_SIGNATURE)
+        signature = parameters.get(SIGNATURE_NAME, DEFAULT_SIGNATURE)
         specs = version.servable.signature(signature)
-        features = _features(content, tail, specs.inputs, limits=version.servable.limits)
+        features = parse_inputs(
+            _input_tensors(content, tail, specs.inputs),
+            specs.inputs,
+            max_instances=version.servable.limits.max_instances,
+        )
         requested = _requested(content, specs.outputs, parameters)
     n_rows = handlers.n_instances(features)
     for is_binary, number_bytes in ((True, 0), (False, JSON_NUMBER_BYTES)):
@@ -52,44 +62,13 @@ def infer(version: ServedVersion, request: HandlerRequest) -> Answer:
     return _encode(answer, {name: arrays[name] for name in requested}, requested, n_rows)
 
 
-def server_metadata() -> dict[str, Any]:
-    """Returns the name of the server, its version, and the extensions that it has."""
-    return {
-        "name": "tfpipe",
-        "version": package_version("tfpipe"),
-        "extensions": EXTENSIONS,
-    }
-
-
-def model_metadata(models: ModelStore, servable: Servable, name: str) -> dict[str, Any]:
-    """Returns the tensors of a version's serving_default."""
-    signature = servable.signature(DEFAULT_SIGNATURE)
-    return {
-        "name": name,
-        "versions": [str(one.version) for one in models.statuses(name) if not one.error],
-        "platform": PLATFORM,
-        "inputs": _tensors(signature.inputs),
-        "outputs": _tensors(signature.outputs),
-    }
-
-
-def _tensors(specs: dict[str, tf.TensorSpec]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            "datatype": binary_tensors.datatype(spec.dtype),
-            "shape": [-1 if length is None else length for length in spec.shape],
-        }
-        for name, spec in specs.items()
-    ]
-
-
 def _split(request: HandlerRequest) -> tuple[bytes, memoryview]:
     """Returns the JSON of a body, and the bytes of tensors after it."""
     length = request.headers.get(JSON_LENGTH)
     if length is None:
         return request.body, memoryview(b"")
-    if not (length.isascii() and length.isdecimal() and int(length) <= len(request.body)):
+    is_number = length.isascii() and length.isdecimal() and len(length) < 19
+    if not (is_number and int(length) <= len(request.body)):
         raise RequestError(
             400,
             f"Inference-Header-Content-Length is {length[:20]!r}, expected the length of the JSON, "
@@ -98,36 +77,27 @@ def _split(request: HandlerRequest) -> tuple[bytes, memoryview]:
     return request.body[: int(length)], memoryview(request.body)[int(length) :]
 
 
-def _features(
-    content: dict[str, Any], tail: memoryview, specs: payloads.Inputs, *, limits: Any
-) -> dict[str, np.ndarray]:
-    """Returns the features [n, ...] of a signature from a request's tensors."""
+def _input_tensors(
+    content: dict[str, Any], tail: memoryview, specs: payloads.Inputs
+) -> list[InputTensor]:
+    """Returns a request's tensors, those of bytes with their part of what follows the JSON."""
     tensors = content.get("inputs")
     if not isinstance(tensors, list) or not all(isinstance(one, dict) for one in tensors):
         raise RequestError(400, 'Expected "inputs", a list of tensors.')
-    names = [one.get("name") for one in tensors]
-    if sorted(map(str, names)) != sorted(specs):
-        raise RequestError(400, f"The inputs must be {', '.join(specs)}; got {str(names)[:200]}.")
-    features, start = {}, 0
+    check_n_inputs(len(tensors), specs)
+    inputs, start = [], 0
     for tensor in tensors:
-        name, spec = tensor["name"], specs[tensor["name"]]
-        shape = _shape(tensor, spec, name=name, max_instances=limits.max_instances)
-        n_bytes = _binary_size(tensor, len(tail) - start, name=name)
-        if n_bytes is None:
-            values = _values(tensor.get("data"), spec, shape, name=name)
-        else:
-            data = tail[start : start + n_bytes]
-            values = binary_tensors.decode(data, spec.dtype, shape, name=name)
-            start += n_bytes
-        features[name] = payloads.to_array(values, spec, name=name)
+        name = tensor.get("name")
+        n_bytes = _binary_size(tensor, len(tail) - start, name=str(name)[:80])
+        raw = None if n_bytes is None else tail[start : start + n_bytes]
+        start += n_bytes or 0
+        claims = (tensor.get("datatype"), tensor.get("shape"))
+        inputs.append(InputTensor(name, *claims, values=tensor.get("data"), raw=raw))
     if start != len(tail):
         raise RequestError(
             400, f"{len(tail)} bytes follow the JSON, and the inputs have {start} of them."
         )
-    lengths = {name: len(values) for name, values in features.items()}
-    if len(set(lengths.values())) != 1:
-        raise RequestError(400, f"The inputs have different lengths: {lengths}.")
-    return features
+    return inputs
 
 
 def _binary_size(tensor: dict[str, Any], n_left: int, *, name: str) -> int | None:
@@ -136,51 +106,13 @@ def _binary_size(tensor: dict[str, Any], n_left: int, *, name: str) -> int | Non
     if BINARY_SIZE not in parameters:
         return None
     n_bytes = parameters[BINARY_SIZE]
-    if not _is_count(n_bytes) or n_bytes > n_left or "data" in tensor:
+    if not is_count(n_bytes) or n_bytes > n_left or "data" in tensor:
         raise RequestError(
             400,
             f"{name} must have either data, or a {BINARY_SIZE} of at most the {n_left} bytes that "
             "follow the JSON.",
         )
     return n_bytes
-
-
-def _shape(
-    tensor: dict[str, Any], spec: tf.TensorSpec, *, name: str, max_instances: int
-) -> tuple[int, ...]:
-    """Returns the shape of a tensor that has the type and the shape that the input takes."""
-    shape = tensor.get("shape")
-    rest = list(spec.shape[1:])
-    if not isinstance(shape, list) or not all(map(_is_count, shape)) or shape[1:] != rest:
-        model_shape = ["n", *rest]
-        raise RequestError(400, f"{name} has the shape {str(shape)[:80]}, expected {model_shape}.")
-    if not shape or not shape[0]:
-        raise RequestError(400, "The request has no instance.")
-    payloads.check_count(shape[0], max_instances=max_instances)
-    expected, got = binary_tensors.datatype(spec.dtype), tensor.get("datatype")
-    if got != expected:
-        raise RequestError(400, f"{name} has the datatype {str(got)[:20]}, expected {expected}.")
-    return tuple(shape)
-
-
-def _values(data: Any, spec: tf.TensorSpec, shape: tuple[int, ...], *, name: str) -> Any:
-    """Returns values in JSON, flat or nested, as rows; text stands for its UTF-8."""
-    if not isinstance(data, list):
-        raise RequestError(400, f"{name} has no data, a list.")
-    if spec.dtype == tf.string:
-        if len(data) != shape[0]:
-            raise RequestError(400, f"{name} has {len(data)} values, expected {shape[0]}.")
-        return [one.encode() if isinstance(one, str) else one for one in data]
-    if data and not isinstance(data[0], list) and len(shape) > 1:
-        if payloads.has_boolean(data):
-            raise RequestError(400, f"{name} has true or false, expected numbers.")
-        if any(isinstance(one, list) for one in data) or len(data) != np.prod(shape):
-            expected = f"{np.prod(shape)} values, flat or nested as its shape"
-            raise RequestError(400, f"{name} has {len(data)} values, expected {expected}.")
-        return np.reshape(np.asarray(data), shape)
-    if len(data) != shape[0]:
-        raise RequestError(400, f"{name} has {len(data)} rows, expected {shape[0]}.")
-    return data
 
 
 def _requested(
@@ -193,11 +125,10 @@ def _requested(
         return dict.fromkeys(specs, default)
     if not isinstance(outputs, list) or not outputs:
         raise RequestError(400, '"outputs" must be a list of objects, or be left out.')
+    names: list[Any] = [_object(output, where="An output").get("name") for output in outputs]
+    check_outputs(names, specs)
     requested = {}
-    for output in outputs:
-        name = _object(output, where="An output").get("name")
-        if name not in specs or name in requested:
-            raise RequestError(400, f"The outputs are {', '.join(specs)}, each once.")
+    for name, output in zip(names, outputs, strict=True):
         own = _object(output.get("parameters", {}), where=f'"parameters" of {name}')
         requested[name] = _boolean(own.get(BINARY, default), name=BINARY)
     return requested
@@ -254,7 +185,3 @@ def _boolean(value: Any, *, name: str) -> bool:
     if not isinstance(value, bool):
         raise RequestError(400, f"{name} must be true or false.")
     return value
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,1 @@
+"""gRPC: TensorFlow Serving's services, the Open Inference Protocol, health and reflection."""
