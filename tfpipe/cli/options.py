@@ -26,7 +26,7 @@ TaskName = Annotated[
 ]
 Data = Annotated[Path, typer.Option(help="Folder of raw/TASK and records/TASK.")]
 Models = Annotated[Path, typer.Option(help="Folder of saved versions.")]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Option = Annotated[
     list[str] | None,

@@ -35,7 +35,8 @@ def retrain(
     data: options.Data = options.DATA,
     models: options.Models = options.MODELS,
     seed: Annotated[
-        int | None, typer.Option(help="Random seed (default: the version's own).")
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="Random seed (default: the version's own)."),
     ] = None,
     json: options.Json = False,
 ) -> None:
