@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ COMMANDS = {
     "report": ("report", TASK),
     "rollback": ("rollback", TASK, "1"),
     "retrain": ("retrain", TASK, "--force"),
+    "compare": ("compare", TASK, "--folds", "2", "--model", "simple-cnn"),
+    "shallow": ("shallow", TASK, "--leaderboard"),
+    "serve": ("serve", "tiny/simple-cnn", "--port", "0"),
 }
 # Bytes that are free: none, or enough for the first files.
 FREE = [
@@ -43,6 +47,9 @@ FREE = [
     ("rollback", 0),
     ("rollback", 150_000),
     ("retrain", 0),
+    ("compare", 0),
+    ("shallow", 0),
+    ("serve", 0),
 ]
 QUICK = ("sample", "pack", "predict", "rollback")  # those that are run to their end, too
 UNFINISHED = (".partial", "/training/", "/results/", "/search/")  # what the next run goes on with
@@ -79,6 +86,8 @@ def run(disk, monkeypatch, capsys):
 
     def run(name: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["tfpipe", *COMMANDS[name]])
+        if name == "serve":  # versions are copied before they are loaded
+            monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
         try:
             cli.main()
         except SystemExit as stop:
@@ -117,7 +126,7 @@ def test_a_full_disk_is_a_sentence_and_the_next_run_goes_on(disk, run, name, fre
         assert run(name)[0] == 0
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"report"}))
 def test_a_read_only_disk_is_a_sentence(disk, run, name):
     before = prepare(name, disk.folder)
     with disk.read_only():
