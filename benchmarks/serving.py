@@ -11,18 +11,23 @@ one process each, and take turns:
   sends as many in each request, four requests at once;
 - "one": one image at a time, one caller.
 
-Then 64 clients send one image each, over and over. The clients share the machine with the server.
-At the end the server is killed and started again: seconds until it answers.
+Then 64 clients send one image each, over and over: once to that model, once to one of 8 filters at
+most, which costs next to nothing, so that what remains is the server. The clients share the machine
+with it; they are one thread that does no more than it must. At the end the server is killed and
+started again: seconds until it answers.
 
 With `--runtimes` a server of each runtime takes turns; direct calls are those of the SavedModel.
+With `--against FOLDER` so does the server of another checkout, as the side "before".
 """
 
 import argparse
 import base64
 import contextlib
 import http.client
-import itertools
 import json
+import os
+import selectors
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +42,8 @@ import numpy as np
 from tfpipe.base.tensorflow import start_tensorflow
 
 SHAPE, BATCH, CLIENTS = (50, 200, 3), 64, 64
+MODELS = {"bench": 32, "tiny": 2}  # name of the task -> filters of the first block
+BEFORE = "before"
 RUNTIMES = ("savedmodel", "openvino", "onnx", "litert", "auto")
 
 
@@ -48,7 +55,7 @@ def encoded(count: int) -> list[bytes]:
 
 
 def publish(folder: Path) -> None:
-    """Publishes the simple CNN."""
+    """Publishes the simple CNN at its published size, and a tiny one."""
     start_tensorflow()
     from tfpipe.models.spec import Spec
     from tfpipe.models.zoo import simple_cnn
@@ -58,9 +65,11 @@ def publish(folder: Path) -> None:
 
     spec = Spec(SHAPE, ("no-layer", "melt-layer"), (128.0,) * 3, (40.0,) * 3)
     images = np.stack([cv2.imdecode(np.frombuffer(one, np.uint8), 1) for one in encoded(8)])
-    card = VersionCard(task="melt-layer", model="simple-cnn", classes=spec.classes)
-    network = NetworkExport(simple_cnn.build_simple_cnn(spec), spec, {"image": images})
-    store.publish(network, folder, card=card)
+    for task, filters in MODELS.items():
+        model = simple_cnn.build_simple_cnn(spec, filters=filters, dense_units=4 * filters)
+        card = VersionCard(task=task, model="simple-cnn", classes=spec.classes)
+        network = NetworkExport(model, spec, {"image": images})
+        store.publish(network, folder / task / "simple-cnn", card=card)
 
 
 class Direct:
@@ -85,15 +94,21 @@ class Direct:
 class Server:
     """A server in a process of its own, over HTTP on this machine."""
 
-    def __init__(self, models: Path, *, runtime: str):
+    def __init__(self, models: Path, *, runtime: str, checkout: Path | None = None):
         self._models, self._runtime, self._bodies = models, runtime, {}
+        self._checkout = checkout
         self._start()
 
     def _start(self) -> None:
         words = ["serve", "--models", str(self._models), "--port", "0", "--json"]
         words += ["--runtime", self._runtime]
+        others = {"PYTHONPATH": str(self._checkout)} if self._checkout else {}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tfpipe", *words], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tfpipe", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **others},
+            cwd=self._checkout,
         )
         self._host = json.loads(self.process.stdout.readline())["url"].removeprefix("http://")
 
@@ -103,14 +118,18 @@ class Server:
     def ask(self, images: list[bytes], line: http.client.HTTPConnection | None = None) -> None:
         if line is None:
             line = self._line = getattr(self, "_line", None) or self.line()
-        key = (len(images), images[0])
-        if key not in self._bodies:  # what a client does to its images is no part of the server
-            instances = [{"b64": base64.b64encode(one).decode()} for one in images]
-            self._bodies[key] = json.dumps({"instances": instances}).encode()
-        line.request("POST", "/v1/models/bench:predict", self._bodies[key])
+        line.request("POST", "/v1/models/bench:predict", self.body(images))
         answer = line.getresponse()
         text = answer.read()
         assert answer.status == 200, text
+
+    def body(self, images: list[bytes]) -> bytes:
+        """Returns the body of a request, made once: clients are no part of the server."""
+        key = (len(images), images[0])
+        if key not in self._bodies:
+            instances = [{"b64": base64.b64encode(one).decode()} for one in images]
+            self._bodies[key] = json.dumps({"instances": instances}).encode()
+        return self._bodies[key]
 
     def batches(self, images: list[bytes], count: int) -> None:
         self._line = None  # the server hangs up on who was silent while the other side measured
@@ -123,24 +142,36 @@ class Server:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(client, range(4)))
 
-    def clients(self, images: list[bytes], *, requests: int) -> dict[str, float]:
-        def client(number: int) -> list[float]:
-            waited = []
-            with contextlib.closing(self.line()) as line:
-                for _ in range(requests):
-                    begun = time.perf_counter()
-                    self.ask(images[number : number + 1], line)
-                    waited.append(time.perf_counter() - begun)
-            return waited
-
-        begun = time.perf_counter()
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            waited = np.concatenate(list(pool.map(client, range(CLIENTS))))
+    def clients(self, images: list[bytes], *, requests: int, model: str) -> dict[str, float]:
+        """Measures 64 clients, each of which sends its next image when it has its answer."""
+        address, sent = self._host.split(":"), {}
+        begun, waited = time.perf_counter(), []
+        with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+            for number in range(CLIENTS):
+                body = self.body(images[number : number + 1])
+                head = f"POST /v1/models/{model}:predict HTTP/1.1\r\nHost: {self._host}\r\n"
+                request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+                line = socket.create_connection((address[0], int(address[1])))
+                stack.enter_context(line)
+                selector.register(line, selectors.EVENT_READ, request)
+                sent[line] = time.perf_counter()
+                line.sendall(request)
+            while len(waited) < requests * CLIENTS:
+                for key, _ in selector.select():
+                    answer = key.fileobj.recv(65536)
+                    if not answer.endswith(b"}"):  # the head came without the body
+                        continue
+                    assert b"predictions" in answer, answer
+                    now = time.perf_counter()
+                    waited.append(now - sent[key.fileobj])
+                    sent[key.fileobj] = now
+                    key.fileobj.sendall(key.data)
         seconds = time.perf_counter() - begun
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         rss = next(int(one.split()[1]) / 1024 for one in lines if one.startswith("VmRSS"))
         results = {"requests_s": len(waited) / seconds, "rss_mb": rss}
-        return results | {f"p{p}_ms": 1e3 * float(np.percentile(waited, p)) for p in (50, 99)}
+        results |= {f"p{p}_ms": 1e3 * float(np.percentile(waited, p)) for p in (50, 99)}
+        return {f"{model}_{key}": value for key, value in results.items()}
 
     def restart_s(self, images: list[bytes]) -> float:
         self.process.kill()
@@ -152,9 +183,13 @@ class Server:
         return time.perf_counter() - begun
 
 
-def side_of(name: str, models: Path) -> Direct | Server:
-    """Returns the side of a name: "direct", or the runtime of a server."""
-    return Direct(models) if name == "direct" else Server(models, runtime=name)
+def side_of(name: str, models: Path, *, against: Path | None) -> Direct | Server:
+    """Returns the side of a name: "direct", "before", or the runtime of a server."""
+    if name == "direct":
+        return Direct(models)
+    if name == BEFORE:
+        return Server(models, runtime="savedmodel", checkout=against)
+    return Server(models, runtime=name)
 
 
 def measured(side: Direct | Server, images: list[bytes], *, batches: int) -> dict:
@@ -169,7 +204,10 @@ def measured(side: Direct | Server, images: list[bytes], *, batches: int) -> dic
         side.ask(images[i % BATCH :][:1])
         waited.append(time.perf_counter() - begun)
     results = {"images_s": rate, "one_p50_ms": 1e3 * float(np.median(waited))}
-    return results | (side.clients(images, requests=20) if isinstance(side, Server) else {})
+    if isinstance(side, Server):
+        for model in MODELS:
+            results |= side.clients(images, requests=20, model=model)
+    return results
 
 
 def main() -> None:
@@ -177,15 +215,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=24, help="a round; a multiple of 4")
     parser.add_argument("--runtimes", nargs="+", default=["savedmodel"], choices=RUNTIMES)
+    parser.add_argument("--against", type=Path, help="checkout of another commit")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--side", choices=["direct", "publish", *RUNTIMES], help=argparse.SUPPRESS)
+    sides = ["direct", "publish", BEFORE, *RUNTIMES]
+    parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side == "publish":
-        publish(given.folder / "bench" / "simple-cnn")
+        publish(given.folder)
         return
     images = encoded(BATCH)
     if given.side:
-        side = side_of(given.side, given.folder)
+        side = side_of(given.side, given.folder, against=given.against)
         try:
             machine.measure_when_told(lambda one: measured(side, images, batches=given.batches))
         finally:
@@ -195,18 +235,24 @@ def main() -> None:
     results = machine.about()
     with tempfile.TemporaryDirectory() as name:
         words = [f"--folder={name}", f"--batches={given.batches}"]
+        servers = list(given.runtimes)
+        if given.against:
+            words.append(f"--against={given.against.resolve()}")
+            servers.append(BEFORE)
         subprocess.run([sys.executable, sys.argv[0], *words, "--side=publish"], check=True)
-        rounds_of = machine.take_turns(
-            ["direct", *given.runtimes], rounds=given.rounds, words=words
-        )
+        rounds_of = machine.take_turns(["direct", *servers], rounds=given.rounds, words=words)
         server = Server(Path(name), runtime=given.runtimes[0])
         results["restart_s"] = machine.spread([server.restart_s(images) for _ in range(2)])
         server.process.kill()
     for side, rounds in rounds_of.items():
         results[side] = {key: machine.spread([one[key] for one in rounds]) for key in rounds[0]}
-    for runtime, key in itertools.product(given.runtimes, ("images_s", "one_p50_ms")):
-        ours, theirs = ([one[key] for one in rounds_of[side]] for side in (runtime, "direct"))
-        results[f"{runtime} / direct, {key}"] = machine.ratio(ours, theirs)
+    pairs = [(side, "direct", key) for side in servers for key in ("images_s", "one_p50_ms")]
+    if given.against:
+        rates = [f"{model}_requests_s" for model in MODELS]
+        pairs += [(given.runtimes[0], BEFORE, key) for key in ("one_p50_ms", *rates)]
+    for side, other, key in pairs:
+        ours, theirs = ([one[key] for one in rounds_of[name]] for name in (side, other))
+        results[f"{side} / {other}, {key}"] = machine.ratio(ours, theirs)
     print(json.dumps(results, indent=1))
 
 
