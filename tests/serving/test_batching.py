@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import subprocesses
 import tensorflow as tf
 
 from tfpipe.serving.errors import RequestError
@@ -104,48 +103,3 @@ def test_a_bad_request_fails_alone_and_two_versions_share_no_batch(products, wai
 def test_a_large_request_is_computed_in_parts(products):
     np.testing.assert_array_equal(products[1].ask(*map(str, range(150))), 3.0 * np.arange(150))
     assert products[1].sizes == [batching.MAX_BATCH, batching.MAX_BATCH, 150 % batching.MAX_BATCH]
-
-
-class Scaled(tf.Module):
-    """A module to save: multiplies numbers by a variable."""
-
-    def __init__(self):
-        super().__init__()
-        self.factor = tf.Variable(1.0)
-
-    @tf.function(input_signature=[TEXT])
-    def answer(self, text):
-        return {"product": tf.strings.to_number(text) * self.factor}
-
-
-# In a process of its own: what traces a function may hold frames for longer than they run.
-RELOADS = """
-import gc, sys
-import numpy as np, psutil, tensorflow as tf
-from tfpipe.serving.model.batching import BatchedSignature
-
-def threads(factor):
-    loaded = tf.saved_model.load(sys.argv[1])
-    loaded.factor.assign(factor)
-    signature = BatchedSignature(loaded.signatures["serving_default"])
-    answer = signature({"text": np.array([b"2"], object)})
-    assert answer["product"] == [2 * factor], answer
-    return psutil.Process().num_threads()
-
-for factor in range(4):
-    print(threads(factor))
-    gc.collect()
-"""
-
-
-@pytest.mark.slow
-def test_a_signature_that_is_gone_leaves_its_queue_to_the_next(tmp_path):
-    """TensorFlow ends neither a queue nor its threads."""
-    module = Scaled()
-    tf.saved_model.save(module, str(tmp_path), signatures=module.answer)
-    program = tmp_path / "reloads.py"
-    program.write_text(RELOADS)
-    done = subprocesses.run(program, tmp_path)
-    assert done.returncode == 0, done.stderr
-    n_threads = [int(line) for line in done.stdout.split()]
-    assert len(n_threads) == 4 and n_threads[-1] == n_threads[1]

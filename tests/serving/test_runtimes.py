@@ -23,11 +23,10 @@ from tfpipe.registry.checked_files import checked_copy
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.model import preflight
-from tfpipe.serving.model.batching import MAX_BATCH, BatchedSignature
+from tfpipe.serving.model.batching import MAX_BATCH, BatchedFunction, BatchedSignature
 from tfpipe.serving.model.loaded import Servable
 from tfpipe.serving.model.store import ModelSelector, ModelStore
 from tfpipe.serving.runtimes import available, backends, parity, select
-from tfpipe.serving.runtimes.batching import BatchedNetwork
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +100,7 @@ def test_waiting_requests_are_answered_in_batches_and_each_gets_its_own_answer()
         assert free.wait(60)
         return {"double": 2 * features["x"]}
 
-    batched = BatchedNetwork(network)
+    batched = BatchedFunction(network, threads=1)
     with ThreadPoolExecutor(40) as executor:
         arrays = [np.arange(i, i + 3) for i in range(40)]
         answers = [executor.submit(batched, {"x": arrays[0]})]
@@ -123,7 +122,7 @@ def test_a_batch_that_fails_raises_its_error_and_the_next_is_answered():
         return features
 
     before = set(threading.enumerate())
-    batched = BatchedNetwork(network)
+    batched = BatchedFunction(network, threads=1)
     with pytest.raises(ValueError, match="below 0"):
         batched({"x": np.array([-1])})
     assert batched({"x": np.array([1])})["x"] == [1]
@@ -238,7 +237,7 @@ def test_a_runtime_without_parity_never_serves(store, stubs, monkeypatch, caplog
     with pytest.raises(UserError, match="cannot be computed by broken: RuntimeError, No conv"):
         loaded(store / "1", "broken")
     times = {"savedmodel": {1: 4.0, 32: 40.0}, "good": {1: 2.0, 32: 60.0}}
-    monkeypatch.setattr(select, "measure_ms", lambda calls, examples: {n: times[n] for n in calls})
+    monkeypatch.setattr(select, "measure_ms", lambda calls, examples, budget_s: {n: times[n] for n in calls})
     choice = loaded(store / "1", "auto").choice
     assert choice.runtime == "good" and choice.measured_ms == times
     assert set(choice.excluded) == {"off", "broken"}

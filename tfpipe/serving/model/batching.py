@@ -1,11 +1,14 @@
-"""Signatures that answer waiting requests in one batch, by TensorFlow's own batch function.
+"""Requests that arrive while a batch is computed are answered by the next one.
 
-While a batch is computed, requests gather for the next; no request waits for a batch to fill.
+No request waits for a batch to fill. TensorFlow's own batch function does the same for a SavedModel
+only, calls the graph from Python once for each request, which takes longer than all the rest of a
+request, and never ends the queue and the threads of a version that is served no more.
 """
 
-import uuid
-import weakref
+import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,12 +17,10 @@ import tensorflow as tf
 from tfpipe.serving.errors import RequestError
 
 MAX_BATCH = 64  # examples; larger batches are not faster on processors
-MAX_QUEUED_BATCHES = 256
-# Batches at the same time: while one is convolved, on all cores, the next is decoded, on one.
+# Batches of a SavedModel at the same time: while one begins or ends, on one core, the other is
+# convolved, on all.
 BATCH_THREADS = 2
-# Names of queues without a user. TensorFlow keeps a queue and its threads as long as the process
-# lives, so the next signature takes an old one. It is empty, as every request has its answer.
-_FREE_QUEUES: list[str] = []
+Arrays = dict[str, np.ndarray]
 
 
 class Signature(Protocol):
@@ -33,8 +34,72 @@ class Signature(Protocol):
     inputs: dict[str, tf.TensorSpec]
     outputs: dict[str, tf.TensorSpec]
 
-    def __call__(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def __call__(self, features: Arrays) -> Arrays:
         """Returns the outputs [n, ...] for features [n, ...], n >= 1."""
+
+
+class BatchedFunction:
+    """A function of arrays that computes the requests that wait in one batch."""
+
+    def __init__(self, function: Callable[[Arrays], Arrays], *, threads: int):
+        """Wraps a function.
+
+        Args:
+          function: from features [n, ...] to outputs [n, ...].
+          threads: batches that it may compute at the same time.
+        """
+        self._function, self._lock = function, threading.Lock()
+        self._waiting: deque[tuple[Arrays, Future[Arrays]]] = deque()
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="network")
+
+    @property
+    def n_waiting(self) -> int:
+        """Number of requests that wait for the next batch."""
+        return len(self._waiting)
+
+    def __call__(self, features: Arrays) -> Arrays:
+        """Returns the outputs [n, ...] for features [n, ...], 1 <= n <= MAX_BATCH."""
+        future: Future[Arrays] = Future()
+        self._waiting.append((features, future))
+        self._executor.submit(self._compute_batch)
+        return future.result()
+
+    def _compute_batch(self) -> None:
+        """Answers the requests that have waited longest; none if an earlier batch has done it."""
+        batch = self._take_batch()
+        if not batch:
+            return
+        requests = [features for features, _ in batch]
+        try:
+            outputs = self._function(
+                {name: np.concatenate([r[name] for r in requests]) for name in requests[0]}
+            )
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            for features, future in batch:  # one of them is bad, maybe not the others
+                self._compute_alone(features, future)
+            return
+        ends = np.cumsum([_n_examples(features) for features in requests])[:-1]
+        parts = {name: np.split(array, ends) for name, array in outputs.items()}
+        for i, (_, future) in enumerate(batch):
+            future.set_result({name: part[i] for name, part in parts.items()})
+
+    def _compute_alone(self, features: Arrays, future: Future[Arrays]) -> None:
+        try:
+            future.set_result(self._function(features))
+        except Exception as error:
+            future.set_exception(error)
+
+    def _take_batch(self) -> list[tuple[Arrays, Future[Arrays]]]:
+        batch: list[tuple[Arrays, Future[Arrays]]] = []
+        n_examples = 0
+        with self._lock:
+            while self._waiting and n_examples + _n_examples(self._waiting[0][0]) <= MAX_BATCH:
+                batch.append(self._waiting.popleft())
+                n_examples += _n_examples(batch[-1][0])
+        return batch
 
 
 class BatchedSignature:
@@ -49,53 +114,39 @@ class BatchedSignature:
         """Wraps a concrete function, which a loaded SavedModel has as a signature."""
         self.inputs: dict[str, tf.TensorSpec] = dict(function.structured_input_signature[1])
         self.outputs: dict[str, tf.TensorSpec] = dict(function.structured_outputs)
-        self._function, queue = function, _take_queue()
-        self._batched = _batched(function, list(self.inputs), sorted(self.outputs), queue=queue)
-        weakref.finalize(self, _FREE_QUEUES.append, queue)
+        compute = _array_function(function, self.inputs, list(self.outputs))
+        self._batched = BatchedFunction(compute, threads=BATCH_THREADS)
 
-    def __call__(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def __call__(self, features: Arrays) -> Arrays:
         """Returns the outputs [n, ...] for features [n, ...], n >= 1.
-
-        Raises:
-          RequestError: the model cannot compute this, or too many requests wait already.
-        """
-        return in_parts(features, self._call_batched)
-
-    def call_unbatched(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the outputs [n, ...] for features [n, ...], in no batch with other requests.
 
         Raises:
           RequestError: the model cannot compute this.
         """
+        return in_parts(features, self._batched)
+
+
+def _array_function(
+    function: Any, inputs: dict[str, tf.TensorSpec], outputs: list[str]
+) -> Callable[[Arrays], Arrays]:
+    """Returns a concrete function as one of arrays, which raises a RequestError for bad input."""
+
+    def compute(features: Arrays) -> Arrays:
+        tensors = {name: tf.constant(array, inputs[name].dtype) for name, array in features.items()}
         try:
-            outputs = self._function(**self._tensors(features))
-            return {name: outputs[name].numpy() for name in self.outputs}
+            values = function(**tensors)
         except tf.errors.InvalidArgumentError as error:
             raise RequestError(400, f"The model cannot use this input: {_reason(error)}") from error
+        return {name: values[name].numpy() for name in outputs}
 
-    def _tensors(self, features: dict[str, np.ndarray]) -> dict[str, tf.Tensor]:
-        return {name: tf.constant(features[name], self.inputs[name].dtype) for name in features}
-
-    def _call_batched(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        tensors = self._tensors(features)
-        try:
-            values = self._batched(*(tensors[name] for name in self.inputs))
-            outputs = dict(zip(sorted(self.outputs), values, strict=True))
-            return {name: outputs[name].numpy() for name in self.outputs}
-        except tf.errors.UnavailableError as error:
-            raise RequestError(
-                503, "Too many requests wait already. Try again.", retry_after_s=1
-            ) from error
-        except tf.errors.InvalidArgumentError:
-            return self.call_unbatched(features)  # a request of the batch is bad, maybe not this
+    return compute
 
 
-def in_parts(
-    features: dict[str, np.ndarray],
-    call: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
-) -> dict[str, np.ndarray]:
+def in_parts(features: Arrays, call: Callable[[Arrays], Arrays]) -> Arrays:
     """Returns the outputs for features [n, ...], n >= 1, computed MAX_BATCH at a time."""
-    n_examples = len(next(iter(features.values())))
+    n_examples = _n_examples(features)
+    if n_examples <= MAX_BATCH:
+        return call(features)
     parts = [
         call({name: array[start : start + MAX_BATCH] for name, array in features.items()})
         for start in range(0, n_examples, MAX_BATCH)
@@ -103,31 +154,8 @@ def in_parts(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _take_queue() -> str:
-    """Returns the name of a queue without a user."""
-    try:
-        return _FREE_QUEUES.pop()
-    except IndexError:
-        return f"queue_{uuid.uuid4().hex}"
-
-
-def _batched(function: Any, inputs: list[str], outputs: list[str], *, queue: str) -> Callable:
-    """Returns a function from input tensors to output tensors, in order, that batches its calls."""
-
-    def call(*tensors):
-        # TensorFlow finds the queue by the name of this scope: two versions must not share one.
-        with tf.name_scope(queue):
-            return batched(*tensors)
-
-    @tf.nondifferentiable_batch_function(
-        BATCH_THREADS, MAX_BATCH, 0, max_enqueued_batches=MAX_QUEUED_BATCHES
-    )
-    def batched(*tensors):
-        values = function(**dict(zip(inputs, tensors, strict=True)))
-        return [values[name] for name in outputs]
-
-    specs = function.structured_input_signature[1]
-    return tf.function(call, input_signature=[specs[name] for name in inputs])
+def _n_examples(features: Arrays) -> int:
+    return len(next(iter(features.values())))
 
 
 def _reason(error: tf.errors.OpError) -> str:

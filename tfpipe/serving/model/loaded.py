@@ -138,6 +138,8 @@ class Servable:
                 del part[ENCODED_IMAGE]
                 part["image"] = self.decoder.decode(encoded[rows], check=check)
             parts.append(function(part))
+        if len(parts) == 1:
+            return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def decode(

@@ -5,9 +5,8 @@ import numpy as np
 from tfpipe.evaluation import metrics
 from tfpipe.models.spec import Spec
 from tfpipe.serving.model import batching
-from tfpipe.serving.model.batching import BatchedSignature, Signature
+from tfpipe.serving.model.batching import BatchedFunction, BatchedSignature, Signature
 from tfpipe.serving.runtimes.backends import Arrays, Network
-from tfpipe.serving.runtimes.batching import BatchedNetwork
 
 COMPUTED = ("serving_default", "predict_tensor")  # signatures with the network's predictions
 
@@ -23,7 +22,7 @@ class RuntimeSignature:
     def __init__(
         self,
         original: BatchedSignature,
-        network: BatchedNetwork,
+        network: BatchedFunction,
         *,
         spec: Spec,
         thresholds: dict[str, float],
@@ -60,7 +59,8 @@ def runtime_signatures(
       spec: of the model.
       thresholds: of the version's decision rule.
     """
-    batched = BatchedNetwork(network)
+    # A batch takes all cores, and not every runtime may be called by two threads at the same time.
+    batched = BatchedFunction(network, threads=1)
     # Encoded images are decoded before predict_tensor is called: nobody calls serving_default then.
     numeric = [name for name in COMPUTED if "image_bytes" not in signatures[name].inputs]
     computed: dict[str, Signature] = {
