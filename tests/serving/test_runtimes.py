@@ -237,7 +237,9 @@ def test_a_runtime_without_parity_never_serves(store, stubs, monkeypatch, caplog
     with pytest.raises(UserError, match="cannot be computed by broken: RuntimeError, No conv"):
         loaded(store / "1", "broken")
     times = {"savedmodel": {1: 4.0, 32: 40.0}, "good": {1: 2.0, 32: 60.0}}
-    monkeypatch.setattr(select, "measure_ms", lambda calls, examples, budget_s: {n: times[n] for n in calls})
+    monkeypatch.setattr(
+        select, "measure_ms", lambda calls, examples, budget_s: {n: times[n] for n in calls}
+    )
     choice = loaded(store / "1", "auto").choice
     assert choice.runtime == "good" and choice.measured_ms == times
     assert set(choice.excluded) == {"off", "broken"}

@@ -132,6 +132,13 @@ def share_of_cores(n_processes: int) -> dict[str, str]:
     return environment
 
 
+def end_within(seconds: float) -> None:
+    """Ends this process after some seconds, if a thread has not ended that Python waits for."""
+    timer = threading.Timer(seconds, os._exit, [0])
+    timer.daemon = True
+    timer.start()
+
+
 def end_with_stdin(last: Callable[[], None] = lambda: None) -> None:
     """Ends this process once its standard input is closed, as it is when the parent dies.
 

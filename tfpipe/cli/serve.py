@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
@@ -76,6 +77,7 @@ def serve(
 ) -> None:
     """Serves versions over HTTP as TensorFlow Serving does, and takes up new ones."""
     from tfpipe.serving import run
+    from tfpipe.serving.config import LAST_S
     from tfpipe.serving.limits import Limits
 
     def started(address: dict[str, Any]) -> None:
@@ -113,6 +115,7 @@ def serve(
         ),
         started=started,
     )
+    processes.end_within(LAST_S)
 
 
 def _token(file: Path | None) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tfpipe.serving.runtimes.available import SAVEDMODEL
 
+LAST_S = 5.0  # for the threads of a server that has stopped; a graph may compute for ever
 PREFLIGHT = "tfpipe.serving.model.preflight"  # module that the server of `processes` imports
 
 

@@ -5,13 +5,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tfpipe.serving.errors import FAILED, RequestError
 
 LOG = logging.getLogger(__name__)
+CLOSE_S = 10.0  # for jobs that run when the server stops
 
 
 @dataclass(frozen=True)
@@ -227,12 +228,16 @@ class JobQueue:
             self._held.pop(identifier, None)
 
     def close(self) -> None:
-        """Cancels every job, and returns after the running ones have ended."""
+        """Cancels every job, and returns after the running ones have ended, or `CLOSE_S`.
+
+        One whose graph never ends would hold the server for ever.
+        """
         with self._lock:
             jobs, self._held = list(self._unfinished), {}
         for job in jobs:
             job.cancel()
-        self._executor.shutdown()
+        wait([job.future for job in jobs], timeout=CLOSE_S)
+        self._executor.shutdown(wait=False)
 
     def _expire(self) -> None:
         """Forgets finished jobs that are too old, and the oldest if all are too large."""

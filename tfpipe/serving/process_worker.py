@@ -11,7 +11,7 @@ from typing import Any
 
 from tfpipe.base import processes, tensorflow
 from tfpipe.base.errors import UserError
-from tfpipe.serving.config import PREFLIGHT, Endpoint, ServerConfig
+from tfpipe.serving.config import LAST_S, PREFLIGHT, Endpoint, ServerConfig
 from tfpipe.serving.limits import Limits
 from tfpipe.serving.process_pool import EXIT_USER_ERROR, ServerWorkerConfig
 
@@ -47,6 +47,7 @@ if __name__ == "__main__":
     faulthandler.enable()
     try:
         main(lambda info: print(json.dumps(info), flush=True))
+        processes.end_within(LAST_S)
     except UserError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         sys.exit(EXIT_USER_ERROR)
