@@ -20,6 +20,7 @@ from tfpipe.serving.limits import Limits
 from tfpipe.serving.model.loaded import WARMUP_DEADLINES, Servable
 
 LOAD_S = 120.0  # for all but the warm-up requests: to start a process, load, and convert
+MAX_BYTES = 4096  # of the sentence that refuses a version
 NICENESS = 5  # the requests that the server answers meanwhile come first
 
 
@@ -61,8 +62,12 @@ def check(copy: CheckedCopy, *, limits: Limits, runtime: str) -> None:
                     f"{name} was not loaded within {limit_s:g} s. Export it again, or serve it "
                     "with a larger --deadline."
                 )
-            if refusal := receiver.recv():
+            if refusal := receiver.recv_bytes(MAX_BYTES).decode(
+                "utf-8", "replace"
+            ):  # which may not be trusted
                 raise UserError(refusal)
+        except OSError as error:
+            raise UserError(f"{name} did not answer as a preflight does: {error}.") from error
         except EOFError as error:
             process.join()
             raise UserError(
@@ -93,7 +98,7 @@ def main(copy: CheckedCopy, limits: Limits, runtime: str, sender: Connection) ->
         Servable(copy, folder=copy.folder, limits=limits, runtime=runtime, measure_s=0)
     except Exception as error:
         refusal = reason(error, copy.folder)
-    sender.send(refusal)
+    sender.send_bytes(refusal.encode()[:MAX_BYTES])
 
 
 def reason(error: Exception, version: Path) -> str:
