@@ -50,6 +50,7 @@ class BatchedFunction:
         """
         self._function, self._lock = function, threading.Lock()
         self._waiting: deque[tuple[Arrays, Future[Arrays]]] = deque()
+        self._n_threads, self._n_active = threads, 0
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="network")
 
     @property
@@ -60,27 +61,31 @@ class BatchedFunction:
     def __call__(self, features: Arrays) -> Arrays:
         """Returns the outputs [n, ...] for features [n, ...], 1 <= n <= MAX_BATCH."""
         future: Future[Arrays] = Future()
-        self._waiting.append((features, future))
-        self._executor.submit(self._compute_batch)
+        with self._lock:
+            self._waiting.append((features, future))
+            has_free_thread = self._n_active < self._n_threads
+            self._n_active += has_free_thread
+        if has_free_thread:
+            self._executor.submit(self._compute_batches)
         return future.result()
 
-    def _compute_batch(self) -> None:
-        """Answers the requests that have waited longest; none if an earlier batch has done it."""
-        batch = self._take_batch()
-        if not batch:
-            return
+    def _compute_batches(self) -> None:
+        """Answers the requests that have waited longest, until none waits."""
+        while batch := self._take_batch():
+            try:
+                self._compute_batch(batch)
+            except Exception as error:
+                if len(batch) == 1:
+                    batch[0][1].set_exception(error)
+                    continue
+                for request in batch:  # one of them is bad, maybe not the others
+                    self._compute_alone(*request)
+
+    def _compute_batch(self, batch: list[tuple[Arrays, Future[Arrays]]]) -> None:
         requests = [features for features, _ in batch]
-        try:
-            outputs = self._function(
-                {name: np.concatenate([r[name] for r in requests]) for name in requests[0]}
-            )
-        except Exception as error:
-            if len(batch) == 1:
-                batch[0][1].set_exception(error)
-                return
-            for features, future in batch:  # one of them is bad, maybe not the others
-                self._compute_alone(features, future)
-            return
+        outputs = self._function(
+            {name: np.concatenate([r[name] for r in requests]) for name in requests[0]}
+        )
         ends = np.cumsum([_n_examples(features) for features in requests])[:-1]
         parts = {name: np.split(array, ends) for name, array in outputs.items()}
         for i, (_, future) in enumerate(batch):
@@ -93,12 +98,14 @@ class BatchedFunction:
             future.set_exception(error)
 
     def _take_batch(self) -> list[tuple[Arrays, Future[Arrays]]]:
+        """Returns the next batch; without one, the thread is free."""
         batch: list[tuple[Arrays, Future[Arrays]]] = []
         n_examples = 0
         with self._lock:
             while self._waiting and n_examples + _n_examples(self._waiting[0][0]) <= MAX_BATCH:
                 batch.append(self._waiting.popleft())
                 n_examples += _n_examples(batch[-1][0])
+            self._n_active -= not batch
         return batch
 
 
