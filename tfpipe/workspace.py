@@ -95,6 +95,7 @@ class Workspace:
         options: Mapping[str, Any] | None = None,
         split: SplitConfig | None = None,
         skip_bad: int = 0,
+        shards: int | str | None = None,
     ) -> Records:
         """Packs raw files into records, where they have changed. A stopped run resumes.
 
@@ -103,15 +104,19 @@ class Workspace:
           options: task options by name; `tfpipe tasks NAME` lists them.
           split: how groups are assigned to splits.
           skip_bad: unreadable files that may be left out.
+          shards: number of shards of each split, or "auto" for 100 to 200 MB a shard; None for as
+            before, which is four sources a shard where nothing is packed yet.
 
         Raises:
           UserError: raw files are missing or wrong, or near-copies lie in two splits.
         """
         task = self.resolve(task)
+        from tfpipe.data import config
         from tfpipe.tasks.options import parse_options
         from tfpipe.tasks.splits import SplitConfig
 
         values = parse_options(task, option_settings(options))
+        sharding = config.sharding(shards)
         start_tensorflow()
         from tfpipe.data import pack
         from tfpipe.registry import previous_version
@@ -127,6 +132,7 @@ class Workspace:
                 split=split,
                 before=previous_version.newest_splits(self.saved_models / task.name, split),
                 skip_bad=skip_bad,
+                shards=sharding,
                 report=report,
             )
         return Records(folder, manifest)
@@ -142,6 +148,27 @@ class Workspace:
         from tfpipe.data import manifest
 
         return Records(folder, manifest.read(folder))
+
+    def repack(self, task: Task | str, *, shards: int | str) -> Records:
+        """Divides a task's records into other shards, without its raw files.
+
+        The old shards stay until the new ones are whole. The fingerprint stays.
+
+        Args:
+          task: the task, or its name.
+          shards: number of shards of each split, or "auto" for 100 to 200 MB a shard.
+
+        Raises:
+          UserError: nothing is packed, or the records are damaged or being packed.
+        """
+        from tfpipe.data import config
+
+        folder, sharding = self.records_folder(self.resolve(task)), config.sharding(shards)
+        start_tensorflow()
+        from tfpipe.data import repack
+
+        with self.reporting() as report:
+            return Records(folder, repack.repack(folder, sharding, report=report))
 
     def verify(self, task: Task | str) -> Records:
         """Checks every record of a task against the manifest.

@@ -320,6 +320,14 @@ BAD_WORDS = {
         ("pack", "melt-layer", "-o", "max_shift_mm=nan"),
         "Option max_shift_mm is 'nan', expected at least 1.",
     ),
+    "shards": (
+        ("pack", "melt-layer", "--shards", "0"),
+        "--shards '0' is neither auto nor a number from 1 to 99999. Give the shards of each ",
+    ),
+    "shards of nothing": (
+        ("repack", "melt-layer", "--shards", "auto"),
+        "data/records/melt-layer holds no packed records. Run `tfpipe pack` first.",
+    ),
     "no version": (
         ("predict", "melt-layer", "data/raw/melt-layer/photos", "--out", "layers.csv"),
         "saved_models/melt-layer holds no version yet. Run `tfpipe tune melt-layer` first.",

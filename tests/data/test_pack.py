@@ -135,7 +135,7 @@ def test_every_picture_is_in_one_split_and_counted(raw, whole):
 
 
 def test_packing_twice_gives_the_same_bytes_whatever_the_threads(raw, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(pack.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     pack_small(raw, tmp_path / "again")
     assert tree(tmp_path / "again") == tree(whole)
     assert all(not path.rsplit("/")[-1].startswith(".") for path in tree(whole))

@@ -14,7 +14,7 @@ import numpy as np
 import subprocesses
 
 from tfpipe.base import images
-from tfpipe.data import pack
+from tfpipe.data import pack, repack
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 from tfpipe.tasks.samples import melt_layer
@@ -180,6 +180,34 @@ def _die_at(call: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
+def kill_repacking(folder: Path, sharding: str, moments: list[int]) -> list[int]:
+    """Repacks in forked processes, each killed at its renaming or removal, and one left alone.
+
+    Returns:
+      The exit status of each. Between them the records are there, or the old ones beside them.
+    """
+    run = subprocesses.run(__file__, "repack", folder, sharding, json.dumps(moments))
+    assert run.returncode == 0, run.stderr[-2000:]
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def _repack_in_children(folder: Path, sharding: str, moments: list[int]) -> None:
+    states = []
+    for moment in [*moments, None]:
+        child = os.fork()
+        if not child:
+            if moment:
+                _die_at(moment)
+            repack.repack(folder, sharding)
+            os._exit(0)
+        states.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        places = (folder, folder.parent / f".{folder.name}.old")
+        assert any((place / "manifest.json").is_file() for place in places), moment
+        if states[-1] == 0:
+            break
+    print(json.dumps(states))
+
+
 def _child(kind: str, raw: Path, folder: Path, call: int | None) -> int:
     """Packs in a forked process; returns its id."""
     child = os.fork()
@@ -214,4 +242,7 @@ def main(kind: str, raw: Path, folder: Path, moments: list) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))
+    if sys.argv[1] == "repack":
+        _repack_in_children(Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))
+    else:
+        main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))

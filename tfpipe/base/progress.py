@@ -12,6 +12,7 @@ QUIET_S = 30.0  # between lines where there is no terminal
 
 TITLES = {
     "pack": "packing",
+    "repack": "repacking",
     "search": "searching",
     "train": "training",
     "trees": "scoring candidates",

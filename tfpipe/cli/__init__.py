@@ -36,6 +36,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     tasks.tasks,
     data.sample,
     data.pack,
+    data.repack,
     data.verify,
     train.tune,
     train.train,

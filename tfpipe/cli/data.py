@@ -1,5 +1,6 @@
-"""The commands about data: sample, pack, verify."""
+"""The commands about data: sample, pack, repack, verify."""
 
+from collections import Counter
 from functools import partial
 from typing import Annotated
 
@@ -66,6 +67,10 @@ def pack(
     split: options.Split = options.SHARES,
     salt: options.Salt = "",
     skip_bad: options.SkipBad = 0,
+    shards: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="Shards of each split (default: as before)."),
+    ] = None,
     data: options.Data = options.DATA,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -74,7 +79,7 @@ def pack(
     loaded = options.project(data).resolve(task)
     packing = options.packing(option, split, salt, skip_bad)
     records = options.project(data, seed=seed).pack(
-        loaded, options=packing.options, split=packing.split, skip_bad=skip_bad
+        loaded, options=packing.options, split=packing.split, skip_bad=skip_bad, shards=shards
     )
     options.print_notes(records.manifest)
     summary = {
@@ -83,6 +88,28 @@ def pack(
         if json or name not in ("left_out", "notes", "unreadable")  # printed above
     }
     options.done(json, command="pack", task=loaded.name, path=records.path, **summary)
+
+
+def repack(
+    task: options.TaskName,
+    shards: Annotated[
+        str, typer.Option(metavar="N|auto", help="Shards of each split; auto: 100 to 200 MB each.")
+    ],
+    data: options.Data = options.DATA,
+    json: options.Json = False,
+) -> None:
+    """Divides packed records into other shards; reads no raw files. The fingerprint stays."""
+    loaded = options.project(data).resolve(task)
+    records = options.project(data).repack(loaded, shards=shards)
+    counts = Counter(shard.split for shard in records.manifest.shards)
+    options.done(
+        json,
+        command="repack",
+        task=loaded.name,
+        path=records.path,
+        shards=dict(counts),
+        fingerprint=records.manifest.fingerprint,
+    )
 
 
 def verify(

@@ -1,4 +1,4 @@
-"""Packing configuration: task options, split, and how many unreadable files may be left out."""
+"""Packing configuration: task options, split, unreadable files left out, shards."""
 
 from __future__ import annotations
 
@@ -6,8 +6,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tfpipe.base.errors import UserError
+
 if TYPE_CHECKING:
     from tfpipe.tasks.splits import SplitConfig
+
+AUTO = "auto"
+MOST_SHARDS = 99_999  # of a split: names have five digits
+
+
+def sharding(shards: int | str | None) -> str:
+    """Returns how records are to be divided into shards: "8", "auto", or "" for None.
+
+    Raises:
+      UserError: it is neither a number from 1 to `MOST_SHARDS` nor "auto".
+    """
+    text = "" if shards is None else str(shards).strip()
+    if shards is None or text == AUTO:
+        return text
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_SHARDS):
+        raise UserError(
+            f"--shards {text!r} is neither auto nor a number from 1 to {MOST_SHARDS}. Give the "
+            "shards of each split, such as 8, or auto for 100 to 200 MB a shard."
+        )
+    return str(int(text))
 
 
 @dataclass(frozen=True)

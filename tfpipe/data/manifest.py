@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -99,6 +100,8 @@ class RecordManifest(RecordSummary):
       sources: split -> names of the sources in it.
       shards: the TFRecord files, in order.
       files: other file of the folder -> its SHA-256.
+      sharding: how the shards were asked for: a number a split, "auto" for their size, or "" for
+        four sources a shard. The fingerprint does not depend on it.
       stored_shape: shape of the images in the records where they are read as grey ones; None where
         it is `image_shape`. Never written.
     """
@@ -117,6 +120,7 @@ class RecordManifest(RecordSummary):
     sources: dict[str, tuple[str, ...]]
     shards: tuple[Shard, ...]
     files: dict[str, str] = field(default_factory=dict)
+    sharding: str = ""
     stored_shape: tuple[int, int, int] | None = None
 
     @classmethod
@@ -174,6 +178,20 @@ def verify(folder: Path) -> list[str]:
         if not path.is_file() or files.sha256(path) != sha256:
             problems.append(f"{name} is missing or has changed since it was written")
     return [sentence for sentence in problems if sentence]
+
+
+def checksums(folder: Path, *, leave_out: Container[str]) -> dict[str, str]:
+    """Returns the SHA-256 of each file of a folder, by its path there.
+
+    Args:
+      folder: what is to become packed records.
+      leave_out: names of files that the manifest vouches for otherwise, or that do not stay.
+    """
+    return {
+        path.relative_to(folder).as_posix(): files.sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in leave_out
+    }
 
 
 def trusted(folder: Path) -> RecordManifest:

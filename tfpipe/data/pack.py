@@ -6,8 +6,6 @@ import hashlib
 import json
 import logging
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,9 +19,9 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resources import cores
 from tfpipe.base.resumable import ResumableFolder
+from tfpipe.data import exchange, repack, schema, source_cache, validation
 from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data import schema, source_cache, validation
 from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import apply
@@ -45,6 +43,7 @@ def pack(
     split: SplitConfig = DEFAULT_SPLIT,
     before: PackedSplits = NOTHING_PACKED,
     skip_bad: int = 0,
+    shards: str = "",
     report: Reporter = silent,
 ) -> RecordManifest:
     """Packs a task's raw files into records; killed at any moment, the same call goes on.
@@ -65,6 +64,8 @@ def pack(
         version.
       skip_bad: how many unreadable files are left out before the run fails; of one that is read in
         parts, such as a cube in slabs, all parts count once.
+      shards: shards a split: a number, "auto", or "" for as the records were divided before, which
+        is four sources a shard where there are none yet.
       report: receives the shards done and in all, as stage "pack".
 
     Returns:
@@ -84,29 +85,22 @@ def pack(
     fingerprint = data_fingerprint.records_fingerprint(
         task, raw, survey, options=options, split=split
     )
-    parts = _hidden(folder, "partial")
-    unfinished = ResumableFolder(
-        parts,
-        None,
-        work="packing",
-        busy=f"Another run is packing {folder}. Wait for it to end.",
-        target=folder,
-        lock=_hidden(folder, "lock"),
-        keep_other=False,
-    )
+    parts = exchange.hidden(folder, "partial")
+    unfinished = exchange.gathering(folder, "partial", work="packing")
     with unfinished, _noting(survey.notes):
-        _recover(folder)
+        exchange.recover(folder)
         manifest = data_manifest.read(folder) if (folder / "manifest.json").is_file() else None
         if (
             manifest
             and manifest.fingerprint == fingerprint
             and manifest.unreadable_files <= skip_bad
         ):
-            _tidy(folder)
+            exchange.tidy(folder)
             if manifest.origin != catalog.origin_of(task):  # the folder has moved
                 manifest = dataclasses.replace(manifest, origin=catalog.origin_of(task))
                 files.replace(folder / "manifest.json", manifest.to_json())
-            return manifest
+            return repack.divide(folder, manifest, shards or manifest.sharding, report=report)
+        shards = shards or (manifest.sharding if manifest else "")
         cache = _cache(folder)
         survey = validation.keep_group_names(survey, cache.groups)
         before = _splits_so_far(manifest, cache.groups, split) if manifest else before
@@ -172,16 +166,18 @@ def pack(
             ),
             unreadable=bad,
             n_unreadable_files=len(bad_files),
+            sharding=shards,
             left_out=tuple(note for note in notes if isinstance(note, LeftOut)),
             notes=tuple(note for note in notes if not isinstance(note, LeftOut)),
         )
         try:
-            return _finish(task, parts, folder, summaries=summaries, manifest=manifest)
+            made = _finish(task, parts, folder, summaries=summaries, manifest=manifest)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written: {error.strerror or error}. "
                 "Free some space or choose another folder."
             ) from error
+        return repack.divide(folder, made, shards, report=report)
 
 
 @contextlib.contextmanager
@@ -193,18 +189,6 @@ def _noting(notes: tuple[str, ...]) -> Iterator[None]:
         for note in notes:
             error.add_note(note)  # may be a `LeftOut`, which is printed as such
         raise
-
-
-def _hidden(folder: Path, word: str) -> Path:
-    return folder.parent / f".{folder.name}.{word}"
-
-
-def _recover(folder: Path) -> None:
-    """Ends an exchange of old and new records that was cut short."""
-    old = _hidden(folder, "old")
-    if old.exists() and not folder.exists():
-        os.replace(old, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _cache(folder: Path) -> source_cache.SourceCache:
@@ -255,8 +239,7 @@ def assign_shards(task: Task, sources, *, split) -> list[tuple[str, str, list[So
         size = max(SOURCES_A_SHARD, math.ceil(len(inside) / MOST_SHARDS))
         chunks = [inside[i : i + size] for i in range(0, len(inside), size)]
         for i, chunk in enumerate(chunks):
-            stem = f"{task.name.replace('-', '_')}-{name}.tfrecord"
-            jobs.append((name, f"{stem}-{i:05d}-of-{len(chunks):05d}", chunk))
+            jobs.append((name, schema.shard_name(task.name, name, i, of=len(chunks)), chunk))
     return jobs
 
 
@@ -295,23 +278,8 @@ def _finish(
     files.replace(parts / source_cache.UNITS, json.dumps(units).encode())
     shards = {f"{summary['name']}{end}" for summary in summaries for end in ("", ".json")}
     left_out = {resumable.PLAN, "manifest.json"} | shards
-    sums = {
-        path.relative_to(parts).as_posix(): files.sha256(path)
-        for path in sorted(parts.rglob("*"))
-        if path.is_file() and path.name not in left_out
-    }
+    sums = data_manifest.checksums(parts, leave_out=left_out)
     manifest = dataclasses.replace(manifest, files=sums)
     files.replace(parts / "manifest.json", manifest.to_json())
-    old = _hidden(folder, "old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(parts, folder)
-    _tidy(folder)
+    exchange.exchange(parts, folder)
     return manifest
-
-
-def _tidy(folder: Path) -> None:
-    """Removes what only a stopped run would need: last, so that it loses no finished shard."""
-    shutil.rmtree(_hidden(folder, "old"), ignore_errors=True)
-    for path in [*folder.glob("*.tfrecord-*.json"), folder / resumable.PLAN]:
-        path.unlink(missing_ok=True)

@@ -142,6 +142,11 @@ def write(
     return summary
 
 
+def shard_name(task: str, split: str, number: int, *, of: int) -> str:
+    """Returns the file name of a shard of a split, which TFDS knows too."""
+    return f"{task.replace('-', '_')}-{split}.tfrecord-{number:05d}-of-{of:05d}"
+
+
 def _serializer(task: Task) -> Callable[[Example], bytes]:
     schema = features(task)
     serializer = tfds.core.example_serializer.ExampleSerializer(schema.get_serialized_info())

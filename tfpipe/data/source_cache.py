@@ -154,13 +154,24 @@ class SourceCache:
         images = sum(times for _, times in summary["groups"])
         if summary["hashes"][1] - summary["hashes"][0] != images * near_duplicates.PACKED:
             return None  # another release's fingerprints
-        shard = self.folder / summary["shard"]
-        with shard.with_name(f"{shard.name}.hashes").open("rb") as file:
-            file.seek(summary["hashes"][0])
-            hashes = file.read(summary["hashes"][1] - summary["hashes"][0])
         name = summary["picture"]
         figure = (self.folder / name).read_bytes() if name else None
-        return Unit(summary, (shard, *summary["records"]), hashes, figure)
+        return stored_unit(self.folder, summary)._replace(figure=figure)
+
+
+def stored_unit(folder: Path, summary: dict[str, Any]) -> Unit:
+    """Returns a unit of packed records, without its figure.
+
+    Args:
+      folder: the records.
+      summary: the unit's in `UNITS`.
+    """
+    shard = folder / summary["shard"]
+    first, end = summary["hashes"]
+    with shard.with_name(f"{shard.name}.hashes").open("rb") as file:
+        file.seek(first)
+        hashes = file.read(end - first)
+    return Unit(summary, (shard, *summary["records"]), hashes, None)
 
 
 def _decisions_on(keys: list[str], decided: dict[str, Decision]) -> list[list[str]]:
