@@ -54,6 +54,7 @@ class Project(Workspace):
         workers: int = 1,
         chief: str | None = None,
         wait_s: float = 60.0,
+        token_file: Path | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
         epochs: int | None = None,
         precision: str = "auto",
@@ -81,6 +82,8 @@ class Project(Workspace):
           workers: processes on this machine that run trials.
           chief: "host:port" where the search accepts workers of other machines.
           wait_s: seconds that workers try to reach the chief.
+          token_file: file with the token that chief and workers share, for its owner alone; None
+            for the variable TFPIPE_SEARCH_TOKEN, else a file in the search's folder.
           hyperparameters: values held fixed: builder's arguments or training values.
           epochs: maximum epochs of the final fit; None for the search's number.
           precision: "auto", "float32" or "mixed_bfloat16".
@@ -111,7 +114,9 @@ class Project(Workspace):
         from tfpipe.workflows import train
 
         limit_s = 60 * trial_limit_min if trial_limit_min else None
-        pool = search_run.WorkerConfig(workers, chief or search_run.LOCAL_ADDRESS, limit_s, wait_s)
+        pool = search_run.WorkerConfig(
+            workers, chief or search_run.LOCAL_ADDRESS, limit_s, wait_s, token_file
+        )
         self.pack(run.task, **self._packing(run.task, packing))
         with self.reporting() as report:
             run = replace(
@@ -125,7 +130,14 @@ class Project(Workspace):
         return self._published(run.task, made)
 
     def work(
-        self, task: Task | str, *, chief: str, workers: int = 1, wait_s: float = 60.0, **search: Any
+        self,
+        task: Task | str,
+        *,
+        chief: str,
+        workers: int = 1,
+        wait_s: float = 60.0,
+        token_file: Path | None = None,
+        **search: Any,
     ) -> Path:
         """Runs trials for a search whose chief is elsewhere, until that search is over.
 
@@ -134,6 +146,7 @@ class Project(Workspace):
           chief: "host:port" of the search's chief.
           workers: processes on this machine that run trials.
           wait_s: seconds that workers try to reach the chief.
+          token_file: as the chief's.
           search: what the chief's `tune` was given: model, algorithm, quick, space, trials,
             trial_epochs, trial_limit_min, folds, hyperparameters, precision, balance, packing.
 
@@ -146,7 +159,7 @@ class Project(Workspace):
         from tfpipe.workflows import train
 
         limit_s = 60 * limit_min if limit_min else None
-        pool = search_run.WorkerConfig(workers, chief, limit_s, wait_s)
+        pool = search_run.WorkerConfig(workers, chief, limit_s, wait_s, token_file)
         train.work(run, config, workers=pool)
         return run.models / "search"
 
@@ -521,25 +534,6 @@ class Project(Workspace):
         )
         train.model_part(run)
         return run
-
-    def _packing(self, task: Task, packing: PackingConfig | None) -> dict[str, Any]:
-        """Returns the arguments of `pack`, as given or as the packed records were made by."""
-        from tfpipe.data.config import PackingConfig
-        from tfpipe.tasks.splits import SplitConfig
-
-        packing = packing or PackingConfig()
-        options, split, skip_bad = packing.options, packing.split, packing.skip_bad
-        is_packed = (self.records_folder(task) / "manifest.json").is_file()
-        if is_packed and None in (options, split, skip_bad):
-            manifest = self.records(task).manifest
-            options = manifest.options if options is None else options
-            split = split or SplitConfig(manifest.fractions, manifest.salt)
-            skip_bad = manifest.unreadable_files if skip_bad is None else skip_bad
-        return {
-            "options": options or {},
-            "split": split or SplitConfig(),
-            "skip_bad": skip_bad or 0,
-        }
 
     def _search(
         self,

@@ -19,6 +19,7 @@ from tfpipe.version import CARD, Version, check_inference_mode
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tfpipe.data.config import PackingConfig
     from tfpipe.search.overview import SearchReport
     from tfpipe.tasks.splits import SplitConfig
     from tfpipe.tasks.task import Task
@@ -304,6 +305,25 @@ class Workspace:
             model=model,
             out=Path(out) if out else None,
         )
+
+    def _packing(self, task: Task, packing: PackingConfig | None) -> dict[str, Any]:
+        """Returns the arguments of `pack`, as given or as the packed records were made by."""
+        from tfpipe.data.config import PackingConfig
+        from tfpipe.tasks.splits import SplitConfig
+
+        packing = packing or PackingConfig()
+        options, split, skip_bad = packing.options, packing.split, packing.skip_bad
+        is_packed = (self.records_folder(task) / "manifest.json").is_file()
+        if is_packed and None in (options, split, skip_bad):
+            manifest = self.records(task).manifest
+            options = manifest.options if options is None else options
+            split = split or SplitConfig(manifest.fractions, manifest.salt)
+            skip_bad = manifest.unreadable_files if skip_bad is None else skip_bad
+        return {
+            "options": options or {},
+            "split": split or SplitConfig(),
+            "skip_bad": skip_bad or 0,
+        }
 
 
 def _version_folder(path: str) -> Path | None:

@@ -21,8 +21,8 @@ from made_manifest import made_manifest
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
+from tfpipe.search import access, oracles, results, rpc, worker_pool
 from tfpipe.search import chief as chiefs
-from tfpipe.search import oracles, results, rpc, worker_pool
 from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief
 from tfpipe.search.oracle_state import COMPLETED, FAILED
@@ -30,6 +30,7 @@ from tfpipe.search.run import WorkerConfig
 from tfpipe.search.worker import WorkerClient
 from tfpipe.training import loop
 
+TOKEN = "a token of the tests"
 WAIT_S = 60.0  # enough for the slowest machine; nothing here waits that long
 
 
@@ -41,11 +42,15 @@ def data(tmp_path_factory) -> loop.Dataset:
 # A chief in this process, and workers that only pretend to train.
 
 
+def connected(address: str, *, wait_s: float = WAIT_S) -> rpc.ChiefConnection:
+    return rpc.ChiefConnection(address, wait_s=wait_s, token=TOKEN)
+
+
 class Pretender:
     """Asks a chief for trials over gRPC, as a worker does, and makes scores up."""
 
     def __init__(self, address: str, name: str):
-        self.chief, self.name = rpc.ChiefConnection(address, wait_s=WAIT_S), name
+        self.chief, self.name = connected(address), name
         self.client = WorkerClient(None, self.chief, name=name)
 
     def take(self):
@@ -69,7 +74,7 @@ def served(tmp_path):
         oracle = oracles.make_oracle(config, search_plan.plan_of(config), found)
         oracle.store_in(tmp_path, chief="here")
         chief = Chief(oracle, trial_limit_s=limit_s)
-        server, got = rpc.serve(chief, chief.methods, address=address)
+        server, got = rpc.serve(chief, chief.methods, address=address, token=TOKEN)
         servers.append(server)
         return chief, got
 
@@ -162,14 +167,15 @@ def test_a_failed_trial_says_why_and_a_finished_search_that_it_is_over(served):
 )
 def test_a_worker_that_would_run_another_search_is_refused(part, changed, says, served):
     chief, address = served()
-    connection = rpc.ChiefConnection(address, wait_s=WAIT_S)
+    connection = connected(address)
     connection.call("join", plan=chief.oracle.plan)
     with pytest.raises(UserError, match=says):
         connection.call("join", plan=chief.oracle.plan | {part: changed})
     assert chief.error is None
 
 
-def test_three_failures_in_a_row_end_a_search_with_the_reason(data, tmp_path):
+def test_three_failures_in_a_row_end_a_search_with_the_reason(data, tmp_path, monkeypatch):
+    monkeypatch.setenv(access.TOKEN_VARIABLE, TOKEN)
     address = free_address()
 
     def fail() -> None:
@@ -205,7 +211,7 @@ def test_workers_wait_for_a_chief_that_comes_later(served, monkeypatch):
     )  # no call is repeated
     address = free_address()
     result = []
-    connection = rpc.ChiefConnection(address, wait_s=WAIT_S)
+    connection = connected(address)
     asking = threading.Thread(
         target=lambda: result.append(connection.call("poll", pool="there", workers=[]))
     )
@@ -219,7 +225,7 @@ def test_a_chief_that_cannot_be_reached_is_said_after_the_wait():
     address = free_address()
     began = time.monotonic()
     with pytest.raises(UserError, match=f"The chief at {address} has not answered for 0.5 s. Star"):
-        rpc.ChiefConnection(address, wait_s=0.5).call("poll", pool="there", workers=[])
+        connected(address, wait_s=0.5).call("poll", pool="there", workers=[])
     assert time.monotonic() - began >= 0.5
 
 

@@ -78,6 +78,13 @@ Chief = Annotated[
 Worker = Annotated[
     bool, typer.Option("--worker", help="Only run trials for the search that --chief names.")
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with the token that chief and workers share, mode 600 (or set "
+        "TFPIPE_SEARCH_TOKEN; default: one in the search's folder)."
+    ),
+]
 Wait = Annotated[float, typer.Option(min=1, help="Seconds that workers try to reach the chief.")]
 Weights = Annotated[
     str | None,

@@ -8,6 +8,7 @@ A search's folder holds
     trial_<id>/fold_<n>/     checkpoint of a trial's training, as long as it may be resumed
     running.json             how far the running trials are
     logs/                    output of workers that crashed
+    token                    what workers of other commands show to the chief; for its owner alone
     best.json                the best trial, once the search is finished
 """
 

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from tfpipe.base.errors import UserError
+from tfpipe.search.access import TokenCheck, TokenSender, WrongTokenError
 from tfpipe.search.keras_tuner_internals import OracleServicer, add_servicer
 
 SERVICE = "tfpipe.Chief"
@@ -36,7 +37,7 @@ Method = Callable[..., dict[str, Any]]
 
 
 def serve(
-    servicer: OracleServicer, methods: dict[str, Method], *, address: str
+    servicer: OracleServicer, methods: dict[str, Method], *, address: str, token: str
 ) -> tuple[grpc.Server, str]:
     """Starts a server, which runs until it is stopped.
 
@@ -44,6 +45,7 @@ def serve(
       servicer: KerasTuner's.
       methods: methods of the JSON service by name; arguments and results are plain JSON.
       address: "host:port"; port 0 is any free one.
+      token: the token that each call must have.
 
     Returns:
       The server, and the address with the port that it listens on.
@@ -62,7 +64,11 @@ def serve(
             f"The chief cannot listen at {address}: {reason}. Choose another address by "
             "--chief HOST:PORT."
         ) from error
-    server = grpc.server(ThreadPoolExecutor(MAX_THREADS), options=[("grpc.so_reuseport", 0)])
+    server = grpc.server(
+        ThreadPoolExecutor(MAX_THREADS),
+        interceptors=[TokenCheck(token)],
+        options=[("grpc.so_reuseport", 0)],
+    )
     add_servicer(servicer, server)
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
@@ -85,15 +91,17 @@ class ChiefConnection:
       channel: the gRPC channel.
     """
 
-    def __init__(self, address: str, *, wait_s: float):
+    def __init__(self, address: str, *, wait_s: float, token: str):
         parse_address(address)
         self.address, self.wait_s = address, wait_s
-        self.channel = grpc.insecure_channel(address, options=CLIENT_OPTIONS)
+        channel = grpc.insecure_channel(address, options=CLIENT_OPTIONS)
+        self.channel = grpc.intercept_channel(channel, TokenSender(token))
 
     def call(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Returns the result of a method of the JSON service.
 
         Raises:
+          WrongTokenError: the chief does not accept the token.
           UserError: the chief refuses, or does not answer.
         """
         method = self.channel.unary_unary(
@@ -110,6 +118,12 @@ class ChiefConnection:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.FAILED_PRECONDITION:
                 raise UserError(error.details()) from error
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                raise WrongTokenError(
+                    f"The chief at {self.address} does not accept this worker's token. Give both "
+                    "the same one by TFPIPE_SEARCH_TOKEN or --token-file, or the same --models on "
+                    "a shared file system."
+                ) from error
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise UserError(
                     f"The chief at {self.address} has not answered for {self.wait_s:g} s. Start it "

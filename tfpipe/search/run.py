@@ -13,7 +13,7 @@ from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
-from tfpipe.search import oracles, results, rpc
+from tfpipe.search import access, oracles, results, rpc
 from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief
 from tfpipe.search.config import SearchConfig
@@ -36,12 +36,15 @@ class WorkerConfig:
       chief: "host:port" where the chief serves; port 0 is any free one.
       trial_limit_s: how long a trial may take, or None.
       wait_s: how long workers of a chief elsewhere try to reach it.
+      token_file: file with the token that workers of other commands must have; None for that of
+        the environment, else one that the chief writes into the search's folder.
     """
 
     count: int = 1
     chief: str = LOCAL_ADDRESS
     trial_limit_s: float | None = None
     wait_s: float = 60.0
+    token_file: Path | None = None
 
 
 def run_search(
@@ -96,13 +99,14 @@ def run_workers(config: SearchConfig, folder: Path, *, workers: WorkerConfig) ->
     Raises:
       UserError: the chief cannot be reached, or runs another search.
     """
-    chief = rpc.ChiefConnection(workers.chief, wait_s=workers.wait_s)
+    chief, token = _connection(workers, folder)
     pool = WorkerPool(
         config,
         folder,
         chief=workers.chief,
         size=workers.count,
         wait_s=workers.wait_s,
+        token=token,
         call=chief.call,
     )
     with contextlib.closing(pool):
@@ -110,16 +114,34 @@ def run_workers(config: SearchConfig, folder: Path, *, workers: WorkerConfig) ->
             time.sleep(REMOTE_POLL_S)
 
 
+def _connection(workers: WorkerConfig, folder: Path) -> tuple[rpc.ChiefConnection, str]:
+    """Returns a connection that the chief accepts, and the token."""
+    while True:
+        token = access.worker_token(workers.token_file, folder, wait_s=workers.wait_s)
+        chief = rpc.ChiefConnection(workers.chief, wait_s=workers.wait_s, token=token)
+        try:
+            chief.call("poll", pool=process_name(), workers=[])
+        except access.WrongTokenError:
+            # The file may have been that of an earlier search, which the chief has moved aside.
+            if access.worker_token(workers.token_file, folder, wait_s=workers.wait_s) == token:
+                raise
+        else:
+            return chief, token
+
+
 def _run(chief: Chief, config: SearchConfig, *, workers: WorkerConfig, report: Reporter) -> None:
     """Serves until the search is over."""
     folder = chief.oracle.folder
-    server, address = rpc.serve(chief, chief.methods, address=workers.chief)
+    is_shared = workers.chief != LOCAL_ADDRESS
+    token = access.chief_token(workers.token_file, folder, is_shared=is_shared)
+    server, address = rpc.serve(chief, chief.methods, address=workers.chief, token=token)
     pool = WorkerPool(
         config,
         folder,
         chief=address,
         size=workers.count,
         wait_s=LOCAL_WAIT_S,
+        token=token,
         call=lambda name, **arguments: chief.methods[name](**arguments),
     )
     running, n_ended = None, None
@@ -146,6 +168,7 @@ def _run(chief: Chief, config: SearchConfig, *, workers: WorkerConfig, report: R
             f"{chief.oracle.given_up}"
         )
     chief.remove_checkpoints(everything=True)
+    (folder / access.TOKEN_FILE).unlink(missing_ok=True)
 
 
 def _report_progress(chief: Chief, report: Reporter) -> None:

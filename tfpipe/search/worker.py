@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import os
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
-from tfpipe.search import keras_tuner_internals, oracles
+from tfpipe.search import access, keras_tuner_internals, oracles
 from tfpipe.search import plan as search_plan
 from tfpipe.search.config import SearchConfig
 from tfpipe.search.rpc import ChiefConnection
@@ -53,7 +54,9 @@ def _work(arguments: WorkerArguments) -> None:
         catalog.find(config.task), records, model=config.model, is_checked=True
     )
     oracle = oracles.make_oracle(config, plan, data)
-    chief = ChiefConnection(arguments.chief, wait_s=arguments.wait_s)
+    chief = ChiefConnection(
+        arguments.chief, wait_s=arguments.wait_s, token=os.environ[access.TOKEN_VARIABLE]
+    )
     chief.call("join", plan=oracle.plan)
     training_sets = search_plan.training_sets(config, data, spec)
     tuner = TrialRunner(config, plan, training_sets, folder=Path(arguments.folder), oracle=oracle)

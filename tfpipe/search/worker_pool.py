@@ -12,6 +12,7 @@ from typing import Any
 
 from tfpipe.base import processes
 from tfpipe.base.errors import UserError
+from tfpipe.search.access import TOKEN_VARIABLE
 from tfpipe.search.config import SearchConfig
 
 LOG = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class WorkerPool:
       chief: the chief's address.
       size: number of workers at once.
       wait_s: how long they try to reach the chief.
+      token: the chief's token, which they get by their environment.
       call: calls a method of the chief: `ChiefConnection.call`, or the chief itself.
     """
 
@@ -83,10 +85,11 @@ class WorkerPool:
         chief: str,
         size: int,
         wait_s: float,
+        token: str,
         call: Callable[..., dict[str, Any]],
     ):
         self.config, self.folder, self.call = config, folder, call
-        self.chief, self.wait_s = chief, wait_s
+        self.chief, self.wait_s, self._token = chief, wait_s, token
         self.name = process_name()
         self.size, self.n_started, self.consecutive_failures = size, 0, 0
         self.workers: list[Worker] = []
@@ -138,7 +141,7 @@ class WorkerPool:
             index=index,
             n_workers=self.size,
         )
-        environment = processes.share_of_cores(self.size)
+        environment = processes.share_of_cores(self.size) | {TOKEN_VARIABLE: self._token}
         process = processes.started(
             "tfpipe.search.worker", asdict(arguments), log=log, environment=environment
         )
