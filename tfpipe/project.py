@@ -48,6 +48,7 @@ class Project(Workspace):
         quick: bool = False,
         space: str | Path | None = None,
         trials: int | None = None,
+        more_trials: int = 0,
         trial_epochs: int | None = None,
         trial_limit_min: float | None = None,
         folds: int = 0,
@@ -76,6 +77,7 @@ class Project(Workspace):
           quick: smaller models and a smaller budget.
           space: Python file with `space(hp)` and perhaps `training(hp)`.
           trials: number of trials of a Bayesian or random search.
+          more_trials: how many trials a finished search is to have more, perhaps in other ranges.
           trial_epochs: maximum epochs of a trial.
           trial_limit_min: minutes after which a trial is stopped.
           folds: cross-validation folds of each trial; 0 for the validation split.
@@ -126,7 +128,7 @@ class Project(Workspace):
                 mlflow=mlflow,
                 report=report,
             )
-            made = train.tune(run, search, workers=pool, epochs=epochs)
+            made = train.tune(run, search, workers=pool, epochs=epochs, more_trials=more_trials)
         return self._published(run.task, made)
 
     def work(

@@ -34,12 +34,19 @@ def in_this_process(data: loop.Dataset, folder: Path, **changes) -> dict:
 
 
 def by_workers(
-    data: loop.Dataset, folder: Path, *, workers: search_run.WorkerConfig, **changes
+    data: loop.Dataset,
+    folder: Path,
+    *,
+    workers: search_run.WorkerConfig,
+    more_trials: int = 0,
+    **changes,
 ) -> dict:
     """Runs a search by a chief in this process and workers in their own."""
     records = (data, tiny.spec_of(data))
     config = tiny.search_config(data, **changes)
-    return search_run.run_search(config, folder, records=records, workers=workers)
+    return search_run.run_search(
+        config, folder, records=records, workers=workers, more_trials=more_trials
+    )
 
 
 def killed(

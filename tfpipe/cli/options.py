@@ -60,6 +60,12 @@ Space = Annotated[
 Trials = Annotated[
     int | None, typer.Option(min=1, help="Number of trials of a Bayesian or random search.")
 ]
+MoreTrials = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Go on with a finished search, by so many trials, perhaps in other ranges."
+    ),
+]
 TrialEpochs = Annotated[int | None, typer.Option(min=1, help="Maximum epochs of a trial.")]
 TrialLimit = Annotated[
     float | None, typer.Option(min=0.01, help="Minutes after which a trial is stopped.")

@@ -23,6 +23,7 @@ def tune(
     ] = False,
     space: options.Space = None,
     trials: options.Trials = None,
+    more_trials: options.MoreTrials = 0,
     trial_epochs: options.TrialEpochs = None,
     trial_limit: options.TrialLimit = None,
     folds: options.Folds = 0,
@@ -53,6 +54,8 @@ def tune(
         raise UserError("--worker needs --chief HOST:PORT, the address of the search's chief.")
     if not workers and (worker or not chief):
         raise UserError("--workers is 0, so no trial would run. Give 1 or more.")
+    if more_trials and trials:
+        raise UserError("Give --trials or --more-trials, not both: --more-trials goes on.")
     loaded = options.project(data, models).resolve(task)
     here = options.project(data, models, seed)
     if worker and chief:
@@ -84,6 +87,7 @@ def tune(
         quick=quick,
         space=space,
         trials=trials,
+        more_trials=more_trials,
         trial_epochs=trial_epochs,
         trial_limit_min=trial_limit,
         folds=folds,

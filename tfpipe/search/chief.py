@@ -78,7 +78,7 @@ class Chief(OracleServicer):
     def join(self, *, plan: dict[str, Any]) -> dict[str, Any]:
         """Refuses a worker that would run another search."""
         for name, noun in DIFFERENCES.items():
-            if json.dumps(plan.get(name)) != json.dumps(self.oracle.plan[name]):
+            if _compared(plan.get(name)) != _compared(self.oracle.plan[name]):
                 raise UserError(
                     f"This worker's {noun} not the chief's. Give both the same options, and "
                     "records packed from the same files."
@@ -194,6 +194,13 @@ class Chief(OracleServicer):
                 raise
 
         return guarded
+
+
+def _compared(value: Any) -> str:
+    """Returns a part of a plan as text, without the number of trials: workers do not need it."""
+    if isinstance(value, dict):
+        value = {name: part for name, part in value.items() if name != "max_trials"}
+    return json.dumps(value)
 
 
 @dataclass

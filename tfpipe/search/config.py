@@ -19,6 +19,8 @@ class SearchConfig:
       space: path of a Python file with `space(hp)` and perhaps `training(hp)`; None for the
         task's space in `tuning`.
       trials: number of trials of a Bayesian or random search; None for the space's number.
+      more_trials: how many trials the search has more than planned; Hyperband rounds up to whole
+        iterations.
       trial_epochs: maximum epochs of a trial; None for the space's number.
       folds: number of cross-validation folds of each trial; 0 for the held-out validation split.
       fixed: builder's arguments and training values that the user holds fixed.
@@ -34,6 +36,7 @@ class SearchConfig:
     quick: bool = False
     space: str | None = None
     trials: int | None = None
+    more_trials: int = 0
     trial_epochs: int | None = None
     folds: int = 0
     fixed: dict[str, Any] = field(default_factory=dict)

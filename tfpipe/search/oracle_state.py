@@ -106,7 +106,10 @@ class StoredOracle(OpenOracle):
         restored = {name: Trial.from_state(trial) for name, trial in state["trials"].items()}
         notes, written, chief = state["notes"], state["written"], state["chief"]
         self.trials = restored
+        space = self.get_space()
         self.set_state(state["oracle"])
+        if state["plan"]["space"] != self.plan["space"]:  # other ranges: see `extension`
+            self.hyperparameters = space
         self.notes, self.written = notes, written
         # KerasTuner saves a trial's end before it takes the trial off the list of running ones.
         for name in [n for n, t in self.ongoing_trials.items() if t.trial_id in self.end_order]:

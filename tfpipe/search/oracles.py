@@ -54,6 +54,16 @@ def number_of_trials(oracle: "SearchOracle") -> int:
     return oracle.count_trials() if isinstance(oracle, Hyperband) else oracle.max_trials
 
 
+def add_trials(oracle: "SearchOracle", n: int) -> None:
+    """Has a search, before it is resumed, have n trials more than its plan says."""
+    if isinstance(oracle, Hyperband):
+        per_iteration = oracle.count_trials()
+        oracle.hyperband_iterations = 1 + math.ceil(n / per_iteration)
+        oracle.n_trials = per_iteration * oracle.hyperband_iterations
+    else:
+        oracle.max_trials = oracle.n_trials = oracle.plan["plan"]["max_trials"] + n
+
+
 class SearchOracle(StoredOracle):
     """Gives trials to workers and receives their results.
 
@@ -136,6 +146,7 @@ class Hyperband(SearchOracle, OpenHyperbandOracle):
       places: from trial to its values that begin with "tuner/": its bracket, round and epochs.
     """
 
+    hyperband_iterations: int
     essential_state = ("seed_state", "brackets", "current_bracket", "current_iteration", "places")
 
     def __init__(self, **options: Any):
@@ -163,7 +174,9 @@ class Hyperband(SearchOracle, OpenHyperbandOracle):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Sets what `get_state` returned."""
+        iterations = self.hyperband_iterations  # the state may be that of a search with fewer
         super().set_state(state)
+        self.hyperband_iterations = iterations
         self.places = state["places"]
 
     def replacement_values(self, trial_id: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ A search's folder holds
     running.json             how far the running trials are
     logs/                    output of workers that crashed
     token                    what workers of other commands show to the chief; for its owner alone
+    more.json                how many trials the search has more than its plan says
     best.json                the best trial, once the search is finished
 """
 

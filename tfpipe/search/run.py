@@ -13,7 +13,7 @@ from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
-from tfpipe.search import access, oracles, results, rpc
+from tfpipe.search import access, extension, oracles, results, rpc
 from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief
 from tfpipe.search.config import SearchConfig
@@ -53,6 +53,7 @@ def run_search(
     *,
     records: tuple[Dataset, Spec],
     workers: WorkerConfig,
+    more_trials: int = 0,
     report: Reporter = silent,
 ) -> dict[str, Any]:
     """Runs a search to its end, or the rest of it.
@@ -62,12 +63,15 @@ def run_search(
       folder: the search's folder.
       records: the opened records.
       workers: the processes that run the trials.
+      more_trials: how many trials a finished search is to have more; Hyperband rounds up to whole
+        iterations.
       report: receives the stage "search" with {"trial", "trials", "best", "epoch", "epochs"}.
 
     Returns:
       The content of best.json: {"model": builder's arguments, "training": values of
       `TrainingConfig`, "score", "objective", "direction", "algorithm", "trials": a row for each,
-      see `results.rows`}.
+      see `results.rows`}, and of a search with more trials than planned "more_trials" and
+      "max_trials", the number that was planned.
 
     Raises:
       UserError: the search cannot be planned, three trials in a row fail, or workers cannot run.
@@ -76,13 +80,22 @@ def run_search(
     data, spec = records
     search_plan.training_sets(config, data, spec)  # refuses impossible folds before anything runs
     oracle = oracles.make_oracle(config, plan, data)
-    with resumable_search(folder, oracle.plan):
-        best = results.read_best(folder)
+    with resumable_search(folder, None if more_trials else oracle.plan) as work:
+        if more_trials:
+            oracle.plan = extension.extend(work, oracle.plan, plan, by=more_trials)
+            work.begin(oracle.plan)
+        planned = extension.planned(work, at_first=config.more_trials)
+        best = extension.finished(folder, planned)
         if best is None:
+            (folder / "best.json").unlink(missing_ok=True)
+            oracles.add_trials(oracle, planned)
             oracle.store_in(folder, chief=process_name())
             chief = Chief(oracle, trial_limit_s=workers.trial_limit_s)
-            _run(chief, config, workers=workers, report=report)
+            serve_trials(chief, config, workers=workers, report=report)
             best = _best_result(oracle, plan)
+            if planned:
+                max_trials = oracle.plan["plan"]["max_trials"]
+                best |= {"more_trials": planned, "max_trials": max_trials}
             files.replace(folder / "best.json", json.dumps(best, indent=1).encode())
     return best
 
@@ -129,7 +142,9 @@ def _connection(workers: WorkerConfig, folder: Path) -> tuple[rpc.ChiefConnectio
             return chief, token
 
 
-def _run(chief: Chief, config: SearchConfig, *, workers: WorkerConfig, report: Reporter) -> None:
+def serve_trials(
+    chief: Chief, config: SearchConfig, *, workers: WorkerConfig, report: Reporter
+) -> None:
     """Serves until the search is over."""
     folder = chief.oracle.folder
     is_shared = workers.chief != LOCAL_ADDRESS
@@ -205,7 +220,7 @@ def _best_result(oracle: SearchOracle, plan: SearchPlan) -> dict[str, Any]:
     }
 
 
-def resumable_search(folder: Path, plan: dict[str, Any]) -> ResumableFolder:
+def resumable_search(folder: Path, plan: dict[str, Any] | None) -> ResumableFolder:
     """Returns a search's folder; entering it moves a search with another plan aside."""
     return ResumableFolder(
         folder,

@@ -80,7 +80,12 @@ class TrainingRun:
 
 
 def tune(
-    run: TrainingRun, config: SearchConfig, *, workers: WorkerConfig, epochs: int | None
+    run: TrainingRun,
+    config: SearchConfig,
+    *,
+    workers: WorkerConfig,
+    epochs: int | None,
+    more_trials: int = 0,
 ) -> dict[str, Any]:
     """Searches hyperparameters, trains the winner, and publishes it as the next version.
 
@@ -91,6 +96,7 @@ def tune(
       config: what is searched.
       workers: who runs the trials.
       epochs: maximum epochs of the final fit; None for the search's number.
+      more_trials: how many trials a finished search is to have more.
 
     Returns:
       {"version", "path", "metrics"}.
@@ -101,8 +107,12 @@ def tune(
         run.models / "search",
         records=(data, spec),
         workers=workers,
+        more_trials=more_trials,
         report=run.report,
     )
+    if more := best.get("more_trials", 0):
+        at_first = None if config.algorithm == "hyperband" else best["max_trials"]
+        config = replace(config, trials=at_first, more_trials=more)
     epochs = epochs or search_plan.plan_of(config).epochs
     final = _final_fit(replace(run.config, epochs=epochs), best["training"])
     with dtype_policy(run.precision):
