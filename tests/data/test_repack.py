@@ -12,6 +12,7 @@ from small_records import draw_small, kill_repacking, names_in, pack_small, spre
 from tfpipe.base.errors import UserError
 from tfpipe.data import config, dataset, exchange, pack, repack, schema
 from tfpipe.data import manifest as data_manifest
+from tfpipe.data.sampling import Drawing
 from tfpipe.tasks.task import SPLITS
 
 # tfds 4.9 asks numpy and itself for what both have renamed.
@@ -70,6 +71,17 @@ def test_other_shards_hold_the_same_bytes_in_the_same_order(whole, folder, shard
             dataset.keys_of(one, (split,), manifest=m) for one, m in ((whole, old), (folder, made))
         ]
         assert keys[0].tolist() == keys[1].tolist()
+
+
+def test_a_model_trains_on_the_same_batches(whole, folder):
+    drawing = Drawing(batch_size=8, seed=3, augmentation="none")
+    repack.repack(folder, "4")
+    drawn = []
+    for one in (whole, folder):
+        manifest = data_manifest.trusted(one)
+        batches = dataset.training_batches(one, drawing, manifest=manifest)
+        drawn.append([image["image"].tobytes() for image, _ in batches.take(3).as_numpy_iterator()])
+    assert drawn[0] == drawn[1]
 
 
 def test_repacked_records_are_those_that_packing_would_have_written(

@@ -102,6 +102,8 @@ class RecordManifest(RecordSummary):
       files: other file of the folder -> its SHA-256.
       sharding: how the shards were asked for: a number a split, "auto" for their size, or "" for
         four sources a shard. The fingerprint does not depend on it.
+      compared: `near_duplicates.RULES` by which the images of different splits were compared; 0 if
+        they were not.
       stored_shape: shape of the images in the records where they are read as grey ones; None where
         it is `image_shape`. Never written.
     """
@@ -121,6 +123,7 @@ class RecordManifest(RecordSummary):
     shards: tuple[Shard, ...]
     files: dict[str, str] = field(default_factory=dict)
     sharding: str = ""
+    compared: int = 0
     stored_shape: tuple[int, int, int] | None = None
 
     @classmethod

@@ -10,6 +10,7 @@ from scipy import fft
 
 from tfpipe.data import registration
 
+RULES = 1  # raise when other images would count as copies
 SIDE = 32  # images are compared at this size
 LOW_FREQUENCIES = 16  # the hash: signs of the lowest 16 x 16 cosine coefficients
 NEAR_BITS = 40  # of its 255 that may differ; unrelated images differ in 128 +- 8
@@ -136,12 +137,18 @@ def crop_border(image: np.ndarray) -> np.ndarray:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def crossings(prints: dict[str, Prints], groups: dict[str, np.ndarray]) -> list[str]:
+def crossings(
+    prints: dict[str, Prints],
+    groups: dict[str, np.ndarray],
+    compared: dict[str, np.ndarray] | None = None,
+) -> list[str]:
     """Finds pairs of groups in different splits that share near-copies.
 
     Args:
       prints: split -> fingerprints of n images.
       groups: split -> [n] str, the group of each.
+      compared: split -> [n] bool, images that were compared with each other before in the same
+        splits, and are no copies; None for none.
 
     Returns:
       A sentence for each pair of groups, most near-copies first.
@@ -150,8 +157,16 @@ def crossings(prints: dict[str, Prints], groups: dict[str, np.ndarray]) -> list[
     pairs: Counter[tuple[str, str, str, str]] = Counter()
     for i, one in enumerate(splits):
         for other in splits[i + 1 :]:
-            for a, b in find_pairs(prints[one], prints[other]):
-                pairs[(groups[one][a], one, groups[other][b], other)] += 1
+            every = (np.arange(len(groups[one])), np.arange(len(groups[other])))
+            if compared is None:
+                blocks = [every]
+            else:  # new ones with all, then old ones with new ones
+                new = [np.flatnonzero(~compared[name]) for name in (one, other)]
+                blocks = [(new[0], every[1]), (np.flatnonzero(compared[one]), new[1])]
+            for left, right in blocks:
+                found = find_pairs(prints[one].select(left), prints[other].select(right))
+                for a, b in found:
+                    pairs[(groups[one][left[a]], one, groups[other][right[b]], other)] += 1
     return [
         f"{a} ({one}) and {b} ({other}): {count} near-copies"
         for (a, one, b, other), count in pairs.most_common()
@@ -241,12 +256,13 @@ def _candidates(one: Prints, other: Prints) -> Iterator[tuple[np.ndarray, np.nda
             is_near &= np.abs(ratio) <= most
         found: list[np.ndarray] = []
         block_prints = one.select(np.arange(start, min(start + BLOCK, len(left))))
-        moved = _turned_cells(block_prints)
-        for i, near in enumerate(is_near):
-            b = np.flatnonzero(near) + first
+        rows = np.flatnonzero(is_near.any(axis=1))
+        moved = _turned_cells(block_prints.select(rows))
+        for i, turned in zip(rows.tolist(), moved, strict=True):
+            b = np.flatnonzero(is_near[i]) + first
             b = b[b > start + i] if one is other else b
             if len(b):
-                scores = (moved[i] @ cells[b].T).reshape(_N_WAYS, -1, len(b))
+                scores = (turned @ cells[b].T).reshape(_N_WAYS, -1, len(b))
                 is_lit = _is_lit(block_prints.light[i], other.light[b])
                 still = scores[:, len(_MOVES) ** 2 // 2]
                 best = np.where(is_lit | (still >= STILL_CELLS), scores.max(axis=1), -1)

@@ -19,7 +19,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resources import cores
 from tfpipe.base.resumable import ResumableFolder
-from tfpipe.data import exchange, repack, schema, source_cache, validation
+from tfpipe.data import exchange, near_duplicates, repack, schema, source_cache, validation
 from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.manifest import RecordManifest, Shard
@@ -130,8 +130,13 @@ def pack(
                 f"remove them, or pack the others by --skip-bad {len(bad_files)}."
             )
         validation.classes(task, summaries, jobs)
+        is_compared = not task.raw_files.skip_duplicate_check
         validation.crossings(
-            survey, [] if task.raw_files.skip_duplicate_check else summaries, parts, split=assigned
+            survey,
+            summaries if is_compared else [],
+            parts,
+            split=assigned,
+            compared=validation.compared_before(manifest, cache.units, summaries),
         )
         notes = [*survey.notes, *apply.decision_notes(survey, summaries, task)]
         manifest = RecordManifest(
@@ -167,6 +172,7 @@ def pack(
             unreadable=bad,
             n_unreadable_files=len(bad_files),
             sharding=shards,
+            compared=near_duplicates.RULES if is_compared else 0,
             left_out=tuple(note for note in notes if isinstance(note, LeftOut)),
             notes=tuple(note for note in notes if not isinstance(note, LeftOut)),
         )

@@ -1,7 +1,9 @@
 """Validation of records before they are published."""
 
 import dataclasses
+from collections.abc import Container, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +150,42 @@ def merged(survey: Survey, summaries: list[dict], parts: Path, *, before: dict[s
     return dataclasses.replace(survey, sources=sources, notes=(*survey.notes, note))
 
 
-def crossings(survey: Survey, summaries: list[dict], parts: Path, *, split: AssignedSplits) -> None:
+def compared_before(
+    manifest: RecordManifest | None, units: Mapping[str, dict[str, Any]], summaries: list[dict]
+) -> set[str]:
+    """Returns the sources whose images were compared with each other when they were packed before.
+
+    They have the same images as then, are in the same splits, and share no copies across splits.
+
+    Args:
+      manifest: of the records so far, if there are some.
+      units: key -> what those hold of a source (`SourceCache.units`).
+      summaries: what each new shard holds, and its split.
+    """
+    if manifest is None or manifest.compared != near_duplicates.RULES:
+        return set()
+    split_of = {shard.name: shard.split for shard in manifest.shards}
+    names = set()
+    for summary in summaries:
+        for unit in summary["units"]:
+            old = units.get(unit["key"]) if unit["key"] else None
+            if (
+                old
+                and split_of.get(old["shard"]) == summary["split"]
+                and all(old.get(part) == unit[part] for part in ("source", "keys", "groups"))
+            ):
+                names.add(unit["source"])
+    return names
+
+
+def crossings(
+    survey: Survey,
+    summaries: list[dict],
+    parts: Path,
+    *,
+    split: AssignedSplits,
+    compared: Container[str] = (),
+) -> None:
     """Raises a UserError that names the pairs if the same thing stands in two splits.
 
     Args:
@@ -156,6 +193,7 @@ def crossings(survey: Survey, summaries: list[dict], parts: Path, *, split: Assi
       summaries: what each shard holds, and its split.
       parts: the folder of the shards' perceptual hashes.
       split: how groups are divided.
+      compared: sources by `compared_before`, which are not compared with each other again.
     """
     splits = {s.name: split.of_source(s) for s in survey.sources}
     problems = [
@@ -164,11 +202,14 @@ def crossings(survey: Survey, summaries: list[dict], parts: Path, *, split: Assi
         if splits[a] != splits[b]
     ]
     problems += _parted(survey, splits)
-    prints, groups = {}, {}
+    prints, groups, old = {}, {}, {}
     for name in SPLITS:
         inside = [summary for summary in summaries if summary["split"] == name]
         prints[name], groups[name] = _prints(inside, parts)
-    problems += near_duplicates.crossings(prints, groups)
+        units = [unit for summary in inside for unit in summary["units"]]
+        numbers = [sum(times for _, times in unit["groups"]) for unit in units]
+        old[name] = np.repeat(np.array([u["source"] in compared for u in units], bool), numbers)
+    problems += near_duplicates.crossings(prints, groups, old)
     if problems:
         more = f" and {len(problems) - 5} more pairs" if len(problems) > 5 else ""
         raise UserError(
