@@ -257,7 +257,7 @@ def _candidates(one: Prints, other: Prints) -> Iterator[tuple[np.ndarray, np.nda
         found: list[np.ndarray] = []
         block_prints = one.select(np.arange(start, min(start + BLOCK, len(left))))
         rows = np.flatnonzero(is_near.any(axis=1))
-        moved = _turned_cells(block_prints.select(rows))
+        moved = _turned_cells(block_prints.select(rows)) if len(rows) else ()
         for i, turned in zip(rows.tolist(), moved, strict=True):
             b = np.flatnonzero(is_near[i]) + first
             b = b[b > start + i] if one is other else b
