@@ -7,13 +7,13 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 import search_run
-import subprocesses
 import tiny
 from keras_tuner.engine import trial as trials
 from made_manifest import made_manifest
@@ -26,7 +26,7 @@ from tfpipe.search import chief as chiefs
 from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief
 from tfpipe.search.oracle_state import COMPLETED, FAILED
-from tfpipe.search.run import WorkerConfig
+from tfpipe.search.run import WorkerConfig, run_workers
 from tfpipe.search.worker import WorkerClient
 from tfpipe.training import loop
 
@@ -385,34 +385,14 @@ def test_workers_that_cannot_work_say_why(data, tmp_path):
         search_run.by_workers(data, tmp_path / "search", workers=WorkerConfig(1), space=str(path))
 
 
-@pytest.mark.slow
-def test_a_chief_and_a_worker_that_are_started_by_hand(tmp_path):
-    place = tmp_path / "data"
-    tiny.packed(place)
-    for name in ("raw", "records"):
-        (place / name).rename(place / "tiny")
-        (place / name).mkdir()
-        (place / "tiny").rename(place / name / "tiny")
-    address = free_address()
-    words = ["tfpipe", "tune", tiny.__file__, "--json"]
-    words += ["--space", str(Path(tiny.__file__).with_name("tiny_space.py")), "--chief", address]
-    words += ["--algorithm", "random", "--trials", "2", "--trial-epochs", "1", "--epochs", "1"]
-    words += ["--data", str(place), "--models", str(tmp_path / "models"), "--no-random-split"]
-    chief = subprocesses.Process(*words, "--workers", "0")
-    worker = subprocesses.Process(*words, "--worker", "--wait", "600")
-    done = worker.communicate()
-    said = json.loads(done.stdout)
-    assert done.returncode == 0
-    folder = tmp_path / "models" / "tiny" / "simple-cnn" / "search"
-    while not (folder / "best.json").is_file():
-        assert chief.poll() is None
-        time.sleep(0.05)
-    chief.kill()  # training the winner is not our business here
-    chief.wait()
-    chief.close()
-    assert (said["command"], said["task"], said["path"]) == ("tune", "tiny", str(folder))
-    result = results.read(folder)
-    assert statuses(result) == {"0": COMPLETED, "1": COMPLETED}
-    assert {row["worker"].rpartition("-")[0] for row in result["trials"]} == {
-        f"{socket.gethostname()}:{worker.pid}"
-    }
+def test_a_worker_that_comes_after_the_end_of_its_search_says_so(data, tmp_path, caplog):
+    config = tiny.search_config(data)
+    plan = oracles.make_oracle(config, search_plan.plan_of(config), data).plan
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "best.json").write_text('{"score": 0.5}')
+    pool = WorkerConfig(1, free_address(), wait_s=0.1)
+    run_workers(config, tmp_path, workers=pool)
+    assert "is over: there is nothing left to do" in caplog.text
+    other = replace(config, training={"seed": 4})
+    with pytest.raises(UserError, match="There is no token for the chief"):
+        run_workers(other, tmp_path, workers=pool)

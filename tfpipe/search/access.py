@@ -26,6 +26,10 @@ _POLL_S = 0.2  # between looks for the file that a chief is about to write
 _REFUSAL = "The token is missing or wrong."
 
 
+class NoChiefError(UserError):
+    """The chief has not written a token, or does not answer."""
+
+
 class WrongTokenError(UserError):
     """The chief does not accept the token of a worker."""
 
@@ -63,14 +67,15 @@ def worker_token(file: Path | None, folder: Path, *, wait_s: float) -> str:
       wait_s: how long to wait for a chief that has not written the file yet.
 
     Raises:
-      UserError: there is none, or it cannot be used.
+      NoChiefError: there is none.
+      UserError: it cannot be used.
     """
     if token := _given_token(file):
         return token
     path, end = folder / TOKEN_FILE, time.monotonic() + wait_s
     while not path.exists():
         if time.monotonic() > end:
-            raise UserError(
+            raise NoChiefError(
                 f"There is no token for the chief: {files.shown(path)} has not come for "
                 f"{wait_s:g} s. Start the chief by the same command without --worker, or give both "
                 f"the same token by {TOKEN_VARIABLE} or --token-file."

@@ -77,12 +77,11 @@ class Chief(OracleServicer):
 
     def join(self, *, plan: dict[str, Any]) -> dict[str, Any]:
         """Refuses a worker that would run another search."""
-        for name, noun in DIFFERENCES.items():
-            if _compared(plan.get(name)) != _compared(self.oracle.plan[name]):
-                raise UserError(
-                    f"This worker's {noun} not the chief's. Give both the same options, and "
-                    "records packed from the same files."
-                )
+        if noun := difference(plan, self.oracle.plan):
+            raise UserError(
+                f"This worker's {noun} not the chief's. Give both the same options, and records "
+                "packed from the same files."
+            )
         return {}
 
     def heartbeat(self, *, worker: str, epoch: int, epochs: int) -> dict[str, Any]:
@@ -194,6 +193,14 @@ class Chief(OracleServicer):
                 raise
 
         return guarded
+
+
+def difference(one: dict[str, Any], other: dict[str, Any]) -> str | None:
+    """Returns what is not the same for the workers of two searches, or None."""
+    for name, noun in DIFFERENCES.items():
+        if _compared(one.get(name)) != _compared(other.get(name)):
+            return noun
+    return None
 
 
 def _compared(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 
 from tfpipe.base.errors import UserError
-from tfpipe.search.access import TokenCheck, TokenSender, WrongTokenError
+from tfpipe.search.access import NoChiefError, TokenCheck, TokenSender, WrongTokenError
 from tfpipe.search.keras_tuner_internals import OracleServicer, add_servicer
 
 SERVICE = "tfpipe.Chief"
@@ -102,7 +102,8 @@ class ChiefConnection:
 
         Raises:
           WrongTokenError: the chief does not accept the token.
-          UserError: the chief refuses, or does not answer.
+          NoChiefError: the chief does not answer.
+          UserError: the chief refuses.
         """
         method = self.channel.unary_unary(
             f"/{SERVICE}/{name}", request_serializer=_to_bytes, response_deserializer=json.loads
@@ -125,7 +126,7 @@ class ChiefConnection:
                     "a shared file system."
                 ) from error
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise UserError(
+                raise NoChiefError(
                     f"The chief at {self.address} has not answered for {self.wait_s:g} s. Start it "
                     "by the same command without --worker, or wait longer by --wait."
                 ) from error

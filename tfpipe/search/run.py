@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,15 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
 from tfpipe.search import access, extension, oracles, results, rpc
 from tfpipe.search import plan as search_plan
-from tfpipe.search.chief import Chief
+from tfpipe.search.chief import Chief, difference
 from tfpipe.search.config import SearchConfig
 from tfpipe.search.oracles import SearchOracle
 from tfpipe.search.plan import SearchPlan
 from tfpipe.search.worker_pool import WorkerPool, process_name
+from tfpipe.tasks import catalog
+from tfpipe.training import open_records
 
+LOG = logging.getLogger(__name__)
 POLL_S = 0.2  # between checks of the workers
 REMOTE_POLL_S = 1.0  # the same, where each check is a call to a chief elsewhere
 LOCAL_WAIT_S = 3600.0  # how long local workers wait for an answer; they end with the chief anyway
@@ -112,7 +116,13 @@ def run_workers(config: SearchConfig, folder: Path, *, workers: WorkerConfig) ->
     Raises:
       UserError: the chief cannot be reached, or runs another search.
     """
-    chief, token = _connection(workers, folder)
+    try:
+        chief, token = _connection(workers, folder)
+    except access.NoChiefError:
+        if _is_finished(config, folder):
+            LOG.warning("The search in %s is over: there is nothing left to do.", folder)
+            return
+        raise
     pool = WorkerPool(
         config,
         folder,
@@ -140,6 +150,17 @@ def _connection(workers: WorkerConfig, folder: Path) -> tuple[rpc.ChiefConnectio
                 raise
         else:
             return chief, token
+
+
+def _is_finished(config: SearchConfig, folder: Path) -> bool:
+    """Returns whether a folder holds the result of this very search."""
+    if results.read_best(folder) is None:
+        return False
+    data, _ = open_records.opened(
+        catalog.find(config.task), Path(config.records), model=config.model, is_checked=True
+    )
+    plan = oracles.make_oracle(config, search_plan.plan_of(config), data).plan
+    return difference(resumable.read_json(folder / resumable.PLAN) or {}, plan) is None
 
 
 def serve_trials(
