@@ -4,12 +4,14 @@ import dataclasses
 import shutil
 
 import cv2
+import numpy as np
 import pytest
 from small_records import HALVES, WINDOWS, draw_small, make_task, names_in, pack_small, spread
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import near_duplicates
 from tfpipe.tasks.splits import SplitConfig
+from tfpipe.tasks.task import SPLITS
 
 # tfds 4.9 asks numpy and itself for what both have renamed.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")]
@@ -81,3 +83,18 @@ def test_records_that_were_never_compared_are(own_raw, folder):
     draw_small(own_raw, ["new1"])
     with pytest.raises(UserError, match="stands in two splits"):
         pack_small(own_raw, folder)
+
+
+def test_new_copies_are_told_in_the_same_words_whatever_was_compared_before():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (3, 12, 20, 30, 3), np.uint8)
+    noise[1][:4] = noise[0][:4, ::-1]  # copies of training images, upside down
+    noise[2][4:6] = noise[1][8:10]
+    prints = {s: near_duplicates.fingerprints(n)[0] for s, n in zip(SPLITS, noise, strict=True)}
+    groups = {split: np.array([f"{split}{i}" for i in range(12)], object) for split in SPLITS}
+    whole = near_duplicates.crossings(prints, groups)
+    assert len(whole) == 6
+    for _ in range(5):
+        compared = {split: rng.random(12) < 0.5 for split in SPLITS}
+        compared["validation"][:4] = compared["test"][4:6] = False  # one of each pair is new
+        assert near_duplicates.crossings(prints, groups, compared) == whole

@@ -163,10 +163,13 @@ def crossings(
             else:  # new ones with all, then old ones with new ones
                 new = [np.flatnonzero(~compared[name]) for name in (one, other)]
                 blocks = [(new[0], every[1]), (np.flatnonzero(compared[one]), new[1])]
-            for left, right in blocks:
-                found = find_pairs(prints[one].select(left), prints[other].select(right))
-                for a, b in found:
-                    pairs[(groups[one][left[a]], one, groups[other][right[b]], other)] += 1
+            found = [
+                (left[a], right[b])
+                for left, right in blocks
+                for a, b in find_pairs(prints[one].select(left), prints[other].select(right))
+            ]
+            for a, b in sorted(found):
+                pairs[(groups[one][a], one, groups[other][b], other)] += 1
     return [
         f"{a} ({one}) and {b} ({other}): {count} near-copies"
         for (a, one, b, other), count in pairs.most_common()
