@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,7 @@ import numpy as np
 import subprocesses
 
 from tfpipe.base import images
-from tfpipe.data import pack, repack
+from tfpipe.data import exchange, pack, repack
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 from tfpipe.tasks.samples import melt_layer
@@ -181,7 +183,9 @@ def _die_at(call: int) -> None:
 
 
 def kill_repacking(folder: Path, sharding: str, moments: list[int]) -> list[int]:
-    """Repacks in forked processes, each killed at its renaming or removal, and one left alone.
+    """Repacks in forked processes, each killed at its moment, and one left alone.
+
+    A moment is the number of a renaming or removal; -1, -2, ... are those of the exchange.
 
     Returns:
       The exit status of each. Between them the records are there, or the old ones beside them.
@@ -191,20 +195,25 @@ def kill_repacking(folder: Path, sharding: str, moments: list[int]) -> list[int]
     return json.loads(run.stdout.splitlines()[-1])
 
 
+def _die_exchanging(exchange_records: Callable, call: int, *folders: Path) -> None:
+    _die_at(call)
+    exchange_records(*folders)
+
+
 def _repack_in_children(folder: Path, sharding: str, moments: list[int]) -> None:
     states = []
     for moment in [*moments, None]:
         child = os.fork()
         if not child:
-            if moment:
+            if moment and moment > 0:
                 _die_at(moment)
+            elif moment:
+                exchange.exchange = partial(_die_exchanging, exchange.exchange, -moment)
             repack.repack(folder, sharding)
             os._exit(0)
         states.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         places = (folder, folder.parent / f".{folder.name}.old")
         assert any((place / "manifest.json").is_file() for place in places), moment
-        if states[-1] == 0:
-            break
     print(json.dumps(states))
 
 
