@@ -6,10 +6,10 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,13 +25,67 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import apply
-from tfpipe.tasks.splits import DEFAULT_SPLIT, NOTHING_PACKED, PackedSplits, SplitConfig
-from tfpipe.tasks.task import SPLITS, LeftOut, Source, Task
+from tfpipe.tasks.splits import (
+    DEFAULT_SPLIT,
+    NOTHING_PACKED,
+    AssignedSplits,
+    PackedSplits,
+    SplitConfig,
+)
+from tfpipe.tasks.task import SPLITS, LeftOut, Source, Survey, Task
 
 SOURCES_A_SHARD = 4
 MOST_SHARDS = 64  # of a split; of more sources each has more
 
 LOG = logging.getLogger("tfpipe")
+
+
+class ShardPlan(NamedTuple):
+    """One shard to be: its split, its file name, and its sources in order."""
+
+    split: str
+    name: str
+    sources: list[Source]
+
+
+class PackingPlan(NamedTuple):
+    """Which source goes into which shard, fixed before anything is read.
+
+    Attributes:
+      survey: the sources.
+      split: the split of each source.
+      shards: in the order of splits and names.
+    """
+
+    survey: Survey
+    split: AssignedSplits
+    shards: list[ShardPlan]
+
+
+# (shards, folder, keywords of `schema.write`, reporter) -> for each shard what `schema.write`
+# returns. Shards that are finished in the folder are not written again.
+ShardWriter = Callable[[list[ShardPlan], Path, dict[str, Any], Reporter], list[dict[str, Any]]]
+
+
+def write_by_threads(
+    shards: list[ShardPlan], folder: Path, context: dict[str, Any], report: Reporter
+) -> list[dict[str, Any]]:
+    """Writes shards in this process: decoding and scaling leave Python's lock alone."""
+    with ThreadPoolExecutor(cores()) as pool:
+        waiting = [
+            pool.submit(schema.write, folder, shard.name, shard.sources, **context)
+            for shard in shards
+        ]
+        try:
+            summaries = []
+            for i, future in enumerate(waiting):
+                report("pack", {"done": i, "total": len(shards)})
+                summaries.append(future.result())
+            report("pack", {"done": len(shards), "total": len(shards)})
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return summaries
 
 
 def pack(
@@ -44,6 +98,7 @@ def pack(
     before: PackedSplits = NOTHING_PACKED,
     skip_bad: int = 0,
     shards: str = "",
+    write_shards: ShardWriter = write_by_threads,
     report: Reporter = silent,
 ) -> RecordManifest:
     """Packs a task's raw files into records; killed at any moment, the same call goes on.
@@ -66,6 +121,7 @@ def pack(
         parts, such as a cube in slabs, all parts count once.
       shards: shards a split: a number, "auto", or "" for as the records were divided before, which
         is four sources a shard where there are none yet.
+      write_shards: writes the shards, by default in this process; see `beam_pack`.
       report: receives the shards done and in all, as stage "pack".
 
     Returns:
@@ -104,86 +160,115 @@ def pack(
         cache = _cache(folder)
         survey = validation.keep_group_names(survey, cache.groups)
         before = _splits_so_far(manifest, cache.groups, split) if manifest else before
-        assigned = split.assigned(survey.sources, before)
-        jobs = assign_shards(task, survey.sources, split=assigned)
-        _begin(unfinished, fingerprint=_plan(fingerprint, jobs))
         context: dict[str, Any] = {
             "task": task,
             "options": options,
             "cache": cache,
             "decided": {decision.what: decision for decision in survey.decisions},
         }
-        summaries = _run(jobs, parts, context, report=report)
+
+        def write(plan: PackingPlan) -> list[dict[str, Any]]:
+            _begin(unfinished, fingerprint=_plan_fingerprint(fingerprint, plan.shards))
+            summaries = write_shards(plan.shards, parts, context, report)
+            pairs = zip(summaries, plan.shards, strict=True)
+            return [summary | {"split": shard.split} for summary, shard in pairs]
+
+        plan = plan_shards(task, survey, split=split, before=before)
+        summaries = write(plan)
         merged = validation.merged(survey, summaries, parts, before=cache.groups)
         if merged.sources != survey.sources:
-            survey, assigned = merged, split.assigned(merged.sources, before)
-            jobs = assign_shards(task, survey.sources, split=assigned)
-            _begin(unfinished, fingerprint=_plan(fingerprint, jobs))
-            summaries = _run(jobs, parts, context, report=report)
-        bad = {name: why for summary in summaries for name, why in summary["bad"].items()}
-        bad_files = {source.path for source in survey.sources if source.name in bad}
-        if len(bad_files) > skip_bad:
-            all_files = {source.path for source in survey.sources}
-            reasons = " ".join(dict.fromkeys(bad.values()))
-            raise UserError(
-                f"{len(bad_files)} of {len(all_files)} files cannot be read: {reasons} Mend or "
-                f"remove them, or pack the others by --skip-bad {len(bad_files)}."
-            )
-        validation.classes(task, summaries, jobs)
+            plan = plan_shards(task, merged, split=split, before=before)
+            summaries = write(plan)
+        bad = _unreadable(plan.survey, summaries, skip_bad=skip_bad)
+        validation.classes(task, summaries, plan.shards)
         is_compared = not task.raw_files.skip_duplicate_check
         validation.crossings(
-            survey,
+            plan.survey,
             summaries if is_compared else [],
             parts,
-            split=assigned,
+            split=plan.split,
             compared=validation.compared_before(manifest, cache.units, summaries),
         )
-        notes = [*survey.notes, *apply.decision_notes(survey, summaries, task)]
-        manifest = RecordManifest(
-            task=task.name,
-            origin=catalog.origin_of(task),
+        manifest = _manifest(
+            task,
+            plan,
+            summaries,
+            bad=bad,
             fingerprint=fingerprint,
-            tfpipe=tfpipe.__version__,
             options=dataclasses.asdict(options),
             fractions=split.shares,
             salt=split.salt,
-            classes=task.classes,
-            image_shape=task.image_shape,
-            image_dtype=task.image_dtype,
-            image_encoding=schema.encoding(task),
-            columns=task.columns,
-            metadata=task.metadata,
-            interval=task.whole_file.interval if task.whole_file else (),
-            augmentation=survey.augmentation,
-            counts=data_manifest.counts(task, summaries),
-            user_defined_split=any(source.split for source in survey.sources),
-            groups={name: len({s.group for s in _of(jobs, name)}) for name in SPLITS},
-            sources={name: tuple(s.name for s in _of(jobs, name)) for name in SPLITS},
-            shards=tuple(
-                Shard(
-                    name=summary["name"],
-                    split=summary["split"],
-                    count=summary["count"],
-                    bytes=summary["bytes"],
-                    sha256=summary["sha256"],
-                )
-                for summary in summaries
-            ),
-            unreadable=bad,
-            n_unreadable_files=len(bad_files),
             sharding=shards,
             compared=near_duplicates.RULES if is_compared else 0,
-            left_out=tuple(note for note in notes if isinstance(note, LeftOut)),
-            notes=tuple(note for note in notes if not isinstance(note, LeftOut)),
         )
         try:
-            made = _finish(task, parts, folder, summaries=summaries, manifest=manifest)
+            made = _finish(task, unfinished, folder, summaries=summaries, manifest=manifest)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written: {error.strerror or error}. "
                 "Free some space or choose another folder."
             ) from error
         return repack.divide(folder, made, shards, report=report)
+
+
+def _unreadable(survey: Survey, summaries: list[dict], *, skip_bad: int) -> dict[str, str]:
+    """Returns name -> reason of sources that cannot be read, if so many files may be left out."""
+    bad = {name: why for summary in summaries for name, why in summary["bad"].items()}
+    n_files = _n_files(survey, bad)
+    if n_files > skip_bad:
+        reasons = " ".join(dict.fromkeys(bad.values()))
+        raise UserError(
+            f"{n_files} of {len({s.path for s in survey.sources})} files cannot be read: "
+            f"{reasons} Mend or remove them, or pack the others by --skip-bad {n_files}."
+        )
+    return bad
+
+
+def _n_files(survey: Survey, names: Mapping[str, str]) -> int:
+    """Returns the number of files that some sources are parts of."""
+    return len({source.path for source in survey.sources if source.name in names})
+
+
+def _manifest(
+    task: Task, plan: PackingPlan, summaries: list[dict], *, bad: dict[str, str], **settings: Any
+) -> RecordManifest:
+    """Returns the manifest of written shards, still without the sums of the files beside them.
+
+    Args:
+      task: with what its survey found.
+      plan: what is in which shard.
+      summaries: of the shards, with their splits.
+      bad: sources that cannot be read.
+      settings: fields of the manifest that tell how the records are packed.
+    """
+    survey = plan.survey
+    notes = [*survey.notes, *apply.decision_notes(survey, summaries, task)]
+    return RecordManifest(
+        task=task.name,
+        origin=catalog.origin_of(task),
+        tfpipe=tfpipe.__version__,
+        classes=task.classes,
+        image_shape=task.image_shape,
+        image_dtype=task.image_dtype,
+        image_encoding=schema.encoding(task),
+        columns=task.columns,
+        metadata=task.metadata,
+        interval=task.whole_file.interval if task.whole_file else (),
+        augmentation=survey.augmentation,
+        counts=data_manifest.counts(task, summaries),
+        user_defined_split=any(source.split for source in survey.sources),
+        groups={name: len({s.group for s in _of(plan, name)}) for name in SPLITS},
+        sources={name: tuple(s.name for s in _of(plan, name)) for name in SPLITS},
+        shards=tuple(
+            Shard(**{field.name: summary[field.name] for field in dataclasses.fields(Shard)})
+            for summary in summaries
+        ),
+        unreadable=bad,
+        n_unreadable_files=_n_files(survey, bad),
+        left_out=tuple(note for note in notes if isinstance(note, LeftOut)),
+        notes=tuple(note for note in notes if not isinstance(note, LeftOut)),
+        **settings,
+    )
 
 
 @contextlib.contextmanager
@@ -210,8 +295,13 @@ def _cache(folder: Path) -> source_cache.SourceCache:
 def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
     """Keeps finished shards of the same plan, and nothing else."""
     parts.begin({"fingerprint": fingerprint})
-    for unfinished in [p for p in parts.path.rglob(".*") if p.is_file()]:
-        unfinished.unlink()
+    _remove_unfinished(parts.path)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes had not renamed yet; one that lives may rename its file now."""
+    for unfinished in [p for p in folder.rglob(".*") if p.is_file()]:
+        unfinished.unlink(missing_ok=True)
 
 
 def _splits_so_far(
@@ -231,50 +321,55 @@ def _splits_so_far(
     return PackedSplits(by_source, by_group)
 
 
-def _plan(fingerprint: str, jobs: list[tuple[str, str, list[Source]]]) -> str:
+def _plan_fingerprint(fingerprint: str, shards: list[ShardPlan]) -> str:
     """Returns the fingerprint of shards: that of the records, and which sources are in which."""
-    names = [[shard, [source.name for source in sources]] for _, shard, sources in jobs]
+    names = [[shard.name, [source.name for source in shard.sources]] for shard in shards]
     return f"{fingerprint}, {hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
 
-def assign_shards(task: Task, sources, *, split) -> list[tuple[str, str, list[Source]]]:
-    """Returns (split, shard name, sources) of each shard, before anything is read."""
-    jobs = []
+def plan_shards(
+    task: Task, survey: Survey, *, split: SplitConfig, before: PackedSplits
+) -> PackingPlan:
+    """Assigns each source to a split and a shard, before anything is read.
+
+    Args:
+      task: with what its survey found.
+      survey: the sources.
+      split: how groups are divided.
+      before: splits in which groups stay.
+    """
+    assigned = split.assigned(survey.sources, before)
+    return PackingPlan(survey, assigned, assign_shards(task, survey.sources, split=assigned))
+
+
+def assign_shards(task: Task, sources, *, split) -> list[ShardPlan]:
+    """Returns the shards of sources that have splits."""
+    shards = []
     for name in SPLITS:
         inside = [s for s in sources if split.of_source(s) == name]
         size = max(SOURCES_A_SHARD, math.ceil(len(inside) / MOST_SHARDS))
         chunks = [inside[i : i + size] for i in range(0, len(inside), size)]
         for i, chunk in enumerate(chunks):
-            jobs.append((name, schema.shard_name(task.name, name, i, of=len(chunks)), chunk))
-    return jobs
+            stem = schema.shard_name(task.name, name, i, of=len(chunks))
+            shards.append(ShardPlan(name, stem, chunk))
+    return shards
 
 
-def _of(jobs, split: str) -> list[Source]:
-    return [source for name, _, sources in jobs if name == split for source in sources]
-
-
-def _run(jobs, parts: Path, context: dict[str, Any], *, report: Reporter) -> list[dict]:
-    """Writes every shard; threads, since decoding and scaling leave Python's lock alone."""
-    with ThreadPoolExecutor(cores()) as pool:
-        waiting = [
-            pool.submit(schema.write, parts, name, sources, **context) for _, name, sources in jobs
-        ]
-        try:
-            summaries = []
-            for i, future in enumerate(waiting):
-                report("pack", {"done": i, "total": len(jobs)})
-                summaries.append(future.result() | {"split": jobs[i][0]})
-            report("pack", {"done": len(jobs), "total": len(jobs)})
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return summaries
+def _of(plan: PackingPlan, split: str) -> list[Source]:
+    return [source for shard in plan.shards if shard.split == split for source in shard.sources]
 
 
 def _finish(
-    task: Task, parts: Path, folder: Path, *, summaries: list[dict], manifest: RecordManifest
+    task: Task,
+    unfinished: ResumableFolder,
+    folder: Path,
+    *,
+    summaries: list[dict],
+    manifest: RecordManifest,
 ) -> RecordManifest:
     """Writes what describes the shards, and exchanges new records for old ones."""
+    parts = unfinished.path
+    _remove_unfinished(parts)
     data_manifest.describe(task, parts, summaries=summaries)
     rows = [row for summary in summaries for row in summary["rows"] if row]
     if task.raw_files.source_table and rows:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ def write(
     done = folder / f"{name}.json"
     if done.is_file():
         return json.loads(done.read_text())
-    temporary, own_records = folder / f".{name}.partial", folder / f".{name}.own"
+    # Names of this call only: elsewhere another worker may be writing the same shard again.
+    stem = f".{name}.{uuid.uuid4().hex}"
+    temporary, own_records = folder / f"{stem}.partial", folder / f"{stem}.own"
     serialize, units, bad, hashes = _serializer(task), [], {}, b""
     try:
         with temporary.open("wb") as file:
