@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ class Workspace:
         split: SplitConfig | None = None,
         skip_bad: int = 0,
         shards: int | str | None = None,
+        runner: str | None = None,
+        beam_options: Mapping[str, str | None] | None = None,
     ) -> Records:
         """Packs raw files into records, where they have changed. A stopped run resumes.
 
@@ -107,15 +110,24 @@ class Workspace:
           skip_bad: unreadable files that may be left out.
           shards: number of shards of each split, or "auto" for 100 to 200 MB a shard; None for as
             before, which is four sources a shard where nothing is packed yet.
+          runner: runner of Apache Beam whose workers write the shards, such as "DaskRunner"; None
+            for this process.
+          beam_options: of its pipeline, by name; None for those without a value.
 
         Raises:
-          UserError: raw files are missing or wrong, or near-copies lie in two splits.
+          UserError: raw files are missing or wrong, near-copies lie in two splits, or Apache Beam
+            is not installed.
         """
         task = self.resolve(task)
         from tfpipe.data import config
         from tfpipe.tasks.options import parse_options
         from tfpipe.tasks.splits import SplitConfig
 
+        if runner is not None and importlib.util.find_spec("apache_beam") is None:
+            raise UserError(
+                "--runner needs Apache Beam, which is not installed. "
+                "Run `pip install 'tfpipe[beam]'`."
+            )
         values = parse_options(task, option_settings(options))
         sharding = config.sharding(shards)
         start_tensorflow()
@@ -124,19 +136,27 @@ class Workspace:
 
         folder = self.records_folder(task)
         split = split or SplitConfig()
+        raw = self.raw_folder(task)
+        write_shards: pack.ShardWriter = pack.write_by_threads
+        if runner is not None:
+            from tfpipe.data import beam_pack  # imports Apache Beam, an extra
+
+            write_shards = beam_pack.shard_writer(runner, beam_options or {})
+            raw, folder = raw.absolute(), folder.absolute()  # workers have other working folders
         with self.reporting() as report:
             manifest = pack.pack(
                 task,
-                self.raw_folder(task),
+                raw,
                 folder,
                 options=values,
                 split=split,
                 before=previous_version.newest_splits(self.saved_models / task.name, split),
                 skip_bad=skip_bad,
                 shards=sharding,
+                write_shards=write_shards,
                 report=report,
             )
-        return Records(folder, manifest)
+        return Records(self.records_folder(task), manifest)
 
     def records(self, task: Task | str) -> Records:
         """Returns a task's packed records as they are.

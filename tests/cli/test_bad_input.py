@@ -454,3 +454,17 @@ def test_no_photo_that_can_be_read_is_refused_and_nothing_is_written(refused, tm
         "BMP, WebP, GIF, AVIF or PNM). Copy it again."
     )
     assert {path.name for path in tmp_path.iterdir()} == {"data", "photo.png"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--runner", "DaskRunner"], "Run `pip install 'tfpipe[beam]'`."),
+        (["--beam-option", "direct_num_workers=2"], "Name one by --runner"),
+    ],
+)
+def test_a_runner_needs_beam_and_its_options_a_runner(tfpipe, data, monkeypatch, words, sentence):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)  # as where it is not installed
+    code, _, error = tfpipe("pack", "melt-layer", *words)
+    assert code == 2 and sentence in error and "Traceback" not in error
+    assert not (data / "records").exists()

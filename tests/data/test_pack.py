@@ -134,6 +134,15 @@ def test_every_picture_is_in_one_split_and_counted(raw, whole):
         assert manifest.counts[split] == {"plain": each, "spotted": each}
 
 
+def test_two_workers_may_write_the_same_shard_at_once(raw, whole, tmp_path):
+    def twice(shards, folder, context, report):
+        doubled = [shard for shard in shards for _ in range(2)]
+        return pack.write_by_threads(doubled, folder, context, report)[::2]
+
+    pack_small(raw, tmp_path / "records", write_shards=twice)
+    assert tree(tmp_path / "records") == tree(whole) and not hidden(tmp_path / "records")
+
+
 def test_packing_twice_gives_the_same_bytes_whatever_the_threads(raw, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     pack_small(raw, tmp_path / "again")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
 melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
@@ -71,6 +72,14 @@ def pack(
         str | None,
         typer.Option(metavar="N|auto", help="Shards of each split (default: as before)."),
     ] = None,
+    runner: Annotated[
+        str | None,
+        typer.Option(help="Runner of Apache Beam that packs, such as DaskRunner (extra: beam)."),
+    ] = None,
+    beam_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option of the runner, name=value, or name alone where it has no value."),
+    ] = None,
     data: options.Data = options.DATA,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -78,8 +87,17 @@ def pack(
     """Packs raw files into records. A stopped run resumes with the same command."""
     loaded = options.project(data).resolve(task)
     packing = options.packing(option, split, salt, skip_bad)
+    if beam_option and runner is None:
+        raise UserError("--beam-option is for a runner. Name one by --runner, such as DaskRunner.")
+    pairs = [setting.partition("=") for setting in beam_option or ()]
     records = options.project(data, seed=seed).pack(
-        loaded, options=packing.options, split=packing.split, skip_bad=skip_bad, shards=shards
+        loaded,
+        options=packing.options,
+        split=packing.split,
+        skip_bad=skip_bad,
+        shards=shards,
+        runner=runner,
+        beam_options={name: text if equals else None for name, equals, text in pairs},
     )
     options.print_notes(records.manifest)
     summary = {
