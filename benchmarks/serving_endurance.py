@@ -67,12 +67,12 @@ def publish(folder: Path) -> None:
 
     for seed in range(1, N_SOURCES + 1):
         keras.utils.set_random_seed(seed)
-        serving.publish(folder / "sources" / "simple-cnn")
+        serving.publish(folder / "sources")
     from tfpipe.registry import load
 
     images = [cv2.imdecode(np.frombuffer(one, np.uint8), 1) for one in varied_images()]
     for number in range(1, N_SOURCES + 1):
-        version = load.open_version(folder / "sources" / "simple-cnn" / str(number))
+        version = load.open_version(folder / "sources" / "bench" / "simple-cnn" / str(number))
         expected.append(version.predict_proba(np.stack(images)[..., ::-1]))
     first = np.sort(np.stack(expected)[..., 0].ravel())
     assert np.diff(first).min() > 2 * TOLERANCE, "two images have one answer"
@@ -286,7 +286,7 @@ def main() -> None:
         folder = Path(name)
         subprocess.run([sys.executable, sys.argv[0], f"--publish={folder}"], check=True)
         expected = np.load(folder / "expected.npy")
-        versions = Versions(folder / "sources" / "simple-cnn", folder / "models")
+        versions = Versions(folder / "sources" / "bench" / "simple-cnn", folder / "models")
         versions.publish()
         server = serving.Server(folder / "models", runtime="savedmodel")
         try:
