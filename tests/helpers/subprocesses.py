@@ -1,5 +1,6 @@
 """Programs in other processes, which tests can kill; forked with TensorFlow imported."""
 
+import contextlib
 import os
 import runpy
 import signal
@@ -63,7 +64,8 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         if self.process.exitcode is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and that is not told yet
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

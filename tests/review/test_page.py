@@ -176,7 +176,7 @@ def test_only_the_page_itself_is_answered(tmp_path):
         decision = json.dumps(SAID | {"label": "x" * 3000})  # longer than its Content-Length
         both = "Content-Type: application/json\r\nContent-Length: 20\r\nTransfer-Encoding: chunked"
         chunk = f"{len(decision):x}\r\n{decision}\r\n0\r\n\r\n"
-        assert answered(port, f"{begin}{both}\r\n\r\n{chunk}".encode())[0] == 413
+        assert answered(port, f"{begin}{both}\r\n\r\n{chunk}".encode())[0] == 400
         assert not queue.desk.log().lines
         own = {"Origin": address[: address.index(secret) - 1], "Sec-Fetch-Site": "same-origin"}
         assert asked(address, "decide", SAID, **own)[0] == 200

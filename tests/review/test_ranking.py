@@ -16,6 +16,7 @@ from tfpipe.review.background import BackgroundScoring
 from tfpipe.review.cache import CHUNK, OutputCache
 from tfpipe.review.records import stored_probabilities
 
+CLASSES = ("ash", "dust", "soot")
 COUNT = 2 * CHUNK + 30  # pictures: three batches, the last one short
 WHOLE = ModelOutputs(
     np.arange(COUNT * 2.0).reshape(COUNT, 2), np.arange(COUNT * 3.0).reshape(COUNT, 3)
@@ -40,7 +41,7 @@ class Model:
 
 
 def opened(version: Path, *, sha256="a", fingerprint="f") -> OutputCache:
-    data = Dataset(Path(), made_manifest(fingerprint=fingerprint), "accuracy")
+    data = Dataset(Path(), made_manifest(fingerprint=fingerprint, classes=CLASSES), "accuracy")
     return OutputCache(version, sha256=sha256, data=data, count=COUNT)
 
 
@@ -63,11 +64,12 @@ def test_what_was_seen_before_a_kill_is_not_looked_at_again(tmp_path, monkeypatc
     assert again.shown == [CHUNK, 2 * CHUNK]
     third = opened(version)
     assert not third.is_complete, "the folds are not kept yet"
-    assert third.held_out(lambda: np.eye(2)).tolist() == np.eye(2).tolist()
+    held_out = np.linspace(0, 1, COUNT * len(CLASSES)).reshape(COUNT, -1)
+    assert third.held_out(lambda: held_out).tolist() == held_out.tolist()
     last, made = opened(version), Model()
     assert last.is_complete and not seen(last, monkeypatch, made) and made.shown == []
     last.outputs(lambda: 1 / 0, progress=None)
-    assert last.held_out(lambda: 1 / 0).tolist() == np.eye(2).tolist()
+    assert last.held_out(lambda: 1 / 0).tolist() == held_out.tolist()
 
 
 def test_that_no_group_can_be_held_out_is_kept_too(tmp_path):
