@@ -6,6 +6,7 @@ import shutil
 import sys
 
 import pytest
+import run_command
 import tiny
 
 from tfpipe import cli
@@ -66,13 +67,7 @@ def sentence(home, monkeypatch, capsys):
     """Runs a command, which must refuse; returns its one sentence."""
 
     def run(*words: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["tfpipe", *words])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        err = capsys.readouterr().err
-        assert stop.value.code == 2 and "Traceback" not in err, err
-        (line,) = [line for line in err.splitlines() if line.startswith("tfpipe: ")]
-        return line
+        return run_command.refusal(monkeypatch, capsys, *words)
 
     return run
 

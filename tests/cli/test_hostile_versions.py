@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from dataclasses import asdict
 
 import bad_cards
@@ -13,7 +12,6 @@ import tiny
 from hostile_versions import write_card
 from made_card import made_card
 
-from tfpipe import cli
 from tfpipe.training.config import TrainingConfig
 
 TASK = tiny.__file__
@@ -48,13 +46,7 @@ def sentence(version, tmp_path, monkeypatch, capsys):
 
     def run(*words: str) -> str:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["tfpipe", *words])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        err = capsys.readouterr().err
-        assert stop.value.code == 2 and "Traceback" not in err, err
-        (line,) = [line for line in err.splitlines() if line.startswith("tfpipe: ")]
-        return line
+        return run_command.refusal(monkeypatch, capsys, *words)
 
     return run
 
