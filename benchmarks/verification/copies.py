@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from tfpipe.data import near_duplicates
+from tfpipe.data import copy_prints, near_duplicates
 from verification.row import Row
 
 IMAGES, HEIGHT, WIDTH = 216, 120, 160
@@ -70,6 +70,6 @@ def check() -> list[Row]:
     return rows
 
 
-def _prints(images) -> near_duplicates.Prints:
+def _prints(images) -> copy_prints.Prints:
     parts = [near_duplicates.fingerprints(np.asarray(image)[None])[0] for image in images]
-    return near_duplicates.Prints(*map(np.concatenate, zip(*parts, strict=True)))
+    return copy_prints.Prints(*map(np.concatenate, zip(*parts, strict=True)))

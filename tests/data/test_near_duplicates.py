@@ -11,7 +11,7 @@ import pytest
 from small_records import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
 
 from tfpipe.base.errors import UserError
-from tfpipe.data import manifest, near_duplicates, registration
+from tfpipe.data import copy_candidates, copy_prints, manifest, near_duplicates, registration
 from tfpipe.tasks.melt_layer import TASK
 from tfpipe.tasks.samples import melt_layer
 from tfpipe.tasks.splits import SplitConfig
@@ -54,7 +54,7 @@ def printed(images):
 
 
 def joined(parts):
-    return near_duplicates.Prints(*map(np.concatenate, zip(*parts, strict=True)))
+    return copy_prints.Prints(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def crossings(train, test):
@@ -180,7 +180,7 @@ def test_pairs_of_groups_come_with_their_number_of_copies_most_first():
 
 
 def test_more_pictures_than_a_block_are_compared_and_empty_splits_are_none(monkeypatch):
-    monkeypatch.setattr(near_duplicates, "BLOCK", 5)
+    monkeypatch.setattr(copy_candidates, "BLOCK", 5)
     train = ice(12)
     assert len(crossings(train, train[[0, 5, 11]])) == 3
     own = printed(train)
@@ -190,9 +190,69 @@ def test_more_pictures_than_a_block_are_compared_and_empty_splits_are_none(monke
 
 def test_prints_are_the_same_out_of_their_bytes():
     own = printed(ice(4))
-    rows = np.frombuffer(own.packed().tobytes(), np.uint8).reshape(-1, near_duplicates.PACKED)
-    for one, other in zip(own, near_duplicates.unpack(rows), strict=True):
+    rows = np.frombuffer(own.packed().tobytes(), np.uint8).reshape(-1, copy_prints.PACKED)
+    for one, other in zip(own, copy_prints.unpack(rows), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def stored(prints, folder, *, sizes):
+    """Returns prints in files of some sizes."""
+    paths, first = [], 0
+    for i, size in enumerate(sizes):
+        paths.append(folder / f"{i}.hashes")
+        paths[-1].write_bytes(prints.packed()[first : first + size].tobytes())
+        first += size
+    return copy_prints.StoredPrints(paths)
+
+
+def test_prints_in_files_are_those_in_memory_in_any_order(tmp_path):
+    own = printed(ice(6))
+    files = stored(own, tmp_path, sizes=(2, 0, 4))
+    joined_files = copy_prints.JoinedPrints([files, own])
+    assert files.n_images == 6
+    assert joined_files.n_images == 12
+    rows = np.array([5, 0, 3, 3])
+    for selected in (files.select(rows), joined_files.select(rows), joined_files.select(rows + 6)):
+        for one, other in zip(selected, own.select(rows), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Prints of 700 pictures, and of 8 changed copies of each 20th, [8, 35]."""
+    images = ice(700)[:, :, :50]
+    changes = [*list(COPIES.values())[:2], *list(COPIES.values())[3:9]]
+    copies = [printed([change(image) for image in images[::20]]) for change in changes]
+    return printed(images), copies
+
+
+def test_an_index_on_disk_finds_the_copies_that_comparing_all_finds(many, monkeypatch, tmp_path):
+    images, copies = many
+    found = near_duplicates.find_pairs(joined(copies), images)
+    assert len(found) >= 7 * 35
+    monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
+    monkeypatch.setattr(copy_candidates, "CELL_IMAGES", 20)  # 49 cells, of which 16 are searched
+    files = stored(images, tmp_path, sizes=(300, 400))
+    assert near_duplicates.find_pairs(joined(copies), files) == found
+    assert near_duplicates.find_pairs(files, joined(copies)) == sorted((b, a) for a, b in found)
+
+
+def test_an_index_compares_images_of_different_splits_only(many, monkeypatch):
+    images, copies = many
+    prints = {"train": images, "validation": copies[2], "test": copies[3]}
+    groups = {split: [f"{split}{i}" for i in range(one.n_images)] for split, one in prints.items()}
+    found = near_duplicates.crossings(prints, groups)
+    assert len(found) == 3 * 35
+    monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
+    assert sorted(near_duplicates.crossings(prints, groups)) == sorted(found)
+    old = {split: np.arange(one.n_images) != 3 for split, one in prints.items()}
+    assert sorted(near_duplicates.crossings(prints, groups, old)) == [
+        "train60 (train) and test3 (test): 1 near-copies",
+        "train60 (train) and validation3 (validation): 1 near-copies",
+        "validation3 (validation) and test3 (test): 1 near-copies",
+    ]
+    own = joined([images, images.select([7, 9])])
+    assert near_duplicates.find_pairs(own, own) == [(7, 700), (9, 701)]
 
 
 def test_particles_of_one_kind_are_no_copies_of_each_other():

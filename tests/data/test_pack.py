@@ -32,7 +32,7 @@ from small_records import (
 )
 
 from tfpipe.base.errors import UserError
-from tfpipe.data import dataset, fingerprint, near_duplicates, pack, schema, source_cache
+from tfpipe.data import copy_prints, dataset, fingerprint, pack, schema, source_cache
 from tfpipe.data import manifest as data_manifest
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source
@@ -234,7 +234,7 @@ def test_only_new_and_changed_pictures_are_read_and_the_bytes_are_those_of_a_fre
 
 
 def test_records_with_fingerprints_of_another_form_let_every_picture_be_read(folder, monkeypatch):
-    monkeypatch.setattr(near_duplicates, "PACKED", near_duplicates.PACKED + 1)
+    monkeypatch.setattr(copy_prints, "PACKED", copy_prints.PACKED + 1)
     units = json.loads((folder / "units.json").read_bytes())
     cache = source_cache.SourceCache(folder)
     assert all(cache.find(unit["key"], {}) is None for unit in units)

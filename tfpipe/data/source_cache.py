@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
-from tfpipe.data import near_duplicates
+from tfpipe.data import copy_prints, near_duplicates
 from tfpipe.tasks.annotations.apply import relabel
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.task import Example, Reading, Source, Task
@@ -32,7 +32,7 @@ class Unit(NamedTuple):
         reviewers' decisions about them, and the number of changes of each kind.
       records: (file, first byte, byte after the last) of its records. A TFRecord file is its
         records one after the other.
-      hashes: the bytes of `near_duplicates.Prints.packed`.
+      hashes: the bytes of `copy_prints.Prints.packed`.
       figure: a PNG that shows how the source was read, or None.
     """
 
@@ -152,7 +152,7 @@ class SourceCache:
         if summary["held"] != _decisions_on(summary["keys"], decided):
             return None
         images = sum(times for _, times in summary["groups"])
-        if summary["hashes"][1] - summary["hashes"][0] != images * near_duplicates.PACKED:
+        if summary["hashes"][1] - summary["hashes"][0] != images * copy_prints.PACKED:
             return None  # another release's fingerprints
         name = summary["picture"]
         figure = (self.folder / name).read_bytes() if name else None

@@ -11,6 +11,7 @@ from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
+from tfpipe.data.copy_prints import StoredPrints
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.tasks.splits import AssignedSplits
 from tfpipe.tasks.task import SPLITS, Source, Survey, Task
@@ -218,13 +219,10 @@ def crossings(
         )
 
 
-def _prints(summaries: list[dict], parts: Path) -> tuple[near_duplicates.Prints, np.ndarray]:
+def _prints(summaries: list[dict], parts: Path) -> tuple[StoredPrints, np.ndarray]:
     """Returns the fingerprints of some shards' images, and the group of each, [n] object."""
-    packed = b"".join((parts / f"{summary['name']}.hashes").read_bytes() for summary in summaries)
-    rows = np.frombuffer(packed, np.uint8).reshape(-1, near_duplicates.PACKED)
-    return near_duplicates.unpack(rows), np.array(
-        [g for summary in summaries for g in summary["groups"]], object
-    )
+    stored = StoredPrints([parts / f"{summary['name']}.hashes" for summary in summaries])
+    return stored, np.array([g for summary in summaries for g in summary["groups"]], object)
 
 
 def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
