@@ -312,3 +312,24 @@ def test_a_part_gives_its_own_examples_only(one, kind):
     drawn = data_dataset.training_batches(folder, drawing, manifest=manifest, subset=part).take(12)
     shown = {row.tobytes() for x, _ in drawn for row in x["columns"].numpy()}
     assert shown == {row.tobytes() for row in columns[chosen]}
+
+
+@pytest.mark.parametrize("kind", sampling.BALANCES)
+def test_examples_that_do_not_stay_in_memory_are_all_shown_in_another_order(one, kind, monkeypatch):
+    folder, manifest = one
+    n_bytes = sum(shard.bytes for shard in manifest.shards if shard.split == "train")
+    assert data_dataset.fits_memory(data_dataset.TRAIN, manifest=manifest)
+    monkeypatch.setattr(data_dataset, "MEMORY_BYTES", n_bytes // 10)
+    assert not data_dataset.fits_memory(data_dataset.TRAIN, manifest=manifest)
+    count = manifest.counts["train"]["plain"] + manifest.counts["train"]["spotted"]
+    settings = {"balance": kind, "augmentation": "none", "batch_size": count}
+    first, second = (part[1] for part in (learnt(one, take=i, **settings) for i in (1, 2)))
+    assert same([first], [second[:count]])  # the same seed, the same order
+    if kind != "sampling":
+        every = np.sort(judged(one, "train")[1], axis=0)
+        epochs = second.reshape(2, count, -1)
+        for epoch in epochs:
+            np.testing.assert_array_equal(np.sort(epoch, axis=0), every)
+        assert not same([epochs[0]], [epochs[1]])
+    whole = learnt(one, balance=kind, take=9)
+    assert same([part[4 * 8 :] for part in whole], learnt(one, balance=kind, skip=4, take=5))

@@ -25,6 +25,12 @@ class Subset(NamedTuple):
     chosen: np.ndarray | None = None
 
 
+# Serialized examples of a training that stay in memory, and as many that are shuffled; of more,
+# shards are read again in each epoch, and neighbours in a window of this size change places.
+MEMORY_BYTES = 128 * 2**20
+MOST_SHUFFLED = 20_000  # examples
+SHARDS_AT_ONCE, IN_A_ROW = 16, 4  # shards that are read in turns, and examples of each in a turn
+
 TRAIN, VALIDATION, TEST = Subset(("train",)), Subset(("validation",)), Subset(("test",))
 
 
@@ -93,7 +99,8 @@ def training_batches(
     """Returns training examples for ever, shuffled and augmented.
 
     Serialized records are what is cached and shuffled: a small image's record is its raw bytes.
-    They are parsed a batch at a time, seven times faster than one by one.
+    They are parsed a batch at a time, seven times faster than one by one. What does not fit
+    `MEMORY_BYTES` is not cached: shards are then shuffled, and read in turns.
 
     Args:
       folder: packed records.
@@ -111,11 +118,10 @@ def training_batches(
     if drawing.samples:
         dataset = _sampled(folder, subset, drawing, counts=counts, manifest=manifest)
     else:
-        dataset = _records(folder, subset, manifest=manifest)
+        dataset = _shards_in_turns(folder, subset, seed=drawing.seed, manifest=manifest)
         if not drawing.unlabelled and not all_labelled(manifest, subset.splits):
             dataset = dataset.filter(lambda record: _label(record) >= 0)
-        most = min(size(subset, manifest=manifest), 20_000)
-        dataset = dataset.cache().shuffle(most, seed=drawing.seed).repeat()
+        dataset = _shuffled(dataset, subset, seed=drawing.seed, manifest=manifest)
     dataset = dataset.batch(drawing.batch_size).skip(skip)
     dataset = dataset.map(parser(manifest, intervals=True), tf.data.AUTOTUNE)
     if drawing.augmentation != "none":
@@ -129,23 +135,86 @@ def _sampled(
     folder: Path, subset: Subset, drawing: Drawing, *, counts: np.ndarray, manifest: RecordManifest
 ) -> tf.data.Dataset:
     """Returns records for ever, each class as often as `shares` says, hard ones besides."""
+    records = _shards_in_turns(folder, subset, seed=drawing.seed, manifest=manifest)
+    present = np.flatnonzero(counts)
+    hard = drawing.hard if drawing.hard is not None and drawing.hard.any() else None
+    n_kinds = len(present) + (hard is not None)
 
     def drawn(records, count: int, seed: int) -> tf.data.Dataset:
-        return records.cache().shuffle(int(min(count, 10_000)), seed=seed).repeat()
+        return _shuffled(
+            records, subset, seed=seed, manifest=manifest, most=min(count, 10_000), kinds=n_kinds
+        )
 
-    records = _records(folder, subset, manifest=manifest)
-    present = np.flatnonzero(counts)
     kinds = [
         drawn(records.filter(_has_label(int(label))), counts[label], drawing.seed + int(label))
         for label in present
     ]
     weights = shares(counts[present])
-    if drawing.hard is not None and drawing.hard.any():
-        own = _where(records, drawing.hard)
-        kinds.append(drawn(own, drawing.hard.sum(), drawing.seed))
+    if hard is not None:
+        own = _where(_records(folder, subset, manifest=manifest), hard)
+        kinds.append(drawn(own, hard.sum(), drawing.seed))
         weights = np.append(weights * (1 - HARD_SHARE), HARD_SHARE)
     return tf.data.Dataset.sample_from_datasets(
         kinds, weights=weights.tolist(), seed=drawing.seed, rerandomize_each_iteration=True
+    )
+
+
+def fits_memory(subset: Subset, *, manifest: RecordManifest) -> bool:
+    """Returns whether the serialized examples of a subset are small enough to stay in memory."""
+    return _bytes(subset, manifest=manifest) <= MEMORY_BYTES
+
+
+def _bytes(subset: Subset, *, manifest: RecordManifest) -> int:
+    """Returns the size of the serialized examples of a subset."""
+    shards = [shard for shard in manifest.shards if shard.split in subset.splits]
+    whole = sum(shard.count for shard in shards)
+    share = size(subset, manifest=manifest) / max(whole, 1)
+    return round(share * sum(shard.bytes for shard in shards))
+
+
+def _shuffled(
+    dataset: tf.data.Dataset,
+    subset: Subset,
+    *,
+    seed: int,
+    manifest: RecordManifest,
+    most: int = MOST_SHUFFLED,
+    kinds: int = 1,
+) -> tf.data.Dataset:
+    """Returns records for ever, in another order each time.
+
+    Args:
+      dataset: records of a subset, or a part of them.
+      subset: which examples these are.
+      seed: of the order.
+      manifest: the records'.
+      most: records that are shuffled at a time.
+      kinds: how many such parts share `MEMORY_BYTES`.
+    """
+    count, n_bytes = size(subset, manifest=manifest), _bytes(subset, manifest=manifest)
+    if n_bytes <= MEMORY_BYTES:
+        dataset = dataset.cache()
+    else:
+        most = min(most, MEMORY_BYTES * count // n_bytes // kinds)
+    return dataset.shuffle(int(max(1, min(most, count))), seed=seed).repeat()
+
+
+def _shards_in_turns(
+    folder: Path, subset: Subset, *, seed: int, manifest: RecordManifest
+) -> tf.data.Dataset:
+    """Returns the serialized examples of a subset for training.
+
+    They are in order where they are few or chosen; else shards are in another order each time, and
+    read in turns, so that neighbours come from far apart.
+    """
+    if subset.chosen is not None or fits_memory(subset, manifest=manifest):
+        return _records(folder, subset, manifest=manifest)
+    paths = tf.data.Dataset.from_tensor_slices(_paths(folder, subset, manifest=manifest))
+    paths = paths.shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
+    return paths.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=SHARDS_AT_ONCE,
+        block_length=IN_A_ROW,
     )
 
 
@@ -216,12 +285,17 @@ def size(subset: Subset, *, manifest: RecordManifest) -> int:
 
 def _records(folder: Path, subset: Subset, *, manifest: RecordManifest) -> tf.data.Dataset:
     """Returns the serialized examples of a subset, in order."""
+    dataset = tf.data.TFRecordDataset(_paths(folder, subset, manifest=manifest))
+    return dataset if subset.chosen is None else _where(dataset, subset.chosen)
+
+
+def _paths(folder: Path, subset: Subset, *, manifest: RecordManifest) -> list[str]:
+    """Returns the shards of a subset, in order."""
     shards = [s for split in subset.splits for s in manifest.shards if s.split == split]
     for split in subset.splits:
         if not any(shard.split == split for shard in shards):
             raise UserError(f"{folder} holds no {split} records. Run `tfpipe pack` again.")
-    dataset = tf.data.TFRecordDataset([str(folder / shard.name) for shard in shards])
-    return dataset if subset.chosen is None else _where(dataset, subset.chosen)
+    return [str(folder / shard.name) for shard in shards]
 
 
 def _options() -> tf.data.Options:

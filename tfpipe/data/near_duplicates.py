@@ -6,6 +6,7 @@ from itertools import combinations
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tfpipe.data import copy_candidates, registration
 from tfpipe.data.copy_candidates import MOVED_EXTENT, N_WAYS, Candidates, turned
@@ -25,7 +26,7 @@ GAIN, OFFSET = 1.1, 0.1  # of the light, if moved
 STILL = 0.25  # px of `SIDE` that are no move
 WHOLE = 65535
 PAIRS = 2048
-EXHAUSTIVE = 20_000**2  # pairs that are all compared; of more, those that an index gives
+EXHAUSTIVE = 5_000**2  # pairs that are all compared; of more, those that an index gives
 
 
 def fingerprints(images: np.ndarray) -> tuple[Prints, np.ndarray]:
@@ -183,10 +184,13 @@ def _confirmed_pairs(
     one: PrintSource, other: PrintSource, candidates: Candidates
 ) -> Iterator[tuple[int, int]]:
     """Yields those of the candidates that are copies."""
-    for a, b, way in candidates:
-        for start in range(0, len(a), PAIRS):
-            rows = slice(start, start + PAIRS)
-            yield from _confirmed(one, other, a[rows], b[rows], way[rows])
+    # Products of small matrices: on busy cores, threads that wait for each other take 20 times as
+    # long as one.
+    with threadpool_limits(1):
+        for a, b, way in candidates:
+            for start in range(0, len(a), PAIRS):
+                rows = slice(start, start + PAIRS)
+                yield from _confirmed(one, other, a[rows], b[rows], way[rows])
 
 
 def same_rows(tables: dict[str, np.ndarray], lines: dict[str, np.ndarray]) -> list[str]:

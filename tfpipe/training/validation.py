@@ -53,7 +53,9 @@ def scorer(model: keras.Model, data: Dataset) -> Callable[[int], dict[str, float
         manifest=data.manifest,
         batch_size=BATCH_SIZE,
         labelled=not reconstructs(model),
-    ).cache()
+    )
+    if dataset.fits_memory(data.validation, manifest=data.manifest):
+        batches = batches.cache()
     step = _inference_step(model)
     loss = keras.losses.get(model.loss)
 
