@@ -28,7 +28,9 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Installing what constraints.txt names: TensorFlow and others, a few minutes the first time."
 	@# pip compiles on one core, compileall on all; some files of some packages are no modules.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  -c constraints.txt -e '.[test]'
+	  --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation -e .
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || :
 	@touch $@
 

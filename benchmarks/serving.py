@@ -168,9 +168,10 @@ class Server:
                         continue
                     assert b"predictions" in answer, answer
                     now = time.perf_counter()
-                    waited.append(now - sent[key.fileobj])
-                    sent[key.fileobj] = now
-                    key.fileobj.sendall(key.data)
+                    waited.append(now - sent.pop(key.fileobj))
+                    if len(waited) + len(sent) < requests * CLIENTS:
+                        sent[key.fileobj] = now
+                        key.fileobj.sendall(key.data)
         seconds = time.perf_counter() - begun
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         rss = next(int(one.split()[1]) / 1024 for one in lines if one.startswith("VmRSS"))

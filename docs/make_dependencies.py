@@ -3,6 +3,7 @@
 python docs/make_dependencies.py
 """
 
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -11,24 +12,26 @@ DOCS = Path(__file__).parent
 PAGE = DOCS / "dependencies.md"
 HEAD = """# Dependencies
 
-The exact versions that tfpipe is tested with (`constraints.txt`), and the licence that each names.
-Written by `python docs/make_dependencies.py`. `pip-audit -r constraints.txt` lists known
-vulnerabilities; it asks a server on the internet, so no test runs it.
+The exact versions that tfpipe is tested with, and the licence that each names. `constraints.txt`
+has the hashes of their files, too, and pip installs no other file:
+
+```sh
+pip install --require-hashes -r constraints.txt
+pip install --no-deps --no-build-isolation .
+```
+
+It also names what only the tests need. `pip-audit -r constraints.txt` lists known vulnerabilities;
+it asks a server on the internet, so no test runs it. `python docs/make_dependencies.py` writes this
+page.
 
 | package | version | licence |
 |---|---|---|
 """
-# Of packages whose metadata has the whole text or none, and of those that only one runtime or one
-# Python needs: read from the files that they bring.
+# Of packages whose metadata has the whole text or none: read from the files that they bring.
 READ = {
-    "ai-edge-litert": "Apache-2.0",
-    "backports.strenum": "MIT",
     "cleanlab": "Apache-2.0",
     "namex": "Apache-2.0",
-    "onnx": "Apache-2.0",
-    "onnxruntime": "MIT",
     "simple-parsing": "MIT",
-    "tf2onnx": "Apache-2.0",
 }
 
 
@@ -40,10 +43,9 @@ def page() -> str:
 
 
 def constraints() -> list[tuple[str, str]]:
-    """Returns name and version of each line of constraints.txt."""
-    lines = (DOCS.parent / "constraints.txt").read_text().splitlines()
-    parts = [line.partition("==") for line in lines]
-    return [(name, version) for name, _, version in parts if version]
+    """Returns name and version of each package of constraints.txt."""
+    text = (DOCS.parent / "constraints.txt").read_text()
+    return re.findall(r"^([\w.-]+)==([^\s;]+)", text, flags=re.MULTILINE)
 
 
 def licence_of(name: str) -> str:
