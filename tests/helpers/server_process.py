@@ -110,8 +110,14 @@ class Server(Client):
         self.process = process
 
     def rss_mb(self) -> float:
+        return self._memory_mb("VmRSS")
+
+    def peak_mb(self) -> float:
+        return self._memory_mb("VmHWM")
+
+    def _memory_mb(self, kind: str) -> float:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
 
 
 def received(connection: socket.socket) -> bytes:

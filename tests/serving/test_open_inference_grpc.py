@@ -150,8 +150,9 @@ TENSORS = {"signature": "predict_tensor"}
             request([tensor("image", "UINT8", [1] * 100_000, FLAT)], **TENSORS),
             "has the shape [1, 1",
         ),
-        (request([b""] * 1_000_000), "got 1000000 tensors"),
-        (request([ONE], raw=(RAW,), outputs=("label",) * 100_000, **TENSORS), "each once"),
+        (request([b""] * 1000), "got 1000 tensors"),
+        (request([ONE]) + b"\x0b", "no ModelInferRequest"),  # a group begins
+        (request([ONE], raw=(RAW,), outputs=("label",) * 10_000, **TENSORS), "each once"),
         (request([ONE], signature="nothing"), "no signature 'nothing'"),
         (request([ONE], raw=(RAW,), outputs=("label", "label"), **TENSORS), "each once"),
         (request([ONE], raw=(RAW,), version="one", **TENSORS), "expected a number"),
@@ -168,6 +169,16 @@ def test_what_is_malformed_is_refused_in_one_sentence(client, message, sentence)
         expected = (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
     details = refused.value.details()
     assert (refused.value.code(), sentence in details) == expected, details
+
+
+def test_small_fields_are_counted_before_they_take_memory(client, server):
+    client.infer(request([ONE], raw=(RAW,), **TENSORS))
+    before = server.peak_mb()
+    with pytest.raises(grpc.RpcError) as refused:
+        client.infer(request([b""] * 7_000_000))  # 14 MB, 2.6 GB once parsed
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "more than 50000 fields" in refused.value.details()
+    assert server.peak_mb() < before + 300
 
 
 def reflect(channel, package: str, *messages: bytes) -> list[bytes]:

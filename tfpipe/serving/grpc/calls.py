@@ -21,6 +21,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from tfpipe.serving.errors import CLIENT_CLOSED, FAILED, RequestError
+from tfpipe.serving.grpc import field_count
 from tfpipe.serving.grpc.call_timers import CallTimers
 from tfpipe.serving.http import handlers
 from tfpipe.serving.limits import Admission, Limits, RequestBudget
@@ -257,8 +258,14 @@ def _client(context: grpc.ServicerContext) -> str:
 
 def _parse(request_class: type[Message], data: bytes) -> Any:
     try:
+        if field_count.count_fields(request_class.DESCRIPTOR, data) > field_count.MAX_FIELDS:
+            raise RequestError(
+                413,
+                f"The {request_class.__name__} has more than {field_count.MAX_FIELDS} fields. "
+                "Send fewer instances, or tensors as bytes.",
+            )
         return request_class.FromString(data)
-    except DecodeError as error:
+    except (DecodeError, field_count.MalformedMessageError) as error:
         raise RequestError(400, f"The message is no {request_class.__name__}.") from error
 
 
