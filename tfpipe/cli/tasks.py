@@ -1,13 +1,14 @@
 """The commands to look around: tasks, doctor."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tfpipe.base.errors import UserError
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.cli import options
 
@@ -53,19 +54,36 @@ def tasks(
     console.print("`tfpipe tasks NAME` shows the raw files and options of a task.")
 
 
-def doctor(json: options.Json = False) -> None:
+def doctor(
+    train: Annotated[
+        bool,
+        typer.Option("--train", help="Train 20 steps on each device, and compare the results."),
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """Shows what this machine has: versions, processor, threads, GPU, precision."""
     start_tensorflow()
     from tfpipe.base import hardware
 
-    summary = hardware.examine()
+    summary: dict[str, Any] = {"command": "doctor", **hardware.examine()}
+    if not json:
+        table = Table.grid(padding=(0, 2))
+        for name in list(summary)[1:]:
+            table.add_row(f"[bold]{name}", summary[name])
+        Console(highlight=False).print(table)
+    if train:
+        from tfpipe.training import device_comparison
+
+        runs = device_comparison.compare_devices()
+        summary["devices"] = [asdict(run) for run in runs]
+        if not json:
+            options.wide_console().print(options.table_of(summary["devices"]))
+        if wrong := [run for run in runs if run.is_wrong]:
+            error = UserError(device_comparison.advice(wrong))
+            error.summary = summary
+            raise error
     if json:
-        options.print_json({"command": "doctor", **summary})
-        return
-    table = Table.grid(padding=(0, 2))
-    for name, value in summary.items():
-        table.add_row(f"[bold]{name}", value)
-    Console(highlight=False).print(table)
+        options.print_json(summary)
 
 
 def _details_table(details: "TaskDetails") -> Table:
