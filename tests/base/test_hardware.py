@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from tfpipe.base import hardware
+from tfpipe.base import hardware, resources
 from tfpipe.base.errors import UserError
 
 
@@ -12,7 +12,7 @@ from tfpipe.base.errors import UserError
 )
 def test_bfloat16_is_taken_only_where_the_processor_has_it(monkeypatch, flags, policy):
     monkeypatch.delenv(hardware.PRECISION_VARIABLE, raising=False)
-    monkeypatch.setattr(hardware.Path, "read_text", lambda path: f"flags : {flags}")
+    monkeypatch.setattr(resources, "processors", lambda: f"flags : {flags}")
     assert hardware.compute_policy("auto") == policy
     assert hardware.compute_policy("float32") == "float32"
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,9 @@ HOLDER = (
 )
 
 
-def test_another_process_holds_a_lock_until_it_dies(tmp_path):
+@pytest.mark.parametrize("system_locks", [locks.SYSTEM_LOCKS, Path("/proc/missing")])
+def test_another_process_holds_a_lock_until_it_dies(system_locks, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "SYSTEM_LOCKS", system_locks)
     path = tmp_path / ".records.lock"
     command = [sys.executable, "-c", HOLDER, path]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:

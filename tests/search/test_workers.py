@@ -18,7 +18,7 @@ import tiny
 from keras_tuner.engine import trial as trials
 from made_manifest import made_manifest
 
-from tfpipe.base import files
+from tfpipe.base import files, resources
 from tfpipe.base.errors import UserError
 from tfpipe.data.dataset import Dataset
 from tfpipe.search import access, oracles, results, rpc, worker_pool
@@ -265,8 +265,8 @@ def test_an_address_that_is_none_is_said(address, says, served):
 def test_why_a_worker_ended(code, kills, says, tmp_path, monkeypatch):
     log = tmp_path / "worker.log"
     log.write_text("Traceback\nValueError: no\n")
-    before = worker_pool.oom_kills()
-    monkeypatch.setattr(worker_pool, "oom_kills", lambda: before + kills)
+    before = resources.oom_kills()
+    monkeypatch.setattr(resources, "oom_kills", lambda: before + kills)
     worker = worker_pool.Worker(SimpleNamespace(exitcode=code), "here-1", log, oom_kills=before)
     reason = worker_pool.exit_reason(worker)
     assert reason is None if says is None else re.fullmatch(says, reason)

@@ -19,6 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from server_process import b64, pixels, png
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from tfpipe.base import processes
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store
 from tfpipe.serving import process_pool, sockets
@@ -100,7 +101,7 @@ def run_pool(tmp_path, monkeypatch):
     monkeypatch.setattr(process_pool, "WORKER_COMMAND", (sys.executable, "-S", "-c", STUB))
     monkeypatch.setattr(process_pool, "POLL_S", 0.01)
     monkeypatch.setattr(process_pool, "MAX_BACKOFF_S", 0.1)
-    monkeypatch.setattr(process_pool.signal, "signal", lambda *_: None)  # is for main threads
+    monkeypatch.setattr(processes, "call_on_stop", lambda _: None)  # is for main threads
     pools: list[ServerPool] = []
 
     def run(*selectors: str, listener: socket.socket | None = None) -> tuple[ServerPool, Future]:

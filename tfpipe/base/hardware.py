@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from tfpipe.base import resources
 from tfpipe.base.choose import choose
 from tfpipe.base.resources import cores
 
@@ -71,7 +71,7 @@ def computes_bfloat16() -> bool:
     ]
     if any(gpu.get("compute_capability", (0, 0)) >= (8, 0) for gpu in gpus):
         return True
-    flags = _processors()
+    flags = resources.processors()
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
@@ -88,7 +88,7 @@ def examine() -> dict[str, str]:
 
 def machine() -> str:
     """Returns the name of the GPUs, else of the processor, as tables of times show it."""
-    names = re.findall(r"^model name\s*: (.*)$", _processors(), re.MULTILINE)
+    names = re.findall(r"^model name\s*: (.*)$", resources.processors(), re.MULTILINE)
     processor = names[0] if names else platform.processor() or platform.machine()
     gpus = _gpus()
     return ", ".join(gpus) if gpus else f"{processor}, {cores()} threads"
@@ -100,15 +100,7 @@ def _gpus() -> list[str]:
     return [details(gpu).get("device_name", gpu.name) for gpu in gpus]
 
 
-def _processors() -> str:
-    """Returns the text of /proc/cpuinfo; "" on systems other than Linux."""
-    try:
-        return Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
-
-
 def _features() -> list[str]:
     """Returns those of `FEATURES` that the processor has."""
-    words = set(_processors().split())
+    words = set(resources.processors().split())
     return [feature for feature in FEATURES if feature in words]

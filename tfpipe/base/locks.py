@@ -1,4 +1,7 @@
-"""Locks between processes: a lock file has one holder, and a process that dies frees its lock."""
+"""Locks between processes: a lock file has one holder, and a process that dies frees its lock.
+
+What systems do differently with locks is here, and in filelock: flock on Linux and macOS.
+"""
 
 import contextlib
 import errno
@@ -12,6 +15,7 @@ from tfpipe.base.errors import UserError
 
 _NO_LOCKS = {errno.ENOLCK, errno.EBADF, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _POLL_S = 0.002  # between two tries of a caller that waits
+SYSTEM_LOCKS = Path("/proc/locks")  # Linux: all locks that processes of this machine hold
 
 
 @contextlib.contextmanager
@@ -48,9 +52,19 @@ def hold(path: Path, *, busy: str | None) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Returns whether a process of this machine holds a lock file; takes no lock to find out."""
+    """Returns whether a process of this machine holds a lock file.
+
+    Linux says so. Elsewhere the lock is taken for a moment to find out, in which a command that
+    needs it is refused.
+    """
     try:
-        inode, locks = path.stat().st_ino, Path("/proc/locks").read_text()
+        inode = path.stat().st_ino
+        if SYSTEM_LOCKS.exists():
+            lines = SYSTEM_LOCKS.read_text().splitlines()
+            return any(line.split()[5].endswith(f":{inode}") for line in lines)
+        FileLock(path, fallback_to_soft=False, timeout=0).acquire().lock.release()
+    except Timeout:
+        return True
     except OSError:
         return False
-    return any(line.split()[5].endswith(f":{inode}") for line in locks.splitlines())
+    return False

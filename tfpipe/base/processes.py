@@ -1,8 +1,10 @@
-"""Fresh processes, forked from a server that has imported TensorFlow and done nothing else.
+"""Fresh processes, forked from a server that has imported TensorFlow; signals and exit codes.
 
 Importing takes seconds, a fork does not. As the server only imports, a fork of it is as new as a
 process that starts from nothing. On macOS some libraries do not survive a fork, so each process
 starts from nothing there, and also where the name of the server's socket would be too long.
+
+What systems do differently with processes is here alone.
 """
 
 import contextlib
@@ -18,18 +20,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfpipe.base import tensorflow
 from tfpipe.base.resources import cores
 
+if TYPE_CHECKING:  # Windows has no fork
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
 MAX_FOLDER_LETTERS = 70  # of the socket's folder: a socket's whole name has at most 107
 FORKS = sys.platform == "linux" and len(tempfile.gettempdir()) <= MAX_FOLDER_LETTERS
-CONTEXT: ForkServerContext | SpawnContext = (
+CONTEXT: "ForkServerContext | SpawnContext" = (
     multiprocessing.get_context("forkserver") if FORKS else multiprocessing.get_context("spawn")
 )
 CONTEXT.set_forkserver_preload(["tfpipe.base.preload"])
@@ -37,6 +41,11 @@ PRELOADED = "TFPIPE_PRELOAD"  # environment variable: the modules that the serve
 STARTS, PAUSE_S = 40, 0.25  # attempts to start a process: its server may be killed meanwhile
 WITHOUT_SERVER = 255  # exit code of a process that ended because the server did
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h: the signal to send when the parent (the server) ends
+NICENESS = 5  # of processes whose work can wait
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+KILLED = -9  # exit code of a process that was killed, also for want of memory
+# Of processes that somebody ended: by SIGKILL, SIGTERM, SIGINT, SIGHUP, or with their server.
+EXTERNAL_EXIT_CODES = (KILLED, -15, -2, -1, WITHOUT_SERVER)
 
 
 def begin(*modules: str) -> None:
@@ -122,6 +131,37 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+def exit_name(code: int | None) -> str:
+    """Returns how a process ended: the name of a signal, else its exit code."""
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+
+
+def is_running(pid: int) -> bool:
+    """Returns whether a process of this machine runs; True where the system does not tell."""
+    if sys.platform == "win32":  # where `os.kill` would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def call_on_stop(function: Callable[[], None]) -> None:
+    """Calls a function whenever this process is asked to stop, by SIGTERM or Ctrl-C."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: function())
+
+
+def yield_to_others() -> None:
+    """Lets other processes go first, and be the last to end where memory is short."""
+    with contextlib.suppress(OSError, AttributeError):  # where the system allows neither
+        os.nice(NICENESS)
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def share_of_cores(n_processes: int) -> dict[str, str]:
     """Returns the environment of one of several processes that divide this machine's cores."""
     environment = dict(os.environ)
@@ -157,7 +197,8 @@ def end_with_stdin(last: Callable[[], None] = lambda: None) -> None:
 def _main(module: str, arguments: tuple[Any, ...], log: str, environment: dict[str, str]) -> None:
     if FORKS:  # without the server, the process that started this one loses sight of it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.setsid()  # Ctrl-C is for the process that started this one
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C is for the process that started this one
     with open(log, "wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)

@@ -1,4 +1,6 @@
-"""What this process may use of its machine: cores and memory, by the limits of its container too.
+"""The machine: its processors, and the cores and memory that this process may use of it.
+
+The limits of its container count.
 
 A container is a cgroup. Its limits, and those of the cgroups above it, are files of the system.
 """
@@ -41,17 +43,39 @@ def memory_bytes(*, root: Path = ROOT) -> int:
     return min([machine, *limits])
 
 
+def oom_kills(*, root: Path = ROOT) -> int:
+    """Returns how many processes the kernel has killed for want of memory; 0 if unknown.
+
+    Args:
+      root: of the file system, for tests.
+    """
+    lines = _text(root / "proc/vmstat").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def processors(*, root: Path = ROOT) -> str:
+    """Returns the text of /proc/cpuinfo; "" on systems other than Linux.
+
+    Args:
+      root: of the file system, for tests.
+    """
+    return _text(root / "proc/cpuinfo")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def _cgroups(controller: str, root: Path) -> Iterator[Path]:
     """Gives the folders of this process's cgroup and of those above it, of either version.
 
     In a container the system may name a cgroup that only its host sees; the container's own is then
     the root of what is mounted.
     """
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
+    for line in _text(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
         mounted = root / "sys/fs/cgroup"
@@ -81,6 +105,6 @@ def _cpu_share(folder: Path) -> float | None:
 def _numbers(path: Path) -> list[int]:
     """Returns the numbers of a file; none where it is missing or says "max"."""
     try:
-        return [int(word) for word in path.read_text().split()]
-    except (OSError, ValueError):
+        return [int(word) for word in _text(path).split()]
+    except ValueError:
         return []

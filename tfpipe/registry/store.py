@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from tfpipe.base import files, hardware, json_dataclass, locks
+from tfpipe.base import files, hardware, json_dataclass, locks, processes
 from tfpipe.base.errors import UserError
 from tfpipe.base.tables import write_csv
 from tfpipe.registry.card import VersionCard
@@ -200,13 +200,7 @@ def _is_abandoned(draft: Path, host: str) -> bool:
     name, _, process = draft.name.removesuffix(f"-{draft.name.rpartition('-')[2]}").rpartition("-")
     if name != f"{DRAFT}-{host}" or not process.isdigit():
         return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return not processes.is_running(int(process))
 
 
 def _give_number(draft: Path, card: VersionCard, extra_files: Callable[[Path], None]) -> Path:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,15 +9,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tfpipe.base import processes
+from tfpipe.base import processes, resources
 from tfpipe.base.errors import UserError
 from tfpipe.search.access import TOKEN_VARIABLE
 from tfpipe.search.config import SearchConfig
 
 LOG = logging.getLogger(__name__)
 MAX_CONSECUTIVE_FAILURES = 5  # workers in a row that may end without having had a trial
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-EXTERNAL_EXIT_CODES = (*(-number for number in SIGNALS), processes.WITHOUT_SERVER)
 EXIT_WITH_MESSAGE = 2  # exit code of a worker that ends with a sentence
 
 
@@ -108,7 +105,7 @@ class WorkerPool:
             self.consecutive_failures = 0
         for index, worker in enumerate(self.workers):
             if worker.trial != trials.get(worker.name):
-                worker.trial, worker.oom_kills = trials.get(worker.name), oom_kills()
+                worker.trial, worker.oom_kills = trials.get(worker.name), resources.oom_kills()
             if worker.name in status["dismissed"]:
                 _end(worker)
                 # In case it was given another trial meanwhile.
@@ -145,7 +142,7 @@ class WorkerPool:
         process = processes.started(
             "tfpipe.search.worker", asdict(arguments), log=log, environment=environment
         )
-        return Worker(process, name, log, oom_kills=oom_kills())
+        return Worker(process, name, log, oom_kills=resources.oom_kills())
 
     def _handle_exit(self, worker: Worker) -> None:
         """Reports to the chief that a worker ended, and why."""
@@ -165,15 +162,6 @@ class WorkerPool:
             )
 
 
-def oom_kills() -> int:
-    """Returns how many processes the kernel has killed for want of memory; 0 if unknown."""
-    try:
-        lines = Path("/proc/vmstat").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-
-
 def process_name() -> str:
     """Returns a name for this process that is unique among machines."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -182,12 +170,12 @@ def process_name() -> str:
 def exit_reason(worker: Worker) -> str | None:
     """Returns why a worker's process ended, or None if it was ended from outside."""
     code = worker.process.exitcode
-    if code in EXTERNAL_EXIT_CODES:
-        if code == -signal.SIGKILL and oom_kills() > worker.oom_kills:
+    if code in processes.EXTERNAL_EXIT_CODES:
+        if code == processes.KILLED and resources.oom_kills() > worker.oom_kills:
             return "It took more memory than there is: its worker was killed."
         return None
     if code is not None and code < 0:
-        return f"Its worker crashed ({signal.Signals(-code).name}), see {worker.log}."
+        return f"Its worker crashed ({processes.exit_name(code)}), see {worker.log}."
     return f"Its worker ended ({_last_line(worker.log)}), see {worker.log}."
 
 

@@ -8,7 +8,6 @@ SO_REUSEPORT have a queue each, which is lost with the process.)
 import contextlib
 import json
 import logging
-import signal
 import socket
 import subprocess
 import sys
@@ -88,7 +87,7 @@ class ServerWorker:
             with contextlib.suppress(BrokenPipeError):
                 if pipe is not None:
                     pipe.close()
-        return self.error or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
+        return self.error or processes.exit_name(code)
 
 
 class ServerPool:
@@ -133,8 +132,7 @@ class ServerPool:
         Raises:
           UserError: the gRPC port cannot be bound, or there is nothing to serve.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.stop())
+        processes.call_on_stop(self.stop)
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: self.listener.close())  # the one that it has by then
             if self._endpoint.grpc_port is not None:

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -180,8 +179,7 @@ def _serve(
             started()
 
     # uvicorn raises again the signal that stopped it; a server that was stopped has not failed.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+    processes.call_on_stop(lambda: None)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for listener in listeners:
         serving_sockets.listen(listener)

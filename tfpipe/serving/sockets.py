@@ -63,6 +63,26 @@ def bind_unix(path: Path, *, option: str = "--unix-socket") -> socket.socket:
     return listener
 
 
+def connect_unix(path: Path, *, timeout_s: float | None = None) -> socket.socket:
+    """Returns a socket that is connected to a Unix socket.
+
+    Args:
+      path: of the Unix socket.
+      timeout_s: for connecting, and for each read and write later; None for any.
+
+    Raises:
+      OSError: nobody listens there, or not in time.
+    """
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        client.settimeout(timeout_s)
+        client.connect(str(path))
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
 def rebind(listener: socket.socket) -> socket.socket:
     """Returns a new socket at the address of one, which is closed."""
     where = listener.getsockname()
@@ -126,9 +146,8 @@ def _port_error(host: str, port: int, error: OSError, *, option: str) -> UserErr
 
 
 def _is_listening(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        try:
-            client.connect(str(path))
-        except ConnectionRefusedError:
-            return False
+    try:
+        connect_unix(path).close()
+    except ConnectionRefusedError:
+        return False
     return True

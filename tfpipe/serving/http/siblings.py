@@ -8,7 +8,6 @@ send requests for its jobs there.
 import asyncio
 import contextlib
 import http.client
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,9 +101,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        self.sock = sockets.connect_unix(self._path, timeout_s=self.timeout)
 
 
 def _ask(path: Path, request: Request, budget: RequestBudget) -> SiblingAnswer:

@@ -4,9 +4,7 @@ A version may compute for ever, take all memory or crash when it is loaded or an
 requests. There it does so in a process that is killed, and the server never loads it.
 """
 
-import contextlib
 import os
-import signal
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,7 +19,6 @@ from tfpipe.serving.model.loaded import WARMUP_DEADLINES, Servable
 
 LOAD_S = 120.0  # for all but the warm-up requests: to start a process, load, and convert
 MAX_BYTES = 4096  # of the sentence that refuses a version
-NICENESS = 5  # the requests that the server answers meanwhile come first
 
 
 def check(copy: CheckedCopy, *, limits: Limits, runtime: str) -> None:
@@ -71,7 +68,8 @@ def check(copy: CheckedCopy, *, limits: Limits, runtime: str) -> None:
         except EOFError as error:
             process.join()
             raise UserError(
-                f"{name} ended the process that loaded it, by {_end(process.exitcode)}. "
+                f"{name} ended the process that loaded it, by "
+                f"{processes.exit_name(process.exitcode)}. "
                 "It may need more memory than there is. Otherwise export it again."
             ) from error
         finally:
@@ -90,9 +88,7 @@ def main(copy: CheckedCopy, limits: Limits, runtime: str, sender: Connection) ->
       sender: of a pipe to the server.
     """
     threading.Thread(target=processes.end_with_parent, daemon=True).start()
-    with contextlib.suppress(OSError):  # where the system allows neither, it goes without
-        os.nice(NICENESS)
-        Path("/proc/self/oom_score_adj").write_text("1000")  # where memory is short, it ends first
+    processes.yield_to_others()  # to the server, which answers requests meanwhile
     refusal = ""
     try:
         Servable(copy, folder=copy.folder, limits=limits, runtime=runtime, measure_s=0)
@@ -112,9 +108,3 @@ def reason(error: Exception, version: Path) -> str:
         return str(error)
     name = "/".join(version.parts[-3:])
     return f"{name} is damaged: {type(error).__name__}, {str(error)[:200]}."
-
-
-def _end(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return signal.Signals(-exit_code).name
-    return f"exit code {exit_code}"
