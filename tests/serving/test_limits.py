@@ -207,5 +207,10 @@ def test_a_small_container_lowers_what_requests_may_hold(caplog):
     assert small.max_body_bytes * 60 + small.max_buffered_bytes < 500_000_000
     assert small.max_body_bytes <= small.max_answer_bytes <= small.max_buffered_bytes
     assert "1.0 GB of memory, so requests of up to 6 MB are taken, and 100 MB of" in caplog.text
-    tight = Limits(max_body_bytes=1000, max_answer_bytes=1000, max_buffered_bytes=1500)
+    tight = Limits(max_body_bytes=1000, max_answer_bytes=1000, max_buffered_bytes=2500)
     assert tight.within(1_000_000_000) == tight
+
+
+def test_the_largest_body_that_is_taken_fits_among_those_that_are_held():
+    raised = Limits(max_body_bytes=500_000_000).within(100_000_000_000)
+    assert raised.max_body_bytes == 500_000_000 <= raised.max_buffered_bytes

@@ -18,7 +18,7 @@ def predictions(version: Path, metadata: dict[str, str]) -> pd.DataFrame:
       metadata: name -> kind, the records'.
 
     Raises:
-      UserError: if it is missing or no table.
+      UserError: if it is missing, no table, or lacks a column.
     """
     path = version / PREDICTIONS
     text = {"split", "key", "group"} | {n for n, kind in metadata.items() if kind == "str"}
@@ -29,5 +29,19 @@ def predictions(version: Path, metadata: dict[str, str]) -> pd.DataFrame:
         raise UserError(
             f"{path} is missing or no table, so there is nothing to report. Train a new version."
         ) from error
+    if problem := _column_problem(table, text):
+        raise UserError(f"{path} {problem}. Train a new version.")
     # Older releases wrote "picture".
     return table.rename(columns={"error_of_mean_picture": "error_of_mean_image"})
+
+
+def _column_problem(table: pd.DataFrame, text: set[str]) -> str:
+    """Returns which column is missing or has text in place of numbers; "" for none."""
+    for name in ("split", "key", "group", "label"):
+        if name not in table:
+            return f"has no column {name}"
+    numbers = {"label", "error"} | {name for name in table if str(name).startswith("p_")} - text
+    for name in table.columns:
+        if name in numbers and not pd.api.types.is_numeric_dtype(table[name]):
+            return f"has text in the column {name}, expected numbers"
+    return ""

@@ -51,6 +51,8 @@ class Limits:
     def within(self, memory_bytes: int) -> "Limits":
         """Returns these limits, lowered and said where a process of so much memory must.
 
+        A body of the largest size and an answer as large always fit among what is held.
+
         Args:
           memory_bytes: that the process may use, see `resources.memory_bytes`.
         """
@@ -68,7 +70,8 @@ class Limits:
                 fitting.max_body_bytes / 1e6,
                 fitting.max_buffered_bytes / 1e6,
             )
-        return fitting
+        n_bytes = max(fitting.max_buffered_bytes, 2 * fitting.max_body_bytes)
+        return replace(fitting, max_buffered_bytes=n_bytes)
 
 
 class Admission:
