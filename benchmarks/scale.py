@@ -7,8 +7,9 @@ Each stage is a process of its own: the commands `tfpipe pack`, `train` (one epo
 `explore` on `scale_task.py`, whose pictures are drawn while they are read. Near-duplicates are part
 of packing, and are looked for once more by themselves. Memory is the peak of the resident memory of
 the process and its children together, sampled ten times a second. The exponent is the slope of
-log seconds over log pictures, of what is beyond the first size's seconds too, as starting
-TensorFlow takes some seconds whatever the size.
+log processor seconds over log pictures, over all sizes and from the last but one to the last:
+starting TensorFlow takes some seconds whatever the size. On a busy machine seconds say little, so
+processor seconds, of all cores, stand beside them.
 """
 
 import argparse
@@ -29,7 +30,7 @@ PICTURES, TIMES = 2000, (1, 4, 16, 64)
 FILES = 40  # raw files at least; a raw file has at most `MOST_PICTURES`
 MOST_PICTURES = 1000
 STAGES = ("pack", "near-duplicates", "train", "predict", "explore")
-HYPERPARAMETERS = ("filters=8", "dense_units=32")
+HYPERPARAMETERS = ("filters=4", "dense_units=32", "batch_size=256")
 
 
 def main() -> None:
@@ -72,7 +73,7 @@ def write_raw(folder: Path, pictures: int) -> None:
 
 
 def measured(stage: str, folder: Path, *, channels: int) -> dict[str, float]:
-    """Runs a stage, and returns its seconds, peak memory in MB, and the disk used after it."""
+    """Runs a stage, and returns seconds, processor seconds, peak memory, and disk used after it."""
     data, models = folder / "data", folder / "models"
     tfpipe = [sys.executable, "-m", "tfpipe"]
     option = ["--option", f"channels={channels}"]
@@ -92,15 +93,22 @@ def measured(stage: str, folder: Path, *, channels: int) -> dict[str, float]:
     began = time.perf_counter()
     with log.open("w") as file:
         process = subprocess.Popen(commands[stage], stdout=file, stderr=subprocess.STDOUT)
-        peak = 0
-        while process.poll() is None:
+        peak, status = 0, 0
+        while not status:
             peak = max(peak, resident(process.pid))
             time.sleep(0.1)
+            status, code, usage = os.wait4(process.pid, os.WNOHANG)
+    process.returncode = os.waitstatus_to_exitcode(code)
     seconds = time.perf_counter() - began
     if process.returncode:
         raise SystemExit(f"{stage} ended with exit code {process.returncode}: {log.read_text()}")
     disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return {"seconds": round(seconds, 1), "memory_mb": peak // 2**20, "disk_mb": disk // 2**20}
+    return {
+        "seconds": round(seconds, 1),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "memory_mb": peak // 2**20,
+        "disk_mb": disk // 2**20,
+    }
 
 
 def resident(pid: int) -> int:
@@ -133,9 +141,9 @@ def compare(records: Path) -> None:
 def table(rows: list[dict], *, stages: list[str]) -> str:
     """Returns the measurements as a Markdown table, with each stage's fitted exponent."""
     lines = [
-        "| stage | pictures | seconds | pictures a second | peak memory, MB | of the first |"
+        "| stage | pictures | seconds | processor seconds | pictures a second | peak memory, MB | of the first |"
         " disk, MB | load | exponent |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for stage in stages:
         own = [row for row in rows if row["stage"] == stage]
@@ -143,7 +151,8 @@ def table(rows: list[dict], *, stages: list[str]) -> str:
             cells = (
                 stage,
                 f"{row['pictures']:,}",
-                f"{row['seconds']:.1f}",
+                f"{row['seconds']:.0f}",
+                f"{row['cpu_s']:.0f}",
                 f"{row['pictures'] / row['seconds']:,.0f}",
                 f"{row['memory_mb']:,}",
                 f"{row['memory_mb'] / own[0]['memory_mb']:.2f}",
@@ -159,7 +168,7 @@ def exponent(rows: list[dict]) -> str:
     """Returns the exponent of all sizes, and between the last two; "" of one size."""
     if len(rows) < 2:
         return ""
-    pictures, seconds = (np.log([row[name] for row in rows]) for name in ("pictures", "seconds"))
+    pictures, seconds = (np.log([row[name] for row in rows]) for name in ("pictures", "cpu_s"))
     whole = np.polyfit(pictures, seconds, 1)[0]
     last = np.diff(seconds)[-1] / np.diff(pictures)[-1]
     return f"{whole:.2f}, last step {last:.2f}"

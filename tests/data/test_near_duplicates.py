@@ -231,7 +231,7 @@ def test_an_index_on_disk_finds_the_copies_that_comparing_all_finds(many, monkey
     found = near_duplicates.find_pairs(joined(copies), images)
     assert len(found) >= 7 * 35
     monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
-    monkeypatch.setattr(copy_candidates, "CELL_IMAGES", 20)  # 49 cells, of which 16 are searched
+    monkeypatch.setattr(copy_candidates, "CELL_IMAGES", 5)  # 196 cells, of which 64 are searched
     files = stored(images, tmp_path, sizes=(300, 400))
     assert near_duplicates.find_pairs(joined(copies), files) == found
     assert near_duplicates.find_pairs(files, joined(copies)) == sorted((b, a) for a, b in found)

@@ -25,13 +25,13 @@ STILL_CELLS, NEAR_GAIN, NEAR_OFFSET = 0.95, 1.2, 0.25
 MOVED_EXTENT = 1.12  # times that one may be as long as the other, in its square
 MOST_CANDIDATES = 8  # of one image, the likeliest: so that time grows no faster than the search
 BLUR = 2.0  # px of `SIDE`, taken away from the cells
-BLOCK = 512
+BLOCK, QUERIES = 512, 8192
 N_WAYS = 8
 # The index.
-CELL_IMAGES = 512  # of a cell, on average
-MOST_CELLS = 8192  # beyond 4 million images cells grow
-SAMPLES = 32  # images a cell that centroids are fitted to
-PROBES = 16  # cells that are searched for an image
+CELL_IMAGES = 128  # of a cell, on average
+MOST_CELLS = 8192  # beyond a million images cells grow
+SAMPLES = 16  # images a cell that centroids are fitted to
+PROBES = 64  # cells that are searched for an image
 NEIGHBOURS = 32  # images that are looked at closely for one
 N_TEMPLATES = 64
 
@@ -98,12 +98,15 @@ def compare_by_index(prints: PrintSource, *, parts: np.ndarray, queries: np.ndar
     """
     with tempfile.TemporaryDirectory(prefix="tfpipe-index-") as folder:
         index = CopyIndex(prints, parts, Path(folder))
-        for start in range(0, len(queries), BLOCK):
-            rows = queries[start : start + BLOCK]
-            found = index.search(rows, prints.select(rows), parts[rows])
-            if found:
-                a, b, way = np.concatenate(found, axis=1)
-                yield a, b, way
+        for start in range(0, len(queries), QUERIES):
+            rows = queries[start : start + QUERIES]
+            neighbours = index.neighbours(prints, rows, parts[rows])
+            for first in range(0, len(rows), BLOCK):
+                own = slice(first, first + BLOCK)
+                found = index.likeliest(prints.select(rows[own]), rows[own], neighbours[own])
+                if found:
+                    a, b, way = np.concatenate(found, axis=1)
+                    yield a, b, way
 
 
 class CopyIndex:
@@ -117,7 +120,7 @@ class CopyIndex:
         features = [
             invariants(prints.select(sample[i : i + BLOCK])) for i in range(0, len(sample), BLOCK)
         ]
-        fitted = MiniBatchKMeans(n_cells, batch_size=4096, max_iter=20, n_init=1, random_state=0)
+        fitted = MiniBatchKMeans(n_cells, batch_size=4096, max_iter=5, n_init=1, random_state=0)
         self._centroids = fitted.fit(np.concatenate(features)).cluster_centers_.astype(np.float32)
         del features
         unsorted, self._path = folder / "unsorted", folder / "index"
@@ -137,16 +140,68 @@ class CopyIndex:
                 mapped[order[start : start + 32 * BLOCK]].tofile(file)
         unsorted.unlink()
 
-    def search(self, rows: np.ndarray, prints: Prints, parts: np.ndarray) -> list[np.ndarray]:
+    def neighbours(self, prints: PrintSource, rows: np.ndarray, parts: np.ndarray) -> np.ndarray:
+        """Returns the places in the index of the most alike images, [rows, `NEIGHBOURS`] int.
+
+        The nearest come first; -1 where there are fewer.
+
+        Args:
+          prints: of all images.
+          rows: of the images that are looked for.
+          parts: theirs.
+        """
+        pieces = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
+        selected = [prints.select(piece) for piece in pieces]
+        features = np.concatenate([invariants(piece) for piece in selected])
+        lengths = np.concatenate([_log_lengths(piece) for piece in selected])
+        del selected
+        cells = np.concatenate(
+            [self._nearest(features[i : i + BLOCK], PROBES) for i in range(0, len(rows), BLOCK)]
+        )
+        owners, cells = np.repeat(np.arange(len(rows)), cells.shape[1]), cells.ravel()
+        order = np.argsort(cells, kind="stable")
+        owners, cells = owners[order], cells[order]
+        distances = np.full((len(rows), NEIGHBOURS), np.inf, np.float32)
+        places = np.full((len(rows), NEIGHBOURS), -1)
+        for own in np.split(np.arange(len(cells)), np.flatnonzero(np.diff(cells)) + 1):
+            cell, inside = cells[own[0]], owners[own]
+            entries, left = self._read(cell), features[inside]
+            right = entries["features"].astype(np.float32)
+            distance = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
+            is_near = (parts[inside, None] != entries["part"]) | (parts[inside, None] < 0)
+            for side in (0, 1):
+                differences = lengths[inside, side, None] - entries["lengths"][:, side]
+                is_near &= np.abs(differences) <= _LONGER
+            is_near &= entries["row"] != rows[inside, None]
+            distance[~is_near] = np.inf
+            distance = np.concatenate([distances[inside], distance], axis=1)
+            place = np.broadcast_to(self._firsts[cell] + np.arange(len(entries)), is_near.shape)
+            place = np.concatenate([places[inside], place], axis=1)
+            column = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+            distances[inside] = np.take_along_axis(distance, column, axis=1)
+            places[inside] = np.take_along_axis(place, column, axis=1)
+        order = np.argsort(distances, axis=1, kind="stable")
+        places[~np.isfinite(distances)] = -1
+        return np.take_along_axis(places, order, axis=1)
+
+    def likeliest(
+        self, prints: Prints, rows: np.ndarray, neighbours: np.ndarray
+    ) -> list[np.ndarray]:
         """Returns [3, candidates] int arrays: rows of images, of those alike, and ways of turning.
 
         Args:
-          rows: of the images in the index.
-          prints: theirs.
-          parts: theirs.
+          prints: of some images.
+          rows: theirs.
+          neighbours: theirs, places in the index.
         """
-        matches = self._matches(prints, rows, parts)
-        firsts = np.searchsorted(matches["owner"], np.arange(len(rows) + 1))
+        owners, columns = np.nonzero(neighbours >= 0)
+        # Mapped anew each time, so that what was read does not stay in memory.
+        mapped = np.memmap(self._path, _LAYOUT, mode="r")
+        matches = mapped[neighbours[owners, columns]]
+        amplitudes = 2 * _spectra(prints)[owners] - matches["features"][:, :_AMPLITUDES]
+        is_alike = (amplitudes**2).sum(axis=1) <= 4 * SPECTRUM  # weighted twice
+        owners, matches = owners[is_alike], matches[is_alike]
+        firsts = np.searchsorted(owners, np.arange(len(rows) + 1))
         chosen = np.flatnonzero(np.diff(firsts))
         found: list[np.ndarray] = []
         if not len(chosen):
@@ -157,41 +212,6 @@ class CopyIndex:
             column, way = _ranked(cells, others["cells"].astype(np.float32), lit)
             found.append(np.stack([np.full(len(way), rows[i]), others["row"][column], way]))
         return found
-
-    def _matches(self, prints: Prints, rows: np.ndarray, parts: np.ndarray) -> np.ndarray:
-        """Returns the most alike images of some, `NEIGHBOURS` of each, in their order."""
-        features, lengths = invariants(prints), _log_lengths(prints)
-        cells = self._nearest(features, PROBES)
-        owners, cells = np.repeat(np.arange(len(rows)), cells.shape[1]), cells.ravel()
-        order = np.argsort(cells, kind="stable")
-        owners, cells = owners[order], cells[order]
-        parcels = []
-        for own in np.split(np.arange(len(cells)), np.flatnonzero(np.diff(cells)) + 1):
-            entries, inside = self._read(cells[own[0]]), owners[own]
-            left = features[inside]
-            right = entries["features"].astype(np.float32)
-            distance = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
-            is_near = np.abs(lengths[inside, None] - entries["lengths"]).max(axis=2) <= _LONGER
-            is_near &= (parts[inside, None] != entries["part"]) | (parts[inside, None] < 0)
-            is_near &= entries["row"] != rows[inside, None]
-            distance[~is_near] = np.inf
-            if distance.shape[1] > NEIGHBOURS:
-                column = np.argpartition(distance, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
-            else:
-                column = np.broadcast_to(np.arange(distance.shape[1]), distance.shape)
-            distance = np.take_along_axis(distance, column, axis=1)
-            row, place = np.nonzero(np.isfinite(distance))
-            parcel = np.empty(len(row), _MATCH)
-            parcel["owner"], parcel["distance"] = inside[row], distance[row, place]
-            for name in ("cells", "light", "row"):
-                parcel[name] = entries[name][column[row, place]]
-            amplitudes = left[row, :_AMPLITUDES] - right[column[row, place], :_AMPLITUDES]
-            # Weighted twice in the features.
-            parcels.append(parcel[(amplitudes**2).sum(axis=1) <= 4 * SPECTRUM])
-        matches = np.concatenate(parcels)
-        matches = matches[np.lexsort((matches["distance"], matches["owner"]))]
-        firsts = np.searchsorted(matches["owner"], matches["owner"])
-        return matches[np.arange(len(matches)) - firsts < NEIGHBOURS]
 
     def _read(self, cell: int) -> np.ndarray:
         """Returns what the index holds of the images in a cell."""
@@ -248,15 +268,6 @@ def _draw_templates() -> np.ndarray:
 
 _TEMPLATES = _draw_templates()
 _LONGER = np.log(MOVED_EXTENT)
-_MATCH = np.dtype(
-    [
-        ("owner", "<i8"),
-        ("distance", "<f4"),
-        ("cells", "<f2", 64),
-        ("light", "<f4", 2),
-        ("row", "<i8"),
-    ]
-)
 
 
 def _index_rows(prints: Prints, start: int, parts: np.ndarray) -> np.ndarray:
