@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -127,7 +128,7 @@ def output_bytes(
     """
     n_bytes = 0
     for spec in outputs.values():
-        size = int(np.prod([dim or 1 for dim in spec.shape[1:]]))
+        size = math.prod(dim or 1 for dim in spec.shape[1:])
         n_bytes += n_rows * size * (number_bytes or max(1, spec.dtype.size))
     return n_bytes
 

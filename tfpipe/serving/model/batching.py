@@ -8,7 +8,6 @@ request, and never ends the queue and the threads of a version that is served no
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,8 +37,42 @@ class Signature(Protocol):
         """Returns the outputs [n, ...] for features [n, ...], n >= 1."""
 
 
+class WaitingRequest:
+    """A request whose thread waits until it is answered, or computes a batch itself.
+
+    Attributes:
+      features: [n, ...] each.
+      outputs: its answer, or why there is none, once it has ended.
+      batch: requests that its thread is to compute, itself the first; none if another does.
+    """
+
+    def __init__(self, features: Arrays):
+        self.features = features
+        self.outputs: Arrays | Exception = {}
+        self.batch: list[WaitingRequest] = []
+        self._wake = threading.Lock()
+        self._wake.acquire()
+
+    def wait(self) -> None:
+        """Returns when it has ended or is to compute a batch."""
+        self._wake.acquire()
+
+    def lead(self, batch: list["WaitingRequest"]) -> None:
+        """Wakes its thread to compute a batch."""
+        self.batch = batch
+        self._wake.release()
+
+    def end(self, outputs: Arrays | Exception) -> None:
+        """Answers it, or lets it fail."""
+        self.outputs = outputs
+        self._wake.release()
+
+
 class BatchedFunction:
-    """A function of arrays that computes the requests that wait in one batch."""
+    """A function of arrays that computes the requests that wait in one batch.
+
+    The thread of its first request computes a batch, so that no other need be woken for it.
+    """
 
     def __init__(self, function: Callable[[Arrays], Arrays], *, threads: int):
         """Wraps a function.
@@ -49,9 +82,8 @@ class BatchedFunction:
           threads: batches that it may compute at the same time.
         """
         self._function, self._lock = function, threading.Lock()
-        self._waiting: deque[tuple[Arrays, Future[Arrays]]] = deque()
+        self._waiting: deque[WaitingRequest] = deque()
         self._n_threads, self._n_active = threads, 0
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="network")
 
     @property
     def n_waiting(self) -> int:
@@ -60,53 +92,62 @@ class BatchedFunction:
 
     def __call__(self, features: Arrays) -> Arrays:
         """Returns the outputs [n, ...] for features [n, ...], 1 <= n <= MAX_BATCH."""
-        future: Future[Arrays] = Future()
+        request = WaitingRequest(features)
         with self._lock:
-            self._waiting.append((features, future))
-            has_free_thread = self._n_active < self._n_threads
-            self._n_active += has_free_thread
-        if has_free_thread:
-            self._executor.submit(self._compute_batches)
-        return future.result()
-
-    def _compute_batches(self) -> None:
-        """Answers the requests that have waited longest, until none waits."""
-        while batch := self._take_batch():
+            waits = self._n_active >= self._n_threads
+            if waits:
+                self._waiting.append(request)
+            else:
+                self._n_active += 1
+                request.batch = [request]
+        if waits:
+            request.wait()
+        if request.batch:
             try:
-                self._compute_batch(batch)
+                self._compute_batch(request.batch)
+            finally:
+                self._hand_on()
+        if isinstance(request.outputs, Exception):
+            raise request.outputs
+        return request.outputs
+
+    def _compute_batch(self, batch: list[WaitingRequest]) -> None:
+        """Answers the requests of a batch."""
+        if len(batch) == 1:
+            try:
+                batch[0].end(self._function(batch[0].features))
             except Exception as error:
-                if len(batch) == 1:
-                    batch[0][1].set_exception(error)
-                    continue
-                for request in batch:  # one of them is bad, maybe not the others
-                    self._compute_alone(*request)
-
-    def _compute_batch(self, batch: list[tuple[Arrays, Future[Arrays]]]) -> None:
-        requests = [features for features, _ in batch]
-        outputs = self._function(
-            {name: np.concatenate([r[name] for r in requests]) for name in requests[0]}
-        )
-        ends = np.cumsum([_n_examples(features) for features in requests])[:-1]
-        parts = {name: np.split(array, ends) for name, array in outputs.items()}
-        for i, (_, future) in enumerate(batch):
-            future.set_result({name: part[i] for name, part in parts.items()})
-
-    def _compute_alone(self, features: Arrays, future: Future[Arrays]) -> None:
+                batch[0].end(error)
+            return
         try:
-            future.set_result(self._function(features))
-        except Exception as error:
-            future.set_exception(error)
+            outputs = self._function(
+                {
+                    name: np.concatenate([request.features[name] for request in batch])
+                    for name in batch[0].features
+                }
+            )
+        except Exception:
+            for request in batch:  # one of them is bad, maybe not the others
+                self._compute_batch([request])
+            return
+        ends = np.cumsum([_n_examples(request.features) for request in batch])[:-1]
+        parts = {name: np.split(array, ends) for name, array in outputs.items()}
+        for i, request in enumerate(batch):
+            request.end({name: part[i] for name, part in parts.items()})
 
-    def _take_batch(self) -> list[tuple[Arrays, Future[Arrays]]]:
-        """Returns the next batch; without one, the thread is free."""
-        batch: list[tuple[Arrays, Future[Arrays]]] = []
+    def _hand_on(self) -> None:
+        """Has the request that has waited longest compute the next batch, if there is one."""
+        batch: list[WaitingRequest] = []
         n_examples = 0
         with self._lock:
-            while self._waiting and n_examples + _n_examples(self._waiting[0][0]) <= MAX_BATCH:
+            while (
+                self._waiting and n_examples + _n_examples(self._waiting[0].features) <= MAX_BATCH
+            ):
                 batch.append(self._waiting.popleft())
-                n_examples += _n_examples(batch[-1][0])
+                n_examples += _n_examples(batch[-1].features)
             self._n_active -= not batch
-        return batch
+        if batch:
+            batch[0].lead(batch)
 
 
 class BatchedSignature:
