@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from tfpipe.base import extras
 from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import silent
@@ -163,6 +164,8 @@ class Version:
         conformal: float = 0.0,
         embedding: bool = False,
         options: Mapping[str, Any] | None = None,
+        runner: str | None = None,
+        beam_options: Mapping[str, str | None] | None = None,
     ) -> "pd.DataFrame": ...
 
     @overload
@@ -178,6 +181,8 @@ class Version:
         conformal: float = 0.0,
         embedding: bool = False,
         options: Mapping[str, Any] | None = None,
+        runner: str | None = None,
+        beam_options: Mapping[str, str | None] | None = None,
     ) -> Prediction: ...
 
     def predict(
@@ -192,6 +197,8 @@ class Version:
         conformal: float = 0.0,
         embedding: bool = False,
         options: Mapping[str, Any] | None = None,
+        runner: str | None = None,
+        beam_options: Mapping[str, str | None] | None = None,
     ) -> "pd.DataFrame | Prediction":
         """Predicts new raw files.
 
@@ -207,6 +214,9 @@ class Version:
           conformal: share of images whose set of classes may lack the true one; 0 for no sets.
           embedding: whether the table holds embeddings, too.
           options: task options by name, over those that the version was trained with.
+          runner: runner of Apache Beam whose workers predict the files, such as "DaskRunner"; None
+            for this process. All of them need the files, the version and `out` under one path.
+          beam_options: of its pipeline, by name; None for those without a value.
 
         Returns:
           The table, with the files that could not be read in `attrs["skipped"]` and the notes in
@@ -223,6 +233,8 @@ class Version:
             "conformal": conformal,
             "embedding": embedding,
             "options": options or {},
+            "runner": runner,
+            "beam_options": beam_options or {},
         }
         paths = [Path(files)] if isinstance(files, str | Path) else [Path(one) for one in files]
         if out is not None:
@@ -249,23 +261,37 @@ class Version:
         conformal: float,
         embedding: bool,
         options: Mapping[str, Any],
+        runner: str | None,
+        beam_options: Mapping[str, str | None],
     ) -> Prediction:
-        task = self.task
+        task, version = self.task, self.path
         check_inference_mode(task, inference_mode)
         self._check_task()
+        if runner is not None:
+            extras.require_beam()
+            # Workers have other working folders.
+            files, out = [path.absolute() for path in files], out.absolute()
+            version = version.absolute()
         start_tensorflow()
-        from tfpipe.inference import run
+        from tfpipe.inference import run, sources
         from tfpipe.inference.confidence import PredictionOptions
         from tfpipe.inference.request import PredictionRequest
+
+        predict_sources: sources.SourceRunner = sources.predict_here
+        if runner is not None:
+            from tfpipe.inference import beam_predict  # imports Apache Beam, an extra
+
+            predict_sources = beam_predict.source_runner(runner, beam_options)
 
         with self._workspace.reporting() if self._workspace else nullcontext(silent) as report:
             request = PredictionRequest(
                 task,
-                self.path,
+                version,
                 files,
                 out,
                 table=table,
                 settings=tuple(f"{name}={value}" for name, value in options.items()),
+                run=predict_sources,
                 report=report,
             )
             done = run.predict(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfpipe.base import files
+from tfpipe.base import extras, files
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
@@ -123,11 +122,8 @@ class Workspace:
         from tfpipe.tasks.options import parse_options
         from tfpipe.tasks.splits import SplitConfig
 
-        if runner is not None and importlib.util.find_spec("apache_beam") is None:
-            raise UserError(
-                "--runner needs Apache Beam, which is not installed. "
-                "Run `pip install 'tfpipe[beam]'`."
-            )
+        if runner is not None:
+            extras.require_beam()
         values = parse_options(task, option_settings(options))
         sharding = config.sharding(shards)
         start_tensorflow()

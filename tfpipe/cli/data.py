@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
 melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
@@ -76,10 +75,7 @@ def pack(
         str | None,
         typer.Option(help="Runner of Apache Beam that packs, such as DaskRunner (extra: beam)."),
     ] = None,
-    beam_option: Annotated[
-        list[str] | None,
-        typer.Option(help="Option of the runner, name=value, or name alone where it has no value."),
-    ] = None,
+    beam_option: options.BeamOption = None,
     data: options.Data = options.DATA,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -87,9 +83,7 @@ def pack(
     """Packs raw files into records. A stopped run resumes with the same command."""
     loaded = options.project(data).resolve(task)
     packing = options.packing(option, split, salt, skip_bad)
-    if beam_option and runner is None:
-        raise UserError("--beam-option is for a runner. Name one by --runner, such as DaskRunner.")
-    pairs = [setting.partition("=") for setting in beam_option or ()]
+    beam_options = options.beam_settings(beam_option, runner)
     records = options.project(data, seed=seed).pack(
         loaded,
         options=packing.options,
@@ -97,7 +91,7 @@ def pack(
         skip_bad=skip_bad,
         shards=shards,
         runner=runner,
-        beam_options={name: text if equals else None for name, equals, text in pairs},
+        beam_options=beam_options,
     )
     options.print_notes(records.manifest)
     summary = {

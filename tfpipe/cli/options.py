@@ -103,6 +103,10 @@ Mlflow = Annotated[
 MinPrecision = Annotated[
     float, typer.Option(min=0, max=1, help="Precision below which no class is named (abstain).")
 ]
+BeamOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Option of the runner, name=value, or name alone where it has no value."),
+]
 DATA, MODELS, SHARES = Path("data"), Path("saved_models"), "60/20/20"
 
 
@@ -127,6 +131,18 @@ def settings(option: list[str] | None) -> dict[str, str]:
             raise UserError(f"--option {setting!r} has no '='. Write it as name=value.")
         values[name] = text
     return values
+
+
+def beam_settings(beam_option: list[str] | None, runner: str | None) -> dict[str, str | None]:
+    """Returns name -> text of options of Apache Beam; None for those without a value.
+
+    Raises:
+      UserError: there are some, but no runner.
+    """
+    if beam_option and runner is None:
+        raise UserError("--beam-option is for a runner. Name one by --runner, such as DaskRunner.")
+    pairs = [setting.partition("=") for setting in beam_option or ()]
+    return {name: text if equals else None for name, equals, text in pairs}
 
 
 def hyperparameters(hp: list[str] | None, weights: str | None = None) -> dict[str, Any]:

@@ -44,12 +44,18 @@ def predict(
         bool, typer.Option("--embedding", help="Write embeddings to the table, too.")
     ] = False,
     option: options.Option = None,
+    runner: Annotated[
+        str | None,
+        typer.Option(help="Runner of Apache Beam that predicts, such as DaskRunner (extra: beam)."),
+    ] = None,
+    beam_option: options.BeamOption = None,
     data: options.Data = options.DATA,
     models: options.Models = options.MODELS,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Predicts new raw files: one table, with images beside it."""
+    beam_options = options.beam_settings(beam_option, runner)
     saved = options.project(data, models, seed).predictor(
         task, model=model, number=version, inference_mode=inference_mode
     )
@@ -63,6 +69,8 @@ def predict(
         conformal=conformal,
         embedding=embedding,
         options=options.settings(option),
+        runner=runner,
+        beam_options=beam_options,
     )
     summary = {
         "command": "predict",

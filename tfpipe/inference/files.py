@@ -3,8 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,16 @@ from tfpipe.base import files as base_files
 from tfpipe.base import images as base_images
 from tfpipe.base import table_writers
 from tfpipe.base.errors import UserError
-from tfpipe.base.progress import Reporter
 from tfpipe.inference import monitoring, resume
 from tfpipe.inference.monitoring import ImageMonitor
 from tfpipe.inference.request import PredictionRequest, PredictionResult
+from tfpipe.inference.resume import SourceResults
+from tfpipe.inference.sources import SourceRun
 from tfpipe.models.sliding_window import WINDOWS_AT_ONCE
 from tfpipe.registry import load
 from tfpipe.registry.card import CLASSIFIER, VersionCard
-from tfpipe.tasks.task import Classify, Source, Survey
+from tfpipe.registry.load import SavedPredictor
+from tfpipe.tasks.task import Classify, Source, Survey, Task
 
 ROWS_AT_ONCE = 20_000  # rows of a table that are written together
 
@@ -52,18 +53,13 @@ def predict(
       UserError: a path or table is wrong, no file could be read, or the version is an
         autoencoder's.
     """
-    task, out, report = request.task, request.out, request.report
+    task, out = request.task, request.out
     whole_file = task.whole_file
     assert whole_file is not None, f"{task.name} does not predict whole files"
     predictor = request.open_predictor((CLASSIFIER,))
     card = predictor.card
-    classify = predictor.predict_proba
     if whole_file.sliding_window:
-        classify = load.with_inference_mode(predictor, inference_mode)
-    thresholds = card.thresholds
-    if inference_mode:
-        scores = card.inference_modes.get(inference_mode, {})
-        thresholds = scores.get("thresholds", thresholds)
+        load.with_inference_mode(predictor, inference_mode)  # refuses what the model lacks
     options, survey = request.survey(card.options)
     names = Counter(source.name for source in survey.sources)
     repeated = [name for name, count in names.items() if count > 1]
@@ -82,40 +78,17 @@ def predict(
         "windows": bool(windows),
         "longer": longer,
     }
+    job = FileJob(
+        task,
+        request.version,
+        options=options,
+        overlays=overlays,
+        inference_mode=inference_mode,
+        has_windows=windows is not None,
+    )
     with resume.open_results(out, plan) as results:
         n_resumed = sum(results.result(source) is not None for source in survey.sources)
-        bad = {}
-        for i, source in enumerate(survey.sources):
-            report("predict", {"done": i, "total": len(survey.sources)})
-            if results.result(source) is not None:
-                continue
-            monitor = ImageMonitor(card)
-            monitored = _Monitored(classify, monitor, source.name)
-            if whole_file.sliding_window:
-                monitored = _MonitoredAlong(
-                    classify,
-                    monitor,
-                    source.name,
-                    height_px=card.network_spec.image_shape[0],
-                    report=partial(_report_part, report, files=i, total=len(survey.sources)),
-                )
-            try:
-                outputs = whole_file.infer(source, monitored, options)
-            except UserError as error:
-                bad[source.name] = str(error)
-                continue
-            prediction = whole_file.predict(outputs, thresholds)
-            overlay = whole_file.overlay(outputs, thresholds)
-            base_images.write_png(overlay, overlays[source.name])
-            results.add(
-                source,
-                {
-                    "rows": prediction.rows,
-                    "windows": _with_new(prediction.windows, monitor) if windows else [],
-                    "monitored": monitor.state(),
-                },
-            )
-        report("predict", {"done": len(survey.sources), "total": len(survey.sources)})
+        bad = request.run(SourceRun(survey.sources, job, predictor, results, report=request.report))
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
         good = [source for source in survey.sources if source.name not in bad]
@@ -132,6 +105,81 @@ def predict(
     written = [overlays[source.name] for source in good]
     notes = (*survey.notes, *noticed)
     return PredictionResult(n_rows, len(good), bad, notes, written, summary)
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """The job of predicting whole files, see `sources.PredictionJob`.
+
+    Attributes:
+      task: with `whole_file`.
+      version: folder of the version.
+      options: the task's options.
+      overlays: name of a source -> the image file that shows its predictions.
+      inference_mode: for long images; None for the card's.
+      has_windows: whether rows of windows are stored, too.
+    """
+
+    task: Task
+    version: Path
+    options: Any
+    overlays: dict[str, Path]
+    inference_mode: str | None
+    has_windows: bool
+
+    def open(self, predictor: SavedPredictor) -> "FilePredictor":
+        """Returns what predicts the files."""
+        return FilePredictor(self, predictor)
+
+
+class FilePredictor:
+    """Predicts one whole file after another, see `sources.SourcePredictor`."""
+
+    def __init__(self, job: FileJob, predictor: SavedPredictor):
+        self._job, self._card = job, predictor.card
+        assert job.task.whole_file is not None
+        self._whole_file = job.task.whole_file
+        self._classify, self._thresholds = predictor.predict_proba, self._card.thresholds
+        if self._whole_file.sliding_window:
+            self._classify = load.with_inference_mode(predictor, job.inference_mode)
+        if job.inference_mode:
+            scores = self._card.inference_modes.get(job.inference_mode, {})
+            self._thresholds = scores.get("thresholds", self._thresholds)
+
+    def read(self, source: Source) -> None:
+        """Reads nothing: `predict` does, strip by strip where the image is long."""
+
+    def predict(
+        self,
+        source: Source,
+        reading: None,
+        results: SourceResults,
+        report: Callable[[float], None],
+    ) -> str | None:
+        """Predicts a file and stores its rows, and its overlay; see `sources.SourcePredictor`."""
+        monitor = ImageMonitor(self._card)
+        monitored = _Monitored(self._classify, monitor, source.name)
+        if self._whole_file.sliding_window:
+            monitored = _MonitoredAlong(
+                self._classify,
+                monitor,
+                source.name,
+                height_px=self._card.network_spec.image_shape[0],
+                report=report,
+            )
+        try:
+            outputs = self._whole_file.infer(source, monitored, self._job.options)
+        except UserError as error:
+            return str(error)
+        prediction = self._whole_file.predict(outputs, self._thresholds)
+        overlay = self._whole_file.overlay(outputs, self._thresholds)
+        base_images.write_png(overlay, self._job.overlays[source.name])
+        windows = _with_new(prediction.windows, monitor) if self._job.has_windows else []
+        results.add(
+            source,
+            {"rows": prediction.rows, "windows": windows, "monitored": monitor.state()},
+        )
+        return None
 
 
 def prediction_plan(card: VersionCard, options: Any, survey: Survey) -> dict[str, Any]:
@@ -199,12 +247,7 @@ def _with_new(windows: list[dict[str, Any]], monitor: ImageMonitor) -> list[dict
     return [{**window, "new": is_new} for window, is_new in pairs]
 
 
-def _report_part(report: Reporter, share: float, *, files: int, total: int) -> None:
-    """Reports the share of the file at hand that is done, besides the files before it."""
-    report("predict", {"done": files, "total": total, "part": share})
-
-
-def _finished(results: resume.SourceResults, source: Source) -> dict[str, Any]:
+def _finished(results: SourceResults, source: Source) -> dict[str, Any]:
     result = results.result(source)
     if result is None:
         raise UserError(f"{source.name} has changed while it was predicted. Run it again.")

@@ -2,9 +2,8 @@
 
 import io
 import re
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ from tfpipe.inference.contact_sheets import ContactSheets
 from tfpipe.inference.files import prediction_plan
 from tfpipe.inference.monitoring import ImageMonitor
 from tfpipe.inference.request import PredictionRequest, PredictionResult
+from tfpipe.inference.resume import SourceResults
+from tfpipe.inference.sources import SourceRun
 from tfpipe.registry import predictions
-from tfpipe.registry.card import BOOSTED_TREES, CLASSIFIER
+from tfpipe.registry.card import BOOSTED_TREES, CLASSIFIER, VersionCard
 from tfpipe.registry.load import SavedPredictor
 from tfpipe.tasks.task import Example, Reading, Source, Task
 
@@ -53,7 +54,7 @@ def predict(
       UserError: a path is wrong, a column that the model needs is missing, no source could be read,
         or the version is an autoencoder's.
     """
-    out, report = request.out, request.report
+    out = request.out
     predictor = request.open_predictor(KINDS)
     if prediction_options.embedding and not predictor.has_embedding:
         predictor.embed()  # its error says why there is none
@@ -68,12 +69,6 @@ def predict(
             "Export them again with these, or predict with a model of images only."
         )
     order = [new_columns.index(name) for name in card.columns if name in new_columns]
-    confidence = PredictionConfidence(
-        predictions.predictions(request.version, {}),
-        classes,
-        prediction_options,
-        decision=card.thresholds,
-    )
     task = replace(request.task, classes=classes, columns=new_columns)
     if out.suffix.lower() not in task.image_outputs.writers:
         table_writers.check(out)
@@ -81,52 +76,18 @@ def predict(
         "prediction_options": prediction_options,
         "out": out.suffix,
     }
-    sheets = ContactSheets(classes)
-    bad: dict[str, str] = {}
-    total = len(survey.sources)
+    job = ImageJob(
+        task,
+        request.version,
+        options=options,
+        order=order,
+        prediction_options=prediction_options,
+        out=out,
+    )
+    confidence, total = job.confidence(card), len(survey.sources)
     with resume.open_results(out, plan) as results:
-        done = [source for source in survey.sources if results.result(source) is not None]
-        for source in done:
-            with np.load(results.path(source, ".npz"), allow_pickle=False) as arrays:
-                sheets.restore(arrays)
-        left = [source for source in survey.sources if results.result(source) is None]
-        for i, (source, reading) in enumerate(_read_ahead(task, left, options), len(done)):
-            report("predict", {"done": i, "total": total})
-            if isinstance(reading, UserError):
-                bad[source.name] = str(reading)
-                continue
-            monitor = ImageMonitor(card)
-            n_rows = 0
-            predicted, confident = np.zeros(len(classes), int), np.zeros(len(classes) + 1, int)
-            with table_writers.writing(results.path(source, ".parquet")) as write:
-                for begin in range(0, len(reading.examples), ROWS_AT_ONCE):
-                    examples = reading.examples[begin : begin + ROWS_AT_ONCE]
-                    frame, images, probabilities = _predicted(
-                        task, predictor, confidence, examples, order=order, monitor=monitor
-                    )
-                    write(_as_written(task, frame, images, out))
-                    named = confidence.named(probabilities)
-                    keys = [example.key for example in examples]
-                    sheets.add(keys, images, probabilities, labels=named)
-                    n_rows += len(examples)
-                    predicted += np.bincount(named, minlength=len(classes))
-                    labels = confidence.predicted_labels(probabilities)
-                    confident += prevalence.count_predictions(labels, classes=len(classes))
-            overlay = _write_overlay(task, source, results.rows(source), out, options=options)
-            file = io.BytesIO()
-            np.savez(file, allow_pickle=False, **sheets.new_arrays())
-            files.replace(results.path(source, ".npz"), file.getvalue())
-            results.add(
-                source,
-                {
-                    "rows": n_rows,
-                    "predicted": predicted.tolist(),
-                    "confident": confident.tolist(),
-                    "overlay": overlay and str(overlay),
-                    "monitored": monitor.state(),
-                },
-            )
-        report("predict", {"done": total, "total": total})
+        n_resumed = sum(results.result(source) is not None for source in survey.sources)
+        bad = request.run(SourceRun(survey.sources, job, predictor, results, report=request.report))
         if len(bad) == total:
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
         good = [source for source in survey.sources if source.name not in bad]
@@ -150,8 +111,12 @@ def predict(
             notes = (*notes, no_interval)
         records = counts.astype(object).where(counts.notna(), None).to_dict("records")
         summary |= {"abstained": int(confident[-1]), "counts": records}
-        if done:
-            summary["resumed_files"] = len(done)
+        if n_resumed:
+            summary["resumed_files"] = n_resumed
+        sheets = ContactSheets(classes)
+        for source in good:
+            with np.load(results.path(source, ".npz"), allow_pickle=False) as arrays:
+                sheets.restore(arrays)
         overlays = [Path(result["overlay"]) for result in finished if result["overlay"]]
         written = [*sheets.write(beside), *overlays]
     return PredictionResult(int(confident.sum()), len(good), bad, notes, written, summary)
@@ -178,18 +143,107 @@ def with_images(frame: pd.DataFrame, images: np.ndarray, path: Path) -> pd.DataF
     return frame.assign(label=labels, image=paths).drop(columns="abstain")
 
 
+@dataclass(frozen=True)
+class ImageJob:
+    """The job of predicting single images, see `sources.PredictionJob`.
+
+    Attributes:
+      task: with the classes of the version and the columns of the new files.
+      version: folder of the version.
+      options: the task's options.
+      order: of the version's columns among those of the files.
+      prediction_options: what is predicted, and when the model abstains.
+      out: the table; images go to the folder beside it.
+    """
+
+    task: Task
+    version: Path
+    options: Any
+    order: list[int]
+    prediction_options: PredictionOptions
+    out: Path
+
+    def confidence(self, card: VersionCard) -> PredictionConfidence:
+        """Returns the thresholds of confidence, chosen on the version's own predictions."""
+        return PredictionConfidence(
+            predictions.predictions(self.version, {}),
+            self.task.classes,
+            self.prediction_options,
+            decision=card.thresholds,
+        )
+
+    def open(self, predictor: SavedPredictor) -> "ImagePredictor":
+        """Returns what predicts the images of one source after another."""
+        return ImagePredictor(self, predictor)
+
+
+class ImagePredictor:
+    """Predicts the images of one source after another, see `sources.SourcePredictor`."""
+
+    def __init__(self, job: ImageJob, predictor: SavedPredictor):
+        self._job, self._predictor = job, predictor
+        self._confidence = job.confidence(predictor.card)
+        self._sheets = ContactSheets(job.task.classes)
+
+    def read(self, source: Source) -> Reading:
+        """Returns the images of a source."""
+        return self._job.task.read(source, self._job.options)
+
+    def predict(
+        self,
+        source: Source,
+        reading: Reading,
+        results: SourceResults,
+        report: Callable[[float], None],
+    ) -> None:
+        """Predicts a source's images and stores their rows; see `sources.SourcePredictor`."""
+        job, confidence, n_classes = self._job, self._confidence, len(self._job.task.classes)
+        monitor = ImageMonitor(self._predictor.card)
+        n_rows = 0
+        predicted, confident = np.zeros(n_classes, int), np.zeros(n_classes + 1, int)
+        with table_writers.writing(results.path(source, ".parquet")) as write:
+            for begin in range(0, len(reading.examples), ROWS_AT_ONCE):
+                examples = reading.examples[begin : begin + ROWS_AT_ONCE]
+                frame, images, probabilities = _predicted(
+                    job, self._predictor, confidence, examples, monitor=monitor
+                )
+                write(_as_written(job.task, frame, images, job.out))
+                named = confidence.named(probabilities)
+                keys = [example.key for example in examples]
+                self._sheets.add(keys, images, probabilities, labels=named)
+                n_rows += len(examples)
+                predicted += np.bincount(named, minlength=n_classes)
+                labels = confidence.predicted_labels(probabilities)
+                confident += prevalence.count_predictions(labels, classes=n_classes)
+        overlay = _write_overlay(
+            job.task, source, results.rows(source), job.out, options=job.options
+        )
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **self._sheets.new_arrays())
+        files.replace(results.path(source, ".npz"), file.getvalue())
+        results.add(
+            source,
+            {
+                "rows": n_rows,
+                "predicted": predicted.tolist(),
+                "confident": confident.tolist(),
+                "overlay": overlay and str(overlay),
+                "monitored": monitor.state(),
+            },
+        )
+
+
 def _predicted(
-    task: Task,
+    job: ImageJob,
     predictor: SavedPredictor,
     confidence: PredictionConfidence,
     examples: list[Example],
     *,
-    order: list[int],
     monitor: ImageMonitor,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Returns the rows of some examples, their images, and their probabilities [n, classes]."""
     images = np.stack([example.image for example in examples])
-    columns = np.stack([example.columns for example in examples])[:, order]
+    columns = np.stack([example.columns for example in examples])[:, job.order]
     probabilities = predictor.predict_proba(images, columns)
     groups = [example.group for example in examples]
     are_new = monitor.update(images, columns=columns, probabilities=probabilities, groups=groups)
@@ -197,7 +251,7 @@ def _predicted(
     frame = pd.concat([pd.DataFrame(metadata), confidence.table(probabilities)], axis=1)
     if are_new:
         frame = _with_new(frame, are_new)
-    frame = ordinal.with_expected(frame, task, probabilities)
+    frame = ordinal.with_expected(frame, job.task, probabilities)
     if confidence.options.embedding:
         frame = pd.concat([frame, _embeddings(predictor, images, columns)], axis=1)
     return frame, images, probabilities
@@ -240,28 +294,6 @@ def _write(task: Task, frames: Iterable[pd.DataFrame], out: Path) -> None:
     with table_writers.writing(out) as write:
         for frame in frames:
             write(frame)
-
-
-def _read_ahead(
-    task: Task, sources: list[Source], options: Any
-) -> Iterator[tuple[Source, Reading | UserError]]:
-    """Gives each source and its reading, while the next one is being read."""
-
-    def read(source: Source) -> Reading | UserError:
-        try:
-            return task.read(source, options)
-        except UserError as error:
-            return error
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting: tuple[Source, Future[Reading | UserError]] | None = None
-        for source in sources:
-            ahead = (source, pool.submit(read, source))
-            if waiting:
-                yield waiting[0], waiting[1].result()
-            waiting = ahead
-        if waiting:
-            yield waiting[0], waiting[1].result()
 
 
 def _write_overlay(

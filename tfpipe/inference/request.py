@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfpipe.base.progress import Reporter, silent
+from tfpipe.inference import sources
+from tfpipe.inference.sources import SourceRunner
 from tfpipe.registry import load
 from tfpipe.registry.load import SavedPredictor
 from tfpipe.tasks.options import parse_options
@@ -23,6 +25,7 @@ class PredictionRequest:
       table: metadata of the files, such as photos.csv.
       settings: task options as name=value, over those that the version was trained with.
       predictor: the version where it is loaded already; None to load it.
+      run: predicts the files, by default in this process; see `beam_predict`.
       report: receives the stage "predict" with the files done, and within a long image with the
         share of it.
     """
@@ -34,6 +37,7 @@ class PredictionRequest:
     table: Path | None = None
     settings: tuple[str, ...] = ()
     predictor: SavedPredictor | None = None
+    run: SourceRunner = sources.predict_here
     report: Reporter = silent
 
     def open_predictor(self, kinds: tuple[str, ...]) -> SavedPredictor:

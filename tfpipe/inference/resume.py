@@ -15,22 +15,40 @@ from tfpipe.tasks.task import Source
 
 
 class SourceResults:
-    """What a run has predicted of each source so far, in a hidden folder beside its table."""
+    """What a run has predicted of each source so far, in a hidden folder beside its table.
 
-    def __init__(self, folder: ResumableFolder):
-        self._folder = folder
+    Attributes:
+      folder: the hidden folder.
+    """
+
+    def __init__(self, folder: Path):
+        """Finds results in a folder that this process or another one has opened."""
+        self.folder = folder
+        self._results = ResumableFolder(folder, None, work="prediction", busy=None)
 
     def result(self, source: Source) -> dict[str, Any] | None:
         """Returns a source's result; None if it is not finished, or the source has changed."""
-        return self._folder.result(_name_of(source), _state_of(source))
+        return self._results.result(_name_of(source), _state_of(source))
 
     def add(self, source: Source, result: dict[str, Any]) -> None:
         """Stores a source's result, which is finished with this: call it after other files."""
-        self._folder.add_result(_name_of(source), _state_of(source), result)
+        self._results.add_result(_name_of(source), _state_of(source), result)
+
+    def failure(self, source: Source) -> str | None:
+        """Returns why a worker could not predict a source; None if it did not say so."""
+        return self._results.read(f"{_name_of(source)}.failed")
+
+    def add_failure(self, source: Source, reason: str) -> None:
+        """Stores why a source cannot be predicted, for the process that reads the results."""
+        self._results.write(f"{_name_of(source)}.failed", reason)
+
+    def remove_failure(self, source: Source) -> None:
+        """Removes why an earlier run could not predict a source."""
+        self.path(source, ".failed").unlink(missing_ok=True)
 
     def path(self, source: Source, ending: str) -> Path:
         """Returns where a further file of a source may be stored."""
-        return self._folder.path / f"{_name_of(source)}{ending}"
+        return self.folder / f"{_name_of(source)}{ending}"
 
     def rows(self, source: Source) -> Iterator[pd.DataFrame]:
         """Gives the rows of a source's .parquet, in the pieces they were written in."""
@@ -69,7 +87,7 @@ def open_results(out: Path, plan: dict[str, Any]) -> Iterator[SourceResults]:
         for unfinished in out.with_suffix("").glob(".*.part"):  # images of a run that was killed
             unfinished.unlink()
         try:
-            yield SourceResults(folder)
+            yield SourceResults(folder.path)
         except BaseException:
             if not any(folder.path.glob("*/*.json")):
                 folder.remove()
