@@ -141,8 +141,8 @@ def compare(records: Path) -> None:
 def table(rows: list[dict], *, stages: list[str]) -> str:
     """Returns the measurements as a Markdown table, with each stage's fitted exponent."""
     lines = [
-        "| stage | pictures | seconds | processor seconds | pictures a second | peak memory, MB | of the first |"
-        " disk, MB | load | exponent |",
+        "| stage | pictures | seconds | processor seconds | pictures a second | peak memory, MB |"
+        " of the first | disk, MB | load | exponent |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for stage in stages:

@@ -86,7 +86,9 @@ def compare_all(one: PrintSource, other: PrintSource) -> Candidates:
             yield a, b, way
 
 
-def compare_by_index(prints: PrintSource, *, parts: np.ndarray, queries: np.ndarray) -> Candidates:
+def compare_by_index(
+    prints: PrintSource, *, parts: np.ndarray, queries: np.ndarray, scratch: Path | None = None
+) -> Candidates:
     """Yields two rows of the same prints, and the ways of turning the first onto the second.
 
     Each of some images is compared with those that an index gives, `NEIGHBOURS` at most.
@@ -95,8 +97,10 @@ def compare_by_index(prints: PrintSource, *, parts: np.ndarray, queries: np.ndar
       prints: of all images.
       parts: [n] int, images of the same part of 0 or more are not compared; -1 is a part of none.
       queries: rows of the images that are compared with the others.
+      scratch: where the index lies for now, 360 bytes an image, twice that while it is made; None
+        for the system's folder of temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix="tfpipe-index-") as folder:
+    with tempfile.TemporaryDirectory(prefix=".index-", dir=scratch) as folder:
         index = CopyIndex(prints, parts, Path(folder))
         for start in range(0, len(queries), QUERIES):
             rows = queries[start : start + QUERIES]
@@ -123,7 +127,7 @@ class CopyIndex:
         fitted = MiniBatchKMeans(n_cells, batch_size=4096, max_iter=5, n_init=1, random_state=0)
         self._centroids = fitted.fit(np.concatenate(features)).cluster_centers_.astype(np.float32)
         del features
-        unsorted, self._path = folder / "unsorted", folder / "index"
+        unsorted, self._path = folder / ".unsorted", folder / ".index"
         places = np.empty(count, np.int32)
         with unsorted.open("wb") as file:
             for start, block in _blocks(prints):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -84,6 +85,8 @@ def crossings(
     prints: Mapping[str, PrintSource],
     groups: Mapping[str, Sequence[str] | np.ndarray],
     compared: dict[str, np.ndarray] | None = None,
+    *,
+    scratch: Path | None = None,
 ) -> list[str]:
     """Finds pairs of groups in different splits that share near-copies.
 
@@ -92,6 +95,7 @@ def crossings(
       groups: split -> [n] str, the group of each.
       compared: split -> [n] bool, images that were compared with each other before in the same
         splits, and are no copies; None for none.
+      scratch: as of `find_pairs`.
 
     Returns:
       A sentence for each pair of groups, most near-copies first.
@@ -109,7 +113,9 @@ def crossings(
         queries = np.concatenate([is_new[split] for split in splits])
         if queries.all():  # a pair has one image outside the largest split
             queries = parts != np.bincount(parts).argmax()
-        pairs = _indexed_pairs(joined, parts=parts, queries=np.flatnonzero(queries))
+        pairs = _indexed_pairs(
+            joined, parts=parts, queries=np.flatnonzero(queries), scratch=scratch
+        )
     else:
         for one, other in combinations(splits, 2):
             every = [np.arange(prints[split].n_images) for split in (one, other)]
@@ -147,7 +153,9 @@ def _number_of_pairs(prints: Mapping[str, PrintSource], is_new: dict[str, np.nda
     return total
 
 
-def find_pairs(one: PrintSource, other: PrintSource) -> list[tuple[int, int]]:
+def find_pairs(
+    one: PrintSource, other: PrintSource, *, scratch: Path | None = None
+) -> list[tuple[int, int]]:
     """Returns the pairs (row of one, row of other) of near-copies, moved, turned or mirrored.
 
     Of the same prints twice it returns each pair once, the lower row first. More than `EXHAUSTIVE`
@@ -157,25 +165,32 @@ def find_pairs(one: PrintSource, other: PrintSource) -> list[tuple[int, int]]:
     fine detail as well, as large, and in the same light if they are moved. An image that is nearly
     its own mirror image, as a disc is, is nearly that of every other disc, too: its copies have to
     be more alike than it is to itself.
+
+    Args:
+      one: some images.
+      other: the same, or others.
+      scratch: folder for the index while it is needed; None for the system's temporary one.
     """
     if one.n_images * other.n_images <= EXHAUSTIVE:
         candidates = copy_candidates.compare_all(one, other)
         return sorted(set(_confirmed_pairs(one, other, candidates)))
     if one is other:
         every = np.arange(one.n_images)
-        return _indexed_pairs(one, parts=np.full(len(every), -1), queries=every)
+        return _indexed_pairs(one, parts=np.full(len(every), -1), queries=every, scratch=scratch)
     joined = JoinedPrints([one, other])
     parts = np.repeat([0, 1], [one.n_images, other.n_images])
     queries = np.flatnonzero(parts == (one.n_images > other.n_images))
-    pairs = _indexed_pairs(joined, parts=parts, queries=queries)
+    pairs = _indexed_pairs(joined, parts=parts, queries=queries, scratch=scratch)
     return [(a, b - one.n_images) for a, b in pairs]
 
 
 def _indexed_pairs(
-    prints: PrintSource, *, parts: np.ndarray, queries: np.ndarray
+    prints: PrintSource, *, parts: np.ndarray, queries: np.ndarray, scratch: Path | None
 ) -> list[tuple[int, int]]:
     """Returns the pairs of near-copies among some images, the lower row first."""
-    candidates = copy_candidates.compare_by_index(prints, parts=parts, queries=queries)
+    candidates = copy_candidates.compare_by_index(
+        prints, parts=parts, queries=queries, scratch=scratch
+    )
     pairs = _confirmed_pairs(prints, prints, candidates)
     return sorted({(min(pair), max(pair)) for pair in pairs})
 

@@ -302,6 +302,8 @@ def _remove_unfinished(folder: Path) -> None:
     """Removes what killed processes had not renamed yet; one that lives may rename its file now."""
     for unfinished in [p for p in folder.rglob(".*") if p.is_file()]:
         unfinished.unlink(missing_ok=True)
+    for unfinished in [p for p in folder.rglob(".*") if p.is_dir()]:
+        unfinished.rmdir()
 
 
 def _splits_so_far(

@@ -139,7 +139,7 @@ def merged(survey: Survey, summaries: list[dict], parts: Path, *, before: dict[s
             group = first[group]
         return group
 
-    for a, b in near_duplicates.find_pairs(prints, prints):
+    for a, b in near_duplicates.find_pairs(prints, prints, scratch=parts):
         pair = (root(groups[a]), root(groups[b]))
         low, high = sorted(pair, key=lambda group: (group not in old, group))
         first[high] = low
@@ -210,7 +210,7 @@ def crossings(
         units = [unit for summary in inside for unit in summary["units"]]
         numbers = [sum(times for _, times in unit["groups"]) for unit in units]
         old[name] = np.repeat(np.array([u["source"] in compared for u in units], bool), numbers)
-    problems += near_duplicates.crossings(prints, groups, old)
+    problems += near_duplicates.crossings(prints, groups, old, scratch=parts)
     if problems:
         more = f" and {len(problems) - 5} more pairs" if len(problems) > 5 else ""
         raise UserError(

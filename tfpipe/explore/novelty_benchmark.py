@@ -243,7 +243,9 @@ def _quality(
         None if logits is None else np.delete(logits, label, axis=1),
         next((part.error[rows] for part in trained if part.error is not None), None),
     )
-    mapper = umap.fit(outputs.embedding[is_reference[rows]], seed=seed)
+    reference = outputs.embedding[is_reference[rows]]
+    fitted = umap.sample_rows(len(reference), most=umap.EXACT, seed=seed)
+    mapper = umap.fit(reference[fitted], seed=seed)
     places = umap.placed(mapper, outputs.embedding)
     scores = novelty.scores(
         outputs, is_reference[rows], labels=labels["label"][rows], places=places

@@ -47,14 +47,14 @@ class Fitted(NamedTuple):
 
 
 def fit(embedding: np.ndarray, *, seed: int, steps: int = STEPS) -> Fitted:
-    """Fits a map to embeddings [n, d] float; to a sample of more than `umap.MAX_FITTED`.
+    """Fits a map to embeddings [n, d] float; to a sample of more than `umap.EXACT`.
 
     Args:
       embedding: at least four rows.
       seed: of weights, edges and the sample.
       steps: gradient steps.
     """
-    rows = explore_umap.sample_rows(len(embedding), most=explore_umap.MAX_FITTED, seed=seed)
+    rows = explore_umap.sample_rows(len(embedding), most=explore_umap.EXACT, seed=seed)
     points = np.asarray(embedding[rows], np.float32)
     head, tail, weight = graph(points, seed=seed)
     keras.utils.set_random_seed(seed)

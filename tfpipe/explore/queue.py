@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from tfpipe.data.near_duplicates import NEAR_BITS
-from tfpipe.explore import novelty
+from tfpipe.explore import novelty, umap
 
 N_NEIGHBOURS = 10  # neighbours in the embedding among which near-copies are looked for
 N_NEAREST = 3  # nearest reference images shown with an image
@@ -70,10 +70,23 @@ def near_copies(
     count = min(N_NEIGHBOURS, len(embedding) - 1)
     if count < 1:
         return np.zeros((0, 2), int)
-    search = NearestNeighbors(n_neighbors=count).fit(novelty.unit(embedding))
-    neighbours = search.kneighbors(return_distance=False)
+    neighbours = _nearest(novelty.unit(embedding), count)
     first, second = np.repeat(np.arange(len(neighbours)), count), neighbours.ravel()
+    first, second = first[first != second], second[first != second]
     n_different_bits = (hashes[first] != hashes[second]).sum(axis=1)
     is_copy = (n_different_bits <= NEAR_BITS) & has_content[first] & has_content[second]
     pairs = np.stack([first, second], axis=1)[is_copy]
     return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def _nearest(points: np.ndarray, count: int) -> np.ndarray:
+    """Returns rows of the nearest other points, [n, count]; of many, by an index of UMAP's."""
+    if len(points) <= umap.EXACT:
+        search = NearestNeighbors(n_neighbors=count).fit(points)
+        return search.kneighbors(return_distance=False)
+    import pynndescent  # takes seconds, as it compiles
+
+    index = pynndescent.NNDescent(
+        points, n_neighbors=count + 1, random_state=0, n_jobs=1, low_memory=True
+    )
+    return index.neighbor_graph[0][:, 1:]

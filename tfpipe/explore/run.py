@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+import sklearn
 from scipy.special import softmax
 
 from tfpipe.base import files, tables
@@ -37,6 +38,7 @@ MAPS = ("umap", "parametric")
 # Ranks the queue where no class was left out. It found left-out classes best among the simulated
 # particles (mean AUROC 0.78; the mean of all ranks 0.71) and in a real FlowCam run.
 DEFAULT = "mahalanobis"
+WORKING_MEMORY_MB = 64  # of scikit-learn's distances
 # How images were shown to the model whose clusters are tested against direction.
 ORIGINAL, NORMALIZED = "as they are", "lying the same way"
 
@@ -84,7 +86,9 @@ def explore(config: ExplorationConfig) -> dict[str, Any]:
     """
     choose(config.map_kind, MAPS, noun="map")
     subjects, notes = versions.opened(config.task, config.version, config.records)
-    findings, model = _findings(config, subjects, notes)
+    # scikit-learn's distances otherwise take 1 GB, however few the images are.
+    with sklearn.config_context(working_memory=WORKING_MEMORY_MB):
+        findings, model = _findings(config, subjects, notes)
     config.report("write", {})
     paths = _write(config, findings, model=model, subjects=subjects)
     tests = [*findings.of_clusters.itertuples(), *findings.of_scores.itertuples()]
@@ -109,9 +113,18 @@ def _findings(
     measures = embeddings.measure_images(data, report=config.report)
     frame, labels = _described(data)
     is_train = (frame["split"] == "train").to_numpy()
+    groups = frame["group"].to_numpy(str)
     is_reference = _reference(config, labels, is_train=is_train, notes=notes)
+    is_reference = _sampled(
+        is_reference, groups, what="Novelty is measured against", config=config, notes=notes
+    )
+    is_fitted = _sampled(is_train, groups, what="The map is fitted to", config=config, notes=notes)
+    if len(frame) > umap.EXACT:
+        notes.append(
+            "An index of neighbours looks for near-copies in the queue, and may miss some."
+        )
     config.report("map", {})
-    places, trust, model = _map(config, outputs.embedding, is_train)
+    places, trust, model = _map(config, outputs.embedding, is_train, is_fitted=is_fitted)
     scores = novelty.scores(outputs, is_reference, labels=labels, places=places)
     nuisances = confounders.nuisance_columns(measures.nuisances, frame)
     clusters = umap.clusters(places)
@@ -202,15 +215,45 @@ def _reference(
     return is_reference
 
 
+def _sampled(
+    is_chosen: np.ndarray,
+    groups: np.ndarray,
+    *,
+    what: str,
+    config: ExplorationConfig,
+    notes: list[str],
+) -> np.ndarray:
+    """Returns some images [n] bool, or of more than `umap.EXACT` a share of each group.
+
+    Args:
+      is_chosen: [n] bool, of which images.
+      groups: [n] str.
+      what: begins the note that says so.
+      config: its `seed` draws them.
+      notes: gets the note.
+    """
+    count = int(is_chosen.sum())
+    if count <= umap.EXACT:
+        return is_chosen
+    rows = np.flatnonzero(is_chosen)
+    rows = rows[umap.sample_by_group(groups[rows], most=umap.EXACT, seed=config.seed)]
+    notes.append(f"{what} {len(rows)} of {count} training images, the same share of each group.")
+    return np.isin(np.arange(len(groups)), rows)
+
+
 def _map(
-    config: ExplorationConfig, embedding: np.ndarray, is_train: np.ndarray
+    config: ExplorationConfig,
+    embedding: np.ndarray,
+    is_train: np.ndarray,
+    *,
+    is_fitted: np.ndarray,
 ) -> tuple[np.ndarray, pd.DataFrame, keras.Model | None]:
     """Returns places [n, 2], the trustworthiness of each map, and the parametric map's model."""
-    mapper = umap.fit(embedding[is_train], seed=config.seed)
+    mapper = umap.fit(embedding[is_fitted], seed=config.seed)
     maps, model = {"UMAP": (umap.placed(mapper, embedding), np.nan)}, None
     if config.map_kind == "parametric":
         fitted = parametric_umap.fit(
-            embedding[is_train], seed=config.seed, steps=parametric_umap.STEPS
+            embedding[is_fitted], seed=config.seed, steps=parametric_umap.STEPS
         )
         model = fitted.model
         maps = {"parametric UMAP": (parametric_umap.placed(model, embedding), fitted.steps)} | maps
@@ -285,7 +328,9 @@ def _direction(
     if not config.normalize_orientation:
         return table.assign(shown=ORIGINAL)
     outputs = embeddings.compute_outputs(subject.model, subject.data)
-    mapper = umap.fit(outputs.embedding[is_train], seed=config.seed)
+    training = outputs.embedding[is_train]
+    fitted = umap.sample_rows(len(training), most=umap.EXACT, seed=config.seed)
+    mapper = umap.fit(training[fitted], seed=config.seed)
     clusters = umap.clusters(umap.placed(mapper, outputs.embedding))
     original = orientation.explained(clusters, axes, seed=config.seed).assign(shown=ORIGINAL)
     return pd.concat([original, table.assign(shown=NORMALIZED)], ignore_index=True)

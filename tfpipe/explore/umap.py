@@ -7,37 +7,39 @@ from sklearn.cluster import HDBSCAN
 from sklearn.manifold import trustworthiness
 
 NEIGHBOURS, MIN_DIST = 15, 0.1  # defaults of McInnes et al. (2018), arXiv:1802.03426
-MAX_FITTED = 20_000  # points a map is fitted to
+EXACT = 100_000  # points a map is fitted to, and among which neighbours are exact
+PLACED_AT_ONCE = 50_000  # of more, which are placed on a fitted map
 MAX_COMPARED = 2_000  # points whose neighbourhoods are compared; the work grows with the square
 MIN_CLUSTER_SIZE, MIN_CLUSTER_SHARE = 10, 0.01  # images of the smallest cluster, and share of all
+MAX_SMOOTHED = 100  # neighbours that measure a place's density: each takes 16 bytes a point
 
 
 def fit(embedding: np.ndarray, *, seed: int):
     """Returns a `umap.UMAP` fitted to embeddings [n, d] float; `placed` applies it.
 
-    Of more than `MAX_FITTED` embeddings it takes a random sample. The same seed gives the same map,
-    and umap-learn then uses a single thread.
+    The same seed gives the same map, and umap-learn then uses a single thread.
     """
     import umap  # takes seconds, as it compiles
 
-    rows = sample_rows(len(embedding), most=MAX_FITTED, seed=seed)
     mapper = umap.UMAP(
-        n_neighbors=min(NEIGHBOURS, len(rows) - 1),
+        n_neighbors=min(NEIGHBOURS, len(embedding) - 1),
         min_dist=MIN_DIST,
         # Spectral initialisation has no solution for very few points.
-        init="spectral" if len(rows) > 4 * NEIGHBOURS else "random",
+        init="spectral" if len(embedding) > 4 * NEIGHBOURS else "random",
         random_state=seed,
         n_jobs=1,
     )
     with warnings.catch_warnings():
         # Separate clusters are what a map is to show.
         warnings.filterwarnings("ignore", "Graph is not fully connected", UserWarning)
-        return mapper.fit(embedding[rows])
+        return mapper.fit(embedding)
 
 
 def placed(mapper, embedding: np.ndarray) -> np.ndarray:
     """Returns the places of embeddings [n, d] on a fitted map, [n, 2] float32."""
-    return np.asarray(mapper.transform(embedding), np.float32)
+    size = len(embedding) if len(embedding) <= EXACT else PLACED_AT_ONCE
+    parts = [mapper.transform(embedding[i : i + size]) for i in range(0, len(embedding), size)]
+    return np.concatenate(parts).astype(np.float32)
 
 
 def trust(embedding: np.ndarray, places: np.ndarray, *, seed: int) -> float:
@@ -68,7 +70,9 @@ def clusters(places: np.ndarray) -> np.ndarray:
     min_size = max(MIN_CLUSTER_SIZE, round(MIN_CLUSTER_SHARE * len(places)))
     if len(places) <= min_size:
         return np.full(len(places), -1)
-    labels = HDBSCAN(min_cluster_size=min_size, copy=True).fit_predict(places)
+    labels = HDBSCAN(
+        min_cluster_size=min_size, min_samples=min(min_size, MAX_SMOOTHED), copy=True
+    ).fit_predict(places)
     sizes = np.bincount(labels[labels >= 0])
     number = np.argsort(np.argsort(-sizes, kind="stable"))
     return np.where(labels >= 0, number[labels] if len(sizes) else -1, -1)
@@ -79,3 +83,19 @@ def sample_rows(count: int, *, most: int, seed: int) -> np.ndarray:
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def sample_by_group(groups: np.ndarray, *, most: int, seed: int) -> np.ndarray:
+    """Returns rising row numbers [at most `most`] int, of each group [n] as large a share.
+
+    A group of few images has a chance, not a right, to be there.
+    """
+    if len(groups) <= most:
+        return np.arange(len(groups))
+    shuffled = np.random.default_rng(seed).permutation(len(groups))
+    _, numbers, sizes = np.unique(groups[shuffled], return_inverse=True, return_counts=True)
+    order = np.argsort(numbers, kind="stable")
+    within = np.empty(len(groups))
+    within[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = (within + np.random.default_rng(seed).random(len(sizes))[numbers]) / sizes[numbers]
+    return np.sort(shuffled[np.argsort(place, kind="stable")[:most]])
