@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfpipe import __version__
-from tfpipe.base import processes
+from tfpipe.base import processes, storage
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.base.tensorflow import start_tensorflow
@@ -230,6 +230,7 @@ class Project(Workspace):
           The published version.
         """
         task = self.resolve(task)
+        self.fetch_versions(task, publishes=True)
         records = self.pack(task, **self._packing(task, packing))
         from tfpipe.baselines import tree_search
         from tfpipe.models import boosted_trees
@@ -289,6 +290,7 @@ class Project(Workspace):
         from tfpipe.workflows import retrain
 
         version = self.version(task, model=model).path
+        self.fetch(task)
         with self.reporting() as report:
             made = retrain.pack_and_retrain(
                 task,
@@ -379,7 +381,7 @@ class Project(Workspace):
                 seed=self.seed,
                 report=report,
             )
-        path = self.saved_models / task.name / "comparison"
+        path = storage.push(self.saved_models / task.name / "comparison")
         return Comparison(table, by_fold, path, compare.metrics_of(by_fold))
 
     def leaderboard(
@@ -406,7 +408,7 @@ class Project(Workspace):
         task = self.resolve(task)
         from tfpipe.baselines import feature_tables
 
-        raw = self.raw_folder(task)
+        raw = self._fetch_raw(task)
         if feature_tables.has_tables(raw):
             table = feature_tables.read(raw)
         else:
@@ -424,7 +426,7 @@ class Project(Workspace):
         feature_tables.write(table, folder)
         frame.attrs["notes"] = list(table.notes)
         frame.attrs["features"] = list(table.names)
-        return Comparison(frame, frame, folder)
+        return Comparison(frame, frame, storage.push(folder))
 
     def explore(
         self,
@@ -453,7 +455,7 @@ class Project(Workspace):
                 explore_run.ExplorationConfig(
                     task=version.task,
                     version=version.path,
-                    records=self.records_folder(version.task),
+                    records=self.fetch_records(version.task),
                     out=Path(out) if out else version.path.with_name(f"explore-{version.number}"),
                     leave_out=leave_out,
                     map_kind=map,
@@ -462,6 +464,7 @@ class Project(Workspace):
                     report=report,
                 )
             )
+        storage.push(Path(summary["path"]).parent)
         return Exploration(Path(summary["path"]), summary)
 
     def review(
@@ -510,6 +513,7 @@ class Project(Workspace):
         """Returns a training run; every name is checked before anything is packed."""
         task = self.resolve(task)
         name = choose(model or task.models[0], task.models, noun=f"model for {task.name}")
+        self.fetch_versions(task, publishes=True)
         from tfpipe.tasks.options import parse_options
 
         values = parse_options(task, option_settings(self._packing(task, packing)["options"]))
@@ -572,6 +576,7 @@ class Project(Workspace):
         from tfpipe.workflows import rerun
 
         task = self.resolve(config.task)
+        self.fetch_versions(task, publishes=True)
         rerun.check(config, task)
         records = self.pack(
             task, options=config.options, split=config.split, skip_bad=config.skip_bad

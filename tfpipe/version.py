@@ -280,6 +280,9 @@ class Version:
         predict_sources: sources.SourceRunner = sources.predict_here
         if runner is not None:
             from tfpipe.inference import beam_predict  # imports Apache Beam, an extra
+            from tfpipe.registry import stored_versions
+
+            stored_versions.complete(version)  # else each worker would fetch it
 
             predict_sources = beam_predict.source_runner(runner, beam_options)
 
@@ -343,9 +346,13 @@ class Version:
                 "A report needs the records. Get the version by Project.version of its task."
             )
         start_tensorflow()
+        from tfpipe.registry import stored_versions
         from tfpipe.report import write
 
-        return Report(write.write(self.path, self._workspace.records_folder(self.task)))
+        stored_versions.complete(self.path)
+        page = write.write(self.path, self._workspace.fetch_records(self.task))
+        stored_versions.push_file(page)
+        return Report(page)
 
     def __repr__(self) -> str:
         return f"Version({self.task.name}/{self.model}/{self.number})"

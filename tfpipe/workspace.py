@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfpipe.base import extras, files
+from tfpipe.base import extras, files, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
@@ -33,8 +33,9 @@ class Workspace:
     """One folder of data and one of saved models: records, versions and searches.
 
     Attributes:
-      data: folder of raw/<task> and records/<task>.
-      saved_models: folder of saved versions.
+      data: folder of raw/<task> and records/<task>, or its URL in object storage, such as
+        s3://bucket/data; then it becomes the folder of its local copy.
+      saved_models: folder of saved versions, or its URL.
       seed: random seed of samples, searches and trainings.
       progress: whether progress is shown, or a `Reporter` that receives it.
     """
@@ -46,13 +47,17 @@ class Workspace:
 
     def __post_init__(self) -> None:
         for name in ("data", "saved_models"):
-            object.__setattr__(self, name, Path(getattr(self, name)))
+            object.__setattr__(self, name, storage.local_folder(getattr(self, name)))
 
     def resolve(self, task: Task | str) -> Task:
         """Returns a task by the name that it has here: no two folders of images share one."""
         from tfpipe.tasks import ownership
 
         task = load_task(task) if isinstance(task, str) else task
+        if task.raw_files.origin and task.raw_files.folder is not None:
+            for name in dict.fromkeys((task.name, ownership.own_name(task))):
+                self.fetch_records(replace(task, name=name))
+                self.fetch_versions(replace(task, name=name))
         return ownership.with_own_name(task, data=self.data, models=self.saved_models)
 
     def raw_folder(self, task: Task) -> Path:
@@ -62,6 +67,44 @@ class Workspace:
     def records_folder(self, task: Task) -> Path:
         """Returns where a task's packed records lie."""
         return self.data / "records" / task.name
+
+    def fetch_records(self, task: Task) -> Path:
+        """Returns where a task's records lie, once they are as object storage has them."""
+        folder = self.records_folder(task)
+        if storage.storage_of(folder):
+            start_tensorflow()
+            from tfpipe.data import stored_records
+
+            with self.reporting() as report:
+                stored_records.fetch(folder, report=report)
+        return folder
+
+    def fetch_versions(self, task: Task, *, publishes: bool = False) -> None:
+        """Fetches what object storage has of a task's versions.
+
+        Args:
+          task: the task.
+          publishes: whether a version is to be published: it must be possible.
+        """
+        if storage.storage_of(self.saved_models):
+            start_tensorflow()
+            from tfpipe.registry import stored_versions
+
+            stored_versions.fetch(self.saved_models, task.name)
+            if publishes:
+                storage.check_writable(self.saved_models)
+
+    def fetch(self, task: Task) -> None:
+        """Fetches all that object storage has of a task, before a version of it is published."""
+        self.fetch_versions(task, publishes=True)
+        self._fetch_raw(task)
+        self.fetch_records(task)
+
+    def _fetch_raw(self, task: Task) -> Path:
+        raw = self.raw_folder(task)
+        with self.reporting() as report:
+            storage.fetch(raw, report=report)
+        return raw
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[Reporter]:
@@ -87,7 +130,11 @@ class Workspace:
         from tfpipe.tasks import samples
 
         name = task if isinstance(task, str) else task.name
-        return samples.draw(name, self.data / "raw" / name, seed=self.seed, **sizes)
+        raw = self.data / "raw" / name
+        storage.fetch(raw)
+        counts = samples.draw(name, raw, seed=self.seed, **sizes)
+        storage.push(raw)
+        return counts
 
     def pack(
         self,
@@ -127,12 +174,13 @@ class Workspace:
         values = parse_options(task, option_settings(options))
         sharding = config.sharding(shards)
         start_tensorflow()
-        from tfpipe.data import pack
+        from tfpipe.data import pack, stored_records
         from tfpipe.registry import previous_version
 
-        folder = self.records_folder(task)
+        raw = self._fetch_raw(task)
+        folder = self.fetch_records(task)
+        self.fetch_versions(task)
         split = split or SplitConfig()
-        raw = self.raw_folder(task)
         write_shards: pack.ShardWriter = pack.write_by_threads
         if runner is not None:
             from tfpipe.data import beam_pack  # imports Apache Beam, an extra
@@ -152,6 +200,7 @@ class Workspace:
                 write_shards=write_shards,
                 report=report,
             )
+            stored_records.publish(folder, report=report)
         return Records(self.records_folder(task), manifest)
 
     def records(self, task: Task | str) -> Records:
@@ -160,7 +209,7 @@ class Workspace:
         Raises:
           UserError: nothing is packed.
         """
-        folder = self.records_folder(self.resolve(task))
+        folder = self.fetch_records(self.resolve(task))
         start_tensorflow()
         from tfpipe.data import manifest
 
@@ -180,12 +229,15 @@ class Workspace:
         """
         from tfpipe.data import config
 
-        folder, sharding = self.records_folder(self.resolve(task)), config.sharding(shards)
+        sharding = config.sharding(shards)
+        folder = self.fetch_records(self.resolve(task))
         start_tensorflow()
-        from tfpipe.data import repack
+        from tfpipe.data import repack, stored_records
 
         with self.reporting() as report:
-            return Records(folder, repack.repack(folder, sharding, report=report))
+            manifest = repack.repack(folder, sharding, report=report)
+            stored_records.publish(folder, report=report)
+        return Records(folder, manifest)
 
     def verify(self, task: Task | str) -> Records:
         """Checks every record of a task against the manifest.
@@ -193,7 +245,7 @@ class Workspace:
         Raises:
           UserError: a shard is missing or damaged; the sentence names it.
         """
-        folder = self.records_folder(self.resolve(task))
+        folder = self.fetch_records(self.resolve(task))
         start_tensorflow()
         from tfpipe.data import manifest
 
@@ -220,6 +272,7 @@ class Workspace:
         from tfpipe.registry import store
         from tfpipe.tasks import catalog
 
+        self.fetch_versions(task)
         folder = store.find(
             self.saved_models,
             task=task.name,
@@ -329,7 +382,7 @@ class Workspace:
 
         packing = packing or PackingConfig()
         options, split, skip_bad = packing.options, packing.split, packing.skip_bad
-        is_packed = (self.records_folder(task) / "manifest.json").is_file()
+        is_packed = (self.fetch_records(task) / "manifest.json").is_file()
         if is_packed and None in (options, split, skip_bad):
             manifest = self.records(task).manifest
             options = manifest.options if options is None else options

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tokenize
 import uuid
@@ -188,6 +189,17 @@ def write_failure(error: BaseException) -> str | None:
         return write_failure(cause) if cause else None
     # TensorFlow's own errors have the system's words in their text.
     return next((words for words in _REFUSALS if words in str(error)), None)
+
+
+def link(path: Path, target: Path) -> None:
+    """Gives a file another name, or copies it where the file system has no second names.
+
+    Both must only ever be replaced, never changed.
+    """
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def sha256(path: Path) -> str:

@@ -11,6 +11,8 @@ from rich.console import Console
 QUIET_S = 30.0  # between lines where there is no terminal
 
 TITLES = {
+    "fetch": "fetching from storage",
+    "upload": "uploading to storage",
     "pack": "packing",
     "repack": "repacking",
     "search": "searching",

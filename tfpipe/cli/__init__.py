@@ -55,7 +55,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     tasks.doctor,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=options.CommandWithFiles)(command)
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperCommand
 
+from tfpipe.base import storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar
 from tfpipe.data.config import PackingConfig
@@ -24,8 +26,13 @@ TaskName = Annotated[
         help="Name of a task (`tfpipe tasks` lists them), a folder of images, or a Python file."
     ),
 ]
-Data = Annotated[Path, typer.Option(help="Folder of raw/TASK and records/TASK.")]
-Models = Annotated[Path, typer.Option(help="Folder of saved versions.")]
+PLACE: dict[str, Any] = {"parser": storage.local_folder, "metavar": "FOLDER|URL"}
+Data = Annotated[
+    Path, typer.Option(help="Folder of raw/TASK and records/TASK, or its s3:// URL.", **PLACE)
+]
+Models = Annotated[Path, typer.Option(help="Folder of saved versions, or its s3:// URL.", **PLACE)]
+LocalData = Annotated[Path, typer.Option(help="Folder of raw/TASK and records/TASK.")]
+LocalModels = Annotated[Path, typer.Option(help="Folder of saved versions.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Option = Annotated[
@@ -110,6 +117,29 @@ BeamOption = Annotated[
 DATA, MODELS, SHARES = Path("data"), Path("saved_models"), "60/20/20"
 
 
+class CommandWithFiles(TyperCommand):
+    """A command that refuses a URL where it takes a file or folder of this machine."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses as usual.
+
+        Raises:
+          UserError: a file or folder is a URL.
+        """
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            places = value if isinstance(value, list | tuple) else [value]
+            for place in places:
+                if isinstance(place, Path) and storage.is_url(place):
+                    url = str(place).replace(":/", "://", 1)  # of which a Path drops a slash
+                    raise UserError(
+                        f"{parameter.opts[-1]} {url}: tfpipe {ctx.info_name} takes a file or "
+                        "folder of this machine here. Copy it, and give its path."
+                    )
+        return rest
+
+
 def project(data: Path = DATA, models: Path = MODELS, seed: int = 0) -> Project:
     """Returns the project of a command; progress goes to standard error."""
     return Project(data=data, saved_models=models, seed=seed)
@@ -170,9 +200,9 @@ def done(as_json: bool, *, command: str, task: str, path: Path | str, **summary:
             out.print(table_of(list(value)))
         elif isinstance(value, list | tuple):
             for part in value:
-                out.print(f"{name}: {part}", markup=False, soft_wrap=True)
+                out.print(f"{name}: {storage.with_urls(str(part))}", markup=False, soft_wrap=True)
         else:
-            out.print(f"{name}: {value}", markup=False, soft_wrap=True)
+            out.print(f"{name}: {storage.with_urls(str(value))}", markup=False, soft_wrap=True)
     for split, metrics in summary.get("metrics", {}).items():
         values = {name: value for name, value in metrics.items() if value is not None}
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -192,7 +222,7 @@ def print_error(error: UserError, *, as_json: bool) -> None:
     kinds = ["left out" if isinstance(note, LeftOut) else "note" for note in notes]
     lines = [f"{kind}: {note}" for kind, note in zip(kinds, notes, strict=True)]
     for line in (*lines, f"tfpipe: {error}"):
-        err.print(line, markup=False, highlight=False, soft_wrap=True)
+        err.print(storage.with_urls(line), markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json({"error": str(error), "notes": notes, **getattr(error, "summary", {})})
 
@@ -240,7 +270,7 @@ def wide_console() -> Console:
 
 def print_json(summary: Mapping[str, Any]) -> None:
     """Prints one JSON object on stdout."""
-    print(json.dumps(summary, default=str))
+    print(storage.with_urls(json.dumps(summary, default=str)))
 
 
 def progress_bar() -> ProgressBar:

@@ -17,8 +17,8 @@ def review(
     open: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
-    data: options.Data = options.DATA,
-    models: options.Models = options.MODELS,
+    data: options.LocalData = options.DATA,
+    models: options.LocalModels = options.MODELS,
     json: options.Json = False,
 ) -> None:
     """Opens a local page to accept or correct labels, least certain predictions first."""

@@ -18,7 +18,7 @@ def search(
     out: Annotated[
         Path | None, typer.Option(help="HTML page to write (default: beside the search).")
     ] = None,
-    models: options.Models = options.MODELS,
+    models: options.LocalModels = options.MODELS,
     json: options.Json = False,
 ) -> None:
     """Shows a task's searches, the trials of one and what mattered; writes a page of them."""

@@ -20,8 +20,8 @@ def tasks(
     task: Annotated[
         str | None, typer.Argument(help="Task to describe (default: a table of all tasks).")
     ] = None,
-    data: options.Data = options.DATA,
-    models: options.Models = options.MODELS,
+    data: options.LocalData = options.DATA,
+    models: options.LocalModels = options.MODELS,
     json: options.Json = False,
 ) -> None:
     """Lists the tasks and their state; `tfpipe tasks NAME` describes one."""

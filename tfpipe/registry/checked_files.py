@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
-from tfpipe.registry import store
+from tfpipe.registry import store, stored_versions
 from tfpipe.registry.card import VersionCard
 
 MODEL_KERAS = "assets.extra/model.keras"
@@ -52,6 +52,7 @@ def checked_copy(version: Path, *names: str) -> Iterator[CheckedCopy]:
       UserError: a file is missing, is not what the card has, or TensorFlow would read one that the
         card lacks; something in the folder is no regular file; there is no space for the copy.
     """
+    stored_versions.complete(version)
     check_regular(version)
     card = store.read_card(version)
     if not names:
@@ -70,6 +71,7 @@ def checked_copy(version: Path, *names: str) -> Iterator[CheckedCopy]:
 
 def check(version: Path, card: VersionCard) -> None:
     """Raises a UserError if a file of a version is not the one that its card has."""
+    stored_versions.complete(version)
     check_regular(version)
     for name in card.sha256:
         _check(version, name, card, target=None)

@@ -16,6 +16,7 @@ import pandas as pd
 from tfpipe.base import files, hardware, json_dataclass, locks, processes
 from tfpipe.base.errors import UserError
 from tfpipe.base.tables import write_csv
+from tfpipe.registry import stored_versions
 from tfpipe.registry.card import VersionCard
 
 LOCK = ".publish.lock"  # held while a number is given
@@ -71,7 +72,9 @@ def publish(
         card = replace(card, sha256=sums, **fields, **_circumstances(paths))
         for name, table in (tables or {}).items():
             write_csv(table, draft / "assets.extra" / f"{name}.csv")
-        return _give_number(draft, card, extra_files)
+        version = _give_number(draft, card, extra_files)
+    stored_versions.publish(version)
+    return version
 
 
 def publish_copy(version: Path, *, extra_files: Callable[[Path], None]) -> Path:
@@ -86,7 +89,9 @@ def publish_copy(version: Path, *, extra_files: Callable[[Path], None]) -> Path:
     ):
         _copy(version, draft)
         card = replace(read_card(version), copied_from=int(version.name))
-        return _give_number(draft, card, extra_files)
+        made = _give_number(draft, card, extra_files)
+    stored_versions.publish(made)
+    return made
 
 
 def versions(folder: Path) -> list[int]:
@@ -207,7 +212,7 @@ def _give_number(draft: Path, card: VersionCard, extra_files: Callable[[Path], N
     """Makes a draft the next version: card, other files, and the folder's name."""
     folder = draft.parent
     with locks.hold(folder / LOCK, busy=None):
-        card = replace(card, version=next_version(folder))
+        card = replace(card, version=stored_versions.claim(folder, next_version(folder)))
         write_card(draft, card)
         extra_files(draft)
         final = folder / str(card.version)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfpipe.base import storage
+from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.review import app as review_app
@@ -38,8 +40,14 @@ def review(
       report: receives the progress of scoring in the background.
 
     Raises:
-      UserError: the port is taken, or there is no classifier or no records.
+      UserError: the port is taken, there is no classifier or no records, or they are in object
+        storage.
     """
+    if any(storage.storage_of(folder) for folder in (models, records, raw)):
+        raise UserError(
+            "A review adds decisions to the raw folder one by one, so its data and models must be "
+            "folders of this machine. Copy them."
+        )
     listener = review_app.bind(port)  # before anything that takes long
     start_tensorflow()
     from tfpipe.registry import store

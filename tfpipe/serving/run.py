@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tfpipe.base import processes, resources
+from tfpipe.base import processes, resources, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.serving import sockets
@@ -38,7 +38,7 @@ def serve(
     Args:
       versions: each TASK, TASK/MODEL, TASK/MODEL/N or the folder of a version; none for every
         task with a version.
-      saved_models: folder of saved versions.
+      saved_models: folder of saved versions, or its URL in object storage.
       host: address to listen on.
       port: port to listen on; 0 for any free one.
       grpc_port: port for gRPC, or None.
@@ -64,7 +64,8 @@ def serve(
     # Before TensorFlow, which takes seconds to import.
     listener = sockets.bind_unix(Path(unix_socket)) if unix_socket else sockets.bind(host, port)
     limits = (limits or Limits()).within(resources.memory_bytes() // workers)
-    config = ServerConfig(list(versions), Path(saved_models), runtime, poll_s)
+    models = storage.local_folder(saved_models)
+    config = ServerConfig(list(versions), models, runtime, poll_s)
     endpoint = Endpoint(host, grpc_port, token, tuple(allow_hosts), proxy_headers)
     try:
         if workers > 1:

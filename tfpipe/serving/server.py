@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from tfpipe.base import files, processes
 from tfpipe.base.errors import UserError
-from tfpipe.registry import store
+from tfpipe.registry import store, stored_versions
 from tfpipe.serving import sockets as serving_sockets
 from tfpipe.serving import uploads
 from tfpipe.serving.config import Endpoint, ServerConfig
@@ -135,6 +135,7 @@ def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector
       UserError: a selector is malformed, or there is no version at all.
     """
     if not selectors:
+        stored_versions.fetch(models)
         selectors = sorted(
             path.name
             for path in models.glob("*")

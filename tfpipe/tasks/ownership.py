@@ -33,16 +33,22 @@ def with_own_name(task: Task, *, data: Path, models: Path) -> Task:
     origin = task.raw_files.origin
     if not origin or task.raw_files.folder is None:
         return task
-    suffix = f"-{hashlib.sha256(origin.encode()).hexdigest()[:DIGITS]}"
-    if task.name.endswith(suffix):
+    name = own_name(task)
+    if task.name == name:
         return task
-    own = dataclasses.replace(task, name=task.name + suffix)
+    own = dataclasses.replace(task, name=name)
     if any((folder / own.name).exists() for folder in (data / "records", models)):
         return own
     for owner, names in _owners(task.name, data=data, models=models):
         if owner not in ("", origin) and not _has_moved(owner, names, task.raw_files.folder):
             return own
     return task
+
+
+def own_name(task: Task) -> str:
+    """Returns the name of a folder of images that no other folder can have."""
+    suffix = f"-{hashlib.sha256(task.raw_files.origin.encode()).hexdigest()[:DIGITS]}"
+    return task.name.removesuffix(suffix) + suffix
 
 
 def _owners(name: str, *, data: Path, models: Path) -> Iterator[tuple[str, list[str]]]:

@@ -14,7 +14,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.baselines import tree_search
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data import pack
+from tfpipe.data import pack, stored_records
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction, version_comparison
 from tfpipe.evaluation.evaluate import Evaluation
@@ -96,6 +96,7 @@ def pack_and_retrain(
         how["skip_bad"] = skip_bad
     before = previous_version.packed_splits(version, how["split"])
     manifest = pack.pack(task, raw, records, **how, before=before, report=report)
+    stored_records.publish(records, report=report)
     made = retrain(task, version, raw=raw, records=records, plan=plan, report=report)
     return made | {"manifest": manifest}
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfpipe.base.errors import UserError
-from tfpipe.registry import store
+from tfpipe.registry import store, stored_versions
 from tfpipe.registry.checked_files import checked_copy
 from tfpipe.serving.drift_monitor import DriftMonitor
 from tfpipe.serving.errors import RequestError
@@ -169,6 +169,7 @@ class ModelStore:
         }
         has_changed = False
         candidates: set[Path] = set()
+        self._fetch()
         for name, selectors in self._selectors.items():
             before = self._served[name]
             try:
@@ -236,6 +237,7 @@ class ModelStore:
         """Returns the first version that can be served, and adds it to `loaded` if it is new."""
         for path in paths:
             try:
+                stored_versions.complete(path)
                 snapshot = _snapshot(path)
                 if snapshot == self._snapshots.get(path):
                     if path in loaded:
@@ -260,6 +262,15 @@ class ModelStore:
         with checked_copy(path) as copy:
             preflight.check(copy, limits=self._limits, runtime=self._runtime)
             return Servable(copy, folder=path, limits=self._limits, runtime=self._runtime)
+
+    def _fetch(self) -> None:
+        """Fetches new versions from storage; what is here is served where that fails."""
+        selectors = [one for listed in self._selectors.values() for one in listed]
+        for task in sorted({one.task for one in selectors if not one.folder}):
+            try:
+                stored_versions.fetch(self._models, task)
+            except UserError as error:
+                LOG.warning("New versions of %s cannot be fetched. %s", task, error)
 
     def _refuse(self, path: Path, reason: str) -> None:
         self._refused = {**self._refused, path: reason}

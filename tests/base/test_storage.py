@@ -1,0 +1,185 @@
+"""Object storage: URLs of folders, their local copies, and what one call can do to a file."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import object_storage
+import pytest
+from object_storage import place, s3_server  # noqa: F401
+from run_command import refusal
+
+from tfpipe.base import storage
+from tfpipe.base.errors import UserError
+
+
+def opened(url: str) -> storage.StorageFolder:
+    found = storage.storage_of(storage.local_folder(url))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("s3://", "no URL of a folder"),
+        ("memory:/x", "no URL of a folder"),
+        (Path("memory://x"), "no URL of a folder"),  # which has lost a slash
+        ("https://example.org/data", "https:// is not supported"),
+        ("nothing://x/y", "nothing:// is not supported"),
+        ("dropbox://x/y", "dropbox:// needs a package that is not installed: "),
+    ],
+)
+def test_a_url_that_is_no_storage_is_refused(url, sentence, tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=sentence):
+        storage.local_folder(url)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_folder_is_no_url_and_has_no_storage(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    for folder in ("data", str(tmp_path), tmp_path / "a:b"):
+        assert storage.local_folder(folder) == Path(folder)
+        assert storage.storage_of(Path(folder)) is None
+    storage.fetch(tmp_path), storage.push(tmp_path), storage.check_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_local_copy_belongs_to_one_url_and_is_printed_as_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    urls = ["memory://a/b", "memory://a-b", "memory://a/b/c"]
+    copies = [storage.local_folder(url) for url in urls]
+    assert len(set(copies)) == 3 and storage.local_folder("memory://a/b/") == copies[0]
+    for url, copy in zip(urls, copies, strict=True):
+        assert storage.with_urls(f"See {copy}/x, {copy}.") == f"See {url}/x, {url}."
+    assert storage.with_urls(f"{tmp_path}/cache/other/x") == f"{tmp_path}/cache/other/x"
+
+
+def test_of_many_who_create_a_file_at_once_one_succeeds(place):  # noqa: F811
+    stored = opened(place)
+    stored.check_writable()
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda i: stored.create("a/b", b"by %d" % i), range(8)))
+    assert sum(made) == 1 and stored.read("a/b") == b"by %d" % made.index(True)
+    assert stored.create("a/b", stored.read("a/b"))  # as where an answer was lost
+    assert object_storage.names(place) == ["a/b"]
+    stored.remove(["a/b", "a/b"])
+    assert stored.read("a/b") is None and stored.create("a/b", b"again")
+
+
+def test_a_fetched_folder_follows_the_storage_and_loses_nothing_else(place):  # noqa: F811
+    stored = opened(place)
+    raw = stored.copy / "raw" / "task"
+    for name in ("one.txt", "in/two.txt", "three.txt"):
+        stored.write(f"raw/task/{name}", name.encode())
+    storage.fetch(raw)
+    (raw / "mine.txt").write_text("not stored")
+    before = {path: path.stat().st_ino for path in raw.rglob("*") if path.is_file()}
+    stored.write("raw/task/in/two.txt", b"changed")
+    stored.remove(["raw/task/one.txt"])
+    storage.fetch(raw)
+    after = {path: path.stat().st_ino for path in raw.rglob("*") if path.is_file()}
+    assert {path.name for path in after} == {"two.txt", "three.txt", "mine.txt"}
+    assert (raw / "in" / "two.txt").read_text() == "changed"
+    assert after[raw / "three.txt"] == before[raw / "three.txt"]  # not fetched again
+
+
+def test_a_fetch_that_failed_on_the_way_goes_on(place, monkeypatch):  # noqa: F811
+    stored = opened(place)
+    raw = stored.copy / "raw"
+    for i in range(20):
+        stored.write(f"raw/{i:02d}.txt", b"%d" % i)
+    get, fetched = storage.StorageFolder.download, []
+
+    def failing(self, name, path):
+        if len(fetched) > 9:
+            raise UserError("The network is down.")
+        fetched.append(name)
+        get(self, name, path)
+
+    monkeypatch.setattr(storage.StorageFolder, "download", failing)
+    with pytest.raises(UserError, match="down"):
+        storage.fetch(raw)
+    first, fetched = set(fetched), []
+    monkeypatch.setattr(
+        storage.StorageFolder,
+        "download",
+        lambda self, name, path: fetched.append(name) or get(self, name, path),
+    )
+    storage.fetch(raw)
+    assert len(list(raw.glob("*.txt"))) == 20
+    assert sorted([*first, *fetched]) == [f"raw/{i:02d}.txt" for i in range(20)]
+
+
+def test_names_that_leave_the_folder_are_not_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    stored = opened("memory://names")
+    file = storage.StoredFile(1, "tag", 0.0)
+    for name in ("../outside", "/outside", "a/../../outside"):
+        with pytest.raises(UserError, match="outside"):
+            stored.fetch(stored.copy / "raw", {name: file})
+    assert not list(tmp_path.rglob("outside"))
+
+
+def test_a_storage_without_conditional_put_is_read_only(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setattr(storage, "BY_OPENING", ())  # as hdfs://
+    stored = opened(f"file://{tmp_path}/stored")
+    with pytest.raises(UserError, match="can be read, but not published to"):
+        stored.check_writable()
+
+    class Careless(object_storage.CountedSystem):
+        def pipe_file(self, path, data, mode="overwrite"):
+            self._system.pipe_file(path, data)
+
+    (tmp_path / "stored").mkdir()
+
+    monkeypatch.setattr(storage, "BY_CONDITION", ("file",))  # as a server that ignores the header
+    open_system = fsspec.core.url_to_fs
+    monkeypatch.setattr(
+        fsspec.core, "url_to_fs", lambda url: (Careless(open_system(url)[0]), open_system(url)[1])
+    )
+    with pytest.raises(UserError, match="no conditional put"):
+        opened(f"file://{tmp_path}/stored").check_writable()
+
+
+def test_a_storage_that_fails_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    stored = opened(f"file://{tmp_path}/stored")
+    stored.write("raw/a.txt", b"a")
+    (tmp_path / "stored" / "raw").chmod(0o000)
+    if os.access(tmp_path / "stored" / "raw", os.R_OK):  # root reads everything
+        (tmp_path / "stored" / "raw").chmod(0o755)
+        monkeypatch.setattr(
+            type(fsspec.filesystem("file")),
+            "get_file",
+            lambda *_: (_ for _ in ()).throw(RuntimeError("Token has expired.\nAt line 5.")),
+        )
+    with pytest.raises(UserError, match=r"stored.* Check the address, the credentials"):
+        storage.fetch(stored.copy / "raw")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "melt-layer", "x.png", "--out", "s3://bucket/x.csv"),
+        ("predict", "melt-layer", "s3://bucket/x.png", "--out", "x.csv"),
+        ("tasks", "--data", "s3://bucket/x"),
+        ("search", "melt-layer", "--models", "s3://bucket/x"),
+        ("review", "melt-layer", "--models", "s3://bucket/x"),
+        ("rerun", "s3://bucket/run.yaml"),
+    ],
+)
+def test_a_command_that_takes_only_local_files_says_so(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "takes a file or folder of this machine here" in refusal(monkeypatch, capsys, *words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [("pack", "memory://x"), ("predict", "memory://x/1", "a.png")])
+def test_a_url_is_no_task(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = ("--out", "x.csv") if words[0] == "predict" else ()
+    assert "memory://x" in refusal(monkeypatch, capsys, *words, *out)
