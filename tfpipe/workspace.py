@@ -156,7 +156,7 @@ class Workspace:
           skip_bad: unreadable files that may be left out.
           shards: number of shards of each split, or "auto" for 100 to 200 MB a shard; None for as
             before, which is four sources a shard where nothing is packed yet.
-          runner: runner of Apache Beam whose workers write the shards, such as "DaskRunner"; None
+          runner: runner of Apache Beam whose workers read the files, such as "DaskRunner"; None
             for this process.
           beam_options: of its pipeline, by name; None for those without a value.
 
@@ -181,12 +181,12 @@ class Workspace:
         folder = self.fetch_records(task)
         self.fetch_versions(task)
         split = split or SplitConfig()
-        write_shards: pack.ShardWriter = pack.write_by_threads
+        engine = pack.THIS_PROCESS
         if runner is not None:
             from tfpipe.data import beam_pack  # imports Apache Beam, an extra
 
-            write_shards = beam_pack.shard_writer(runner, beam_options or {})
             raw, folder = raw.absolute(), folder.absolute()  # workers have other working folders
+            engine = beam_pack.packing_engine(runner, beam_options or {}, folder)
         with self.reporting() as report:
             manifest = pack.pack(
                 task,
@@ -197,7 +197,7 @@ class Workspace:
                 before=previous_version.newest_splits(self.saved_models / task.name, split),
                 skip_bad=skip_bad,
                 shards=sharding,
-                write_shards=write_shards,
+                engine=engine,
                 report=report,
             )
             stored_records.publish(folder, report=report)

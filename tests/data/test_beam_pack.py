@@ -50,8 +50,12 @@ def tracks(tracks_raw, tmp_path_factory):
 
 def pack_tracks(raw, folder, **changes):
     return pack.pack(
-        CCD_TRACKS, raw, folder, options=CCD_TRACKS.options, split=SplitConfig(), **changes
+        CCD_TRACKS, raw, folder, options=CCD_TRACKS.options, **({"split": SplitConfig()} | changes)
     )
+
+
+def engine(folder, **options):
+    return beam_pack.packing_engine("DirectRunner", options, folder)
 
 
 def beside(folder):
@@ -60,15 +64,31 @@ def beside(folder):
 
 def test_the_direct_runner_writes_the_same_exposures(tracks_raw, tracks, tmp_path):
     folder = tmp_path / "records"
-    pack_tracks(tracks_raw, folder, write_shards=beam_pack.shard_writer("DirectRunner", {}))
+    pack_tracks(tracks_raw, folder, engine=engine(folder))
     assert small_records.tree(folder) == tracks and not beside(folder)
 
 
 def test_the_direct_runner_writes_the_same_photos(melt_raw, tmp_path):
     small_records.pack_melt(melt_raw, tmp_path / "local")
-    writer = beam_pack.shard_writer("DirectRunner", {})
-    small_records.pack_melt(melt_raw, tmp_path / "beam", write_shards=writer)
+    folder = tmp_path / "beam"
+    small_records.pack_melt(melt_raw, folder, engine=engine(folder))
     assert small_records.tree(tmp_path / "beam") == small_records.tree(tmp_path / "local")
+
+
+def test_raw_files_and_older_shards_are_summed_by_the_workers(tracks_raw, tmp_path):
+    folder, summed = tmp_path / "records", []
+    by_beam = engine(folder)
+
+    def counted(paths):
+        summed.append(({path.parent.name for path in paths}, len(paths)))
+        return by_beam.checksums(paths)
+
+    counting = by_beam._replace(checksums=counted)
+    pack_tracks(tracks_raw, folder, engine=counting)
+    pack_tracks(tracks_raw, folder, engine=counting, split=SplitConfig.parse("50/25/25"))
+    raw_files, again, old_shards = summed
+    assert raw_files == again and raw_files[1] == 17  # 16 exposures and their labels
+    assert old_shards == ({"records"}, 16) and not beside(folder)
 
 
 def test_finished_shards_are_not_written_again(tracks_raw, tracks, tmp_path):
@@ -79,10 +99,10 @@ def test_finished_shards_are_not_written_again(tracks_raw, tracks, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pack_tracks(tracks_raw, folder, write_shards=stops)
+        pack_tracks(tracks_raw, folder, engine=pack.THIS_PROCESS._replace(write_shards=stops))
     before = {p.name: p.stat().st_ino for p in parts.glob("*.tfrecord-*") if p.suffix != ".json"}
     assert before
-    pack_tracks(tracks_raw, folder, write_shards=beam_pack.shard_writer("DirectRunner", {}))
+    pack_tracks(tracks_raw, folder, engine=engine(folder))
     assert {name: (folder / name).stat().st_ino for name in before} == before
     assert small_records.tree(folder) == tracks
 
@@ -94,9 +114,8 @@ def test_a_reader_that_fails_is_a_sentence_and_nothing_is_published(tmp_path):
         raise ValueError("no such camera")
 
     task, folder = small_records.make_task(read=fails), tmp_path / "records"
-    writer = beam_pack.shard_writer("DirectRunner", {})
     with pytest.raises(UserError, match=r"DirectRunner failed: .*no such camera.*goes on\."):
-        small_records.pack_small(raw, folder, task=task, write_shards=writer)
+        small_records.pack_small(raw, folder, task=task, engine=engine(folder))
     assert not folder.exists()
 
 
@@ -108,17 +127,16 @@ def test_a_reader_that_fails_is_a_sentence_and_nothing_is_published(tmp_path):
         ("DaskRunner", {"dask_npartitions": "many"}, "invalid int value: 'many'"),
     ],
 )
-def test_runners_and_options_that_beam_lacks_are_refused(runner, options, sentence):
+def test_runners_and_options_that_beam_lacks_are_refused(runner, options, sentence, tmp_path):
     with pytest.raises(UserError) as error:
-        beam_pack.shard_writer(runner, options)
+        beam_pack.packing_engine(runner, options, tmp_path)
     assert sentence in str(error.value)
 
 
 @pytest.mark.slow
 def test_two_processes_write_the_same_exposures(tracks_raw, tracks, tmp_path):
     folder = tmp_path / "records"
-    writer = beam_pack.shard_writer("DirectRunner", TWO_PROCESSES)
-    pack_tracks(tracks_raw, folder, write_shards=writer)
+    pack_tracks(tracks_raw, folder, engine=engine(folder, **TWO_PROCESSES))
     assert small_records.tree(folder) == tracks and not beside(folder)
 
 
@@ -126,11 +144,9 @@ def test_the_task_of_a_python_file_is_refused(tmp_path):
     raw = small_records.draw_small(tmp_path / "raw", small_records.spread())
     file = tmp_path / "my_task.py"
     file.write_text("import small_records\n\nTASK = small_records.make_task()\n")
-    writer = beam_pack.shard_writer("DirectRunner", {})
+    folder = tmp_path / "records"
     with pytest.raises(UserError, match="cannot pack the task of a Python file"):
-        small_records.pack_small(
-            raw, tmp_path / "records", task=catalog.find(str(file)), write_shards=writer
-        )
+        small_records.pack_small(raw, folder, task=catalog.find(str(file)), engine=engine(folder))
 
 
 @pytest.mark.slow
@@ -152,7 +168,8 @@ def test_a_dask_worker_is_killed_and_the_records_are_the_same(tracks_raw, tracks
         thread = threading.Thread(target=kill_after_the_first_shard, daemon=True)
         thread.start()
         options = {"dask_client_address": cluster.scheduler_address}
-        pack_tracks(tracks_raw, folder, write_shards=beam_pack.shard_writer("DaskRunner", options))
+        dask = beam_pack.packing_engine("DaskRunner", options, folder)
+        pack_tracks(tracks_raw, folder, engine=dask)
         thread.join(timeout=10)
     assert killed and killed[0] < 16  # of 16 shards: there was work left
     assert small_records.tree(folder) == tracks and not beside(folder)

@@ -139,7 +139,8 @@ def test_two_workers_may_write_the_same_shard_at_once(raw, whole, tmp_path):
         doubled = [shard for shard in shards for _ in range(2)]
         return pack.write_by_threads(doubled, folder, context, report)[::2]
 
-    pack_small(raw, tmp_path / "records", write_shards=twice)
+    engine = pack.THIS_PROCESS._replace(write_shards=twice)
+    pack_small(raw, tmp_path / "records", engine=engine)
     assert tree(tmp_path / "records") == tree(whole) and not hidden(tmp_path / "records")
 
 

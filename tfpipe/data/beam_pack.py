@@ -1,20 +1,23 @@
-"""Packing by Apache Beam: the shards of `pack` written by the workers of a cluster.
+"""Packing by Apache Beam: what reads whole files is done by the workers of a cluster.
 
 One element of the pipeline is one shard, whose sources were fixed before. A worker writes it by the
 same code as on one machine, so its bytes are the same whichever worker does, and however often.
-Everything else, from the plan to the manifest, stays in the process that packs. All workers see raw
-files and records under the same paths: the shards' summaries come back as files beside them.
+With it come sums of pixels, counts, and the images' perceptual hashes. Workers also compute the
+checksums of raw files and of older records. What is left, from the plan to the manifest, reads no
+raw image. All workers see raw files and records under the same paths: results come back as files.
 """
 
 import functools
 import json
+import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 
+from tfpipe.base import beam_pipeline, files
 from tfpipe.base.beam_pipeline import Runner
 from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
@@ -24,7 +27,8 @@ from tfpipe.tasks import catalog
 from tfpipe.tasks.task import Source
 
 if TYPE_CHECKING:  # a worker imports this module before it has started TensorFlow
-    from tfpipe.data.pack import ShardPlan, ShardWriter
+    from tfpipe.data.fingerprint import Checksums
+    from tfpipe.data.pack import PackingEngine, ShardPlan, ShardWriter
     from tfpipe.data.source_cache import SourceCache
 
 
@@ -58,17 +62,69 @@ def _cache(run: str, folder: Path | None) -> "SourceCache":
     return SourceCache(folder)
 
 
-def shard_writer(name: str, options: Mapping[str, str | None]) -> "ShardWriter":
-    """Returns a `pack.ShardWriter` that has a runner of Apache Beam write the shards.
+class SumFiles(beam.DoFn):
+    """Computes the checksums of some files.
+
+    Args:
+      folder: where they are left, as number.json.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def process(self, element: tuple[int, Sequence[Path]]) -> Iterator[int]:
+        number, paths = element
+        sums = [files.sha256(path) for path in paths]
+        files.replace(self._folder / f"{number}.json", json.dumps(sums).encode())
+        yield number
+
+
+def packing_engine(name: str, options: Mapping[str, str | None], records: Path) -> "PackingEngine":
+    """Returns a `pack.PackingEngine` whose work is done by a runner of Apache Beam.
 
     Args:
       name: of the runner, one of `beam_pipeline.RUNNERS`.
       options: of the pipeline, by name; None for those without a value.
+      records: folder of the records, beside which results of the workers are left.
 
     Raises:
       UserError: there is no such runner or option, or its value is none.
     """
+    from tfpipe.data.pack import PackingEngine
+
     runner = Runner(name, options)
+    return PackingEngine(_shard_writer(runner), _checksums(runner, records))
+
+
+def _checksums(runner: Runner, records: Path) -> "Checksums":
+    """Returns a function that has workers compute the checksums of files."""
+    from tfpipe.data import exchange
+
+    folder = exchange.hidden(records, "sums").absolute()
+
+    def checksums(paths: list[Path]) -> list[str]:
+        if not paths:
+            return []
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed: the caller has a lock
+        elements = list(enumerate(beam_pipeline.chunks([path.absolute() for path in paths])))
+        try:
+            runner.process(elements, SumFiles(folder))
+            found = [folder / f"{number}.json" for number, _ in elements]
+            if missing := [path for path in found if not path.is_file()]:
+                raise UserError(
+                    f"{runner.name} ended, but {len(missing)} of {len(found)} lists of checksums "
+                    f"are not in {folder}. Put raw files and records where all workers reach them "
+                    "under the same path."
+                )
+            return [one for path in found for one in json.loads(path.read_bytes())]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    return checksums
+
+
+def _shard_writer(runner: Runner) -> "ShardWriter":
+    """Returns a `pack.ShardWriter` that has workers write the shards."""
 
     def write(
         shards: list["ShardPlan"], folder: Path, context: dict[str, Any], report: Reporter
@@ -82,9 +138,9 @@ def shard_writer(name: str, options: Mapping[str, str | None]) -> "ShardWriter":
         missing = [s.name for s in waiting if not _summary(folder, s).is_file()]
         if missing:
             raise UserError(
-                f"{name} ended, but {len(missing)} of {len(shards)} shards are not in {folder}: "
-                f"{listed(missing, most=3)}. Put raw files and records where all workers reach "
-                "them under the same path."
+                f"{runner.name} ended, but {len(missing)} of {len(shards)} shards are not in "
+                f"{folder}: {listed(missing, most=3)}. Put raw files and records where all workers "
+                "reach them under the same path."
             )
         report("pack", {"done": len(shards), "total": len(shards)})
         return [json.loads(_summary(folder, shard).read_text()) for shard in shards]

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,29 @@ from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source, Survey, Task
 
+Checksums = Callable[[list[Path]], list[str]]  # paths -> the SHA-256 of each
 LAYOUT = 2  # raise when the same raw files would give other records
 
 
+def checksums(paths: list[Path]) -> list[str]:
+    """Returns the SHA-256 of files, computed by threads of this process."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(files.sha256, paths))
+
+
 def records_fingerprint(
-    task: Task, raw: Path, survey: Survey, *, options: Any, split: SplitConfig
+    task: Task,
+    raw: Path,
+    survey: Survey,
+    *,
+    options: Any,
+    split: SplitConfig,
+    checksums: Checksums = checksums,
 ) -> str:
     """Returns a sha256 over all that the records depend on."""
     paths = [path for source in survey.sources for path in (source.path, *source.also)]
     paths += survey.tables
-    with ThreadPoolExecutor() as pool:
-        sums = list(pool.map(files.sha256, paths))
+    sums = checksums(paths)
     names = [os.path.relpath(path, raw) for path in paths]
     contents = {
         "layout": LAYOUT,

@@ -22,6 +22,7 @@ from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import exchange, near_duplicates, repack, schema, source_cache, validation
 from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
+from tfpipe.data.fingerprint import Checksums
 from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import apply
@@ -67,6 +68,18 @@ class PackingPlan(NamedTuple):
 ShardWriter = Callable[[list[ShardPlan], Path, dict[str, Any], Reporter], list[dict[str, Any]]]
 
 
+class PackingEngine(NamedTuple):
+    """What does the long work of packing: this process, or the workers of a runner.
+
+    Attributes:
+      write_shards: writes shards.
+      checksums: computes the checksums of files.
+    """
+
+    write_shards: ShardWriter
+    checksums: Checksums
+
+
 def write_by_threads(
     shards: list[ShardPlan], folder: Path, context: dict[str, Any], report: Reporter
 ) -> list[dict[str, Any]]:
@@ -88,6 +101,9 @@ def write_by_threads(
     return summaries
 
 
+THIS_PROCESS = PackingEngine(write_by_threads, data_fingerprint.checksums)
+
+
 def pack(
     task: Task,
     raw: Path,
@@ -98,7 +114,7 @@ def pack(
     before: PackedSplits = NOTHING_PACKED,
     skip_bad: int = 0,
     shards: str = "",
-    write_shards: ShardWriter = write_by_threads,
+    engine: PackingEngine = THIS_PROCESS,
     report: Reporter = silent,
 ) -> RecordManifest:
     """Packs a task's raw files into records; killed at any moment, the same call goes on.
@@ -121,7 +137,7 @@ def pack(
         parts, such as a cube in slabs, all parts count once.
       shards: shards a split: a number, "auto", or "" for as the records were divided before, which
         is four sources a shard where there are none yet.
-      write_shards: writes the shards, by default in this process; see `beam_pack`.
+      engine: does the long work, by default this process; see `beam_pack`.
       report: receives the shards done and in all, as stage "pack".
 
     Returns:
@@ -138,12 +154,12 @@ def pack(
     }
     task = dataclasses.replace(task, **settled)
     options = survey.options or options
-    fingerprint = data_fingerprint.records_fingerprint(
-        task, raw, survey, options=options, split=split
-    )
     parts = exchange.hidden(folder, "partial")
     unfinished = exchange.gathering(folder, "partial", work="packing")
     with unfinished, _noting(survey.notes):
+        fingerprint = data_fingerprint.records_fingerprint(
+            task, raw, survey, options=options, split=split, checksums=engine.checksums
+        )
         exchange.recover(folder)
         manifest = data_manifest.read(folder) if (folder / "manifest.json").is_file() else None
         if (
@@ -157,7 +173,7 @@ def pack(
                 files.replace(folder / "manifest.json", manifest.to_json())
             return repack.divide(folder, manifest, shards or manifest.sharding, report=report)
         shards = shards or (manifest.sharding if manifest else "")
-        cache = _cache(folder)
+        cache = _cache(folder, engine.checksums)
         survey = validation.keep_group_names(survey, cache.groups)
         before = _splits_so_far(manifest, cache.groups, split) if manifest else before
         context: dict[str, Any] = {
@@ -169,7 +185,7 @@ def pack(
 
         def write(plan: PackingPlan) -> list[dict[str, Any]]:
             _begin(unfinished, fingerprint=_plan_fingerprint(fingerprint, plan.shards))
-            summaries = write_shards(plan.shards, parts, context, report)
+            summaries = engine.write_shards(plan.shards, parts, context, report)
             pairs = zip(summaries, plan.shards, strict=True)
             return [summary | {"split": shard.split} for summary, shard in pairs]
 
@@ -282,11 +298,11 @@ def _noting(notes: tuple[str, ...]) -> Iterator[None]:
         raise
 
 
-def _cache(folder: Path) -> source_cache.SourceCache:
+def _cache(folder: Path, checksums: Checksums) -> source_cache.SourceCache:
     """Returns what the old records hold of each source; nothing of damaged ones is taken over."""
     if not (folder / "manifest.json").is_file():
         return source_cache.SourceCache()
-    wrong = data_manifest.verify(folder)
+    wrong = data_manifest.verify(folder, checksums=checksums)
     if wrong:
         LOG.warning("The old records are damaged (%s), so every file is read again.", wrong[0])
     return source_cache.SourceCache(None if wrong else folder)
