@@ -145,6 +145,25 @@ def test_a_version_that_was_removed_is_removed_here(place, tmp_path, monkeypatch
         stored_versions.complete(reader / "tiny" / "text" / "3")
 
 
+def test_what_nobody_finished_for_a_day_is_removed_and_its_number_stays_used(
+    place, tmp_path, monkeypatch
+):
+    models = on("a", place, tmp_path, monkeypatch)
+    stored = storage.storage_of(models)
+    assert stored_versions.claim(models / "tiny" / "text", 1) == 1  # by a machine that is gone
+    stored.write("tiny/text/1/model.txt", b"a mod")
+    stored.write("tiny/../outside/1/assets.extra/card.json", b"{}")
+    assert publish(models).name == "2"
+    assert "tiny/text/1/model.txt" in object_storage.names(place)
+    monkeypatch.setattr(stored_versions, "STRAY_S", -3600.0)
+    assert publish(models).name == "3"
+    assert "tiny/text/1/model.txt" not in object_storage.names(place)
+    stored_versions.fetch(models)
+    assert store.versions(models / "tiny" / "text") == [2, 3]
+    assert publish(models).name == "4"
+    assert not list((tmp_path / "a").rglob("outside"))
+
+
 def test_a_new_report_reaches_other_machines(place, tmp_path, monkeypatch):
     page = publish(on("a", place, tmp_path, monkeypatch)) / "assets.extra" / "report.html"
     reader = on("b", place, tmp_path, monkeypatch)

@@ -29,6 +29,7 @@ CLAIMS = ".claims"
 LARGE = ("assets.extra/model.keras", "assets.extra/tf_serving_warmup_requests")
 PATIENCE_S = 3600.0  # for a storage that cannot be reached when a trained model gets its number
 RETRY_S = 30.0
+STRAY_S = 86_400.0  # after which a version without a card is one that nobody publishes
 
 
 def fetch(models: Path, task: str = "") -> None:
@@ -127,6 +128,20 @@ def publish(version: Path, *, report: Reporter = silent) -> None:
         _completeness(version).touch()
         place.note_uploaded(version)
         _set_time(version, place.listing(version))
+        _remove_strays(place, version.parent, now=version.stat().st_mtime)
+
+
+def _remove_strays(place: StorageFolder, folder: Path, *, now: float) -> None:
+    """Removes files of versions that nobody finished publishing for a day; their numbers stay."""
+    begun: dict[str, dict[str, StoredFile]] = {}
+    for name, file in place.listing(folder).items():
+        number, _, rest = name.partition("/")
+        if files.is_number(number):
+            begun.setdefault(number, {})[rest] = file
+    for number, listing in begun.items():
+        newest = max(file.written for file in listing.values())
+        if CARD not in listing and newest < now - STRAY_S:
+            place.remove(f"{place.name_of(folder)}/{number}/{name}" for name in listing)
 
 
 def push_file(path: Path) -> None:
@@ -154,7 +169,7 @@ def _stored_versions(
     stored: dict[Path, dict[str, StoredFile]] = {}
     for name, file in place.listing(models / task).items():
         parts = PurePosixPath(task, name).parts
-        if len(parts) > 3 and files.is_number(parts[2]):
+        if len(parts) > 3 and files.is_number(parts[2]) and ".." not in parts:
             stored.setdefault(models.joinpath(*parts[:3]), {})["/".join(parts[3:])] = file
     return {version: listing for version, listing in stored.items() if CARD in listing}
 
