@@ -73,6 +73,15 @@ def test_machines_that_publish_at_once_get_numbers_of_their_own(place, tmp_path,
     assert folders[0] != folders[1]  # each has its own lock
     barrier = threading.Barrier(2)
 
+    listing = storage.StorageFolder.listing
+
+    def slow(self, folder):
+        stored = listing(self, folder)
+        time.sleep(0.02)  # so that both know the same numbers
+        return stored
+
+    monkeypatch.setattr(storage.StorageFolder, "listing", slow)
+
     def claim(folder: Path) -> list[int]:
         barrier.wait()
         return [stored_versions.claim(folder, 1) for _ in range(5)]
@@ -80,6 +89,15 @@ def test_machines_that_publish_at_once_get_numbers_of_their_own(place, tmp_path,
     with ThreadPoolExecutor(2) as pool:
         numbers = [n for made in pool.map(claim, folders) for n in made]
     assert sorted(numbers) == list(range(1, 11))
+
+
+def test_processes_that_fetch_a_version_at_once_have_it_once(place, tmp_path, monkeypatch):
+    publish(on("a", place, tmp_path, monkeypatch))
+    models = on("server", place, tmp_path, monkeypatch)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: stored_versions.fetch(models, "tiny"), range(4)))
+    assert store.versions(models / "tiny" / "text") == [1]
+    assert not list((models / "tiny" / "text").glob("*.fetched"))
 
 
 def test_a_version_whose_upload_failed_is_published_by_the_next_command(

@@ -26,6 +26,7 @@ from tfpipe.base.storage import StorageFolder, StoredFile
 LOG = logging.getLogger("tfpipe")
 CARD = "assets.extra/card.json"
 CLAIMS = ".claims"
+LOCK = ".versions.lock"
 LARGE = ("assets.extra/model.keras", "assets.extra/tf_serving_warmup_requests")
 PATIENCE_S = 3600.0  # for a storage that cannot be reached when a trained model gets its number
 RETRY_S = 30.0
@@ -52,14 +53,15 @@ def fetch(models: Path, task: str = "") -> None:
                 publish(version)
             except UserError as error:
                 LOG.warning("%s is not published yet. %s", version, error)
-    stored = _stored_versions(place, models, task)
-    for version in local:
-        if version not in stored and place.is_noted(version):
-            shutil.rmtree(version)
-            _completeness(version).unlink(missing_ok=True)
-            place.forget(version)
-    for version, listing in stored.items():
-        _fetch_version(place, version, listing)
+    with locks.hold(models / LOCK, busy=None):  # the workers of a server fetch at once
+        stored = _stored_versions(place, models, task)
+        for version in local:
+            if version not in stored and place.is_noted(version) and version.is_dir():
+                shutil.rmtree(version)
+                _completeness(version).unlink(missing_ok=True)
+                place.forget(version)
+        for version, listing in stored.items():
+            _fetch_version(place, version, listing)
 
 
 def complete(version: Path) -> None:
