@@ -132,9 +132,8 @@ class Workspace:
         name = task if isinstance(task, str) else task.name
         raw = self.data / "raw" / name
         storage.fetch(raw)
-        counts = samples.draw(name, raw, seed=self.seed, **sizes)
-        storage.push(raw)
-        return counts
+        with storage.pushing(raw):
+            return samples.draw(name, raw, seed=self.seed, **sizes)
 
     def pack(
         self,

@@ -44,8 +44,20 @@ def test_records_are_packed_divided_and_checked_where_the_urls_say(
 def test_a_sample_is_drawn_into_the_storage(tmp_path, monkeypatch):
     monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
     url = f"file://{tmp_path}/stored"
-    counts = tfpipe.Project(url, progress=False).sample("folds", outcrops=2, crops=1)
-    assert counts
+    project, upload = tfpipe.Project(url, progress=False), storage.StorageFolder.upload
+    with monkeypatch.context() as patch:
+
+        def cut_short(self, paths, **_):
+            upload(self, dict(list(paths.items())[:2]))
+            raise KeyboardInterrupt
+
+        patch.setattr(storage.StorageFolder, "upload", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            project.sample("folds", outcrops=2, crops=1)
+    with pytest.raises(UserError, match="already holds something"):
+        project.sample("folds", outcrops=2, crops=1)  # which uploads the rest
+    with pytest.raises(UserError, match="already holds something"):
+        project.sample("folds", outcrops=2, crops=1)
     stored = [name for name in object_storage.names(url) if name.startswith("raw/folds/")]
     here = tmp_path / "cache"
     assert len(stored) == len([p for p in here.glob("*/raw/folds/**/*") if p.is_file()]) > 2

@@ -116,11 +116,15 @@ def storage_of(path: Path) -> "StorageFolder | None":
 def fetch(folder: Path, *, report: Reporter = silent) -> None:
     """Makes a folder of a local copy as that of the storage is; any other folder is left alone.
 
+    What an earlier call of `push` could not upload is uploaded first.
+
     Raises:
       UserError: the storage cannot be read.
     """
     storage = storage_of(folder)
     if storage:
+        if _beside(folder, "unpushed").exists():
+            push(folder, report=report)
         storage.fetch(folder, storage.listing(folder), report=report)
 
 
@@ -133,13 +137,32 @@ def push(folder: Path, *, report: Reporter = silent) -> Path:
     Raises:
       UserError: the storage cannot be written to.
     """
+    with pushing(folder, report=report):
+        return folder
+
+
+@contextlib.contextmanager
+def pushing(folder: Path, *, report: Reporter = silent) -> Iterator[None]:
+    """Uploads what a block writes into a folder, once it has ended well; see `push`.
+
+    A kill loses nothing: the next call of `fetch` uploads the rest.
+    """
     storage = storage_of(folder)
+    mark = _beside(folder, "unpushed")
+    if storage:
+        files.replace(mark, b"")
+    try:
+        yield
+    except BaseException:
+        if storage:
+            mark.unlink()
+        raise
     if storage:
         paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         names = {path: storage.name_of(path) for path in paths}
         storage.upload(names, again=True, report=report)
         storage.note_uploaded(folder)
-    return folder
+        mark.unlink()
 
 
 def check_writable(folder: Path) -> None:
