@@ -6,10 +6,9 @@
 Each stage is a process of its own: the commands `tfpipe pack`, `train` (one epoch), `predict` and
 `explore` on `scale_task.py`, whose pictures are drawn while they are read. Near-duplicates are part
 of packing, and are looked for once more by themselves. Memory is the peak of the resident memory of
-the process and its children together, sampled ten times a second. The exponent is the slope of
-log processor seconds over log pictures, over all sizes and from the last but one to the last:
-starting TensorFlow takes some seconds whatever the size. On a busy machine seconds say little, so
-processor seconds, of all cores, stand beside them.
+the process and its children together, sampled ten times a second. The exponent is that of the
+processor seconds, of all cores, beyond those of the start, which are the same whatever the size. On
+a busy machine seconds say little.
 """
 
 import argparse
@@ -20,10 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import machine
 import numpy as np
+from scipy.optimize import OptimizeWarning, curve_fit
 
 TASK = Path(__file__).with_name("scale_task.py")
 PICTURES, TIMES = 2000, (1, 4, 16, 64)
@@ -165,13 +166,22 @@ def table(rows: list[dict], *, stages: list[str]) -> str:
 
 
 def exponent(rows: list[dict]) -> str:
-    """Returns the exponent of all sizes, and between the last two; "" of one size."""
-    if len(rows) < 2:
+    """Returns k of processor seconds = start + factor * pictures ** k; "" of less than 3 sizes."""
+    if len(rows) < 3:
         return ""
-    pictures, seconds = (np.log([row[name] for row in rows]) for name in ("pictures", "cpu_s"))
-    whole = np.polyfit(pictures, seconds, 1)[0]
-    last = np.diff(seconds)[-1] / np.diff(pictures)[-1]
-    return f"{whole:.2f}, last step {last:.2f}"
+    pictures, seconds = (np.array([row[name] for row in rows]) for name in ("pictures", "cpu_s"))
+    relative = pictures / pictures.max()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OptimizeWarning)  # three sizes leave no spread
+        (_, _, k), _ = curve_fit(
+            lambda n, start, factor, k: start + factor * n**k,
+            relative,
+            seconds,
+            p0=(seconds[0], seconds[-1], 1.0),
+            sigma=seconds,
+            bounds=([0, 0, 0.2], [np.inf, np.inf, 3]),
+        )
+    return f"{k:.2f}"
 
 
 if __name__ == "__main__":
