@@ -58,7 +58,7 @@ def test_the_model_written_last_is_the_same_on_all_machines(place, tmp_path, mon
     models = on("a", place, tmp_path, monkeypatch)
     for model in ("one", "two"):
         publish(models, model)
-        time.sleep(1.1)  # S3 has times to the second
+        time.sleep(1.1 if place.startswith("s3") else 0.01)  # S3 has times to the second
     for machine in ("a", "b"):
         models = on(machine, place, tmp_path, monkeypatch)
         stored_versions.fetch(models)
