@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 
 from tfpipe.base import images
@@ -208,6 +209,46 @@ def test_a_crop_outside_the_photo_is_refused(raw, crop_px):
         f"outside the photo of {photo.shape[0]} x {photo.shape[1]} px. "
         "Correct the crop columns of photos.csv."
     )
+
+
+@pytest.fixture(scope="module")
+def large(raw, tmp_path_factory):
+    """The first photo at three times its size, as a scanner's TIFF in strips."""
+    path = tmp_path_factory.mktemp("large") / "core.tif"
+    photo = cv2.resize(photo_of(raw), None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    tifffile.imwrite(path, photo, photometric="rgb", rowsperstrip=64, compression="zlib")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("top_is", "crop_px"),
+    [("up", None), ("down", None), ("up", (700, 7000, 220, 680)), ("up", (701, None, None, None))],
+)
+def test_a_photo_read_in_parts_gives_the_core_of_the_whole(large, monkeypatch, crop_px, top_is):
+    kind = {"top_is": top_is, "crop_px": crop_px, "name": "core.tif"}
+    whole = core_detection.read(large, **kind)
+    monkeypatch.setattr(core_detection, "WHOLE_PIXELS", 5_000_000)
+    monkeypatch.setattr(core_detection, "REDUCED_PX", 400)
+    ice = core_detection.read(large, **kind)
+    assert np.abs(np.subtract(ice.box[:4], whole.box[:4])).max() <= 4
+    assert ice.box.tilt_deg == pytest.approx(whole.box.tilt_deg, abs=0.02)
+    assert ice.scale == pytest.approx(whole.scale, rel=0.01)
+    rows = min(len(ice.image), len(whole.image))
+    assert abs(len(ice.image) - len(whole.image)) <= 0.003 * rows
+    profiles = [
+        np.interp(np.linspace(0, 1, 500), np.linspace(0, 1, len(one)), one.mean(axis=(1, 2)))
+        for one in (ice.image, whole.image)
+    ]
+    first, second = (one[5:-5] for one in profiles)  # without what is beside the ends
+    assert np.corrcoef(first, second)[0, 1] > 0.99 > np.corrcoef(first[3:], second[:-3])[0, 1]
+    assert abs(np.median(first - second)) < 0.5
+
+
+def test_a_crop_outside_a_photo_that_is_read_in_parts_is_refused(large, monkeypatch):
+    monkeypatch.setattr(core_detection, "WHOLE_PIXELS", 5_000_000)
+    monkeypatch.setattr(core_detection, "REDUCED_PX", 400)
+    with pytest.raises(UserError, match="bottom 99999, left 0, right 100 px.* reaches outside"):
+        core_detection.read(large, top_is="up", crop_px=(0, 99999, 0, 100), name="core.tif")
 
 
 def noise(shape, *, seed=0, top=256, dtype=np.uint8):

@@ -356,6 +356,18 @@ def test_a_wrong_table_of_layers_is_refused_with_file_line_and_cure(tmp_path, ca
     assert refusal(raw_folder(tmp_path, layers=layers)) == sentence
 
 
+def test_a_table_that_predict_wrote_beside_the_photos_is_no_table_of_photos(tmp_path):
+    heading = "photo,depth_from_m,depth_to_m,thickness_mm,probability,uncertain,from_top_mm\n"
+    (tmp_path / "found.csv").write_text(f"{heading}a.png,,,8.5,0.9,False,646.0\n")
+    (tmp_path / "a.png").write_bytes(b"")
+    new = survey_new([tmp_path / "a.png"], None, MeltLayerOptions())
+    assert new.sources[0].about.photo is None and not new.tables
+    (tmp_path / "depths.csv").write_text(PHOTOS)
+    (tmp_path / "b.png").write_bytes(b"")
+    new = survey_new([tmp_path / "a.png"], None, MeltLayerOptions())
+    assert new.sources[0].about.photo.top_m == 120.0
+
+
 def test_two_tables_of_layers_or_none_are_refused(tmp_path):
     folder = raw_folder(tmp_path)
     (folder / "layers.tab").write_text(PANGAEA)

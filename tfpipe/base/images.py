@@ -29,8 +29,8 @@ _START_OF_SCAN = b"\xff\xda"
 _SCAN_PIXELS = 4096  # that take as long as beginning a scan
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
-# EXIF orientation -> what makes pixels [height, width, ...] upright (Exif 2.32, tag 274)
-_UPRIGHT = {
+# EXIF or TIFF orientation -> what makes pixels [height, width, ...] upright (Exif 2.32, tag 274)
+UPRIGHT = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -151,7 +151,7 @@ def decode(opened: OpenedImage) -> np.ndarray:
         pixels = None
     else:
         pixels = _with_cv2(data, grey=image.mode == "LA")
-    turn = _UPRIGHT.get(_orientation(image))
+    turn = UPRIGHT.get(orientation(image))
     if pixels is not None and turn:
         pixels = np.ascontiguousarray(turn(pixels))
     if pixels is None or pixels.shape[:2] != (info.height, info.width):
@@ -189,7 +189,7 @@ def to_uint8(image: np.ndarray, *, bits: int = 0) -> np.ndarray:
     """
     if image.dtype == np.uint8:
         return image
-    bits = bits or _bits_of(image)
+    bits = bits or bits_of(int(image.max()))
     return cv2.convertScaleAbs(image, alpha=255 / (2**bits - 1))
 
 
@@ -213,14 +213,14 @@ def camera_bits(paths: Sequence[Path], *, most: int = 200) -> int:
     bits = 0
     for place in np.unique(np.linspace(0, len(deep) - 1, most).round().astype(int)) if deep else ():
         try:
-            bits = max(bits, _bits_of(read(deep[place])))
+            bits = max(bits, bits_of(int(read(deep[place]).max())))
         except UserError:
             continue
     return bits
 
 
-def _bits_of(image: np.ndarray) -> int:
-    largest = int(image.max())
+def bits_of(largest: int) -> int:
+    """Returns the smallest usual camera depth that holds a pixel."""
     return next(bits for bits in CAMERA_BITS if largest < 2**bits)
 
 
@@ -295,7 +295,7 @@ def _header(file: BinaryIO, name: str, *, max_pixels: int) -> tuple[ImageInfo, I
         width, height = image.size
         format_ = "JPEG" if image.format == "MPO" else image.format  # a phone's JPEG with extras
         pages = 1 if format_ in ("JPEG", "HEIF") else getattr(image, "n_frames", 1)
-        if _orientation(image) in (5, 6, 7, 8):
+        if orientation(image) in (5, 6, 7, 8):
             width, height = height, width
         bits = _bits(image, start)
     except Exception as error:  # a damaged header makes Pillow's readers raise almost anything
@@ -330,7 +330,7 @@ def _is_heic(start: bytes) -> bool:
     )
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation that is left to apply, 1 for none."""
     if image.format == "TIFF":  # both decoders turn a TIFF themselves, and Pillow its size
         return 1

@@ -1,17 +1,20 @@
 """Core detection: finds the ice core in a line-scan photo, turns and scales it."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from tfpipe.base import images
+from tfpipe.base import images, large_images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer.tables import Crop
 
 WIDTH_PX = 200  # seed 002, "Simple CNN": 200x50 images
-# A section of 1.65 m at 186 px/cm is 30,700 px long and 1,500 to 4,000 wide: 46 to 123 MP.
-MAX_PIXELS = 300_000_000
+# A section of 1.65 m at 186 px/cm is 30,700 px long and 1,500 to 4,000 wide: 46 to 123 MP. Photos
+# of more, such as ten metres that were stitched, are reduced to at least so many px across.
+WHOLE_PIXELS = large_images.LARGE_PIXELS
+REDUCED_PX = 3 * WIDTH_PX
 SEARCH_PX = 300  # width of the copy in which the core's edges are searched
 MAX_TILT_DEG = 3.0
 SAME_TILT_DEG = 0.2  # the two sides of a core differ by less
@@ -47,6 +50,37 @@ class Core(NamedTuple):
     scale: float
 
 
+def read(path: Path, *, top_is: str, crop_px: Crop | None, name: str) -> Core:
+    """Reads a photo and cuts its core out; of a large photo no more is held than is needed.
+
+    Args:
+      path: the photo.
+      top_is: side of the photo where the core's top is, see `upright`.
+      crop_px: as `cut` takes it, in px of the photo, upright.
+      name: of the photo, for errors.
+
+    Returns:
+      The core; its box and scale are in px of the photo.
+
+    Raises:
+      UserError: if the photo cannot be decoded, or as `cut`.
+    """
+    photo = large_images.read(path, least_px=REDUCED_PX, whole_pixels=WHOLE_PIXELS)
+    pixels, factor = upright(photo.pixels, top_is=top_is), photo.reduction
+    if factor == 1:
+        return cut(pixels, crop_px=crop_px, name=name)
+    height, width = photo.info.height, photo.info.width
+    if pixels.shape[:2] != photo.pixels.shape[:2]:
+        height, width = width, height
+    crop_px = crop_px or (None, None, None, None)
+    _box((height, width), crop_px, name=name)  # says what is outside, in px of the photo
+    top, bottom, left, right = (None if px is None else round(px / factor) for px in crop_px)
+    core = cut(pixels, crop_px=(top, bottom, left, right), name=name)
+    edges = [edge * factor for edge in core.box[:4]]
+    box = Box(edges[0], min(edges[1], height), edges[2], min(edges[3], width), core.box.tilt_deg)
+    return Core(core.image, box, core.scale / factor)
+
+
 def upright(photo: np.ndarray, *, top_is: str) -> np.ndarray:
     """Turns a photo [height, width, ...] so that the core's top is up.
 
@@ -78,7 +112,7 @@ def cut(photo: np.ndarray, *, crop_px: Crop | None, name: str) -> Core:
     if any(side is None for side in crop_px):
         photo, box = _complete(photo, crop_px, name=name)
     else:
-        box = _box(photo, crop_px, name=name)
+        box = _box(photo.shape[:2], crop_px, name=name)
     inside = photo[box.top : box.bottom, box.left : box.right]
     scale = WIDTH_PX / inside.shape[1]
     height = max(1, round(inside.shape[0] * scale))
@@ -89,7 +123,7 @@ def cut(photo: np.ndarray, *, crop_px: Crop | None, name: str) -> Core:
 
 def _complete(photo: np.ndarray, crop_px: Crop, *, name: str) -> tuple[np.ndarray, Box]:
     """Returns a photo, turned upright, and the box of its core, of which some sides are given."""
-    top, bottom, left, right = _box(photo, crop_px, name=name)[:4]
+    top, bottom, left, right = _box(photo.shape[:2], crop_px, name=name)[:4]
     inside = photo[top:bottom, left:right]
     box = find(inside, name=name)
     turned = _turned(inside, tilt_deg=box.tilt_deg)
@@ -105,13 +139,18 @@ def _complete(photo: np.ndarray, crop_px: Crop, *, name: str) -> tuple[np.ndarra
     return photo, Box(top, bottom, left, right, box.tilt_deg)
 
 
-def _box(photo: np.ndarray, crop_px: Crop, *, name: str) -> Box:
+def _box(size: tuple[int, int], crop_px: Crop, *, name: str) -> Box:
     """Returns the box of a crop; sides that are not given are the photo's.
+
+    Args:
+      size: height and width of the photo.
+      crop_px: as `cut` takes it.
+      name: of the photo.
 
     Raises:
       UserError: the crop reaches outside the photo, or nothing is inside.
     """
-    height, width = photo.shape[:2]
+    height, width = size
     top, bottom, left, right = (
         edge if side is None else side
         for side, edge in zip(crop_px, (0, height, 0, width), strict=True)

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfpipe.base import images
 from tfpipe.tasks.melt_layer import (
     alignment,
     core_detection,
@@ -63,10 +62,12 @@ def infer(source: Source, classify: Classify, options: MeltLayerOptions) -> Core
       UserError: if the photo cannot be decoded or shows no core.
     """
     photo = source.about.photo
-    raw = core_detection.upright(
-        images.read(source.path, max_pixels=core_detection.MAX_PIXELS), top_is=options.top_is
-    )
-    ice = core_detection.cut(raw, crop_px=photo.crop_px if photo else None, name=source.name).image
+    ice = core_detection.read(
+        source.path,
+        top_is=options.top_is,
+        crop_px=photo.crop_px if photo else None,
+        name=source.name,
+    ).image
     if photo:
         top_m, px_per_m = photo.top_m, len(ice) / (photo.bottom_m - photo.top_m)
     else:

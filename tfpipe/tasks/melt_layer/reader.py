@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from tfpipe.base import images as base_images
 from tfpipe.tasks.melt_layer import alignment, core_detection, figures, review_overrides, windows
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.tables import DUBIOUS, Feature
@@ -29,10 +28,9 @@ def read(source: Source, options: MeltLayerOptions) -> Reading:
       UserError: if the photo cannot be decoded or shows no core.
     """
     photo, features = source.about.photo, list(source.about.features)
-    raw = core_detection.upright(
-        base_images.read(source.path, max_pixels=core_detection.MAX_PIXELS), top_is=options.top_is
+    ice = core_detection.read(
+        source.path, top_is=options.top_is, crop_px=photo.crop_px, name=source.name
     )
-    ice = core_detection.cut(raw, crop_px=photo.crop_px, name=source.name)
     px_per_m = len(ice.image) / (photo.bottom_m - photo.top_m)
     place = {"top_m": photo.top_m, "px_per_m": px_per_m}
     aligned = alignment.align(ice.image, features, max_shift_mm=options.max_shift_mm, **place)

@@ -23,6 +23,7 @@ BOTTOM = ("bottom", "bot", "depth bottom", "depth bot", "bottom depth", "depth t
 FEATURE_TOP = ("depth from", "depth top", "top depth", "top", "from", "depth")
 FEATURE_BOTTOM = ("depth to", "depth bottom", "depth bot", "bottom depth", "bottom", "bot", "to")
 KIND = ("type of feature", "type", "feature", "feature type")
+PREDICTED = ("probability",)  # in a table that `tfpipe predict` wrote beside the photos
 LENGTHS = ("nm", "µm", "um", "mm", "cm", "m", "km")
 PHOTO_TABLE = (PHOTO, TOP, BOTTOM)
 FEATURE_TABLE = (FEATURE_TOP, KIND)
@@ -89,7 +90,7 @@ def find_photo_table(folder: Path) -> Path | None:
         folder,
         *PHOTO_TABLE,
         noun="table of photos",
-        lacks=KIND,
+        lacks=(*KIND, *PREDICTED),
         prefer="photos",
         but=NO_TABLES,
     ) or _named(folder, "photos")
