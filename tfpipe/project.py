@@ -121,13 +121,8 @@ class Project(Workspace):
         )
         self.pack(run.task, **self._packing(run.task, packing))
         with self.reporting() as report:
-            run = replace(
-                run,
-                random_split=random_split,
-                tensorboard=tensorboard,
-                mlflow=mlflow,
-                report=report,
-            )
+            run = replace(run, random_split=random_split, report=report)
+            run = replace(run, tensorboard=tensorboard, mlflow=mlflow)
             made = train.tune(run, search, workers=pool, epochs=epochs, more_trials=more_trials)
         return self._published(run.task, made)
 
@@ -435,35 +430,38 @@ class Project(Workspace):
         leave_out: str | None = None,
         map: str = "umap",
         normalize_orientation: bool = False,
+        embeddings: str | Path | None = None,
         out: str | Path | None = None,
     ) -> Exploration:
         """Maps all packed images, labelled or not, and ranks those that show something new.
 
         Args:
           version: the version whose embeddings are used.
-          leave_out: a class, or "each", that a training leaves out to measure which novelty score
-            finds it.
+          leave_out: a class, or "each", to train without, to measure which score finds it.
           map: "umap", or "parametric" for a map that is saved.
           normalize_orientation: whether every image is turned to lie the same way first.
-          out: folder to write to; None for explore-N beside version N.
+          embeddings: table of new images, a .parquet of `Version.predict`, to be ranked instead.
+          out: folder to write to; None for explore-N beside version N, or explore-N-TABLE.
         """
         start_tensorflow()
-        from tfpipe.explore import run as explore_run
+        from tfpipe.explore import new_images, run
 
+        suffix = f"-{Path(embeddings).stem}" if embeddings else ""
+        folder = version.path.with_name(f"explore-{version.number}{suffix}")
         with self.reporting() as report:
-            summary = explore_run.explore(
-                explore_run.ExplorationConfig(
-                    task=version.task,
-                    version=version.path,
-                    records=self.fetch_records(version.task),
-                    out=Path(out) if out else version.path.with_name(f"explore-{version.number}"),
-                    leave_out=leave_out,
-                    map_kind=map,
-                    normalize_orientation=normalize_orientation,
-                    seed=self.seed,
-                    report=report,
-                )
+            config = run.ExplorationConfig(
+                task=version.task,
+                version=version.path,
+                records=self.fetch_records(version.task),
+                out=Path(out or folder),
+                leave_out=leave_out,
+                map_kind=map,
+                normalize_orientation=normalize_orientation,
+                embeddings=Path(embeddings) if embeddings else None,
+                seed=self.seed,
+                report=report,
             )
+            summary = (new_images if embeddings else run).explore(config)
         storage.push(Path(summary["path"]).parent)
         return Exploration(Path(summary["path"]), summary)
 

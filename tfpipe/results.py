@@ -58,10 +58,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Exploration:
-    """What an exploration of all packed images wrote.
+    """What an exploration wrote.
 
     Attributes:
-      path: the page, explore.html.
+      path: the page, explore.html; of new images by their embeddings map.csv.
       summary: numbers of images, clusters and queued images, the score that ranks the queue, notes.
     """
 

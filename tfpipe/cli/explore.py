@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
 
@@ -26,6 +27,13 @@ def explore(
         bool,
         typer.Option("--normalize-orientation", help="Turn every image to lie the same way first."),
     ] = False,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of new images, by `predict --embedding --out FILE.parquet`, to place on "
+            "the map in place of packed images."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to (default: explore-N beside version N).")
     ] = None,
@@ -35,6 +43,11 @@ def explore(
     json: options.Json = False,
 ) -> None:
     """Maps all packed images, labelled or not, and ranks those that show something new."""
+    if embeddings and (leave_out or normalize_orientation or map != "umap"):
+        raise UserError(
+            "--embeddings goes without --leave-out, --map and --normalize-orientation, which need "
+            "the images. Leave them out."
+        )
     loaded = options.project(data, models).resolve(task)
     here = options.project(data, models, seed)
     saved = here.version(loaded, model=model, number=version)
@@ -43,6 +56,7 @@ def explore(
         leave_out=leave_out,
         map=map,
         normalize_orientation=normalize_orientation,
+        embeddings=embeddings,
         out=out,
     )
     options.done(

@@ -56,6 +56,7 @@ class ExplorationConfig:
       leave_out: a class, or "each", to measure which score is best; None to use earlier results.
       map_kind: "umap", or "parametric" for a map that is saved and places new images.
       normalize_orientation: whether models see every image turned to the same direction.
+      embeddings: table of new images that `new_images.explore` places on the map.
       seed: of everything random.
       report: receives the stages "embed", "map", "leave-out" and "write".
     """
@@ -67,6 +68,7 @@ class ExplorationConfig:
     leave_out: str | None = None
     map_kind: str = "umap"
     normalize_orientation: bool = False
+    embeddings: Path | None = None
     seed: int = 0
     report: Reporter = silent
 
@@ -111,14 +113,14 @@ def _findings(
     data = subjects[0].data
     outputs = _outputs(config, subjects)
     measures = embeddings.measure_images(data, report=config.report)
-    frame, labels = _described(data)
+    frame, labels = described(data)
     is_train = (frame["split"] == "train").to_numpy()
     groups = frame["group"].to_numpy(str)
-    is_reference = _reference(config, labels, is_train=is_train, notes=notes)
-    is_reference = _sampled(
+    is_reference = reference_images(config, labels, is_train=is_train, notes=notes)
+    is_reference = sampled(
         is_reference, groups, what="Novelty is measured against", config=config, notes=notes
     )
-    is_fitted = _sampled(is_train, groups, what="The map is fitted to", config=config, notes=notes)
+    is_fitted = sampled(is_train, groups, what="The map is fitted to", config=config, notes=notes)
     if len(frame) > umap.EXACT:
         notes.append(
             "An index of neighbours looks for near-copies in the queue, and may miss some."
@@ -186,7 +188,7 @@ def _outputs(config: ExplorationConfig, subjects: list[Subject]) -> ModelOutputs
     )
 
 
-def _described(data: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
+def described(data: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
     """Returns split, key, group and metadata of all examples, and their labels [n] int."""
     frames = []
     for split in embeddings.splits_of(data):
@@ -196,7 +198,7 @@ def _described(data: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
     return frame, frame["label"].to_numpy()
 
 
-def _reference(
+def reference_images(
     config: ExplorationConfig, labels: np.ndarray, *, is_train: np.ndarray, notes: list[str]
 ) -> np.ndarray:
     """Returns [n] bool: the training images that an image is compared with to be novel."""
@@ -215,7 +217,7 @@ def _reference(
     return is_reference
 
 
-def _sampled(
+def sampled(
     is_chosen: np.ndarray,
     groups: np.ndarray,
     *,
