@@ -32,7 +32,15 @@ from small_records import (
 )
 
 from tfpipe.base.errors import UserError
-from tfpipe.data import copy_prints, dataset, fingerprint, pack, schema, source_cache
+from tfpipe.data import (
+    copy_prints,
+    dataset,
+    fingerprint,
+    near_duplicates,
+    pack,
+    schema,
+    source_cache,
+)
 from tfpipe.data import manifest as data_manifest
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import SPLITS, Source
@@ -232,6 +240,20 @@ def test_only_new_and_changed_pictures_are_read_and_the_bytes_are_those_of_a_fre
     pack_small(own_raw, tmp_path / "fresh")
     assert tree(folder) == tree(tmp_path / "fresh")
     assert data_manifest.verify(folder) == [] and not hidden(folder)
+
+
+def test_an_index_of_images_that_a_killed_run_left_is_in_no_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
+    raw = draw_small(tmp_path / "raw", spread())
+    left = tmp_path / ".records.partial" / ".index-left"
+    left.mkdir(parents=True)
+    (left / ".index").write_bytes(b"half")
+    pack_small(raw, tmp_path / "records")
+    assert not list((tmp_path / "records").rglob(".*"))
+    copy = names_in("test", 2)[1]  # of a training image
+    shutil.copy(raw / f"{spread()[0]}.png", raw / f"{copy}.png")
+    with pytest.raises(UserError, match=rf"{copy} \(test\): {WINDOWS} near-copies"):
+        pack_small(raw, tmp_path / "records")
 
 
 def test_records_with_fingerprints_of_another_form_let_every_picture_be_read(folder, monkeypatch):
