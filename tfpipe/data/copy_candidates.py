@@ -16,7 +16,7 @@ from scipy import fft
 from sklearn.cluster import MiniBatchKMeans
 
 from tfpipe.data import registration
-from tfpipe.data.copy_prints import SIDE, Prints, PrintSource
+from tfpipe.data.copy_prints import SIDE, Prints, PrintSource, read_rows
 
 # The most that amplitudes differ, which no turn or shift changes, the least correlation of 8 x 8
 # cells at the best of eight turns and 25 shifts, and the light.
@@ -139,9 +139,7 @@ class CopyIndex:
         self._firsts = np.searchsorted(places[order], np.arange(n_cells + 1))
         with self._path.open("wb") as file:
             for start in range(0, count, 32 * BLOCK):
-                # Mapped anew each time, so that what was read does not stay in memory.
-                mapped = np.memmap(unsorted, _LAYOUT, mode="r")
-                mapped[order[start : start + 32 * BLOCK]].tofile(file)
+                read_rows(unsorted, _LAYOUT, order[start : start + 32 * BLOCK]).tofile(file)
         unsorted.unlink()
 
     def neighbours(self, prints: PrintSource, rows: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -199,9 +197,7 @@ class CopyIndex:
           neighbours: theirs, places in the index.
         """
         owners, columns = np.nonzero(neighbours >= 0)
-        # Mapped anew each time, so that what was read does not stay in memory.
-        mapped = np.memmap(self._path, _LAYOUT, mode="r")
-        matches = mapped[neighbours[owners, columns]]
+        matches = read_rows(self._path, _LAYOUT, neighbours[owners, columns])
         amplitudes = 2 * _spectra(prints)[owners] - matches["features"][:, :_AMPLITUDES]
         is_alike = (amplitudes**2).sum(axis=1) <= 4 * SPECTRUM  # weighted twice
         owners, matches = owners[is_alike], matches[is_alike]

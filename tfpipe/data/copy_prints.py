@@ -16,6 +16,21 @@ _LAYOUT = np.dtype([("small", "<f2", (SIDE, SIDE)), ("light", "<f4", 2), ("exten
 PACKED = _LAYOUT.itemsize  # bytes an image
 
 
+def read_rows(path: Path, layout: np.dtype, rows: np.ndarray) -> np.ndarray:
+    """Returns some rows [n] int of a file of rows, in their order.
+
+    A file that is mapped would stay in memory page by page, and pages around those that are read.
+    """
+    size = layout.itemsize
+    values = bytearray(len(rows) * size)
+    pieces = memoryview(values)
+    with path.open("rb", buffering=0) as file:
+        for i, row in enumerate(rows.tolist()):
+            file.seek(row * size)
+            file.readinto(pieces[i * size : (i + 1) * size])
+    return np.frombuffer(values, layout)
+
+
 class PrintSource(Protocol):
     """Fingerprints of `n_images` images, of which some are taken into memory at a time."""
 
@@ -93,9 +108,8 @@ class StoredPrints:
         numbers = np.searchsorted(self._firsts, rows, side="right") - 1
         for number in np.unique(numbers):
             inside = numbers == number
-            # Mapped anew each time, so that what was read does not stay in memory.
-            mapped = np.memmap(self._paths[number], _LAYOUT, mode="r")
-            taken[inside] = mapped[rows[inside] - self._firsts[number]]
+            own = rows[inside] - self._firsts[number]
+            taken[inside] = read_rows(self._paths[number], _LAYOUT, own)
         return Prints(taken["small"], taken["light"], taken["extents"])
 
 
