@@ -93,7 +93,7 @@ def borders(path):
 
 
 def hidden(folder):
-    return {path.name for path in folder.parent.glob(".*") if not path.name.endswith(".lock")}
+    return {p.name for p in folder.parent.glob(".*") if not p.name.endswith((".lock", ".raw"))}
 
 
 # What is packed.

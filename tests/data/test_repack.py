@@ -52,7 +52,7 @@ def shards_of(manifest):
 
 
 def hidden(folder):
-    return {path.name for path in folder.parent.glob(".*") if not path.name.endswith(".lock")}
+    return {p.name for p in folder.parent.glob(".*") if not p.name.endswith((".lock", ".raw"))}
 
 
 @pytest.mark.parametrize(("sharding", "numbers"), [("1", [1, 1, 1]), ("3", [3, 3, 1])])

@@ -59,7 +59,13 @@ def records_fingerprint(
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def source_fingerprint(task: Task, source: Source, *, options: Any) -> str | None:
+def source_fingerprint(
+    task: Task,
+    source: Source,
+    *,
+    options: Any,
+    checksum: Callable[[Path], str] = files.sha256,
+) -> str | None:
     """Returns a sha256 over all that the reading of one source depends on.
 
     Decisions about its single images are not part of it: only a reading shows
@@ -82,7 +88,7 @@ def source_fingerprint(task: Task, source: Source, *, options: Any) -> str | Non
         "decided": _holding(source.decisions),
     }
     try:
-        contents |= {"files": [files.sha256(path) for path in paths]}
+        contents |= {"files": [checksum(path) for path in paths]}
         contents |= {"about": _json_value(source.about, source.path.parent)}
     except (UserError, TypeError):
         return None

@@ -22,6 +22,7 @@ from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data import exchange, near_duplicates, repack, schema, source_cache, validation
 from tfpipe.data import fingerprint as data_fingerprint
 from tfpipe.data import manifest as data_manifest
+from tfpipe.data.checksum_cache import ChecksumCache
 from tfpipe.data.fingerprint import Checksums
 from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.tasks import catalog
@@ -157,8 +158,9 @@ def pack(
     parts = exchange.hidden(folder, "partial")
     unfinished = exchange.gathering(folder, "partial", work="packing")
     with unfinished, _noting(survey.notes):
+        sums = ChecksumCache(exchange.hidden(folder, "raw"), engine.checksums)
         fingerprint = data_fingerprint.records_fingerprint(
-            task, raw, survey, options=options, split=split, checksums=engine.checksums
+            task, raw, survey, options=options, split=split, checksums=sums.checksums
         )
         exchange.recover(folder)
         manifest = data_manifest.read(folder) if (folder / "manifest.json").is_file() else None
@@ -181,6 +183,7 @@ def pack(
             "options": options,
             "cache": cache,
             "decided": {decision.what: decision for decision in survey.decisions},
+            "checksum": sums.checksum,
         }
 
         def write(plan: PackingPlan) -> list[dict[str, Any]]:

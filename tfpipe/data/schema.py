@@ -63,6 +63,7 @@ def write(
     options: Any,
     cache: source_cache.SourceCache,
     decided: dict[str, Decision],
+    checksum: Callable[[Path], str] = files.sha256,
 ) -> dict:
     """Writes the examples of some sources as one shard, beside and renamed.
 
@@ -75,6 +76,7 @@ def write(
       cache: what was packed before. Sources that it holds unchanged are not read again, unless
         the decisions on their images have changed.
       decided: key of an image -> the reviewer's decision about it.
+      checksum: computes the SHA-256 of a raw file.
 
     Returns:
       What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
@@ -91,7 +93,9 @@ def write(
     try:
         with temporary.open("wb") as file:
             for source in sources:
-                key = fingerprint.source_fingerprint(task, source, options=options)
+                key = fingerprint.source_fingerprint(
+                    task, source, options=options, checksum=checksum
+                )
                 try:
                     unit = cache.find(key, decided) or source_cache.read(
                         source,

@@ -1,0 +1,93 @@
+"""Cache of checksums: a raw file is read again only where its size, times or place have changed.
+
+As git and make do it. The time of a file's last change (ctime) is set by the system alone, so a
+file that was changed and given its old time again is noticed, too.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+
+Stat = tuple[int, int, int, int]  # size, modified, changed (both in ns), inode
+SETTLED_S = 2.0  # a file that was changed later may change again without another time
+
+
+class ChecksumCache:
+    """SHA-256 of files, computed once for each state of a file.
+
+    Attributes:
+      n_computed: checksums that were computed, not taken from the cache.
+    """
+
+    def __init__(self, path: Path, compute: Callable[[list[Path]], list[str]]):
+        """Reads the cache of an earlier run; a damaged one is ignored.
+
+        Args:
+          path: of the cache, a JSON file.
+          compute: paths -> the SHA-256 of each.
+        """
+        self._path, self._compute, self.n_computed = path, compute, 0
+        self._stored: dict[str, tuple[Stat, str]] = {}
+        self._sums: dict[Path, str] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            for name, *stat, checksum in json.loads(path.read_bytes()):
+                size, modified, changed, inode = map(int, stat)
+                self._stored[str(name)] = ((size, modified, changed, inode), str(checksum))
+
+    def checksums(self, paths: list[Path]) -> list[str]:
+        """Returns the SHA-256 of files, and stores them.
+
+        Raises:
+          UserError: a file is missing or not readable.
+        """
+        settled_ns = _now_ns(self._path.parent) - int(1e9 * SETTLED_S)
+        stats = [_stat(path) for path in paths]
+        missing = []
+        for path, stat in zip(paths, stats, strict=True):
+            stored = self._stored.get(str(path))
+            if stored and stored[0] == stat:
+                self._sums[path] = stored[1]
+            else:
+                missing.append(path)
+        self._sums |= dict(zip(missing, self._compute(missing), strict=True))
+        self.n_computed += len(missing)
+        self._stored = {
+            str(path): (stat, self._sums[path])
+            for path, stat in zip(paths, stats, strict=True)
+            if stat is not None and max(stat[1], stat[2]) < settled_ns
+        }
+        if missing:
+            self._write()
+        return [self._sums[path] for path in paths]
+
+    def checksum(self, path: Path) -> str:
+        """Returns the SHA-256 of a file that `checksums` was asked for, or that is read now."""
+        return self._sums.get(path) or files.sha256(path)
+
+    def _write(self) -> None:
+        rows = [[name, *stat, checksum] for name, (stat, checksum) in self._stored.items()]
+        with contextlib.suppress(UserError):  # a full disk: packing says so if it must write
+            files.replace(self._path, json.dumps(rows).encode())
+
+
+def _now_ns(folder: Path) -> int:
+    """Returns the time of a folder's file system, which its files have; 0 if it is read-only."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _stat(path: Path) -> Stat | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None  # computing its checksum says what is wrong
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
