@@ -1,6 +1,7 @@
 # make demo        draws ice cores, tunes a model on them and finds the layers in new ones, in demo/
 # make test        every check;  make test-fast  those that take seconds;  make lint  no tests
 # make test-bfloat16    the fast tests with --precision auto forced to mixed_bfloat16
+# make test-beam   the tests of Apache Beam, in an environment of its own
 # make clean       removes demo/ and caches; .venv stays
 # make PYTHON=python3.12 VENV=.venv-3.12 test-fast    with a Python of your choice
 
@@ -14,7 +15,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: demo test test-fast test-bfloat16 style lint clean
+.PHONY: demo test test-fast test-bfloat16 test-beam style lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
@@ -74,6 +75,17 @@ test-fast: style
 # A processor without bfloat16 emulates it, eight times slower.
 test-bfloat16: $(VENV)/.installed
 	TFPIPE_PRECISION=mixed_bfloat16 $(PYTEST) -n auto -m "not slow"
+
+# Beam needs older packages than constraints.txt names, so it has an environment of its own.
+BEAM_VENV ?= .venv-beam
+
+$(BEAM_VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(BEAM_VENV)
+	$(BEAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[beam,test]'
+	@touch $@
+
+test-beam: $(BEAM_VENV)/.installed
+	$(BEAM_VENV)/bin/pytest -n 0 tests/data/test_beam_pack.py tests/inference/test_beam_predict.py
 
 clean:
 	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache .import_linter_cache

@@ -30,7 +30,7 @@ def explore(
     embeddings: Annotated[
         Path | None,
         typer.Option(
-            help="Table of new images, by `predict --embedding --out FILE.parquet`, to place on "
+            help="Table of new images, a .parquet of predict --embedding, to place on "
             "the map in place of packed images."
         ),
     ] = None,

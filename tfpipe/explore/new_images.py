@@ -38,7 +38,7 @@ class EmbeddingTable(NamedTuple):
 
 
 def read_table(path: Path) -> EmbeddingTable:
-    """Returns what `tfpipe predict --embedding` wrote to a .parquet.
+    """Returns what predict wrote with embeddings to a .parquet.
 
     Raises:
       UserError: the file cannot be read, or has no embeddings, no rows, or no numbers in some.
@@ -51,7 +51,7 @@ def read_table(path: Path) -> EmbeddingTable:
             if not numbers or not {"key", "group", "label"} <= {*columns}:
                 raise UserError(
                     f"{name} has no embeddings, expected the columns key, group, label and "
-                    f"{PREFIX}0, ... Write it by `tfpipe predict --embedding`."
+                    f"{PREFIX}0, ... Predict with --embedding."
                 )
             parts = [
                 file.read_row_group(i, columns=["key", "group", "label", *numbers]).to_pandas()
@@ -59,8 +59,8 @@ def read_table(path: Path) -> EmbeddingTable:
             ]
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(
-            f"{name} cannot be read as a Parquet file. Give the table of `tfpipe predict "
-            "--embedding --out FILE.parquet`."
+            f"{name} cannot be read as a Parquet file. Give the .parquet that predict wrote "
+            "with --embedding."
         ) from error
     embedding = np.concatenate([part[numbers].to_numpy(np.float32) for part in parts])
     frame = pd.concat([part[["key", "group", "label"]] for part in parts], ignore_index=True)
