@@ -88,6 +88,8 @@ def _wrong_call(node: ast.Call) -> str | None:
         return "yaml.safe_load is the one that runs no code"
     if whole in ("np.load", "numpy.load") and "allow_pickle" not in given:
         return "np.load without allow_pickle=False"
+    if name in ("isdigit", "isnumeric"):
+        return "'²' is a digit that int does not read; take isdecimal"
     if name == "suppress" and any(map(_broad, node.args)):
         return "an exception of any kind passes unseen"
     for argument, only in ONLY.items():

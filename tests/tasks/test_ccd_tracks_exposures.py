@@ -185,6 +185,27 @@ def test_a_damaged_header_is_not_read_again_and_again(tmp_path, name, damaged):
         read(tmp_path / name)
 
 
+def with_last_header(path, change):
+    """Writes two images; `change` gets the header of the last one, 2,880 bytes."""
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(RAMP), fits.ImageHDU(RAMP)]).writeto(path)
+    data = path.read_bytes()
+    begin = 2880 * 3  # after the first's header, and header and data of the second
+    assert data[begin : begin + 8] == b"XTENSION"
+    path.write_bytes(data[:begin] + change(data[begin : begin + 2880]) + data[begin + 2880 :])
+
+
+def test_an_hdu_of_no_kind_is_no_image(tmp_path):
+    with_last_header(tmp_path / "a.fits", lambda h: h[80:160] + h[:80] + h[160:])  # two cards
+    np.testing.assert_array_equal(read(tmp_path / "a.fits"), RAMP)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_header_without_keywords_is_a_sentence(tmp_path):
+    with_last_header(tmp_path / "a.fits", lambda header: b"END".ljust(80).rjust(len(header)))
+    with pytest.raises(UserError, match="a.fits cannot be read as a FITS file"):
+        read(tmp_path / "a.fits")
+
+
 @pytest.mark.parametrize(
     ("array", "says"),
     [

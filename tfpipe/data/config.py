@@ -24,7 +24,7 @@ def sharding(shards: int | str | None) -> str:
     text = "" if shards is None else str(shards).strip()
     if shards is None or text == AUTO:
         return text
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_SHARDS):
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_SHARDS):
         raise UserError(
             f"--shards {text!r} is neither auto nor a number from 1 to {MOST_SHARDS}. Give the "
             "shards of each split, such as 8, or auto for 100 to 200 MB a shard."

@@ -203,7 +203,7 @@ def _is_abandoned(draft: Path, host: str) -> bool:
     if draft.name == DRAFT:  # of an older release
         return True
     name, _, process = draft.name.removesuffix(f"-{draft.name.rpartition('-')[2]}").rpartition("-")
-    if name != f"{DRAFT}-{host}" or not process.isdigit():
+    if name != f"{DRAFT}-{host}" or not process.isdecimal():
         return False
     return not processes.is_running(int(process))
 

@@ -262,4 +262,4 @@ def _has_score(row: Row) -> bool:
 def _age(folder: Path) -> float:
     """Returns a key that sorts the present search before earlier ones, the oldest last."""
     number = folder.name.removeprefix("search-")
-    return -int(number) if number.isdigit() else -math.inf
+    return -int(number) if number.isdecimal() else -math.inf

@@ -164,7 +164,7 @@ def upload_body(path: str) -> dict[str, Any]:
 
 def is_version_number(version: str) -> bool:
     """Whether a version in a URL is a number."""
-    return version.isascii() and version.isdigit() and len(version) < 19
+    return version.isascii() and version.isdecimal() and len(version) < 19
 
 
 def _status_of(version: int, statuses: list[ServedStatus]) -> ServedStatus:

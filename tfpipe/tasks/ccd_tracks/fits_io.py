@@ -23,7 +23,17 @@ SUFFIXES = (*FITS, ".npy", ".npz")
 LOG = logging.getLogger(__name__)
 # Names of HDUs that go with an image and are none: errors, flags and weights of each pixel.
 _NO_IMAGES = {"ERR", "DQ", "VAR", "MASK", "WEIGHT", "WHT", "UNCERT", "BPM", "IVAR"}
-_FITS_ERRORS = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, AstropyWarning)
+# A damaged header makes astropy read an attribute that an HDU lacks, or an empty list.
+_FITS_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    zlib.error,
+    AstropyWarning,
+)
 _ASTROPY = threading.Lock()  # warning filters are shared by all threads
 
 
@@ -147,7 +157,7 @@ def _image_hdu(hdus: fits.HDUList, number: int, *, name: str) -> int:
     readable = list(itertools.takewhile(_has_place, hdus))
     if not readable:
         raise UserError(f"{name} is damaged: its first header cannot be read. Copy it again.")
-    with_image = [i for i, hdu in enumerate(readable) if hdu.is_image and len(hdu.shape) > 0]
+    with_image = [i for i, hdu in enumerate(readable) if hdu.is_image and getattr(hdu, "shape", ())]
     if number >= 0 and number in with_image:
         return number
     flat = [i for i in with_image if len(_sides(hdus[i].shape)) == 2]

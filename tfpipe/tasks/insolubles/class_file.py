@@ -27,7 +27,7 @@ def read(path: Path) -> list[ClassMember]:
     """
     lines = _Lines(path)
     version = lines.next("a version such as v3")
-    if not (version[:1] == "v" and version[1:].isdigit()):
+    if not (version[:1] == "v" and version[1:].isdecimal()):
         raise lines.wrong(version, "a version such as v3")
     lines.number("a number")
     lines.next("the title")
@@ -72,7 +72,7 @@ class _Lines:
 
     def number(self, expected: str) -> int:
         text = self.next(expected)
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdecimal()):
             raise self.wrong(text, expected)
         return int(text)
 

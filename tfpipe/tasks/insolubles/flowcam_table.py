@@ -135,7 +135,7 @@ def read_lst(path: Path) -> FlowCamTable:
         cells = tables.read_rows(path, rows, names=old, delimiter=":", above=2)
         return FlowCamTable(cells, column_names.match_lst_fields(old, where=name))
     word, _, count = lines[1].partition("|") if len(lines) > 1 else ("", "", "")
-    if not lines[0].strip().isdigit() or word != "num-fields" or not count.strip().isdigit():
+    if not lines[0].strip().isdecimal() or word != "num-fields" or not count.strip().isdecimal():
         raise UserError(
             f"{name} does not begin with a version and num-fields|<number>, nor has it rows of 44 "
             "or 47 cells with colons, so it is no FlowCam list. Export or copy it again."
