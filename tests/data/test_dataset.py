@@ -333,3 +333,18 @@ def test_examples_that_do_not_stay_in_memory_are_all_shown_in_another_order(one,
         assert not same([epochs[0]], [epochs[1]])
     whole = learnt(one, balance=kind, take=9)
     assert same([part[4 * 8 :] for part in whole], learnt(one, balance=kind, skip=4, take=5))
+
+
+def test_a_rare_class_stays_in_memory_where_all_examples_do_not(one, monkeypatch):
+    manifest = one[1]
+    n_bytes = sum(shard.bytes for shard in manifest.shards if shard.split == "train")
+    cached, cache = [], tf.data.Dataset.cache
+    monkeypatch.setattr(tf.data.Dataset, "cache", lambda data: cached.append(1) or cache(data))
+    images = judged(one, "train")[0]
+    # Of 42 examples 15 are of the rarer class; 20 of each class have room, then 2.
+    for share, count in ((1, 2), (40 / 42, 1), (4 / 42, 0)):
+        monkeypatch.setattr(data_dataset, "MEMORY_BYTES", round(n_bytes * share))
+        shown = learnt(one, balance="sampling", take=30, augmentation="none")[0]
+        assert {image.tobytes() for image in shown} == {image.tobytes() for image in images}
+        assert len(cached) == count
+        cached.clear()

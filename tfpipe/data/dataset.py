@@ -28,7 +28,7 @@ class Subset(NamedTuple):
 # Serialized examples of a training that stay in memory, and as many that are shuffled; of more,
 # shards are read again in each epoch, and neighbours in a window of this size change places.
 MEMORY_BYTES = 128 * 2**20
-MOST_SHUFFLED = 20_000  # examples
+MOST_SHUFFLED, MOST_OF_A_KIND = 20_000, 10_000  # examples
 SHARDS_AT_ONCE, IN_A_ROW = 16, 4  # shards that are read in turns, and examples of each in a turn
 
 TRAIN, VALIDATION, TEST = Subset(("train",)), Subset(("validation",)), Subset(("test",))
@@ -142,7 +142,7 @@ def _sampled(
 
     def drawn(records, count: int, seed: int) -> tf.data.Dataset:
         return _shuffled(
-            records, subset, seed=seed, manifest=manifest, most=min(count, 10_000), kinds=n_kinds
+            records, subset, seed=seed, manifest=manifest, count=int(count), kinds=n_kinds
         )
 
     kinds = [
@@ -178,25 +178,27 @@ def _shuffled(
     *,
     seed: int,
     manifest: RecordManifest,
-    most: int = MOST_SHUFFLED,
+    count: int | None = None,
     kinds: int = 1,
 ) -> tf.data.Dataset:
     """Returns records for ever, in another order each time.
 
     Args:
-      dataset: records of a subset, or a part of them.
+      dataset: records of a subset, or those of one kind in it, which may be rare: then they stay in
+        memory, as all others are read to find them.
       subset: which examples these are.
       seed: of the order.
       manifest: the records'.
-      most: records that are shuffled at a time.
-      kinds: how many such parts share `MEMORY_BYTES`.
+      count: records of the kind; None for the whole subset.
+      kinds: how many kinds share `MEMORY_BYTES`.
     """
-    count, n_bytes = size(subset, manifest=manifest), _bytes(subset, manifest=manifest)
-    if n_bytes <= MEMORY_BYTES:
+    most = MOST_SHUFFLED if count is None else MOST_OF_A_KIND
+    total, n_bytes = size(subset, manifest=manifest), _bytes(subset, manifest=manifest)
+    count = total if count is None else count
+    fitting = total if n_bytes <= MEMORY_BYTES else MEMORY_BYTES * total // n_bytes // kinds
+    if count <= fitting:
         dataset = dataset.cache()
-    else:
-        most = min(most, MEMORY_BYTES * count // n_bytes // kinds)
-    return dataset.shuffle(int(max(1, min(most, count))), seed=seed).repeat()
+    return dataset.shuffle(max(1, min(most, count, fitting)), seed=seed).repeat()
 
 
 def _shards_in_turns(
