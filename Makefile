@@ -1,11 +1,13 @@
 # make demo        draws ice cores, tunes a model on them and finds the layers in new ones, in demo/
 # make test        every check;  make test-fast  those that take seconds;  make lint  no tests
 # make test-bfloat16    the fast tests with --precision auto forced to mixed_bfloat16
-# make test-beam   the tests of Apache Beam, in an environment of its own
+# make test-extras      tests of Beam, S3 and inference runtimes, in .venv-extras: they need other versions
 # make clean       removes demo/ and caches; .venv stays
 # make PYTHON=python3.12 VENV=.venv-3.12 test-fast    with a Python of your choice
 
 VENV ?= .venv
+# What is installed there, with exact versions and hashes.
+LOCK ?= constraints.txt
 # Many tests wait for processes of their own, so one more than cores; 0 is no workers.
 WORKERS ?= 3
 BIN := $(VENV)/bin
@@ -15,10 +17,10 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: demo test test-fast test-bfloat16 test-beam style lint clean
+.PHONY: demo test test-fast test-bfloat16 test-extras of-extras style lint clean
 .DELETE_ON_ERROR:
 
-$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+$(VENV)/.installed: setup.cfg pyproject.toml $(LOCK)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	  $(or $(PYTHON),false) -c '$(USABLE)' 2>/dev/null || { \
 	    echo "tfpipe needs Python 3.11, 3.12 or 3.13 with venv; $(if $(PYTHON),$(PYTHON) is not one,none was found)."; \
@@ -26,10 +28,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	    exit 1; }; \
 	  echo "Making $(VENV) with $$($(PYTHON) --version)."; \
 	  $(PYTHON) -m venv --clear $(VENV); }
-	@echo "Installing what constraints.txt names: TensorFlow and others, a few minutes the first time."
+	@echo "Installing what $(LOCK) names: TensorFlow and others, a few minutes the first time."
 	@# pip compiles on one core, compileall on all; some files of some packages are no modules.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  --require-hashes -r constraints.txt
+	  --require-hashes -r $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --no-build-isolation -e .
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || :
@@ -76,16 +78,16 @@ test-fast: style
 test-bfloat16: $(VENV)/.installed
 	TFPIPE_PRECISION=mixed_bfloat16 $(PYTEST) -n auto -m "not slow"
 
-# Beam needs older packages than constraints.txt names, so it has an environment of its own.
-BEAM_VENV ?= .venv-beam
+# Beam wants an older protobuf, and S3 an older python-dateutil, than constraints.txt has.
+test-extras:
+	$(MAKE) VENV=.venv-extras LOCK=constraints-extras.txt of-extras
 
-$(BEAM_VENV)/.installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv --clear $(BEAM_VENV)
-	$(BEAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[beam,test]'
-	@touch $@
+EXTRAS_TESTS := tests/data/test_beam_pack.py tests/inference/test_beam_predict.py \
+  tests/data/test_other_readers.py tests/serving/test_runtimes.py \
+  tests/base/test_large_images.py tests/base/test_storage.py $(wildcard tests/*/test_stored_*.py)
 
-test-beam: $(BEAM_VENV)/.installed
-	$(BEAM_VENV)/bin/pytest -n 0 tests/data/test_beam_pack.py tests/inference/test_beam_predict.py
+of-extras: $(VENV)/.installed
+	$(PYTEST) -n 2 $(EXTRAS_TESTS)
 
 clean:
 	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache .import_linter_cache
