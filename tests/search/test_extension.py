@@ -131,13 +131,54 @@ def test_more_trials_are_in_the_ranges_of_now(name, by, searched):
     assert searched(name, space=wide)["trials"] == after and not searched.taken
 
 
+def configuration(row) -> tuple:
+    return row["filters"], row["learning_rate"], row["optimizer"]
+
+
+def test_hyperband_goes_on_with_a_larger_budget_from_its_best_trials(searched):
+    before = searched("hyperband")["trials"]
+    files = trial_files(searched.folder)
+    best = searched("hyperband", trial_epochs=9, by=1)
+    iteration = len(searched("hyperband", folder="alone", trial_epochs=9)["trials"])
+    rows = best["trials"]
+    assert rows[: len(before)] == before and len(rows) == len(before) + iteration
+    after = trial_files(searched.folder)
+    assert {name: after[name] for name in files} == files
+    assert {row["epochs"] for row in rows[len(before) :]} == {1, 3, 9}
+    ranked = sorted(before, key=lambda row: -row["score"])
+    distinct = list(dict.fromkeys(configuration(row) for row in ranked))
+    first = [configuration(row) for row in rows[len(before) :][:2]]
+    assert first == distinct[:2]
+    assert searched("hyperband", trial_epochs=9) == best and not searched.taken
+    assert results.read(searched.folder)["n_trials"] == len(rows)
+    # More of the larger budget, and then a larger one again.
+    more = searched("hyperband", trial_epochs=9, by=iteration)["trials"]
+    assert len(more) == len(rows) + iteration and more[: len(rows)] == rows
+    larger = searched("hyperband", trial_epochs=27, by=1)["trials"]
+    assert larger[: len(more)] == more and max(row["epochs"] for row in larger) == 27
+
+
+def test_a_larger_budget_that_was_stopped_goes_on_to_its_end(searched):
+    searched("hyperband")
+    whole = searched("hyperband", folder="whole")
+    whole = searched("hyperband", folder="whole", trial_epochs=9, by=1)
+    searched.stop_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        searched("hyperband", trial_epochs=9, by=1)
+    searched.stop_after = None
+    with pytest.raises(UserError, match="Let it end by --trial-epochs 9, then change"):
+        searched("hyperband", trial_epochs=27, by=1)
+    stopped = searched("hyperband", trial_epochs=9, by=1)
+    assert len(stopped["trials"]) == len(whole["trials"])
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "says"),
     [
         (
             "hyperband",
-            {"trial_epochs": 9},
-            "had at most 3 epochs, now it would be 9.*epochs 3 goes",
+            {"trial_epochs": 2},
+            "had at most 3 epochs, now it would be 2.*epochs 3 goes",
         ),
         ("random", {"trial_epochs": 9}, "had at most 1 epochs, now it would be 9"),
         ("random", {"fingerprint": "other"}, "its records are different. Search anew without"),

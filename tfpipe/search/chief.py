@@ -17,20 +17,10 @@ from tfpipe.base.errors import UserError
 from tfpipe.search.keras_tuner_internals import OracleServicer, idle_response
 from tfpipe.search.oracle_state import FAILED
 from tfpipe.search.oracles import SearchOracle
+from tfpipe.search.plan import DIFFERENCES
 
 HEARTBEAT_TIMEOUT_S = 60.0  # a worker that is silent for longer is taken to be dead
 GOODBYE_S = 10.0  # the chief stays at most so long for pools elsewhere to hear that all is over
-DIFFERENCES = {
-    "data": "records are",
-    "model": "model is",
-    "space": "space is",
-    "defaults": "space is",
-    "plan": "algorithm or budget is",
-    "fixed": "values held fixed are",
-    "folds": "number of folds is",
-    "settings": "training settings are",
-    "precision": "precision is",
-}
 
 
 class Chief(OracleServicer):

@@ -1,27 +1,46 @@
 """More trials: a search goes on from its trials beyond the number that it was planned with.
 
-`more.json` in the search's folder holds {"trials": how many more}. It is no part of the plan, so
+`more.json` in the search's folder holds the fields of `MoreTrials`. It is no part of the plan, so
 the command that began the search finds it, too. `best.json` says for how many more trials it was
 made; one that was made for fewer is no result any more.
+
+Hyperband compares trials of few epochs with those of many anyway, so it also goes on with a larger
+budget: its trials so far stay, and the best of them are the first configurations of the new
+brackets (keras-tuner, issue 803).
 """
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.base.resumable import PLAN, ResumableFolder
 from tfpipe.search import results
-from tfpipe.search.chief import DIFFERENCES
-from tfpipe.search.plan import SearchPlan, hyperparameters
+from tfpipe.search.plan import DIFFERENCES, SearchPlan, hyperparameters
 
 MORE_FILE = "more.json"
 _SPACE = ("space", "defaults")
 
 
-def planned(work: ResumableFolder, *, at_first: int) -> int:
-    """Returns how many trials more than planned a search has.
+class MoreTrials(NamedTuple):
+    """The trials that a search has besides those that were planned at first.
+
+    Attributes:
+      trials: how many more.
+      max_epochs: the budget that they were last asked for with; 0 for the budget at first.
+      earlier_trials: all trials of the search before that budget.
+      earlier_more: how many more there were before it.
+    """
+
+    trials: int
+    max_epochs: int = 0
+    earlier_trials: int = 0
+    earlier_more: int = 0
+
+
+def planned(work: ResumableFolder, *, at_first: int) -> MoreTrials:
+    """Returns the trials that a search has more than planned.
 
     Args:
       work: the search's folder.
@@ -29,10 +48,10 @@ def planned(work: ResumableFolder, *, at_first: int) -> int:
     """
     stored = work.read(MORE_FILE)
     if isinstance(stored, dict) and isinstance(stored.get("trials"), int):
-        return stored["trials"]
+        return MoreTrials(**{name: stored.get(name, 0) for name in MoreTrials._fields})
     if at_first:
         work.write(MORE_FILE, {"trials": at_first})
-    return at_first
+    return MoreTrials(at_first)
 
 
 def finished(folder: Path, more_trials: int) -> dict[str, Any] | None:
@@ -79,18 +98,28 @@ def extend(
             f"The search in {files.shown(path)} cannot have more trials: {reason}. Search anew "
             "without --more-trials."
         )
-    more_trials = planned(work, at_first=0)
-    if not more_trials or finished(path, more_trials):
-        more_trials += by
+    more = planned(work, at_first=0)
+    has_ended = bool(finished(path, more.trials))
+    if plan.max_epochs not in (old["plan"]["max_epochs"], more.max_epochs):
+        if not has_ended:
+            raise UserError(
+                f"The search in {files.shown(path)} has trials of its present budget left. Let it "
+                f"end by --trial-epochs {old['plan']['max_epochs']}, then change the budget."
+            )
+        more = MoreTrials(more.trials + by, plan.max_epochs, len(known["trials"]), more.trials)
+    elif not more.trials or has_ended:
+        more = more._replace(trials=more.trials + by)
+    work.write(MORE_FILE, more._asdict())  # first: a kill before the plan is written does no harm
     work.write(PLAN, new)
-    work.write(MORE_FILE, {"trials": more_trials})
     return new
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """Returns what differs between two searches besides their spaces, or None."""
     before, now = old["plan"]["max_epochs"], new["plan"]["max_epochs"]
-    if before != now:
+    if new["plan"]["algorithm"] == "hyperband" and before < now:
+        new = new | {"plan": new["plan"] | {"max_epochs": before}}
+    elif before != now:
         return (
             f"its trials had at most {before} epochs, now it would be {now}, so their scores do "
             f"not compare (--trial-epochs {before} goes on)"

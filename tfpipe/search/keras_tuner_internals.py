@@ -12,7 +12,9 @@ bounds its version (keras-tuner<1.5). What is leaned on, as of 1.4.8:
 * `Oracle.trials`, `ongoing_trials`, `start_order`, `end_order`, `get_state`, `set_state`: the names
   are public, their contents are not documented.
 * `HyperbandOracle._get_num_brackets`, `_get_size`, `_brackets`, `_remove_completed_brackets`: sizes
-  of the brackets, and which trial is in which round.
+  of the brackets, and which trial is in which round; `_current_bracket`, `_current_iteration`,
+  `_start_new_bracket`: where the search is.
+* `Oracle._compute_values_hash`: what makes two configurations the same.
 * `BayesianOptimizationOracle._random_state`: draws the starting points of a proposal.
 * `BaseTuner._activate_all_conditions`: declares hyperparameters behind conditions too.
 * `engine.metrics_tracking.MetricsTracker`: the metrics of one trial.
@@ -93,6 +95,30 @@ class OpenHyperbandOracle(HyperbandOracle):
         """Returns the trials of unfinished brackets, except those of the last rounds."""
         rounds = [infos for bracket in self._brackets for infos in bracket["rounds"][:-1]]
         return {info["id"] for infos in rounds for info in infos}
+
+    def begin_anew(self, max_epochs: int) -> None:
+        """Begins with the first bracket of a budget; trials and their number stay."""
+        self.max_epochs = max_epochs
+        self._brackets: list[dict[str, Any]] = []
+        self._current_iteration = 0
+        self._current_bracket = self._get_num_brackets() - 1
+        self._start_new_bracket()
+
+    def first_size(self) -> int:
+        """Returns how many configurations the first bracket begins with."""
+        return self._get_size(self._get_num_brackets() - 1, 0)
+
+    def ranked_trials(self) -> list[Trial]:
+        """Returns the trials that have a score, the best one first."""
+        scored = [
+            t for t in self.trials.values() if t.status == "COMPLETED" and t.score is not None
+        ]
+        return sorted(scored, key=lambda t: t.score, reverse=self.objective.direction == "max")
+
+    def configuration(self, trial: Trial) -> str:
+        """Returns what two trials with the same values share, at whatever number of epochs."""
+        values = {k: v for k, v in trial.hyperparameters.values.items() if k != "tuner/trial_id"}
+        return self._compute_values_hash(values)
 
     def remove_completed_brackets(self) -> None:
         """Forgets the brackets whose last round has all its trials."""

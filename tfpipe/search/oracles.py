@@ -15,6 +15,7 @@ from keras_tuner.oracles import RandomSearchOracle
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.search import plan as search_plan
 from tfpipe.search.config import SearchConfig
+from tfpipe.search.extension import MoreTrials
 from tfpipe.search.keras_tuner_internals import (
     OpenBayesianOracle,
     OpenHyperbandOracle,
@@ -54,14 +55,15 @@ def number_of_trials(oracle: "SearchOracle") -> int:
     return oracle.count_trials() if isinstance(oracle, Hyperband) else oracle.max_trials
 
 
-def add_trials(oracle: "SearchOracle", n: int) -> None:
-    """Has a search, before it is resumed, have n trials more than its plan says."""
+def add_trials(oracle: "SearchOracle", more: MoreTrials) -> None:
+    """Has a search, before it is resumed, have more trials than its plan says."""
     if isinstance(oracle, Hyperband):
         per_iteration = oracle.count_trials()
-        oracle.hyperband_iterations = 1 + math.ceil(n / per_iteration)
-        oracle.n_trials = per_iteration * oracle.hyperband_iterations
+        iterations = math.ceil((more.trials - more.earlier_more) / per_iteration)
+        oracle.hyperband_iterations = iterations + (not more.earlier_trials)
+        oracle.n_trials = more.earlier_trials + per_iteration * oracle.hyperband_iterations
     else:
-        oracle.max_trials = oracle.n_trials = oracle.plan["plan"]["max_trials"] + n
+        oracle.max_trials = oracle.n_trials = oracle.plan["plan"]["max_trials"] + more.trials
 
 
 class SearchOracle(StoredOracle):
@@ -144,13 +146,23 @@ class Hyperband(SearchOracle, OpenHyperbandOracle):
 
     Attributes:
       places: from trial to its values that begin with "tuner/": its bracket, round and epochs.
+      inherited: trials of a smaller budget whose configurations the next ones begin with.
     """
 
     hyperband_iterations: int
-    essential_state = ("seed_state", "brackets", "current_bracket", "current_iteration", "places")
+    essential_state = (
+        "seed_state",
+        "brackets",
+        "current_bracket",
+        "current_iteration",
+        "places",
+        "max_epochs",
+        "inherited",
+    )
 
     def __init__(self, **options: Any):
         self.places: dict[str, dict[str, Any]] = {}
+        self.inherited: list[str] = []
         super().__init__(**options)
 
     def resumable_trials(self) -> set[str]:
@@ -166,18 +178,34 @@ class Hyperband(SearchOracle, OpenHyperbandOracle):
         if values:
             place = {name: value for name, value in values.items() if name.startswith("tuner/")}
             self.places[trial_id] = place
+            if place["tuner/round"] == 0 and self.inherited:
+                parent = self.trials[self.inherited.pop(0)]
+                proposal["values"] = parent.hyperparameters.values | place
+                proposal["values"].pop("tuner/trial_id", None)  # it is trained from the beginning
         return proposal
 
     def get_state(self) -> dict[str, Any]:
-        """Returns KerasTuner's state and the places."""
-        return super().get_state() | {"places": self.places}
+        """Returns KerasTuner's state, the places, and what is inherited."""
+        return super().get_state() | {"places": self.places, "inherited": self.inherited}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Sets what `get_state` returned."""
-        iterations = self.hyperband_iterations  # the state may be that of a search with fewer
+        """Sets what `get_state` returned; of a smaller budget, its trials but not its brackets."""
+        iterations, max_epochs = self.hyperband_iterations, self.max_epochs
         super().set_state(state)
-        self.hyperband_iterations = iterations
-        self.places = state["places"]
+        self.hyperband_iterations = iterations  # the state may be that of a search with fewer
+        self.places, self.inherited = state["places"], state.get("inherited", [])
+        if self.max_epochs != max_epochs:
+            self.begin_anew(max_epochs)
+            self.inherited = self._best_trials(most=self.first_size() // self.factor)
+
+    def _best_trials(self, *, most: int) -> list[str]:
+        """Returns the best trials of different configurations in the ranges of now."""
+        ranges = [hp.get_config() for hp in self.get_space().space]
+        best: dict[str, str] = {}
+        for trial in self.ranked_trials():
+            if [hp.get_config() for hp in trial.hyperparameters.space] == ranges:
+                best.setdefault(self.configuration(trial), trial.trial_id)
+        return list(best.values())[:most]
 
     def replacement_values(self, trial_id: str) -> dict[str, Any]:
         """Returns the parent's values for a promoted trial, else random ones, at its place."""

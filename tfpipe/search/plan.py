@@ -21,6 +21,19 @@ from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
 Space = Callable[[keras_tuner.HyperParameters], dict[str, Any]]
 
+# What differs between two searches, by the fields of `identity`.
+DIFFERENCES = {
+    "data": "records are",
+    "model": "model is",
+    "space": "space is",
+    "defaults": "space is",
+    "plan": "algorithm or budget is",
+    "fixed": "values held fixed are",
+    "folds": "number of folds is",
+    "settings": "training settings are",
+    "precision": "precision is",
+}
+
 
 @dataclass(frozen=True)
 class SearchPlan:

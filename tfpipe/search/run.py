@@ -88,18 +88,18 @@ def run_search(
         if more_trials:
             oracle.plan = extension.extend(work, oracle.plan, plan, by=more_trials)
             work.begin(oracle.plan)
-        planned = extension.planned(work, at_first=config.more_trials)
-        best = extension.finished(folder, planned)
+        more = extension.planned(work, at_first=config.more_trials)
+        best = extension.finished(folder, more.trials)
         if best is None:
             (folder / "best.json").unlink(missing_ok=True)
-            oracles.add_trials(oracle, planned)
+            oracles.add_trials(oracle, more)
             oracle.store_in(folder, chief=process_name())
             chief = Chief(oracle, trial_limit_s=workers.trial_limit_s)
             serve_trials(chief, config, workers=workers, report=report)
             best = _best_result(oracle, plan)
-            if planned:
+            if more.trials:
                 max_trials = oracle.plan["plan"]["max_trials"]
-                best |= {"more_trials": planned, "max_trials": max_trials}
+                best |= {"more_trials": more.trials, "max_trials": max_trials}
             files.replace(folder / "best.json", json.dumps(best, indent=1).encode())
     return best
 
