@@ -137,8 +137,8 @@ def test_a_bomb_is_refused_by_its_header_before_anything_is_decoded(raw, refused
     decoded, decode = [], cv2.imdecode
     monkeypatch.setattr(cv2, "imdecode", lambda b, *a: decoded.append(len(b)) or decode(b, *a))
     assert refused("pack", "melt-layer", *PACKED) == (
-        "1 of 4 files cannot be read: core_004.png has 20000 x 20000 pixels (400 megapixels), "
-        f"expected at most 300 megapixels. Cut it into parts or make it smaller. {MEND}"
+        "1 of 4 files cannot be read: core_004.png is a PNG of 400 megapixels. Only TIFF and JPEG "
+        f"are read beyond 300. Save it as TIFF. {MEND}"
     )
     assert decoded and len(small) not in decoded
 
@@ -443,7 +443,8 @@ def test_the_other_photos_are_answered_when_one_cannot_be_read(raw, tfpipe, tmp_
     found = pd.read_csv(tmp_path / "layers.csv")
     assert set(found.photo) == {"core_001.png", "core_002.png", "core_003.png"}
     assert found.depth_from_m.between(120, 125).all()
-    assert len(list((tmp_path / "layers").iterdir())) == 3
+    assert len(list((tmp_path / "layers").glob("*.png"))) == 3
+    assert pd.read_csv(tmp_path / "layers" / "skipped.csv").iloc[0, 0] == VICTIM
 
 
 @pytest.mark.usefixtures("version")

@@ -54,7 +54,13 @@ FREE = [
     ("explore", 200_000),
 ]
 QUICK = ("sample", "pack", "predict", "rollback")  # those that are run to their end, too
-UNFINISHED = (".partial", "/training/", "/results/", "/search/")  # what the next run goes on with
+UNFINISHED = (
+    ".partial",
+    ".raw",
+    "/training/",
+    "/results/",
+    "/search/",
+)  # what the next run goes on with
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_what_a_version_was_tested_with_is_known_before_anything_is_looked_at(tm
     assert np.isnan(stored_probabilities(tmp_path, frame, manifest)).all()
     (tmp_path / "assets.extra").mkdir()
     table = tmp_path / "assets.extra" / "predictions.csv"
-    table.write_text("split,key,group,p_dust,p_ash\ntest,'=c,g,0.4,0.6\ntest,b,g,1,0\n")
+    table.write_text("split,key,group,label,p_dust,p_ash\ntest,'=c,g,0,0.4,0.6\ntest,b,g,1,1,0\n")
     likely = stored_probabilities(tmp_path, frame, manifest)
     np.testing.assert_array_equal(likely, [[np.nan, np.nan], [0, 1], [0.6, 0.4]])
     told = ranking.score_probabilities(likely)
