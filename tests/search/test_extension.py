@@ -9,6 +9,7 @@ import tiny
 from made_manifest import made_manifest
 
 from tfpipe.base.errors import UserError
+from tfpipe.base.resumable import PLAN, ResumableFolder
 from tfpipe.data.dataset import Dataset
 from tfpipe.search import results, run
 from tfpipe.search.chief import Chief
@@ -88,7 +89,8 @@ def test_a_finished_search_goes_on_as_if_it_had_been_longer(name, first, all_tri
         assert best["trials"] == searched(name, folder="longer", more_trials=4)["trials"]
     # The command that began the search finds it, and its run.yaml repeats it.
     assert searched(name) == best and not searched.taken
-    assert (best["more_trials"], best["max_trials"]) == (4, ALGORITHMS[name].get("trials", 40))
+    more = 6 if name == "hyperband" else 4  # whole iterations
+    assert (best["more_trials"], best["max_trials"]) == (more, ALGORITHMS[name].get("trials", 40))
     content = results.read(searched.folder)
     assert content["finished"] and content["n_trials"] == all_trials
 
@@ -152,10 +154,50 @@ def test_hyperband_goes_on_with_a_larger_budget_from_its_best_trials(searched):
     assert searched("hyperband", trial_epochs=9) == best and not searched.taken
     assert results.read(searched.folder)["n_trials"] == len(rows)
     # More of the larger budget, and then a larger one again.
-    more = searched("hyperband", trial_epochs=9, by=iteration)["trials"]
+    more = searched("hyperband", trial_epochs=9, by=1)["trials"]
     assert len(more) == len(rows) + iteration and more[: len(rows)] == rows
     larger = searched("hyperband", trial_epochs=27, by=1)["trials"]
     assert larger[: len(more)] == more and max(row["epochs"] for row in larger) == 27
+
+
+def test_each_time_hyperband_has_an_iteration_more(searched):
+    assert len(searched("hyperband")["trials"]) == 6
+    assert [len(searched("hyperband", by=1)["trials"]) for _ in range(2)] == [12, 18]
+
+
+def test_a_larger_budget_takes_over_only_what_is_in_the_same_ranges(searched):
+    before = searched("hyperband")["trials"]
+    narrow = SPACE.replace("[1, 2, 3, 4]", "[1, 2]")
+    rows = searched("hyperband", space=narrow, trial_epochs=9, by=1)["trials"][len(before) :]
+    assert {row["filters"] for row in rows} == {1, 2}
+
+
+def test_in_a_space_that_was_tried_out_the_best_are_trained_longer(searched):
+    small = SPACE.replace("[1, 2, 3, 4]", "[1, 2]").replace(
+        'Float("learning_rate", 1e-4, 1e-2, sampling="log")', 'Choice("learning_rate", [1e-3])'
+    )
+    before = searched("hyperband", space=small)["trials"]
+    rows = searched("hyperband", space=small, trial_epochs=9, by=1)["trials"]
+    assert len(rows) > len(before) and rows[: len(before)] == before
+
+
+def test_a_kill_before_the_plan_is_written_leaves_the_search_as_it_was(searched, monkeypatch):
+    before = searched("hyperband")
+    write = ResumableFolder.write
+
+    def killed(self, name, content):
+        if name == PLAN:
+            raise KeyboardInterrupt
+        write(self, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResumableFolder, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            searched("hyperband", trial_epochs=9, by=1)
+    assert searched("hyperband") == before and not searched.taken
+    assert len(searched("hyperband", by=1)["trials"]) == 12
+    rows = searched("hyperband", trial_epochs=9, by=1)["trials"]
+    assert results.read(searched.folder)["n_trials"] == len(rows) > 12
 
 
 def test_a_larger_budget_that_was_stopped_goes_on_to_its_end(searched):

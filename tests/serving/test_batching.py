@@ -1,7 +1,9 @@
 """Waiting requests are answered in one batch, and each gets its own answer."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,7 +13,7 @@ import tensorflow as tf
 
 from tfpipe.serving.errors import RequestError
 from tfpipe.serving.model import batching
-from tfpipe.serving.model.batching import BatchedSignature
+from tfpipe.serving.model.batching import BatchedFunction, BatchedSignature
 
 TEXT = tf.TensorSpec((None,), tf.string, name="text")
 
@@ -103,3 +105,64 @@ def test_a_bad_request_fails_alone_and_two_versions_share_no_batch(products, wai
 def test_a_large_request_is_computed_in_parts(products):
     np.testing.assert_array_equal(products[1].ask(*map(str, range(150))), 3.0 * np.arange(150))
     assert products[1].sizes == [batching.MAX_BATCH, batching.MAX_BATCH, 150 % batching.MAX_BATCH]
+
+
+def together(function, values: list[int]) -> list:
+    """Returns the answers to values that share a batch, but for the first, or their errors."""
+    free, begun = threading.Event(), threading.Event()
+
+    def gated(features):
+        begun.set()
+        assert free.wait(60)
+        return function(features)
+
+    batched = BatchedFunction(gated, threads=1)
+    with ThreadPoolExecutor(len(values)) as executor:
+        answers = [executor.submit(batched, {"x": np.array(values[:1])})]
+        assert begun.wait(60)
+        answers += [executor.submit(batched, {"x": np.array([value])}) for value in values[1:]]
+        while batched.n_waiting < len(values) - 1:
+            time.sleep(0.01)
+        free.set()
+        return [answer.exception(60) or answer.result()["y"] for answer in answers]
+
+
+def test_outputs_without_rows_are_computed_for_each_alone():
+    assert together(lambda features: {"y": features["x"].sum()}, [1, 2, 3]) == [1, 2, 3]
+
+
+def test_nobody_waits_for_a_thread_that_ends():
+    def function(features):
+        if len(features["x"]) > 1:
+            raise SystemExit
+        return {"y": features["x"][0]}
+
+    first, *others = together(function, [1, 2, 3])
+    assert first == 1
+    kinds = sorted(type(error).__name__ for error in others)
+    assert kinds == ["RuntimeError", "SystemExit"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_holds_the_arrays_of_a_request_that_has_ended(fails):
+    def function(features):
+        if fails:
+            raise ValueError("no")
+        return {"y": features["x"] + 1}
+
+    batched = BatchedFunction(function, threads=1)
+    gc.collect()
+    gc.disable()
+    try:
+        features = {"x": np.zeros(3)}
+        arrays = [weakref.ref(features["x"])]
+        try:
+            outputs = batched(features)
+            arrays.append(weakref.ref(outputs["y"]))
+            del outputs
+        except ValueError:
+            pass
+        del features
+        assert [array() for array in arrays] == [None] * (1 if fails else 2)
+    finally:
+        gc.enable()

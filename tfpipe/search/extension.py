@@ -10,6 +10,7 @@ brackets (keras-tuner, issue 803).
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,14 +40,17 @@ class MoreTrials(NamedTuple):
     earlier_more: int = 0
 
 
-def planned(work: ResumableFolder, *, at_first: int) -> MoreTrials:
+def planned(work: ResumableFolder, *, at_first: int, max_epochs: int) -> MoreTrials:
     """Returns the trials that a search has more than planned.
 
     Args:
       work: the search's folder.
       at_first: their number where the search has not begun.
+      max_epochs: the budget of its plan. A change to another was stopped before it was made.
     """
     stored = work.read(MORE_FILE)
+    if isinstance(stored, dict) and stored.get("max_epochs", 0) not in (0, max_epochs):
+        stored = stored.get("before")
     if isinstance(stored, dict) and isinstance(stored.get("trials"), int):
         return MoreTrials(**{name: stored.get(name, 0) for name in MoreTrials._fields})
     if at_first:
@@ -61,7 +65,12 @@ def finished(folder: Path, more_trials: int) -> dict[str, Any] | None:
 
 
 def extend(
-    work: ResumableFolder, identity: dict[str, Any], plan: SearchPlan, *, by: int
+    work: ResumableFolder,
+    identity: dict[str, Any],
+    plan: SearchPlan,
+    *,
+    by: int,
+    iteration: int = 1,
 ) -> dict[str, Any]:
     """Has the search in a folder go on with more trials, perhaps in other ranges.
 
@@ -72,6 +81,7 @@ def extend(
       identity: what is searched now (`plan.identity`).
       plan: the plan now.
       by: how many trials more.
+      iteration: trials of an iteration of Hyperband, to which their number is rounded up.
 
     Returns:
       What is searched, with the number of trials that was planned at first.
@@ -98,20 +108,29 @@ def extend(
             f"The search in {files.shown(path)} cannot have more trials: {reason}. Search anew "
             "without --more-trials."
         )
-    more = planned(work, at_first=0)
+    budget = old["plan"]["max_epochs"]
+    before = more = planned(work, at_first=0, max_epochs=budget)
     has_ended = bool(finished(path, more.trials))
-    if plan.max_epochs not in (old["plan"]["max_epochs"], more.max_epochs):
+    by = _rounded(by, iteration)
+    if plan.max_epochs != budget:
         if not has_ended:
             raise UserError(
                 f"The search in {files.shown(path)} has trials of its present budget left. Let it "
-                f"end by --trial-epochs {old['plan']['max_epochs']}, then change the budget."
+                f"end by --trial-epochs {budget}, then change the budget."
             )
         more = MoreTrials(more.trials + by, plan.max_epochs, len(known["trials"]), more.trials)
     elif not more.trials or has_ended:
-        more = more._replace(trials=more.trials + by)
-    work.write(MORE_FILE, more._asdict())  # first: a kill before the plan is written does no harm
+        present = _rounded(more.trials - more.earlier_more, iteration)
+        more = more._replace(trials=more.earlier_more + present + by)
+    # First: if the plan is not written, `planned` takes what was before.
+    work.write(MORE_FILE, more._asdict() | {"before": before._asdict()})
     work.write(PLAN, new)
     return new
+
+
+def _rounded(number: int, iteration: int) -> int:
+    """Returns a number of trials rounded up to whole iterations."""
+    return math.ceil(number / iteration) * iteration
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:

@@ -13,7 +13,8 @@ bounds its version (keras-tuner<1.5). What is leaned on, as of 1.4.8:
   are public, their contents are not documented.
 * `HyperbandOracle._get_num_brackets`, `_get_size`, `_brackets`, `_remove_completed_brackets`: sizes
   of the brackets, and which trial is in which round; `_current_bracket`, `_current_iteration`,
-  `_start_new_bracket`: where the search is.
+  `_start_new_bracket`: where the search is; `_random_trial`: begins a trial of a first round, of
+  `_get_epochs` epochs.
 * `Oracle._compute_values_hash`: what makes two configurations the same.
 * `BayesianOptimizationOracle._random_state`: draws the starting points of a proposal.
 * `BaseTuner._activate_all_conditions`: declares hyperparameters behind conditions too.
@@ -95,6 +96,23 @@ class OpenHyperbandOracle(HyperbandOracle):
         """Returns the trials of unfinished brackets, except those of the last rounds."""
         rounds = [infos for bracket in self._brackets for infos in bracket["rounds"][:-1]]
         return {info["id"] for infos in rounds for info in infos}
+
+    def inherited_values(self) -> dict[str, Any] | None:
+        """Returns the values of the next new configuration; None to draw it."""
+        return None
+
+    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
+        values = self.inherited_values()
+        if values is None:
+            return super()._random_trial(trial_id, bracket)
+        bracket["rounds"][0].append({"past_id": None, "id": trial_id})
+        place = {
+            "tuner/epochs": self._get_epochs(bracket["bracket_num"], 0),
+            "tuner/initial_epoch": 0,
+            "tuner/bracket": self._current_bracket,
+            "tuner/round": 0,
+        }
+        return {"status": "RUNNING", "values": values | place}
 
     def begin_anew(self, max_epochs: int) -> None:
         """Begins with the first bracket of a budget; trials and their number stay."""

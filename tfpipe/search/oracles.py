@@ -55,6 +55,11 @@ def number_of_trials(oracle: "SearchOracle") -> int:
     return oracle.count_trials() if isinstance(oracle, Hyperband) else oracle.max_trials
 
 
+def iteration_size(oracle: "SearchOracle") -> int:
+    """Returns how many trials a search can only have together."""
+    return oracle.count_trials() if isinstance(oracle, Hyperband) else 1
+
+
 def add_trials(oracle: "SearchOracle", more: MoreTrials) -> None:
     """Has a search, before it is resumed, have more trials than its plan says."""
     if isinstance(oracle, Hyperband):
@@ -178,11 +183,14 @@ class Hyperband(SearchOracle, OpenHyperbandOracle):
         if values:
             place = {name: value for name, value in values.items() if name.startswith("tuner/")}
             self.places[trial_id] = place
-            if place["tuner/round"] == 0 and self.inherited:
-                parent = self.trials[self.inherited.pop(0)]
-                proposal["values"] = parent.hyperparameters.values | place
-                proposal["values"].pop("tuner/trial_id", None)  # it is trained from the beginning
         return proposal
+
+    def inherited_values(self) -> dict[str, Any] | None:
+        """Returns the values of the next configuration that is inherited, or None."""
+        if not self.inherited:
+            return None
+        values = self.trials[self.inherited.pop(0)].hyperparameters.values
+        return {name: value for name, value in values.items() if not name.startswith("tuner/")}
 
     def get_state(self) -> dict[str, Any]:
         """Returns KerasTuner's state, the places, and what is inherited."""
@@ -191,16 +199,16 @@ class Hyperband(SearchOracle, OpenHyperbandOracle):
     def set_state(self, state: dict[str, Any]) -> None:
         """Sets what `get_state` returned; of a smaller budget, its trials but not its brackets."""
         iterations, max_epochs = self.hyperband_iterations, self.max_epochs
+        ranges = [hp.get_config() for hp in self.get_space().space]  # of now, not of the state
         super().set_state(state)
         self.hyperband_iterations = iterations  # the state may be that of a search with fewer
         self.places, self.inherited = state["places"], state.get("inherited", [])
         if self.max_epochs != max_epochs:
             self.begin_anew(max_epochs)
-            self.inherited = self._best_trials(most=self.first_size() // self.factor)
+            self.inherited = self._best_trials(ranges, most=self.first_size() // self.factor)
 
-    def _best_trials(self, *, most: int) -> list[str]:
-        """Returns the best trials of different configurations in the ranges of now."""
-        ranges = [hp.get_config() for hp in self.get_space().space]
+    def _best_trials(self, ranges: list[dict[str, Any]], *, most: int) -> list[str]:
+        """Returns the best trials of different configurations in the same ranges."""
         best: dict[str, str] = {}
         for trial in self.ranked_trials():
             if [hp.get_config() for hp in trial.hyperparameters.space] == ranges:

@@ -86,9 +86,15 @@ def run_search(
     oracle = oracles.make_oracle(config, plan, data)
     with resumable_search(folder, None if more_trials else oracle.plan) as work:
         if more_trials:
-            oracle.plan = extension.extend(work, oracle.plan, plan, by=more_trials)
+            oracle.plan = extension.extend(
+                work,
+                oracle.plan,
+                plan,
+                by=more_trials,
+                iteration=oracles.iteration_size(oracle),
+            )
             work.begin(oracle.plan)
-        more = extension.planned(work, at_first=config.more_trials)
+        more = extension.planned(work, at_first=config.more_trials, max_epochs=plan.max_epochs)
         best = extension.finished(folder, more.trials)
         if best is None:
             (folder / "best.json").unlink(missing_ok=True)

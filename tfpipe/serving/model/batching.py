@@ -43,12 +43,14 @@ class WaitingRequest:
     Attributes:
       features: [n, ...] each.
       outputs: its answer, or why there is none, once it has ended.
+      has_ended: whether it is answered or has failed.
       batch: requests that its thread is to compute, itself the first; none if another does.
     """
 
     def __init__(self, features: Arrays):
         self.features = features
         self.outputs: Arrays | Exception = {}
+        self.has_ended = False
         self.batch: list[WaitingRequest] = []
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -64,7 +66,7 @@ class WaitingRequest:
 
     def end(self, outputs: Arrays | Exception) -> None:
         """Answers it, or lets it fail."""
-        self.outputs = outputs
+        self.outputs, self.has_ended = outputs, True
         self._wake.release()
 
 
@@ -102,14 +104,27 @@ class BatchedFunction:
                 request.batch = [request]
         if waits:
             request.wait()
-        if request.batch:
-            try:
-                self._compute_batch(request.batch)
-            finally:
-                self._hand_on()
-        if isinstance(request.outputs, Exception):
-            raise request.outputs
-        return request.outputs
+        # A request that held itself, or its error, would hold its arrays until a collection.
+        batch, request.batch = request.batch, []
+        if batch:
+            self._lead(batch)
+        outputs, request.outputs = request.outputs, {}
+        try:
+            if isinstance(outputs, Exception):
+                raise outputs
+            return outputs
+        finally:
+            del outputs, batch
+
+    def _lead(self, batch: list[WaitingRequest]) -> None:
+        """Computes a batch, and hands the place on, whatever happens."""
+        try:
+            self._compute_batch(batch)
+        finally:
+            for request in batch:
+                if not request.has_ended:
+                    request.end(RuntimeError("The thread that computed the batch has ended."))
+            self._hand_on()
 
     def _compute_batch(self, batch: list[WaitingRequest]) -> None:
         """Answers the requests of a batch."""
@@ -126,12 +141,12 @@ class BatchedFunction:
                     for name in batch[0].features
                 }
             )
+            ends = np.cumsum([_n_examples(request.features) for request in batch])[:-1]
+            parts = {name: np.split(array, ends) for name, array in outputs.items()}
         except Exception:
             for request in batch:  # one of them is bad, maybe not the others
                 self._compute_batch([request])
             return
-        ends = np.cumsum([_n_examples(request.features) for request in batch])[:-1]
-        parts = {name: np.split(array, ends) for name, array in outputs.items()}
         for i, request in enumerate(batch):
             request.end({name: part[i] for name, part in parts.items()})
 
