@@ -1,5 +1,8 @@
 """Large images: the mean of each square, whatever the file's layout; in little memory."""
 
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -83,6 +86,35 @@ def test_a_jpeg_is_decoded_at_a_fraction(tmp_path, mode):
     np.testing.assert_allclose(grey, means(slope, 4), atol=3)
 
 
+def test_a_strip_that_inflates_to_more_than_its_rows_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(large_images, "BAND_BYTES", 100_000)
+    pixels = np.zeros((HEIGHT, WIDTH), "uint8")
+    path = written(tmp_path / "a.tif", pixels, rowsperstrip=100, compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        page = tiff.pages.first
+        bomb = zlib.compress(bytes(50_000_000))
+        for tag in ("StripOffsets", "StripByteCounts"):
+            values = list(page.tags[tag].value)
+            values[3] = path.stat().st_size if tag == "StripOffsets" else len(bomb)
+            page.tags[tag].overwrite(values)
+    with path.open("ab") as file:
+        file.write(bomb)
+    tracemalloc.start()
+    with pytest.raises(UserError, match="damaged"):
+        large_images.read(path, **LARGE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_a_progressive_jpeg_is_read_whole_or_refused(tmp_path, monkeypatch):
+    Image.fromarray(drawn()).save(tmp_path / "a.jpg", progressive=True)
+    assert large_images.read(tmp_path / "a.jpg", **LARGE).reduction == 1
+    monkeypatch.setattr(large_images, "HELD_PIXELS", 20_000)
+    with pytest.raises(UserError, match="is a progressive JPEG, which is not read in parts"):
+        large_images.read(tmp_path / "a.jpg", **LARGE)
+
+
 @pytest.mark.parametrize(
     ("layout", "sentence"),
     [
@@ -90,14 +122,19 @@ def test_a_jpeg_is_decoded_at_a_fraction(tmp_path, mode):
         ({"rowsperstrip": HEIGHT, "compression": "zlib"}, "has strips or tiles of 1003 rows"),
     ],
 )
-def test_what_cannot_be_read_in_parts_is_refused(tmp_path, monkeypatch, layout, sentence):
+def test_what_cannot_be_read_in_parts_is_read_whole_or_refused(
+    tmp_path, monkeypatch, layout, sentence
+):
     monkeypatch.setattr(large_images, "BAND_BYTES", 100_000)
     tifffile.imwrite(tmp_path / "a.tif", drawn(channels=1), **layout)
+    assert large_images.read(tmp_path / "a.tif", **LARGE).reduction == 1  # whole, as it can be
+    monkeypatch.setattr(large_images, "HELD_PIXELS", 20_000)
     with pytest.raises(UserError, match=sentence):
         large_images.read(tmp_path / "a.tif", **LARGE)
 
 
-def test_a_compression_that_needs_another_package_is_named(tmp_path):
+def test_a_compression_that_needs_another_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(large_images, "HELD_PIXELS", 20_000)
     if tifffile.COMPRESSION.LZW in tifffile.TIFF.DECOMPRESSORS:
         pytest.skip("imagecodecs is installed")
     Image.fromarray(drawn()).save(tmp_path / "a.tif", compression="tiff_lzw")

@@ -47,6 +47,15 @@ def test_only_new_and_changed_files_are_read_again(tmp_path):
     assert removed.checksums(paths[:2]) == [digest(path) for path in paths[:2]]
 
 
+def test_a_file_that_changes_meanwhile_has_its_own_checksum(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"before")
+    cache = opened(tmp_path)
+    cache.checksums([path])
+    path.write_bytes(b"behind")
+    assert cache.checksum(path) == digest(path)
+
+
 def test_a_file_that_may_still_change_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(checksum_cache, "SETTLED_S", 60.0)
     (tmp_path / "a").write_bytes(b"a")
@@ -57,7 +66,19 @@ def test_a_file_that_may_still_change_is_read_again(tmp_path, monkeypatch):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-@given(st.binary(max_size=40) | st.sampled_from([b"[[1]]", b"{}", b"[null]", b'[["a",1,2,3,4,5]]']))
+@given(
+    st.binary(max_size=40)
+    | st.sampled_from(
+        [
+            b"[[1]]",
+            b"{}",
+            b"[null]",
+            b'[["a",1e400,1,1,1,"x"]]',
+            b"[" * 100_000,
+            b'[["a",1,2,3,4,5]]',
+        ]
+    )
+)
 def test_a_damaged_cache_is_ignored(tmp_path, text):
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / ".sums").write_bytes(text)

@@ -17,6 +17,7 @@ def written(folder, text: str):
 def test_numbers_and_text_have_their_types(tmp_path):
     text = "split,key,group,label,p_ash,p_site\ntest,7,01,0,0.5,north\n"
     table = predictions(written(tmp_path, text), {"p_site": "str"})
+    assert predictions(tmp_path, {}, classes=("ash",)).loc[0, "p_site"] == "north"
     assert table.loc[0].to_dict() == {
         "split": "test",
         "key": "7",
@@ -38,4 +39,4 @@ def test_numbers_and_text_have_their_types(tmp_path):
 )
 def test_what_is_missing_or_no_number_is_named(tmp_path, text, sentence):
     with pytest.raises(UserError, match=sentence):
-        predictions(written(tmp_path, text), {})
+        predictions(written(tmp_path, text), {}, classes=("ash", "dust"))

@@ -182,6 +182,7 @@ def cell(field: str, value: str, *, line: int = FIRST + 1) -> str:
         (changed(4, "image_x|-7"), "line 4: this is no field's name"),
         (changed(4, "id|int32"), "line 4: the field 'id' is already in line 3"),
         (changed(2, "num-fields|14"), f"line {FIRST - 1}: this is one more field"),
+        (changed(2, "num-fields|" + "9" * 5000), "does not begin with a version and num-fields"),
         (changed(2, "num-fields|³5"), "does not begin with a version and num-fields"),
         (changed(2, "num-fields|16"), f"line {FIRST}: this is no field's name"),
         (changed(2, "fields"), "so it is no FlowCam list"),

@@ -4,6 +4,7 @@ TIFF and BigTIFF are read band by band by tifffile, JPEG at an eighth to a half 
 libjpeg. Each takes the memory of the reduced image, and of one band.
 """
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +21,14 @@ LARGE_PIXELS = 200_000_000  # from here on images are reduced: 600 MB as RGB
 HELD_PIXELS = 300_000_000  # of formats that are not read in parts
 MAX_PIXELS = 4_000_000_000  # a core of 100 m at 186 px/cm and 2,000 px across
 BAND_BYTES = 256_000_000  # at most, of one strip or one row of tiles
+READ_BYTES = 32_000_000  # of compressed strips that are read together
+DEFLATE, MAX_DEFLATE = (8, 32946), 1032  # TIFF's codes; times that deflate makes data smaller
 PARTLY_READ = ("JPEG", "TIFF")
 JPEG_REDUCTIONS = (8, 4, 2)  # that libjpeg decodes directly to
+
+
+class NotInPartsError(Exception):
+    """An image that is read whole or not at all; its text says why, and what to do."""
 
 
 class ReducedImage(NamedTuple):
@@ -52,30 +59,41 @@ def read(path: Path, *, least_px: int, whole_pixels: int = LARGE_PIXELS) -> Redu
     """
     info = images.probe(path, max_pixels=MAX_PIXELS)
     n_pixels, shorter = info.height * info.width, min(info.height, info.width)
-    most_pixels = whole_pixels if info.format in PARTLY_READ else HELD_PIXELS
-    if n_pixels <= most_pixels:
-        return ReducedImage(images.read(path, max_pixels=most_pixels), 1, info)
+    if n_pixels <= whole_pixels:
+        return ReducedImage(images.read(path, max_pixels=whole_pixels), 1, info)
+    reduction = shorter // least_px
+    if info.format == "JPEG":
+        reduction = next((one for one in JPEG_REDUCTIONS if one <= reduction), 1)
+    is_held = n_pixels <= HELD_PIXELS
+    if info.format in PARTLY_READ and reduction >= 2 and n_pixels <= whole_pixels * reduction**2:
+        read_parts = _read_jpeg if info.format == "JPEG" else _read_tiff
+        try:
+            return ReducedImage(read_parts(path, reduction), reduction, info)
+        except NotInPartsError as error:
+            if not is_held:
+                raise UserError(str(error)) from error
+    if is_held:
+        return ReducedImage(images.read(path, max_pixels=HELD_PIXELS), 1, info)
     if info.format not in PARTLY_READ:
         raise UserError(
             f"{files.shown(path.name)} is a {info.format} of {n_pixels / 1e6:.0f} megapixels. Only "
             f"TIFF and JPEG are read beyond {HELD_PIXELS / 1e6:g}. Save it as TIFF."
         )
-    reduction = shorter // least_px
-    if info.format == "JPEG":
-        reduction = next((one for one in JPEG_REDUCTIONS if one <= reduction), 1)
-    if reduction < 2 or n_pixels > whole_pixels * reduction**2:
-        raise UserError(
-            f"{files.shown(path.name)} has {info.width} x {info.height} pixels, too many for "
-            f"{shorter} px across: reduced to {least_px} px across it may have "
-            f"{whole_pixels / 1e6:g} megapixels. Cut it into parts."
-        )
-    pixels = (_read_jpeg if info.format == "JPEG" else _read_tiff)(path, reduction)
-    return ReducedImage(pixels, reduction, info)
+    raise UserError(
+        f"{files.shown(path.name)} has {info.width} x {info.height} pixels, too many for "
+        f"{shorter} px across: reduced to {least_px} px across it may have "
+        f"{whole_pixels / 1e6:g} megapixels. Cut it into parts."
+    )
 
 
 def _read_jpeg(path: Path, reduction: int) -> np.ndarray:
     try:
         with Image.open(path, formats=("JPEG", "MPO")) as image:
+            if image.info.get("progressive"):  # libjpeg holds all of it, whatever the size
+                raise NotInPartsError(
+                    f"{files.shown(path.name)} is a progressive JPEG, which is not read in parts. "
+                    "Save it as a baseline JPEG or as TIFF."
+                )
             turn = images.UPRIGHT.get(images.orientation(image))
             image.draft(None, (image.width // reduction, image.height // reduction))
             image.load()
@@ -90,9 +108,11 @@ def _read_tiff(path: Path, reduction: int) -> np.ndarray:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
             _check_page(page, path)
+            if page.compression in DEFLATE and not _has_whole_strips(page):
+                raise _damaged(path)
             pixels, largest = _reduced(_bands(page, path), page, reduction)
             turn = images.UPRIGHT.get(int(page.tags.valueof(274, default=1)))
-    except UserError:
+    except (UserError, NotInPartsError):
         raise
     except Exception as error:  # a damaged file makes tifffile and its decoders raise almost any
         raise _damaged(path) from error
@@ -102,13 +122,11 @@ def _read_tiff(path: Path, reduction: int) -> np.ndarray:
 
 
 def _check_page(page: tifffile.TiffPage, path: Path) -> None:
-    """Raises a UserError if a page cannot be read in parts."""
-    name, kinds = (
-        files.shown(path.name),
-        (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK),
-    )
+    """Raises a NotInPartsError if a page cannot be read in parts."""
+    name = files.shown(path.name)
+    kinds = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK)
     if page.photometric not in kinds or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
-        raise UserError(
+        raise NotInPartsError(
             f"{name} has colours of another kind than RGB or grey, pixel by pixel, which is not "
             "read in parts. Save it as RGB."
         )
@@ -117,16 +135,33 @@ def _check_page(page: tifffile.TiffPage, path: Path) -> None:
     n_bytes = min(rows, page.imagelength) * page.imagewidth * page.samplesperpixel
     n_bytes *= _dtype(page).itemsize
     if n_bytes > BAND_BYTES and not (is_plain and page.is_contiguous):
-        raise UserError(
+        raise NotInPartsError(
             f"{name} has strips or tiles of {rows} rows, {n_bytes / 1e6:.0f} MB, expected at most "
             f"{BAND_BYTES / 1e6:.0f}. Save it with strips of fewer rows."
         )
     if page.compression not in tifffile.TIFF.DECOMPRESSORS:
         kind = tifffile.COMPRESSION(page.compression).name
-        raise UserError(
+        raise NotInPartsError(
             f"{name} is compressed by {kind}, which is read in parts only where imagecodecs is "
             "installed: `pip install imagecodecs`. Install it, or save the image uncompressed."
         )
+
+
+def _has_whole_strips(page: tifffile.TiffPage) -> bool:
+    """Returns whether no deflated strip or tile holds more than its rows.
+
+    tifffile inflates one without a limit. Only those are looked at that could exceed a band.
+    """
+    rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    columns = page.tilewidth if page.is_tiled else page.imagewidth
+    declared = rows * columns * page.samplesperpixel * _dtype(page).itemsize
+    file = page.parent.filehandle
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if count * MAX_DEFLATE > BAND_BYTES:
+            file.seek(offset)
+            if len(zlib.decompressobj().decompress(file.read(count), declared + 1)) > declared:
+                return False
+    return True
 
 
 def _bands(page: tifffile.TiffPage, path: Path) -> Iterator[np.ndarray]:
@@ -144,7 +179,8 @@ def _bands(page: tifffile.TiffPage, path: Path) -> Iterator[np.ndarray]:
                 yield stored.reshape(count, width, samples).astype(_dtype(page), copy=False)
         return
     band, first = None, 0
-    for pixels, place, shape in page.segments():
+    # With more workers tifffile decodes ahead, on many cores the whole image.
+    for pixels, place, shape in page.segments(maxworkers=1, buffersize=READ_BYTES):
         _, _, top, left, _ = place
         rows, columns = min(shape[1], height - top), min(shape[2], width - left)
         if band is not None and top != first:

@@ -34,8 +34,9 @@ class ChecksumCache:
         """
         self._path, self._compute, self.n_computed = path, compute, 0
         self._stored: dict[str, tuple[Stat, str]] = {}
-        self._sums: dict[Path, str] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        self._sums: dict[Path, tuple[Stat | None, str]] = {}
+        damaged = (OSError, ValueError, TypeError, OverflowError, RecursionError)
+        with contextlib.suppress(*damaged):
             for name, *stat, checksum in json.loads(path.read_bytes()):
                 size, modified, changed, inode = map(int, stat)
                 self._stored[str(name)] = ((size, modified, changed, inode), str(checksum))
@@ -47,28 +48,30 @@ class ChecksumCache:
           UserError: a file is missing or not readable.
         """
         settled_ns = _now_ns(self._path.parent) - int(1e9 * SETTLED_S)
-        stats = [_stat(path) for path in paths]
+        stats = {path: _stat(path) for path in paths}
         missing = []
-        for path, stat in zip(paths, stats, strict=True):
+        for path, stat in stats.items():
             stored = self._stored.get(str(path))
             if stored and stored[0] == stat:
-                self._sums[path] = stored[1]
+                self._sums[path] = stored
             else:
                 missing.append(path)
-        self._sums |= dict(zip(missing, self._compute(missing), strict=True))
+        computed = zip(missing, self._compute(missing), strict=True)
+        self._sums |= {path: (stats[path], checksum) for path, checksum in computed}
         self.n_computed += len(missing)
         self._stored = {
-            str(path): (stat, self._sums[path])
-            for path, stat in zip(paths, stats, strict=True)
+            str(path): (stat, self._sums[path][1])
+            for path, stat in stats.items()
             if stat is not None and max(stat[1], stat[2]) < settled_ns
         }
         if missing:
             self._write()
-        return [self._sums[path] for path in paths]
+        return [self._sums[path][1] for path in paths]
 
     def checksum(self, path: Path) -> str:
-        """Returns the SHA-256 of a file that `checksums` was asked for, or that is read now."""
-        return self._sums.get(path) or files.sha256(path)
+        """Returns the SHA-256 of a file as it is now; computes it if it has changed meanwhile."""
+        stat, checksum = self._sums.get(path, (None, ""))
+        return checksum if stat is not None and stat == _stat(path) else files.sha256(path)
 
     def _write(self) -> None:
         rows = [[name, *stat, checksum] for name, (stat, checksum) in self._stored.items()]

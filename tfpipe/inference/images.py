@@ -166,7 +166,7 @@ class ImageJob:
     def confidence(self, card: VersionCard) -> PredictionConfidence:
         """Returns the thresholds of confidence, chosen on the version's own predictions."""
         return PredictionConfidence(
-            predictions.predictions(self.version, {}),
+            predictions.predictions(self.version, {}, classes=self.task.classes),
             self.task.classes,
             self.prediction_options,
             decision=card.thresholds,

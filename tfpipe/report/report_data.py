@@ -177,7 +177,7 @@ def read(version: Path, records: Path) -> ReportData:
       UserError: if one of the files is missing or damaged, or lacks what a report shows.
     """
     card, manifest = store.read_card(version), data_manifest.read(records)
-    frame = predictions(version, manifest.metadata)
+    frame = predictions(version, manifest.metadata, classes=card.classes)
     if missing := _missing(card) or _missing_columns(card, frame):
         raise UserError(
             f"Version {version.name} of {version.parent.name} cannot be reported: it has no "

@@ -78,9 +78,10 @@ def stored_probabilities(
     """
     names = [f"p_{name}" for name in manifest.classes]
     if (version / "assets.extra" / "predictions.csv").is_file():
-        tested = predictions.predictions(version, manifest.metadata).drop_duplicates("key")
+        tested = predictions.predictions(version, manifest.metadata, classes=manifest.classes)
         if {*names} <= {*tested}:
-            return tested.set_index("key").reindex(frame["key"])[names].to_numpy(float)
+            by_key = tested.drop_duplicates("key").set_index("key")
+            return by_key.reindex(frame["key"])[names].to_numpy(float)
     return np.full((len(frame), len(names)), np.nan)
 
 

@@ -136,7 +136,7 @@ class ChiefConnection:
 def parse_address(address: str) -> tuple[str, int]:
     """Returns host and port of "host:port"."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    if not host or not port.isdecimal() or int(port[:6]) > 65535:
         raise UserError(f"--chief is {address!r}, expected HOST:PORT, such as node1:5000.")
     return host.strip("[]"), int(port)
 

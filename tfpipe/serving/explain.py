@@ -144,7 +144,7 @@ class Explainer:
 def _test_scores(servable: Servable, classes: tuple[str, ...]) -> np.ndarray:
     """Returns the sorted novelty scores of the test split; empty without predictions."""
     try:
-        table = predictions.predictions(servable.folder, {})
+        table = predictions.predictions(servable.folder, {}, classes=classes)
     except UserError:
         return np.zeros(0)
     table = table[table["split"] == "test"]

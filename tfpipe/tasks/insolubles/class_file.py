@@ -72,7 +72,7 @@ class _Lines:
 
     def number(self, expected: str) -> int:
         text = self.next(expected)
-        if not (text.isascii() and text.isdecimal()):
+        if not (text.isascii() and text.isdecimal() and len(text) < 19):
             raise self.wrong(text, expected)
         return int(text)
 

@@ -135,7 +135,8 @@ def read_lst(path: Path) -> FlowCamTable:
         cells = tables.read_rows(path, rows, names=old, delimiter=":", above=2)
         return FlowCamTable(cells, column_names.match_lst_fields(old, where=name))
     word, _, count = lines[1].partition("|") if len(lines) > 1 else ("", "", "")
-    if not lines[0].strip().isdecimal() or word != "num-fields" or not count.strip().isdecimal():
+    is_count = count.strip().isdecimal() and len(count) < 10
+    if not lines[0].strip().isdecimal() or word != "num-fields" or not is_count:
         raise UserError(
             f"{name} does not begin with a version and num-fields|<number>, nor has it rows of 44 "
             "or 47 cells with colons, so it is no FlowCam list. Export or copy it again."
