@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import small_disk
 from small_records import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
 
 from tfpipe.base.errors import UserError
@@ -253,6 +254,44 @@ def test_an_index_compares_images_of_different_splits_only(many, monkeypatch):
     ]
     own = joined([images, images.select([7, 9])])
     assert near_duplicates.find_pairs(own, own) == [(7, 700), (9, 701)]
+
+
+def test_an_index_that_the_disk_has_no_place_for_is_a_sentence(many, monkeypatch, tmp_path):
+    images, _ = many
+    monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
+    # Of the 252,000 bytes the last 2,144 lack.
+    reason = "cannot be written: (No space left on device|File too large). Free some space"
+    with small_disk.made(tmp_path) as disk:
+        with disk.full(free_bytes=61 * 4096), pytest.raises(UserError, match=reason):
+            near_duplicates.find_pairs(images, images, scratch=disk.folder)
+        assert not list(disk.folder.iterdir())
+
+
+def test_prints_that_are_cut_short_are_a_sentence(tmp_path):
+    own = printed(ice(6))
+    files = stored(own, tmp_path, sizes=(6,))
+    path = tmp_path / "0.hashes"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="0.hashes is cut short. Check its disk"):
+        files.select(np.array([1, 5]))
+    path.unlink()
+    with pytest.raises(UserError, match="0.hashes cannot be read: No such file"):
+        files.select(np.array([1]))
+
+
+def test_most_pictures_alike_are_compared_in_pieces_to_the_same_end(monkeypatch):
+    # 400 of 450 are of one scene, so one cell holds most; 25 of them are there again, mirrored.
+    others, rng = ice(51, seed=3)[:, :, :50], np.random.default_rng(3)
+    noise = [cv2.GaussianBlur(one, (0, 0), 1.5) for one in rng.standard_normal((400, 50, 50, 3))]
+    scene = np.clip(others[50] + 60 * np.stack(noise), 0, 255).astype(np.uint8)
+    own = printed(np.concatenate([others[:50], scene]))
+    copies = printed(scene[::16, :, ::-1])
+    every = near_duplicates.find_pairs(copies, own)
+    assert [(i, 50 + 16 * i) for i in range(25)] == every
+    monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
+    for pairs in (1, 25 * 100, copy_candidates.PAIRS):
+        monkeypatch.setattr(copy_candidates, "PAIRS", pairs)
+        assert near_duplicates.find_pairs(copies, own) == every
 
 
 def test_particles_of_one_kind_are_no_copies_of_each_other():

@@ -8,6 +8,7 @@ images, not with its square.
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 from scipy import fft
 from sklearn.cluster import MiniBatchKMeans
 
+from tfpipe.base import files
 from tfpipe.data import registration
 from tfpipe.data.copy_prints import SIDE, Prints, PrintSource, read_rows
 
@@ -33,6 +35,7 @@ MOST_CELLS = 8192  # beyond a million images cells grow
 SAMPLES = 16  # images a cell that centroids are fitted to
 PROBES = 64  # cells that are searched for an image
 NEIGHBOURS = 32  # images that are looked at closely for one
+PAIRS = 2**22  # whose distances are in memory at once, about 22 bytes each
 N_TEMPLATES = 64
 
 _MOVES = (-4, -2, 0, 2, 4)
@@ -99,9 +102,16 @@ def compare_by_index(
       queries: rows of the images that are compared with the others.
       scratch: where the index lies for now, 360 bytes an image, twice that while it is made; None
         for the system's folder of temporary files.
+
+    Raises:
+      UserError: the index cannot be written, or is cut short.
     """
-    with tempfile.TemporaryDirectory(prefix=".index-", dir=scratch) as folder:
-        index = CopyIndex(prints, parts, Path(folder))
+    option = "TMPDIR" if scratch is None else "--data"
+    place = scratch or Path(tempfile.gettempdir())
+    with ExitStack() as stack:
+        with files.writing_to(place, option=option):
+            folder = tempfile.TemporaryDirectory(prefix=".index-", dir=place)
+            index = CopyIndex(prints, parts, Path(stack.enter_context(folder)))
         for start in range(0, len(queries), QUERIES):
             rows = queries[start : start + QUERIES]
             neighbours = index.neighbours(prints, rows, parts[rows])
@@ -134,12 +144,13 @@ class CopyIndex:
                 rows = _index_rows(block, start, parts[start : start + block.n_images])
                 own = slice(start, start + len(rows))
                 places[own] = self._nearest(rows["features"].astype(np.float32), 1)[:, 0]
-                rows.tofile(file)
+                file.write(rows.tobytes())  # `tofile` loses its last bytes on a full disk
         order = np.argsort(places, kind="stable")
         self._firsts = np.searchsorted(places[order], np.arange(n_cells + 1))
         with self._path.open("wb") as file:
             for start in range(0, count, 32 * BLOCK):
-                read_rows(unsorted, _LAYOUT, order[start : start + 32 * BLOCK]).tofile(file)
+                rows = read_rows(unsorted, _LAYOUT, order[start : start + 32 * BLOCK])
+                file.write(rows.tobytes())
         unsorted.unlink()
 
     def neighbours(self, prints: PrintSource, rows: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -167,21 +178,25 @@ class CopyIndex:
         places = np.full((len(rows), NEIGHBOURS), -1)
         for own in np.split(np.arange(len(cells)), np.flatnonzero(np.diff(cells)) + 1):
             cell, inside = cells[own[0]], owners[own]
-            entries, left = self._read(cell), features[inside]
-            right = entries["features"].astype(np.float32)
-            distance = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
-            is_near = (parts[inside, None] != entries["part"]) | (parts[inside, None] < 0)
-            for side in (0, 1):
-                differences = lengths[inside, side, None] - entries["lengths"][:, side]
-                is_near &= np.abs(differences) <= _LONGER
-            is_near &= entries["row"] != rows[inside, None]
-            distance[~is_near] = np.inf
-            distance = np.concatenate([distances[inside], distance], axis=1)
-            place = np.broadcast_to(self._firsts[cell] + np.arange(len(entries)), is_near.shape)
-            place = np.concatenate([places[inside], place], axis=1)
-            column = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-            distances[inside] = np.take_along_axis(distance, column, axis=1)
-            places[inside] = np.take_along_axis(place, column, axis=1)
+            step = max(NEIGHBOURS, PAIRS // len(inside))  # a cell of images all alike is large
+            for first in range(self._firsts[cell], self._firsts[cell + 1], step):
+                place = np.arange(first, min(first + step, self._firsts[cell + 1]))
+                entries, left = read_rows(self._path, _LAYOUT, place), features[inside]
+                right = entries["features"].astype(np.float32)
+                distance = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)
+                distance -= 2 * left @ right.T
+                is_near = (parts[inside, None] != entries["part"]) | (parts[inside, None] < 0)
+                for side in (0, 1):
+                    differences = lengths[inside, side, None] - entries["lengths"][:, side]
+                    is_near &= np.abs(differences) <= _LONGER
+                is_near &= entries["row"] != rows[inside, None]
+                distance[~is_near] = np.inf
+                distance = np.concatenate([distances[inside], distance], axis=1)
+                place = np.broadcast_to(place, is_near.shape)
+                place = np.concatenate([places[inside], place], axis=1)
+                column = np.argpartition(distance, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+                distances[inside] = np.take_along_axis(distance, column, axis=1)
+                places[inside] = np.take_along_axis(place, column, axis=1)
         order = np.argsort(distances, axis=1, kind="stable")
         places[~np.isfinite(distances)] = -1
         return np.take_along_axis(places, order, axis=1)
@@ -212,13 +227,6 @@ class CopyIndex:
             column, way = _ranked(cells, others["cells"].astype(np.float32), lit)
             found.append(np.stack([np.full(len(way), rows[i]), others["row"][column], way]))
         return found
-
-    def _read(self, cell: int) -> np.ndarray:
-        """Returns what the index holds of the images in a cell."""
-        first, end = self._firsts[cell], self._firsts[cell + 1]
-        return np.fromfile(
-            self._path, _LAYOUT, count=int(end - first), offset=int(first) * _LAYOUT.itemsize
-        )
 
     def _nearest(self, features: np.ndarray, count: int) -> np.ndarray:
         """Returns the numbers of the nearest cells, nearest first if one, [n, count]."""

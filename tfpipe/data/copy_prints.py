@@ -1,11 +1,15 @@
 """Fingerprints of images, by which copies are found, in memory or in files beside the shards."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy import fft
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
 
 SIDE = 32  # images are compared at this size
 LOW_FREQUENCIES = 16  # the hash: signs of the lowest 16 x 16 cosine coefficients
@@ -20,14 +24,25 @@ def read_rows(path: Path, layout: np.dtype, rows: np.ndarray) -> np.ndarray:
     """Returns some rows [n] int of a file of rows, in their order.
 
     A file that is mapped would stay in memory page by page, and pages around those that are read.
+
+    Raises:
+      UserError: the file cannot be read, or ends before a row does.
     """
     size = layout.itemsize
     values = bytearray(len(rows) * size)
     pieces = memoryview(values)
-    with path.open("rb", buffering=0) as file:
-        for i, row in enumerate(rows.tolist()):
-            file.seek(row * size)
-            file.readinto(pieces[i * size : (i + 1) * size])
+    name = files.shown(path)
+    try:
+        with path.open("rb", buffering=0) as file:
+            firsts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of rows that follow another
+            for first, end in pairwise([*firsts.tolist(), len(rows)]):
+                file.seek(int(rows[first]) * size)
+                if file.readinto(pieces[first * size : end * size]) != (end - first) * size:
+                    raise UserError(f"{name} is cut short. Check its disk, and pack again.")
+    except OSError as error:
+        raise UserError(
+            f"{name} cannot be read: {error.strerror or error}. Check its disk, and pack again."
+        ) from error
     return np.frombuffer(values, layout)
 
 
