@@ -113,6 +113,82 @@ def test_a_fetch_that_failed_on_the_way_goes_on(place, monkeypatch):  # noqa: F8
     assert sorted([*first, *fetched]) == [f"raw/{i:02d}.txt" for i in range(20)]
 
 
+class Keyed(object_storage.CountedSystem):
+    """A storage of keys, as S3 is: a key may end in a slash, or have two."""
+
+    def find(self, root, *, detail):
+        stored = self._system.find(root, detail=detail)
+        odd = ("raw/", "raw/photos/", "raw//lost.txt", "raw/a//b.txt")
+        return stored | {f"{root}/{key.removeprefix('raw/')}": {"size": 0} for key in odd}
+
+
+def test_keys_that_are_no_files_are_not_fetched(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    opened(f"file://{tmp_path}/stored").write("raw/photos/a.txt", b"a")
+    monkeypatch.setattr(storage, "BY_CONDITION", ("file",))
+    open_system = fsspec.core.url_to_fs
+    monkeypatch.setattr(
+        fsspec.core, "url_to_fs", lambda url: (Keyed(open_system(url)[0]), open_system(url)[1])
+    )
+    stored = opened(f"file://{tmp_path}/stored")
+    for _ in range(2):
+        storage.fetch(stored.copy / "raw")
+    assert (stored.copy / "raw" / "photos" / "a.txt").read_text() == "a"
+    assert set(stored.listing(stored.copy / "raw")) == {"photos/a.txt"}
+    assert caplog.text.count("names with an empty part, as in 'a//b', are left out") == 1
+
+
+def test_a_storage_that_cannot_be_listed_costs_no_local_copy(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    stored = opened(f"file://{tmp_path}/stored")
+    stored.write("raw/in/a.txt", b"a")
+    raw = stored.copy / "raw"
+    storage.fetch(raw)
+    system = type(fsspec.filesystem("file"))
+    listed = system.ls
+    for refused in ("/stored/raw", "/stored/raw/in"):
+
+        def ls(self, path, detail=False, refused=refused, **options):
+            if path.endswith(refused):
+                raise PermissionError(f"Permission denied: {path}")
+            return listed(self, path, detail, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(system, "ls", ls)
+            with pytest.raises(UserError, match="cannot be listed: Permission denied"):
+                storage.fetch(raw)
+    (tmp_path / "stored").rename(tmp_path / "away")  # a share that is not mounted
+    with pytest.raises(UserError, match="is empty or gone, but files were fetched"):
+        storage.fetch(raw)
+    (tmp_path / "stored").mkdir()
+    with pytest.raises(UserError, match="is empty or gone, but files were fetched"):
+        storage.fetch(raw)
+    assert (raw / "in" / "a.txt").read_text() == "a"
+    (tmp_path / "stored").rmdir()
+    (tmp_path / "away").rename(tmp_path / "stored")
+    stored.remove(["raw/in/a.txt"])
+    storage.fetch(raw)
+    assert not (raw / "in" / "a.txt").exists()
+
+
+@pytest.mark.parametrize("method", ["create", "write"])
+def test_a_file_appears_whole(method, tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    stored = opened(f"file://{tmp_path}/stored")
+    met, system = [], type(fsspec.filesystem("file"))
+    pipe = system.pipe_file
+
+    def slow(self, path, value, **options):
+        pipe(self, path, b"", **options)
+        met.append((stored.read("a/manifest.json"), set(stored.listing(stored.copy))))
+        pipe(self, path, value, **options)
+
+    monkeypatch.setattr(system, "pipe_file", slow)
+    getattr(stored, method)("a/manifest.json", b"whole")
+    assert met == [(None, set())] and stored.read("a/manifest.json") == b"whole"
+    assert [path.name for path in (tmp_path / "stored" / "a").iterdir()] == ["manifest.json"]
+
+
 def test_names_that_leave_the_folder_are_not_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
     stored = opened("memory://names")

@@ -12,7 +12,7 @@ from object_storage import place, s3_server  # noqa: F401
 
 from tfpipe.base import storage
 from tfpipe.base.errors import UserError
-from tfpipe.data import manifest, stored_records
+from tfpipe.data import exchange, manifest, stored_records
 
 # ruff: noqa: F811
 
@@ -176,3 +176,30 @@ def test_records_that_the_storage_has_no_more_are_gone_here(place, raw, tmp_path
     made = publish(raw, records)
     stored_records.fetch(on("b", place, tmp_path, monkeypatch))
     assert manifest.read(on("b", place, tmp_path, monkeypatch)) == made
+
+
+def test_records_packed_while_others_are_fetched_are_kept(
+    place, raw, tmp_path, monkeypatch, caplog
+):
+    records = on("a", place, tmp_path, monkeypatch)
+    publish(raw, records)
+    storage.storage_of(records).remove(object_storage.names(place))
+    small_records.draw_small(raw, ["new"])
+    gathering, made = exchange.gathering, []
+
+    def late(folder, word, *, work):
+        if not made:  # another run of this machine packs before the lock is taken
+            made.append(None)
+            made[:] = [small_records.pack_small(raw, records)]
+        return gathering(folder, word, work=work)
+
+    monkeypatch.setattr(exchange, "gathering", late)
+    stored_records.fetch(records)
+    assert manifest.trusted(records) == made[0]
+    records = on("b", place, tmp_path, monkeypatch)
+    stored_records.fetch(records)  # they were published
+    assert manifest.trusted(records) == made[0]
+    records = on("c", place, tmp_path, monkeypatch)
+    made.clear()
+    stored_records.fetch(records)
+    assert len(made) == 1 and manifest.trusted(records) == made[0]

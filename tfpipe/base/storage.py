@@ -7,33 +7,35 @@ code which works on folders needs to know of none.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import datetime
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import fsspec
 
-from tfpipe.base import files, locks
+from tfpipe.base import file_systems, files, locks
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 
+LOG = logging.getLogger("tfpipe")
 MARK = "storage.json"  # in the folder of a copy: the URL that it is a copy of
 CACHE = "TFPIPE_CACHE"  # environment variable: where the copies lie
 # Protocols whose storage creates a file only where there is none, in one step.
 BY_CONDITION = ("s3", "s3a", "gs", "gcs")
-BY_OPENING = ("file", "local", "memory")
+BY_OPENING = (*file_systems.LOCAL, "memory")
 PACKAGES = {"s3": "'tfpipe[storage]'", "s3a": "'tfpipe[storage]'", "gs": "gcsfs", "gcs": "gcsfs"}
 THREADS = 8  # transfers at a time
 SAVED_EVERY_S = 2.0  # the index of a copy, while files are fetched
+_NOTES = ("index.json", "stored.json")  # beside what was fetched or uploaded
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a Path has lost the second slash
 _TAGS = ("ETag", "etag", "md5Hash", "mtime", "created", "LastModified", "last_modified")
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
@@ -41,6 +43,10 @@ _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
 
 class MissingInStorage(UserError):
     """A file of a storage that is not there, or not any more."""
+
+
+class NotWritable(UserError):
+    """A storage that does not permit what was asked of it: trying again is of no use."""
 
 
 class StoredFile(NamedTuple):
@@ -183,7 +189,7 @@ class StorageFolder:
     def __init__(self, url: str, copy: Path):
         self.url, self.copy = url, copy
 
-    @cached_property
+    @functools.cached_property
     def _opened(self) -> tuple[Any, str]:
         """The file system, and the folder's path in it."""
         with self._asking("cannot be opened"):
@@ -206,21 +212,46 @@ class StorageFolder:
         """
         system, root = self._opened
         root = "/".join(part for part in (root, self.name_of(folder)) if part)
+        self._check_mounted()
         with self._asking("cannot be listed"):
             system.invalidate_cache()
-            found = system.find(root, detail=True) if self.protocol in BY_CONDITION else {}
-            if self.protocol not in BY_CONDITION and system.exists(root):
+            if self.protocol in BY_CONDITION:
                 found = system.find(root, detail=True)
+            else:
+                found = file_systems.files_under(system, root)
         begin = f"{system._strip_protocol(root).rstrip('/')}/"
-        return {
-            path.removeprefix(begin): StoredFile(
+        stored = {}
+        for path, info in found.items():
+            name = path.removeprefix(begin)
+            if not path.startswith(begin) or not file_systems.is_file(path):
+                continue
+            if name.startswith("/") or "//" in name:
+                _warn_of_name(f"{self.url}/{self.name_of(folder)}")
+                continue
+            stored[name] = StoredFile(
                 int(info["size"]),
-                str(next((info[name] for name in _TAGS if info.get(name)), "")),
-                _seconds(next((info[name] for name in _TIMES if info.get(name)), 0.0)),
+                str(next((info[tag] for tag in _TAGS if info.get(tag)), "")),
+                file_systems.seconds(next((info[time] for time in _TIMES if info.get(time)), 0.0)),
             )
-            for path, info in found.items()
-            if path.startswith(begin)
-        }
+        return stored
+
+    def _check_mounted(self) -> None:
+        """Refuses a folder that is gone or empty, but was not: a share that is not mounted.
+
+        Otherwise all that was fetched from it would be removed here.
+        """
+        if self.protocol not in file_systems.LOCAL:
+            return
+        with self._asking("cannot be listed"):
+            notes = (path for word in _NOTES for path in self.copy.rglob(f".*.{word}"))
+            is_lost = file_systems.is_empty(self._opened[1]) and any(
+                path.read_bytes().strip() != b"{}" for path in notes
+            )
+        if is_lost:
+            raise UserError(
+                f"{files.shown(self.url)} is empty or gone, but files were fetched from it. Mount "
+                f"it again. If it is to be empty, remove its local copy, {self.copy}."
+            )
 
     def read(self, name: str) -> bytes | None:
         """Returns the contents of a file; None if there is none."""
@@ -236,7 +267,11 @@ class StorageFolder:
         system, root = self._opened
         with self._asking("cannot be uploaded", name):
             self._make_parent(name)
-            system.pipe_file(f"{root}/{name}", data)
+            if self.protocol not in file_systems.LOCAL:
+                system.pipe_file(f"{root}/{name}", data)
+                return
+            with file_systems.written_beside(system, f"{root}/{name}", data) as part:
+                os.replace(part, f"{root}/{name}")
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes a file if there is none; of all who try at once, one succeeds.
@@ -250,10 +285,12 @@ class StorageFolder:
             try:
                 if self.protocol in BY_CONDITION:
                     system.pipe_file(path, data, mode="create")
+                elif self.protocol == "memory":
+                    system.open(path, "xb", data=data).close()
                 else:
                     self._make_parent(name)
-                    with system.open(path, "xb") as file:
-                        file.write(data)
+                    with file_systems.written_beside(system, f"{root}/{name}", data) as part:
+                        os.link(part, path)
             except Exception:
                 # Servers differ in what they say of a file that is there. It may be ours: where an
                 # answer is lost, the library asks again.
@@ -303,7 +340,7 @@ class StorageFolder:
             self.remove([name])
             if first and is_conditional:
                 return
-        raise UserError(
+        raise NotWritable(
             f"{self.url} can be read, but not published to: it has no conditional put (S3's "
             "If-None-Match), so two machines could write one version. Publish to a local folder "
             "and copy that."
@@ -461,8 +498,12 @@ class StorageFolder:
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             place = f"{self.url}/{name}" if name else self.url
-            is_missing = isinstance(error, FileNotFoundError)
-            raise (MissingInStorage if is_missing else UserError)(
+            kind: type[UserError] = UserError
+            if isinstance(error, FileNotFoundError):
+                kind = MissingInStorage
+            elif file_systems.is_forbidden(error):
+                kind = NotWritable
+            raise kind(
                 f"{files.shown(place)} {failure}: {lines[0][:200].rstrip('. ')}. Check the "
                 "address, the credentials, the network, and the space on this disk."
             ) from error
@@ -482,11 +523,13 @@ def _url_of(copy: Path) -> str | None:
         return None
 
 
-def _seconds(time_written: Any) -> float:
-    """Returns a time, as libraries give it, in seconds since 1970."""
-    if isinstance(time_written, str):
-        time_written = datetime.fromisoformat(time_written)
-    return time_written.timestamp() if isinstance(time_written, datetime) else float(time_written)
+@functools.cache
+def _warn_of_name(folder: str) -> None:
+    """Warns of names that are no paths, once for a folder: a server lists it again and again."""
+    LOG.warning(
+        "%s: names with an empty part, as in 'a//b', are left out. Rename those files there.",
+        files.shown(folder),
+    )
 
 
 def _results(calls: list[tuple[Callable, tuple]]) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from tfpipe.base import files, resumable, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
-from tfpipe.base.storage import MissingInStorage, StorageFolder
+from tfpipe.base.storage import MissingInStorage, NotWritable, StorageFolder
 from tfpipe.data import exchange
 from tfpipe.data.manifest import RecordManifest
 
@@ -65,20 +65,36 @@ def fetch(folder: Path, *, report: Reporter = silent) -> None:
         noted = _noted(folder)
         is_unpublished = here is not None and here != noted["sha256"]
         if is_unpublished and (stored is None or noted["number"] == stored.number):
-            publish(folder, report=report)
+            publish_or_keep(folder, report=report)
             return
         if is_unpublished:
             LOG.warning("Another machine published %s meanwhile: those records are taken.", folder)
-        if stored is None:
-            with exchange.gathering(folder, "partial", work="packing"):
-                shutil.rmtree(folder, ignore_errors=True)
+        if stored is None and here is None:
             return
         try:
-            _download(place, folder, stored, report=report)
-            return
+            if stored is None:
+                is_done = _remove(folder, here)
+            else:
+                is_done = _download(place, folder, stored, here, report=report)
         except MissingInStorage:
             if attempt + 1 == ATTEMPTS:
                 raise
+        else:
+            if is_done:
+                return
+    raise UserError(f"{folder} changes while it is fetched. Wait for other runs, and try again.")
+
+
+def publish_or_keep(folder: Path, *, report: Reporter = silent) -> None:
+    """Uploads records as `publish` does; where the storage is read only, they are used from here.
+
+    Raises:
+      UserError: as `publish`, but for a storage that is read only.
+    """
+    try:
+        publish(folder, report=report)
+    except NotWritable as error:
+        LOG.warning("%s The records are used from this machine: %s.", error, folder)
 
 
 def publish(folder: Path, *, report: Reporter = silent) -> None:
@@ -149,19 +165,40 @@ def _parsed(folder: Path, data: bytes) -> RecordManifest:
     return RecordManifest.from_json(value, file=str(folder / MANIFEST))
 
 
+def _remove(folder: Path, here: str | None) -> bool:
+    """Removes local records; returns False if another run has replaced them meanwhile."""
+    with exchange.gathering(folder, "partial", work="packing"):
+        if _sha256_here(folder) != here:
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+        exchange.hidden(folder, "stored.json").unlink(missing_ok=True)
+        return True
+
+
 def _download(
-    place: StorageFolder, folder: Path, stored: StoredRecords, *, report: Reporter
-) -> None:
-    """Fetches records beside the local ones, and exchanges them. A killed call resumes."""
+    place: StorageFolder,
+    folder: Path,
+    stored: StoredRecords,
+    here: str | None,
+    *,
+    report: Reporter,
+) -> bool:
+    """Fetches records beside the local ones, and exchanges them. A killed call resumes.
+
+    Returns:
+      False if another run has replaced the local records, whose SHA-256 was `here`, meanwhile.
+    """
     sums = _sums(folder, stored.manifest)
     base = "/".join(part for part in (place.name_of(folder), stored.folder) if part)
     gathering = exchange.gathering(folder, "fetched", work="fetching")
     with gathering:
         exchange.recover(folder)
+        if _sha256_here(folder) != here:
+            return False
         gathering.begin({"manifest": stored.sha256})
         old = folder / MANIFEST
-        here = _sums(folder, old.read_bytes()) if old.is_file() else {}
-        name_of = {sha256: name for name, sha256 in here.items()}
+        sums_here = _sums(folder, old.read_bytes()) if old.is_file() else {}
+        name_of = {sha256: name for name, sha256 in sums_here.items()}
         for i, (name, sha256) in enumerate(sums.items()):
             report("fetch", {"done": i, "total": len(sums)})
             path = files.inside(gathering.path, name, where=f"{folder}/{MANIFEST}")
@@ -182,6 +219,7 @@ def _download(
         files.replace(gathering.path / MANIFEST, stored.manifest)
         exchange.exchange(gathering.path, folder)
         _note(folder, stored)
+    return True
 
 
 def _reuse(
