@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_card import made_card
+from pyarrow import parquet
 
 from tfpipe.base import table_writers, tables
 from tfpipe.base.errors import UserError
@@ -184,6 +185,10 @@ def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_p
     assert ((counts["low"] <= true) & (true <= counts["high"])).all()
     assert {path.suffix for path in made.overlays} == {".png"}
     assert made.summary["abstained"] == pd.read_parquet(tmp_path / "t.parquet")["abstain"].sum()
+    written = parquet.read_schema(tmp_path / "t.parquet").metadata
+    identity = store.read_card(version).identity
+    assert len(identity) == 3
+    assert {name: written[name.encode()].decode() for name in identity} == identity
 
 
 @pytest.mark.slow

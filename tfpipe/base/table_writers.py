@@ -3,7 +3,7 @@
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +17,13 @@ Write = Callable[[pd.DataFrame], None]
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Write]:
+def writing(path: Path, *, metadata: Mapping[str, str] | None = None) -> Iterator[Write]:
     """Gives a function that adds rows to a table, which takes its name when all are written.
 
     Args:
       path: .csv or .parquet; missing parent folders are made. Every piece must have the columns and
         kinds of the first.
+      metadata: of the whole table; a .csv has no place for it.
 
     Raises:
       UserError: another ending, or the folder cannot be written to or is full; an older file is
@@ -33,7 +34,7 @@ def writing(path: Path) -> Iterator[Write]:
     beside = path.parent / f".{uuid.uuid4().hex}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with begin(beside) as write:
+        with begin(beside, metadata or {}) as write:
             yield write
         os.replace(beside, path)
     except OSError as error:
@@ -57,7 +58,7 @@ def check(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _csv(path: Path) -> Iterator[Write]:
+def _csv(path: Path, metadata: Mapping[str, str]) -> Iterator[Write]:
     with path.open("w", encoding="utf-8") as file:
 
         def write(frame: pd.DataFrame) -> None:
@@ -69,14 +70,15 @@ def _csv(path: Path) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
+def _parquet(path: Path, metadata: Mapping[str, str]) -> Iterator[Write]:
     with path.open("wb") as file, contextlib.ExitStack() as stack:
         writers: list[parquet.ParquetWriter] = []
 
         def write(frame: pd.DataFrame) -> None:
             table = pyarrow.Table.from_pandas(frame, preserve_index=False)
             if not writers:
-                writers.append(stack.enter_context(parquet.ParquetWriter(file, table.schema)))
+                schema = table.schema.with_metadata({**(table.schema.metadata or {}), **metadata})
+                writers.append(stack.enter_context(parquet.ParquetWriter(file, schema)))
             writers[0].write_table(table.cast(writers[0].schema))
 
         yield write

@@ -5,6 +5,7 @@ those of packed images: the map is fitted to the training split, and novelty is 
 its labelled images.
 """
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from tfpipe.explore.run import ExplorationConfig
 PREFIX = "embedding_"
 NEW = "new"  # the "split" of new images
 
+_NUMBERED = re.compile(f"{PREFIX}([0-9]{{1,9}})")
+
 
 class EmbeddingTable(NamedTuple):
     """New images of a table of predictions.
@@ -31,10 +34,13 @@ class EmbeddingTable(NamedTuple):
     Attributes:
       frame: key, group and predicted class of each.
       embedding: [n, d] float32.
+      identity: `VersionCard.identity` of the version that predicted them; {} in a table of an older
+        release, or of `:analyze`.
     """
 
     frame: pd.DataFrame
     embedding: np.ndarray
+    identity: dict[str, str]
 
 
 def read_table(path: Path) -> EmbeddingTable:
@@ -46,13 +52,22 @@ def read_table(path: Path) -> EmbeddingTable:
     name = files.shown(path)
     try:
         with parquet.ParquetFile(path) as file:
-            columns = file.schema_arrow.names
-            numbers = [column for column in columns if column.startswith(PREFIX)]
-            if not numbers or not {"key", "group", "label"} <= {*columns}:
+            schema = file.schema_arrow
+            numbers = sorted(filter(_NUMBERED.fullmatch, schema.names), key=_number)
+            if not numbers or not {"key", "group", "label"} <= {*schema.names}:
                 raise UserError(
                     f"{name} has no embeddings, expected the columns key, group, label and "
                     f"{PREFIX}0, ... Predict with --embedding."
                 )
+            for number in numbers:
+                kind = schema.field(number).type
+                if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
+                    raise UserError(
+                        f"{name} has {kind} in the column {number}, expected numbers. Predict its "
+                        "files again."
+                    )
+            if not file.metadata.num_rows:
+                raise UserError(f"{name} has no rows. Predict some images.")
             parts = [
                 file.read_row_group(i, columns=["key", "group", "label", *numbers]).to_pandas()
                 for i in range(file.num_row_groups)
@@ -64,14 +79,21 @@ def read_table(path: Path) -> EmbeddingTable:
         ) from error
     embedding = np.concatenate([part[numbers].to_numpy(np.float32) for part in parts])
     frame = pd.concat([part[["key", "group", "label"]] for part in parts], ignore_index=True)
-    if not len(frame):
-        raise UserError(f"{name} has no rows. Predict some images.")
     if len(wrong := np.flatnonzero(~np.isfinite(embedding).all(axis=1))):
         raise UserError(
             f"{name} row {wrong[0] + 1} ({frame['key'][wrong[0]]}) has an embedding that is no "
             "number. Predict its file again."
         )
-    return EmbeddingTable(frame.rename(columns={"label": "predicted"}), embedding)
+    metadata = {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in (schema.metadata or {}).items()
+    }
+    identity = {key: value for key, value in metadata.items() if key.startswith("tfpipe.")}
+    return EmbeddingTable(frame.rename(columns={"label": "predicted"}), embedding, identity)
+
+
+def _number(column: str) -> int:
+    return int(column.removeprefix(PREFIX))
 
 
 def explore(config: ExplorationConfig) -> dict[str, Any]:
@@ -98,6 +120,15 @@ def explore(config: ExplorationConfig) -> dict[str, Any]:
             f"{files.shown(config.embeddings)} has embeddings of {new.embedding.shape[1]} numbers, "
             f"but version {config.version.name} of {config.version.parent.name} gives {length}. "
             "Name the version that predicted it by --model and --version."
+        )
+    identity = subjects[0].card.identity
+    if len({one.get("tfpipe.sha256") for one in (identity, new.identity)} - {None}) > 1:
+        model, number = (new.identity.get(f"tfpipe.{part}", "?") for part in ("model", "version"))
+        raise UserError(
+            f"{files.shown(config.embeddings)} was predicted by version {number} of {model}, which "
+            f"is another one than version {config.version.name} of {config.version.parent.name}, "
+            "so its embeddings do not compare. Name the version that predicted it by --model and "
+            "--version."
         )
     frame, labels = run.described(data)
     is_train = (frame["split"] == "train").to_numpy()

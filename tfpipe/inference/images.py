@@ -97,7 +97,7 @@ def predict(
         )
         if not any(result["rows"] for result in finished):
             frames = [_empty(task, confidence, out, has_novelty=card.novelty is not None)]
-        _write(task, frames, out)
+        _write(task, frames, out, metadata=card.identity)
         predicted = np.sum([result["predicted"] for result in finished], axis=0)
         confident = np.sum([result["confident"] for result in finished], axis=0)
         beside = out.with_suffix("")
@@ -286,12 +286,14 @@ def _as_written(task: Task, frame: pd.DataFrame, images: np.ndarray, out: Path) 
     return frame
 
 
-def _write(task: Task, frames: Iterable[pd.DataFrame], out: Path) -> None:
+def _write(
+    task: Task, frames: Iterable[pd.DataFrame], out: Path, *, metadata: dict[str, str]
+) -> None:
     writer = task.image_outputs.writers.get(out.suffix.lower())
     if writer:
         writer(pd.concat(frames, ignore_index=True), out)
         return
-    with table_writers.writing(out) as write:
+    with table_writers.writing(out, metadata=metadata) as write:
         for frame in frames:
             write(frame)
 

@@ -1,5 +1,7 @@
 """Version card: what a saved version is, from what, how good, and by which files."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
@@ -175,6 +177,18 @@ class VersionCard:
     def to_json(self) -> bytes:
         """Returns the contents of `card.json`."""
         return json_dataclass.to_json(self)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a table of this version's predictions says of it: model, number, and one SHA-256.
+
+        The SHA-256 is of the names and sums of its files; without it where an old card has none.
+        """
+        identity = {"tfpipe.model": self.model, "tfpipe.version": str(self.version)}
+        if self.sha256:
+            sums = json.dumps(sorted(self.sha256.items())).encode()
+            identity["tfpipe.sha256"] = hashlib.sha256(sums).hexdigest()
+        return identity
 
     @property
     def network_spec(self) -> Spec:
