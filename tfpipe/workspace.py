@@ -186,6 +186,11 @@ class Workspace:
 
             raw, folder = raw.absolute(), folder.absolute()  # workers have other working folders
             engine = beam_pack.packing_engine(runner, beam_options or {}, folder)
+
+        def write_shards(*arguments: Any) -> list[dict[str, Any]]:
+            storage.check_writable(folder)  # only where there is work: a storage may be read only
+            return engine.write_shards(*arguments)
+
         with self.reporting() as report:
             manifest = pack.pack(
                 task,
@@ -196,10 +201,10 @@ class Workspace:
                 before=previous_version.newest_splits(self.saved_models / task.name, split),
                 skip_bad=skip_bad,
                 shards=sharding,
-                engine=engine,
+                engine=engine._replace(write_shards=write_shards),
                 report=report,
             )
-            stored_records.publish(folder, report=report)
+            stored_records.publish_or_keep(folder, report=report)
         return Records(self.records_folder(task), manifest)
 
     def records(self, task: Task | str) -> Records:
@@ -230,6 +235,7 @@ class Workspace:
 
         sharding = config.sharding(shards)
         folder = self.fetch_records(self.resolve(task))
+        storage.check_writable(folder)
         start_tensorflow()
         from tfpipe.data import repack, stored_records
 
@@ -335,6 +341,7 @@ class Workspace:
     def rollback(self, task: Task | str, number: int, *, model: str | None = None) -> Version:
         """Publishes a copy of an earlier version as the next one, so that it is served again."""
         task = self.resolve(task)
+        self.fetch_versions(task, publishes=True)
         earlier = self.version(task, model=model, number=number)
         from tfpipe.registry import history
 

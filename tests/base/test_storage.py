@@ -189,6 +189,31 @@ def test_a_file_appears_whole(method, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "stored" / "a").iterdir()] == ["manifest.json"]
 
 
+def test_a_damaged_or_changing_file_is_fetched_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    stored = opened(f"file://{tmp_path}/stored")
+    stored.write("raw/a.txt", b"whole")
+    raw = stored.copy / "raw"
+    storage.fetch(raw)
+    (raw / "a.txt").write_bytes(b"who")
+    storage.fetch(raw)
+    assert (raw / "a.txt").read_bytes() == b"whole"
+    listing = storage.StorageFolder.listing
+
+    def early(self, folder):
+        listed = listing(self, folder)
+        stored.write("raw/a.txt", b"whole, and more")
+        return {name: file._replace(tag="new") for name, file in listed.items()}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.StorageFolder, "listing", early)
+        with pytest.raises(UserError, match="changed while it was fetched"):
+            storage.fetch(raw)
+    assert not (raw / "a.txt").exists()
+    storage.fetch(raw)
+    assert (raw / "a.txt").read_bytes() == b"whole, and more"
+
+
 def test_names_that_leave_the_folder_are_not_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
     stored = opened("memory://names")

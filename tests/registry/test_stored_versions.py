@@ -144,6 +144,38 @@ def test_a_storage_that_is_away_for_a_while_costs_no_trained_model(place, tmp_pa
         publish(models)
 
 
+def test_a_storage_that_refuses_is_not_asked_again(place, tmp_path, monkeypatch):
+    models = on("a", place, tmp_path, monkeypatch)
+
+    def refuse(self, name, data):
+        raise storage.NotWritable("Access Denied.")
+
+    monkeypatch.setattr(storage.StorageFolder, "create", refuse)
+    monkeypatch.setattr(stored_versions, "RETRY_S", -1.0)  # which no sleep takes
+    with pytest.raises(UserError, match="Access Denied"):
+        publish(models)
+
+
+def test_a_version_cut_by_a_damaged_disk_is_fetched_anew(place, tmp_path, monkeypatch):
+    version = publish(on("a", place, tmp_path, monkeypatch))
+    for path in (version / "model.txt", version / stored_versions.CARD):
+        data = path.read_bytes()
+        path.write_bytes(data[:-1])
+        stored_versions.fetch(storage.local_folder(place), "tiny")
+        stored_versions.complete(version)
+        assert path.read_bytes() == data
+
+
+def test_one_bad_version_does_not_keep_others_away(place, tmp_path, monkeypatch, caplog):
+    models = on("a", place, tmp_path, monkeypatch)
+    publish(models), publish(models)
+    storage.storage_of(models).write("tiny/text/1/assets.extra/..\\x", b"leaves the folder")
+    models = on("b", place, tmp_path, monkeypatch)
+    stored_versions.fetch(models, "tiny")
+    assert store.versions(models / "tiny" / "text") == [2]
+    assert "1 is not fetched." in caplog.text and "has '..' in it" in caplog.text
+
+
 def test_a_version_that_was_removed_is_removed_here(place, tmp_path, monkeypatch):
     models = on("a", place, tmp_path, monkeypatch)
     publish(models), publish(models)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 from made_card import made_card
 from object_storage import place, s3_server  # noqa: F401
 from published_text import TextExport
@@ -56,5 +57,12 @@ def test_a_new_version_is_fetched_and_served(place, tmp_path, monkeypatch, caplo
 
     monkeypatch.setattr(storage.StorageFolder, "listing", away)
     served.refresh()
+    again = store.ModelStore(models, server.parse_selectors([], models=models), limits=Limits())
+    again.refresh()
+    assert "What was fetched before is served. The storage is away." in caplog.text
+    assert again.get("tiny").servable.version == 2 and loaded.pop() == 2
+    with pytest.raises(UserError, match="The storage is away"):
+        server.parse_selectors([], models=on("another server"))
+    on("server")
     assert "New versions of tiny cannot be fetched. The storage is away." in caplog.text
     assert served.get("tiny").servable.version == 2 and loaded == [1, 2]

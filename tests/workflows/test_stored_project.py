@@ -1,5 +1,6 @@
 """A project whose data are in object storage, on machines of their own."""
 
+import fsspec
 import object_storage
 import pytest
 import tiny
@@ -61,3 +62,42 @@ def test_a_sample_is_drawn_into_the_storage(tmp_path, monkeypatch):
     stored = [name for name in object_storage.names(url) if name.startswith("raw/folds/")]
     here = tmp_path / "cache"
     assert len(stored) == len([p for p in here.glob("*/raw/folds/**/*") if p.is_file()]) > 2
+
+
+def test_a_data_folder_that_is_read_only_is_refused_before_the_work(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    project = tfpipe.Project(f"file://{tmp_path}/data", f"file://{tmp_path}/models", progress=False)
+    raw = project.raw_folder(tiny.TASK)
+    raw.mkdir(parents=True)
+    for i in range(12):
+        (raw / f"file{i:02d}.txt").write_text(str(i))
+    storage.push(raw)
+    system, records = type(fsspec.filesystem("file")), project.records_folder(tiny.TASK)
+
+    def refuse(*_, **__):
+        raise PermissionError("Permission denied")
+
+    def cut_short(self, paths, **_):
+        raise UserError("The network is down.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "pipe_file", refuse)
+        with pytest.raises(UserError, match="Permission denied"):
+            project.pack(tiny.TASK)
+        assert not list(records.parent.rglob("*.tfrecord*"))
+        with pytest.raises(UserError, match="Permission denied"):
+            project.rollback(tiny.TASK, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.StorageFolder, "upload", cut_short)
+        with pytest.raises(UserError, match="network"):
+            project.pack(tiny.TASK)
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "pipe_file", refuse)
+        packed = project.pack(tiny.TASK)  # no work: it was done before
+        assert project.verify(tiny.TASK).manifest == packed.manifest
+        assert "The records are used from this machine" in caplog.text
+        with pytest.raises(UserError, match="Permission denied"):
+            project.repack(tiny.TASK, shards=1)
+        assert project.records(tiny.TASK).manifest == packed.manifest
+    assert object_storage.names(f"file://{tmp_path}/data/records") == []
+    assert project.repack(tiny.TASK, shards=1).manifest != packed.manifest

@@ -430,12 +430,18 @@ class StorageFolder:
                 name: file
                 for name, file in stored.items()
                 if only(name)
-                and not (index.get(name) == [file.size, file.tag] and (target / name).is_file())
+                and not (index.get(name) == [file.size, file.tag] and _has(target, name, file.size))
             }
             paths = {name: files.inside(target, name, where=self.url) for name in new}
 
             def fetch_one(name: str) -> None:
                 self.download(f"{root}/{name}", paths[name])
+                if not _has(target, name, new[name].size):
+                    paths[name].unlink(missing_ok=True)
+                    raise UserError(
+                        f"{self.url}/{root}/{name} changed while it was fetched. Run the command "
+                        "again."
+                    )
                 index[name] = [new[name].size, new[name].tag]
 
             saved = time.monotonic()
@@ -457,6 +463,11 @@ class StorageFolder:
     def is_noted(self, folder: Path) -> bool:
         """Returns whether files of a folder were fetched or noted as uploaded."""
         return _beside(folder, "index.json").is_file()
+
+    def is_whole(self, folder: Path, only: Callable[[str], bool]) -> bool:
+        """Returns whether noted files of a folder, chosen by name, are here in their sizes."""
+        noted = self._index(folder).items()
+        return all(_has(folder, name, size) for name, (size, _) in noted if only(name))
 
     def forget(self, folder: Path) -> None:
         """Removes the note of what was fetched or uploaded of a folder."""
@@ -512,6 +523,12 @@ class StorageFolder:
 def _beside(folder: Path, word: str) -> Path:
     """Returns a hidden file beside a folder."""
     return folder.parent / f".{folder.name}.{word}"
+
+
+def _has(folder: Path, name: str, size: int) -> bool:
+    """Returns whether a folder has a file of a size [bytes]: a damaged disk may have cut it."""
+    path = folder / name
+    return path.is_file() and path.stat().st_size == size
 
 
 def _url_of(copy: Path) -> str | None:

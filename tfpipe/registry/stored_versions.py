@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from tfpipe.base import files, locks, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
-from tfpipe.base.storage import StorageFolder, StoredFile
+from tfpipe.base.storage import NotWritable, StorageFolder, StoredFile
 
 LOG = logging.getLogger("tfpipe")
 CARD = "assets.extra/card.json"
@@ -61,7 +61,10 @@ def fetch(models: Path, task: str = "") -> None:
                 _completeness(version).unlink(missing_ok=True)
                 place.forget(version)
         for version, listing in stored.items():
-            _fetch_version(place, version, listing)
+            try:
+                _fetch_version(place, version, listing)
+            except UserError as error:
+                LOG.warning("%s is not fetched. %s", version, error)
 
 
 def complete(version: Path) -> None:
@@ -71,7 +74,9 @@ def complete(version: Path) -> None:
       UserError: the storage cannot be read, or has the version no more.
     """
     place = storage.storage_of(version)
-    if place is None or not place.is_noted(version) or _completeness(version).is_file():
+    if place is None or not place.is_noted(version):
+        return
+    if _completeness(version).is_file() and place.is_whole(version, _is_of_model):
         return
     listing = place.listing(version)
     if CARD not in listing:
@@ -84,7 +89,8 @@ def complete(version: Path) -> None:
 def claim(folder: Path, number: int) -> int:
     """Returns the number that the next version gets: nobody else can publish it.
 
-    The model is trained by now. So a storage that cannot be reached is tried again for an hour.
+    The model is trained by now. So a storage that cannot be reached is tried again for an hour,
+    but not one that refuses.
 
     Args:
       folder: saved_models/TASK/MODEL.
@@ -100,6 +106,8 @@ def claim(folder: Path, number: int) -> int:
     while True:
         try:
             return _claim(place, folder, number)
+        except NotWritable:
+            raise
         except UserError as error:
             if time.monotonic() > end:
                 raise
@@ -185,12 +193,17 @@ def _fetch_version(place: StorageFolder, version: Path, listing: dict[str, Store
     place.fetch(
         version,
         listing,
-        only=lambda name: name.startswith("assets.extra/") and name not in LARGE,
+        only=lambda name: not _is_of_model(name),
         into=target,
     )
     if is_new:
         os.replace(target, version)
         _set_time(version, listing)
+
+
+def _is_of_model(name: str) -> bool:
+    """Returns whether a file of a version is fetched when it is loaded only."""
+    return not name.startswith("assets.extra/") or name in LARGE
 
 
 def _set_time(version: Path, listing: dict[str, StoredFile]) -> None:

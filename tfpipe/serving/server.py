@@ -28,6 +28,7 @@ from tfpipe.serving.limits import Admission, Limits
 from tfpipe.serving.metrics import ServerMetrics
 from tfpipe.serving.model.store import ModelSelector, ModelStore
 
+LOG = logging.getLogger(__name__)
 LAST_CHECK_S = 10.0  # for a check of the folders that is under way when the server stops
 SELECTOR = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
 
@@ -134,13 +135,21 @@ def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector
     Raises:
       UserError: a selector is malformed, or there is no version at all.
     """
+    failure = None
     if not selectors:
-        stored_versions.fetch(models)
+        try:
+            stored_versions.fetch(models)
+        except UserError as error:
+            failure = error
         selectors = sorted(
             path.name
             for path in models.glob("*")
             if any(store.versions(model) for model in path.glob("*"))
         )
+    if failure and not selectors:
+        raise failure
+    if failure:
+        LOG.warning("What was fetched before is served. %s", failure)
     if not selectors:
         raise UserError(f"{models} has no version yet. Run `tfpipe tune TASK` first.")
     return [_parse_selector(selector) for selector in selectors]
