@@ -335,6 +335,22 @@ def test_examples_that_do_not_stay_in_memory_are_all_shown_in_another_order(one,
     assert same([part[4 * 8 :] for part in whole], learnt(one, balance=kind, skip=4, take=5))
 
 
+def test_a_large_part_is_read_by_shards_in_another_order_each_epoch(one, monkeypatch):
+    folder, manifest = one
+    _, columns, labels = judged(one, "train")
+    chosen = np.arange(len(labels)) % 7 != 0
+    part, count = Subset(("train",), chosen), int(chosen.sum())
+    monkeypatch.setattr(data_dataset, "MEMORY_BYTES", 1)  # nothing is shuffled beyond shards
+    drawing = sampling.Drawing(1, batch_size=count, augmentation="none")
+    drawn = data_dataset.training_batches(folder, drawing, manifest=manifest, subset=part)
+    epochs = [x["columns"].numpy() for x, _ in drawn.take(4)]
+    for epoch in epochs:
+        assert sorted(map(bytes, epoch)) == sorted(map(bytes, columns[chosen]))
+    assert len({epoch.tobytes() for epoch in epochs}) > 1
+    again = data_dataset.training_batches(folder, drawing, manifest=manifest, subset=part, skip=2)
+    assert same(epochs[2:], [x["columns"].numpy() for x, _ in again.take(2)])
+
+
 def test_a_rare_class_stays_in_memory_where_all_examples_do_not(one, monkeypatch):
     manifest = one[1]
     n_bytes = sum(shard.bytes for shard in manifest.shards if shard.split == "train")

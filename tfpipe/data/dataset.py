@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import augmentation
-from tfpipe.data.manifest import RecordManifest
+from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.data.sampling import HARD_SHARE, Drawing, shares
 
 
@@ -206,18 +206,22 @@ def _shards_in_turns(
 ) -> tf.data.Dataset:
     """Returns the serialized examples of a subset for training.
 
-    They are in order where they are few or chosen; else shards are in another order each time, and
-    read in turns, so that neighbours come from far apart.
+    They are in order where they are few; else shards are in another order each time, and read in
+    turns, so that neighbours come from far apart.
     """
-    if subset.chosen is not None or fits_memory(subset, manifest=manifest):
+    if fits_memory(subset, manifest=manifest):
         return _records(folder, subset, manifest=manifest)
-    paths = tf.data.Dataset.from_tensor_slices(_paths(folder, subset, manifest=manifest))
-    paths = paths.shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
-    return paths.interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=SHARDS_AT_ONCE,
-        block_length=IN_A_ROW,
-    )
+    shards = _shards(folder, subset, manifest=manifest)
+    firsts = np.cumsum([0, *(shard.count for shard in shards)])[:-1]
+    paths = [str(folder / shard.name) for shard in shards]
+    ordered = tf.data.Dataset.from_tensor_slices((paths, firsts))
+    ordered = ordered.shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
+
+    def read(path: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path)
+        return records if subset.chosen is None else _where(records, subset.chosen, first=first)
+
+    return ordered.interleave(read, cycle_length=SHARDS_AT_ONCE, block_length=IN_A_ROW)
 
 
 def class_counts(folder: Path, subset: Subset, *, manifest: RecordManifest) -> np.ndarray:
@@ -287,17 +291,18 @@ def size(subset: Subset, *, manifest: RecordManifest) -> int:
 
 def _records(folder: Path, subset: Subset, *, manifest: RecordManifest) -> tf.data.Dataset:
     """Returns the serialized examples of a subset, in order."""
-    dataset = tf.data.TFRecordDataset(_paths(folder, subset, manifest=manifest))
+    shards = _shards(folder, subset, manifest=manifest)
+    dataset = tf.data.TFRecordDataset([str(folder / shard.name) for shard in shards])
     return dataset if subset.chosen is None else _where(dataset, subset.chosen)
 
 
-def _paths(folder: Path, subset: Subset, *, manifest: RecordManifest) -> list[str]:
+def _shards(folder: Path, subset: Subset, *, manifest: RecordManifest) -> list[Shard]:
     """Returns the shards of a subset, in order."""
     shards = [s for split in subset.splits for s in manifest.shards if s.split == split]
     for split in subset.splits:
         if not any(shard.split == split for shard in shards):
             raise UserError(f"{folder} holds no {split} records. Run `tfpipe pack` again.")
-    return [str(folder / shard.name) for shard in shards]
+    return shards
 
 
 def _options() -> tf.data.Options:
@@ -312,10 +317,12 @@ def _options() -> tf.data.Options:
     return options
 
 
-def _where(dataset: tf.data.Dataset, chosen: np.ndarray) -> tf.data.Dataset:
-    """Returns the elements of a dataset that are chosen, [elements] bool."""
+def _where(
+    dataset: tf.data.Dataset, chosen: np.ndarray, *, first: int | tf.Tensor = 0
+) -> tf.data.Dataset:
+    """Returns the elements of a dataset that are chosen, [elements] bool from the first on."""
     is_chosen = tf.constant(chosen)
-    return dataset.enumerate().filter(lambda i, _: is_chosen[i]).map(lambda _, record: record)
+    return dataset.enumerate(first).filter(lambda i, _: is_chosen[i]).map(lambda _, record: record)
 
 
 def _label(record):
