@@ -376,7 +376,7 @@ class Project(Workspace):
                 seed=self.seed,
                 report=report,
             )
-        path = storage.push(self.saved_models / task.name / "comparison")
+        path = storage.push_or_keep(self.saved_models / task.name / "comparison")
         return Comparison(table, by_fold, path, compare.metrics_of(by_fold))
 
     def leaderboard(
@@ -403,6 +403,7 @@ class Project(Workspace):
         task = self.resolve(task)
         from tfpipe.baselines import feature_tables
 
+        self.fetch_versions(task)
         raw = self._fetch_raw(task)
         if feature_tables.has_tables(raw):
             table = feature_tables.read(raw)
@@ -421,7 +422,7 @@ class Project(Workspace):
         feature_tables.write(table, folder)
         frame.attrs["notes"] = list(table.notes)
         frame.attrs["features"] = list(table.names)
-        return Comparison(frame, frame, storage.push(folder))
+        return Comparison(frame, frame, storage.push_or_keep(folder))
 
     def explore(
         self,
@@ -462,7 +463,7 @@ class Project(Workspace):
                 report=report,
             )
             summary = (new_images if embeddings else run).explore(config)
-        storage.push(Path(summary["path"]).parent)
+        storage.push_or_keep(Path(summary["path"]).parent)
         return Exploration(Path(summary["path"]), summary)
 
     def review(

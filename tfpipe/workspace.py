@@ -91,6 +91,7 @@ class Workspace:
             from tfpipe.registry import stored_versions
 
             stored_versions.fetch(self.saved_models, task.name)
+            storage.push_rest(self.saved_models / task.name)
             if publishes:
                 storage.check_writable(self.saved_models)
 

@@ -28,7 +28,7 @@ def opened(url: str) -> storage.StorageFolder:
         (Path("memory://x"), "no URL of a folder"),  # which has lost a slash
         ("https://example.org/data", "https:// is not supported"),
         ("nothing://x/y", "nothing:// is not supported"),
-        ("dropbox://x/y", "dropbox:// needs a package that is not installed: "),
+        ("sftp://me@host/data", "sftp:// is not supported"),
     ],
 )
 def test_a_url_that_is_no_storage_is_refused(url, sentence, tmp_path, monkeypatch):
@@ -36,6 +36,38 @@ def test_a_url_that_is_no_storage_is_refused(url, sentence, tmp_path, monkeypatc
     with pytest.raises(UserError, match=sentence):
         storage.local_folder(url)
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:hidden@bucket/data",
+        "s3://hidden@bucket/data",
+        "hdfs://me:hidden@host:8020/data",
+        "hdfs://me:hid@hidden@host/data",
+        "https://me:hidden@host/data",
+        Path("s3://key:hidden@bucket/data"),
+    ],
+)
+def test_a_url_with_a_password_is_refused_and_neither_stored_nor_printed(
+    url, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"\*\*\*@") as refused:
+        storage.local_folder(url)
+    assert "hid" not in str(refused.value).replace("which", "")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+
+    def lacking(protocol):
+        raise ImportError("Please install gcsfs")
+
+    monkeypatch.setattr(fsspec, "get_filesystem_class", lacking)
+    with pytest.raises(UserError, match=r"Please install gcsfs. Run `pip install gcsfs`"):
+        storage.local_folder("gs://x/y")
 
 
 def test_a_folder_is_no_url_and_has_no_storage(tmp_path, monkeypatch):
@@ -189,6 +221,29 @@ def test_a_file_appears_whole(method, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "stored" / "a").iterdir()] == ["manifest.json"]
 
 
+def test_what_could_not_be_uploaded_is_uploaded_later(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    stored = opened(f"file://{tmp_path}/stored")
+    folder = stored.copy / "task" / "model" / "explore-1"
+    folder.mkdir(parents=True)
+    (folder / "map.csv").write_text("x,y")
+
+    def away(self, paths, **_):
+        raise UserError("The storage is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.StorageFolder, "upload", away)
+        assert storage.push_or_keep(folder) == folder
+        storage.push_rest(stored.copy / "task")
+    assert caplog.text.count("The storage is away.") == 2
+    assert f"explore-1 in {tmp_path}/cache. The next command" in storage.with_urls(caplog.text)
+    storage.push_rest(stored.copy / "task")
+    assert stored.read("task/model/explore-1/map.csv") == b"x,y"
+    (folder / "map.csv").write_text("not uploaded twice")
+    storage.push_rest(stored.copy / "task")
+    assert stored.read("task/model/explore-1/map.csv") == b"x,y"
+
+
 def test_a_damaged_or_changing_file_is_fetched_anew(tmp_path, monkeypatch):
     monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
     stored = opened(f"file://{tmp_path}/stored")
@@ -268,6 +323,7 @@ def test_a_storage_that_fails_is_a_sentence(tmp_path, monkeypatch):
         ("predict", "melt-layer", "x.png", "--out", "s3://bucket/x.csv"),
         ("predict", "melt-layer", "s3://bucket/x.png", "--out", "x.csv"),
         ("tasks", "--data", "s3://bucket/x"),
+        ("tasks", "--data", "s3://me:hidden@bucket/x"),
         ("search", "melt-layer", "--models", "s3://bucket/x"),
         ("review", "melt-layer", "--models", "s3://bucket/x"),
         ("rerun", "s3://bucket/run.yaml"),
@@ -275,7 +331,8 @@ def test_a_storage_that_fails_is_a_sentence(tmp_path, monkeypatch):
 )
 def test_a_command_that_takes_only_local_files_says_so(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert "takes a file or folder of this machine here" in refusal(monkeypatch, capsys, *words)
+    sentence = refusal(monkeypatch, capsys, *words)
+    assert "takes a file or folder of this machine here" in sentence and "hidden" not in sentence
     assert not list(tmp_path.iterdir())
 
 

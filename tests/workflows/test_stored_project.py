@@ -1,7 +1,10 @@
 """A project whose data are in object storage, on machines of their own."""
 
+from types import SimpleNamespace
+
 import fsspec
 import object_storage
+import pandas as pd
 import pytest
 import tiny
 from object_storage import place, s3_server  # noqa: F401
@@ -9,6 +12,7 @@ from object_storage import place, s3_server  # noqa: F401
 import tfpipe
 from tfpipe.base import storage
 from tfpipe.base.errors import UserError
+from tfpipe.baselines import compare, feature_tables, leaderboard
 
 
 def test_records_are_packed_divided_and_checked_where_the_urls_say(
@@ -101,3 +105,43 @@ def test_a_data_folder_that_is_read_only_is_refused_before_the_work(tmp_path, mo
         assert project.records(tiny.TASK).manifest == packed.manifest
     assert object_storage.names(f"file://{tmp_path}/data/records") == []
     assert project.repack(tiny.TASK, shards=1).manifest != packed.manifest
+
+
+def test_an_answer_that_cannot_be_uploaded_is_given_and_uploaded_later(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv(storage.CACHE, str(tmp_path / "cache"))
+    url = f"file://{tmp_path}/models"
+    project = tfpipe.Project(tmp_path / "data", url, progress=False)
+    table = pd.DataFrame({"model": ["x"], "accuracy": [1.0]})
+
+    def compared(*_, models, **__):
+        (models / "comparison").mkdir(parents=True, exist_ok=True)
+        (models / "comparison" / "comparison.csv").write_text("model,accuracy")
+        return table, table
+
+    def run(table, folder, **_):
+        folder.mkdir(parents=True)
+        return pd.DataFrame({"classifier": ["tree"]})
+
+    def away(self, paths, **_):
+        raise UserError("The storage is away.")
+
+    monkeypatch.setattr(tfpipe.Project, "pack", lambda *_, **__: SimpleNamespace(path=tmp_path))
+    monkeypatch.setattr(compare, "compare_models", compared)
+    monkeypatch.setattr(leaderboard, "run", run)
+    monkeypatch.setattr(feature_tables, "has_tables", lambda raw: True)
+    monkeypatch.setattr(
+        feature_tables, "read", lambda raw: SimpleNamespace(names=("a",), notes=("b",))
+    )
+    monkeypatch.setattr(
+        feature_tables, "write", lambda table, folder: (folder / "features.csv").write_text("a")
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.StorageFolder, "upload", away)
+        made = project.compare(tiny.TASK)
+    assert made.table is table and (made.path / "comparison.csv").is_file()
+    assert "Not uploaded yet: " in caplog.text and object_storage.names(url) == []
+    project.leaderboard(tiny.TASK)
+    stored = ["tiny/comparison/comparison.csv", "tiny/leaderboard/features.csv"]
+    assert object_storage.names(url) == stored

@@ -5,11 +5,13 @@ import errno
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+THREADS = 8  # transfers at a time
 LOCAL = ("file", "local")  # protocols of folders of this machine, such as a mounted share
 _PART = re.compile(r"\.[0-9a-f]{32}\.part")
 
@@ -79,3 +81,15 @@ def seconds(time_written: Any) -> float:
     if isinstance(time_written, str):
         time_written = datetime.fromisoformat(time_written)
     return time_written.timestamp() if isinstance(time_written, datetime) else float(time_written)
+
+
+def results(calls: list[tuple[Callable, tuple]]) -> Iterator[Any]:
+    """Gives the results of calls that run at a time, as they end; the first failure ends all."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        futures = [pool.submit(function, *arguments) for function, arguments in calls]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

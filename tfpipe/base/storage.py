@@ -16,7 +16,6 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -32,8 +31,8 @@ CACHE = "TFPIPE_CACHE"  # environment variable: where the copies lie
 # Protocols whose storage creates a file only where there is none, in one step.
 BY_CONDITION = ("s3", "s3a", "gs", "gcs")
 BY_OPENING = (*file_systems.LOCAL, "memory")
+PROTOCOLS = (*BY_CONDITION, *BY_OPENING, "hdfs")
 PACKAGES = {"s3": "'tfpipe[storage]'", "s3a": "'tfpipe[storage]'", "gs": "gcsfs", "gcs": "gcsfs"}
-THREADS = 8  # transfers at a time
 SAVED_EVERY_S = 2.0  # the index of a copy, while files are fetched
 _NOTES = ("index.json", "stored.json")  # beside what was fetched or uploaded
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a Path has lost the second slash
@@ -69,17 +68,26 @@ def local_folder(place: str | Path) -> Path:
       place: folder, or URL such as s3://bucket/folder.
 
     Raises:
-      UserError: the URL is malformed, its protocol is unknown, or its package is not installed.
+      UserError: the URL is malformed or holds a password, its protocol is unknown, or its package
+        is not installed.
     """
     match = _URL.match(str(place))
     if match is None:
         return Path(place)
     protocol, rest = match[1].lower(), str(place)[match.end() :].strip("/")
     if isinstance(place, Path) or not str(place).startswith(f"{match[1]}://") or not rest:
-        raise UserError(f"{place} is no URL of a folder. Write it as s3://bucket/folder.")
-    if protocol not in fsspec.available_protocols() or protocol in ("http", "https"):
-        names = ", ".join(f"{name}://" for name in ("s3", "gs", "hdfs", "memory"))
-        raise UserError(f"{place}: {protocol}:// is not supported. Use a folder, or {names}.")
+        raise UserError(f"{shown(place)} is no URL of a folder. Write it as s3://bucket/folder.")
+    if protocol not in PROTOCOLS:
+        names = ", ".join(f"{name}://" for name in ("s3", "gs", "hdfs", "file"))
+        raise UserError(
+            f"{shown(place)}: {protocol}:// is not supported. Use a folder, or {names}."
+        )
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if at and (":" in user or protocol in BY_CONDITION):
+        raise UserError(
+            f"{shown(place)}: a URL must not hold a user or password, since it is stored and "
+            "printed. Leave it out, and set up the storage's own tools, such as ~/.aws/credentials."
+        )
     try:
         fsspec.get_filesystem_class(protocol)
     except ImportError as error:
@@ -97,6 +105,11 @@ def local_folder(place: str | Path) -> Path:
     return copy
 
 
+def shown(place: str | Path) -> str:
+    """Returns a URL fit for printing, without the user and password that it may hold."""
+    return files.shown(re.sub(r"(:/+).*@", r"\1***@", str(place)))
+
+
 def cache_folder() -> Path:
     """Returns the folder of all local copies: TFPIPE_CACHE, else tfpipe in the user's cache."""
     usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfpipe"
@@ -107,6 +120,12 @@ def with_urls(text: str) -> str:
     """Returns a text in which paths of local copies are the URLs that they are copies of."""
     pattern = re.escape(str(cache_folder())) + r"/([\w.-]*\w)"
     return re.sub(pattern, lambda match: _url_of(Path(match[0])) or match[0], text)
+
+
+def on_this_machine(path: Path) -> str:
+    """Returns the name of a path in a local copy that is not printed as its URL."""
+    root = cache_folder()
+    return f"{path.absolute().relative_to(root)} in {root}"
 
 
 def storage_of(path: Path) -> "StorageFolder | None":
@@ -147,6 +166,26 @@ def push(folder: Path, *, report: Reporter = silent) -> Path:
         return folder
 
 
+def push_or_keep(folder: Path, *, report: Reporter = silent) -> Path:
+    """Uploads as `push` does; a failure is a warning, since nothing is lost by it: `push_rest`."""
+    try:
+        push(folder, report=report)
+    except UserError as error:
+        LOG.warning(
+            "Not uploaded yet: %s. The next command on these versions does it. %s",
+            on_this_machine(folder),
+            error,
+        )
+    return folder
+
+
+def push_rest(folder: Path) -> None:
+    """Uploads what `push` could not, of folders in a folder and in those."""
+    if storage_of(folder):
+        for mark in sorted([*folder.glob(".*.unpushed"), *folder.glob("*/.*.unpushed")]):
+            push_or_keep(mark.with_name(mark.name[1 : -len(".unpushed")]))
+
+
 @contextlib.contextmanager
 def pushing(folder: Path, *, report: Reporter = silent) -> Iterator[None]:
     """Uploads what a block writes into a folder, once it has ended well; see `push`.
@@ -161,14 +200,14 @@ def pushing(folder: Path, *, report: Reporter = silent) -> Iterator[None]:
         yield
     except BaseException:
         if storage:
-            mark.unlink()
+            mark.unlink(missing_ok=True)
         raise
     if storage:
         paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         names = {path: storage.name_of(path) for path in paths}
         storage.upload(names, again=True, report=report)
         storage.note_uploaded(folder)
-        mark.unlink()
+        mark.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:
@@ -250,7 +289,8 @@ class StorageFolder:
         if is_lost:
             raise UserError(
                 f"{files.shown(self.url)} is empty or gone, but files were fetched from it. Mount "
-                f"it again. If it is to be empty, remove its local copy, {self.copy}."
+                "it again. If it is to be empty, remove its local copy, "
+                f"{on_this_machine(self.copy)}."
             )
 
     def read(self, name: str) -> bytes | None:
@@ -320,7 +360,7 @@ class StorageFolder:
                 self._make_parent(target)
                 system.cp_file(f"{root}/{source}", f"{root}/{target}")
 
-        list(_results([(copy_one, pair) for pair in pairs.items()]))
+        list(file_systems.results([(copy_one, pair) for pair in pairs.items()]))
 
     @property
     def protocol(self) -> str:
@@ -370,7 +410,7 @@ class StorageFolder:
                 system.put_file(str(path), f"{root}/{name}")
 
         new = [pair for pair in paths.items() if before.get(pair[1]) != sizes[pair[1]]]
-        for i, _ in enumerate(_results([(send, pair) for pair in new])):
+        for i, _ in enumerate(file_systems.results([(send, pair) for pair in new])):
             report("upload", {"done": i + 1, "total": len(new)})
         after = self._sizes(sizes)
         missing = [name for name, size in sizes.items() if after.get(name) != size]
@@ -446,7 +486,7 @@ class StorageFolder:
 
             saved = time.monotonic()
             try:
-                for i, _ in enumerate(_results([(fetch_one, (name,)) for name in new])):
+                for i, _ in enumerate(file_systems.results([(fetch_one, (name,)) for name in new])):
                     report("fetch", {"done": i + 1, "total": len(new)})
                     if time.monotonic() > saved + SAVED_EVERY_S:
                         saved = self._save_index(folder, index.copy())
@@ -547,15 +587,3 @@ def _warn_of_name(folder: str) -> None:
         "%s: names with an empty part, as in 'a//b', are left out. Rename those files there.",
         files.shown(folder),
     )
-
-
-def _results(calls: list[tuple[Callable, tuple]]) -> Iterator[Any]:
-    """Gives the results of calls that run at a time, as they end; the first failure ends all."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        futures = [pool.submit(function, *arguments) for function, arguments in calls]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

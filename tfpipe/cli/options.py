@@ -132,7 +132,7 @@ class CommandWithFiles(TyperCommand):
             places = value if isinstance(value, list | tuple) else [value]
             for place in places:
                 if isinstance(place, Path) and storage.is_url(place):
-                    url = str(place).replace(":/", "://", 1)  # of which a Path drops a slash
+                    url = storage.shown(str(place).replace(":/", "://", 1))  # a Path drops a slash
                     raise UserError(
                         f"{parameter.opts[-1]} {url}: tfpipe {ctx.info_name} takes a file or "
                         "folder of this machine here. Copy it, and give its path."

@@ -94,7 +94,8 @@ def publish_or_keep(folder: Path, *, report: Reporter = silent) -> None:
     try:
         publish(folder, report=report)
     except NotWritable as error:
-        LOG.warning("%s The records are used from this machine: %s.", error, folder)
+        here = storage.on_this_machine(folder)
+        LOG.warning("%s The records are used from this machine: %s.", error, here)
 
 
 def publish(folder: Path, *, report: Reporter = silent) -> None:
