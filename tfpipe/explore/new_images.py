@@ -137,9 +137,11 @@ def explore(config: ExplorationConfig) -> dict[str, Any]:
     is_reference = run.reference_images(config, labels, is_train=every, notes=notes)
     groups = training["group"].to_numpy(str)
     is_reference = run.sampled(
-        is_reference, groups, what="Novelty is measured against", config=config, notes=notes
+        is_reference, groups, labels, what="Novelty is measured against", config=config, notes=notes
     )
-    is_fitted = run.sampled(every, groups, what="The map is fitted to", config=config, notes=notes)
+    is_fitted = run.sampled(
+        every, groups, labels, what="The map is fitted to", config=config, notes=notes
+    )
     batches = embeddings.compute_batches(model, data, chosen=is_train, report=config.report)
     packed = np.concatenate([batch.embedding for batch in batches])
     config.report("map", {})

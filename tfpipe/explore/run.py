@@ -118,9 +118,11 @@ def _findings(
     groups = frame["group"].to_numpy(str)
     is_reference = reference_images(config, labels, is_train=is_train, notes=notes)
     is_reference = sampled(
-        is_reference, groups, what="Novelty is measured against", config=config, notes=notes
+        is_reference, groups, labels, what="Novelty is measured against", config=config, notes=notes
     )
-    is_fitted = sampled(is_train, groups, what="The map is fitted to", config=config, notes=notes)
+    is_fitted = sampled(
+        is_train, groups, labels, what="The map is fitted to", config=config, notes=notes
+    )
     if len(frame) > umap.EXACT:
         notes.append(
             "An index of neighbours looks for near-copies in the queue, and may miss some."
@@ -220,16 +222,18 @@ def reference_images(
 def sampled(
     is_chosen: np.ndarray,
     groups: np.ndarray,
+    labels: np.ndarray,
     *,
     what: str,
     config: ExplorationConfig,
     notes: list[str],
 ) -> np.ndarray:
-    """Returns some images [n] bool, or of more than `umap.EXACT` a share of each group.
+    """Returns some images [n] bool; of more than `umap.EXACT` those of `umap.sample_by_group`.
 
     Args:
       is_chosen: [n] bool, of which images.
       groups: [n] str.
+      labels: [n] int.
       what: begins the note that says so.
       config: its `seed` draws them.
       notes: gets the note.
@@ -238,8 +242,12 @@ def sampled(
     if count <= umap.EXACT:
         return is_chosen
     rows = np.flatnonzero(is_chosen)
-    rows = rows[umap.sample_by_group(groups[rows], most=umap.EXACT, seed=config.seed)]
-    notes.append(f"{what} {len(rows)} of {count} training images, the same share of each group.")
+    sample = umap.sample_by_group(groups[rows], labels[rows], most=umap.EXACT, seed=config.seed)
+    rows = rows[sample]
+    notes.append(
+        f"{what} {len(rows)} of {count} training images, the same share of each group but a few "
+        "of each class."
+    )
     return np.isin(np.arange(len(groups)), rows)
 
 

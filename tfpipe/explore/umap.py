@@ -8,6 +8,7 @@ from sklearn.manifold import trustworthiness
 
 NEIGHBOURS, MIN_DIST = 15, 0.1  # defaults of McInnes et al. (2018), arXiv:1802.03426
 EXACT = 100_000  # points a map is fitted to, and among which neighbours are exact
+MOST_OF_A_CLASS = 32  # images of a class that a sample has before shares of groups count
 PLACED_AT_ONCE = 50_000  # of more, which are placed on a fitted map
 MAX_COMPARED = 2_000  # points whose neighbourhoods are compared; the work grows with the square
 MIN_CLUSTER_SIZE, MIN_CLUSTER_SHARE = 10, 0.01  # images of the smallest cluster, and share of all
@@ -85,10 +86,18 @@ def sample_rows(count: int, *, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
-def sample_by_group(groups: np.ndarray, *, most: int, seed: int) -> np.ndarray:
-    """Returns rising row numbers [at most `most`] int, of each group [n] as large a share.
+def sample_by_group(groups: np.ndarray, labels: np.ndarray, *, most: int, seed: int) -> np.ndarray:
+    """Returns rising row numbers [at most `most`] int, of each group as large a share.
 
-    A group of few images has a chance, not a right, to be there.
+    A group of few images has a chance, not a right, to be there. A class has the right to
+    `MOST_OF_A_CLASS` images, or to what is equal for all classes in half of the sample: images like
+    those of a class without any would look new.
+
+    Args:
+      groups: [n].
+      labels: [n] int, -1 of no class.
+      most: size of the sample.
+      seed: draws it.
     """
     if len(groups) <= most:
         return np.arange(len(groups))
@@ -98,4 +107,11 @@ def sample_by_group(groups: np.ndarray, *, most: int, seed: int) -> np.ndarray:
     within = np.empty(len(groups))
     within[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     place = (within + np.random.default_rng(seed).random(len(sizes))[numbers]) / sizes[numbers]
-    return np.sort(shuffled[np.argsort(place, kind="stable")[:most]])
+    drawn = shuffled[np.argsort(place, kind="stable")]
+    _, classes, counts = np.unique(labels[drawn], return_inverse=True, return_counts=True)
+    by_class = np.argsort(classes, kind="stable")
+    rank = np.empty(len(drawn), int)  # among those of its class
+    rank[by_class] = np.arange(len(drawn)) - np.repeat(np.cumsum(counts) - counts, counts)
+    least = min(MOST_OF_A_CLASS, max(1, most // (2 * len(counts))))
+    comes_first = (rank < least) & (labels[drawn] >= 0)
+    return np.sort(np.concatenate([drawn[comes_first], drawn[~comes_first]])[:most])
