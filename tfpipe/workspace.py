@@ -187,13 +187,8 @@ class Workspace:
 
             raw, folder = raw.absolute(), folder.absolute()  # workers have other working folders
             engine = beam_pack.packing_engine(runner, beam_options or {}, folder)
-
-        def write_shards(*arguments: Any) -> list[dict[str, Any]]:
-            storage.check_writable(folder)  # only where there is work: a storage may be read only
-            return engine.write_shards(*arguments)
-
         with self.reporting() as report:
-            manifest = pack.pack(
+            manifest = stored_records.pack_and_publish(
                 task,
                 raw,
                 folder,
@@ -202,10 +197,9 @@ class Workspace:
                 before=previous_version.newest_splits(self.saved_models / task.name, split),
                 skip_bad=skip_bad,
                 shards=sharding,
-                engine=engine._replace(write_shards=write_shards),
+                engine=engine,
                 report=report,
             )
-            stored_records.publish_or_keep(folder, report=report)
         return Records(self.records_folder(task), manifest)
 
     def records(self, task: Task | str) -> Records:

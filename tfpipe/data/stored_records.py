@@ -15,14 +15,16 @@ import logging
 import re
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfpipe.base import files, resumable, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.storage import MissingInStorage, NotWritable, StorageFolder
-from tfpipe.data import exchange
+from tfpipe.data import exchange, pack
 from tfpipe.data.manifest import RecordManifest
+from tfpipe.data.pack import PackingEngine
+from tfpipe.tasks.task import Task
 
 LOG = logging.getLogger("tfpipe")
 MANIFEST = "manifest.json"
@@ -83,6 +85,34 @@ def fetch(folder: Path, *, report: Reporter = silent) -> None:
             if is_done:
                 return
     raise UserError(f"{folder} changes while it is fetched. Wait for other runs, and try again.")
+
+
+def pack_and_publish(
+    task: Task,
+    raw: Path,
+    folder: Path,
+    *,
+    engine: PackingEngine = pack.THIS_PROCESS,
+    report: Reporter = silent,
+    **how: Any,
+) -> RecordManifest:
+    """Packs records as `pack.pack` does, and uploads them.
+
+    Whether the storage can be written to is seen before the first shard is written. Where nothing
+    has changed it may be read only.
+
+    Raises:
+      UserError: as of `pack.pack` and `publish`.
+    """
+
+    def write_shards(*arguments: Any) -> list[dict[str, Any]]:
+        storage.check_writable(folder)
+        return engine.write_shards(*arguments)
+
+    checked = engine._replace(write_shards=write_shards)
+    manifest = pack.pack(task, raw, folder, engine=checked, report=report, **how)
+    publish_or_keep(folder, report=report)
+    return manifest
 
 
 def publish_or_keep(folder: Path, *, report: Reporter = silent) -> None:

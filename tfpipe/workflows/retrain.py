@@ -14,7 +14,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.baselines import tree_search
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data import pack, stored_records
+from tfpipe.data import stored_records
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction, version_comparison
 from tfpipe.evaluation.evaluate import Evaluation
@@ -95,8 +95,9 @@ def pack_and_retrain(
     if skip_bad is not None:
         how["skip_bad"] = skip_bad
     before = previous_version.packed_splits(version, how["split"])
-    manifest = pack.pack(task, raw, records, **how, before=before, report=report)
-    stored_records.publish(records, report=report)
+    manifest = stored_records.pack_and_publish(
+        task, raw, records, **how, before=before, report=report
+    )
     made = retrain(task, version, raw=raw, records=records, plan=plan, report=report)
     return made | {"manifest": manifest}
 
