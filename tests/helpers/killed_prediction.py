@@ -44,7 +44,7 @@ class Bright:
         return scores / scores.sum(axis=1, keepdims=True)
 
 
-def made_predictions(version, card) -> pd.DataFrame:
+def made_predictions(version, metadata, *, classes=()) -> pd.DataFrame:
     """Returns predictions of a version on validation and test examples."""
     labels = np.tile(np.arange(4), 20)
     frame = pd.DataFrame({"label": labels, "split": np.repeat(["validation", "test"], 40)})

@@ -5,6 +5,7 @@ What systems do differently with locks is here, and in filelock: flock on Linux 
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +69,16 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def claim_name(part: str, path: str) -> None:
+    """Gives a whole file its name, which no other file may have.
+
+    Args:
+      part: path of the file.
+      path: its name besides, in the same file system, which must have hard links.
+
+    Raises:
+      FileExistsError: another file has the name.
+    """
+    os.link(part, path)

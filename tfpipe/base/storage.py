@@ -330,7 +330,7 @@ class StorageFolder:
                 else:
                     self._make_parent(name)
                     with file_systems.written_beside(system, f"{root}/{name}", data) as part:
-                        os.link(part, path)
+                        locks.claim_name(part, path)
             except Exception:
                 # Servers differ in what they say of a file that is there. It may be ours: where an
                 # answer is lost, the library asks again.
