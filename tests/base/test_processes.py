@@ -59,8 +59,10 @@ def sleeping(folder):
 def test_a_server_that_is_killed_while_it_starts_a_process_is_replaced(tmp_path):
     server, _ = processes.called(forked_process.describe)
     os.kill(server, signal.SIGSTOP)  # so that it has the request, and not yet the process
-    threading.Timer(0.5, os.kill, (server, signal.SIGKILL)).start()
+    kill = threading.Timer(0.5, os.kill, (server, signal.SIGKILL))
+    kill.start()
     process = sleeping(tmp_path)
+    kill.join()
     assert psutil.Process(process.pid).ppid() != server
     process.kill()
     process.join()

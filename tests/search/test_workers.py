@@ -152,8 +152,10 @@ def test_a_failed_trial_says_why_and_a_finished_search_that_it_is_over(served):
     assert [row["message"] for row in rows] == ["It was \u201cbad\u201d.", None]
     assert [row["worker"] for row in rows] == ["there-1", "there-1"]
     chief.pools["there"] = chiefs.PoolContact(time.monotonic(), False)
-    threading.Timer(0.2, lambda: worker.chief.call("poll", pool="there", workers=[])).start()
+    poll = threading.Timer(0.2, lambda: worker.chief.call("poll", pool="there", workers=[]))
+    poll.start()
     chief.wait_for_workers()
+    poll.join()  # so that the chief does not close before it has answered
     assert chief.pools["there"].heard_of_end
 
 

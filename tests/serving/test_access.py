@@ -177,5 +177,7 @@ def test_clients_are_counted_by_the_proxy_only_where_it_is_trusted():
             sent = head("X-Forwarded-For: 192.0.2.1", "Content-Length: 2") + b"{}"
             with stub_server.connect(client, sent):
                 assert models.inside.acquire(timeout=30)
-                threading.Timer(0.2, models.free.set).start()
+                release = threading.Timer(0.2, models.free.set)
+                release.start()
                 assert status(client, "X-Forwarded-For: 192.0.2.2") == expected
+                release.join()
