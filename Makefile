@@ -2,6 +2,7 @@
 # make test        every check;  make test-fast  those that take seconds;  make lint  no tests
 # make test-bfloat16    the fast tests with --precision auto forced to mixed_bfloat16
 # make test-extras      tests of Beam, S3 and inference runtimes, in .venv-extras: they need other versions
+# make wheel       a wheel of tfpipe in dist/, for pip in any environment
 # make clean       removes demo/ and caches; .venv stays
 # make PYTHON=python3.12 VENV=.venv-3.12 test-fast    with a Python of your choice
 
@@ -17,7 +18,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: demo test test-fast test-bfloat16 test-extras of-extras style lint clean
+.PHONY: demo wheel test test-fast test-bfloat16 test-extras of-extras style lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg pyproject.toml $(LOCK)
@@ -36,6 +37,13 @@ $(VENV)/.installed: setup.cfg pyproject.toml $(LOCK)
 	  --no-build-isolation -e .
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || :
 	@touch $@
+
+# Modules that were deleted would go into the wheel from an old build/.
+wheel: $(VENV)/.installed
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --wheel-dir dist .
+	rm -rf build
 
 RAW := raw/melt-layer
 PLACES := --data demo/data --models demo/saved_models
@@ -90,5 +98,5 @@ of-extras: $(VENV)/.installed
 	$(PYTEST) -n 2 $(EXTRAS_TESTS)
 
 clean:
-	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache .import_linter_cache
+	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache .import_linter_cache
 	find tfpipe tuning tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

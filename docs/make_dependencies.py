@@ -17,7 +17,7 @@ has the hashes of their files, too, and pip installs no other file:
 
 ```sh
 pip install --require-hashes -r constraints.txt
-pip install --no-deps --no-build-isolation .
+pip install --no-deps --no-build-isolation .   # elsewhere: the wheel from `make wheel`, in dist/
 ```
 
 It also names what only the tests need. `pip-audit -r constraints.txt` lists known vulnerabilities;
