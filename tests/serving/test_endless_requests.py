@@ -1,4 +1,4 @@
-"""A graph that never ends for some requests: they end, and the server stops."""
+"""A graph that never ends for some requests: they end, others are answered, the server stops."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +19,9 @@ def instances(value: int) -> dict:
 
 
 def test_what_never_ends_ends_at_the_deadline_and_holds_up_no_stop(tmp_path):
-    hostile_versions.endless_for_white(tmp_path / "tiny" / "endless" / "1")
-    with server_process.running(tmp_path, "tiny/endless", *SHORT) as server:
+    for model in ("endless", "other"):
+        hostile_versions.endless_for_white(tmp_path / "tiny" / model / "1")
+    with server_process.running(tmp_path, "tiny/endless", "tiny/other", *SHORT) as server:
         endless = "/v1/models/tiny_endless:predict"
         assert server.ask(endless, instances(0))[0] == 200
         with ThreadPoolExecutor(3) as pool:
@@ -30,6 +31,9 @@ def test_what_never_ends_ends_at_the_deadline_and_holds_up_no_stop(tmp_path):
                 assert status == 503 and "no answer within 1 s" in content["error"]
                 assert headers["Retry-After"]
         assert server.ask("/v2/health/live")[0] == 200
+        # Other models are computed, if more slowly.
+        asked = (server.ask("/v1/models/tiny_other:predict", instances(0))[0] for _ in range(10))
+        assert 200 in asked
         begun = time.monotonic()
         server.process.terminate()  # though their threads never end
         assert server.process.wait(60) == 0

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import uvicorn
 from starlette.types import ASGIApp
 
-from tfpipe.base import files, processes
+from tfpipe.base import files, processes, resources
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store, stored_versions
 from tfpipe.serving import sockets as serving_sockets
@@ -29,6 +30,8 @@ from tfpipe.serving.metrics import ServerMetrics
 from tfpipe.serving.model.store import ModelSelector, ModelStore
 
 LOG = logging.getLogger(__name__)
+# Besides the cores: a graph that never ends has one for ever, and others must still be computed.
+SPARE_THREADS = 16
 LAST_CHECK_S = 10.0  # for a check of the folders that is under way when the server stops
 SELECTOR = re.compile(r"(?P<task>[^/]+)(/(?P<model>[^/]+)(/(?P<version>[1-9][0-9]{0,8}))?)?")
 
@@ -56,6 +59,7 @@ def run(
         server took the port.
     """
     selectors = parse_selectors(config.selectors, models=config.models)
+    _add_spare_threads()
     models = ModelStore(config.models, selectors, limits=limits, runtime=config.runtime)
     models.refresh()
     processes.end()
@@ -80,6 +84,12 @@ def run(
         )
         listeners = [listener, siblings.listener] if siblings else [listener]
         _run(context, config, listeners, endpoint=endpoint, started=started)
+
+
+def _add_spare_threads() -> None:
+    """Gives TensorFlow threads for graphs that never end, unless it has begun to compute."""
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_inter_op_parallelism_threads(resources.cores() + SPARE_THREADS)
 
 
 def _run(
