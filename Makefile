@@ -3,6 +3,7 @@
 # make test-bfloat16    the fast tests with --precision auto forced to mixed_bfloat16
 # make test-extras      tests of Beam, S3 and inference runtimes, in .venv-extras: they need other versions
 # make wheel       a wheel of tfpipe in dist/, for pip in any environment
+# make docs        the site in build/site/, to be read without a server
 # make clean       removes demo/ and caches; .venv stays
 # make PYTHON=python3.12 VENV=.venv-3.12 test-fast    with a Python of your choice
 
@@ -18,7 +19,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: demo wheel test test-fast test-bfloat16 test-extras of-extras style lint clean
+.PHONY: demo docs wheel test test-fast test-bfloat16 test-extras of-extras style lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg pyproject.toml $(LOCK)
@@ -38,12 +39,16 @@ $(VENV)/.installed: setup.cfg pyproject.toml $(LOCK)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || :
 	@touch $@
 
-# Modules that were deleted would go into the wheel from an old build/.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "The site, for a browser:  build/site/index.html"
+
+# Modules that were deleted would go into the wheel from an old build/lib/.
 wheel: $(VENV)/.installed
-	rm -rf build
+	rm -rf build/lib build/bdist*
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --wheel-dir dist .
-	rm -rf build
+	rm -rf build/lib build/bdist*
 
 RAW := raw/melt-layer
 PLACES := --data demo/data --models demo/saved_models

@@ -1,10 +1,13 @@
-"""The documents: api.md is made from the docstrings, and every Python snippet runs."""
+"""The documents: the site builds, and every Python snippet runs."""
 
-import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
+import browser
 import keras_tuner
 import numpy as np
 import pytest
@@ -29,18 +32,38 @@ def snippets(page: str) -> list[str]:
     return re.findall(r"```python[^\n]*\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-def make_api() -> ModuleType:
-    """Returns the module docs/make_api.py."""
-    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_the_api_page_has_every_public_name():
+    page = (ROOT / "docs" / "api.md").read_text()
+    named = re.findall(r"^::: (tfpipe[\w.]+)\.(\w+)$", page, re.MULTILINE)
+    assert sorted(name for _, name in named) == sorted(set(tfpipe.__all__) - {"__version__"})
+    for module, name in named:
+        assert getattr(tfpipe, name).__module__ == module
 
 
-def test_api_md_is_what_the_docstrings_say():
-    assert make_api().page() == (ROOT / "docs" / "api.md").read_text(), (
-        "Run python docs/make_api.py."
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_asks_nothing_of_a_network(tmp_path):
+    build = (sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path)
+    variables = {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        build, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True
     )
+    assert done.returncode == 0, done.stderr
+    pages = {path.name: path.read_text() for path in tmp_path.glob("*.html")}
+    assert 'id="tfpipe-predict"' in pages["cli.html"]
+    assert 'id="tfpipe.project.Project.tune"' in pages["api.html"]
+    for name, page in pages.items():
+        loaded = re.findall(r"""(?:src|<link[^>]*\shref)=["'](https?://[^"']+)""", page)
+        assert loaded == [], name
+    if browser.CHROMIUM is None:
+        return
+    with browser.opened(tmp_path / "index.html", tmp_path / "profile") as page:
+        page.wait("document.querySelector('.md-search__input') !== null")
+        page.value("document.querySelector('.md-search__input').focus()")
+        page.press(*"hyperband")
+        page.wait(
+            "[...document.querySelectorAll('.md-search-result__link')]"
+            ".some((link) => link.href.includes('searching.html'))"
+        )  # without a server
 
 
 def test_every_page_with_python_is_executed():

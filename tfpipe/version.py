@@ -112,7 +112,7 @@ class Version:
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """Metrics by split and name, such as metrics["test"]["average_precision"]."""
+        """Metrics by split and name, such as `metrics["test"]["average_precision"]`."""
         return self.card.metrics
 
     @cached_property
