@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tfpipe.base.errors import UserError
     from tfpipe.data.config import PackingConfig
     from tfpipe.project import Project
-    from tfpipe.results import Comparison, Exploration, Records
+    from tfpipe.results import Comparison, Exploration, Inspection, InspectionReport, Records
     from tfpipe.search.config import SearchConfig
     from tfpipe.search.overview import SearchReport
     from tfpipe.serving.client import Client
@@ -30,6 +30,8 @@ _HOMES = {
     "Comparison": "tfpipe.results",
     "Example": "tfpipe.tasks.task",
     "Exploration": "tfpipe.results",
+    "Inspection": "tfpipe.results",
+    "InspectionReport": "tfpipe.results",
     "PackingConfig": "tfpipe.data.config",
     "Prediction": "tfpipe.version",
     "Project": "tfpipe.project",
@@ -56,6 +58,8 @@ __all__ = [
     "Comparison",
     "Example",
     "Exploration",
+    "Inspection",
+    "InspectionReport",
     "PackingConfig",
     "Prediction",
     "Project",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from tfpipe.base import extras, files, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
-from tfpipe.results import Records
+from tfpipe.results import Inspection, Records
 from tfpipe.version import CARD, Version, check_inference_mode
 
 if TYPE_CHECKING:
@@ -309,6 +309,54 @@ class Workspace:
 
         kinds = ("classifier",) if task.whole_file else images.KINDS
         return self.version(task, model=model, number=number, kinds=kinds)
+
+    def inspect(
+        self,
+        task: Task | str,
+        files: Sequence[str | Path] = (),
+        *,
+        per_class: int | None = None,
+        model: str | None = None,
+        number: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        out: str | Path | None = None,
+    ) -> Inspection:
+        """Predicts new files and draws images of each predicted class, for people to judge.
+
+        An inspection that has been drawn is opened as it is. `Inspection.serve` shows the images
+        without their predictions, and `Inspection.report` says how far people agree.
+
+        Args:
+          task: the task, its name, or the folder of a version.
+          files: new raw files, or folders of them; () for the version's last inspection.
+          per_class: images to draw of each predicted class; None for 50, or as drawn.
+          model: name of the model; None for that of the version written last.
+          number: the version's number; None for the newest.
+          options: task options by name, over those that the version was trained with.
+          out: folder of the inspection; None for inspect-N-NAME beside version N, by the name of
+            the first file.
+
+        Raises:
+          UserError: there is none to open, another one is in the folder, or the task predicts whole
+            files.
+        """
+        version = self.predictor(task, model=model, number=number)
+        start_tensorflow()
+        from tfpipe.review import inspection_run
+
+        with self.reporting() as report:
+            folder = inspection_run.open_or_draw(
+                version.task,
+                version.path,
+                [Path(file) for file in files],
+                predict=version.predict,
+                per_class=per_class,
+                seed=self.seed,
+                options=dict(options or {}),
+                out=Path(out) if out else None,
+                report=report,
+            )
+        return Inspection(folder.path, version)
 
     def _version_of_folder(self, folder: Path, model: str | None, number: int | None) -> Version:
         version = Version(folder, workspace=self)

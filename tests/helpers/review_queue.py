@@ -20,7 +20,7 @@ class Plain:
     """Three pictures that are all dust until somebody says otherwise."""
 
     kind, labels, notes = "images", ("ash", "dust"), ()
-    progress, n_rankings = "", 1
+    progress, n_rankings, is_blind = "", 1, False
 
     def __init__(self, raw: Path):
         self.desk = DecisionDesk(raw, "labels.csv", "simple-cnn/1")

@@ -24,6 +24,7 @@ TITLES = {
     "previous-version": "predicting whole files with the previous version",
     "export": "exporting and checking",
     "predict": "predicting",
+    "draw": "drawing images to inspect",
     "compare": "comparing models",
     "embed": "computing embeddings",
     "map": "mapping",

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from tfpipe.evaluation import group_intervals
+
 ABSTAIN = -1
 MIN_PRECISION = 0.9  # the default
 BOUND_LEVEL = 0.8  # of the lower bound by which a threshold is chosen
-LEVEL = 0.95  # of intervals in reports
 
 
 def thresholds(
@@ -143,7 +144,7 @@ def class_precision(
         rows = labels_or_abstain == c
         correct, count = int((labels[rows] == c).sum()), int(rows.sum())
         of_group = np.arange(count) if groups is None else groups[rows]
-        interval = _share_interval(labels[rows] == c, of_group) if count else None
+        interval = group_intervals.share_interval(labels[rows] == c, of_group) if count else None
         low, high = interval or (None, None)
         result.append(
             ClassPrecision(
@@ -156,40 +157,6 @@ def class_precision(
             )
         )
     return result
-
-
-def _share_interval(hits: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
-    """Returns the 95 % interval of a share of hits, [n] bool, in new groups.
-
-    It is Wilson's (1927) with as many examples as would vary as much if they were independent, and
-    with Student's t of the number of groups (Korn & Graubard 1998, "Confidence intervals for
-    proportions with small expected number of positive counts"). Simulated with an intra-class
-    correlation of .05 to .15, precision .8 to .97 and 5 to 20 groups, Wilson's own covers 66 to
-    91 % at a nominal 95 %, this one 90 to 99 %.
-
-    Args:
-      hits: [n] bool, at least one.
-      groups: [n].
-
-    Returns:
-      None for one group of several examples, which cannot show how far groups differ.
-    """
-    names, numbers = np.unique(groups, return_inverse=True)
-    count, n_groups = len(hits), len(names)
-    if n_groups < count and n_groups < 2:
-        return None
-    share, n_independent, width = float(hits.mean()), float(count), stats.norm.ppf((1 + LEVEL) / 2)
-    if n_groups < count:
-        width = stats.t.ppf((1 + LEVEL) / 2, n_groups - 1)
-        excess = np.bincount(numbers, weights=hits - share)
-        variance = (excess**2).sum() * n_groups / (n_groups - 1) / count**2
-        if variance > 0:
-            n_independent = min(n_independent, share * (1 - share) / variance)
-    scale = 1 + width**2 / n_independent
-    centre = (share + width**2 / (2 * n_independent)) / scale
-    spread = share * (1 - share) / n_independent + width**2 / (4 * n_independent**2)
-    margin = width * math.sqrt(spread) / scale
-    return max(0.0, centre - margin), min(1.0, centre + margin)
 
 
 class RiskCoverage(NamedTuple):

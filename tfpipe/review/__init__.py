@@ -1,4 +1,5 @@
-"""Review page of `tfpipe review`: queues of images and of photos, decisions, and their order.
+"""Pages of `tfpipe review` and `tfpipe inspect`: queues of images and of photos, and decisions.
 
-The decision log itself, labels.csv, is in `tasks.annotations`.
+The draw and the report of an inspection are here, too. The decision log itself, labels.csv, is in
+`tasks.annotations`.
 """

@@ -25,6 +25,7 @@ class ReviewQueue(Protocol):
       desk: where decisions are made.
       progress: what is still being computed, in a sentence; "" for nothing.
       n_rankings: how often the queue has been put in order.
+      is_blind: whether the reviewer must not see what was predicted.
     """
 
     labels: tuple[str, ...]
@@ -32,6 +33,7 @@ class ReviewQueue(Protocol):
     desk: "DecisionDesk"
     progress: str
     n_rankings: int
+    is_blind: bool
 
     def rank(self, scores: "ImageScores") -> None:
         """Puts the queue in order by new scores."""

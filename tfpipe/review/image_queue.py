@@ -33,6 +33,7 @@ class ImageQueue:
     """Images that are predicted one by one, as a queue."""
 
     kind: Literal["images"] = "images"
+    is_blind = False
 
     def __init__(self, records: ReviewRecords, desk: DecisionDesk):
         self.desk, self.progress, self.n_rankings = desk, "", 0

@@ -29,13 +29,19 @@ def text(queue: ImageReview | PhotoReview, *, title: str, who: str) -> str:
       who: the reviewer's name until the reviewer types another.
     """
     is_grid = queue.kind == "images"
+    template = "blind_grid" if queue.is_blind else "image_grid" if is_grid else "photo_spans"
     scripts = (SHARED_SCRIPT, *(GRID_SCRIPTS if is_grid else PHOTO_SCRIPTS))
     return html.page(
-        f"review/templates/{'image_grid' if is_grid else 'photo_spans'}.html",
+        f"review/templates/{template}.html",
         title=title,
         styles=[STYLE],
         scripts=[html.asset(path) for path in scripts],
-        data={"reviewer": who, "labels": list(queue.labels), "file": queue.desk.path.name},
+        data={
+            "reviewer": who,
+            "labels": list(queue.labels),
+            "file": queue.desk.path.name,
+            "blind": queue.is_blind,
+        },
         policy=POLICY,
         queue=queue,
     )

@@ -31,6 +31,7 @@ class PhotoQueue:
     """Photos whose spans are reviewed, as a queue."""
 
     kind: Literal["photos"] = "photos"
+    is_blind = False
 
     def __init__(
         self, records: ReviewRecords, desk: DecisionDesk, *, task: Task, version: Path, raw: Path

@@ -1,4 +1,4 @@
-"""Runs the annotation page: binds the port, opens the queue, serves until it is interrupted."""
+"""Runs the pages of reviews and inspections: binds the port, serves until it is interrupted."""
 
 import getpass
 from collections.abc import Callable
@@ -10,6 +10,9 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.review import app as review_app
+from tfpipe.review import inspection_sample
+from tfpipe.review.inspection_queue import InspectionQueue
+from tfpipe.review.inspection_sample import InspectionFolder
 from tfpipe.tasks import catalog
 from tfpipe.tasks.task import Task
 
@@ -77,3 +80,38 @@ def review(
     app = review_app.create_app(queue, secret=secret, port=port, title=title, who=getpass.getuser())
     with background.BackgroundScoring(queue, score_all, report=report):
         review_app.run(app, listener)
+
+
+def inspect(
+    folder: InspectionFolder,
+    *,
+    judge: str | None = None,
+    port: int = 8502,
+    started: Callable[[dict[str, Any]], None] = lambda page: None,
+) -> None:
+    """Serves the page of a drawn inspection to one judge until it is interrupted.
+
+    Args:
+      folder: the inspection.
+      judge: name of the judge; None for the user's.
+      port: port to listen on; 0 for any free one.
+      started: called with "path" of the answers, "judge", "images" and "address".
+
+    Raises:
+      UserError: the port is taken, or the judge's name cannot name a file.
+    """
+    judge = inspection_sample.check_judge(judge or getpass.getuser())
+    listener = review_app.bind(port)
+    queue = InspectionQueue(folder, judge=judge)
+    secret, port = review_app.create_secret(), listener.getsockname()[1]
+    title = f"{folder.plan.task}: inspection by {judge}"
+    app = review_app.create_app(queue, secret=secret, port=port, title=title, who=judge)
+    started(
+        {
+            "path": queue.desk.path,
+            "judge": judge,
+            "images": len(queue.queue()),
+            "address": f"http://{review_app.HOST}:{port}/{secret}/",
+        }
+    )
+    review_app.run(app, listener)

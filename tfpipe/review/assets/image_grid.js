@@ -36,6 +36,7 @@ function applyChanges(changes) {
 }
 
 function captionOf(item) {
+  if (settings.blind) return blindCaptionOf(item);
   const prediction = item.predicted ? item.predicted + ' ' + item.probability.toFixed(2) : 'not predicted yet';
   return [
     createElement('b', {textContent: item.label || 'no class yet'}),
@@ -49,6 +50,13 @@ function captionOf(item) {
     createElement('span', {className: 'soft key', title: item.key},
                   createElement('bdi', {textContent: item.key})),
     createElement('span', {className: 'soft', textContent: item.split}),
+  ];
+}
+
+function blindCaptionOf(item) {
+  return [
+    createElement('b', {textContent: item.label || 'no answer yet'}),
+    createElement('span', {className: 'soft key', textContent: 'image ' + item.key}),
   ];
 }
 
@@ -173,6 +181,12 @@ const KEYS = {
   u: () => enqueue(undo),
   r: () => enqueue(() => load(true)),
 };
+
+if (settings.blind) {  // there is no class to accept
+  delete KEYS.Enter;
+  delete KEYS.d;
+  KEYS.x = () => decide('label', settings.labels.at(-1));
+}
 
 function handleKey(event) {
   if (isTyping(event)) return;

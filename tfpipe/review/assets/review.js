@@ -108,6 +108,11 @@ function showClassKeys() {
   document.getElementById('classes').append(...keys);
 }
 
-reviewer.value = localStorage.getItem('reviewer') || settings.reviewer;
-reviewer.addEventListener('change', () => localStorage.setItem('reviewer', reviewer.value));
+if (settings.blind) {  // each judge has a file of answers, so the name cannot change here
+  reviewer.value = settings.reviewer;
+  reviewer.readOnly = true;
+} else {
+  reviewer.value = localStorage.getItem('reviewer') || settings.reviewer;
+  reviewer.addEventListener('change', () => localStorage.setItem('reviewer', reviewer.value));
+}
 showClassKeys();

@@ -1,0 +1,122 @@
+"""Start of an inspection: opens the one that was drawn, or predicts new files and draws."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tfpipe.base import files, storage
+from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
+from tfpipe.registry import store
+from tfpipe.review import inspection_sample
+from tfpipe.review.inspection_sample import (
+    PER_CLASS,
+    PREDICTIONS,
+    InspectionFolder,
+    InspectionPlan,
+)
+from tfpipe.tasks.task import Task
+
+
+def open_or_draw(
+    task: Task,
+    version: Path,
+    paths: list[Path],
+    *,
+    predict: Callable[..., Any],
+    per_class: int | None = None,
+    seed: int = 0,
+    options: dict[str, Any] | None = None,
+    out: Path | None = None,
+    report: Reporter = silent,
+) -> InspectionFolder:
+    """Returns the inspection of new files by a version, drawn now if it has not been.
+
+    Args:
+      task: a task that predicts images one by one.
+      version: folder of the version.
+      paths: new files and folders; [] for the inspection that was drawn last.
+      predict: (paths, out, options) writes the table of predictions.
+      per_class: images of each predicted class; None for `PER_CLASS`, or as drawn.
+      seed: of the draw.
+      options: task options by name, over those of the version.
+      out: the inspection's folder; None for one beside the version.
+      report: receives the stage "draw".
+
+    Raises:
+      UserError: there is no inspection, the folder holds another one, or the task predicts whole
+        files.
+    """
+    if task.whole_file is not None:
+        raise UserError(
+            f"{task.name} predicts whole files, whose parts have no class to draw by. Check its "
+            "predictions by `tfpipe review`."
+        )
+    folder = out or _default_folder(version, paths)
+    if storage.storage_of(folder):
+        raise UserError(
+            "Judges' answers are added one by one, so an inspection must be in a folder of this "
+            "machine. Name one by --out."
+        )
+    absolute = tuple(str(path.absolute()) for path in paths)
+    settings = {name: str(value) for name, value in (options or {}).items()}
+    if opened := inspection_sample.open_folder(folder):
+        _check_same(opened, version, absolute, per_class, settings)
+        return opened
+    if not paths:
+        raise UserError(
+            f"There is no inspection in {files.shown(folder)}. Name the new files to draw from."
+        )
+    card = store.read_card(version)
+    # By absolute paths: names of images hold them, and the draw reads the files again.
+    predict(absolute, out=folder / PREDICTIONS, options=options)
+    plan = InspectionPlan(
+        task.name,
+        version.parent.name,
+        card.version,
+        classes=card.classes,
+        files=absolute,
+        per_class=per_class or PER_CLASS,
+        seed=seed,
+        options=settings,
+    )
+    # The classes and columns of a folder of images are the version's.
+    task = replace(task, classes=card.classes, columns=card.columns)
+    return inspection_sample.draw(task, plan, folder, trained_options=card.options, report=report)
+
+
+def _default_folder(version: Path, paths: list[Path]) -> Path:
+    if paths:
+        return version.with_name(f"inspect-{version.name}-{paths[0].absolute().name}")
+    drawn = inspection_sample.find(version)
+    if not drawn:
+        raise UserError(
+            f"Nothing has been inspected by version {version.name} of {version.parent.name}. Name "
+            "the new files to draw from."
+        )
+    return drawn[0]
+
+
+def _check_same(
+    opened: InspectionFolder,
+    version: Path,
+    paths: tuple[str, ...],
+    per_class: int | None,
+    settings: dict[str, str],
+) -> None:
+    """Raises a UserError if an inspection is not the one that is asked for."""
+    plan = opened.plan
+    differing = {
+        "files": bool(paths) and paths != plan.files,
+        "--per-class": per_class not in (None, plan.per_class),
+        "--option": bool(settings) and settings != plan.options,
+        "version": (plan.model, plan.version) != (version.parent.name, int(version.name)),
+    }
+    names = [name for name, differs in differing.items() if differs]
+    if names:
+        raise UserError(
+            f"{files.shown(opened.path)} holds an inspection of {plan.model} {plan.version} with "
+            f"other {' and '.join(names)} ({plan.per_class} images of each class of "
+            f"{', '.join(plan.files)}). Leave that out to go on with it, or give another --out."
+        )

@@ -1,0 +1,208 @@
+"""Sample of an inspection: images drawn by predicted class, stored without their predictions."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tfpipe.base import files, images, tables
+from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, counter, silent
+from tfpipe.tasks.annotations import decisions
+from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.options import parse_options
+from tfpipe.tasks.task import Source, Task
+
+PER_CLASS = 50  # images of each predicted class
+UNIDENTIFIABLE = "(unidentifiable)"  # a judge's answer beside the classes
+PLAN, SAMPLE, PREDICTIONS = "plan.json", "sample.csv", "predictions.parquet"
+JUDGES = "judges"  # folder of one file of answers for each judge
+_JUDGE = re.compile(r"\w[\w .-]{0,59}")
+
+
+@dataclass(frozen=True)
+class InspectionPlan:
+    """What was drawn for an inspection, and from what; in plan.json of its folder.
+
+    Attributes:
+      task: name of the task.
+      model: name of the version's model.
+      version: number of the version.
+      classes: the version's, in label order.
+      files: the new files and folders, absolute.
+      per_class: images drawn of each predicted class, all where there are fewer.
+      seed: of the draw.
+      options: task options by name, over those of the version.
+    """
+
+    task: str
+    model: str
+    version: int
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    per_class: int
+    seed: int
+    options: dict[str, str]
+
+
+class InspectionFolder(NamedTuple):
+    """A drawn inspection.
+
+    Attributes:
+      path: its folder: plan.json, predictions.parquet, sample.csv, images/, judges/.
+      plan: what was drawn.
+    """
+
+    path: Path
+    plan: InspectionPlan
+
+    @property
+    def sample(self) -> pd.DataFrame:
+        """A row for each drawn image, in the order of the page: image, key, group."""
+        return tables.read_csv(self.path / SAMPLE, text={"image", "key", "group"})
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """A row for each new image: key, group, label, abstain, probabilities."""
+        return pd.read_parquet(self.path / PREDICTIONS)
+
+    @property
+    def judges(self) -> list[str]:
+        """Names of the judges who have answered, in alphabetical order."""
+        return sorted(path.stem for path in (self.path / JUDGES).glob("*.csv"))
+
+    def answers(self, judge: str) -> dict[str, Decision]:
+        """Returns image -> a judge's answer that holds."""
+        log = decisions.read(self.path / JUDGES, name=f"{judge}.csv")
+        return {image: decision for (_, image), decision in log.current.items()}
+
+
+def check_judge(judge: str) -> str:
+    """Returns the name of a judge, which becomes the name of a file.
+
+    Raises:
+      UserError: it cannot be one.
+    """
+    if not _JUDGE.fullmatch(judge):
+        raise UserError(
+            f"The judge {files.shown(judge[:80])!r} cannot name a file. Expected at most 60 "
+            "letters, digits, spaces, dots and hyphens. Give another --judge."
+        )
+    return judge
+
+
+def find(version: Path) -> list[Path]:
+    """Returns the folders of a version's inspections, the last drawn first."""
+    plans = version.parent.glob(f"inspect-{version.name}-*/{PLAN}")
+    return [path.parent for path in sorted(plans, key=lambda path: -path.stat().st_mtime)]
+
+
+def open_folder(path: Path) -> InspectionFolder | None:
+    """Returns the inspection in a folder; None where none has been drawn to the end.
+
+    Raises:
+      UserError: its plan is damaged.
+    """
+    if not (path / PLAN).is_file():
+        return None
+    try:
+        values = json.loads((path / PLAN).read_text(encoding="utf-8"))
+        lists = {name: tuple(values[name]) for name in ("classes", "files")}
+        return InspectionFolder(path, InspectionPlan(**(values | lists)))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{files.shown(path / PLAN)} is damaged. Restore it from a copy, or give another --out."
+        ) from error
+
+
+def draw(
+    task: Task,
+    plan: InspectionPlan,
+    folder: Path,
+    *,
+    trained_options: dict[str, Any],
+    report: Reporter = silent,
+) -> InspectionFolder:
+    """Draws images of each predicted class, and stores them under numbers in a random order.
+
+    Args:
+      task: the task.
+      plan: what to draw, from which files.
+      folder: holds predictions.parquet, the table of `predict` for these files.
+      trained_options: task options that the version was trained with.
+      report: receives the stage "draw" with the files read.
+
+    Raises:
+      UserError: nothing was predicted, or a file has changed since.
+    """
+    predicted = pd.read_parquet(folder / PREDICTIONS, columns=["key", "group", "label"])
+    rng = np.random.default_rng(plan.seed)
+    rows = rng.permutation(_draw_rows(predicted["label"], plan, rng))
+    if not len(rows):
+        raise UserError(
+            f"There is no image in {', '.join(plan.files)}, so none can be inspected. Give files "
+            "with images."
+        )
+    names = [f"{i:0{len(str(len(rows)))}d}" for i in range(1, len(rows) + 1)]
+    by_key = dict(zip(predicted["key"].iloc[rows], names, strict=True))
+    options = parse_options(
+        task, [f"{name}={value}" for name, value in {**trained_options, **plan.options}.items()]
+    )
+    missing, unreadable = dict(by_key), {}
+    for source in _sources(task, plan, options, {*predicted["key"]}, {*by_key}, report):
+        try:
+            reading = task.read(source, options)
+        except UserError as error:  # `predict` has named it, unless it was readable then
+            unreadable[source.name] = str(error)
+            continue
+        for example in reading.examples:
+            if name := missing.pop(example.key, None):
+                image = images.to_display(example.image)
+                images.write_png(image, folder / "images" / f"{name}.png")
+    if missing:
+        reasons = [f" {reason}" for reason in [*unreadable.values()][:1]]
+        raise UserError(
+            f"{files.shown(next(iter(missing)))} is no longer in the new files.{''.join(reasons)} "
+            "Inspect them again once they are complete."
+        )
+    sample = pd.DataFrame({"image": names}).join(
+        predicted[["key", "group"]].iloc[rows].reset_index(drop=True)
+    )
+    tables.write_csv(sample, folder / SAMPLE)
+    text = json.dumps(asdict(plan), indent=1, ensure_ascii=False)
+    files.replace(folder / PLAN, text.encode("utf-8", "surrogateescape"))
+    return InspectionFolder(folder, plan)
+
+
+def _draw_rows(labels: pd.Series, plan: InspectionPlan, rng: np.random.Generator) -> np.ndarray:
+    drawn = []
+    for name in plan.classes:
+        of_class = np.flatnonzero(labels.to_numpy() == name)
+        drawn.append(rng.permutation(of_class)[: plan.per_class])
+    return np.concatenate(drawn)
+
+
+def _sources(
+    task: Task,
+    plan: InspectionPlan,
+    options: Any,
+    keys: set[str],
+    drawn: set[str],
+    report: Reporter,
+) -> Iterator[Source]:
+    """Yields the sources of the files that may hold drawn images.
+
+    A source of one image, whose key is the source's name, is yielded only if it is drawn.
+    """
+    sources = task.survey_new([Path(file) for file in plan.files], None, options).sources
+    chosen = [source for source in sources if source.name in drawn or source.name not in keys]
+    progress = counter(report, "draw")
+    for i, source in enumerate(chosen):
+        progress(i, len(chosen))
+        yield source
+    progress(len(chosen), len(chosen))
