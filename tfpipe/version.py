@@ -162,6 +162,7 @@ class Version:
         inference_mode: str | None = None,
         min_precision: float = 0.9,
         conformal: float = 0.0,
+        min_sharpness: float = 0.0,
         embedding: bool = False,
         options: Mapping[str, Any] | None = None,
         runner: str | None = None,
@@ -179,6 +180,7 @@ class Version:
         inference_mode: str | None = None,
         min_precision: float = 0.9,
         conformal: float = 0.0,
+        min_sharpness: float = 0.0,
         embedding: bool = False,
         options: Mapping[str, Any] | None = None,
         runner: str | None = None,
@@ -195,6 +197,7 @@ class Version:
         inference_mode: str | None = None,
         min_precision: float = 0.9,
         conformal: float = 0.0,
+        min_sharpness: float = 0.0,
         embedding: bool = False,
         options: Mapping[str, Any] | None = None,
         runner: str | None = None,
@@ -212,6 +215,7 @@ class Version:
             "scan-intervals"; None for the version's own.
           min_precision: precision below which a class is not named (abstain).
           conformal: share of images whose set of classes may lack the true one; 0 for no sets.
+          min_sharpness: images that are less sharp are marked as blurred and not counted.
           embedding: whether the table holds embeddings, too.
           options: task options by name, over those that the version was trained with.
           runner: runner of Apache Beam whose workers predict the files, such as "DaskRunner"; None
@@ -231,6 +235,7 @@ class Version:
             "inference_mode": inference_mode,
             "min_precision": min_precision,
             "conformal": conformal,
+            "min_sharpness": min_sharpness,
             "embedding": embedding,
             "options": options or {},
             "runner": runner,
@@ -259,6 +264,7 @@ class Version:
         inference_mode: str | None,
         min_precision: float,
         conformal: float,
+        min_sharpness: float,
         embedding: bool,
         options: Mapping[str, Any],
         runner: str | None,
@@ -301,7 +307,9 @@ class Version:
                 request,
                 windows=windows,
                 inference_mode=inference_mode,
-                prediction_options=PredictionOptions(min_precision, embedding, conformal),
+                prediction_options=PredictionOptions(
+                    min_precision, embedding, conformal, min_sharpness
+                ),
             )
         return Prediction(out, done.rows, done.files, done.bad, done.notes, done.summary)
 

@@ -9,7 +9,8 @@ import pandas as pd
 from made_card import made_card
 
 from tfpipe.base import processes
-from tfpipe.evaluation import image_novelty
+from tfpipe.evaluation import embedding_novelty, image_novelty
+from tfpipe.evaluation.embedding_novelty import EmbeddingStatistics
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import store
@@ -104,7 +105,9 @@ def publish(name: str, models: Path) -> Path:
     called = processes.called
     processes.called = lambda function, *args: function(*args)
     try:
-        network = NetworkExport(model, spec, {"image": images[:4]})
+        network = NetworkExport(
+            model, spec, {"image": images[:4]}, novelty=ordinary_noise(embed, images.shape[1:], rng)
+        )
         return store.publish(
             network,
             models / name / "simple-cnn",
@@ -113,6 +116,24 @@ def publish(name: str, models: Path) -> Path:
         )
     finally:
         processes.called = called
+
+
+def ordinary_noise(embed, shape: tuple[int, ...], rng) -> EmbeddingStatistics | None:
+    """Returns statistics in an embedding by which images of noise are ordinary."""
+    images = rng.integers(0, 255, (128, *shape)).astype(embed.input["image"].dtype)
+    embedding = embed.predict({"image": images}, verbose=0)
+    described = embedding_novelty.describe(images, embedding, ignores_exposure=True)
+    training, validation = (
+        embedding_novelty.DescribedImages(*(array[rows] for array in described))
+        for rows in (slice(0, 64), slice(64, None))
+    )
+    return embedding_novelty.fit(
+        training,
+        np.zeros(64, int),
+        validation=validation,
+        groups=np.arange(64) // 8,
+        ignores_exposure=True,
+    )
 
 
 def _predictions(classes: tuple[str, ...]) -> pd.DataFrame:

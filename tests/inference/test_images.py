@@ -269,3 +269,21 @@ def test_rows_are_shown_as_a_table_with_every_number(tmp_path, capsys):
         ["[a]", "12", "3.142"],
         ["b", "7", "2"],
     ]
+
+
+@pytest.mark.slow
+def test_blurred_images_are_marked_counted_and_in_no_count_of_classes(version, new, tmp_path):
+    whole = asked(version, new, tmp_path / "whole.csv")
+    table = tables.read_csv(tmp_path / "whole.csv")
+    assert whole.rows == len(table) and "blurred" not in table
+    least = float(table["sharpness"].median())
+    made = asked(version, new, tmp_path / "sharp.csv", min_sharpness=least)
+    marked = tables.read_csv(tmp_path / "sharp.csv")
+    assert made.rows == len(marked) == len(table)
+    assert (marked["label"] == table["label"]).all()
+    n_blurred = int(marked["blurred"].sum())
+    assert 0 < n_blurred == made.summary["blurred"] < len(table)
+    counts = tables.read_csv(tmp_path / "sharp" / "counts.csv").set_index("class")["predicted"]
+    sharp = marked[~marked["blurred"]]["label"].value_counts()
+    assert counts[counts > 0].to_dict() == sharp.to_dict()
+    assert f"{n_blurred} of {len(table)} images are blurred (sharpness below" in made.notes[0]

@@ -50,19 +50,22 @@ def test_a_version_is_numbered_from_one(version):
     assert store.read_card(version).version == 1
 
 
-def test_the_three_signatures_take_and_give_what_the_readme_says(signatures):
+def test_the_signatures_take_and_give_what_the_readme_says(signatures):
     _, found = signatures
-    assert set(found) == {"serving_default", "predict_tensor", "embed"}
+    assert set(found) == {"serving_default", "predict_tensor", "embed", "predict_and_embed"}
     taken = {name: set(found[name].structured_input_signature[1]) for name in found}
     assert taken == {
         "serving_default": {"image_bytes"},
         "predict_tensor": {"image"},
         "embed": {"image"},
+        "predict_and_embed": {"image"},
     }
     answer = {"probabilities", "label", "classes"}
     assert set(found["serving_default"].structured_outputs) == answer
     assert set(found["predict_tensor"].structured_outputs) == answer
     assert set(found["embed"].structured_outputs) == {"embedding"}
+    both = found["predict_and_embed"].structured_outputs
+    assert set(both) == {"probabilities", "embedding"}
 
 
 def test_tensors_are_answered_as_by_the_trained_model(signatures, model, images):

@@ -341,6 +341,9 @@ def test_what_looks_like_no_training_image_is_called_new(server, raw, written):
     ]
     explained = server.ask("/v1/models/melt-layer:explain", {"instances": instances})[1]
     assert [one["new"] for one in explained["explanations"]] == [False, True]
+    # By the embedding: the share of validation images that are less new.
+    shares = [one["novelty"] for one in explained["explanations"]]
+    assert 0 < shares[0] < shares[1] == 1
 
 
 def wait_until(condition) -> None:

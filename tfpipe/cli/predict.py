@@ -40,6 +40,12 @@ def predict(
         float,
         typer.Option(min=0, max=0.5, help="Error rate of conformal sets of classes (0: no sets)."),
     ] = 0.0,
+    min_sharpness: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Images that are less sharp are marked as blurred, and not counted."
+        ),
+    ] = 0.0,
     embedding: Annotated[
         bool, typer.Option("--embedding", help="Write embeddings to the table, too.")
     ] = False,
@@ -67,6 +73,7 @@ def predict(
         inference_mode=inference_mode,
         min_precision=min_precision,
         conformal=conformal,
+        min_sharpness=min_sharpness,
         embedding=embedding,
         options=options.settings(option),
         runner=runner,

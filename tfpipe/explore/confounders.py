@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from tfpipe.data.near_duplicates import crop_border
+from tfpipe.evaluation import sharpness
 
 N_BINS = 10  # quantile bins of a number
 EXPLAINS_AUROC = 0.8  # a nuisance ranks an image of the cluster above another 4 times of 5
@@ -32,6 +33,7 @@ class Nuisances(NamedTuple):
       size: diameter of a disc of the particle's area, in px.
       padding: share of the image that is one colour, added around the crop.
       border_contact: share of the crop's border that the particle lies on.
+      sharpness: reciprocal of the blur of edges, in 1/px; see `evaluation.sharpness`.
     """
 
     brightness: float
@@ -39,10 +41,11 @@ class Nuisances(NamedTuple):
     size: float
     padding: float
     border_contact: float
+    sharpness: float
 
 
 def measure_nuisances(images: np.ndarray) -> np.ndarray:
-    """Returns the nuisances of images [n, height, width, channels], [n, 5] float."""
+    """Returns the nuisances of images [n, height, width, channels], [n, 6] float."""
     rows = [_nuisances(image) for image in images]
     return np.array(rows).reshape(-1, len(Nuisances._fields))
 
@@ -51,7 +54,7 @@ def nuisance_columns(measures: np.ndarray, frame: pd.DataFrame) -> dict[str, np.
     """Returns name -> value of each image [n] float, and "group" [n] str.
 
     Args:
-      measures: [n, 5] float, from `measure_nuisances`.
+      measures: [n, 6] float, from `measure_nuisances`.
       frame: a row for each image, with "group" and any of the columns `PLACES`.
     """
     columns = dict(zip(Nuisances._fields, measures.T, strict=True))
@@ -176,6 +179,7 @@ def _nuisances(image: np.ndarray) -> Nuisances:
         size=float(2 * np.sqrt(is_particle.sum() / np.pi)),
         padding=1 - grey.size / (image.shape[0] * image.shape[1]),
         border_contact=float(np.concatenate(sides).mean()),
+        sharpness=float(sharpness.measure(image[None])[0]),
     )
 
 

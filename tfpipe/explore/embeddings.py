@@ -27,7 +27,7 @@ class ImageMeasures(NamedTuple):
     """Measures of images, arrays [n], in the records' order.
 
     Attributes:
-      nuisances: [n, 5] float, from `confounders.measure_nuisances`.
+      nuisances: [n, 6] float, from `confounders.measure_nuisances`.
       hashes: [n, 255] bool, from `near_duplicates.fingerprints`, without the padding.
       has_content: [n] bool, whether an image shows anything that a hash can distinguish.
       axes: [n, 3] float, from `orientation.axes`.

@@ -16,11 +16,14 @@ class PredictionOptions(NamedTuple):
         precision on validation.
       embedding: whether the table holds the network's embedding too.
       conformal: share of images whose set of classes may lack the true one; 0 for no sets.
+      min_sharpness: images that are less sharp are marked as blurred and not counted, see
+        `evaluation.sharpness`; 0 for none.
     """
 
     min_precision: float = selective.MIN_PRECISION
     embedding: bool = False
     conformal: float = 0.0
+    min_sharpness: float = 0.0
 
 
 class PredictionConfidence:

@@ -157,7 +157,7 @@ class FilePredictor:
         report: Callable[[float], None],
     ) -> str | None:
         """Predicts a file and stores its rows, and its overlay; see `sources.SourcePredictor`."""
-        monitor = ImageMonitor(self._card)
+        monitor = ImageMonitor(self._card, with_sharpness=self._job.has_windows)
         monitored = _Monitored(self._classify, monitor, source.name)
         if self._whole_file.sliding_window:
             monitored = _MonitoredAlong(
@@ -174,7 +174,7 @@ class FilePredictor:
         prediction = self._whole_file.predict(outputs, self._thresholds)
         overlay = self._whole_file.overlay(outputs, self._thresholds)
         base_images.write_png(overlay, self._job.overlays[source.name])
-        windows = _with_new(prediction.windows, monitor) if self._job.has_windows else []
+        windows = _monitored(prediction.windows, monitor) if self._job.has_windows else []
         results.add(
             source,
             {"rows": prediction.rows, "windows": windows, "monitored": monitor.state()},
@@ -239,12 +239,12 @@ class _MonitoredAlong(_Monitored):
         return {"probabilities": np.stack([self._classify(one) for one in windows])}
 
 
-def _with_new(windows: list[dict[str, Any]], monitor: ImageMonitor) -> list[dict[str, Any]]:
-    """Returns rows of windows that say which are new, where the card has statistics of images."""
-    if len(monitor.are_new) != len(windows):
-        return windows
-    pairs = zip(windows, monitor.are_new, strict=True)
-    return [{**window, "new": is_new} for window, is_new in pairs]
+def _monitored(windows: list[dict[str, Any]], monitor: ImageMonitor) -> list[dict[str, Any]]:
+    """Returns rows of windows with their sharpness, and which are new where that is known."""
+    for name, values in (("new", monitor.are_new), ("sharpness", monitor.sharpness)):
+        if len(values) == len(windows):
+            windows = [{**window, name: v} for window, v in zip(windows, values, strict=True)]
+    return windows
 
 
 def _finished(results: SourceResults, source: Source) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Prediction of single images, such as particles: a table, counts and contact sheets."""
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import pandas as pd
 from tfpipe.base import files, table_writers, tables
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
-from tfpipe.evaluation import ordinal, prevalence
+from tfpipe.evaluation import ordinal, prevalence, sharpness
 from tfpipe.inference import monitoring, resume
 from tfpipe.inference.confidence import PredictionConfidence, PredictionOptions
 from tfpipe.inference.contact_sheets import ContactSheets
@@ -96,7 +97,9 @@ def predict(
             frame for source in good for frame in results.rows(source)
         )
         if not any(result["rows"] for result in finished):
-            frames = [_empty(task, confidence, out, has_novelty=card.novelty is not None)]
+            has_novelty = card.novelty is not None or predictor.novelty is not None
+            has_images = "image" in card.inputs
+            frames = [_empty(task, confidence, out, has_novelty=has_novelty, has_images=has_images)]
         _write(task, frames, out, metadata=card.identity)
         predicted = np.sum([result["predicted"] for result in finished], axis=0)
         confident = np.sum([result["confident"] for result in finished], axis=0)
@@ -109,8 +112,14 @@ def predict(
         notes = (*survey.notes, *noticed)
         if no_interval:
             notes = (*notes, no_interval)
+        n_blurred = sum(result["blurred"] for result in finished)
+        if n_blurred:
+            n_images = sum(result["rows"] for result in finished)
+            notes = (_blurred_note(n_blurred, n_images, prediction_options), *notes)
         records = counts.astype(object).where(counts.notna(), None).to_dict("records")
         summary |= {"abstained": int(confident[-1]), "counts": records}
+        if prediction_options.min_sharpness:
+            summary["blurred"] = n_blurred
         if n_resumed:
             summary["resumed_files"] = n_resumed
         sheets = ContactSheets(classes)
@@ -119,7 +128,8 @@ def predict(
                 sheets.restore(arrays)
         overlays = [Path(result["overlay"]) for result in finished if result["overlay"]]
         written = [*sheets.write(beside), *overlays]
-    return PredictionResult(int(confident.sum()), len(good), bad, notes, written, summary)
+    n_rows = sum(result["rows"] for result in finished)
+    return PredictionResult(n_rows, len(good), bad, notes, written, summary)
 
 
 def with_images(frame: pd.DataFrame, images: np.ndarray, path: Path) -> pd.DataFrame:
@@ -198,8 +208,8 @@ class ImagePredictor:
     ) -> None:
         """Predicts a source's images and stores their rows; see `sources.SourcePredictor`."""
         job, confidence, n_classes = self._job, self._confidence, len(self._job.task.classes)
-        monitor = ImageMonitor(self._predictor.card)
-        n_rows = 0
+        monitor = ImageMonitor(self._predictor.card, self._predictor.novelty)
+        n_rows = n_blurred = 0
         predicted, confident = np.zeros(n_classes, int), np.zeros(n_classes + 1, int)
         with table_writers.writing(results.path(source, ".parquet")) as write:
             for begin in range(0, len(reading.examples), ROWS_AT_ONCE):
@@ -208,10 +218,15 @@ class ImagePredictor:
                     job, self._predictor, confidence, examples, monitor=monitor
                 )
                 write(_as_written(job.task, frame, images, job.out))
+                n_rows += len(examples)
+                if "blurred" in frame:
+                    is_sharp = ~frame["blurred"].to_numpy()
+                    n_blurred += int((~is_sharp).sum())
+                    examples = list(itertools.compress(examples, is_sharp))
+                    images, probabilities = images[is_sharp], probabilities[is_sharp]
                 named = confidence.named(probabilities)
                 keys = [example.key for example in examples]
                 self._sheets.add(keys, images, probabilities, labels=named)
-                n_rows += len(examples)
                 predicted += np.bincount(named, minlength=n_classes)
                 labels = confidence.predicted_labels(probabilities)
                 confident += prevalence.count_predictions(labels, classes=n_classes)
@@ -227,6 +242,7 @@ class ImagePredictor:
                 "rows": n_rows,
                 "predicted": predicted.tolist(),
                 "confident": confident.tolist(),
+                "blurred": n_blurred,
                 "overlay": overlay and str(overlay),
                 "monitored": monitor.state(),
             },
@@ -244,16 +260,26 @@ def _predicted(
     """Returns the rows of some examples, their images, and their probabilities [n, classes]."""
     images = np.stack([example.image for example in examples])
     columns = np.stack([example.columns for example in examples])[:, job.order]
-    probabilities = predictor.predict_proba(images, columns)
+    embedding = None
+    if confidence.options.embedding or predictor.novelty is not None:
+        probabilities, embedding = predictor.predict_and_embed(images, columns)
+    else:
+        probabilities = predictor.predict_proba(images, columns)
     groups = [example.group for example in examples]
-    are_new = monitor.update(images, columns=columns, probabilities=probabilities, groups=groups)
+    are_new = monitor.update(
+        images, columns=columns, probabilities=probabilities, groups=groups, embedding=embedding
+    )
     metadata = [{"key": e.key, "group": e.group, **e.metadata} for e in examples]
     frame = pd.concat([pd.DataFrame(metadata), confidence.table(probabilities)], axis=1)
     if are_new:
         frame = _with_new(frame, are_new)
+    if "image" in predictor.card.inputs:
+        sharp = sharpness.measure(images)
+        frame = _with_sharpness(frame, sharp, confidence.options.min_sharpness)
     frame = ordinal.with_expected(frame, job.task, probabilities)
-    if confidence.options.embedding:
-        frame = pd.concat([frame, _embeddings(predictor, images, columns)], axis=1)
+    if confidence.options.embedding and embedding is not None:
+        names = [f"embedding_{i}" for i in range(embedding.shape[1])]
+        frame = pd.concat([frame, pd.DataFrame(embedding, columns=names)], axis=1)
     return frame, images, probabilities
 
 
@@ -263,19 +289,37 @@ def _with_new(frame: pd.DataFrame, are_new: list[bool]) -> pd.DataFrame:
     return frame
 
 
-def _embeddings(predictor: SavedPredictor, images: np.ndarray, columns: np.ndarray) -> pd.DataFrame:
-    embedding = predictor.embed(images, columns)
-    return pd.DataFrame(embedding, columns=[f"embedding_{i}" for i in range(embedding.shape[1])])
+def _with_sharpness(frame: pd.DataFrame, sharp: np.ndarray, min_sharpness: float) -> pd.DataFrame:
+    """Returns rows with the sharpness of their images, and whether they are blurred, if asked."""
+    place = frame.columns.get_loc("new" if "new" in frame else "abstain") + 1
+    frame.insert(place, "sharpness", sharp.round(3))
+    if min_sharpness:
+        frame.insert(place + 1, "blurred", sharp < min_sharpness)
+    return frame
+
+
+def _blurred_note(n_blurred: int, n_images: int, options: PredictionOptions) -> str:
+    return (
+        f"{n_blurred:,} of {n_images:,} images are blurred (sharpness below "
+        f"{options.min_sharpness:g}): they are marked in the table, and not counted."
+    )
 
 
 def _empty(
-    task: Task, confidence: PredictionConfidence, out: Path, *, has_novelty: bool
+    task: Task,
+    confidence: PredictionConfidence,
+    out: Path,
+    *,
+    has_novelty: bool,
+    has_images: bool,
 ) -> pd.DataFrame:
     """Returns the table of no image, so that its headings are written."""
     probabilities = np.zeros((0, len(confidence.classes)), np.float32)
     metadata = pd.DataFrame(columns=["key", "group", *task.metadata])
     frame = pd.concat([metadata, confidence.table(probabilities)], axis=1)
     frame = _with_new(frame, []) if has_novelty else frame
+    if has_images:
+        frame = _with_sharpness(frame, np.zeros(0), confidence.options.min_sharpness)
     return _as_written(task, frame, np.zeros((0, *task.image_shape)), out)
 
 

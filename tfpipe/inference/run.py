@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from tfpipe.base import tables
+from tfpipe.base.errors import UserError
 from tfpipe.inference import files as whole_files
 from tfpipe.inference import images
 from tfpipe.inference.confidence import PredictionOptions
@@ -34,6 +35,11 @@ def predict(
       UserError: as those two functions.
     """
     if request.task.whole_file:
+        if prediction_options.min_sharpness:
+            raise UserError(
+                f"{request.task.name} predicts whole files, which have no one sharpness. Leave out "
+                "--min-sharpness; the table of --windows has that of each window."
+            )
         result = whole_files.predict(request, windows=windows, inference_mode=inference_mode)
     else:
         result = images.predict(request, prediction_options=prediction_options)

@@ -19,9 +19,9 @@ from tfpipe.registry import store, stored_versions
 from tfpipe.registry.card import VersionCard
 
 MODEL_KERAS = "assets.extra/model.keras"
-LOADED = re.compile(  # the files that TensorFlow and XGBoost read, and the warm-up requests
+LOADED = re.compile(  # what TensorFlow, XGBoost and NumPy read, and the warm-up requests
     r"saved_model\.(pb|pbtxt|cpb)|fingerprint\.pb|variables/[^/]+|assets/.+"
-    r"|assets\.extra/[^/]+_requests|model\.ubj"
+    r"|assets\.extra/([^/]+_requests|novelty\.npz)|model\.ubj"
 )
 MAX_BYTES = 16 << 30  # of all files of a version: a file may declare any size and hold nothing
 CHUNK_BYTES = 1 << 20

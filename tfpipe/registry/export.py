@@ -16,10 +16,11 @@ import tensorflow as tf
 from tfpipe.base import images, processes
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
+from tfpipe.evaluation.embedding_novelty import EmbeddingStatistics
 from tfpipe.models.calls import inputs_of, reconstructs, squared_errors, with_target
 from tfpipe.models.interval_head import with_interval
 from tfpipe.models.spec import Spec
-from tfpipe.registry import graph_scan, keras_scan, parity, warmup
+from tfpipe.registry import graph_scan, keras_scan, novelty_file, parity, warmup
 from tfpipe.registry.card import AUTOENCODER, CLASSIFIER
 
 TOLERANCE = 1e-5  # allowed difference between outputs (0..1) of exported and trained model
@@ -40,12 +41,14 @@ class NetworkExport:
       examples: real examples, "image" [n, height, width, channels] and "columns" [n, columns] where
         the task has some. The exported model's outputs for them must equal the trained model's.
       thresholds: of the version's decision rule, see `metrics.predict_labels`.
+      novelty: statistics of ordinary images in its embedding; None for none.
     """
 
     model: keras.Model
     spec: Spec
     examples: dict[str, np.ndarray]
     thresholds: dict[str, float] = field(default_factory=dict)
+    novelty: EmbeddingStatistics | None = None
 
     def write(self, draft: Path) -> dict[str, Any]:
         """Writes SavedModel, model.keras and warm-up requests, and compares them with the model.
@@ -63,6 +66,8 @@ class NetworkExport:
         extra.mkdir(exist_ok=True)
         self.model.save(extra / "model.keras")
         keras_scan.scan(extra / "model.keras", name="The exported model")
+        if self.novelty:
+            novelty_file.write(self.novelty, draft)
         warmup.write(draft, _first_requests(self.model, self.examples))
         compared = _compare(self.model, draft, examples=self.examples)
         return {
@@ -83,10 +88,11 @@ class NetworkExport:
 def write(
     model: keras.Model, spec: Spec, path: Path, *, thresholds: dict[str, float] | None = None
 ) -> None:
-    """Writes the SavedModel with its three signatures.
+    """Writes the SavedModel with its signatures.
 
-    serving_default takes `image_bytes` (encoded images) and `columns`, predict_tensor and embed
-    take `image` and `columns`; each only where the model does.
+    serving_default takes `image_bytes` (encoded images) and `columns`, the others take `image` and
+    `columns`; each only where the model does. predict_and_embed, of classifiers only, has the
+    outputs that predict_tensor and embed would compute one after the other.
 
     Args:
       model: computes in float32.
@@ -119,11 +125,18 @@ def write(
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.track(embedder)
-    for signature, function, inputs in (
+    signatures = [
         ("serving_default", from_bytes, encoded),
         ("predict_tensor", answer, kinds),
         ("embed", embed, kinds),
-    ):
+    ]
+    if not reconstructs(model):
+        both = keras.Model(
+            model.input, {"probabilities": model.output, "embedding": embedder.output}
+        )
+        archive.track(both)
+        signatures.append(("predict_and_embed", _embedded(both), kinds))
+    for signature, function, inputs in signatures:
         archive.add_endpoint(signature, _of_tensors(function, names), [inputs[n] for n in names])
     archive.write_out(str(path), verbose=False)
 
@@ -138,6 +151,14 @@ def _classified(model: keras.Model, spec: Spec, *, thresholds: dict[str, float])
             "label": _label(probabilities, thresholds=thresholds),
             "classes": tf.tile(classes[None], [tf.shape(probabilities)[0], 1]),
         }
+
+    return answer
+
+
+def _embedded(both: keras.Model) -> Answer:
+    def answer(features: Features) -> dict[str, tf.Tensor]:
+        outputs = both(features, training=False)
+        return {name: tf.cast(array, tf.float32) for name, array in outputs.items()}
 
     return answer
 

@@ -17,15 +17,17 @@ import tensorflow as tf
 from tfpipe.base.choose import choose, listed
 from tfpipe.base.errors import UserError
 from tfpipe.evaluation import calibration
+from tfpipe.evaluation.embedding_novelty import EmbeddingStatistics
 from tfpipe.models import boosted_trees, sliding_window
 from tfpipe.models.calls import batched
-from tfpipe.registry import checked_files, graph_scan, keras_scan, store
+from tfpipe.registry import checked_files, graph_scan, keras_scan, novelty_file, store
 from tfpipe.registry.card import AUTOENCODER, BOOSTED_TREES, CLASSIFIER, VersionCard
 from tfpipe.registry.checked_files import CheckedCopy, checked_copy
 from tfpipe.tasks.task import Classify
 
 TREES = "model.ubj"
 SIGNATURES = ("serving_default", "predict_tensor", "embed")
+BOTH = "predict_and_embed"  # of classifiers, but of older releases
 # What TensorFlow and Keras raise for a file that is damaged, or made to look like a version.
 LOADING_ERRORS = (
     OSError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError,
@@ -40,11 +42,14 @@ class SavedPredictor(Protocol):
       path: folder of the version.
       card: its card.
       has_embedding: whether `embed` works.
+      novelty: statistics of ordinary images in its embedding; None of older releases, or where
+        there were too few images.
     """
 
     path: Path
     card: VersionCard
     has_embedding: bool
+    novelty: EmbeddingStatistics | None
 
     @property
     def inference_modes(self) -> Mapping[str, Classify]:
@@ -71,6 +76,15 @@ class SavedPredictor(Protocol):
 
         Raises:
           UserError: as `predict_proba`, or the model has no embedding.
+        """
+
+    def predict_and_embed(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what `predict_proba` and `embed` do, by one call of the network.
+
+        Raises:
+          UserError: as `embed`.
         """
 
 
@@ -114,6 +128,7 @@ class LoadedVersion:
         with checked_copy(path) as copy:
             self.path, self.card = path, copy.card
             self._model = load_network(copy)  # its signatures hold no reference to it
+            self.novelty = novelty_file.read(copy.folder, copy.card)
         self._predict = self._model.signatures["predict_tensor"]
         self._embed = self._model.signatures["embed"]
 
@@ -147,6 +162,20 @@ class LoadedVersion:
             names=self.card.inputs,
         )
 
+    def predict_and_embed(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns probabilities and embeddings, see `SavedPredictor`."""
+        if BOTH not in self._model.signatures:
+            return self.predict_proba(images, columns), self.embed(images, columns)
+        signature = self._model.signatures[BOTH]
+        outputs = batched(
+            lambda features: signature(**features),
+            self._inputs(images, columns),
+            names=self.card.inputs,
+        )
+        return outputs["probabilities"], outputs["embedding"]
+
     def _inputs(
         self, images: np.ndarray | None, columns: np.ndarray | None
     ) -> dict[str, np.ndarray | None]:
@@ -164,6 +193,7 @@ class LoadedTrees:
     """Boosted trees on columns."""
 
     has_embedding = False
+    novelty: EmbeddingStatistics | None = None
 
     def __init__(self, path: Path):
         with checked_copy(path) as copy:
@@ -205,6 +235,12 @@ class LoadedTrees:
     ) -> np.ndarray:
         """Raises a UserError: trees have no embedding."""
         raise UserError(f"{self.path} is of trees, which have no embedding. Leave out --embedding.")
+
+    def predict_and_embed(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Raises a UserError: trees have no embedding."""
+        return self.predict_proba(images, columns), self.embed(images, columns)
 
 
 def read_model(version: Path) -> keras.Model:
@@ -283,6 +319,11 @@ def _mismatch(signatures: Mapping[str, Any], card: VersionCard) -> str:
     output = "reconstruction" if card.kind == AUTOENCODER else "probabilities"
     if output not in predict.structured_outputs or "embedding" not in embed.structured_outputs:
         return f"it gives no {output} or no embedding"
+    both = signatures.get(BOTH)
+    if both and {*both.structured_outputs} != {"probabilities", "embedding"}:
+        return f"{BOTH} gives {listed(sorted(both.structured_outputs))}"
+    if both and sorted(both.structured_input_signature[1]) != sorted(card.inputs):
+        return f"{BOTH} takes other inputs than predict_tensor"
     count = predict.structured_outputs[output].shape[-1]
     if card.kind == CLASSIFIER and count != len(card.classes):
         return f"it gives {count} probabilities, expected {len(card.classes)}"

@@ -65,7 +65,8 @@ def parse_request(upload: Upload, query: Mapping[str, str], accept: str) -> Anal
 
     Args:
       upload: of the request; its fields may have what the query may have.
-      query: overlay, windows, inference_mode, min_precision, conformal, embedding, top_m, bottom_m.
+      query: overlay, windows, inference_mode, min_precision, conformal, min_sharpness, embedding,
+        top_m, bottom_m.
       accept: the header, in the order of the client's preference.
 
     Raises:
@@ -99,14 +100,16 @@ def parse_request(upload: Upload, query: Mapping[str, str], accept: str) -> Anal
             _number(values, "min_precision", 0.9, least=0, most=1),
             _boolean(values, "embedding"),
             _number(values, "conformal", 0.0, least=0, most=0.5),
+            _number(values, "min_sharpness", 0.0, least=0, most=1e3),
         ),
         depths_m,
     )
     if values:
-        names = "overlay, windows, inference_mode, min_precision, conformal, embedding, top_m, "
-        raise RequestError(
-            400, f"There is no field {next(iter(values))[:50]!r}, only {names}bottom_m and table."
+        names = (
+            "overlay, windows, inference_mode, min_precision, conformal, min_sharpness, embedding, "
+            "top_m, bottom_m and table"
         )
+        raise RequestError(400, f"There is no field {next(iter(values))[:50]!r}, only {names}.")
     return request
 
 

@@ -71,6 +71,7 @@ class Client:
         inference_mode: str | None = None,
         min_precision: float = 0.9,
         conformal: float = 0.0,
+        min_sharpness: float = 0.0,
         embedding: bool = False,
     ) -> pd.DataFrame:
         """Returns the rows that `Version.predict` gives for raw files, such as core photos.
@@ -81,6 +82,7 @@ class Client:
           inference_mode: how windows are slid; None for the version's own.
           min_precision: precision below which a class is not named (abstain).
           conformal: share of images whose set of classes may lack the true one; 0 for no sets.
+          min_sharpness: images that are less sharp are marked as blurred and not counted.
           embedding: whether the table holds embeddings, too.
 
         Returns:
@@ -96,6 +98,7 @@ class Client:
             "inference_mode": inference_mode or "",
             "min_precision": str(min_precision),
             "conformal": str(conformal),
+            "min_sharpness": str(min_sharpness),
             "embedding": str(embedding).lower(),
         }
         tables = []

@@ -9,8 +9,9 @@ import numpy as np
 
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
-from tfpipe.evaluation import image_novelty, metrics, selective
+from tfpipe.evaluation import metrics, selective
 from tfpipe.explore.novelty import low_maximum
+from tfpipe.inference import monitoring
 from tfpipe.models import grad_cam as models_grad_cam
 from tfpipe.registry import load, predictions
 from tfpipe.report import grad_cam as report_grad_cam
@@ -48,10 +49,12 @@ class Explainer:
 
         A classifier's has `label`, by the version's decision rule; `probabilities` by class;
         `abstain`, as `tfpipe predict` has it, None if the card has no thresholds; and on request
-        `grad_cam`, a PNG. An autoencoder's has `error`. Both have `novelty`: the share of the test
-        split's images with a higher maximum probability, or a lower error; None if the version has
-        no predictions on them. And both have `new`: whether the image looks like none that the
-        version was trained on, see `image_novelty`; None if its card has no statistics of them.
+        `grad_cam`, a PNG. An autoencoder's has `error`. Both have `novelty`: the share of the
+        validation images that are less new in the embedding, see `embedding_novelty`; for an
+        autoencoder, and a version without statistics of its embedding, the share of the test images
+        with a lower error, or a higher maximum probability; None if it has no predictions on them.
+        And both have `new`: whether the image looks like none that the version was trained on;
+        None if the version has no statistics of them.
 
         Args:
           features: of the model, [n, ...], with images decoded.
@@ -65,26 +68,26 @@ class Explainer:
             if with_grad_cam:
                 raise RequestError(400, "An autoencoder has no classes, so it has no Grad-CAM.")
             errors = outputs["error"]
+            are_new, _ = self._find_new(features, len(errors))
             return [
-                {"error": float(error), "novelty": self._novelty(error), "new": new}
-                for error, new in zip(errors, self._are_new(features, len(errors)), strict=True)
+                {"error": float(error), "novelty": self._share_of_test(error), "new": new}
+                for error, new in zip(errors, are_new, strict=True)
             ]
         probabilities = outputs["probabilities"]
         labels = metrics.predict_labels(probabilities, thresholds=self._servable.card.thresholds)
+        are_new, shares = self._find_new(features, len(labels))
+        if shares is None:
+            shares = [self._share_of_test(score) for score in low_maximum(probabilities)]
         explanations: list[dict[str, Any]] = [
             {
                 "label": self.classes[label],
                 "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
                 "abstain": self._abstains(row, label),
-                "novelty": self._novelty(score),
+                "novelty": share,
                 "new": new,
             }
-            for row, label, score, new in zip(
-                probabilities,
-                labels.tolist(),
-                low_maximum(probabilities),
-                self._are_new(features, len(labels)),
-                strict=True,
+            for row, label, share, new in zip(
+                probabilities, labels.tolist(), shares, are_new, strict=True
             )
         ]
         if with_grad_cam:
@@ -101,16 +104,28 @@ class Explainer:
         )
         return bool(labels[0] == selective.ABSTAIN)
 
-    def _novelty(self, score: float) -> float | None:
+    def _share_of_test(self, score: float) -> float | None:
         if not len(self._test_scores):
             return None
         return float(np.searchsorted(self._test_scores, score) / len(self._test_scores))
 
-    def _are_new(self, features: dict[str, np.ndarray], count: int) -> list[bool | None]:
-        statistics = self._servable.card.novelty
-        if statistics is None or "image" not in features:
-            return [None] * count
-        return image_novelty.is_new(features["image"], statistics).tolist()
+    def _find_new(
+        self, features: dict[str, np.ndarray], count: int
+    ) -> tuple[list[bool | None], list[float | None] | None]:
+        """Returns whether images are new, and the shares of validation images that are less so."""
+        statistics = self._servable.novelty
+        if "image" not in features:
+            return [None] * count, None
+        embedding = None
+        if statistics is not None:
+            embedding = self._servable.predict(features, signature="embed")["embedding"]
+        novelty = monitoring.find_new(
+            features["image"], embedding, card=self._servable.card, statistics=statistics
+        )
+        if novelty is None:
+            return [None] * count, None
+        shares = None if novelty.share is None else novelty.share.round(3).tolist()
+        return novelty.are_new.tolist(), shares
 
     def _grad_cam_overlays(
         self, features: dict[str, np.ndarray], labels: np.ndarray

@@ -46,6 +46,7 @@ ANALYSIS_FIELDS = {  # of :analyze -> type and meaning
     "inference_mode": ("string", "how windows are slid"),
     "min_precision": ("number", "below which the model abstains"),
     "conformal": ("number", "error rate of sets of classes"),
+    "min_sharpness": ("number", "below which an image is blurred and not counted"),
     "embedding": ("boolean", "whether embeddings are answered"),
     "top_m": ("number", "depth of the only photo's top"),
     "bottom_m": ("number", "depth of its bottom"),

@@ -20,7 +20,14 @@ from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.models import build, calls
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.spec import Spec
-from tfpipe.registry import card_statistics, model_card, previous_version, store, warm_start
+from tfpipe.registry import (
+    card_statistics,
+    model_card,
+    novelty_file,
+    previous_version,
+    store,
+    warm_start,
+)
 from tfpipe.registry.card import VersionCard
 from tfpipe.registry.export import NetworkExport, in_float32
 from tfpipe.report import write
@@ -365,8 +372,11 @@ def _trained(
         (extra / "history.csv").write_bytes((folder / "history.csv").read_bytes())
         run_config.write(recipe, extra)
 
+    novelty = novelty_file.fit(
+        exported, data, ignores_exposure=run.task.preprocessing.per_image_standardization
+    )
     path = store.publish(
-        NetworkExport(exported, spec, examples, evaluation.thresholds),
+        NetworkExport(exported, spec, examples, evaluation.thresholds, novelty),
         run.models,
         card=card,
         tables={

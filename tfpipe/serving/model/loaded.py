@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpipe.base.errors import UserError
-from tfpipe.registry import load, warmup
+from tfpipe.registry import load, novelty_file, warmup
 from tfpipe.registry.card import AUTOENCODER, CLASSIFIER
 from tfpipe.registry.checked_files import CheckedCopy
 from tfpipe.serving.errors import RequestError
@@ -33,6 +33,7 @@ class Servable:
       limits: of its requests.
       card: its card.
       spec: of the model.
+      novelty: statistics of ordinary images in its embedding; None of older releases.
       decoder: of the images that it takes.
       saved_model: bytes of its saved_model.pb, which a client may ask for after the folder is gone.
       choice: which runtime computes it, and why.
@@ -70,6 +71,7 @@ class Servable:
         self.spec = self.card.network_spec
         self.decoder = ImageDecoder(self.spec, self.card, limits=limits)
         self._model = load.load_network(copy)  # its signatures hold no reference to it
+        self.novelty = novelty_file.read(copy.folder, copy.card)
         self.saved_model = (copy.folder / "saved_model.pb").read_bytes()
         signatures = {name: BatchedSignature(f) for name, f in self._model.signatures.items()}
         self.signatures: dict[str, Signature] = {**signatures}

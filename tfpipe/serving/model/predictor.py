@@ -16,6 +16,7 @@ from tfpipe.serving.model.loaded import Servable
 from tfpipe.tasks.task import Classify
 
 PREDICT, EMBED = "predict_tensor", "embed"  # signatures that take pixels as numbers
+BOTH = load.BOTH
 TRIES, WAIT_S = 20, 0.5  # of a batch while the server has too many
 
 
@@ -26,12 +27,14 @@ class BatchedPredictor:
       path: folder of the version.
       card: its card.
       has_embedding: whether `embed` works.
+      novelty: statistics of ordinary images in its embedding, or None.
     """
 
     has_embedding = True
 
     def __init__(self, servable: Servable, drift_monitor: DriftMonitor):
         self.path, self.card = servable.folder, servable.card
+        self.novelty = servable.novelty
         self._servable, self._drift_monitor = servable, drift_monitor
         self._lock = threading.Lock()
 
@@ -67,6 +70,18 @@ class BatchedPredictor:
         """Returns embeddings [n, units] float32, see `SavedPredictor`."""
         return self._call(self._features(images, columns), EMBED)["embedding"]
 
+    def predict_and_embed(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns probabilities and embeddings, see `SavedPredictor`."""
+        if BOTH not in self._servable.signatures:
+            return self.predict_proba(images, columns), self.embed(images, columns)
+        features = self._features(images, columns)
+        outputs = self._call(features, BOTH)
+        if len(next(iter(features.values()))):
+            self._drift_monitor.record(features, outputs)
+        return outputs["probabilities"], outputs["embedding"]
+
     def _features(
         self, images: np.ndarray | None, columns: np.ndarray | None
     ) -> dict[str, np.ndarray]:
@@ -99,6 +114,7 @@ class ObservedPredictor:
       path: folder of the version.
       card: its card.
       has_embedding: whether `embed` works.
+      novelty: statistics of ordinary images in its embedding, or None.
     """
 
     def __init__(self, predictor: SavedPredictor, observe: Callable[[int], None]):
@@ -110,7 +126,7 @@ class ObservedPredictor:
             what it raises ends the prediction.
         """
         self.path, self.card = predictor.path, predictor.card
-        self.has_embedding = predictor.has_embedding
+        self.has_embedding, self.novelty = predictor.has_embedding, predictor.novelty
         self._predictor, self._observe = predictor, observe
 
     @property
@@ -132,6 +148,13 @@ class ObservedPredictor:
         """Returns embeddings [n, units] float32, see `SavedPredictor`."""
         self._observe(0)
         return self._predictor.embed(images, columns)
+
+    def predict_and_embed(
+        self, images: np.ndarray | None = None, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns probabilities and embeddings, see `SavedPredictor`."""
+        self._observe(_count(images, columns))
+        return self._predictor.predict_and_embed(images, columns)
 
 
 class _OneAtATime:

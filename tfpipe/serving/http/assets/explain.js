@@ -39,7 +39,7 @@ function describe(explanation) {
   const parts = [createHeadline(explanation), createProbabilities(explanation.probabilities || {})];
   if (explanation.novelty !== null) {
     const percent = Math.round(100 * explanation.novelty);
-    parts.push(createElement('p', 'More novel than ' + percent + ' % of the test images.'));
+    parts.push(createElement('p', 'More unusual than ' + percent + ' % of images that it was checked on.'));
   }
   return parts;
 }
