@@ -227,6 +227,9 @@ def test_many_classes_have_their_scores_each(many, many_text):
         "Training",
         "Scores of single images",
         "Scores of each class",
+        "Scores of each group",
+        "Recall by rarity of the class",
+        "Counts of each group",
         "Worst images",
         "Search",
         "Card",
@@ -244,6 +247,29 @@ def test_many_classes_have_their_scores_each(many, many_text):
     assert f"average precision, mean of the classes is {gain:.3f} higher." in told
     # After one epoch the network may score alike in all groups; then there is no interval.
     assert re.search(r"Accuracy: 0\.\d+ to \d\.\d+ is the 95 %|groups cannot tell how far", told)
+
+
+def test_groups_have_their_scores_and_counts_each(many, many_text):
+    frame = pd.read_csv(many / "assets.extra" / "predictions.csv")
+    frame = frame[(frame["split"] == "test") & (frame["label"] >= 0)]
+    names = [f"p_{name}" for name in four_class_task.CLASSES]
+    predicted = frame[names].to_numpy().argmax(axis=1)
+    by_group = (predicted == frame["label"]).groupby(frame["group"]).mean()
+    told = Page(many_text).text
+    assert (
+        f"The accuracy of {len(by_group)} test groups has a mean of {by_group.mean():.3f}" in told
+    )
+    assert f"The lowest is {by_group.min():.3f}" in told
+    assert "nominal: images split at random 0.900" in told, "what a random split had claimed"
+    true = [np.bincount(g["label"], minlength=4) for _, g in frame.groupby("group")]
+    said = frame.assign(label=predicted).groupby("group")["label"]
+    said = [np.bincount(labels, minlength=4) for _, labels in said]
+    errors = [np.abs(a - b).sum() / (a + b).sum() for a, b in zip(true, said, strict=True)]
+    # Of as many predictions as images, the errors of counts and of shares are one.
+    assert f"predicted {np.mean(errors):.3f} {np.mean(errors):.3f}" in told
+    over = [np.maximum(b - a, 0).sum() / a.sum() for a, b in zip(true, said, strict=True)]
+    assert f"{np.mean(over):.3f} {np.mean(over):.3f}" in told, "too much and too little are equal"
+    assert "by the validation groups" in told or "in the validation groups" in told
 
 
 def test_the_surest_mistakes_come_first(many, many_text):

@@ -207,6 +207,7 @@ def test_it_has_every_section_and_links_to_it(text):
         "Alignment of the labels",
         "Training",
         "Scores of single windows",
+        "Scores of each photo",
         "Scores of whole layers",
         "Mistakes by what the window shows",
         "Worst windows",

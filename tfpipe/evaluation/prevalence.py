@@ -110,7 +110,7 @@ def estimate(
     if not confusions.sum():
         return Counts(unknown, unknown, unknown)
     rates = confusions.sum(axis=0) + pseudo
-    point_estimate = total * _shares(counts[None], rates[None])[0]
+    point_estimate = adjusted_counts(counts, confusions)
     if missing_interval(confusions):
         return Counts(point_estimate, unknown, unknown)
     correlation = _correlations(confusions, rng)
@@ -125,6 +125,15 @@ def estimate(
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(true_counts, (tail, 100 - tail), axis=0)
     return Counts(point_estimate, low, high)
+
+
+def adjusted_counts(counts: np.ndarray, confusions: np.ndarray) -> np.ndarray:
+    """Returns the most probable number of examples of each class, [classes] float.
+
+    Arguments are those of `estimate`; the confusions hold at least one example.
+    """
+    rates = confusions.sum(axis=0) + PSEUDO_COUNT / confusions.shape[2]
+    return counts.sum() * _shares(counts[None], rates[None])[0]
 
 
 def _correlations(confusions: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ from tfpipe.base import html
 from tfpipe.evaluation import ordinal as evaluation_ordinal
 from tfpipe.evaluation.metric_names import METRICS, title_of
 from tfpipe.models import sliding_window
-from tfpipe.report import confidence, gallery, grad_cam, plots
+from tfpipe.report import confidence, gallery, grad_cam, groups, plots
 from tfpipe.report.report_data import ReportData
 from tfpipe.report.sections import MAX_ROWS, Section, by_split, score
 
@@ -34,6 +34,7 @@ def titled_sections(data: ReportData) -> tuple[Section, ...]:
     return (
         (f"Scores of single {data.example_noun}s", curves),
         ("Scores of each class", classes),
+        *groups.titled_sections(data),
         ("Ordinal classes", ordinal),
         ("Ambiguous images", ambiguous),
         *confidence.titled_sections(data),
