@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfpipe.base.errors import UserError
+    from tfpipe.data.check import RawFilesCheck
     from tfpipe.data.config import PackingConfig
     from tfpipe.project import Project
     from tfpipe.results import Comparison, Exploration, Inspection, InspectionReport, Records
@@ -35,6 +36,7 @@ _HOMES = {
     "PackingConfig": "tfpipe.data.config",
     "Prediction": "tfpipe.version",
     "Project": "tfpipe.project",
+    "RawFilesCheck": "tfpipe.data.check",
     "Reading": "tfpipe.tasks.task",
     "Records": "tfpipe.results",
     "Report": "tfpipe.version",
@@ -63,6 +65,7 @@ __all__ = [
     "PackingConfig",
     "Prediction",
     "Project",
+    "RawFilesCheck",
     "Reading",
     "Records",
     "Report",

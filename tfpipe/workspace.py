@@ -19,6 +19,7 @@ from tfpipe.version import CARD, Version, check_inference_mode
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tfpipe.data.check import RawFilesCheck
     from tfpipe.data.config import PackingConfig
     from tfpipe.search.overview import SearchReport
     from tfpipe.tasks.splits import SplitConfig
@@ -201,6 +202,40 @@ class Workspace:
                 report=report,
             )
         return Records(self.records_folder(task), manifest)
+
+    def check(
+        self,
+        task: Task | str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        split: SplitConfig | None = None,
+    ) -> RawFilesCheck:
+        """Reads all raw files of a task without packing; returns all that is wrong with them.
+
+        Near-copies in two splits are not looked for; packing does that.
+
+        Args:
+          task: the task, or its name.
+          options: task options by name; `tfpipe tasks NAME` lists them.
+          split: how groups would be assigned to splits.
+
+        Raises:
+          UserError: the task, an option or the raw folder does not exist.
+        """
+        task = self.resolve(task)
+        from tfpipe.tasks.options import parse_options
+        from tfpipe.tasks.splits import SplitConfig
+
+        values = parse_options(task, option_settings(options))
+        start_tensorflow()
+        from tfpipe.data import check
+        from tfpipe.registry import previous_version
+
+        raw, split = self._fetch_raw(task), split or SplitConfig()
+        self.fetch_versions(task)
+        before = previous_version.newest_splits(self.saved_models / task.name, split)
+        with self.reporting() as report:
+            return check.check(task, raw, options=values, split=split, before=before, report=report)
 
     def records(self, task: Task | str) -> Records:
         """Returns a task's packed records as they are.

@@ -13,6 +13,7 @@ QUIET_S = 30.0  # between lines where there is no terminal
 TITLES = {
     "fetch": "fetching from storage",
     "upload": "uploading to storage",
+    "check": "reading raw files",
     "pack": "packing",
     "repack": "repacking",
     "search": "searching",

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files
+from tfpipe.base import files, problems
 from tfpipe.base.errors import UserError
 from tfpipe.base.table_formats import EXPECTED, escaped, sheets, text_rows, unescaped
 
@@ -145,13 +145,14 @@ class Table:
             if not finite and (np.isinf(values[row]) or _NOT_A_NUMBER.fullmatch(cell)):
                 continue
             if not cell:
-                raise UserError(
+                problems.add(
                     f"{self.where(row)}: {column} is empty, expected a number. "
                     "Fill it in, or remove the row."
                 )
+                continue
             kind = "a number with a decimal point" if has_points and "," in cell else "a number"
             kind = "a finite number" if np.isinf(values[row]) else kind
-            raise UserError(
+            problems.add(
                 f"{self.where(row)}: {column} is {cell[:40]!r}, expected {kind}. "
                 f"Correct the cell{' or leave it empty' if missing_ok else ''}."
             )
@@ -164,14 +165,13 @@ class Table:
           UserError: a cell is no whole number of 0 or more.
         """
         values = self.numbers(column, missing_ok=False)
-        is_wrong = ~((values >= 0) & (values == np.floor(values)) & (values < 2**53))
-        if is_wrong.any():
-            row = int(is_wrong.argmax())
-            raise UserError(
+        is_whole = (values >= 0) & (values == np.floor(values)) & (values < 2**53)
+        for row in np.flatnonzero(~is_whole & ~np.isnan(values)).tolist():
+            problems.add(
                 f"{self.where(row)}: {column} is {values[row]:g}, expected a whole number of 0 or "
                 "more. Correct the cell."
             )
-        return values.astype(np.int64)
+        return np.where(is_whole, values, 0).astype(np.int64)
 
     def where(self, row: int) -> str:
         """Returns where a row (from 0) stands, such as "layers.csv line 14"."""

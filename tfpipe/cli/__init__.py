@@ -36,6 +36,7 @@ app = typer.Typer(
 COMMANDS: tuple[Callable[..., Any], ...] = (
     tasks.tasks,
     data.sample,
+    data.check,
     data.pack,
     data.repack,
     data.verify,

@@ -1,6 +1,7 @@
-"""The commands about data: sample, pack, repack, verify."""
+"""The commands about data: sample, check, pack, repack, verify."""
 
 from collections import Counter
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
@@ -100,6 +101,27 @@ def pack(
         if json or name not in ("left_out", "notes", "unreadable")  # printed above
     }
     options.done(json, command="pack", task=loaded.name, path=records.path, **summary)
+
+
+def check(
+    task: options.TaskName,
+    option: options.Option = None,
+    split: options.Split = options.SHARES,
+    salt: options.Salt = "",
+    data: options.Data = options.DATA,
+    json: options.Json = False,
+) -> None:
+    """Reads all raw files without packing: lists all that is wrong, and what would be packed."""
+    loaded = options.project(data).resolve(task)
+    packing = options.packing(option, split, salt, 0)
+    project = options.project(data)
+    checked = project.check(loaded, options=packing.options, split=packing.split)
+    options.print_notes(checked)
+    if checked.problems:
+        raise options.problems_error(checked)
+    summary = asdict(checked)
+    shown = summary if json else {name: summary[name] for name in ("files", "groups", "counts")}
+    options.done(json, command="check", task=loaded.name, path=project.raw_folder(loaded), **shown)
 
 
 def repack(

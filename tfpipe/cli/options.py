@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +17,9 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar
 from tfpipe.data.config import PackingConfig
 from tfpipe.project import Project
+
+if TYPE_CHECKING:
+    from tfpipe.data.check import RawFilesCheck
 
 err = Console(stderr=True)
 WIDTH = 180  # letters in a line where there is no terminal to ask
@@ -181,6 +185,7 @@ def hyperparameters(hp: list[str] | None, weights: str | None = None) -> dict[st
     return values | ({"weights": weights} if weights else {})
 
 
+MOST_PROBLEMS = 50  # lines of problems on the screen
 NOT_SHOWN = ("command", "task", "metrics", "novelty")  # by `done`: other lines tell them
 
 
@@ -236,6 +241,22 @@ def print_notes(manifest: Any) -> None:
     sentences = [f"left out: {sentence}" for sentence in manifest.omissions]
     for sentence in [*sentences, *(f"note: {note}" for note in manifest.notes)]:
         err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def problems_error(checked: "RawFilesCheck") -> UserError:
+    """Prints the problems of raw files, a line for each; returns the error that ends the command.
+
+    With `--json`, all of them are in the object that it prints.
+    """
+    for number, sentence in enumerate(checked.problems[:MOST_PROBLEMS], 1):
+        err.print(f"{number}. {sentence}", markup=False, highlight=False, soft_wrap=True)
+    total, hidden = len(checked.problems), len(checked.problems) - MOST_PROBLEMS
+    text = "There is 1 problem. Mend it" if total == 1 else f"There are {total} problems. Mend them"
+    more = f" --json prints the other {hidden}." if hidden > 0 else ""
+    unread = "" if checked.files else " No raw file was read, as the tables cannot be used."
+    error = UserError(f"{text}, and check again.{more}{unread}")
+    error.summary = asdict(checked)
+    return error
 
 
 def table_of(rows: list[dict[str, Any]]) -> Table:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -149,11 +149,7 @@ def pack(
         another run is packing the same records.
     """
     survey = apply.survey_with_decisions(task, raw, options)
-    settled = {
-        name: getattr(survey, name) or getattr(task, name)
-        for name in ("classes", "columns", "image_shape")
-    }
-    task = dataclasses.replace(task, **settled)
+    task = settled(task, survey)
     options = survey.options or options
     parts = exchange.hidden(folder, "partial")
     unfinished = exchange.gathering(folder, "partial", work="packing")
@@ -230,6 +226,22 @@ def pack(
         return repack.divide(folder, made, shards, report=report)
 
 
+def settled(task: Task, survey: Survey) -> Task:
+    """Returns a task with the classes, columns and image shape that its survey determined."""
+    names = ("classes", "columns", "image_shape")
+    return dataclasses.replace(
+        task, **{name: getattr(survey, name) or getattr(task, name) for name in names}
+    )
+
+
+def notes_by_kind(notes: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the notes about what is left out, and the others."""
+    return (
+        tuple(note for note in notes if isinstance(note, LeftOut)),
+        tuple(note for note in notes if not isinstance(note, LeftOut)),
+    )
+
+
 def _unreadable(survey: Survey, summaries: list[dict], *, skip_bad: int) -> dict[str, str]:
     """Returns name -> reason of sources that cannot be read, if so many files may be left out."""
     bad = {name: why for summary in summaries for name, why in summary["bad"].items()}
@@ -261,7 +273,7 @@ def _manifest(
       settings: fields of the manifest that tell how the records are packed.
     """
     survey = plan.survey
-    notes = [*survey.notes, *apply.decision_notes(survey, summaries, task)]
+    left_out, notes = notes_by_kind([*survey.notes, *apply.decision_notes(survey, summaries, task)])
     return RecordManifest(
         task=task.name,
         origin=catalog.origin_of(task),
@@ -284,8 +296,8 @@ def _manifest(
         ),
         unreadable=bad,
         n_unreadable_files=_n_files(survey, bad),
-        left_out=tuple(note for note in notes if isinstance(note, LeftOut)),
-        notes=tuple(note for note in notes if not isinstance(note, LeftOut)),
+        left_out=left_out,
+        notes=notes,
         **settings,
     )
 

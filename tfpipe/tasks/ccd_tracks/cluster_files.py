@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpipe.base import files, tables
+from tfpipe.base import files, problems, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions
 
@@ -76,12 +76,13 @@ def list_clusters(folder: Path) -> tuple[list[Cluster], list[str]]:
     clusters: dict[str, Cluster] = {}
     for row, name in enumerate(names):
         if name not in paths:
-            raise UserError(
+            problems.add(
                 f"{table.where(row)}: there is no {FOLDER}/{files.shown(name)}.csv. Put the matrix "
                 "there, or remove the row."
             )
+            continue
         if name in clusters:
-            raise UserError(
+            problems.add(
                 f"{table.where(row)}: cluster {name} is already in the table, expected each once. "
                 "Remove one of the rows."
             )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpipe.base import files, tables
+from tfpipe.base import files, problems, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks.segmentation import Tracks
 from tfpipe.tasks.task import LeftOut
@@ -42,14 +42,15 @@ def read(path: Path, *, names: list[str]) -> tuple[dict[str, list[PointLabel]], 
     labels: dict[str, list[PointLabel]] = {}
     absent: dict[str, int] = {}
     for row, (exposure, label) in enumerate(zip(exposures, classes, strict=True)):
-        if not label:  # unlabelled
+        if not label or np.isnan(x[row] + y[row]):  # unlabelled, or named as a problem
             continue
         matches = candidates.get(exposure.replace("\\", "/"), [])
         if len(matches) > 1:
-            raise UserError(
+            problems.add(
                 f"{table.where(row)}: {files.shown(exposure)} may be {matches[0]} or {matches[1]}. "
                 "Write the path from the folder of the table."
             )
+            continue
         if not matches:
             absent[exposure] = absent.get(exposure, 0) + 1
             continue

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files, table_formats, tables
+from tfpipe.base import files, problems, table_formats, tables
 from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders
@@ -402,7 +402,7 @@ def _split(table: tables.Table, row: int) -> str:
     """Returns the split of a row, "" for none, as folders of splits are called."""
     cell = table.frame["split"].iloc[row]
     if cell and not class_folders.split_of(cell):
-        raise UserError(
+        problems.add(
             f"{table.where(row)}: split is {cell[:40]!r}, expected train, validation or test, or "
             "nothing where it is free. Correct the cell."
         )

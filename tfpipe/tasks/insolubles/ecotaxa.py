@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfpipe.base import files, tables
+from tfpipe.base import files, problems, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import (
     derived_columns,
@@ -56,9 +56,8 @@ def read(folder: Path, table: Path) -> Particles:
 
     statuses = text("object_annotation_status").str.lower().replace(_STATUSES)
     is_wrong = ~statuses.isin(["", *_STATUSES.values()]).to_numpy()
-    if is_wrong.any():
-        row = int(is_wrong.argmax())
-        raise UserError(
+    for row in np.flatnonzero(is_wrong).tolist():
+        problems.add(
             f"{objects.where(row)}: the status is {statuses[row]!r}, expected "
             "validated, predicted, dubious or nothing. Correct the cell."
         )
@@ -139,9 +138,8 @@ def _first_images(
     if by_object.ngroups == len(images):
         return np.arange(len(images)), []
     differs = (images["label"] != by_object["label"].transform("first")).to_numpy()
-    if differs.any():
-        row = int(differs.argmax())
-        raise UserError(
+    for row in np.flatnonzero(differs).tolist():
+        problems.add(
             f"{objects.where(row)}: the object {images['particle'][row]!r} is of the class "
             f"{images['label'][row]!r} here and of another above, expected one class an object. "
             "Correct one of the rows."

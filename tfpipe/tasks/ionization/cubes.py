@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpipe.base import files, tables
+from tfpipe.base import files, problems, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ionization import cube_io
 from tfpipe.tasks.task import LeftOut
@@ -203,23 +203,24 @@ def _read_table(path: Path, root: Path) -> dict[Path, Parameters]:
     seeds = table.frame[table.column("seed")] if table.column("seed") else None
     parameters: dict[Path, Parameters] = {}
     for row, name in enumerate(names):
-        file = files.inside(root, name, where=table.where(row))
-        if not file.is_file():
-            raise UserError(
-                f"{table.where(row)}: there is no {files.shown(name)} beside the table. Copy it "
-                "there, or remove the row."
+        with problems.contained():
+            file = files.inside(root, name, where=table.where(row))
+            if not file.is_file():
+                raise UserError(
+                    f"{table.where(row)}: there is no {files.shown(name)} beside the table. Copy "
+                    "it there, or remove the row."
+                )
+            if file.resolve() in parameters:
+                raise UserError(
+                    f"{table.where(row)}: {files.shown(name)} is already in the table, expected "
+                    "each file once. Remove one of the rows."
+                )
+            parameters[file.resolve()] = Parameters(
+                z=float(z[row]),
+                f_esc=float(f_esc[row]),
+                seed=str(seeds.iloc[row]) if seeds is not None else "",
+                box_mpc=float(np.nan_to_num(box_mpc[row])),
             )
-        if file.resolve() in parameters:
-            raise UserError(
-                f"{table.where(row)}: {files.shown(name)} is already in the table, expected each "
-                "file once. Remove one of the rows."
-            )
-        parameters[file.resolve()] = Parameters(
-            z=float(z[row]),
-            f_esc=float(f_esc[row]),
-            seed=str(seeds.iloc[row]) if seeds is not None else "",
-            box_mpc=float(np.nan_to_num(box_mpc[row])),
-        )
     return parameters
 
 

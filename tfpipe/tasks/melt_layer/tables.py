@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpipe.base import files, tables
+from tfpipe.base import files, problems, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.task import LeftOut
 
@@ -169,36 +169,41 @@ def read_photos(path: Path, *, folder: Path) -> tuple[list[Photo], list[str]]:
     notes: list[str] = []
     line_of: dict[str, int] = {}
     for row, name in enumerate(names):
-        where = table.where(row)
-        if not name:
-            raise UserError(f"{where}: no photo is named. Name its file, or remove the row.")
-        file = photo_files.path(name, where=where)
-        if name.casefold() in line_of:
-            raise UserError(
-                f"{where}: photo {name!r} is already named on line {line_of[name.casefold()]}. "
-                "Keep one of the two rows."
+        with problems.contained():
+            where = table.where(row)
+            if not name:
+                raise UserError(f"{where}: no photo is named. Name its file, or remove the row.")
+            file = photo_files.path(name, where=where)
+            if name.casefold() in line_of:
+                raise UserError(
+                    f"{where}: photo {name!r} is already named on line {line_of[name.casefold()]}. "
+                    "Keep one of the two rows."
+                )
+            line_of[name.casefold()] = table.lines[row]
+            if np.isnan(bottom_m[row] - top_m[row]):
+                continue  # named as a problem
+            if bottom_m[row] <= top_m[row]:
+                raise UserError(
+                    f"{where}: bottom_m {bottom_m[row]:g} m is not below top_m {top_m[row]:g} m. "
+                    "Swap them, or correct the row."
+                )
+            if not file.is_file():
+                notes.append(
+                    LeftOut(
+                        f"{where}: photo {name!r} is not in {folder.name}/, so its row is unused."
+                    )
+                )
+                continue
+            photos.append(
+                Photo(
+                    file.name if name == file.stem else name,
+                    file,
+                    top_m[row],
+                    bottom_m[row],
+                    crop_px[row],
+                    groups.iloc[row] or name,
+                )
             )
-        line_of[name.casefold()] = table.lines[row]
-        if bottom_m[row] <= top_m[row]:
-            raise UserError(
-                f"{where}: bottom_m {bottom_m[row]:g} m is not below top_m {top_m[row]:g} m. "
-                "Swap them, or correct the row."
-            )
-        if not file.is_file():
-            notes.append(
-                LeftOut(f"{where}: photo {name!r} is not in {folder.name}/, so its row is unused.")
-            )
-            continue
-        photos.append(
-            Photo(
-                file.name if name == file.stem else name,
-                file,
-                top_m[row],
-                bottom_m[row],
-                crop_px[row],
-                groups.iloc[row] or name,
-            )
-        )
     if not table.column("group"):
         photos, shared = group_same_ice(photos)
         notes += shared
@@ -299,7 +304,7 @@ def _crops(table: tables.Table) -> list[Crop | None]:
             crops.append(None)
             continue
         if values[0] >= values[1] or values[2] >= values[3] or (values < 0).any():
-            raise UserError(
+            problems.add(
                 f"{table.where(row)}: the crop is {', '.join(f'{v:g}' for v in values)}, expected "
                 "top < bottom and left < right. Correct the cells, or empty those that are to be "
                 "found."
@@ -329,21 +334,19 @@ def read_features(path: Path) -> tuple[list[Feature], np.ndarray, list[str]]:
     bottom_m = _depths(table, FEATURE_BOTTOM, missing_ok=True) if has_bottom else top_m
     bottom_m = np.where(np.isnan(bottom_m), top_m, bottom_m)
     kinds = table.frame[table.need(*KIND)]
-    reversed_rows = np.flatnonzero(bottom_m < top_m)
-    if len(reversed_rows):
-        row = reversed_rows[0]
-        raise UserError(
+    is_whole = ~np.isnan(bottom_m - top_m) & (bottom_m >= top_m)  # the others are problems
+    for row in np.flatnonzero(bottom_m < top_m).tolist():
+        problems.add(
             f"{table.where(row)}: depth_to {bottom_m[row]:g} m is above depth_from "
             f"{top_m[row]:g} m. Swap them, or remove the row."
         )
-    unnamed = np.flatnonzero(kinds == "")
-    if len(unnamed):
-        raise UserError(
-            f"{table.where(unnamed[0])}: the type of feature is empty, expected a word such as "
+    for row in np.flatnonzero(kinds == "").tolist():
+        problems.add(
+            f"{table.where(row)}: the type of feature is empty, expected a word such as "
             "meltLayer or meltLens. Fill it in, or remove the row."
         )
     is_melt = kinds.str.lower().str.contains("melt|bubble", regex=True).to_numpy()
-    others = Counter(kinds[~is_melt])
+    others = Counter(kinds[~is_melt & (kinds != "")])
     listed = ", ".join(f"{kind[:40]} {count}" for kind, count in others.most_common(10))
     if not is_melt.any():
         raise UserError(
@@ -356,6 +359,7 @@ def read_features(path: Path) -> tuple[list[Feature], np.ndarray, list[str]]:
             f"{table.source}: features of other types are no labels, so their ice counts as "
             f"free of melt layers: {listed}."
         )
+    is_melt = is_melt & is_whole
     top_m, bottom_m, kinds = top_m[is_melt], bottom_m[is_melt], kinds[is_melt]
     lines = np.asarray(table.lines)[is_melt]
     order = np.lexsort((bottom_m, top_m))
