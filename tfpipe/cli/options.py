@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 from tfpipe.base import storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar
+from tfpipe.cli import completion
 from tfpipe.data.config import PackingConfig
 from tfpipe.project import Project
 
@@ -27,7 +28,8 @@ WIDTH = 180  # letters in a line where there is no terminal to ask
 TaskName = Annotated[
     str,
     typer.Argument(
-        help="Name of a task (`tfpipe tasks` lists them), a folder of images, or a Python file."
+        help="Name of a task (`tfpipe tasks` lists them), a folder of images, or a Python file.",
+        autocompletion=completion.tasks,
     ),
 ]
 PLACE: dict[str, Any] = {"parser": storage.local_folder, "metavar": "FOLDER|URL"}
@@ -48,11 +50,21 @@ Salt = Annotated[str, typer.Option(help="Word that draws another split.")]
 SkipBad = Annotated[
     int, typer.Option(min=0, help="Number of unreadable files that may be left out.")
 ]
-Model = Annotated[str | None, typer.Option(help="Model (default: the task's first).")]
-SavedModel = Annotated[
-    str | None, typer.Option(help="Model (default: that of the version written last).")
+Model = Annotated[
+    str | None,
+    typer.Option(help="Model (default: the task's first).", autocompletion=completion.models),
 ]
-Version = Annotated[int | None, typer.Option(help="Version number (default: the newest).")]
+SavedModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Model (default: that of the version written last).",
+        autocompletion=completion.saved_models,
+    ),
+]
+Version = Annotated[
+    int | None,
+    typer.Option(help="Version number (default: the newest).", autocompletion=completion.versions),
+]
 Hp = Annotated[
     list[str] | None,
     typer.Option("--hp", help="Hyperparameter held fixed, name=value, such as filters=32."),
