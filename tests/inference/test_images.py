@@ -15,7 +15,7 @@ from tfpipe.base import table_writers, tables
 from tfpipe.base.errors import UserError
 from tfpipe.cli import options as cli_options
 from tfpipe.data.dataset import TEST
-from tfpipe.evaluation import calibration, evaluate
+from tfpipe.evaluation import calibration, count_errors, evaluate
 from tfpipe.inference import contact_sheets
 from tfpipe.inference import images as inference_images
 from tfpipe.inference.confidence import PredictionOptions
@@ -23,7 +23,7 @@ from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.calls import soften
 from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
-from tfpipe.registry import load, store
+from tfpipe.registry import load, predictions, store
 from tfpipe.registry.export import NetworkExport
 from tfpipe.tasks.task import ImageOutputs
 from tfpipe.training import loop, validation
@@ -181,6 +181,18 @@ def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_p
     assert counts["class"].tolist() == list(four_class_task.CLASSES)
     assert counts["predicted"].sum() == made.rows
     assert counts["adjusted"].sum() == pytest.approx(made.rows, rel=1e-3)
+    own = predictions.predictions(version, {}, classes=four_class_task.CLASSES)
+    own = own[(own["split"] == "validation") & (own["label"] >= 0)]
+    names = [f"p_{name}" for name in four_class_task.CLASSES]
+    threshold = count_errors.best_threshold(
+        own["label"].to_numpy(int),
+        own[names].to_numpy(),
+        count_errors.units(own["group"].to_numpy(str))[0],
+        thresholds={},
+    )
+    likely = pd.read_parquet(tmp_path / "t.parquet")[names].to_numpy()
+    counted = likely.argmax(axis=1)[likely.max(axis=1) >= threshold]
+    assert counts["at_threshold"].tolist() == np.bincount(counted, minlength=4).tolist()
     true = made.rows / 4
     assert ((counts["low"] <= true) & (true <= counts["high"])).all()
     assert {path.suffix for path in made.overlays} == {".png"}

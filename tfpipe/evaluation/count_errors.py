@@ -47,10 +47,7 @@ def units(groups: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 def count(labels: np.ndarray, unit: np.ndarray, *, classes: int) -> np.ndarray:
     """Returns the number of images by unit and class, [units, classes] int; -1 is not counted."""
-    result = np.zeros((int(unit.max()) + 1, classes), int)
-    inside = labels >= 0
-    np.add.at(result, (unit[inside], labels[inside]), 1)
-    return result
+    return _count(labels, unit, shape=(int(unit.max()) + 1, classes))
 
 
 def errors(true: np.ndarray, estimated: np.ndarray) -> CountErrors:
@@ -144,10 +141,7 @@ def best_threshold(
 
 def count_in(true: np.ndarray, predicted: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """Returns counts of predictions, [n] int, in the units and classes of true counts."""
-    result = np.zeros_like(true)
-    inside = predicted >= 0
-    np.add.at(result, (unit[inside], predicted[inside]), 1)
-    return result
+    return _count(predicted, unit, shape=true.shape)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
@@ -160,6 +154,12 @@ def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, flo
     if test is None:
         return float(gain.mean()), np.nan, np.nan
     return float(gain.mean()), float(test.low), float(test.high)
+
+
+def _count(labels: np.ndarray, unit: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
+    inside = labels >= 0
+    places = unit[inside] * shape[1] + labels[inside]
+    return np.bincount(places, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _bray_curtis(first: np.ndarray, second: np.ndarray) -> np.ndarray:

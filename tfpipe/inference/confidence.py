@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfpipe.evaluation import metrics, prevalence, selective
+from tfpipe.evaluation import count_errors, metrics, prevalence, selective
 
 
 class PredictionOptions(NamedTuple):
@@ -64,6 +64,14 @@ class PredictionConfidence:
             predicted=self.named(probabilities),
             min_precision=options.min_precision,
         )
+        self._counts_threshold = 0.0
+        if len(labels):
+            self._counts_threshold = count_errors.best_threshold(
+                labels,
+                probabilities,
+                count_errors.units(self._held_out["validation"]["group"].to_numpy(str))[0],
+                thresholds=decision,
+            )
         if options.conformal:
             self._conformal_threshold = selective.conformal_threshold(
                 labels, probabilities, alpha=options.conformal
@@ -79,6 +87,16 @@ class PredictionConfidence:
             probabilities, self._thresholds, predicted=self.named(probabilities)
         )
 
+    def count_at_threshold(self, probabilities: np.ndarray) -> np.ndarray:
+        """Returns the images of each class, [classes] int, at the threshold that serves counts.
+
+        See `count_errors.named`; images that it leaves out are not counted.
+        """
+        named = count_errors.named(
+            probabilities, thresholds=self._decision, threshold=self._counts_threshold
+        )
+        return np.bincount(named[named >= 0], minlength=len(self.classes))
+
     def table(self, probabilities: np.ndarray) -> pd.DataFrame:
         """Returns label, abstain, p_<class> and perhaps classes of probabilities [n, classes]."""
         names = np.array(self.classes, object)
@@ -91,7 +109,12 @@ class PredictionConfidence:
         return frame
 
     def class_counts(
-        self, predicted: np.ndarray, confident: np.ndarray, *, new_groups: int
+        self,
+        predicted: np.ndarray,
+        confident: np.ndarray,
+        at_threshold: np.ndarray,
+        *,
+        new_groups: int,
     ) -> tuple[pd.DataFrame, str | None]:
         """Returns a row for each class, and why the numbers have no interval, None if they have.
 
@@ -101,6 +124,7 @@ class PredictionConfidence:
           predicted: [classes] int, images that the decision rule gives to each class.
           confident: [classes + 1] int, the same without those where the model abstains, which are
             counted last.
+          at_threshold: [classes] int, the sum of `count_at_threshold`.
           new_groups: number of groups, such as runs, that the images come from.
         """
         # The validation split has chosen the thresholds, so only the test split shows their errors.
@@ -113,6 +137,7 @@ class PredictionConfidence:
         )
         estimates = prevalence.estimate(confident, confusions, new_groups=new_groups)
         counts = {"class": self.classes, "predicted": predicted, "confident": confident[:-1]}
+        counts["at_threshold"] = at_threshold
         for name, values in estimates._asdict().items():
             counts[name] = values.round(1)
         return pd.DataFrame(counts), prevalence.missing_interval(confusions)

@@ -31,6 +31,7 @@ from tfpipe.tasks.task import Example, Reading, Source, Task
 ROWS_AT_ONCE = 2048  # examples that are predicted together
 DEFAULT_OPTIONS = PredictionOptions()
 KINDS = (CLASSIFIER, BOOSTED_TREES)
+COUNTS = ("predicted", "confident", "at_threshold")  # of each source's result
 
 
 def predict(
@@ -75,6 +76,7 @@ def predict(
         table_writers.check(out)
     plan = prediction_plan(card, options, survey) | {
         "prediction_options": prediction_options,
+        "counts": COUNTS,
         "out": out.suffix,
     }
     job = ImageJob(
@@ -104,8 +106,11 @@ def predict(
         predicted = np.sum([result["predicted"] for result in finished], axis=0)
         confident = np.sum([result["confident"] for result in finished], axis=0)
         beside = out.with_suffix("")
+        at_threshold = np.sum([result["at_threshold"] for result in finished], axis=0)
         n_groups = len({source.group for source in good})
-        counts, no_interval = confidence.class_counts(predicted, confident, new_groups=n_groups)
+        counts, no_interval = confidence.class_counts(
+            predicted, confident, at_threshold, new_groups=n_groups
+        )
         tables.write_csv(counts, beside / "counts.csv")
         states = (result["monitored"] for result in finished)
         noticed, summary = monitoring.summarize(card, states, noun="images")
@@ -211,6 +216,7 @@ class ImagePredictor:
         monitor = ImageMonitor(self._predictor.card, self._predictor.novelty)
         n_rows = n_blurred = 0
         predicted, confident = np.zeros(n_classes, int), np.zeros(n_classes + 1, int)
+        at_threshold = np.zeros(n_classes, int)
         with table_writers.writing(results.path(source, ".parquet")) as write:
             for begin in range(0, len(reading.examples), ROWS_AT_ONCE):
                 examples = reading.examples[begin : begin + ROWS_AT_ONCE]
@@ -230,6 +236,7 @@ class ImagePredictor:
                 predicted += np.bincount(named, minlength=n_classes)
                 labels = confidence.predicted_labels(probabilities)
                 confident += prevalence.count_predictions(labels, classes=n_classes)
+                at_threshold += confidence.count_at_threshold(probabilities)
         overlay = _write_overlay(
             job.task, source, results.rows(source), job.out, options=job.options
         )
@@ -242,6 +249,7 @@ class ImagePredictor:
                 "rows": n_rows,
                 "predicted": predicted.tolist(),
                 "confident": confident.tolist(),
+                "at_threshold": at_threshold.tolist(),
                 "blurred": n_blurred,
                 "overlay": overlay and str(overlay),
                 "monitored": monitor.state(),
