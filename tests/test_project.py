@@ -17,13 +17,16 @@ from tfpipe.workflows import run_config, train
 
 SMALL = {"filters": 4, "conv_layers": 1, "dense_units": 8}
 LIGHT = """
-import sys, tfpipe
-heavy = {"tensorflow", "keras", "pandas", "numpy"} & set(sys.modules)
+import sys, tfpipe, tfpipe.cli
+heavy = {"tensorflow", "keras", "pandas", "numpy", "sklearn", "cv2"} & set(sys.modules)
+assert not heavy, heavy
+import tfpipe.tasks.catalog
+heavy = {"tensorflow", "keras", "sklearn", "astropy", "scipy.stats"} & set(sys.modules)
 assert not heavy, heavy
 """
 
 
-def test_importing_the_package_imports_nothing_heavy():
+def test_the_package_its_commands_and_its_tasks_import_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -15,7 +15,6 @@ from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import silent
 from tfpipe.base.tensorflow import start_tensorflow
-from tfpipe.tasks.task import check_inference_mode
 
 if TYPE_CHECKING:
     import keras
@@ -271,6 +270,8 @@ class Version:
         beam_options: Mapping[str, str | None],
     ) -> Prediction:
         task, version = self.task, self.path
+        from tfpipe.tasks.task import check_inference_mode
+
         check_inference_mode(task, inference_mode)
         self._check_task()
         if runner is not None:

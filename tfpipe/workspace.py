@@ -14,7 +14,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
 from tfpipe.results import Inspection, Records
-from tfpipe.version import CARD, Version, check_inference_mode
+from tfpipe.version import CARD, Version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -338,6 +338,8 @@ class Workspace:
         if folder:
             return self._version_of_folder(folder, model, number)
         task = self.resolve(task)
+        from tfpipe.tasks.task import check_inference_mode
+
         check_inference_mode(task, inference_mode)
         start_tensorflow()
         from tfpipe.inference import images

@@ -8,15 +8,16 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 
 from tfpipe.base import files, images
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions, section_of
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz")
 SUFFIXES = (*FITS, ".npy", ".npz")
@@ -32,7 +33,6 @@ _FITS_ERRORS = (
     LookupError,
     AttributeError,
     zlib.error,
-    AstropyWarning,
 )
 _ASTROPY = threading.Lock()  # warning filters are shared by all threads
 
@@ -117,6 +117,9 @@ def _read_npz(path: Path) -> np.ndarray:
 
 
 def _read_fits(path: Path, options: CcdTracksOptions) -> np.ndarray:
+    from astropy.io import fits  # half a second, which other tasks need not wait for
+    from astropy.utils.exceptions import AstropyWarning
+
     name = files.shown(path.name)
     with _ASTROPY, warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
@@ -128,7 +131,7 @@ def _read_fits(path: Path, options: CcdTracksOptions) -> np.ndarray:
                 where = f"{name} HDU {number}"
                 _check(_sides(hdus[number].shape), kind="", where=where)
                 pixels = hdus[number].data
-        except (*_FITS_ERRORS, gzip.BadGzipFile) as error:
+        except (*_FITS_ERRORS, AstropyWarning, gzip.BadGzipFile) as error:
             raise UserError(
                 f"{name} cannot be read as a FITS file ({error}). It may be cut short. Copy it "
                 "again."
@@ -151,7 +154,7 @@ def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def _image_hdu(hdus: fits.HDUList, number: int, *, name: str) -> int:
+def _image_hdu(hdus: "fits.HDUList", number: int, *, name: str) -> int:
     """Returns the number of the HDU that holds the image; `number` is -1 for the first."""
     # astropy reads a damaged HDU again and again where its size is negative or not known.
     readable = list(itertools.takewhile(_has_place, hdus))

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import linear_sum_assignment
 
 from tfpipe.tasks.melt_layer.layer_detection import Layer
 from tfpipe.tasks.melt_layer.tables import Feature
@@ -52,7 +50,9 @@ class LayerCounts:
         """Lower bound of the precision with 80 % confidence (Clopper & Pearson 1934)."""
         if not self.hits:
             return 0.0
-        return float(stats.beta.ppf(0.2, self.hits, self.false + 1))
+        from scipy.special import betaincinv  # as `linear_sum_assignment` below
+
+        return float(betaincinv(self.hits, self.false + 1, 0.2))
 
     @property
     def scores(self) -> dict[str, float]:
@@ -94,6 +94,10 @@ def count_layers(
       scored_rows: first and one-past-last row that the table speaks of; None for all rows. A tabled
         layer counts if its middle lies there; a detected one also if it is matched.
     """
+    from scipy.optimize import (
+        linear_sum_assignment,
+    )  # a third of a second
+
     spans = np.array([(layer.top_px, layer.bottom_px) for layer in detected]).reshape(-1, 2)
     first, end = scored_rows or (-np.inf, np.inf)
     middles, tabled_middles = spans.mean(axis=1), rows.mean(axis=1)
