@@ -27,7 +27,7 @@ VICTIM = "core_004.png"
 def drawn(tmp_path_factory):
     """Four small photos with melt layers in each, that pack with PACKED."""
     folder = tmp_path_factory.mktemp("drawn") / "melt-layer"
-    draw(folder, photos=4, px_per_m=600, seed=6)
+    draw(folder, photos=4, px_per_m=600, seed=4)
     return folder
 
 
@@ -228,7 +228,7 @@ BAD_TABLES = {
     ),
     "a photo upside down": (
         in_table("photos.csv", "120.0000", "129.0000"),
-        "photos.csv line 2: bottom_m 121.646 m is not below top_m 129 m. "
+        "photos.csv line 2: bottom_m 121.644 m is not below top_m 129 m. "
         "Swap them, or correct the row.",
     ),
     "a layer upside down": (

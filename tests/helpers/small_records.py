@@ -120,7 +120,7 @@ def pack_small(raw: Path, folder: Path, *, task: Task | None = None, **changes) 
 
 
 def draw_melt(folder: Path) -> Path:
-    melt_layer.draw(folder, photos=12, seed=3, px_per_m=600)
+    melt_layer.draw(folder, photos=12, seed=4, px_per_m=600)
     return folder
 
 

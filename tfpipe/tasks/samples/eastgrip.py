@@ -11,7 +11,8 @@ PX_PER_M = 18_600  # 186 px/cm: 30,700 px a section
 BAG_M = 0.55  # a section of 1.65 m is three bags
 WIDTH_PX = 1_500  # 8 cm of the core, which fills the photo from side to side
 END_PX = 600  # ground beyond the core's ends
-OTHER_CAMERA = 6  # each sixth section was also taken by another camera
+OTHER_CAMERA = 6  # each sixth section was also taken by another camera, which is darker and softer
+OTHER_FOCUS_PX = 8.0
 PHOTO_TABLE, FEATURE_TABLE = "EGRIP_visual_strat.tab", "EGRIP_melt_features.xlsx"
 FEATURE_HEADINGS = ("bag", "depth from", "depth to", "age (b2k)", "age (CE)", "type of feature")
 ABOUT = (
@@ -27,7 +28,8 @@ def enlarge(folder: Path, row: dict, truth: list[dict], *, index: int, px_per_m:
     Args:
       folder: of the photos.
       row: of photos.csv, as `samples.melt_layer` draws it.
-      truth: its rows of truth.csv; file name and pixels are replaced in place.
+      truth: its rows of truth.csv; file name and pixels are replaced in place, and the row of a
+        colour card is removed, as these line scans are grey and end before it.
       index: of the section.
       px_per_m: of the drawn photo.
 
@@ -43,13 +45,20 @@ def enlarge(folder: Path, row: dict, truth: list[dict], *, index: int, px_per_m:
     last = int(float(about["core_bottom_px"]) + END_PX / scale) + 1
     middle = (float(about["core_left_px"]) + float(about["core_right_px"])) / 2
     left = int(middle - WIDTH_PX / scale / 2)
+    for card in [line for line in truth if line["feature"] == "card"]:
+        truth.remove(card)
+        if float(card["from_mm"]) < 0:
+            first = max(first, int(float(card["row_bottom_px"])) + 2)
+        else:
+            last = min(last, int(float(card["row_top_px"])) - 1)
     section = grey[first:last, left : left + int(WIDTH_PX / scale) + 2]
     size = (round(section.shape[1] * scale), round(section.shape[0] * scale))
     photo = cv2.resize(section, size, interpolation=cv2.INTER_CUBIC)[:, :WIDTH_PX]
     name = f"EGRIP{round(float(row['top_m']) / BAG_M) + 1:04d}"
     pictures = {name: photo}
     if index % OTHER_CAMERA == OTHER_CAMERA - 1:
-        pictures[f"{name}_2"] = cv2.convertScaleAbs(photo, alpha=0.8, beta=6)
+        softer = cv2.GaussianBlur(photo, (0, 0), OTHER_FOCUS_PX)
+        pictures[f"{name}_2"] = cv2.convertScaleAbs(softer, alpha=0.8, beta=6)
     for stem, picture in pictures.items():
         write_encoded(folder / f"{stem}.jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
     for line in truth:
