@@ -13,7 +13,14 @@ import small_disk
 from small_records import MELT_OPTIONS, MELT_SPLIT, draw_melt, pack_melt
 
 from tfpipe.base.errors import UserError
-from tfpipe.data import copy_candidates, copy_prints, manifest, near_duplicates, registration
+from tfpipe.data import (
+    copy_features,
+    copy_index,
+    copy_prints,
+    manifest,
+    near_duplicates,
+    registration,
+)
 from tfpipe.tasks.melt_layer import TASK
 from tfpipe.tasks.samples import melt_layer
 from tfpipe.tasks.splits import SplitConfig
@@ -182,7 +189,7 @@ def test_pairs_of_groups_come_with_their_number_of_copies_most_first():
 
 
 def test_more_pictures_than_a_block_are_compared_and_empty_splits_are_none(monkeypatch):
-    monkeypatch.setattr(copy_candidates, "BLOCK", 5)
+    monkeypatch.setattr(copy_features, "BLOCK", 5)
     train = ice(12)
     assert len(crossings(train, train[[0, 5, 11]])) == 3
     own = printed(train)
@@ -233,7 +240,7 @@ def test_an_index_on_disk_finds_the_copies_that_comparing_all_finds(many, monkey
     found = near_duplicates.find_pairs(joined(copies), images)
     assert len(found) >= 7 * 35
     monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
-    monkeypatch.setattr(copy_candidates, "CELL_IMAGES", 5)  # 196 cells, of which 64 are searched
+    monkeypatch.setattr(copy_index, "CELL_IMAGES", 5)  # 196 cells, of which 64 are searched
     files = stored(images, tmp_path, sizes=(300, 400))
     assert near_duplicates.find_pairs(joined(copies), files) == found
     assert near_duplicates.find_pairs(files, joined(copies)) == sorted((b, a) for a, b in found)
@@ -260,12 +267,44 @@ def test_an_index_compares_images_of_different_splits_only(many, monkeypatch):
 def test_an_index_that_the_disk_has_no_place_for_is_a_sentence(many, monkeypatch, tmp_path):
     images, _ = many
     monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
-    # Of the 252,000 bytes the last 2,144 lack.
+    # Of the 260,400 bytes the last 10,544 lack.
     reason = "cannot be written: (No space left on device|File too large). Free some space"
     with small_disk.made(tmp_path) as disk:
         with disk.full(free_bytes=61 * 4096), pytest.raises(UserError, match=reason):
             near_duplicates.find_pairs(images, images, scratch=disk.folder)
         assert not list(disk.folder.iterdir())
+
+
+def test_twice_as_many_pictures_are_hardly_more_work_each(many, monkeypatch, tmp_path):
+    images, _ = many
+    for name, value in {"CELL_IMAGES": 2, "QUERIES": 40, "PROBES": 8, "COARSE_PROBES": 4}.items():
+        monkeypatch.setattr(copy_index, name, value)
+    read = []
+    entries = copy_index.CopyIndex.entries
+
+    def counted(index, places):
+        read.append(len(places))
+        return entries(index, places)
+
+    monkeypatch.setattr(copy_index.CopyIndex, "entries", counted)
+    work = []
+    for count in (350, 700):
+        read.clear()
+        own = images.select(np.arange(count))
+        index = copy_index.CopyIndex(own, np.full(count, -1), tmp_path)
+        assert sum(len(one.queries) for one in index.neighbours(np.ones(count, bool))) == count
+        work.append(sum(read) / count)
+    assert work[1] < 1.4 * work[0]  # 2 if each batch read all cells
+
+
+def test_progress_counts_pictures_indexed_and_compared(many, monkeypatch):
+    images, copies = many
+    monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
+    steps = []
+    near_duplicates.find_pairs(
+        copies[0], images, progress=lambda done, total: steps.append((done, total))
+    )
+    assert steps[-1] == (700 + 35 + 35, 700 + 35 + 35) and sorted(steps) == steps
 
 
 def test_prints_that_are_cut_short_are_a_sentence(tmp_path):
@@ -290,8 +329,8 @@ def test_most_pictures_alike_are_compared_in_pieces_to_the_same_end(monkeypatch)
     every = near_duplicates.find_pairs(copies, own)
     assert [(i, 50 + 16 * i) for i in range(25)] == every
     monkeypatch.setattr(near_duplicates, "EXHAUSTIVE", 0)
-    for pairs in (1, 25 * 100, copy_candidates.PAIRS):
-        monkeypatch.setattr(copy_candidates, "PAIRS", pairs)
+    for pairs in (1, 25 * 100, copy_index.PAIRS):
+        monkeypatch.setattr(copy_index, "PAIRS", pairs)
         assert near_duplicates.find_pairs(copies, own) == every
 
 

@@ -15,6 +15,7 @@ TITLES = {
     "upload": "uploading to storage",
     "check": "reading raw files",
     "pack": "packing",
+    "copies": "looking for near-copies",
     "repack": "repacking",
     "search": "searching",
     "train": "training",

@@ -1,7 +1,7 @@
 """Near-duplicates across splits: the same image encoded again, moved, turned or mirrored."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tfpipe.data import copy_candidates, registration
-from tfpipe.data.copy_candidates import MOVED_EXTENT, N_WAYS, Candidates, turned
+from tfpipe.data.copy_candidates import Candidates
+from tfpipe.data.copy_features import N_WAYS, turned
+from tfpipe.data.copy_index import MOVED_EXTENT
 from tfpipe.data.copy_prints import SIDE, JoinedPrints, PrintRows, Prints, PrintSource
 
 RULES = 1  # raise when other images would count as copies
@@ -28,6 +30,12 @@ STILL = 0.25  # px of `SIDE` that are no move
 WHOLE = 65535
 PAIRS = 2048
 EXHAUSTIVE = 5_000**2  # pairs that are all compared; of more, those that an index gives
+
+Progress = Callable[[int, int], None]  # receives steps done, and in all
+
+
+def _silent(done: int, total: int) -> None:
+    """Shows nothing."""
 
 
 def fingerprints(images: np.ndarray) -> tuple[Prints, np.ndarray]:
@@ -87,6 +95,7 @@ def crossings(
     compared: dict[str, np.ndarray] | None = None,
     *,
     scratch: Path | None = None,
+    progress: Progress = _silent,
 ) -> list[str]:
     """Finds pairs of groups in different splits that share near-copies.
 
@@ -96,6 +105,7 @@ def crossings(
       compared: split -> [n] bool, images that were compared with each other before in the same
         splits, and are no copies; None for none.
       scratch: as of `find_pairs`.
+      progress: as of `find_pairs`.
 
     Returns:
       A sentence for each pair of groups, most near-copies first.
@@ -109,12 +119,13 @@ def crossings(
     }
     pairs: list[tuple[int, int]] = []
     if _number_of_pairs(prints, is_new) > EXHAUSTIVE:
-        parts = np.repeat(np.arange(len(splits)), [prints[split].n_images for split in splits])
-        queries = np.concatenate([is_new[split] for split in splits])
-        if queries.all():  # a pair has one image outside the largest split
-            queries = parts != np.bincount(parts).argmax()
+        sizes = [prints[split].n_images for split in splits]
+        parts = np.repeat(np.arange(len(splits), dtype=np.int8), sizes)
+        is_query = np.concatenate([is_new[split] for split in splits])
+        if is_query.all():  # a pair has one image outside the largest split
+            is_query = parts != np.argmax(sizes)
         pairs = _indexed_pairs(
-            joined, parts=parts, queries=np.flatnonzero(queries), scratch=scratch
+            joined, parts=parts, is_query=is_query, scratch=scratch, progress=progress
         )
     else:
         for one, other in combinations(splits, 2):
@@ -154,7 +165,11 @@ def _number_of_pairs(prints: Mapping[str, PrintSource], is_new: dict[str, np.nda
 
 
 def find_pairs(
-    one: PrintSource, other: PrintSource, *, scratch: Path | None = None
+    one: PrintSource,
+    other: PrintSource,
+    *,
+    scratch: Path | None = None,
+    progress: Progress = _silent,
 ) -> list[tuple[int, int]]:
     """Returns the pairs (row of one, row of other) of near-copies, moved, turned or mirrored.
 
@@ -170,26 +185,45 @@ def find_pairs(
       one: some images.
       other: the same, or others.
       scratch: folder for the index while it is needed; None for the system's temporary one.
+      progress: receives how many images are indexed and compared, where an index is needed.
     """
     if one.n_images * other.n_images <= EXHAUSTIVE:
         candidates = copy_candidates.compare_all(one, other)
         return sorted(set(_confirmed_pairs(one, other, candidates)))
     if one is other:
-        every = np.arange(one.n_images)
-        return _indexed_pairs(one, parts=np.full(len(every), -1), queries=every, scratch=scratch)
-    joined = JoinedPrints([one, other])
-    parts = np.repeat([0, 1], [one.n_images, other.n_images])
-    queries = np.flatnonzero(parts == (one.n_images > other.n_images))
-    pairs = _indexed_pairs(joined, parts=parts, queries=queries, scratch=scratch)
+        every = np.ones(one.n_images, bool)
+        parts = np.full(len(every), -1, np.int8)
+        return _indexed_pairs(one, parts=parts, is_query=every, scratch=scratch, progress=progress)
+    parts = np.repeat(np.arange(2, dtype=np.int8), [one.n_images, other.n_images])
+    is_query = parts == (one.n_images > other.n_images)
+    pairs = _indexed_pairs(
+        JoinedPrints([one, other]),
+        parts=parts,
+        is_query=is_query,
+        scratch=scratch,
+        progress=progress,
+    )
     return [(a, b - one.n_images) for a, b in pairs]
 
 
 def _indexed_pairs(
-    prints: PrintSource, *, parts: np.ndarray, queries: np.ndarray, scratch: Path | None
+    prints: PrintSource,
+    *,
+    parts: np.ndarray,
+    is_query: np.ndarray,
+    scratch: Path | None,
+    progress: Progress,
 ) -> list[tuple[int, int]]:
     """Returns the pairs of near-copies among some images, the lower row first."""
+    done, total = 0, prints.n_images + int(is_query.sum())
+
+    def count(n_images: int) -> None:
+        nonlocal done
+        done += n_images
+        progress(done, total)
+
     candidates = copy_candidates.compare_by_index(
-        prints, parts=parts, queries=queries, scratch=scratch
+        prints, parts=parts, is_query=is_query, scratch=scratch, count=count
     )
     pairs = _confirmed_pairs(prints, prints, candidates)
     return sorted({(min(pair), max(pair)) for pair in pairs})

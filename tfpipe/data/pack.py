@@ -139,7 +139,8 @@ def pack(
       shards: shards a split: a number, "auto", or "" for as the records were divided before, which
         is four sources a shard where there are none yet.
       engine: does the long work, by default this process; see `beam_pack`.
-      report: receives the shards done and in all, as stage "pack".
+      report: receives the shards done and in all, as stage "pack", then the images looked for
+        among many others, as stage "copies".
 
     Returns:
       The manifest.
@@ -190,7 +191,7 @@ def pack(
 
         plan = plan_shards(task, survey, split=split, before=before)
         summaries = write(plan)
-        merged = validation.merged(survey, summaries, parts, before=cache.groups)
+        merged = validation.merged(survey, summaries, parts, before=cache.groups, report=report)
         if merged.sources != survey.sources:
             plan = plan_shards(task, merged, split=split, before=before)
             summaries = write(plan)
@@ -203,6 +204,7 @@ def pack(
             parts,
             split=plan.split,
             compared=validation.compared_before(manifest, cache.units, summaries),
+            report=report,
         )
         manifest = _manifest(
             task,

@@ -92,7 +92,7 @@ def append(unit: Unit, file: BinaryIO) -> None:
 def shard_summary(
     units: list[dict[str, Any]], *, classes: int, channels: int, columns: int
 ) -> dict[str, Any]:
-    """Returns the summary of a shard: counts, sums of pixels and columns, rows, groups.
+    """Returns the summary of a shard: counts, sums of pixels and columns, rows.
 
     Args:
       units: the summaries of its sources (`Unit.summary`).
@@ -116,7 +116,6 @@ def shard_summary(
         "column_sums": column_sums.tolist(),
         "rows": [unit["row"] for unit in units],
         "decided": [kind for unit in units for kind in unit["decided"]],
-        "groups": [g for unit in units for g, times in unit["groups"] for _ in range(times)],
     }
 
 

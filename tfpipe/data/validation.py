@@ -1,7 +1,7 @@
 """Validation of records before they are published."""
 
 import dataclasses
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, counter, silent
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
 from tfpipe.data.copy_prints import StoredPrints
@@ -118,7 +119,14 @@ def keep_group_names(survey: Survey, before: dict[str, str]) -> Survey:
     return dataclasses.replace(survey, sources=tuple(sources))
 
 
-def merged(survey: Survey, summaries: list[dict], parts: Path, *, before: dict[str, str]) -> Survey:
+def merged(
+    survey: Survey,
+    summaries: list[dict],
+    parts: Path,
+    *,
+    before: dict[str, str],
+    report: Reporter = silent,
+) -> Survey:
     """Returns a survey whose groups that share near-copies are one, where it asks for that.
 
     Args:
@@ -127,6 +135,7 @@ def merged(survey: Survey, summaries: list[dict], parts: Path, *, before: dict[s
       parts: the folder of the shards' perceptual hashes.
       before: source -> its group in the records so far; a new copy joins the old group, not the
         other way round, so that the old ones stay in their split.
+      report: receives the images compared and in all, as stage "copies".
     """
     if not survey.merge_near_duplicates:
         return survey
@@ -139,7 +148,8 @@ def merged(survey: Survey, summaries: list[dict], parts: Path, *, before: dict[s
             group = first[group]
         return group
 
-    for a, b in near_duplicates.find_pairs(prints, prints, scratch=parts):
+    progress = counter(report, "copies")
+    for a, b in near_duplicates.find_pairs(prints, prints, scratch=parts, progress=progress):
         pair = (root(groups[a]), root(groups[b]))
         low, high = sorted(pair, key=lambda group: (group not in old, group))
         first[high] = low
@@ -186,6 +196,7 @@ def crossings(
     *,
     split: AssignedSplits,
     compared: Container[str] = (),
+    report: Reporter = silent,
 ) -> None:
     """Raises a UserError that names the pairs if the same thing stands in two splits.
 
@@ -195,6 +206,7 @@ def crossings(
       parts: the folder of the shards' perceptual hashes.
       split: how groups are divided.
       compared: sources by `compared_before`, which are not compared with each other again.
+      report: receives the images compared and in all, as stage "copies".
     """
     splits = {s.name: split.of_source(s) for s in survey.sources}
     problems = [
@@ -210,7 +222,9 @@ def crossings(
         units = [unit for summary in inside for unit in summary["units"]]
         numbers = [sum(times for _, times in unit["groups"]) for unit in units]
         old[name] = np.repeat(np.array([u["source"] in compared for u in units], bool), numbers)
-    problems += near_duplicates.crossings(prints, groups, old, scratch=parts)
+    problems += near_duplicates.crossings(
+        prints, groups, old, scratch=parts, progress=counter(report, "copies")
+    )
     if problems:
         more = f" and {len(problems) - 5} more pairs" if len(problems) > 5 else ""
         raise UserError(
@@ -219,10 +233,25 @@ def crossings(
         )
 
 
-def _prints(summaries: list[dict], parts: Path) -> tuple[StoredPrints, np.ndarray]:
-    """Returns the fingerprints of some shards' images, and the group of each, [n] object."""
+class GroupRuns(Sequence[str]):
+    """The group of each image, as runs of images that share one."""
+
+    def __init__(self, runs: Sequence[tuple[str, int]]):
+        self._names = [name for name, _ in runs]
+        self._ends = np.cumsum([times for _, times in runs], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._names[int(np.searchsorted(self._ends, row, side="right"))]
+
+
+def _prints(summaries: list[dict], parts: Path) -> tuple[StoredPrints, GroupRuns]:
+    """Returns the fingerprints of some shards' images, and the group of each."""
     stored = StoredPrints([parts / f"{summary['name']}.hashes" for summary in summaries])
-    return stored, np.array([g for summary in summaries for g in summary["groups"]], object)
+    units = (unit for summary in summaries for unit in summary["units"])
+    return stored, GroupRuns([run for unit in units for run in unit["groups"]])
 
 
 def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
