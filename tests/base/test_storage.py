@@ -45,6 +45,8 @@ def test_a_url_that_is_no_storage_is_refused(url, sentence, tmp_path, monkeypatc
         "s3://hidden@bucket/data",
         "hdfs://me:hidden@host:8020/data",
         "hdfs://me:hid@hidden@host/data",
+        "s3://key:hid/hidden@bucket/data",
+        "hdfs://me:hid/hidden@host:8020/data",
         "https://me:hidden@host/data",
         Path("s3://key:hidden@bucket/data"),
     ],

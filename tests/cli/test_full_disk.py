@@ -57,6 +57,7 @@ QUICK = ("sample", "pack", "predict", "rollback")  # those that are run to their
 UNFINISHED = (
     ".partial",
     ".raw",
+    ".packed",
     "/training/",
     "/results/",
     "/search/",

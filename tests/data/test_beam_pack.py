@@ -59,7 +59,8 @@ def engine(folder, **options):
 
 
 def beside(folder):
-    stay = (folder, folder.with_name(f".{folder.name}.raw"))  # checksums for the next packing
+    # Checksums for the next packing.
+    stay = [folder, *(folder.with_name(f".{folder.name}.{end}") for end in ("raw", "packed"))]
     return [path for path in folder.parent.iterdir() if path not in stay]
 
 

@@ -93,7 +93,11 @@ def borders(path):
 
 
 def hidden(folder):
-    return {p.name for p in folder.parent.glob(".*") if not p.name.endswith((".lock", ".raw"))}
+    return {
+        p.name
+        for p in folder.parent.glob(".*")
+        if not p.name.endswith((".lock", ".raw", ".packed"))
+    }
 
 
 # What is packed.

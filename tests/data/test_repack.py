@@ -52,7 +52,11 @@ def shards_of(manifest):
 
 
 def hidden(folder):
-    return {p.name for p in folder.parent.glob(".*") if not p.name.endswith((".lock", ".raw"))}
+    return {
+        p.name
+        for p in folder.parent.glob(".*")
+        if not p.name.endswith((".lock", ".raw", ".packed"))
+    }
 
 
 @pytest.mark.parametrize(("sharding", "numbers"), [("1", [1, 1, 1]), ("3", [3, 3, 1])])

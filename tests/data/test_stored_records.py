@@ -146,6 +146,25 @@ def test_a_damaged_or_missing_file_is_named_and_old_records_stay(place, raw, tmp
     assert manifest.trusted(records) == made
 
 
+def test_a_local_file_that_changes_but_not_in_its_size_is_fetched_anew(
+    place, raw, tmp_path, monkeypatch, caplog
+):
+    made = publish(raw, on("a", place, tmp_path, monkeypatch))
+    records = on("b", place, tmp_path, monkeypatch)
+    stored_records.fetch(records)
+    shard = records / made.shards[0].name
+    others = {path: path.stat().st_ino for path in records.iterdir() if path.is_file()}
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    stored_records.fetch(records)
+    assert manifest.trusted(records) == made and "fetched anew" in caplog.text
+    linked = [path for path, inode in others.items() if path.stat().st_ino == inode]
+    assert len(linked) == len(others) - 2  # all but the manifest and the shard
+    caplog.clear()
+    stored_records.fetch(records)
+    assert not caplog.text
+
+
 def test_records_replaced_while_they_are_fetched_are_fetched_anew(
     place, raw, tmp_path, monkeypatch
 ):

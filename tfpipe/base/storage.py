@@ -82,8 +82,13 @@ def local_folder(place: str | Path) -> Path:
         raise UserError(
             f"{shown(place)}: {protocol}:// is not supported. Use a folder, or {names}."
         )
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    if at and (":" in user or protocol in BY_CONDITION):
+    first = rest.partition("/")[0]
+    user, at, _ = first.rpartition("@")
+    _, colon, port = first.partition(":")
+    is_port = protocol == "hdfs" and port.isdecimal()
+    # A password may hold a slash, so that the "@" after it is in what looks like a path.
+    is_cut = colon and not is_port and "@" in rest and protocol not in file_systems.LOCAL
+    if is_cut or (at and (":" in user or protocol in BY_CONDITION)):
         raise UserError(
             f"{shown(place)}: a URL must not hold a user or password, since it is stored and "
             "printed. Leave it out, and set up the storage's own tools, such as ~/.aws/credentials."

@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tfpipe.base import files
@@ -25,14 +25,19 @@ class ChecksumCache:
       n_computed: checksums that were computed, not taken from the cache.
     """
 
-    def __init__(self, path: Path, compute: Callable[[list[Path]], list[str]]):
+    def __init__(
+        self, path: Path, compute: Callable[[list[Path]], list[str]], *, are_linked: bool = False
+    ):
         """Reads the cache of an earlier run; a damaged one is ignored.
 
         Args:
           path: of the cache, a JSON file.
           compute: paths -> the SHA-256 of each.
+          are_linked: whether the files get other names, which changes their ctime, so that this is
+            not looked at.
         """
         self._path, self._compute, self.n_computed = path, compute, 0
+        self._are_linked = are_linked
         self._stored: dict[str, tuple[Stat, str]] = {}
         self._sums: dict[Path, tuple[Stat | None, str]] = {}
         damaged = (OSError, ValueError, TypeError, OverflowError, RecursionError)
@@ -47,8 +52,7 @@ class ChecksumCache:
         Raises:
           UserError: a file is missing or not readable.
         """
-        settled_ns = _now_ns(self._path.parent) - int(1e9 * SETTLED_S)
-        stats = {path: _stat(path) for path in paths}
+        stats = {path: self._stat(path) for path in paths}
         missing = []
         for path, stat in stats.items():
             stored = self._stored.get(str(path))
@@ -59,21 +63,34 @@ class ChecksumCache:
         computed = zip(missing, self._compute(missing), strict=True)
         self._sums |= {path: (stats[path], checksum) for path, checksum in computed}
         self.n_computed += len(missing)
-        self._stored = {
-            str(path): (stat, self._sums[path][1])
-            for path, stat in stats.items()
-            if stat is not None and max(stat[1], stat[2]) < settled_ns
-        }
         if missing:
-            self._write()
+            self._store({path: self._sums[path] for path in stats})
         return [self._sums[path][1] for path in paths]
 
     def checksum(self, path: Path) -> str:
         """Returns the SHA-256 of a file as it is now; computes it if it has changed meanwhile."""
         stat, checksum = self._sums.get(path, (None, ""))
-        return checksum if stat is not None and stat == _stat(path) else files.sha256(path)
+        return checksum if stat is not None and stat == self._stat(path) else files.sha256(path)
 
-    def _write(self) -> None:
+    def store(self, sums: Mapping[Path, str]) -> None:
+        """Stores checksums that were computed elsewhere, and no others."""
+        self._store({path: (self._stat(path), checksum) for path, checksum in sums.items()})
+
+    def _stat(self, path: Path) -> Stat | None:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None  # computing its checksum says what is wrong
+        changed_ns = 0 if self._are_linked else status.st_ctime_ns
+        return (status.st_size, status.st_mtime_ns, changed_ns, status.st_ino)
+
+    def _store(self, sums: Mapping[Path, tuple[Stat | None, str]]) -> None:
+        settled_ns = _now_ns(self._path.parent) - int(1e9 * SETTLED_S)
+        self._stored = {
+            str(path): (stat, checksum)
+            for path, (stat, checksum) in sums.items()
+            if stat is not None and max(stat[1], stat[2]) < settled_ns
+        }
         rows = [[name, *stat, checksum] for name, (stat, checksum) in self._stored.items()]
         with contextlib.suppress(UserError):  # a full disk: packing says so if it must write
             files.replace(self._path, json.dumps(rows).encode())
@@ -86,11 +103,3 @@ def _now_ns(folder: Path) -> int:
             return os.fstat(file.fileno()).st_mtime_ns
     except OSError:
         return 0
-
-
-def _stat(path: Path) -> Stat | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None  # computing its checksum says what is wrong
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

@@ -83,8 +83,8 @@ class CopyIndex:
         rng = np.random.default_rng(0)
         rows = _draw(rng, self.n_images, n_coarse * COARSE_SAMPLES)
         pieces = (rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK))
-        sample = [copy_features.invariants(prints.select(piece)) for piece in pieces]
-        self._coarse = _centroids(np.concatenate(sample), n_coarse)
+        drawn = [copy_features.invariants(prints.select(piece)) for piece in pieces]
+        self._coarse = _centroids(np.concatenate(drawn), n_coarse)
         buckets = [folder / f".bucket-{number}" for number in range(n_coarse)]
         self._divide(prints, parts, buckets, count)
         self._fine: list[np.ndarray] = []

@@ -7,6 +7,7 @@ Beside the records NAME lie
     .NAME.repacked  what an unfinished repacking has so far
     .NAME.sums      checksums that workers of a runner compute
     .NAME.raw       checksums of raw files, see `checksum_cache`
+    .NAME.packed    checksums of the records' own files
     .NAME.old       the old records, for as long as the new ones take their name
 """
 

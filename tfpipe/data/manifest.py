@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -173,10 +173,11 @@ def verify(folder: Path, *, checksums: Checksums = fingerprint.checksums) -> lis
 
     Args:
       folder: of the records.
-      checksums: computes those of the shards.
+      checksums: computes those of the files.
     """
     manifest = read(folder)
-    present = [shard.name for shard in manifest.shards if (folder / shard.name).is_file()]
+    names = [*(shard.name for shard in manifest.shards), *manifest.files]
+    present = [name for name in names if (folder / name).is_file()]
     sums = dict(zip(present, checksums([folder / name for name in present]), strict=True))
     problems = [
         schema.damage(folder / shard.name, count=shard.count)
@@ -185,23 +186,29 @@ def verify(folder: Path, *, checksums: Checksums = fingerprint.checksums) -> lis
         or (folder / shard.name).stat().st_size != shard.bytes
     ]
     for name, sha256 in manifest.files.items():
-        path = folder / name
-        if not path.is_file() or files.sha256(path) != sha256:
+        if sums.get(name) != sha256:
             problems.append(f"{name} is missing or has changed since it was written")
     return [sentence for sentence in problems if sentence]
 
 
-def checksums(folder: Path, *, leave_out: Container[str]) -> dict[str, str]:
+def checksums(
+    folder: Path, *, leave_out: Container[str], linked: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Returns the SHA-256 of each file of a folder, by its path there.
 
     Args:
       folder: what is to become packed records.
       leave_out: names of files that the manifest vouches for otherwise, or that do not stay.
+      linked: the SHA-256 of files that older records hold, too, by their path here.
     """
+    inside = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in leave_out
+    ]
+    names = [path.relative_to(folder).as_posix() for path in inside]
+    older = linked or {}
     return {
-        path.relative_to(folder).as_posix(): files.sha256(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in leave_out
+        name: older[name] if name in older else files.sha256(path)
+        for name, path in zip(names, inside, strict=True)
     }
 
 

@@ -206,6 +206,32 @@ def find_pairs(
     return [(a, b - one.n_images) for a, b in pairs]
 
 
+def new_pairs(
+    prints: PrintSource,
+    is_new: np.ndarray,
+    *,
+    scratch: Path | None = None,
+    progress: Progress = _silent,
+) -> list[tuple[int, int]]:
+    """Returns the pairs of near-copies of which one at least is new, the lower row first.
+
+    Args:
+      prints: of all images.
+      is_new: which of them have not been compared with each other before, [n] bool.
+      scratch: as of `find_pairs`.
+      progress: as of `find_pairs`.
+    """
+    if is_new.all():
+        return find_pairs(prints, prints, scratch=scratch, progress=progress)
+    new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+    one, other = PrintRows(prints, new), PrintRows(prints, old)
+    pairs = [(new[a], new[b]) for a, b in find_pairs(one, one, scratch=scratch)]
+    pairs += [
+        (new[a], old[b]) for a, b in find_pairs(one, other, scratch=scratch, progress=progress)
+    ]
+    return sorted({(int(min(pair)), int(max(pair))) for pair in pairs})
+
+
 def _indexed_pairs(
     prints: PrintSource,
     *,

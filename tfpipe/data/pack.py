@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -37,7 +38,7 @@ from tfpipe.tasks.splits import (
 from tfpipe.tasks.task import SPLITS, LeftOut, Source, Survey, Task
 
 SOURCES_A_SHARD = 4
-MOST_SHARDS = 64  # of a split; of more sources each has more
+MOST_SHARDS = 64  # of a split; of more sources each has twice as many, or four times
 
 LOG = logging.getLogger("tfpipe")
 
@@ -172,7 +173,8 @@ def pack(
                 files.replace(folder / "manifest.json", manifest.to_json())
             return repack.divide(folder, manifest, shards or manifest.sharding, report=report)
         shards = shards or (manifest.sharding if manifest else "")
-        cache = _cache(folder, engine.checksums)
+        packed = ChecksumCache(exchange.hidden(folder, "packed"), engine.checksums, are_linked=True)
+        cache = _cache(folder, packed.checksums)
         survey = validation.keep_group_names(survey, cache.groups)
         before = _splits_so_far(manifest, cache.groups, split) if manifest else before
         context: dict[str, Any] = {
@@ -189,10 +191,23 @@ def pack(
             pairs = zip(summaries, plan.shards, strict=True)
             return [summary | {"split": shard.split} for summary, shard in pairs]
 
-        plan = plan_shards(task, survey, split=split, before=before)
+        key_of = functools.partial(
+            data_fingerprint.source_fingerprint, task, options=options, checksum=sums.checksum
+        )
+        grouped = validation.grouped_before(survey, cache, key_of)
+        plan = plan_shards(task, grouped, split=split, before=before)
         summaries = write(plan)
-        merged = validation.merged(survey, summaries, parts, before=cache.groups, report=report)
-        if merged.sources != survey.sources:
+        merged = validation.merged(
+            survey,
+            summaries,
+            parts,
+            before=cache.groups,
+            compared=validation.compared_before(manifest, cache.units, summaries),
+            report=report,
+        )
+        if merged.sources == grouped.sources:
+            plan = plan._replace(survey=merged)
+        else:
             plan = plan_shards(task, merged, split=split, before=before)
             summaries = write(plan)
         bad = _unreadable(plan.survey, summaries, skip_bad=skip_bad)
@@ -206,6 +221,7 @@ def pack(
             compared=validation.compared_before(manifest, cache.units, summaries),
             report=report,
         )
+        older = manifest
         manifest = _manifest(
             task,
             plan,
@@ -219,13 +235,20 @@ def pack(
             compared=near_duplicates.RULES if is_compared else 0,
         )
         try:
-            made = _finish(task, unfinished, folder, summaries=summaries, manifest=manifest)
+            linked = _linked_sums(older, summaries) if cache.folder else {}
+            made = _finish(
+                task, unfinished, folder, summaries=summaries, manifest=manifest, linked=linked
+            )
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written: {error.strerror or error}. "
                 "Free some space or choose another folder."
             ) from error
-        return repack.divide(folder, made, shards, report=report)
+        made = repack.divide(folder, made, shards, report=report)
+        in_shards = {shard.name: shard.sha256 for shard in made.shards}
+        every = {**made.files, **in_shards}
+        packed.store({folder / name: checksum for name, checksum in every.items()})
+        return made
 
 
 def settled(task: Task, survey: Survey) -> Task:
@@ -325,6 +348,17 @@ def _cache(folder: Path, checksums: Checksums) -> source_cache.SourceCache:
     return source_cache.SourceCache(None if wrong else folder)
 
 
+def _linked_sums(manifest: RecordManifest | None, summaries: list[dict]) -> dict[str, str]:
+    """Returns the SHA-256 of files beside shards that are those of older records, by name."""
+    sums: dict[str, str] = {}
+    for summary in summaries:
+        if manifest and (old := summary.get("linked")):
+            names = {f"{summary['name']}.hashes": f"{old}.hashes"}
+            names |= {unit["picture"]: unit["picture"] for unit in summary["units"]}
+            sums |= {now: manifest.files[was] for now, was in names.items() if now}
+    return sums
+
+
 def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
     """Keeps finished shards of the same plan, and nothing else."""
     parts.begin({"fingerprint": fingerprint})
@@ -382,7 +416,9 @@ def assign_shards(task: Task, sources, *, split) -> list[ShardPlan]:
     shards = []
     for name in SPLITS:
         inside = [s for s in sources if split.of_source(s) == name]
-        size = max(SOURCES_A_SHARD, math.ceil(len(inside) / MOST_SHARDS))
+        size = SOURCES_A_SHARD
+        while math.ceil(len(inside) / size) > MOST_SHARDS:
+            size *= 2  # so that a few more sources leave the other shards as they are
         chunks = [inside[i : i + size] for i in range(0, len(inside), size)]
         for i, chunk in enumerate(chunks):
             stem = schema.shard_name(task.name, name, i, of=len(chunks))
@@ -401,8 +437,18 @@ def _finish(
     *,
     summaries: list[dict],
     manifest: RecordManifest,
+    linked: dict[str, str],
 ) -> RecordManifest:
-    """Writes what describes the shards, and exchanges new records for old ones."""
+    """Writes what describes the shards, and exchanges new records for old ones.
+
+    Args:
+      task: the question.
+      unfinished: where the shards are.
+      folder: of the records.
+      summaries: of the shards.
+      manifest: without the sums of the files beside the shards.
+      linked: those sums, of files that the old records hold, too.
+    """
     parts = unfinished.path
     _remove_unfinished(parts)
     data_manifest.describe(task, parts, summaries=summaries)
@@ -414,7 +460,7 @@ def _finish(
     files.replace(parts / source_cache.UNITS, json.dumps(units).encode())
     shards = {f"{summary['name']}{end}" for summary in summaries for end in ("", ".json")}
     left_out = {resumable.PLAN, "manifest.json"} | shards
-    sums = data_manifest.checksums(parts, leave_out=left_out)
+    sums = data_manifest.checksums(parts, leave_out=left_out, linked=linked)
     manifest = dataclasses.replace(manifest, files=sums)
     files.replace(parts / "manifest.json", manifest.to_json())
     exchange.exchange(parts, folder)

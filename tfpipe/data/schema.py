@@ -74,28 +74,46 @@ def write(
       task: how to read them.
       options: the task's.
       cache: what was packed before. Sources that it holds unchanged are not read again, unless
-        the decisions on their images have changed.
+        the decisions on their images have changed. A shard of only such sources is the old file
+        under another name: neither may be changed, only replaced.
       decided: key of an image -> the reviewer's decision about it.
       checksum: computes the SHA-256 of a raw file.
 
     Returns:
       What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
       counts, sums of pixels, bad sources, rows of the task's table, and these of each source.
-      Perceptual hashes go to .hashes.
+      Perceptual hashes go to .hashes. "linked" is the older shard's name, if it is that one.
     """
     done = folder / f"{name}.json"
     if done.is_file():
-        return json.loads(done.read_text())
+        summary = json.loads(done.read_text())
+        if cache.folder or not summary.get("linked"):  # damaged records may have been linked
+            return summary
     # Names of this call only: elsewhere another worker may be writing the same shard again.
     stem = f".{name}.{uuid.uuid4().hex}"
     temporary, own_records = folder / f"{stem}.partial", folder / f"{stem}.own"
-    serialize, units, bad, hashes = _serializer(task), [], {}, b""
+    keys = [
+        fingerprint.source_fingerprint(task, source, options=options, checksum=checksum)
+        for source in sources
+    ]
+    of_shard = {
+        "classes": len(task.classes),
+        "channels": task.image_shape[-1],
+        "columns": len(task.columns),
+    }
     try:
-        with temporary.open("wb") as file:
-            for source in sources:
-                key = fingerprint.source_fingerprint(
-                    task, source, options=options, checksum=checksum
-                )
+        if (old := cache.shard_of(keys, decided)) and cache.folder:
+            summary = _link(cache.folder, folder, name, *old) | {"bad": {}, "name": name}
+            summary |= source_cache.shard_summary(summary["units"], **of_shard)
+            files.replace(done, json.dumps(summary).encode())
+            return summary
+    except OSError as error:
+        raise _unwritable(folder / name, error) from error
+    hashes = folder / f"{stem}.hashes"
+    serialize, units, bad = _serializer(task), [], {}
+    try:
+        with temporary.open("wb") as file, hashes.open("wb") as hashes_file:
+            for source, key in zip(sources, keys, strict=True):
                 try:
                     unit = cache.find(key, decided) or source_cache.read(
                         source,
@@ -108,9 +126,9 @@ def write(
                 except UserError as error:
                     bad[source.name] = str(error)
                     continue
-                begin, first = file.tell(), len(hashes)
+                begin, first = file.tell(), hashes_file.tell()
                 source_cache.append(unit, file)
-                hashes += unit.hashes
+                hashes_file.write(unit.hashes)
                 figure = None
                 if unit.figure:
                     figure = f"{task.raw_files.source_table}/{source.name}.png"
@@ -122,31 +140,62 @@ def write(
                     "source": source.name,
                     "group": source.group,
                     "key": key,
-                    "hashes": [first, len(hashes)],
+                    "hashes": [first, hashes_file.tell()],
                 }
                 units.append(unit.summary | place)
-            file.flush()
-            os.fsync(file.fileno())
-        summary = source_cache.shard_summary(
-            units,
-            classes=len(task.classes),
-            channels=task.image_shape[-1],
-            columns=len(task.columns),
-        )
-        summary |= {"bad": bad, "units": units, "name": name, **weight(temporary)}
-        files.replace(folder / f"{name}.hashes", hashes)
+            for one in (hashes_file, file):
+                one.flush()
+                os.fsync(one.fileno())
+        summary = source_cache.shard_summary(units, **of_shard)
+        summary |= {"bad": bad, "units": units, "name": name, "linked": "", **weight(temporary)}
+        os.replace(hashes, folder / f"{name}.hashes")
         os.replace(temporary, folder / name)
     except (OSError, tf.errors.OpError) as error:
-        raise UserError(
-            f"{folder / name} cannot be written: {getattr(error, 'strerror', None) or error}. "
-            "Free some space or choose another folder."
-        ) from error
+        raise _unwritable(folder / name, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
-        own_records.unlink(missing_ok=True)
+        for path in (temporary, own_records, hashes):
+            path.unlink(missing_ok=True)
     # Keys stay in their order: it is that of the table's columns.
     files.replace(done, json.dumps(summary).encode())
     return summary
+
+
+def _link(
+    older: Path, folder: Path, name: str, shard: dict[str, Any], units: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Gives the files of an old shard names in another folder, and returns what its summary has.
+
+    Args:
+      older: the old records.
+      folder: where shards are gathered.
+      name: of the shard there.
+      shard: the old one, as the manifest has it.
+      units: of its sources.
+    """
+    old = shard["name"]
+    pictures = [unit["picture"] for unit in units if unit["picture"]]
+    for before, now in [
+        (f"{old}.hashes", f"{name}.hashes"),
+        *((one, one) for one in pictures),
+        (old, name),
+    ]:
+        target = folder / now
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            files.link(older / before, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)  # where both are one file, neither name is replaced
+    weights = {"bytes": shard["bytes"], "sha256": shard["sha256"]}
+    return weights | {"linked": old, "units": [unit | {"shard": name} for unit in units]}
+
+
+def _unwritable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} cannot be written: {getattr(error, 'strerror', None) or error}. "
+        "Free some space or choose another folder."
+    )
 
 
 def shard_name(task: str, split: str, number: int, *, of: int) -> str:

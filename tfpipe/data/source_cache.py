@@ -129,9 +129,15 @@ class SourceCache:
           folder: the records; None for none.
         """
         self.folder, self.units = folder, {}
+        self._keys: dict[str, list[str]] = {}  # of the sources of each shard, in order
+        self._shards: dict[str, dict[str, Any]] = {}
         if folder and (folder / UNITS).is_file():
             units = json.loads((folder / UNITS).read_bytes())
             self.units = {unit["key"]: unit for unit in units}
+            for unit in units:
+                self._keys.setdefault(unit["shard"], []).append(unit["key"])
+            shards = json.loads((folder / "manifest.json").read_bytes())["shards"]
+            self._shards = {shard["name"]: shard for shard in shards}
 
     @property
     def groups(self) -> dict[str, str]:
@@ -145,6 +151,31 @@ class SourceCache:
           key: by `fingerprint.source_fingerprint`.
           decided: key of an image -> the reviewer's decision about it.
         """
+        summary = self._current(key, decided)
+        if self.folder is None or summary is None:
+            return None
+        name = summary["picture"]
+        figure = (self.folder / name).read_bytes() if name else None
+        return stored_unit(self.folder, summary)._replace(figure=figure)
+
+    def shard_of(
+        self, keys: list[str | None], decided: dict[str, Decision]
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+        """Returns the shard that holds these sources and no others, and its units.
+
+        The shard is as the manifest has it. None where there is no such shard.
+
+        Args:
+          keys: of the sources, in order.
+          decided: as of `find`.
+        """
+        units = [unit for key in keys if (unit := self._current(key, decided))]
+        name = units[0]["shard"] if units else None
+        if name is None or len(units) < len(keys) or self._keys[name] != keys:
+            return None
+        return self._shards[name], units
+
+    def _current(self, key: str | None, decided: dict[str, Decision]) -> dict[str, Any] | None:
         summary = self.units.get(key) if key else None
         if self.folder is None or summary is None or "keys" not in summary:  # an older release's
             return None
@@ -153,9 +184,7 @@ class SourceCache:
         images = sum(times for _, times in summary["groups"])
         if summary["hashes"][1] - summary["hashes"][0] != images * copy_prints.PACKED:
             return None  # another release's fingerprints
-        name = summary["picture"]
-        figure = (self.folder / name).read_bytes() if name else None
-        return stored_unit(self.folder, summary)._replace(figure=figure)
+        return summary
 
 
 def stored_unit(folder: Path, summary: dict[str, Any]) -> Unit:

@@ -21,7 +21,8 @@ from tfpipe.base import files, resumable, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.storage import MissingInStorage, NotWritable, StorageFolder
-from tfpipe.data import exchange, pack
+from tfpipe.data import exchange, fingerprint, pack
+from tfpipe.data.checksum_cache import ChecksumCache
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.data.pack import PackingEngine
 from tfpipe.tasks.task import Task
@@ -63,7 +64,9 @@ def fetch(folder: Path, *, report: Reporter = silent) -> None:
         stored, here = _newest(place, folder), _sha256_here(folder)
         if here and stored and here == stored.sha256:
             _note(folder, stored)
-            return
+            if not _is_damaged(folder, stored):
+                return
+            LOG.warning("The copy of %s is damaged: what has changed is fetched anew.", folder)
         noted = _noted(folder)
         is_unpublished = here is not None and here != noted["sha256"]
         if is_unpublished and (stored is None or noted["number"] == stored.number):
@@ -196,6 +199,20 @@ def _parsed(folder: Path, data: bytes) -> RecordManifest:
     return RecordManifest.from_json(value, file=str(folder / MANIFEST))
 
 
+def _is_damaged(folder: Path, stored: StoredRecords) -> bool:
+    """Returns whether a local file is not what the manifest has; reads those that have changed."""
+    sums = _sums(folder, stored.manifest)
+    if not all((folder / name).is_file() for name in sums):
+        return True
+    computed = _packed(folder).checksums([folder / name for name in sums])
+    return computed != list(sums.values())
+
+
+def _packed(folder: Path) -> ChecksumCache:
+    place = exchange.hidden(folder, "packed")
+    return ChecksumCache(place, fingerprint.checksums, are_linked=True)
+
+
 def _remove(folder: Path, here: str | None) -> bool:
     """Removes local records; returns False if another run has replaced them meanwhile."""
     with exchange.gathering(folder, "partial", work="packing"):
@@ -249,6 +266,7 @@ def _download(
                 )
         files.replace(gathering.path / MANIFEST, stored.manifest)
         exchange.exchange(gathering.path, folder)
+        _packed(folder).store({folder / name: sha256 for name, sha256 in sums.items()})
         _note(folder, stored)
     return True
 

@@ -1,7 +1,7 @@
 """Validation of records before they are published."""
 
 import dataclasses
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, counter, silent
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
-from tfpipe.data.copy_prints import StoredPrints
+from tfpipe.data.copy_prints import PrintRows, StoredPrints
 from tfpipe.data.manifest import RecordManifest
+from tfpipe.data.source_cache import SourceCache
 from tfpipe.tasks.splits import AssignedSplits
 from tfpipe.tasks.task import SPLITS, Source, Survey, Task
 
@@ -119,12 +120,34 @@ def keep_group_names(survey: Survey, before: dict[str, str]) -> Survey:
     return dataclasses.replace(survey, sources=tuple(sources))
 
 
+def grouped_before(
+    survey: Survey, cache: SourceCache, key_of: Callable[[Source], str | None]
+) -> Survey:
+    """Returns a survey whose unchanged sources are in the groups that they were packed in.
+
+    Only where groups of near-copies are made one: other groups are those of the survey.
+
+    Args:
+      survey: of the raw files.
+      cache: what the records so far hold of them.
+      key_of: fingerprint of a source with its group.
+    """
+    if not survey.merge_near_duplicates:
+        return survey
+    sources = []
+    for source in survey.sources:
+        packed = dataclasses.replace(source, group=cache.groups.get(source.name, source.group))
+        sources.append(packed if key_of(packed) in cache.units else source)
+    return dataclasses.replace(survey, sources=tuple(sources))
+
+
 def merged(
     survey: Survey,
     summaries: list[dict],
     parts: Path,
     *,
     before: dict[str, str],
+    compared: Container[str] = (),
     report: Reporter = silent,
 ) -> Survey:
     """Returns a survey whose groups that share near-copies are one, where it asks for that.
@@ -135,11 +158,19 @@ def merged(
       parts: the folder of the shards' perceptual hashes.
       before: source -> its group in the records so far; a new copy joins the old group, not the
         other way round, so that the old ones stay in their split.
+      compared: sources whose images were all compared with each other before, so that copies among
+        them are in one group of `before`.
       report: receives the images compared and in all, as stage "copies".
     """
     if not survey.merge_near_duplicates:
         return survey
-    prints, groups = _prints(summaries, parts)
+    units = [unit for summary in summaries for unit in summary["units"]]
+    numbers = [sum(times for _, times in unit["groups"]) for unit in units]
+    group_of = {source.name: source.group for source in survey.sources}
+    groups = GroupRuns([group_of[unit["source"]] for unit in units], numbers)
+    prints, _ = _prints(summaries, parts)
+    is_new = np.repeat(np.array([u["source"] not in compared for u in units], bool), numbers)
+    old_groups = GroupRuns([before.get(unit["source"], "") for unit in units], numbers)
     first: dict[str, str] = {}
     old = set(before.values())
 
@@ -148,8 +179,13 @@ def merged(
             group = first[group]
         return group
 
-    progress = counter(report, "copies")
-    for a, b in near_duplicates.find_pairs(prints, prints, scratch=parts, progress=progress):
+    pairs = near_duplicates.new_pairs(
+        prints, is_new, scratch=parts, progress=counter(report, "copies")
+    )
+    for rows in _shared(groups, old_groups, np.flatnonzero(~is_new)):
+        own = PrintRows(prints, rows)
+        pairs += [(int(rows[a]), int(rows[b])) for a, b in near_duplicates.find_pairs(own, own)]
+    for a, b in sorted(pairs):
         pair = (root(groups[a]), root(groups[b]))
         low, high = sorted(pair, key=lambda group: (group not in old, group))
         first[high] = low
@@ -159,6 +195,18 @@ def merged(
         return survey
     note = f"{moved} images are near-copies of others, and are in one group with them."
     return dataclasses.replace(survey, sources=sources, notes=(*survey.notes, note))
+
+
+def _shared(
+    groups: Sequence[str], old_groups: Sequence[str], rows: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yields the rows of each old group in which several groups became one."""
+    inside: dict[str, list[int]] = {}
+    for row in rows.tolist():
+        inside.setdefault(old_groups[row], []).append(row)
+    for own in inside.values():
+        if len({groups[row] for row in own}) > 1:
+            yield np.array(own)
 
 
 def compared_before(
@@ -236,9 +284,9 @@ def crossings(
 class GroupRuns(Sequence[str]):
     """The group of each image, as runs of images that share one."""
 
-    def __init__(self, runs: Sequence[tuple[str, int]]):
-        self._names = [name for name, _ in runs]
-        self._ends = np.cumsum([times for _, times in runs], dtype=np.int64)
+    def __init__(self, names: Sequence[str], sizes: Sequence[int]):
+        self._names = names
+        self._ends = np.cumsum(sizes, dtype=np.int64)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -250,8 +298,8 @@ class GroupRuns(Sequence[str]):
 def _prints(summaries: list[dict], parts: Path) -> tuple[StoredPrints, GroupRuns]:
     """Returns the fingerprints of some shards' images, and the group of each."""
     stored = StoredPrints([parts / f"{summary['name']}.hashes" for summary in summaries])
-    units = (unit for summary in summaries for unit in summary["units"])
-    return stored, GroupRuns([run for unit in units for run in unit["groups"]])
+    runs = [run for summary in summaries for unit in summary["units"] for run in unit["groups"]]
+    return stored, GroupRuns([name for name, _ in runs], [times for _, times in runs])
 
 
 def _parted(survey: Survey, splits: dict[str, str]) -> list[str]:
