@@ -284,16 +284,18 @@ class Project(Workspace):
         start_tensorflow()
         from tfpipe.workflows import retrain
 
-        version = self.version(task, model=model).path
-        self.fetch(task)
+        version = self.version(task, model=model)
+        self.fetch(version.task)
         with self.reporting() as report:
             made = retrain.pack_and_retrain(
-                task,
-                version,
+                version.task,
+                version.path,
                 raw=self.raw_folder(task),
-                records=self.records_folder(task),
+                records=self.records_folder(version.task),
                 plan=retrain.RetrainingPlan(
-                    retrain.starting_version(version, initialized_from, from_scratch=from_scratch),
+                    retrain.starting_version(
+                        version.path, initialized_from, from_scratch=from_scratch
+                    ),
                     epochs,
                     force,
                     seed,
@@ -357,13 +359,15 @@ class Project(Workspace):
           packing: how raw files are packed; None for what the packed records were made by.
         """
         task = self.resolve(task)
-        records = self.pack(task, **self._packing(task, packing))
         from tfpipe.baselines import compare
 
+        views = compare.views(task, models)
+        records = {one.view: self.pack(one, **self._packing(one, packing)).path for one in views}
         with self.reporting() as report:
             table, by_fold = compare.compare_models(
                 task,
-                records.path,
+                records,
+                raw=self.raw_folder(task),
                 names=models,
                 models=self.saved_models / task.name,
                 folds=folds,
@@ -493,7 +497,7 @@ class Project(Workspace):
                 models=self.saved_models,
                 model=model,
                 number=number,
-                records=self.records_folder(task),
+                records=self.records_folder,
                 raw=self.raw_folder(task),
                 port=port,
                 started=started,
@@ -512,6 +516,7 @@ class Project(Workspace):
         """Returns a training run; every name is checked before anything is packed."""
         task = self.resolve(task)
         name = choose(model or task.models[0], task.models, noun=f"model for {task.name}")
+        task = task.for_model(name)
         self.fetch_versions(task, publishes=True)
         from tfpipe.tasks.options import parse_options
 
@@ -574,7 +579,7 @@ class Project(Workspace):
     def _rerun(self, config: RunConfig) -> Version:
         from tfpipe.workflows import rerun
 
-        task = self.resolve(config.task)
+        task = self.resolve(config.task).for_model(config.model)
         self.fetch_versions(task, publishes=True)
         rerun.check(config, task)
         records = self.pack(
@@ -594,6 +599,3 @@ class Project(Workspace):
                 report=report,
             )
         return self._published(task, made)
-
-    def _published(self, task: Task, made: Mapping[str, Any]) -> Version:
-        return Version(Path(made["path"]), task=task, workspace=self)

@@ -98,7 +98,7 @@ class Version:
             self.number, self.model = self.card.version, self.card.model
         else:
             self.number, self.model = int(self.path.name), self.path.parent.name
-        self.task = task
+        self.task = task.for_model(self.model)
         self._workspace = workspace
 
     @cached_property
@@ -211,7 +211,7 @@ class Version:
           table: table that describes the files, such as photos.csv.
           windows: table of every window, for tasks that slide a window along whole files.
           inference_mode: how windows are slid, one of "scan", "windows", "intervals" and
-            "scan-intervals"; None for the version's own.
+            "scan-intervals", or "rows"; None for the version's own.
           min_precision: precision below which a class is not named (abstain).
           conformal: share of images whose set of classes may lack the true one; 0 for no sets.
           min_sharpness: images that are less sharp are marked as blurred and not counted.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tfpipe.data.check import RawFilesCheck
     from tfpipe.data.config import PackingConfig
     from tfpipe.search.overview import SearchReport
-    from tfpipe.tasks.splits import SplitConfig
+    from tfpipe.tasks.splits import PackedSplits, SplitConfig
     from tfpipe.tasks.task import Task
 
 
@@ -66,8 +66,8 @@ class Workspace:
         return task.raw_files.folder or self.data / "raw" / task.name
 
     def records_folder(self, task: Task) -> Path:
-        """Returns where a task's packed records lie."""
-        return self.data / "records" / task.name
+        """Returns where a task's packed records lie; each view of its raw files has its own."""
+        return self.data / "records" / "-".join(filter(None, (task.name, task.view)))
 
     def fetch_records(self, task: Task) -> Path:
         """Returns where a task's records lie, once they are as object storage has them."""
@@ -176,7 +176,6 @@ class Workspace:
         sharding = config.sharding(shards)
         start_tensorflow()
         from tfpipe.data import pack, stored_records
-        from tfpipe.registry import previous_version
 
         raw = self._fetch_raw(task)
         folder = self.fetch_records(task)
@@ -195,7 +194,7 @@ class Workspace:
                 folder,
                 options=values,
                 split=split,
-                before=previous_version.newest_splits(self.saved_models / task.name, split),
+                before=self._splits_before(task, split),
                 skip_bad=skip_bad,
                 shards=sharding,
                 engine=engine,
@@ -229,13 +228,27 @@ class Workspace:
         values = parse_options(task, option_settings(options))
         start_tensorflow()
         from tfpipe.data import check
-        from tfpipe.registry import previous_version
 
         raw, split = self._fetch_raw(task), split or SplitConfig()
         self.fetch_versions(task)
-        before = previous_version.newest_splits(self.saved_models / task.name, split)
+        before = self._splits_before(task, split)
         with self.reporting() as report:
             return check.check(task, raw, options=values, split=split, before=before, report=report)
+
+    def _splits_before(self, task: Task, split: SplitConfig) -> PackedSplits:
+        """Returns the splits in which groups stay where a task has no records yet.
+
+        They are those of the records of its own images, if it is another view of them, else those
+        of the version that was published last.
+        """
+        from tfpipe.data import pack
+        from tfpipe.registry import previous_version
+
+        if task.view:
+            packed = pack.packed_splits(self.fetch_records(replace(task, view="")), split)
+            if packed.by_source:
+                return packed
+        return previous_version.newest_splits(self.saved_models / task.name, split)
 
     def records(self, task: Task | str) -> Records:
         """Returns a task's packed records as they are.
@@ -461,6 +474,9 @@ class Workspace:
             out=Path(out) if out else None,
         )
 
+    def _published(self, task: Task, made: Mapping[str, Any]) -> Version:
+        return Version(Path(made["path"]), task=task, workspace=self)
+
     def _packing(self, task: Task, packing: PackingConfig | None) -> dict[str, Any]:
         """Returns the arguments of `pack`, as given or as the packed records were made by."""
         from tfpipe.data.config import PackingConfig
@@ -468,9 +484,15 @@ class Workspace:
 
         packing = packing or PackingConfig()
         options, split, skip_bad = packing.options, packing.split, packing.skip_bad
-        is_packed = (self.fetch_records(task) / "manifest.json").is_file()
+        packed = self.fetch_records(task)
+        if task.view and not (packed / "manifest.json").is_file():
+            packed = self.fetch_records(replace(task, view=""))
+        is_packed = (packed / "manifest.json").is_file()
         if is_packed and None in (options, split, skip_bad):
-            manifest = self.records(task).manifest
+            start_tensorflow()
+            from tfpipe.data import manifest as data_manifest
+
+            manifest = data_manifest.read(packed)
             options = manifest.options if options is None else options
             split = split or SplitConfig(manifest.fractions, manifest.salt)
             skip_bad = manifest.unreadable_files if skip_bad is None else skip_bad

@@ -50,6 +50,30 @@ def enhanced_cnn_quick(hp) -> dict:
     }
 
 
+def core_unet(hp) -> dict:
+    """Returns half to twice the default widths, and what the loss of rows weighs.
+
+    Not from the seed: it has no such network.
+    """
+    return {
+        "filters": hp.Choice("filters", [6, 8, 12, 16], default=8),
+        "units": hp.Choice("units", [32, 48, 64, 96], default=48),
+        "levels": hp.Int("levels", min_value=3, max_value=5, default=4),
+        "dropout": dropout(hp),
+        "event_weight": hp.Choice("event_weight", [1.0, 3.0, 6.0], default=3.0),
+    }
+
+
+def core_unet_quick(hp) -> dict:
+    return {
+        "filters": hp.Choice("filters", [4, 6], default=4),
+        "units": hp.Choice("units", [16, 24], default=16),
+        "levels": hp.Int("levels", min_value=2, max_value=4, default=3),
+        "dropout": dropout(hp),
+        "event_weight": hp.Choice("event_weight", [1.0, 3.0, 6.0], default=3.0),
+    }
+
+
 def simple_cnn(hp) -> dict:
     """Returns half to twice the published widths, and the dropout rates."""
     return {
@@ -101,6 +125,7 @@ SEARCHES = {
     "enhanced-cnn": Search(
         space=enhanced_cnn, training=sgd_or_nadam, quick_space=enhanced_cnn_quick
     ),
+    "core-unet": Search(space=core_unet, training=sgd_or_nadam, quick_space=core_unet_quick),
     "resnet9": resnets.RESNET,
     "resnet18": resnets.RESNET,
     "resnet34": resnets.RESNET,

@@ -36,7 +36,13 @@ def models(tmp_path_factory):
 
 def compared(data, models, names=NAMES, n_folds=2):
     return compare.compare(
-        TASK, data.folder, names=names, n_folds=n_folds, config=SETTINGS, models=models
+        TASK,
+        {"": data.folder},
+        raw=data.folder,
+        names=names,
+        n_folds=n_folds,
+        config=SETTINGS,
+        models=models,
     )
 
 
@@ -69,7 +75,8 @@ def test_what_was_judged_is_not_judged_again(data, models, frame, monkeypatch):
     told = []
     compare.compare(
         TASK,
-        data.folder,
+        {"": data.folder},
+        raw=data.folder,
         names=NAMES,
         n_folds=2,
         config=SETTINGS,
@@ -172,8 +179,13 @@ def test_splits_judge_once_each_and_a_pretrained_model_without_weights_is_named(
     # The weights that the first is to begin with are not there; the second begins at random.
     names = ("resnet50+pretrained", "columns-mlp")
     task = dataclasses.replace(TASK, models=("columns-mlp", "resnet50"))
-    told = {"config": SETTINGS, "models": tmp_path, "fixed": {"weights": str(tmp_path)}}
-    frame = compare.compare(task, data.folder, names=names, n_folds=0, **told)
+    told = {
+        "config": SETTINGS,
+        "models": tmp_path,
+        "raw": data.folder,
+        "fixed": {"weights": str(tmp_path)},
+    }
+    frame = compare.compare(task, {"": data.folder}, names=names, n_folds=0, **told)
     judged = frame[frame["model"] == "columns-mlp"]
     assert judged["split"].tolist() == ["validation", "test"]
     for split, examples in zip(judged["split"], judged["examples"], strict=True):
@@ -184,7 +196,7 @@ def test_splits_judge_once_each_and_a_pretrained_model_without_weights_is_named(
     assert second["failed"] == "" and second["test_accuracy"] == judged["accuracy"].iloc[1]
     assert not second["pretrained"] and not second["grey"] and second["machine"]
     with pytest.raises(UserError, match="has no resnet50"):
-        compare.compare(task, data.folder, names=names[:1], n_folds=0, **told)
+        compare.compare(task, {"": data.folder}, names=names[:1], n_folds=0, **told)
 
 
 def test_names_tell_how_a_network_is_taken():

@@ -11,6 +11,7 @@ SMALL = {
     "simple-cnn-2": {"filters": 4, "conv_layers": 3, "dense_units": 8},
     "simple-cnn-interval": {"filters": 4, "dense_units": 8},
     "enhanced-cnn": {"filters": 6},
+    "core-unet": {"filters": 4, "units": 8, "levels": 2},
     "resnet9": {"filters": 4},
     "resnet18": {"filters": 4},
     "resnet34": {"filters": 4},
@@ -36,7 +37,10 @@ def make_spec(shape=(33, 40, 3), *, classes=2, dtype="uint8", columns=()) -> Spe
     names = tuple(f"class{i}" for i in range(classes))
     scales = {"column_mean": (5.0,) * len(columns), "column_std": (2.0,) * len(columns)}
     means, stds = (120.0,) * channels, (60.0,) * channels
-    return Spec(shape, names, means, stds, columns=columns, image_dtype=dtype, **scales)
+    rows = ("none", "layer", "lens")
+    return Spec(
+        shape, names, means, stds, columns=columns, image_dtype=dtype, row_classes=rows, **scales
+    )
 
 
 def spec_for(name: str, **rest) -> Spec:

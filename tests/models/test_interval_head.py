@@ -13,7 +13,8 @@ from small_records import draw_melt, pack_melt
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import augmentation, dataset, pack
-from tfpipe.models.interval_head import locates, with_interval
+from tfpipe.models.interval_head import locates
+from tfpipe.models.outputs import with_all_outputs
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import load, store
 from tfpipe.registry.export import NetworkExport
@@ -161,7 +162,7 @@ def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tm
     images = np.stack([example.image for example in examples])
     true = np.array([[e.metadata["top"], e.metadata["bottom"]] for e in examples])
     banded = true[:, 0] >= 0
-    said = with_interval(model)({"image": images})
+    said = with_all_outputs(model)({"image": images})
     off = np.abs(HEIGHT * said["interval"].numpy() - true)[banded].mean()
     best_constant = np.abs(true[banded] - np.median(true[banded], axis=0)).mean()
     assert off < best_constant / 2
@@ -174,7 +175,7 @@ def test_a_trained_model_tells_where_the_band_is_and_so_does_its_export(data, tm
     again = load.read_model(draft)
     assert locates(again)
     np.testing.assert_allclose(
-        with_interval(again)({"image": images})["interval"], said["interval"], atol=1e-5
+        with_all_outputs(again)({"image": images})["interval"], said["interval"], atol=1e-5
     )
 
 
@@ -206,7 +207,7 @@ def test_what_the_interval_learns_leaves_the_classes_alone():
     )
     model.get_layer("interval").ends.bias.assign([3.0, -3.0])
     np.testing.assert_array_equal(model(features).numpy(), before)
-    both = with_interval(model)(features)["interval"].numpy()
+    both = with_all_outputs(model)(features)["interval"].numpy()
     assert (both[:, 0] <= both[:, 1]).all()  # whichever unit has the start
 
 

@@ -11,7 +11,7 @@ from small_models import make_small, make_spec
 
 from tfpipe.base.errors import UserError
 from tfpipe.models import sliding_window
-from tfpipe.models.interval_head import with_interval
+from tfpipe.models.outputs import with_all_outputs
 from tfpipe.registry import load
 
 pytestmark = pytest.mark.slow
@@ -146,12 +146,13 @@ def test_windows_that_may_show_something_are_seen_one_by_one(monkeypatch):
         ("simple-cnn", {"scan", "windows"}),
         ("simple-cnn-2", {"scan", "windows"}),
         ("enhanced-cnn", {"scan", "windows"}),
-        ("simple-cnn-interval", set(sliding_window.INFERENCE_MODES)),
+        ("simple-cnn-interval", {"scan", "scan-intervals", "windows", "intervals"}),
+        ("core-unet", {"rows"}),
         ("resnet9", {"windows"}),
     ],
 )
 def test_models_are_looked_through_in_every_way_that_they_can(name, found):
     model = make_small(name, make_spec((50, 40, 3)))
     assert set(sliding_window.by_inference_mode(model)) == found
-    network_parts = sliding_window.split_network(model, with_interval(model).output)
+    network_parts = sliding_window.split_network(model, with_all_outputs(model).output)
     assert (network_parts is None) == ("scan" not in found)

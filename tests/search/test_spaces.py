@@ -105,7 +105,7 @@ def test_every_model_of_a_task_is_tuned():
 )
 def test_quick_models_are_small(key):
     arguments, _ = registered(SEARCHES[key].quick_space)
-    task, given = TASKS[key[0]], {}
+    task, given = TASKS[key[0]].for_model(key[1]), {}
     if "weights" in inspect.signature(MODELS[key[1]]).parameters:
         given = {"weights": "none"}
     spec = Spec(
@@ -116,6 +116,7 @@ def test_quick_models_are_small(key):
         columns=tuple(f"c{i}" for i in range(34)),
         column_mean=(0.0,) * 34,
         column_std=(1.0,) * 34,
+        row_classes=task.row_classes,
     )
     model = MODELS[key[1]](spec, **arguments, **given)
     bodies = [layer.count_params() for layer in model.layers if layer.name == "own_body"]

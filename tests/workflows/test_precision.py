@@ -65,7 +65,8 @@ def test_the_policy_is_float32_after_training_and_comparing(data, tmp_path, dtyp
     assert policy() == "float32" and "bfloat16" in dtypes.pop()
     compare.compare(
         TASK,
-        data.folder,
+        {"": data.folder},
+        raw=data.folder,
         names=("columns-mlp",),
         n_folds=2,
         config=TrainingConfig(epochs=1),

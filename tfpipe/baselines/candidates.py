@@ -57,6 +57,8 @@ class CandidateRun(NamedTuple):
       evaluated: subsets to predict.
       arguments: the candidate's arguments, see `arguments`.
       config: how networks are trained.
+      evaluate_files: a fitted network -> its scores in the whole files of each evaluated subset;
+        None where no whole files are evaluated.
     """
 
     data: Dataset
@@ -64,6 +66,7 @@ class CandidateRun(NamedTuple):
     evaluated: tuple[Subset, ...]
     arguments: dict[str, Any]
     config: TrainingConfig
+    evaluate_files: "Callable[[keras.Model], tuple[dict[str, float], ...]] | None" = None
 
 
 class CandidateResult(NamedTuple):
@@ -72,10 +75,12 @@ class CandidateResult(NamedTuple):
     Attributes:
       predictions: of each evaluated subset, in their order.
       megabytes: size of the fitted model.
+      file_scores: of each evaluated subset, what was scored in whole files; () for nothing.
     """
 
     predictions: tuple[Predictions, ...]
     megabytes: float
+    file_scores: tuple[dict[str, float], ...] = ()
 
 
 class Variant(NamedTuple):
@@ -201,7 +206,8 @@ def fit_and_predict(name: str, run: CandidateRun) -> CandidateResult:
 def _network(name: str, run: CandidateRun) -> CandidateResult:
     model = _fit_network(parse_name(name).model, run)
     predictions = tuple(validation.predict(model, run.data, subset) for subset in run.evaluated)
-    return CandidateResult(predictions, 4 * model.count_params() / 2**20)
+    file_scores = run.evaluate_files(model) if run.evaluate_files else ()
+    return CandidateResult(predictions, 4 * model.count_params() / 2**20, file_scores)
 
 
 def _frozen_code(name: str, run: CandidateRun) -> CandidateResult:

@@ -6,6 +6,10 @@ the same other groups, once a fold, so that a difference can be compared with it
 chosen on the evaluated groups: networks train for a fixed number of epochs, by a learning rate that
 falls to 0.
 
+Models that take other images of the same raw files, such as strips of a core where others take
+windows, cannot be compared image by image. They are compared by what they find in whole files, on
+the packed splits: the threshold is chosen on the validation files.
+
 Where the splits themselves are published, as in the table of seed document 004, a model is fitted
 on the training split once and evaluated on validation and on test. The best of many such scores is
 optimistic, because it was chosen as the best. The folds never use the test split.
@@ -13,11 +17,12 @@ optimistic, because it was chosen as the best. The folds never use the test spli
 
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -39,11 +44,12 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
 from tfpipe.data.sampling import BALANCES
 from tfpipe.evaluation import metrics as evaluation_metrics
-from tfpipe.evaluation import ordinal
+from tfpipe.evaluation import ordinal, whole_files
 from tfpipe.evaluation.metric_names import title_of
-from tfpipe.models import build, calls
+from tfpipe.models import build, calls, sliding_window
 from tfpipe.models.spec import Spec
 from tfpipe.search import plan as search_plan
+from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Task
 from tfpipe.training import cross_validation, open_records, random_split, schedules
 from tfpipe.training.config import SEARCHABLE, TrainingConfig
@@ -51,14 +57,20 @@ from tfpipe.training.config import SEARCHABLE, TrainingConfig
 SPLITS = {"validation": dataset.VALIDATION, "test": dataset.TEST}  # evaluated where no folds are
 METRICS = ("accuracy", "balanced_accuracy", "log_loss")
 ERROR = "mean_absolute_error"  # where classes are numbers
+# Columns of a comparison that are no metrics.
+COLUMNS = (
+    "model", "fold", "split", "examples", "seconds", "megabytes", "machine", "pretrained", "grey",
+    "failed",
+)  # fmt: skip
 PLOTTED = ("accuracy", "balanced_accuracy")
 DPI = 160
 
 
 def compare_models(
     task: Task,
-    records: Path,
+    records: Mapping[str, Path],
     *,
+    raw: Path,
     names: Sequence[str] | None,
     models: Path,
     folds: int | None = None,
@@ -75,7 +87,8 @@ def compare_models(
 
     Args:
       task: the task.
-      records: its packed records.
+      records: view of the task -> its packed records, for each of `views`.
+      raw: folder of the raw files.
       names: models, see `candidates.names_of`; None for the task's default ones.
       models: saved_models/<task>.
       folds: number of grouped folds; None for five, or one a group where there are fewer.
@@ -95,7 +108,7 @@ def compare_models(
     Raises:
       UserError: a name is unknown, or the learning rate would not fall to 0.
     """
-    columns = data_manifest.read(records).columns
+    columns = data_manifest.read(records[""]).columns
     names = tuple(names or candidates.default_names(task, tuple(columns)))
     for name in names:
         model = candidates.parse_name(name).model
@@ -121,10 +134,18 @@ def compare_models(
             f"0, which {config.schedule} does not. Give --hp schedule=cosine or one-cycle."
         )
     fixed = {name: value for name, value in values.items() if name not in SEARCHABLE}
+    if len({view_of(task, name).view for name in names}) > 1:
+        if folds or by_splits is False:
+            raise UserError(
+                "Models that take other images are compared in whole files, on the packed splits. "
+                "Leave out --folds."
+            )
+        by_splits = True
     by_splits = task.baselines.packed_splits if by_splits is None else by_splits
     frame = compare(
         task,
         records,
+        raw=raw,
         names=names,
         n_folds=folds if folds or not by_splits else 0,
         config=config,
@@ -138,17 +159,37 @@ def compare_models(
         accuracies = []
         for done, name in enumerate(table["model"]):
             report("random-split", {"done": done, "total": len(table)})
+            view = view_of(task, name)
             accuracies.append(
-                random_split_accuracy(task, records, name, config=config, quick=quick, fixed=fixed)
+                random_split_accuracy(
+                    view, records[view.view], name, config=config, quick=quick, fixed=fixed
+                )
             )
         table["random_split_accuracy"] = accuracies
     return table, frame
 
 
+def views(task: Task, names: Sequence[str] | None) -> tuple[Task, ...]:
+    """Returns the views of a task whose records a comparison needs: its own images, and others.
+
+    Args:
+      task: the task.
+      names: candidates; None for the task's default ones.
+    """
+    others = [view_of(task, name) for name in names or () if view_of(task, name).view]
+    return (task, *{view.view: view for view in others}.values())
+
+
+def view_of(task: Task, name: str) -> Task:
+    """Returns the task with the images that a candidate takes."""
+    return task.for_model(candidates.network_of(name) or "")
+
+
 def compare(
     task: Task,
-    records: Path,
+    records: Mapping[str, Path],
     *,
+    raw: Path,
     names: tuple[str, ...],
     n_folds: int | None,
     config: TrainingConfig,
@@ -161,7 +202,8 @@ def compare(
 
     Args:
       task: the task.
-      records: its packed records.
+      records: view of the task -> its packed records.
+      raw: folder of the raw files.
       names: candidates, see `candidates.names_of` and `candidates.parse_name`; `TREES` where there
         are columns.
       n_folds: number of folds, none of which uses the test split; None for five, or as many as
@@ -174,18 +216,21 @@ def compare(
 
     Returns:
       A row for each model and fold, or for each of `SPLITS`: model, fold or split, examples,
-      accuracy, balanced_accuracy, log_loss, mean_absolute_error where classes are numbers, seconds
-      of training, megabytes of weights, machine. A pretrained model whose weights are not
-      available has one row, with the reason as `failed`.
+      accuracy, balanced_accuracy, log_loss, mean_absolute_error where classes are numbers, for
+      splits the scores of whole files, seconds of training, megabytes of weights, machine. A
+      pretrained model whose weights are not available has one row, with the reason as `failed`.
 
     Raises:
       UserError: records or folds that do not fit, or no model could be trained.
     """
-    data, spec = open_records.opened(task, records, model=task.models[0], is_checked=False)
-    task = replace(task, classes=spec.classes)
-    if not spec.columns and TREES in names:
+    folds = {
+        name: _folds(view_of(task, model), records[name], model, n_folds, raw=raw)
+        for model in names
+        for name in [view_of(task, model).view]
+    }
+    n_runs = max(next(iter(folds.values())).count, 1)
+    if TREES in names and not folds[""].spec.columns:
         raise UserError(f"{TREES} reads columns, but the records of {task.name} have none.")
-    folds = _Folds(data, spec, cross_validation.default_count(data) if n_folds is None else n_folds)
     results = ResumableFolder(
         models / "comparison" / "results",
         None,
@@ -193,7 +238,6 @@ def compare(
         busy=f"Another comparison is running in {models}. Wait for it to end.",
     )
     rows: list[dict[str, Any]] = []
-    n_runs = max(folds.count, 1)
     total = n_runs * len(names)
     with results:
         for index, name in enumerate(names):
@@ -201,7 +245,12 @@ def compare(
             report("compare", {"done": done, "total": total})
             try:
                 for fold_rows in _rows_of_model(
-                    task, name, folds, results, config=config, quick=quick, fixed=fixed or {}
+                    name,
+                    folds[view_of(task, name).view],
+                    results,
+                    config=config,
+                    quick=quick,
+                    fixed=fixed or {},
                 ):
                     rows += fold_rows
                     done += 1
@@ -247,8 +296,9 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def metrics_of(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Returns the metrics of a comparison."""
-    return (*METRICS, ERROR) if ERROR in frame else METRICS
+    """Returns the metrics of a comparison; those of whole files have other names in each task."""
+    others = [name for name in frame if name not in (*METRICS, ERROR, *COLUMNS)]
+    return (*METRICS, *([ERROR] if ERROR in frame else []), *others)
 
 
 def plot(frame: pd.DataFrame) -> bytes:
@@ -294,7 +344,7 @@ def random_split_accuracy(
     """Returns the optimistic accuracy of a network when images are split at random.
 
     Args:
-      task: the task.
+      task: the task, with the images that the network takes.
       records: its packed records.
       name: name of the network.
       config: as in `compare`.
@@ -308,7 +358,7 @@ def random_split_accuracy(
     if candidates.network_of(name) != variant.model:
         return None
     data, spec = open_records.opened(task, records, model=variant.model, is_checked=True)
-    data, spec = _Folds(data, spec, 0).get(grey=variant.grey)[0]
+    data, spec = _Folds(task, data, spec, 0).get(grey=variant.grey)[0]
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
     with dtype_policy("auto"):
         scores = random_split.random_split_scores(
@@ -326,14 +376,27 @@ def evaluate_candidate(task: Task, name: str, run: CandidateRun) -> list[dict[st
         "megabytes": result.megabytes,
         "machine": hardware.machine(),
     }
-    return [_scores(task, labels, probs) | cost for labels, probs in result.predictions]
+    of_files: Sequence[dict[str, float]] = result.file_scores or [{} for _ in result.predictions]
+    return [
+        _scores(task, labels, probs) | scores | cost
+        for (labels, probs), scores in zip(result.predictions, of_files, strict=True)
+    ]
 
 
 class _Folds:
     """Training and evaluation data of each fold, in colours or grey; computed when needed."""
 
-    def __init__(self, data: Dataset, spec: Spec, count: int):
-        self.data, self.spec, self.count = data, spec, count
+    def __init__(
+        self,
+        task: Task,
+        data: Dataset,
+        spec: Spec,
+        count: int,
+        *,
+        evaluate_files: Callable[[keras.Model], tuple[dict[str, float], ...]] | None = None,
+    ):
+        self.task, self.data, self.spec, self.count = task, data, spec, count
+        self.evaluate_files = evaluate_files
         self._cache: dict[bool, list[tuple[Dataset, Spec]]] = {}
 
     def get(self, *, grey: bool) -> list[tuple[Dataset, Spec]]:
@@ -349,8 +412,27 @@ class _Folds:
         return self._cache[grey]
 
 
+def _folds(task: Task, records: Path, name: str, n_folds: int | None, *, raw: Path) -> _Folds:
+    """Returns the folds of a view of a task; by splits, whole files are evaluated as well."""
+    model = candidates.network_of(name) or task.models[0]
+    data, spec = open_records.opened(task, records, model=model, is_checked=False)
+    task = replace(task, classes=spec.classes)
+    count = cross_validation.default_count(data) if n_folds is None else n_folds
+    if count or task.whole_file is None or task.whole_file.evaluate is None:
+        return _Folds(task, data, spec, count)
+    options = parse_options(task, [f"{n}={v}" for n, v in data.manifest.options.items()])
+
+    def evaluate_files(network: keras.Model) -> tuple[dict[str, float], ...]:
+        """Returns the scores of a network in the whole files of each of `SPLITS`."""
+        mode, classify = next(iter(sliding_window.by_inference_mode(network).items()))
+        results = whole_files.evaluate_modes(task, raw, data, {mode: classify}, options=options)
+        metrics_by_split = results[mode].summary()["metrics"] if results else {}
+        return tuple(metrics_by_split.get(split, {}) for split in SPLITS)
+
+    return _Folds(task, data, spec, count, evaluate_files=evaluate_files)
+
+
 def _rows_of_model(
-    task: Task,
     name: str,
     folds: _Folds,
     results: ResumableFolder,
@@ -360,6 +442,8 @@ def _rows_of_model(
     fixed: dict[str, Any],
 ) -> Iterator[list[dict[str, Any]]]:
     """Yields the rows of one model, fold by fold; results of an earlier run are read."""
+    task = folds.task
+    config = replace(config, augmentation=task.preprocessing.augmentation)
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
     grey = candidates.network_of(name) is not None and candidates.parse_name(name).grey
     for number, (data, spec) in enumerate(folds.get(grey=grey), start=1):
@@ -371,11 +455,19 @@ def _rows_of_model(
             "data": data.manifest.fingerprint,
             "settings": asdict(config),
         }
+        plan |= {"files": True} if folds.evaluate_files else {}
         key = resumable.hash_of(plan)[:24]
         evaluated = {"fold": data.validation} if folds.count else SPLITS
         rows = results.result(key, plan)
         if not _are_scores(rows, count=len(evaluated)):
-            run = CandidateRun(data, spec, tuple(evaluated.values()), arguments, config)
+            run = CandidateRun(
+                data,
+                spec,
+                tuple(evaluated.values()),
+                arguments,
+                config,
+                None if grey else folds.evaluate_files,
+            )
             rows = evaluate_candidate(task, name, run)
             for row, split in zip(rows, evaluated, strict=True):
                 row |= {"fold": number} if folds.count else {"split": split}

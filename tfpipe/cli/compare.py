@@ -8,6 +8,13 @@ from rich.table import Table
 
 from tfpipe.cli import options
 
+FILE_METRICS = {  # of whole files
+    "layer_f1": "layer F1",
+    "layer_precision": "precision",
+    "layer_recall": "recall",
+    "layer_depth_error_mm": "depth error (mm)",
+}
+
 
 def compare(
     task: options.TaskName,
@@ -61,7 +68,8 @@ def compare(
     if json:
         options.done(json, command="compare", task=loaded.name, path=made.path, compared=rows)
         return
-    table = _by_split(rows) if "split" in made.folds else _by_fold(rows, made.metrics)
+    by_split = "split" in made.folds
+    table = _by_split(rows, made.metrics) if by_split else _by_fold(rows, made.metrics)
     console = Console(highlight=False)
     console.print(table)
     for row in rows:
@@ -86,20 +94,24 @@ def _by_fold(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
     return table
 
 
-def _by_split(rows: list[dict[str, Any]]) -> Table:
+def _by_split(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
     """Returns the table of seed document 004: model, pretrained, colours, test, validation, time.
 
-    Behind an accuracy stands twice its binomial standard error.
+    Behind an accuracy stands twice its binomial standard error. Scores of whole files are those of
+    the test split.
     """
     has_random_split = any("random_split_accuracy" in row for row in rows)
-    headings = ("model", "pretrained", "colours", "test", "validation", "min", "machine")
+    of_files = [name for name in metrics if name in FILE_METRICS]
+    titles = [f"test {FILE_METRICS[name]}" for name in of_files]
+    headings = ("model", "pretrained", "colours", "test", "validation", *titles, "min", "machine")
     table = options.empty_table(*headings)
     if has_random_split:
         table.add_column("by a random split")
     for row in rows:
         random_split = [_random_split(row)] if has_random_split else []
         if row["failed"]:
-            table.add_row(row["model"], *["-"] * 5, "left out, see below", *random_split)
+            dashes = ["-"] * (5 + len(of_files))
+            table.add_row(row["model"], *dashes, "left out, see below", *random_split)
             continue
         accuracies = []
         for split in ("test", "validation"):
@@ -111,11 +123,16 @@ def _by_split(rows: list[dict[str, Any]]) -> Table:
             "yes" if row["pretrained"] else "no",
             "no" if row["grey"] else "yes",
             *accuracies,
+            *(_score(row.get(f"test_{name}")) for name in of_files),
             f"{row['seconds'] / 60:.1f}",
             row["machine"],
             *random_split,
         )
     return table
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"
 
 
 def _random_split(row: dict[str, Any]) -> str:

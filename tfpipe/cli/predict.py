@@ -32,7 +32,7 @@ def predict(
         str | None,
         typer.Option(
             help="How a window is slid along whole files: scan, windows, intervals or "
-            "scan-intervals (default: the version's own)."
+            "scan-intervals, or rows for core-unet (default: the version's own)."
         ),
     ] = None,
     min_precision: options.MinPrecision = 0.9,

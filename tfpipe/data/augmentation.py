@@ -5,6 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from tfpipe.data.strip_augmentation import strip_augmentation
+
 BRIGHTNESS = 0.15  # a training image is made up to this share brighter or darker
 TURNS = 8  # of a square: four quarter turns, and their mirror images
 SHIFT_ROWS = 0.06  # and moved along its rows by up to this share of its height (3 of 50 rows)
@@ -218,4 +220,5 @@ KINDS = {
     "turns": turn_augmentation,
     "periodic": periodic_augmentation,
     "photos": photo_augmentation,
+    "strips": strip_augmentation,
 }

@@ -110,9 +110,9 @@ def training_batches(
       skip: batches left out at the beginning; those after are what they would have been.
 
     Returns:
-      Endless batches as `batches` gives them, and with "interval" [batch, 2] float32 beside the
-      images where the records have one: first and one-past-last row of the object, in shares of
-      the height; -1 where there is none.
+      Endless batches as `batches` gives them, and beside the images, where the records have them,
+      "interval" [batch, 2] float32: first and one-past-last row of the object, in shares of the
+      height; -1 where there is none; and "row_labels" [batch, height] uint8.
     """
     counts = class_counts(folder, subset, manifest=manifest)
     if drawing.samples:
@@ -123,7 +123,7 @@ def training_batches(
             dataset = dataset.filter(lambda record: _label(record) >= 0)
         dataset = _shuffled(dataset, subset, seed=drawing.seed, manifest=manifest)
     dataset = dataset.batch(drawing.batch_size).skip(skip)
-    dataset = dataset.map(parser(manifest, intervals=True), tf.data.AUTOTUNE)
+    dataset = dataset.map(parser(manifest, with_targets=True), tf.data.AUTOTUNE)
     if drawing.augmentation != "none":
         kind = manifest.augmentation or drawing.augmentation
         change = augmentation.KINDS[kind](drawing.seed)
@@ -354,8 +354,13 @@ def stored_shape(manifest: RecordManifest) -> tuple[int, int, int]:
     return manifest.stored_shape or manifest.image_shape
 
 
-def parser(manifest: RecordManifest, *, intervals: bool = False):
-    """Returns a function from serialized records [batch] to a batch."""
+def parser(manifest: RecordManifest, *, with_targets: bool = False):
+    """Returns a function from serialized records [batch] to a batch.
+
+    Args:
+      manifest: the records'.
+      with_targets: whether what a model may learn besides the class stands beside the images.
+    """
     shape, dtype = stored_shape(manifest), tf.as_dtype(manifest.image_dtype)
     columns = len(manifest.columns)
     features = {
@@ -364,8 +369,11 @@ def parser(manifest: RecordManifest, *, intervals: bool = False):
     }
     if columns:
         features["columns"] = tf.io.FixedLenFeature((columns,), tf.float32)
-    ends = manifest.interval if intervals else ()
+    ends = manifest.interval if with_targets else ()
     features |= {name: tf.io.FixedLenFeature((), tf.int64) for name in ends}
+    has_rows = with_targets and bool(manifest.row_classes)
+    if has_rows:
+        features["row_labels"] = tf.io.FixedLenFeature((), tf.string)
     is_raw = manifest.image_encoding == "bytes"
 
     def decode_png(encoded):
@@ -384,6 +392,9 @@ def parser(manifest: RecordManifest, *, intervals: bool = False):
         if ends:
             rows = tf.cast(tf.stack([fields[name] for name in ends], axis=1), tf.float32)
             inputs["interval"] = tf.where(rows < 0, rows, rows / shape[0])
+        if has_rows:
+            decoded = tf.io.decode_raw(fields["row_labels"], tf.uint8)
+            inputs["row_labels"] = tf.reshape(decoded, (-1, shape[0]))
         return inputs, fields["label"]
 
     return parse

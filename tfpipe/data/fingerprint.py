@@ -51,6 +51,7 @@ def records_fingerprint(
         "split": [split.shares, split.salt],
         "files": sorted(zip(names, sums, strict=True)),
     }
+    contents |= _view(task)
     decided = [[s.name, s.split] for s in survey.sources if s.split]
     decided += [[s.name, *s.allowed_splits] for s in survey.sources if s.allowed_splits != SPLITS]
     contents |= {"placed": decided} if decided else {}
@@ -87,12 +88,18 @@ def source_fingerprint(
         "source": [source.name, source.group, [path.name for path in paths]],
         "decided": _holding(source.decisions),
     }
+    contents |= _view(task)
     try:
         contents |= {"files": [checksum(path) for path in paths]}
         contents |= {"about": _json_value(source.about, source.path.parent)}
     except (UserError, TypeError):
         return None
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+
+
+def _view(task: Task) -> dict[str, Any]:
+    """Returns what tells records of one view of a task from those of another."""
+    return {"view": [task.view, task.row_classes]} if task.view else {}
 
 
 def _holding(decisions: Iterable[Decision]) -> list[list]:

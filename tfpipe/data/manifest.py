@@ -96,6 +96,7 @@ class RecordManifest(RecordSummary):
       metadata: name -> "str", "int64" or "float64", stored with each example.
       interval: names of the two metadata fields with the first and the one-past-last row of what is
         looked for; () for none.
+      row_classes: names of the classes of an image's rows; () where rows have none.
       augmentation: kind of augmentation, where the records allow less than the task; "" for the
         task's.
       sources: split -> names of the sources in it.
@@ -119,6 +120,7 @@ class RecordManifest(RecordSummary):
     columns: tuple[str, ...]
     metadata: dict[str, str]
     interval: tuple[str, ...] = ()
+    row_classes: tuple[str, ...] = ()
     augmentation: str = ""
     sources: dict[str, tuple[str, ...]]
     shards: tuple[Shard, ...]

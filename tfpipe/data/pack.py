@@ -310,6 +310,7 @@ def _manifest(
         columns=task.columns,
         metadata=task.metadata,
         interval=task.whole_file.interval if task.whole_file else (),
+        row_classes=task.row_classes,
         augmentation=survey.augmentation,
         counts=data_manifest.counts(task, summaries),
         user_defined_split=any(source.split for source in survey.sources),
@@ -388,6 +389,14 @@ def _splits_so_far(
     by_source = {name: part for part in SPLITS for name in manifest.sources[part]}
     by_group = {group: by_source[name] for name, group in group_of.items() if name in by_source}
     return PackedSplits(by_source, by_group)
+
+
+def packed_splits(folder: Path, split: SplitConfig) -> PackedSplits:
+    """Returns the splits of packed records; nothing where there are none, or of other shares."""
+    if not (folder / "manifest.json").is_file():
+        return NOTHING_PACKED
+    groups = source_cache.SourceCache(folder).groups
+    return _splits_so_far(data_manifest.read(folder), groups, split)
 
 
 def _plan_fingerprint(fingerprint: str, shards: list[ShardPlan]) -> str:

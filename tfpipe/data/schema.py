@@ -40,9 +40,14 @@ def features(task: Task) -> tfds.features.FeaturesDict:
             "columns": tfds.features.Tensor(shape=(len(task.columns),), dtype=np.float32),
             "key": tfds.features.Text(),
             "group": tfds.features.Text(),
+            **({"row_labels": _row_labels(task)} if task.row_classes else {}),
             **{name: _metadata(kind) for name, kind in task.metadata.items()},
         }
     )
+
+
+def _row_labels(task: Task):
+    return tfds.features.Tensor(shape=task.image_shape[:1], dtype=np.uint8, encoding="bytes")
 
 
 def _metadata(kind: str):
@@ -232,6 +237,7 @@ def _fields(example: Example) -> dict:
         "columns": example.columns,
         "key": example.key,
         "group": example.group,
+        **({} if example.row_labels is None else {"row_labels": example.row_labels}),
         **metadata,
     }
 

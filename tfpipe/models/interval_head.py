@@ -62,11 +62,3 @@ class Locating(keras.Model):
 def locates(model: keras.Model) -> bool:
     """Returns whether a model predicts an interval, by the name of a layer."""
     return any(layer.name == "interval" for layer in model.layers)
-
-
-def with_interval(model: keras.Model) -> keras.Model:
-    """Returns a model with outputs "probabilities" and, if it has one, "interval" [batch, 2]."""
-    outputs = {"probabilities": model.output}
-    if locates(model):
-        outputs["interval"] = model.get_layer("interval").output[1]
-    return keras.Model(model.input, outputs)

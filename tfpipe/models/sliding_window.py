@@ -22,7 +22,9 @@ import tensorflow as tf
 from keras import layers
 
 from tfpipe.models import calls
-from tfpipe.models.interval_head import locates, with_interval
+from tfpipe.models.interval_head import locates
+from tfpipe.models.outputs import with_all_outputs
+from tfpipe.models.row_head import labels_rows
 from tfpipe.tasks.task import Classify
 
 # Windows with at least this probability in a scan are computed one by one, too.
@@ -48,10 +50,12 @@ class InferenceMode(NamedTuple):
     Attributes:
       scans: whether overlapping windows share their work.
       intervals: whether start and stop within each window are predicted, too.
+      rows: whether the class of each row of a window is predicted, too.
     """
 
     scans: bool
     intervals: bool
+    rows: bool = False
 
 
 # In order of preference: of equally good modes the first is taken.
@@ -60,6 +64,7 @@ INFERENCE_MODES = {
     "scan-intervals": InferenceMode(scans=True, intervals=True),
     "windows": InferenceMode(scans=False, intervals=False),
     "intervals": InferenceMode(scans=False, intervals=True),
+    "rows": InferenceMode(scans=False, intervals=False, rows=True),
 }
 DEFAULT_MODE = "windows"
 
@@ -70,15 +75,19 @@ def by_inference_mode(model: keras.Model, classify: Classify | None = None) -> d
     Args:
       model: the window network.
       classify: computes the model's probabilities of windows that are cut out, such as in one batch
-        with those of others; None for the model itself. Intervals are the model's always.
+        with those of others; None for the model itself. Intervals and rows are the model's always.
     """
     windows = _WindowModel(model)
-    network = split_network(model, with_interval(model).output)
-    without_intervals = _WindowModel(model, classify) if classify else windows
+    network = split_network(model, with_all_outputs(model).output)
+    probabilities_only = _WindowModel(model, classify) if classify else windows
     return {
-        name: SlidingWindowModel(windows if mode.intervals else without_intervals, network, mode)
+        name: SlidingWindowModel(
+            windows if mode.intervals or mode.rows else probabilities_only, network, mode
+        )
         for name, mode in INFERENCE_MODES.items()
-        if (network or not mode.scans) and (locates(model) or not mode.intervals)
+        if (network or not mode.scans)
+        and (locates(model) or not mode.intervals)
+        and labels_rows(model) == mode.rows
     }
 
 
@@ -95,7 +104,7 @@ class SlidingWindowModel:
         return self._windows(images)["probabilities"]
 
     def along(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns "probabilities" and perhaps "interval" of windows, [images, windows, ...].
+        """Returns "probabilities", perhaps "interval" and "rows", [images, windows, ...] each.
 
         The images are flips of one image. In a scan, a window that may be positive in any of them
         is computed by itself in all of them. The scan's output is enough for the other windows,
@@ -130,15 +139,15 @@ class SlidingWindowModel:
         return {name: np.stack([output[name] for output in outputs]) for name in outputs[0]}
 
     def _outputs(self, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        names = ("probabilities", "interval") if self.mode.intervals else ("probabilities",)
-        return {name: outputs[name] for name in names}
+        names = ["probabilities", *(["interval"] if self.mode.intervals else [])]
+        return {name: outputs[name] for name in [*names, *(["rows"] if self.mode.rows else [])]}
 
 
 class _WindowModel:
     """A Keras model called with any number of windows."""
 
     def __init__(self, model: keras.Model, classify: Classify | None = None):
-        self._model, self._classify = with_interval(model), classify
+        self._model, self._classify = with_all_outputs(model), classify
         self.height_px = model.input["image"].shape[1]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ class Spec:
         for cameras whose settings vary; not where brightness itself separates the classes.
       letterbox: whether an encoded image of another size is padded with its background when served,
         as the task's reader does; else it is stretched.
+      row_classes: names of the classes of an image's rows, where rows have classes.
     """
 
     image_shape: tuple[int, int, int]
@@ -32,3 +33,4 @@ class Spec:
     image_dtype: str = "uint8"
     per_image_standardization: bool = False
     letterbox: bool = False
+    row_classes: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.evaluation.embedding_novelty import EmbeddingStatistics
 from tfpipe.models.calls import inputs_of, reconstructs, squared_errors, with_target
-from tfpipe.models.interval_head import with_interval
+from tfpipe.models.outputs import with_all_outputs
 from tfpipe.models.spec import Spec
 from tfpipe.registry import graph_scan, keras_scan, novelty_file, parity, warmup
 from tfpipe.registry.card import AUTOENCODER, CLASSIFIER
@@ -142,7 +142,7 @@ def write(
 
 
 def _classified(model: keras.Model, spec: Spec, *, thresholds: dict[str, float]) -> Answer:
-    classes, whole = tf.constant(spec.classes), with_interval(model)
+    classes, whole = tf.constant(spec.classes), with_all_outputs(model)
 
     def answer(features: Features) -> dict[str, tf.Tensor]:
         outputs = whole(features, training=False)

@@ -27,7 +27,8 @@ NO_SIZES = ("seed", "shared_object_id")  # numbers of a config that may be large
 LAYERS = {
     "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "CenterCrop",
     "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose", "Cropping2D", "Dense", "DepthwiseConv2D",
-    "Dropout", "ELU", "Flatten", "GaussianNoise", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
+    "Dropout", "ELU", "Flatten", "GaussianNoise", "GlobalAveragePooling2D", "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
     "GroupNormalization", "Identity", "InputLayer", "LayerNormalization", "LeakyReLU",
     "MaxPooling2D", "Maximum", "Minimum", "Multiply", "Normalization", "PReLU", "Permute", "ReLU",
     "RepeatVector", "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax",
@@ -50,7 +51,11 @@ CLASSES = {  # (module, class) as Keras writes them
     ("keras.src.models.sequential", "Sequential"),
     (None, "__keras_tensor__"),
 }
-OWN = {f"tfpipe>{name}" for name in ("Interval", "Locating", "Sample", "UnitScale")}
+OWN_NAMES = (
+    "Interval", "Locating", "RelativeBrightness", "RowClasses", "RowLabelling", "Sample",
+    "UnitScale",
+)  # fmt: skip
+OWN = {f"tfpipe>{name}" for name in OWN_NAMES}
 
 
 def scan(path: Path, *, name: str) -> None:

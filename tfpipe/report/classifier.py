@@ -24,6 +24,7 @@ ORDINAL_METRICS = (
 INFERENCE_MODES = {
     "scan": "the convolutions run once over the whole photo, then likely windows one by one",
     "scan-intervals": "as scan; the windows predict where a layer begins and ends",
+    "rows": "each row has a class; layers and lenses are runs of rows",
     "windows": "window by window; the dark rows of a layer are its thickness",
     "intervals": "window by window; the windows predict where a layer begins and ends",
 }

@@ -21,7 +21,7 @@ def review(
     task: Task,
     *,
     models: Path,
-    records: Path,
+    records: Callable[[Task], Path],
     raw: Path,
     model: str | None = None,
     number: int | None = None,
@@ -34,7 +34,7 @@ def review(
     Args:
       task: the task.
       models: folder of saved versions.
-      records: folder of the packed records.
+      records: returns the folder of a task's packed records.
       raw: folder of the raw files.
       model: name of the model; None for that of the version written last.
       number: the version's number; None for the newest.
@@ -46,7 +46,7 @@ def review(
       UserError: the port is taken, there is no classifier or no records, or they are in object
         storage.
     """
-    if any(storage.storage_of(folder) for folder in (models, records, raw)):
+    if any(storage.storage_of(folder) for folder in (models, records(task), raw)):
         raise UserError(
             "A review adds decisions to the raw folder one by one, so its data and models must be "
             "folders of this machine. Copy them."
@@ -65,7 +65,8 @@ def review(
         kinds=("classifier",),
         typed=catalog.origin_of(task),
     )
-    queue, score_all = review_open.open_queue(task, version, records, raw=raw)
+    task = task.for_model(version.parent.name)
+    queue, score_all = review_open.open_queue(task, version, records(task), raw=raw)
     secret, port = review_app.create_secret(), listener.getsockname()[1]
     started(
         {

@@ -65,7 +65,7 @@ def plan_of(config: SearchConfig) -> SearchPlan:
       UserError: there is no space for the model, or the space names what the builder does not
         take.
     """
-    task = catalog.find(config.task)
+    task = catalog.find(config.task).for_model(config.model)
     search = tuning.search_of(task.name, config.model)
     if config.space:
         search = _user_search(Path(config.space), tuning.SEARCHES.get((task.name, config.model)))

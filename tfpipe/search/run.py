@@ -162,8 +162,12 @@ def _is_finished(config: SearchConfig, folder: Path) -> bool:
     """Returns whether a folder holds the result of this very search."""
     if results.read_best(folder) is None:
         return False
+    task = catalog.find(config.task).for_model(config.model)
     data, _ = open_records.opened(
-        catalog.find(config.task), Path(config.records), model=config.model, is_checked=True
+        task,
+        Path(config.records),
+        model=config.model,
+        is_checked=True,
     )
     plan = oracles.make_oracle(config, search_plan.plan_of(config), data).plan
     return difference(resumable.read_json(folder / resumable.PLAN) or {}, plan) is None

@@ -50,8 +50,12 @@ def _work(arguments: WorkerArguments) -> None:
     config = SearchConfig(**arguments.config)
     plan = search_plan.plan_of(config)
     records = Path(config.records)
+    task = catalog.find(config.task).for_model(config.model)
     data, spec = open_records.opened(
-        catalog.find(config.task), records, model=config.model, is_checked=True
+        task,
+        records,
+        model=config.model,
+        is_checked=True,
     )
     oracle = oracles.make_oracle(config, plan, data)
     chief = ChiefConnection(

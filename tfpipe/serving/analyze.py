@@ -126,7 +126,7 @@ def task_of(card: VersionCard) -> Task:
             "prepared images to :predict, or use `tfpipe predict`.",
         )
     try:
-        return catalog.of_version(card.task, card.data.origin)
+        return catalog.of_version(card.task, card.data.origin).for_model(card.model)
     except UserError as error:
         raise RequestError(501, str(error)) from error
 

@@ -24,6 +24,8 @@ class Example(NamedTuple):
       label: index into the task's classes, or -1 for an unlabelled image.
       columns: [len(task.columns)] float32, numbers that a model may use beside the image.
       metadata: values stored with the example and never shown to a model, see `Task.metadata`.
+      row_labels: [height] uint8, index into the task's row classes of each row, or 255 for a row
+        without a class; None where rows have no classes.
     """
 
     key: str
@@ -32,6 +34,7 @@ class Example(NamedTuple):
     label: int
     columns: np.ndarray
     metadata: dict[str, Any]
+    row_labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,8 @@ class WholeFile:
         smallest first, such as a depth error; "" for none.
       sliding_window: whether `infer` slides a window along long images. Then `classify` may have
         an attribute `along`: (images [n, height, width, channels], first rows of windows
-        [n, windows]) -> "probabilities" [n, windows, classes] and perhaps "interval"
-        [n, windows, 2].
+        [n, windows]) -> "probabilities" [n, windows, classes], and perhaps "interval"
+        [n, windows, 2] or "rows" [n, windows, height, row classes].
       interval: names of the two int64 metadata fields with the first row of the object in an image
         and one past its last; -1 where there is none. () where it is unknown. Such images are
         augmented as slices are, or not at all.
@@ -289,6 +292,10 @@ class Task:
       model_arguments: model -> arguments of its builder that hold for this task unless the user or
         a search sets others.
       baselines: what the models are compared with.
+      row_classes: names of the classes of an image's rows, where rows have classes.
+      view: name of what the images are, where the task has several kinds of images; "" for its own.
+      other_views: the same task with images of another kind, for some of its models: other windows
+        of the same raw files, in the same groups and splits. Each has its own records.
     """
 
     name: str
@@ -311,6 +318,13 @@ class Task:
     image_outputs: ImageOutputs = field(default_factory=ImageOutputs)
     model_arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: Baselines = Baselines()
+    row_classes: tuple[str, ...] = ()
+    view: str = ""
+    other_views: "tuple[Task, ...]" = ()
+
+    def for_model(self, model: str) -> "Task":
+        """Returns the task with the images that a model takes."""
+        return next((view for view in self.other_views if model in view.models), self)
 
 
 def raw_folder(task: Task, data: Path) -> Path:

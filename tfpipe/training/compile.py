@@ -11,6 +11,7 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.models import pretrained
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.interval_head import locates
+from tfpipe.models.row_head import labels_rows
 from tfpipe.training import schedules
 from tfpipe.training.config import TrainingConfig
 
@@ -104,12 +105,14 @@ def batch_targets(model: keras.Model, data: Dataset, settings: TrainingConfig):
         counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
         weights = tf.constant(sampling.class_weights(counts))
 
+    more = ["interval"] if locates(model) else ["row_labels"] if labels_rows(model) else []
+
     def target(x, label):
         features = {name: x[name] for name in names}
-        label = {"label": label, "interval": x["interval"]} if locates(model) else label
-        return (
-            (features, label) if weights is None else (features, label, tf.gather(weights, label))
-        )
+        label = {"label": label, **{name: x[name] for name in more}} if more else label
+        if weights is None:
+            return features, label
+        return features, label, tf.gather(weights, label["label"] if more else label)
 
     return target
 

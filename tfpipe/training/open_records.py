@@ -31,6 +31,7 @@ def opened(task: Task, records: Path, *, model: str, is_checked: bool) -> tuple[
         columns=tuple(manifest.columns),
         per_image_standardization=task.preprocessing.per_image_standardization,
         letterbox=task.preprocessing.letterbox,
+        row_classes=tuple(manifest.row_classes),
         **{name: tuple(values) for name, values in stats.items()},
     )
     objective = "loss" if model in AUTOENCODERS else task.scoring.objective

@@ -1,13 +1,37 @@
 """Melt layers in line-scan photos of ice cores (seed 002): where are they, in metres of depth?"""
 
+from dataclasses import replace
+
+from tfpipe.tasks.melt_layer import strip_prediction, strips
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.predict import evaluate, infer, overlay, predict
-from tfpipe.tasks.melt_layer.reader import read
+from tfpipe.tasks.melt_layer.reader import read, read_strips
 from tfpipe.tasks.melt_layer.review_view import REVIEW
 from tfpipe.tasks.melt_layer.survey import survey, survey_new
 from tfpipe.tasks.task import Preprocessing, RawFiles, Task, WholeFile
 
-TASK = Task(
+LAYERS = WholeFile(
+    infer=infer,
+    predict=predict,
+    overlay=overlay,
+    table_columns=(
+        "photo",
+        "depth_from_m",
+        "depth_to_m",
+        "thickness_mm",
+        "probability",
+        "uncertain",
+        "from_top_mm",
+    ),
+    evaluate=evaluate,
+    metric="layer_f1",
+    tie_metric="layer_depth_error_mm",
+    sliding_window=True,
+    interval=("layer_top_px", "layer_bottom_px"),
+    review=REVIEW,
+)
+
+WINDOWS = Task(
     name="melt-layer",
     title="melt layers in line-scan photos of ice cores, in metres of depth",
     expects=(
@@ -33,6 +57,7 @@ TASK = Task(
         "simple-cnn",
         "simple-cnn-interval",
         "enhanced-cnn",
+        "core-unet",
         "simple-cnn-2",
         "resnet9",
         "resnet18",
@@ -49,24 +74,44 @@ TASK = Task(
     # Seed document 002: "not all with the same camera settings".
     preprocessing=Preprocessing(per_image_standardization=True),
     raw_files=RawFiles(source_table="alignment"),
-    whole_file=WholeFile(
-        infer=infer,
-        predict=predict,
-        overlay=overlay,
+    whole_file=LAYERS,
+)
+
+# The same photos, tables, groups and splits, seen in decimetres, with a class for each row.
+STRIPS = replace(
+    WINDOWS,
+    view="strips",
+    image_shape=(strips.HEIGHT_PX, strips.WIDTH_PX, 1),
+    row_classes=strips.ROW_CLASSES,
+    read=read_strips,
+    metadata={
+        "photo": "str",
+        "depth_top_m": "float64",
+        "depth_bottom_m": "float64",
+        "shift_mm": "float64",
+        "layer_rows": "int64",
+        "silent_rows": "int64",
+    },
+    models=("core-unet",),
+    preprocessing=Preprocessing(augmentation="strips"),
+    whole_file=replace(
+        LAYERS,
+        infer=strip_prediction.infer,
+        predict=strip_prediction.predict,
+        overlay=strip_prediction.overlay,
         table_columns=(
             "photo",
+            "kind",
             "depth_from_m",
             "depth_to_m",
             "thickness_mm",
+            "darkness",
             "probability",
             "uncertain",
             "from_top_mm",
         ),
-        evaluate=evaluate,
-        metric="layer_f1",
-        tie_metric="layer_depth_error_mm",
-        sliding_window=True,
-        interval=("layer_top_px", "layer_bottom_px"),
-        review=REVIEW,
+        interval=(),
     ),
 )
+
+TASK = replace(WINDOWS, other_views=(STRIPS,))

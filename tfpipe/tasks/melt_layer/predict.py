@@ -245,6 +245,7 @@ def evaluate(
             layer["probability"],
         )
         for layer in prediction.rows
+        if layer.get("kind", "layer") == "layer"
     ]
     scored_rows = (max(shift_px, 0), min(height_px + shift_px, height_px))
     return layer_metrics.count_layers(

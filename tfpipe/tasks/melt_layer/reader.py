@@ -1,8 +1,17 @@
-"""Reader of core photos: finds the core, aligns its labels, cuts labelled windows."""
+"""Reader of core photos: finds the core, aligns its labels, cuts labelled windows or strips."""
+
+from collections.abc import Callable
 
 import numpy as np
 
-from tfpipe.tasks.melt_layer import alignment, core_detection, figures, review_overrides, windows
+from tfpipe.tasks.melt_layer import (
+    alignment,
+    core_detection,
+    figures,
+    review_overrides,
+    strips,
+    windows,
+)
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.tables import DUBIOUS, Feature
 from tfpipe.tasks.task import Example, Reading, Source
@@ -27,6 +36,24 @@ def read(source: Source, options: MeltLayerOptions) -> Reading:
     Raises:
       UserError: if the photo cannot be decoded or shows no core.
     """
+    return _read(source, options, cut=_windows)
+
+
+def read_strips(source: Source, options: MeltLayerOptions) -> Reading:
+    """Reads a photo and its part of the tables, as `read` does, into strips with labelled rows.
+
+    Returns:
+      Its strips, [512, 64, 1] uint8 each, its row of alignment.csv and its alignment figure. A
+      strip shows a layer if at least three quarters of one are in it; one without a layer whose
+      rows are partly silent, or with less of one, has no label.
+    """
+    return _read(source, options, cut=_strips)
+
+
+def _read(
+    source: Source, options: MeltLayerOptions, *, cut: Callable[..., list[Example]]
+) -> Reading:
+    """Returns a photo's reading; `cut` makes its labelled examples."""
     photo, features = source.about.photo, list(source.about.features)
     ice = core_detection.read(
         source.path, top_is=options.top_is, crop_px=photo.crop_px, name=source.name
@@ -40,7 +67,7 @@ def read(source: Source, options: MeltLayerOptions) -> Reading:
     reviewed = review_overrides.reviewed_features(source, shift_m=aligned.shift_px / px_per_m)
     examples = []
     if status != "not identifiable" or options.unaligned == "use":
-        examples = _examples(
+        examples = cut(
             source, ice.image, reviewed, shift_px=aligned.shift_px, options=options, **place
         )
     row = {
@@ -52,7 +79,7 @@ def read(source: Source, options: MeltLayerOptions) -> Reading:
         "confidence": round(aligned.confidence, 2),
         "features": len(features),
         "windows": len(examples),
-        "layer_windows": sum(example.label for example in examples),
+        "layer_windows": sum(example.label == windows.LAYER for example in examples),
         "px_per_m": round(px_per_m / ice.scale, 2),
         "core_top_px": ice.box.top,
         "core_bottom_px": ice.box.bottom,
@@ -65,7 +92,7 @@ def read(source: Source, options: MeltLayerOptions) -> Reading:
     return Reading(examples, row, figure)
 
 
-def _examples(
+def _windows(
     source: Source,
     ice: np.ndarray,
     features: list[Feature],
@@ -116,3 +143,57 @@ def _examples(
             zip(top_px[is_used], labels[is_used], images, strict=True)
         )
     ]
+
+
+def _strips(
+    source: Source,
+    ice: np.ndarray,
+    features: list[Feature],
+    *,
+    shift_px: int,
+    options: MeltLayerOptions,
+    top_m: float,
+    px_per_m: float,
+) -> list[Example]:
+    """Returns the strips of a photo whose rows its own labels cover."""
+    core = strips.resampled(ice, px_per_m=px_per_m)
+    rows_per_m = px_per_m * len(core) / len(ice)
+    shift_rows = round(shift_px / px_per_m * rows_per_m)
+    rows = alignment.rows_of(features, top_m=top_m, px_per_m=rows_per_m, shift_px=shift_rows)
+    covered = (shift_rows, len(core) + shift_rows)
+    if review_overrides.is_fully_reviewed(source):  # its reviewer saw the whole photo
+        covered = (0, len(core))
+    labels = strips.row_labels(
+        len(core),
+        features,
+        rows,
+        covered=covered,
+        guard_px=round(options.guard_px / px_per_m * rows_per_m),
+        includes_uncertain=options.uncertain == "include",
+    )
+    lacking = max(strips.HEIGHT_PX - len(core), 0)
+    labels = np.pad(labels, (0, lacking), constant_values=strips.SILENT)
+    core = strips.padded(core)
+    examples = []
+    for top in strips.tops(len(core), stride_px=strips.STRIDE_PX).tolist():
+        bottom = top + strips.HEIGHT_PX
+        shown = labels[top:bottom]
+        examples.append(
+            Example(
+                key=f"{source.name}@{top:06d}",
+                group=source.group,
+                image=core[top:bottom],
+                label=strips.label(labels, top),
+                columns=np.zeros(0, np.float32),
+                metadata={
+                    "photo": source.name,
+                    "depth_top_m": float(top_m + top / rows_per_m),
+                    "depth_bottom_m": float(top_m + bottom / rows_per_m),
+                    "shift_mm": 1000 * shift_px / px_per_m,
+                    "layer_rows": int((shown == strips.LAYER).sum()),
+                    "silent_rows": int((shown == strips.SILENT).sum()),
+                },
+                row_labels=shown,
+            )
+        )
+    return examples

@@ -6,6 +6,7 @@ from tfpipe.tasks.annotations import spans
 from tfpipe.tasks.annotations.spans import Span, SpanReview, Strip
 from tfpipe.tasks.melt_layer import alignment, review_overrides
 from tfpipe.tasks.melt_layer.predict import CoreOutputs
+from tfpipe.tasks.melt_layer.strip_prediction import StripOutputs
 from tfpipe.tasks.task import FilePrediction, Source
 
 THIN_M = alignment.THIN_MM / 1000
@@ -13,7 +14,7 @@ THIN_M = alignment.THIN_MM / 1000
 
 def strip(
     source: Source,
-    outputs: CoreOutputs,
+    outputs: CoreOutputs | StripOutputs,
     prediction: FilePrediction,
     row: dict[str, Any] | None,
 ) -> Strip:
@@ -21,7 +22,7 @@ def strip(
 
     Args:
       source: the photo, of the raw folder.
-      outputs: the model's, of its windows.
+      outputs: the model's, of its windows or rows.
       prediction: the model's layers.
       row: the photo's row of alignment.csv; None where it is not packed.
     """
@@ -47,7 +48,7 @@ def strip(
             spans.span_name("found", layer["depth_from_m"], layer["depth_to_m"]),
             layer["depth_from_m"],
             layer["depth_to_m"],
-            "meltLayer",
+            "meltLens" if layer.get("kind") == "lens" else "meltLayer",
             probability=layer["probability"],
         )
         for layer in prediction.rows
