@@ -286,20 +286,14 @@ class Project(Workspace):
 
         version = self.version(task, model=model)
         self.fetch(version.task)
+        begun = retrain.starting_version(version.path, initialized_from, from_scratch=from_scratch)
         with self.reporting() as report:
             made = retrain.pack_and_retrain(
                 version.task,
                 version.path,
                 raw=self.raw_folder(task),
                 records=self.records_folder(version.task),
-                plan=retrain.RetrainingPlan(
-                    retrain.starting_version(
-                        version.path, initialized_from, from_scratch=from_scratch
-                    ),
-                    epochs,
-                    force,
-                    seed,
-                ),
+                plan=retrain.RetrainingPlan(begun, epochs, force, seed),
                 skip_bad=skip_bad,
                 report=report,
             )

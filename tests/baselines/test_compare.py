@@ -250,3 +250,15 @@ def test_pictures_without_colours_are_grey_as_opencv_makes_them(tmp_path):
     assert known.image_std == pytest.approx([pixels.std()])
     with pytest.raises(UserError, match="have 1 channels, not 3 colours"):
         dataset.without_colours(grey)
+
+
+def test_models_of_other_images_are_compared_in_whole_files_and_not_by_folds(data, tmp_path):
+    names = ("simple-cnn", "core-unet")
+    task = TASKS["melt-layer"]
+    assert [view.view for view in compare.views(task, names)] == ["", "strips"]
+    assert [view.view for view in compare.views(task, ("core-unet",))] == ["", "strips"]
+    assert compare.views(task, None) == (task,)
+    with pytest.raises(UserError, match="other images are compared in whole files"):
+        compare.compare_models(
+            task, {"": data.folder}, raw=data.folder, names=names, models=tmp_path, folds=3
+        )
