@@ -32,6 +32,7 @@ class Bright:
     """Predicts the last class for the brightest images; stands for a trained version."""
 
     def __init__(self, version):
+        self.novelty = None
         classes = four_class_task.CLASSES if version.name == "pictures" else tiny.CLASSES
         self.card = made_card(
             classes=classes, spec=SPEC, thresholds={"decision": 0.5, "confident": 0.9}
