@@ -69,14 +69,17 @@ def main() -> None:
             flagged = find_new(version, test, rule=rule)
             ms = 1000 * (time.perf_counter() - began) / len(test)
             names, counts = np.unique(groups, return_counts=True)
-            worst = max(flagged[groups == one].mean() for one in names[counts >= MIN_OF_GROUP])
+            large = names[counts >= MIN_OF_GROUP]
+            worst = max((flagged[groups == one].mean() for one in large), default=np.nan)
             shares = [find_new(version, images, rule=rule).mean() for images in sets.values()]
             cells = [f"{share:.1%}" for share in (flagged.mean(), worst, *shares)]
             print(" | ".join([name, rule, *cells, f"{ms:.2f}"]), flush=True)
 
 
 def train(project: tfpipe.Project, name: str) -> tfpipe.Version:
-    """Returns a version of a small network, trained on a task's sample."""
+    """Returns a version of a small network, trained on a task's sample unless that was done."""
+    if list((project.saved_models / name).glob("*/[0-9]*")):
+        return project.version(name)
     if not project.raw_folder(tfpipe.load_task(name)).exists():
         project.sample(name, **SAMPLES[name])
     return project.train(
