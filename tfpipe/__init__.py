@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from tfpipe.data.check import RawFilesCheck
     from tfpipe.data.config import PackingConfig
     from tfpipe.project import Project
-    from tfpipe.results import Comparison, Exploration, Inspection, InspectionReport, Records
+    from tfpipe.results import (
+        Adaptation,
+        AdaptedVersion,
+        Comparison,
+        Exploration,
+        Inspection,
+        InspectionReport,
+        Records,
+    )
     from tfpipe.search.config import SearchConfig
     from tfpipe.search.overview import SearchReport
     from tfpipe.serving.client import Client
@@ -27,6 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Adaptation": "tfpipe.results",
+    "AdaptedVersion": "tfpipe.results",
     "Client": "tfpipe.serving.client",
     "Comparison": "tfpipe.results",
     "Example": "tfpipe.tasks.task",
@@ -56,6 +66,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adaptation",
+    "AdaptedVersion",
     "Client",
     "Comparison",
     "Example",

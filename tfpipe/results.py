@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tfpipe.data.manifest import RecordManifest
     from tfpipe.review.inspection_report import InspectionResult
     from tfpipe.version import Version
+    from tfpipe.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,102 @@ class Exploration:
         import pandas as pd
 
         return pd.read_csv(self.path.with_name("queue.csv"))
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """New images that were drawn to be labelled, and the version that is adapted to them.
+
+    Attributes:
+      path: folder of the drawn images, the predictions and the answers.
+      version: the version that is adapted.
+      workspace: the workspace that it belongs to.
+    """
+
+    path: Path
+    version: Version
+    workspace: Workspace
+
+    @property
+    def sample(self) -> pd.DataFrame:
+        """A row for each drawn image, in the order of the page: image, key, group."""
+        return _drawn(self.path).sample
+
+    def serve(
+        self,
+        *,
+        judge: str | None = None,
+        port: int = 8502,
+        started: Callable[[dict[str, Any]], None] = lambda page: None,
+    ) -> None:
+        """Serves the page on which a person labels the images; arguments as `Inspection.serve`."""
+        from tfpipe.review import run
+
+        run.inspect(_drawn(self.path), judge=judge, port=port, started=started)
+
+    def train(
+        self,
+        *,
+        unlabelled: Sequence[str] = (),
+        epochs: int | None = None,
+        force: bool = False,
+        seed: int | None = None,
+    ) -> AdaptedVersion:
+        """Trains the version on with the labels so far; publishes it if it has become better.
+
+        Args:
+          unlabelled: "prior-shift", "batch-norm" or both: what is fitted to all new images without
+            their labels, in place of training. Labels of the images that are kept out judge it.
+          epochs: maximum epochs; None for a third of the version's own.
+          force: whether to publish it anyhow.
+          seed: random seed; None for the version's own.
+
+        Raises:
+          RetrainingRefused: it is not better on the new images that were kept out, or worse at
+            home. Nothing was published.
+          UserError: there are too few labels.
+        """
+        from tfpipe.review import adaptation_sample
+        from tfpipe.workflows import adapt
+        from tfpipe.workflows.retrain import RetrainingPlan
+
+        task, version = self.version.task, self.version
+        labels = adaptation_sample.labels_of(
+            _drawn(self.path), task, version.card, only_test=bool(unlabelled)
+        )
+        with self.workspace.reporting() as report:
+            made = adapt.adapt(
+                task,
+                version.path,
+                raw=self.workspace.raw_folder(task),
+                records=self.workspace.fetch_records(task),
+                added=labels.added,
+                folder=self.path,
+                plan=RetrainingPlan(version.path, epochs, force, seed),
+                unlabelled=unlabelled,
+                report=report,
+            )
+        published = type(version)(Path(made["path"]), task=task, workspace=self.workspace)
+        return AdaptedVersion(published, tuple(made["gain"].in_words()))
+
+
+@dataclass(frozen=True)
+class AdaptedVersion:
+    """A published version that was adapted, and how it compares with the one before.
+
+    Attributes:
+      version: the version.
+      sentences: how it compares, on new images and at home.
+    """
+
+    version: Version
+    sentences: tuple[str, ...]
+
+
+def _drawn(path: Path) -> Any:
+    from tfpipe.review import inspection_sample
+
+    return inspection_sample.open_folder(path)
 
 
 @dataclass(frozen=True)

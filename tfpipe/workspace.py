@@ -13,7 +13,7 @@ from tfpipe.base import extras, files, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
-from tfpipe.results import Inspection, Records
+from tfpipe.results import Adaptation, Inspection, Records
 from tfpipe.version import CARD, Version
 
 if TYPE_CHECKING:
@@ -407,6 +407,57 @@ class Workspace:
                 report=report,
             )
         return Inspection(folder.path, version)
+
+    def adapt(
+        self,
+        task: Task | str,
+        files: Sequence[str | Path],
+        *,
+        labels: int | None = None,
+        model: str | None = None,
+        number: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        out: str | Path | None = None,
+    ) -> Adaptation:
+        """Draws new images to be labelled, to which a version is to be adapted.
+
+        What has been drawn is opened as it is. `Adaptation.serve` shows the images to be labelled,
+        and `Adaptation.train` goes on from the version with these labels.
+
+        Args:
+          task: the task or its name.
+          files: new raw files, or folders of them, of two groups at least.
+          labels: images to label; None for 256, or as drawn.
+          model: name of the model; None for that of the version written last.
+          number: the version's number; None for the newest.
+          options: task options by name, over those that the version was trained with.
+          out: folder of the adaptation; None for adapt-N-NAME beside version N, by the name of the
+            first file.
+
+        Raises:
+          UserError: another draw is in the folder, the images are of one group, or the task
+            predicts whole files.
+        """
+        task = self.resolve(task)
+        start_tensorflow()
+        version = self.version(task, model=model, number=number, kinds=("classifier",))
+        from tfpipe.registry import load
+        from tfpipe.review import adaptation_sample
+
+        load.check_kind(version.path)
+        with self.reporting() as report:
+            folder = adaptation_sample.open_or_draw(
+                version.task,
+                version.path,
+                [Path(file) for file in files],
+                predict=version.predict,
+                labels=labels,
+                seed=self.seed,
+                options=dict(options or {}),
+                out=Path(out) if out else None,
+                report=report,
+            )
+        return Adaptation(folder.path, version, self)
 
     def _version_of_folder(self, folder: Path, model: str | None, number: int | None) -> Version:
         version = Version(folder, workspace=self)

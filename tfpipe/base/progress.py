@@ -26,7 +26,7 @@ TITLES = {
     "previous-version": "predicting whole files with the previous version",
     "export": "exporting and checking",
     "predict": "predicting",
-    "draw": "drawing images to inspect",
+    "draw": "drawing images to look at",
     "compare": "comparing models",
     "embed": "computing embeddings",
     "map": "mapping",

@@ -9,6 +9,7 @@ import typer
 import tfpipe
 from tfpipe.base.errors import UserError
 from tfpipe.cli import (
+    adapt,
     compare,
     data,
     explore,
@@ -52,6 +53,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     serve.serve,
     review.review,
     inspect.inspect,
+    adapt.adapt,
     versions.retrain,
     versions.rollback,
     versions.versions,

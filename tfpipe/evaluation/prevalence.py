@@ -185,6 +185,27 @@ def _true_counts(counts: np.ndarray, rates: np.ndarray, rng: np.random.Generator
     return true_counts
 
 
+def shifted_prior(probabilities: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Returns the shares of the classes [classes] among images of which none has a label.
+
+    By expectation and maximisation (Saerens et al. 2002, eq. 2.9): probabilities are weighted by
+    the ratio of the new shares to the old ones, and their mean is the next estimate. It assumes
+    that a class looks as before, and calibrated probabilities.
+
+    Args:
+      probabilities: [n, classes], of the new images.
+      prior: [classes], shares of the classes that these probabilities assume, all above 0.
+    """
+    shares = prior
+    for _ in range(STEPS):
+        weighted = probabilities * (shares / prior)
+        weighted /= np.maximum(weighted.sum(axis=1, keepdims=True), 1e-300)
+        before, shares = shares, weighted.mean(axis=0)
+        if np.abs(shares - before).max() < CONVERGED:
+            break
+    return shares
+
+
 def _dirichlet(concentrations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns a Dirichlet draw for each row, [..., categories]."""
     draws = rng.gamma(np.maximum(concentrations, 1e-3)) + 1e-12

@@ -126,6 +126,7 @@ def draw(
     folder: Path,
     *,
     trained_options: dict[str, Any],
+    rows: np.ndarray | None = None,
     report: Reporter = silent,
 ) -> InspectionFolder:
     """Draws images of each predicted class, and stores them under numbers in a random order.
@@ -135,6 +136,7 @@ def draw(
       plan: what to draw, from which files.
       folder: holds predictions.parquet, the table of `predict` for these files.
       trained_options: task options that the version was trained with.
+      rows: of the predictions, that are drawn; None for those of each predicted class.
       report: receives the stage "draw" with the files read.
 
     Raises:
@@ -142,7 +144,9 @@ def draw(
     """
     predicted = pd.read_parquet(folder / PREDICTIONS, columns=["key", "group", "label"])
     rng = np.random.default_rng(plan.seed)
-    rows = rng.permutation(_draw_rows(predicted["label"], plan, rng))
+    if rows is None:
+        rows = _draw_rows(predicted["label"], plan, rng)
+    rows = rng.permutation(rows)
     if not len(rows):
         raise UserError(
             f"There is no image in {', '.join(plan.files)}, so none can be inspected. Give files "

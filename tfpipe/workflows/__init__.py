@@ -1,1 +1,1 @@
-"""Train, tune and retrain, from raw files to a published version."""
+"""Train, tune, retrain and adapt, from raw files to a published version."""

@@ -67,6 +67,8 @@ class TrainingRun:
       initialized_from: version whose weights the training starts from; None for random weights.
       accept: called with the trained model and its evaluation before anything is published. It
         returns the card's comparison with another version, {} for none, or raises a UserError.
+      before_calibration: called with the trained model in float32, which it may change.
+      after_calibration: likewise, with the calibrated one.
     """
 
     task: Task
@@ -84,6 +86,8 @@ class TrainingRun:
     report: Reporter = silent
     initialized_from: Path | None = None
     accept: Callable[[keras.Model, Evaluation], dict[str, Any]] = lambda model, evaluation: {}
+    before_calibration: Callable[[keras.Model], None] = lambda model: None
+    after_calibration: Callable[[keras.Model], None] = lambda model: None
 
 
 def tune(
@@ -293,7 +297,8 @@ def _trained(
     keras.utils.set_random_seed(settings.seed)
     with training_compile.strategy().scope():
         model = built()
-        loop.prepare(model, data, settings=settings)
+        if settings.epochs:
+            loop.prepare(model, data, settings=settings)
     callbacks = [
         lambda epoch, logs: run.report(
             "train", {"epoch": epoch, "epochs": settings.epochs, **logs}
@@ -301,19 +306,23 @@ def _trained(
         loggers.history_csv(folder / "history.csv"),
         *_loggers(run, arguments, settings),
     ]
-    history = loop.fit(
-        model, data, settings=settings, checkpoint_folder=folder, callbacks=callbacks
-    )
+    history: dict[str, list[float]] = {}
+    if settings.epochs:
+        history = loop.fit(
+            model, data, settings=settings, checkpoint_folder=folder, callbacks=callbacks
+        )
     claimed = None
     if run.random_split:
         run.report("random-split", {})
         claimed = random_split.random_split_scores(built, data, settings=settings)
     exported = in_float32(model, built)
+    run.before_calibration(exported)
     fitted = (
         None
         if reconstructs(exported)
         else evaluate.calibrate(data, exported, balance=settings.balance)
     )
+    run.after_calibration(exported)
     evaluation = evaluate.evaluate(
         replace(run.task, classes=spec.classes),
         run.raw,
@@ -369,7 +378,8 @@ def _trained(
         write.write(draft, data.folder)
         model_card.write(draft)
         extra = draft / "assets.extra"
-        (extra / "history.csv").write_bytes((folder / "history.csv").read_bytes())
+        if history:  # none without an epoch
+            (extra / "history.csv").write_bytes((folder / "history.csv").read_bytes())
         run_config.write(recipe, extra)
 
     novelty = novelty_file.fit(

@@ -1,0 +1,160 @@
+"""Adaptation: a version goes on with labels of a new place; better there, and no worse at home."""
+
+import json
+from dataclasses import replace
+
+import four_class_task
+import numpy as np
+import pandas as pd
+import pytest
+from made_card import made_card
+
+import tfpipe
+from tfpipe.base import tables
+from tfpipe.base.errors import UserError
+from tfpipe.data import added_records, dataset
+from tfpipe.data import manifest as data_manifest
+from tfpipe.registry import store
+from tfpipe.review import adaptation_sample, inspection_sample
+from tfpipe.review.inspection_queue import InspectionQueue
+from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.task import Reading
+from tfpipe.workflows.retrain import RetrainingRefused
+
+NEW = 100  # files of this number and above are of the new place, where images are paler
+
+
+def read(source, options) -> Reading:
+    """Reads images as the task of four classes does, paler in the new place."""
+    reading = four_class_task.read(source, options)
+    if int(source.path.read_text()) < NEW:
+        return reading
+    return replace(
+        reading, examples=[one._replace(image=one.image // 2 + 120) for one in reading.examples]
+    )
+
+
+TASK = replace(four_class_task.TASK, read=read, whole_file=None)
+CLASSES = four_class_task.CLASSES
+
+
+def write_files(folder, numbers) -> None:
+    folder.mkdir(parents=True)
+    for number in numbers:
+        (folder / f"file{number:03d}.txt").write_text(str(number))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapt")
+    write_files(folder / "raw" / TASK.name, range(12))
+    write_files(folder / "new", range(NEW, NEW + 8))
+    return tfpipe.Project(data=folder, saved_models=folder / "models", progress=False)
+
+
+@pytest.fixture(scope="module")
+def version(project):
+    return project.train(
+        TASK,
+        model="simple-cnn",
+        hyperparameters={
+            "filters": 4,
+            "conv_layers": 2,
+            "dense_units": 16,
+            "learning_rate": 0.02,
+        },
+        epochs=12,
+        random_split=False,
+    )
+
+
+def label(adaptation, *, shift: int = 0, only: int | None = None) -> None:
+    """Answers for all drawn images, or some: the truth, or another class each time."""
+    queue = InspectionQueue(inspection_sample.open_folder(adaptation.path), judge="Ada")
+    for row, key in enumerate(adaptation.sample["key"][:only]):
+        true = int(key.rpartition("@")[2]) % len(CLASSES)
+        queue.decide(row, who="Ada", action="label", label=CLASSES[(true + shift) % len(CLASSES)])
+
+
+@pytest.mark.slow
+def test_a_version_is_adapted_if_it_is_better_there_and_refused_otherwise(project, version):
+    new = [project.data / "new"]
+    adaptation = project.adapt(TASK, new, labels=90)
+    splits = tables.read_csv(adaptation.path / "splits.csv")
+    assert splits["split"].value_counts().to_dict() == {"train": 60, "test": 30}
+    of_file = splits["key"].str.partition("@")[0]
+    assert not {*of_file[splits["split"] == "train"]} & {*of_file[splits["split"] == "test"]}
+    again = project.adapt(TASK, new)
+    assert again.sample.equals(adaptation.sample), "what was drawn is opened as it is"
+    with pytest.raises(UserError, match=r"holds 90 images to label .* give another --out"):
+        project.adapt(TASK, new, labels=60)
+    with pytest.raises(UserError, match="There are 0 labels to train on"):
+        adaptation.train()
+
+    wrong = project.adapt(TASK, new, labels=90, out=project.data / "wrong")
+    label(wrong, shift=1)
+    with pytest.raises(RetrainingRefused, match="Nothing was published. It is (not better|worse)"):
+        wrong.train(epochs=1)
+    assert store.versions(version.path.parent) == [1]
+    refused = json.loads((wrong.path / "refused.json").read_text())
+    assert refused["with"] == 1 and refused["new"]["images"] == 30
+
+    label(adaptation)
+    made = adaptation.train(epochs=12)
+    assert made.version.number == 2
+    card = made.version.card
+    assert card.initialized_from == 1 and card.comparison["with"] == 1
+    assert "added" in card.data.notes[-1] and card.data.counts["test"]["none"] > 0
+    assert "images of" in made.sentences[0] and "kept out" in made.sentences[0]
+    assert "at home" in made.sentences[1]
+
+    shifted = adaptation.train(unlabelled=["prior-shift"], force=True).version
+    assert shifted.card.history == {} and shifted.card.training["epochs"] == 0
+    images = np.zeros((2, 16, 16, 1), np.uint8)
+    np.testing.assert_allclose(shifted.embed(images), version.embed(images), atol=1e-5)
+
+
+def test_added_records_hold_both_and_repeat_what_is_added(tmp_path):
+    data = four_class_task.packed(tmp_path, files=6, task=TASK)
+    write_files(tmp_path / "new", (NEW, NEW + 1))
+    sources = TASK.survey_new([tmp_path / "new"], None, TASK.options).sources
+    splits = {f"file{NEW:03d}.txt@{i:03d}": "train" for i in range(4)}
+    splits |= {f"file{NEW + 1:03d}.txt@{i:03d}": "test" for i in range(3)}
+    decided = {
+        key: Decision("", "Ada", "", key, np.nan, np.nan, "many", "", "validated", "label")
+        for key in splits
+    }
+    images = added_records.AddedImages(sources, ("other", "level"), decided, splits)
+    folder = tmp_path / "joined"
+    for _ in range(2):  # what an earlier call has left is replaced
+        made = added_records.write(folder, data.folder, images, task=TASK, options=TASK.options)
+    assert data_manifest.verify(folder) == []
+    before = data.manifest
+    n_home = dataset.size(dataset.TRAIN, manifest=before)
+    n_train = dataset.size(dataset.TRAIN, manifest=made)
+    assert n_home * 1.4 < n_train < n_home * 1.6
+    keys = dataset.keys_of(folder, ("train",), manifest=made).astype(str)
+    assert {*keys[n_home:]} == {key for key, split in splits.items() if split == "train"}
+    test_labels = dataset.labels_of(folder, ("test",), manifest=made)
+    assert test_labels[-3:].tolist() == [CLASSES.index("many")] * 3
+    groups = dataset.groups_of(folder, ("test",), manifest=made).astype(str)
+    assert set(groups[-3:]) == {f"new: file{NEW + 1:03d}"}
+    assert made.counts["test"]["many"] == before.counts["test"]["many"] + 3
+    assert made.counts["train"]["many"] == before.counts["train"]["many"] + 4
+    assert made.fingerprint != before.fingerprint
+    # Columns are brought into the order of the packed ones.
+    columns = dataset.columns_of(folder, ("test",), manifest=made)[-3:]
+    own = TASK.read(sources[1], TASK.options).examples[:3]
+    np.testing.assert_array_equal(columns[:, 0], [one.columns[1] for one in own])
+
+
+def test_what_cannot_be_adapted_to_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="Name the new files"):
+        adaptation_sample.open_or_draw(TASK, tmp_path / "1", [], predict=None)
+    with pytest.raises(UserError, match="predicts whole files"):
+        adaptation_sample.open_or_draw(
+            four_class_task.TASK, tmp_path / "1", [tmp_path], predict=None
+        )
+    frame = pd.DataFrame({"key": list("abc"), "group": "one"})
+    with pytest.raises(UserError, match="are of one group"):
+        adaptation_sample.choose(frame, made_card(classes=CLASSES), count=30, seed=0)

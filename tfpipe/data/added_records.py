@@ -1,0 +1,187 @@
+"""Added records: packed records and newly labelled images of other files, as one set of records."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.data import manifest as data_manifest
+from tfpipe.data import schema
+from tfpipe.data.manifest import RecordManifest, Shard
+from tfpipe.data.source_cache import SourceCache
+from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.task import Example, Reading, Source, Task
+
+PREFIX = "new: "  # before names of added groups and files, which may be those of packed ones
+SHARE = 0.5  # of the packed training examples: so many added ones are drawn in an epoch
+MAX_REPEATS = 50  # of an added example in an epoch
+
+
+class AddedImages(NamedTuple):
+    """Labelled images to add.
+
+    Attributes:
+      sources: the files that hold them.
+      columns: names of the columns of these files.
+      decisions: key of an image -> its label, a validated one.
+      splits: key of an image -> "train" or "test"; those of a group have the same.
+    """
+
+    sources: tuple[Source, ...]
+    columns: tuple[str, ...]
+    decisions: Mapping[str, Decision]
+    splits: Mapping[str, str]
+
+
+def write(
+    folder: Path, home: Path, added: AddedImages, *, task: Task, options: Any
+) -> RecordManifest:
+    """Writes records that hold those of another folder and added images; replaces the folder.
+
+    Files of the other folder are linked, not copied, where the disk allows. Added training images
+    are named several times, so that an epoch has half as many of them as of the others.
+
+    Args:
+      folder: where they go.
+      home: folder of the packed records.
+      added: the images.
+      task: with the classes and columns of the packed records.
+      options: that the files are read with.
+
+    Raises:
+      UserError: a file cannot be read, or an image is packed already.
+    """
+    manifest = data_manifest.trusted(home)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in sorted(home.rglob("*")):
+        if path.is_file() and path.name != "manifest.json":
+            _link(path, folder / path.relative_to(home))
+    summaries = []
+    for split in ("train", "test"):
+        keys = {key for key, part in added.splits.items() if part == split}
+        if not keys:
+            continue
+        summary = schema.write(
+            folder,
+            f"added-{split}.tfrecord",
+            [replace(source, name=f"{PREFIX}{source.name}") for source in added.sources],
+            task=replace(task, read=_AddedReader(task, added.columns, keys).read),
+            options=options,
+            cache=SourceCache(),
+            decided={key: added.decisions[key] for key in keys},
+        )
+        if summary["bad"]:
+            raise UserError(f"An added file cannot be read: {next(iter(summary['bad'].values()))}")
+        summaries.append(summary | {"split": split})
+    made = _joined(manifest, summaries, added, task=task)
+    files.replace(folder / "manifest.json", made.to_json())
+    return made
+
+
+def read_all(
+    added: AddedImages, task: Task, options: Any, *, most: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Returns all images of the files, or some of each at random, labelled or not.
+
+    Args:
+      added: names the files.
+      task: with the classes and columns of the packed records.
+      options: that the files are read with.
+      most: images in all.
+      seed: of the draw.
+
+    Returns:
+      "image" [n, height, width, channels] and "columns" [n, columns], in a random order.
+    """
+    rng = np.random.default_rng(seed)
+    quota = -(-most // len(added.sources))
+    reader = _AddedReader(task, added.columns, None)
+    examples: list[Example] = []
+    for source in added.sources:
+        own = reader.read(source, options).examples
+        examples += [own[i] for i in rng.permutation(len(own))[:quota]]
+    order = rng.permutation(len(examples))
+    return {
+        "image": np.stack([examples[i].image for i in order]),
+        "columns": np.stack([examples[i].columns for i in order]),
+    }
+
+
+class _AddedReader:
+    """Reads the chosen images of a file, as the packed records hold others."""
+
+    def __init__(self, task: Task, columns: tuple[str, ...], keys: set[str] | None):
+        """Reads by a task.
+
+        Args:
+          task: with the columns of the packed records.
+          columns: of the files.
+          keys: of the images to read; None for all.
+        """
+        self._task, self._keys = task, keys
+        self._order = [columns.index(name) if name in columns else -1 for name in task.columns]
+
+    def read(self, source: Source, options: Any) -> Reading:
+        own = replace(source, name=source.name.removeprefix(PREFIX))
+        examples = self._task.read(own, options).examples
+        chosen = [one for one in examples if self._keys is None or one.key in self._keys]
+        return Reading([self._as_added(one) for one in chosen])
+
+    def _as_added(self, example: Example) -> Example:
+        columns = np.append(example.columns, np.nan)[self._order].astype(np.float32)
+        return example._replace(group=f"{PREFIX}{example.group}", columns=columns)
+
+
+def _joined(
+    manifest: RecordManifest, summaries: list[dict[str, Any]], added: AddedImages, *, task: Task
+) -> RecordManifest:
+    fields = [field.name for field in dataclasses.fields(Shard)]
+    n_home = sum(shard.count for shard in manifest.shards if shard.split == "train")
+    shards, counts, sources = list(manifest.shards), dict(manifest.counts), dict(manifest.sources)
+    groups = dict(manifest.groups)
+    new_counts = data_manifest.counts(task, summaries)
+    for summary in summaries:
+        split, n_added = summary["split"], max(1, summary["count"])
+        repeats = 1
+        if split == "train":
+            repeats = int(np.clip(round(SHARE * n_home / n_added), 1, MAX_REPEATS))
+        shards += [Shard(**{name: summary[name] for name in fields})] * repeats
+        counts[split] = {
+            name: counts.get(split, {}).get(name, 0) + count
+            for name, count in new_counts[split].items()
+        } | {k: v for k, v in counts.get(split, {}).items() if k not in new_counts[split]}
+        sources[split] = (*sources.get(split, ()), *_with_images(summary))
+        groups[split] = groups.get(split, 0) + len({*summary["groups"]})
+    labels = sorted((key, one.label, added.splits[key]) for key, one in added.decisions.items())
+    text = json.dumps([manifest.fingerprint, labels])
+    return replace(
+        manifest,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        shards=tuple(shards),
+        counts=counts,
+        sources=sources,
+        groups=groups,
+        notes=(*manifest.notes, f"{len(labels):,} images of other files are added."),
+    )
+
+
+def _with_images(summary: dict[str, Any]) -> list[str]:
+    return [unit["source"] for unit in summary["units"] if unit["count"]]
+
+
+def _link(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:  # another disk, or one that has no links
+        shutil.copyfile(path, target)

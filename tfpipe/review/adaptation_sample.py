@@ -1,0 +1,204 @@
+"""Sample of an adaptation: new images to label, some to train on, others to test on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tfpipe.base import files, storage, tables
+from tfpipe.base.errors import UserError
+from tfpipe.base.progress import Reporter, silent
+from tfpipe.data.added_records import AddedImages
+from tfpipe.evaluation import label_selection
+from tfpipe.registry import store
+from tfpipe.registry.card import VersionCard
+from tfpipe.review import inspection_sample
+from tfpipe.review.inspection_sample import PREDICTIONS, InspectionFolder, InspectionPlan
+from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.options import parse_options
+from tfpipe.tasks.task import Task
+
+LABELS = 256  # were enough for another camera (Touloupas et al. 2020, doi:10.5194/amt-13-2219-2020)
+TEST_SHARE = 1 / 3  # of the labels and of the groups, kept out of training
+SPLITS = "splits.csv"  # of the drawn images
+MIN_LABELS = 10  # to train on, and as many to test on
+
+
+class SampleLabels(NamedTuple):
+    """Labels of new images.
+
+    Attributes:
+      added: the images with a label.
+      n_open: number of drawn images that nobody has answered about.
+      n_left_out: of those that could not be identified, or that judges do not agree on.
+    """
+
+    added: AddedImages
+    n_open: int
+    n_left_out: int
+
+
+def open_or_draw(
+    task: Task,
+    version: Path,
+    paths: list[Path],
+    *,
+    predict: Callable[..., Any],
+    labels: int | None = None,
+    seed: int = 0,
+    options: dict[str, Any] | None = None,
+    out: Path | None = None,
+    report: Reporter = silent,
+) -> InspectionFolder:
+    """Returns the images to label, drawn now if they have not been.
+
+    A third of the new groups is kept out of training, and their images are drawn at random. Of the
+    others, images are drawn that are diverse and that the version is not certain of.
+
+    Args:
+      task: a task that predicts images one by one.
+      version: folder of the version.
+      paths: new files and folders, of two groups at least.
+      predict: (paths, out, options, embedding) writes the table of predictions.
+      labels: images to label; None for `LABELS`, or as drawn.
+      seed: of the draw.
+      options: task options by name, over those of the version.
+      out: folder; None for one beside the version.
+      report: receives the stage "draw".
+
+    Raises:
+      UserError: there is one group only, the folder holds another draw, or the task predicts whole
+        files.
+    """
+    if task.whole_file is not None:
+        raise UserError(
+            f"{task.name} predicts whole files, and a version is adapted to single images. Put the "
+            "files into the raw folder, label them by `tfpipe review`, and run `tfpipe retrain`."
+        )
+    if not paths:
+        raise UserError("Name the new files or folders that the version is to be adapted to.")
+    folder = out or version.with_name(f"adapt-{version.name}-{paths[0].absolute().name}")
+    if storage.storage_of(folder):
+        raise UserError(
+            "Labels are added one by one, so an adaptation must be in a folder of this machine. "
+            "Name one by --out."
+        )
+    absolute = tuple(str(path.absolute()) for path in paths)
+    settings = {name: str(value) for name, value in (options or {}).items()}
+    card = store.read_card(version)
+    plan = InspectionPlan(
+        task.name,
+        version.parent.name,
+        card.version,
+        classes=card.classes,
+        files=absolute,
+        per_class=labels or LABELS,
+        seed=seed,
+        options=settings,
+    )
+    if opened := inspection_sample.open_folder(folder):
+        same = replace(plan, seed=opened.plan.seed, per_class=labels or opened.plan.per_class)
+        if same != opened.plan:
+            raise UserError(
+                f"{files.shown(folder)} holds {opened.plan.per_class} images to label that were "
+                f"drawn from {', '.join(opened.plan.files)} by version {opened.plan.version} of "
+                f"{opened.plan.model}. Ask for the same, or give another --out."
+            )
+        return opened
+    predict(absolute, out=folder / PREDICTIONS, options=options, embedding=True)
+    predicted = pd.read_parquet(folder / PREDICTIONS)
+    splits = choose(predicted, card, count=plan.per_class, seed=seed)
+    tables.write_csv(splits, folder / SPLITS)
+    task = replace(task, classes=card.classes, columns=card.columns)
+    return inspection_sample.draw(
+        task,
+        plan,
+        folder,
+        rows=splits["row"].to_numpy(),
+        trained_options=card.options,
+        report=report,
+    )
+
+
+def choose(predicted: pd.DataFrame, card: VersionCard, *, count: int, seed: int) -> pd.DataFrame:
+    """Returns the images to label: row of the predictions, key, split.
+
+    Args:
+      predicted: a row for each new image: key, group, p_<class>, embedding_<i>.
+      card: the version's.
+      count: images to choose.
+      seed: of the choice.
+
+    Raises:
+      UserError: there are too few groups or images.
+    """
+    groups = predicted["group"].to_numpy(str)
+    if len(np.unique(groups)) < 2:
+        raise UserError(
+            "The new images are of one group, and some group must be kept out of training to see "
+            "whether a version has become better. Give files of two groups or more."
+        )
+    rng = np.random.default_rng(seed)
+    train, test = label_selection.divide_groups(groups, share=TEST_SHARE, rng=rng)
+    in_train, in_test = (np.flatnonzero(np.isin(groups, names)) for names in (train, test))
+    n_test = round(TEST_SHARE * count)
+    embedding = predicted.filter(regex=r"^embedding_\d+$").to_numpy(np.float32)
+    probabilities = predicted[[f"p_{name}" for name in card.classes]].to_numpy(float)
+    to_train = label_selection.choose_to_train(
+        embedding[in_train],
+        probabilities[in_train],
+        groups[in_train],
+        count=count - n_test,
+        rng=rng,
+    )
+    to_test = label_selection.choose_to_test(groups[in_test], count=n_test, rng=rng)
+    rows = np.concatenate([in_train[to_train], in_test[to_test]])
+    split = ["train"] * len(to_train) + ["test"] * len(to_test)
+    return pd.DataFrame({"row": rows, "key": predicted["key"].iloc[rows], "split": split})
+
+
+def labels_of(
+    folder: InspectionFolder, task: Task, card: VersionCard, *, only_test: bool = False
+) -> SampleLabels:
+    """Returns the labels that judges have given so far.
+
+    Args:
+      folder: the drawn images.
+      task: theirs.
+      card: of the version that is adapted.
+      only_test: whether only those of the images that are kept out of training are needed.
+
+    Raises:
+      UserError: they are too few to train on, or to test on.
+    """
+    plan, sample = folder.plan, folder.sample
+    splits = tables.read_csv(folder.path / SPLITS, text={"key", "split"}).set_index("key")["split"]
+    key_of = dict(zip(sample["image"], sample["key"], strict=True))
+    by_key: dict[str, list[Decision]] = {}
+    for judge in folder.judges:
+        for image, decision in folder.answers(judge).items():
+            by_key.setdefault(key_of[image], []).append(decision)
+    decided = {
+        key: given[0]._replace(what=key, state="validated")
+        for key, given in by_key.items()
+        if len({one.label for one in given}) == 1 and given[0].label in plan.classes
+    }
+    needed = (("train", "train on"), ("test", "test on"))
+    for split, what in needed[1:] if only_test else needed:
+        n_labels = sum(splits[key] == split for key in decided)
+        if n_labels < MIN_LABELS:
+            raise UserError(
+                f"There are {n_labels} labels to {what}, expected {MIN_LABELS} at least "
+                f"({len(decided)} of {len(sample)} images have one). Label more on the page."
+            )
+    if only_test:
+        decided = {key: one for key, one in decided.items() if splits[key] == "test"}
+    settings = {**card.options, **plan.options}
+    options = parse_options(task, [f"{name}={value}" for name, value in settings.items()])
+    survey = task.survey_new([Path(file) for file in plan.files], None, options)
+    columns = survey.columns or task.columns
+    added = AddedImages(survey.sources, columns, decided, {key: splits[key] for key in decided})
+    return SampleLabels(added, len(sample) - len(by_key), len(by_key) - len(decided))
