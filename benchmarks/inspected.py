@@ -49,7 +49,8 @@ def main() -> None:
         theirs = {"published": rows, "published, unidentified left out": rows & is_sure}
         for column, subsets in (("label", ours), ("published", theirs)):
             for name, chosen in subsets.items():
-                print(f"{pictures}: {name}: {shown(agreement(table[chosen], column))}")
+                found = shown(agreement(table[chosen], column))
+                print(f"{pictures}: {name}: {found} of {chosen.sum()}")
     print(f"named: tfpipe less published: {shown(paired_difference(table[named]))}")
     report_claims(version, table[named])
     print(per_class(table, version.card.classes).to_string(index=False))
@@ -93,7 +94,9 @@ def report_claims(version: tfpipe.Version, named: pd.DataFrame) -> None:
     difference = agreement(named, "label").minus(claimed)
     is_chance = difference.low <= 0 <= difference.high
     print(f"the report claims {shown(claimed)} on {len(tested)} test pictures")
-    print(f"by a random split it would have claimed {version.card.random_split_scores}")
+    sure = pd.DataFrame(version.card.abstention["test"]).loc[["correct", "predicted"]].sum(axis=1)
+    share = sure["correct"] / sure["predicted"]
+    print(f"without unsure it claims {share:.3f} on {sure['predicted']:.0f}")
     print(f"difference {shown(difference)}: {'may be' if is_chance else 'more than'} chance")
 
 
