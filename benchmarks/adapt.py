@@ -11,6 +11,7 @@ too.
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -49,14 +50,7 @@ def main() -> None:
         project = tfpipe.Project(
             data=folder, saved_models=folder / "models", seed=seed, progress=False
         )
-        project.sample(TASK, runs=RUNS, field_runs=0, particles=PARTICLES)
-        version = project.train(
-            TASK,
-            model=MODEL,
-            hyperparameters=SMALL,
-            epochs=arguments.epochs,
-            random_split=False,
-        )
+        version = train(project, epochs=arguments.epochs)
         new, kept_out = draw_new(folder, seed=seed)
         truth, examples = read(version, new), read(version, kept_out)
         home = read(version, None)
@@ -72,8 +66,21 @@ def main() -> None:
             print(f"{text} | {'yes' if is_published else 'no'}", flush=True)
 
 
+def train(project: tfpipe.Project, *, epochs: int) -> tfpipe.Version:
+    """Returns a version of a small network, trained on drawn runs unless that was done."""
+    if (project.saved_models / TASK / MODEL / "1").is_dir():
+        return project.version(TASK, number=1)
+    project.sample(TASK, runs=RUNS, field_runs=0, particles=PARTICLES)
+    return project.train(
+        TASK, model=MODEL, hyperparameters=SMALL, epochs=epochs, random_split=False
+    )
+
+
 def draw_new(folder: Path, *, seed: int) -> tuple[Path, Path]:
     """Returns two folders of runs in another light and focus: to label, and kept out."""
+    folders = folder / "to_label", folder / "kept_out"
+    if folders[1].is_dir():
+        return folders
     other = tfpipe.Project(data=folder / "new", seed=1000 + seed, progress=False)
     other.sample(TASK, runs=NEW_RUNS, field_runs=0, particles=PARTICLES)
     raw = other.data / "raw" / TASK
@@ -81,7 +88,6 @@ def draw_new(folder: Path, *, seed: int) -> tuple[Path, Path]:
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         blurred = cv2.GaussianBlur(image, (0, 0), BLUR_PX).astype(np.float32)
         cv2.imwrite(str(path), np.clip(GAIN * blurred, 0, 255).astype(image.dtype))
-    folders = folder / "to_label", folder / "kept_out"
     for i, run in enumerate(sorted(path for path in raw.iterdir() if path.is_dir())):
         folders[i % 2].mkdir(exist_ok=True)
         shutil.move(run, folders[i % 2] / run.name)
@@ -90,16 +96,13 @@ def draw_new(folder: Path, *, seed: int) -> tuple[Path, Path]:
 
 def read(version: tfpipe.Version, folder: Path | None) -> list[Example]:
     """Returns the labelled images of some runs; of the test runs at home for None."""
-    task = version.task
-    options = task.options
-    if folder is not None:
-        sources = task.survey_new([folder], None, options).sources
-    else:
+    card, options = version.card, version.task.options
+    task = replace(version.task, classes=card.classes, columns=card.columns)
+    raw = version.path.parents[3] / "raw" / task.name
+    sources = task.survey(folder or raw, options).sources
+    if folder is None:
         table = (version.path / "assets.extra" / "sources.csv").read_text()
-        raw = version.path.parents[3] / "raw" / task.name
-        sources = [
-            one for one in task.survey(raw, options).sources if f"test,{one.name}\n" in table
-        ]
+        sources = tuple(one for one in sources if f"test,{one.name}\n" in table)
     examples = [one for source in sources for one in task.read(source, options).examples]
     return [one for one in examples if one.label >= 0]
 

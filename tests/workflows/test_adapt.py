@@ -134,7 +134,7 @@ def test_added_records_hold_both_and_repeat_what_is_added(tmp_path):
     n_train = dataset.size(dataset.TRAIN, manifest=made)
     assert n_home * 1.4 < n_train < n_home * 1.6
     keys = dataset.keys_of(folder, ("train",), manifest=made).astype(str)
-    assert {*keys[n_home:]} == {key for key, split in splits.items() if split == "train"}
+    assert {*keys[n_home:]} == {f"new: {key}" for key, one in splits.items() if one == "train"}
     test_labels = dataset.labels_of(folder, ("test",), manifest=made)
     assert test_labels[-3:].tolist() == [CLASSES.index("many")] * 3
     groups = dataset.groups_of(folder, ("test",), manifest=made).astype(str)

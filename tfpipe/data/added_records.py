@@ -21,7 +21,7 @@ from tfpipe.data.source_cache import SourceCache
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.task import Example, Reading, Source, Task
 
-PREFIX = "new: "  # before names of added groups and files, which may be those of packed ones
+PREFIX = "new: "  # before names of added files, groups and images: packed ones may have the same
 SHARE = 0.5  # of the packed training examples: so many added ones are drawn in an epoch
 MAX_REPEATS = 50  # of an added example in an epoch
 
@@ -78,7 +78,7 @@ def write(
             task=replace(task, read=_AddedReader(task, added.columns, keys).read),
             options=options,
             cache=SourceCache(),
-            decided={key: added.decisions[key] for key in keys},
+            decided={f"{PREFIX}{key}": added.decisions[key] for key in keys},
         )
         if summary["bad"]:
             raise UserError(f"An added file cannot be read: {next(iter(summary['bad'].values()))}")
@@ -139,7 +139,8 @@ class _AddedReader:
 
     def _as_added(self, example: Example) -> Example:
         columns = np.append(example.columns, np.nan)[self._order].astype(np.float32)
-        return example._replace(group=f"{PREFIX}{example.group}", columns=columns)
+        key, group = f"{PREFIX}{example.key}", f"{PREFIX}{example.group}"
+        return example._replace(key=key, group=group, columns=columns)
 
 
 def _joined(
@@ -160,8 +161,9 @@ def _joined(
             name: counts.get(split, {}).get(name, 0) + count
             for name, count in new_counts[split].items()
         } | {k: v for k, v in counts.get(split, {}).items() if k not in new_counts[split]}
-        sources[split] = (*sources.get(split, ()), *_with_images(summary))
-        groups[split] = groups.get(split, 0) + len({*summary["groups"]})
+        units = [unit for unit in summary["units"] if unit["count"]]
+        sources[split] = (*sources.get(split, ()), *(unit["source"] for unit in units))
+        groups[split] = groups.get(split, 0) + len({unit["group"] for unit in units})
     labels = sorted((key, one.label, added.splits[key]) for key, one in added.decisions.items())
     text = json.dumps([manifest.fingerprint, labels])
     return replace(
@@ -173,10 +175,6 @@ def _joined(
         groups=groups,
         notes=(*manifest.notes, f"{len(labels):,} images of other files are added."),
     )
-
-
-def _with_images(summary: dict[str, Any]) -> list[str]:
-    return [unit["source"] for unit in summary["units"] if unit["count"]]
 
 
 def _link(path: Path, target: Path) -> None:
