@@ -9,7 +9,7 @@ from tfpipe.tasks.melt_layer.layer_detection import Layer
 
 LEAST = 0.1  # rows below this probability belong to no layer
 HALF = 0.5  # a layer reaches as far as its rows have half of its highest probability
-GAP_MM = 1.0  # between two layers there is more ice than this
+GAP_MM = 2.0  # between two layers there is more ice than this
 AROUND_MM = (3.0, 25.0)  # the surrounding ice, from a layer's edges
 
 
