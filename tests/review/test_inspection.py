@@ -12,13 +12,20 @@ import pandas as pd
 import pytest
 from made_card import write_card
 from review_queue import served
+from typer.testing import CliRunner
 
+import tfpipe
 from tfpipe.base.errors import UserError
+from tfpipe.cli import app
+from tfpipe.cli import inspect as cli_inspect
+from tfpipe.data.manifest import RecordSummary
 from tfpipe.registry import store
+from tfpipe.review import app as review_app
 from tfpipe.review import inspection_report, inspection_run, inspection_sample
 from tfpipe.review.inspection_queue import InspectionQueue
 from tfpipe.review.inspection_sample import UNIDENTIFIABLE, InspectionFolder
 from tfpipe.tasks import catalog
+from tfpipe.version import Version
 
 CLASSES = ("ash", "dust", "pollen")
 COUNTS = {"ash": 60, "dust": 30, "pollen": 6}  # new images predicted as each class
@@ -33,7 +40,15 @@ def version(tmp_path_factory) -> Path:
     """A version's card, and its predictions of test images: .8 of each class are right."""
     folder = tmp_path_factory.mktemp("models") / "photos" / "simple-cnn" / "2"
     options = {"size": "12x12", "channels": "grey", "fit": "stretch", "bits": 8}
-    write_card(folder, classes=CLASSES, version=2, options=options)
+    data = {"fingerprint": "", "origin": str(tmp_path_factory.getbasetemp() / "nowhere")}
+    write_card(
+        folder,
+        task="photos",
+        classes=CLASSES,
+        version=2,
+        options=options,
+        data=RecordSummary(**data),
+    )
     rows = []
     for split in ("validation", "test"):
         for i in range(150):
@@ -261,6 +276,39 @@ def test_classes_that_a_judge_has_not_come_to_are_named(folder, version):
     assert result.agreement["agreement"][0] == 1 and result.counts["corrected"].isna().all()
     assert result.agreement["share_of_images"][0] == pytest.approx(90 / 96)
     assert "no image that was predicted pollen" in result.notes[0]
+
+
+def run(*words) -> dict:
+    """Runs `tfpipe inspect` and returns its JSON object."""
+    done = CliRunner().invoke(app, ["inspect", *map(str, words), "--json"], catch_exceptions=False)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_command_draws_then_goes_on_then_reports(version, photos, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        Version, "predict", lambda version, files, **options: predict(files, **options)
+    )
+    monkeypatch.setattr(review_app, "run", lambda page, listener: listener.close())
+    monkeypatch.setattr(cli_inspect.webbrowser, "open", shown.append)
+    out = tmp_path / "inspection"
+    words = (version, photos / "new", "--out", out, "--port", "0", "--judge")
+    with pytest.raises(UserError, match="cannot name a file"):
+        run(*words, "../Ada")
+    made = run(*words, "Ada", "--per-class", 5)
+    assert (made["command"], made["model"], made["version"]) == ("inspect", "simple-cnn", 2)
+    assert made["images"] == 15 and shown == [made["address"]]
+    assert run(*words, "Bo", "--no-open")["path"] == str(out / "judges" / "Bo.csv")
+    assert len(shown) == 1
+    judge(inspection_sample.open_folder(out), "Ada", wrong=1)
+    told = run(version, "--out", out, "--report")
+    assert told["path"] == str(out / "inspection.html")
+    first = told["agreement"][0]
+    assert first["agreement"] == pytest.approx(0.8) and first["claimed"] == pytest.approx(0.8)
+    assert told["result"][0].startswith("Ada agrees with 0.800")
+    project = tfpipe.Project(progress=False)
+    again = project.inspect(str(version), out=out).report()
+    assert again.result.classes["answers"][0] == 5 and again.path == out / "inspection.html"
 
 
 @pytest.mark.slow

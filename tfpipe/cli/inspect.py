@@ -48,6 +48,10 @@ def inspect(
     json: options.Json = False,
 ) -> None:
     """Draws new images by predicted class, has people judge them unseen, and reports agreement."""
+    if judge is not None:
+        from tfpipe.review import inspection_sample
+
+        inspection_sample.check_judge(judge)  # before anything is predicted
     project = options.project(data, models, seed)
     inspection = project.inspect(
         task,
