@@ -103,10 +103,7 @@ def named(
       threshold: of two classes, from which the second is named. Of more, of the probability of the
         most probable class, below which an image is not counted.
     """
-    if probabilities.shape[1] == 2:
-        return metrics.predict_labels(probabilities, thresholds={"decision": threshold})
-    predicted = metrics.predict_labels(probabilities, thresholds=thresholds)
-    return np.where(probabilities.max(axis=1) >= threshold, predicted, -1)
+    return _Rule.of(probabilities, thresholds).named(threshold)
 
 
 def best_threshold(
@@ -128,14 +125,14 @@ def best_threshold(
       One of `GRID`: the lowest mean Bray-Curtis dissimilarity of shares over units. Of equal ones
       the nearest to the version's own rule.
     """
-    classes = probabilities.shape[1]
-    true = count(labels, unit, classes=classes)
-    own = thresholds.get("decision", 0.0)
-    means = []
-    for threshold in GRID:
-        predicted = named(probabilities, thresholds=thresholds, threshold=threshold)
-        means.append(errors(true, count_in(true, predicted, unit)).shares.mean())
-    best = np.flatnonzero(np.array(means) <= min(means) + 1e-12)
+    is_binary = probabilities.shape[1] == 2
+    true = count(labels, unit, classes=probabilities.shape[1])
+    rule = _Rule.of(probabilities, thresholds)
+    means = np.array(
+        [errors(true, count_in(true, rule.named(one), unit)).shares.mean() for one in GRID]
+    )
+    best = np.flatnonzero(means <= means.min() + 1e-12)
+    own = thresholds.get("decision", 0.5) if is_binary else 0.0
     return float(GRID[best[np.abs(GRID[best] - own).argmin()]])
 
 
@@ -154,6 +151,26 @@ def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, flo
     if test is None:
         return float(gain.mean()), np.nan, np.nan
     return float(gain.mean()), float(test.low), float(test.high)
+
+
+class _Rule(NamedTuple):
+    """What images are counted as, at or above a threshold of their score and below it; [n] each."""
+
+    score: np.ndarray
+    above: np.ndarray
+    below: np.ndarray
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, thresholds: dict[str, float]) -> "_Rule":
+        probs = np.asarray(probabilities, np.float32)  # as `metrics.predict_labels` compares them
+        count = len(probs)
+        if probs.shape[1] == 2:
+            return cls(probs[:, 1], np.ones(count, int), np.zeros(count, int))
+        predicted = metrics.predict_labels(probs, thresholds=thresholds)
+        return cls(probs.max(axis=1), predicted, np.full(count, -1))
+
+    def named(self, threshold: float) -> np.ndarray:
+        return np.where(self.score >= np.float32(threshold), self.above, self.below)
 
 
 def _count(labels: np.ndarray, unit: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:

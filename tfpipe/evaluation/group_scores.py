@@ -69,7 +69,8 @@ def by_group(
             low = float(stats.beta.ppf(tail, hits, count - hits + 1)) if hits else 0.0
             high = float(stats.beta.isf(tail, hits + 1, count - hits)) if hits < count else 1.0
         rows.append({"group": name, "images": count, "score": score, "low": low, "high": high})
-    return pd.DataFrame(rows).sort_values(["score", "group"], ignore_index=True)
+    columns = ["group", "images", "score", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["score", "group"], ignore_index=True)
 
 
 def spread(table: pd.DataFrame, *, seed: int = 0) -> Spread | None:
