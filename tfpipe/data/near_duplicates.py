@@ -82,8 +82,11 @@ def crop_border(image: np.ndarray) -> np.ndarray:
 
     Small particles in the middle of wide even squares would all be alike at 32 x 32.
     """
-    differs = (image != image[:1, :1]).reshape(*image.shape[:2], -1).any(axis=-1)
-    rows, columns = (np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0))
+    differs = (image != image[:1, :1]).reshape(len(image), -1)
+    rows = np.flatnonzero(differs.any(axis=1))
+    # Of three channels, `any` over the last axis of all pixels takes ten times as long.
+    in_column = differs.any(axis=0).reshape(image.shape[1], -1)
+    columns = np.flatnonzero(in_column.any(axis=1))
     if not len(rows):
         return image
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpipe.data.near_duplicates import crop_border
 
-EXTREMES = (0.5, 99.5)  # percentiles of the grey values, between which the contrast lies
+EXTREMES = (0.005, 0.995)  # quantiles of the grey values, between which the contrast lies
 _SMALL = 1e-6  # of the largest grey value: less contrast is that of rounding
 _FACTOR = float(np.sqrt(3 * np.pi))
 # Deviation of the gradient along an axis, of noise of deviation 1 (Sobel / 8), and the second and
@@ -35,10 +35,12 @@ def measure(images: np.ndarray) -> np.ndarray:
 
 
 def _measure(image: np.ndarray) -> float:
-    grey = np.nan_to_num(crop_border(image).astype(np.float32)).mean(axis=2)
+    pixels = np.nan_to_num(crop_border(image).astype(np.float32))
+    weights = np.full((1, pixels.shape[2]), 1 / pixels.shape[2], np.float32)
+    grey = cv2.transform(pixels, weights).reshape(pixels.shape[:2])  # quicker than NumPy's mean
     if min(grey.shape) < 3:
         return 0.0
-    low, high = np.percentile(grey, EXTREMES)
+    low, high = _quantiles(grey, EXTREMES)
     contrast = high - low
     if contrast <= _SMALL * max(abs(high), abs(low)):
         return 0.0
@@ -51,7 +53,15 @@ def _measure(image: np.ndarray) -> float:
     if not second:
         return 0.0
     residue = np.abs(cv2.filter2D(grey, cv2.CV_32F, _NOISE_MASK)[1:-1, 1:-1])
-    noise = _NOISE_GRADIENT * _OF_MEDIAN * float(np.median(residue)) / contrast
+    noise = _NOISE_GRADIENT * _OF_MEDIAN * _quantiles(residue[::2, ::2], (0.5,))[0] / contrast
     # Texture as fine as a pixel looks like noise: at most half of a moment is taken off.
     noise = min(noise, float(np.sqrt(second)) / 2)
     return _FACTOR * (third - _THIRD * noise**3) / (second - _SECOND * noise**2)
+
+
+def _quantiles(values: np.ndarray, shares: tuple[float, ...]) -> list[float]:
+    """Returns quantiles of values [...], each one of the values."""
+    flat = values.reshape(-1)
+    places = [round(share * (len(flat) - 1)) for share in shares]
+    ordered = np.partition(flat, places)
+    return [float(ordered[place]) for place in places]
