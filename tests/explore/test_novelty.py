@@ -1,6 +1,7 @@
 """Scores of novelty on simulated embeddings, and the queue that they rank."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -139,7 +140,9 @@ def drawn(seed: int, count: int) -> np.ndarray:
     return coarse.repeat(8, axis=1).repeat(8, axis=2)
 
 
-def test_equal_images_collapse_and_others_do_not():
+@pytest.mark.parametrize("at_once", [1, 5, explore_queue.COMPARED_AT_ONCE])
+def test_equal_images_collapse_and_others_do_not(at_once, monkeypatch):
+    monkeypatch.setattr(explore_queue, "COMPARED_AT_ONCE", at_once)
     images = drawn(0, 12)
     images[7] = images[2]
     images[9] = np.clip(images[2].astype(int) + 3, 0, 255)  # a little brighter
@@ -155,6 +158,17 @@ def test_equal_images_collapse_and_others_do_not():
     )
     assert [entry.row for entry in queue] == [11, 10, 9, 8, 6, 5, 4, 3, 1, 0]
     assert next(entry.copies for entry in queue if entry.row == 9) == (2, 7)
+
+
+def test_the_hashes_of_some_images_are_in_memory_at_once(monkeypatch):
+    monkeypatch.setattr(explore_queue, "COMPARED_AT_ONCE", 100)
+    rng = np.random.default_rng(0)
+    embedding, hashes = rng.normal(size=(2000, 3)), rng.random((2000, 255)) < 0.5
+    tracemalloc.start()
+    explore_queue.near_copies(embedding, hashes, has_content=np.ones(2000, bool))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2000 * explore_queue.N_NEIGHBOURS * 255 / 2  # of all, three times twice as much
 
 
 def test_alike_images_far_apart_in_the_embedding_stay():

@@ -9,6 +9,7 @@ from tfpipe.data.near_duplicates import NEAR_BITS
 from tfpipe.explore import novelty, umap
 
 N_NEIGHBOURS = 10  # neighbours in the embedding among which near-copies are looked for
+COMPARED_AT_ONCE = 4096  # images whose hashes are in memory with those of their neighbours
 N_NEAREST = 3  # nearest reference images shown with an image
 
 
@@ -71,12 +72,15 @@ def near_copies(
     if count < 1:
         return np.zeros((0, 2), int)
     neighbours = _nearest(novelty.unit(embedding), count)
-    first, second = np.repeat(np.arange(len(neighbours)), count), neighbours.ravel()
-    first, second = first[first != second], second[first != second]
-    n_different_bits = (hashes[first] != hashes[second]).sum(axis=1)
-    is_copy = (n_different_bits <= NEAR_BITS) & has_content[first] & has_content[second]
-    pairs = np.stack([first, second], axis=1)[is_copy]
-    return np.unique(np.sort(pairs, axis=1), axis=0)
+    parts = [np.zeros((0, 2), int)]
+    for start in range(0, len(neighbours), COMPARED_AT_ONCE):
+        block = neighbours[start : start + COMPARED_AT_ONCE]
+        first = np.repeat(np.arange(start, start + len(block)), count)
+        pairs = np.stack([first, block.ravel()], axis=1)
+        pairs = pairs[(first != pairs[:, 1]) & has_content[pairs].all(axis=1)]
+        n_different_bits = (hashes[pairs[:, 0]] != hashes[pairs[:, 1]]).sum(axis=1)
+        parts.append(pairs[n_different_bits <= NEAR_BITS])
+    return np.unique(np.sort(np.concatenate(parts), axis=1), axis=0)
 
 
 def _nearest(points: np.ndarray, count: int) -> np.ndarray:
