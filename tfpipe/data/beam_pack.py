@@ -126,6 +126,7 @@ def _checksums(runner: Runner, records: Path) -> "Checksums":
 
 def _shard_writer(runner: Runner) -> "ShardWriter":
     """Returns a `pack.ShardWriter` that has workers write the shards."""
+    from tfpipe.data import source_cache
 
     def write(
         shards: list["ShardPlan"], folder: Path, context: dict[str, Any], report: Reporter
@@ -144,7 +145,10 @@ def _shard_writer(runner: Runner) -> "ShardWriter":
                 "reach them under the same path."
             )
         report("pack", {"done": len(shards), "total": len(shards)})
-        return [json.loads(_summary(folder, shard).read_text()) for shard in shards]
+        return [
+            source_cache.in_short(json.loads(_summary(folder, shard).read_text()))
+            for shard in shards
+        ]
 
     return write
 

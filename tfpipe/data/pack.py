@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -349,6 +350,20 @@ def _cache(folder: Path, checksums: Checksums) -> source_cache.SourceCache:
     return source_cache.SourceCache(None if wrong else folder)
 
 
+def _write_units(parts: Path, summaries: list[dict]) -> None:
+    """Writes what is known of each source, shard by shard: the keys of all images are many."""
+    begun, beside = False, parts / f".{source_cache.UNITS}"
+    with beside.open("wb") as file:
+        for summary in summaries:
+            for unit in json.loads((parts / f"{summary['name']}.json").read_bytes())["units"]:
+                file.write(f"{', ' if begun else '['}{json.dumps(unit)}".encode())
+                begun = True
+        file.write(b"]" if begun else b"[]")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, parts / source_cache.UNITS)
+
+
 def _linked_sums(manifest: RecordManifest | None, summaries: list[dict]) -> dict[str, str]:
     """Returns the SHA-256 of files beside shards that are those of older records, by name."""
     sums: dict[str, str] = {}
@@ -465,8 +480,7 @@ def _finish(
     if task.raw_files.source_table and rows:
         rows.sort(key=lambda row: str(next(iter(row.values()))))
         tables.write_csv(pd.DataFrame(rows), parts / f"{task.raw_files.source_table}.csv")
-    units = [unit for summary in summaries for unit in summary["units"]]
-    files.replace(parts / source_cache.UNITS, json.dumps(units).encode())
+    _write_units(parts, summaries)
     shards = {f"{summary['name']}{end}" for summary in summaries for end in ("", ".json")}
     left_out = {resumable.PLAN, "manifest.json"} | shards
     sums = data_manifest.checksums(parts, leave_out=left_out, linked=linked)

@@ -86,14 +86,15 @@ def write(
 
     Returns:
       What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
-      counts, sums of pixels, bad sources, rows of the task's table, and these of each source.
-      Perceptual hashes go to .hashes. "linked" is the older shard's name, if it is that one.
+      counts, sums of pixels, bad sources, rows of the task's table, and these of each source. The
+      keys of its images are there only, see `source_cache.in_short`. Perceptual hashes go to
+      .hashes. "linked" is the older shard's name, if it is that one.
     """
     done = folder / f"{name}.json"
     if done.is_file():
         summary = json.loads(done.read_text())
         if cache.folder or not summary.get("linked"):  # damaged records may have been linked
-            return summary
+            return source_cache.in_short(summary)
     # Names of this call only: elsewhere another worker may be writing the same shard again.
     stem = f".{name}.{uuid.uuid4().hex}"
     temporary, own_records = folder / f"{stem}.partial", folder / f"{stem}.own"
@@ -111,7 +112,7 @@ def write(
             summary = _link(cache.folder, folder, name, *old) | {"bad": {}, "name": name}
             summary |= source_cache.shard_summary(summary["units"], **of_shard)
             files.replace(done, json.dumps(summary).encode())
-            return summary
+            return source_cache.in_short(summary)
     except OSError as error:
         raise _unwritable(folder / name, error) from error
     hashes = folder / f"{stem}.hashes"
@@ -162,7 +163,7 @@ def write(
             path.unlink(missing_ok=True)
     # Keys stay in their order: it is that of the table's columns.
     files.replace(done, json.dumps(summary).encode())
-    return summary
+    return source_cache.in_short(summary)
 
 
 def _link(

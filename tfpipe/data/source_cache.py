@@ -3,6 +3,7 @@
 Whole records are the sums of these: one more photo in a raw folder is one more reading.
 """
 
+import hashlib
 import itertools
 import json
 from collections.abc import Callable
@@ -117,6 +118,24 @@ def shard_summary(
         "rows": [unit["row"] for unit in units],
         "decided": [kind for unit in units for kind in unit["decided"]],
     }
+
+
+def in_short(summary: dict[str, Any]) -> dict[str, Any]:
+    """Returns the summary of a shard with a checksum in place of the keys of its images.
+
+    Those of millions of images stay on disk.
+    """
+    units = [
+        {name: value for name, value in unit.items() if name != "keys"}
+        | {"keys_sha256": keys_sha256(unit["keys"])}
+        for unit in summary["units"]
+    ]
+    return summary | {"units": units}
+
+
+def keys_sha256(keys: list[str]) -> str:
+    """Returns a checksum of the keys of images."""
+    return hashlib.sha256(json.dumps(keys).encode()).hexdigest()
 
 
 class SourceCache:

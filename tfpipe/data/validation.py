@@ -14,7 +14,7 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
 from tfpipe.data.copy_prints import PrintRows, StoredPrints
 from tfpipe.data.manifest import RecordManifest
-from tfpipe.data.source_cache import SourceCache
+from tfpipe.data.source_cache import SourceCache, keys_sha256
 from tfpipe.tasks.splits import AssignedSplits
 from tfpipe.tasks.task import SPLITS, Source, Survey, Task
 
@@ -231,7 +231,8 @@ def compared_before(
             if (
                 old
                 and split_of.get(old["shard"]) == summary["split"]
-                and all(old.get(part) == unit[part] for part in ("source", "keys", "groups"))
+                and all(old.get(part) == unit[part] for part in ("source", "groups"))
+                and keys_sha256(old.get("keys", [])) == unit["keys_sha256"]
             ):
                 names.add(unit["source"])
     return names
