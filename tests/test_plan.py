@@ -24,7 +24,9 @@ def plan():
 def test_money_is_that_of_workers_and_of_the_machine_that_does_the_rest(plan):
     measured = plan.Measured(
         pack_s=3600e-6,
-        near_copies_s=7200e-6,
+        near_copies_s=3600e-6,
+        near_copies_at=250_000,
+        near_copies_growth=0.5,
         train_s=1800e-6,
         predict_s=3600e-6,
         disk_bytes=1000,
