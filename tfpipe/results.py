@@ -130,7 +130,7 @@ class Adaptation:
         Args:
           unlabelled: "prior-shift", "batch-norm" or both: what is fitted to all new images without
             their labels, in place of training. Labels of the images that are kept out judge it.
-          epochs: maximum epochs; None for a third of the version's own.
+          epochs: maximum epochs; None for the version's own.
           force: whether to publish it anyhow.
           seed: random seed; None for the version's own.
 

@@ -34,7 +34,7 @@ def adapt(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Maximum epochs (default: a third of the version's)."),
+        typer.Option(min=1, help="Maximum epochs (default: the version's own)."),
     ] = None,
     force: Annotated[
         bool,
@@ -59,6 +59,8 @@ def adapt(
     json: options.Json = False,
 ) -> None:
     """Draws new images to label, trains a version on with them, publishes it if better there."""
+    if (unlabelled or force or epochs) and not train:
+        raise UserError("--unlabelled, --epochs and --force are for --train. Add it.")
     adaptation = options.project(data, models, seed).adapt(
         task,
         files,

@@ -31,7 +31,7 @@ from tfpipe.workflows.retrain import RetrainingPlan, RetrainingRefused
 PRIOR_SHIFT, BATCH_NORM = "prior-shift", "batch-norm"
 UNLABELLED = (PRIOR_SHIFT, BATCH_NORM)
 MOST_UNLABELLED = 20_000  # new images that are read without labels, drawn at random
-RATE_FACTOR = 5.0  # times the rate of a retraining, whose images are like those before
+RATE_FACTOR = 0.5  # times the version's highest learning rate; a retraining takes a tenth of it
 NORM_BATCH = 64
 MIN_PRIOR = 1e-3  # a class that no new image seems to be of is not ruled out
 REFUSED = "refused.json"  # in the folder of the adaptation
@@ -104,6 +104,7 @@ def adapt(
       RetrainingRefused: it is not better there, or worse at home. Nothing was published.
       UserError: a file cannot be read.
     """
+    fits = [choose(name, UNLABELLED, noun="way without labels") for name in unlabelled]
     card, home = store.read_card(version), data_manifest.read(records)
     task = _with_records(task, home)
     settings = [f"{name}={value}" for name, value in card.options.items()]
@@ -111,7 +112,6 @@ def adapt(
     joined = folder / "records"
     manifest = added_records.write(joined, records, added, task=task, options=options)
     gains: list[AdaptationGain] = []
-    fits = [choose(name, UNLABELLED, noun="way without labels") for name in unlabelled]
     images = (
         added_records.read_all(added, task, options, most=MOST_UNLABELLED, seed=plan.seed or 0)
         if fits
@@ -140,8 +140,8 @@ def adapt(
             )
         return comparison | {"forced": bool(gain.reason)}
 
-    config = retrain.training_config(version, plan)
-    config = replace(config, learning_rate=RATE_FACTOR * config.learning_rate)
+    config = retrain.training_config(version, replace(plan, initialized_from=None))
+    config = replace(config, learning_rate=RATE_FACTOR * config.learning_rate, schedule="cosine")
     run = train.TrainingRun(
         task=task,
         model=choose(card.model, MODELS, noun="model"),
