@@ -1,6 +1,8 @@
 """Novelty by embedding: ordinary images of new groups rarely are new, others by either part."""
 
 import dataclasses
+import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -131,6 +133,17 @@ def test_a_damaged_file_is_refused_by_a_sentence(version):
         novelty_file.write(dataclasses.replace(good, **change), version)
         with pytest.raises(UserError, match=r"novelty.npz is damaged: .*Export it again"):
             novelty_file.read(version, CARD)
+    for array in (np.array([None]), np.arange(3)):  # an object would be unpickled
+        np.savez(version / novelty_file.NAME, center=array)
+        with pytest.raises(UserError, match="is damaged: center.npy claims"):
+            novelty_file.read(version, CARD)
+    header = io.BytesIO()
+    claim = {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(version / novelty_file.NAME, "w") as archive:
+        archive.writestr("center.npy", header.getvalue())
+    with pytest.raises(UserError, match="claims 1,099,511,627,776 values"):
+        novelty_file.read(version, CARD)
     (version / novelty_file.NAME).write_bytes(b"no archive")
     with pytest.raises(UserError, match="is damaged"):
         novelty_file.read(version, CARD)
