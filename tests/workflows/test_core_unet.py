@@ -55,6 +55,7 @@ def test_strips_have_records_of_their_own_in_the_same_splits(project, version):
     strips = data_manifest.read(project.records_folder(version.task))
     assert windows.sources == strips.sources and windows.groups == strips.groups
     assert windows.row_classes == () and strips.row_classes == ("none", "layer", "lens")
+    assert project.records(version.task).manifest == strips
     assert project.records_folder(version.task) != project.records("melt-layer").path
 
 

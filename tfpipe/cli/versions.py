@@ -69,7 +69,7 @@ def retrain(
         elif comparison:
             _print_comparison(comparison)
         raise
-    options.print_notes(here.records(loaded).manifest)
+    options.print_notes(here.records(version.task).manifest)
     comparison = version.card.comparison
     if not json:
         _print_comparison(comparison)

@@ -6,10 +6,10 @@ GAMMA = 0.25  # a camera's contrast is changed by up to this share
 LIGHT = 0.12  # and its light by up to this share from end to end of a strip
 NOISE = 0.03  # largest standard deviation of added noise, as a share of the brightness
 BANDS = 4  # of a strip, of other brightness than the ice around; each occurs with
-BAND_SHARE = 0.4
+BAND_SHARE = 0.5
 # A band's brightness is changed by between these shares, darker and brighter ones, and its half
-# width is between these shares of the strip's rows. Real layers are darker still.
-DARKER, BRIGHTER = 0.2, 0.1
+# width is between these shares of the strip's rows. Most layers are darker.
+DARKER, BRIGHTER = 0.25, 0.1
 HALF_WIDTHS = (0.006, 0.06)
 
 
