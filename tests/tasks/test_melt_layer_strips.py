@@ -161,6 +161,10 @@ def test_layers_of_a_photo_are_found_in_metres(source):
     assert evaluate(source, row, relabelled).scores["layers_found"] == 0
     picture = strip_prediction.overlay(outputs, THRESHOLDS)
     assert picture.ndim == 3 and picture.dtype == np.uint8
+    as_lenses = strip_prediction.overlay(
+        outputs._replace(rows=outputs.rows[:, [0, 2, 1]]), THRESHOLDS
+    )
+    assert picture.shape == as_lenses.shape and (picture != as_lenses).any()
     assert len(prediction.windows) == len(outputs.top_px)
 
 

@@ -1,5 +1,7 @@
 """Figures of a core: the alignment of its labels, and its predicted layers."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -61,6 +63,7 @@ def overlay(
     threshold: float,
     top_m: float,
     px_per_m: float,
+    is_lens: Sequence[bool] = (),
 ) -> np.ndarray:
     """Draws a core, the probability along depth and the predicted layers.
 
@@ -72,6 +75,7 @@ def overlay(
       threshold: drawn as a line.
       top_m: depth of the first row.
       px_per_m: rows per metre.
+      is_lens: which of the layers are lenses; () for none.
 
     Returns:
       [about 1500, about 800, 3] uint8 RGB.
@@ -95,14 +99,16 @@ def overlay(
     )
     marked, labels = _shrunk(core), np.full((HEIGHT_PX, 250, 3), 255, np.uint8)
     lowest = 0
-    for top, bottom, highest, uncertain in spans:
-        colour = COLOURS["uncertain"] if uncertain else COLOURS["layer"]
+    lenses = list(is_lens) or [False] * len(spans)
+    for (top, bottom, highest, uncertain), lens in zip(spans, lenses, strict=True):
+        colour = COLOURS["uncertain" if uncertain else "lens" if lens else "layer"]
         _band(marked, top * zoom, bottom * zoom, colour)
         y = max(int((top + bottom) / 2 * zoom) + 4, lowest + 15)
         lowest = y
         thickness_mm = 1000 * (bottom - top) / px_per_m
         text = f"{top_m + top / px_per_m:.4f} m  {thickness_mm:.1f} mm  {highest:.2f}"
-        _write(labels, text + (" ?" if uncertain else ""), (6, y), colour)
+        text += (" lens" if lens else "") + (" ?" if uncertain else "")
+        _write(labels, text, (6, y), colour)
     core_panel = _core_panel(core, title="core", top_m=top_m, px_per_m=px_per_m)
     panels = [
         core_panel,
@@ -110,8 +116,12 @@ def overlay(
         _titled(marked, "layers"),
         _titled(labels, "depth, thickness, probability"),
     ]
-    layers = "1 layer" if len(spans) == 1 else f"{len(spans)} layers"
-    return _headed(np.concatenate(panels, axis=1), f"{name}: {layers}")
+    n_lenses = sum(lenses)
+    n_layers = len(spans) - n_lenses
+    counts = "1 layer" if n_layers == 1 else f"{n_layers} layers"
+    if n_lenses:
+        counts += ", 1 lens" if n_lenses == 1 else f", {n_lenses} lenses"
+    return _headed(np.concatenate(panels, axis=1), f"{name}: {counts}")
 
 
 def _core_panel(core: np.ndarray, *, title: str, top_m: float, px_per_m: float) -> np.ndarray:

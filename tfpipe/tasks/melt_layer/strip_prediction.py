@@ -126,6 +126,7 @@ def predict(outputs: StripOutputs, thresholds: dict[str, float]) -> FilePredicti
 def overlay(outputs: StripOutputs, thresholds: dict[str, float]) -> np.ndarray:
     """Returns the overlay of a core, [height, width, 3] uint8: probabilities, what is found."""
     scale = len(outputs.ice) / len(outputs.core)
+    detected = _detected(outputs, thresholds)
     spans = [
         (
             round(melt.top_px * scale),
@@ -133,7 +134,7 @@ def overlay(outputs: StripOutputs, thresholds: dict[str, float]) -> np.ndarray:
             melt.probability,
             melt.probability < thresholds["confident"],
         )
-        for melt in _detected(outputs, thresholds)
+        for melt in detected
     ]
     place = (np.arange(len(outputs.ice)) + 0.5) / scale - 0.5
     melt_probability = 1 - outputs.rows[:, strips.NONE]
@@ -145,6 +146,7 @@ def overlay(outputs: StripOutputs, thresholds: dict[str, float]) -> np.ndarray:
         threshold=thresholds["decision"],
         top_m=outputs.top_m,
         px_per_m=outputs.px_per_m,
+        is_lens=[melt.kind == "lens" for melt in detected],
     )
 
 
