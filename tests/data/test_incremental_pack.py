@@ -159,3 +159,10 @@ def test_a_folder_decodes_and_compares_its_new_image_alone(tmp_path, monkeypatch
     assert decoded == ["dark/z.png"] and 0 < sum(compared) < 3 * 27
     pack.pack(task, raw, tmp_path / "fresh", **given)
     assert tree(folder) == tree(tmp_path / "fresh")
+
+
+def test_the_groups_of_old_records_are_gathered_once(raw, tmp_path):
+    folder = tmp_path / "records"
+    pack_small(raw, folder)
+    cache = source_cache.SourceCache(folder)
+    assert cache.groups is cache.groups and len(cache.groups) == len(cache.units)

@@ -3,6 +3,7 @@
 Whole records are the sums of these: one more photo in a raw folder is one more reading.
 """
 
+import functools
 import hashlib
 import itertools
 import json
@@ -158,7 +159,7 @@ class SourceCache:
             shards = json.loads((folder / "manifest.json").read_bytes())["shards"]
             self._shards = {shard["name"]: shard for shard in shards}
 
-    @property
+    @functools.cached_property  # it is asked for each source
     def groups(self) -> dict[str, str]:
         """The group that each source was packed in, by its name."""
         return {unit["source"]: unit["group"] for unit in self.units.values()}
