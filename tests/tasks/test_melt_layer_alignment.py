@@ -86,6 +86,20 @@ def test_a_known_shift_is_recovered_within_a_pixel(dark, off_px):
     assert found.confidence > 1.5
 
 
+@pytest.mark.parametrize("drift_px", [-6, 0, 6])
+def test_a_shift_that_drifts_along_the_photo_is_followed(drift_px):
+    """The labels of four layers lie 20 px too deep in the photo's middle, and drift by 3 mm."""
+    dark = [(100, 108), (420, 426), (800, 808), (1100, 1110)]
+    off_px = [20 - round(drift_px * ((a + b) / 2 / 1200 - 0.5)) for a, b in dark]
+    labels = features_at(*((a + n, b + n) for (a, b), n in zip(dark, off_px, strict=True)))
+    ice = core_with(*dark, noise=3)
+    result = align(ice, labels, **PLACE)
+    assert result.status == "aligned"
+    assert result.shift_px == pytest.approx(-20, abs=1)
+    assert result.drift_px == pytest.approx(drift_px, abs=1.5 if drift_px else 0)
+    assert align(ice, labels[:2], **PLACE).drift_px == 0  # two layers could follow noise
+
+
 def test_uncertain_features_are_moved_but_not_asked():
     dark, other = (400, 408), (700, 708)
     labels = features_at((410, 418)) + features_at((690, 698), kind="meltLayer uncertain")

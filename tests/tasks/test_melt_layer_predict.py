@@ -248,6 +248,27 @@ def test_found_layers_are_judged_against_the_table_moved_by_the_shift(source):
     assert evaluate(one, {"status": "not identifiable", "shift_mm": 0.0}, said) is None
 
 
+def test_the_table_is_moved_by_the_drift_of_the_photos_shift_too(source):
+    photo = source.about.photo
+    middle_m = (photo.top_m + photo.bottom_m) / 2
+    features = tuple(
+        tables.Feature(depth_m - 0.001, depth_m + 0.001, "meltLayer")
+        for depth_m in (photo.top_m + 0.1, middle_m, photo.bottom_m - 0.1)
+    )
+    one = dataclasses.replace(source, about=Section(photo, features))
+    share = 0.5 - 0.1 / (photo.bottom_m - photo.top_m)
+    moved_m = [
+        f.depth_from_m + 0.01 + by * 0.004
+        for f, by in zip(features, (-share, 0, share), strict=True)
+    ]
+    row = {"status": "aligned", "shift_mm": 10.0, "drift_mm": 4.0}
+    counts = evaluate(one, row, found_at(*((m, m + 0.002) for m in moved_m)))
+    assert counts.hits == 3 and max(counts.errors_mm) < 0.02
+    for drift_mm in (0.0, float("nan")):  # of records that an older release made
+        found = found_at(*((m, m + 0.002) for m in moved_m))
+        assert evaluate(one, row | {"drift_mm": drift_mm}, found).errors_mm[0] > 1
+
+
 def test_pictures_and_tables_take_what_was_said(seen, tmp_path):
     images.write_png(overlay(seen, THRESHOLDS), tmp_path / "overlay.png")
     assert images.probe(tmp_path / "overlay.png").height >= 1400

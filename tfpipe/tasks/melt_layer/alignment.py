@@ -3,7 +3,8 @@
 The document: labels do not align with the photo; the offset is the same for all layers of a photo
 and differs between photos; try shifts and take the one with the lowest
 `cost = sum over layers of mean(intensity[layer])` ("Preprocessing II"). A melt layer is dark
-because bubble-free ice scatters no light.
+because bubble-free ice scatters no light. Where the offset is not quite the same for all layers, it
+may change evenly from the photo's top to its bottom, by some millimetres.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +23,10 @@ FAR_MARGIN = 2.0  # of several layers' minimum under the best one beyond the ran
 LEAST_DARKNESS = 1.0  # of each tabled layer's mean, in robust deviations of the photo's rows
 ALONE_SHARE = 0.5  # of a lone layer's darkness, that no other place in the range may have
 RANDOM_TABLES = 199  # with as many layers, as thick, at random depths
+MAX_END_MM = 2.0  # by which the shift at the photo's top or bottom may differ from its own
+DRIFT_STEPS = 17  # of each end that are tried
+LEAST_DRIFTING = 3  # features: fewer are moved by noise
+DRIFT_GAIN = 0.35  # of a feature's mean darkness, on average, for which the shift may drift
 MAX_P = 0.05  # share of the random tables that may cost as little as the table, each at its best
 
 
@@ -38,6 +43,8 @@ class Alignment:
         or what share of random tables fits as well.
       shifts_px: [shifts] int, the shifts tried.
       cost: [shifts] float, in robust deviations of the detrended profile.
+      drift_px: rows by which labels at the photo's bottom move further than those at its top;
+        `shift_px` is that of its middle.
     """
 
     shift_px: int
@@ -46,6 +53,7 @@ class Alignment:
     why: str
     shifts_px: np.ndarray
     cost: np.ndarray
+    drift_px: float = 0.0
 
 
 def profile(core: np.ndarray, *, px_per_m: float) -> np.ndarray:
@@ -125,7 +133,43 @@ def align(
     p_value = (1 + as_low) / (1 + RANDOM_TABLES)
     if not why and len(rows) > 1 and p_value > MAX_P:
         why = f"{p_value:.0%} of tables with layers at random depths cost as little"
-    return replace(chosen, status="not identifiable", why=why) if why else chosen
+    if why:
+        return replace(chosen, status="not identifiable", why=why)
+    return _drifted(brightness, rows, chosen, px_per_m=px_per_m)
+
+
+def _drifted(
+    brightness: np.ndarray, rows: np.ndarray, chosen: Alignment, *, px_per_m: float
+) -> Alignment:
+    """Returns an alignment with the drift that makes the features darkest, if it does so clearly.
+
+    One feature has no drift. The shifts of both ends are tried, and features between them move in
+    proportion.
+
+    Args:
+      brightness: [height] float, of `profile`.
+      rows: [features, 2] int, unshifted.
+      chosen: the alignment without drift.
+      px_per_m: rows per metre of depth.
+    """
+    if len(rows) < LEAST_DRIFTING:
+        return chosen
+    most = MAX_END_MM / 1000 * px_per_m
+    offsets = np.arange(-int(np.ceil(most)), int(np.ceil(most)) + 1)
+    sums = np.concatenate(([0.0], np.cumsum(brightness)))
+    means = _means(sums, rows, chosen.shift_px + offsets)
+    ends = np.linspace(-most, most, DRIFT_STEPS)
+    top, bottom = (end.ravel()[:, None] for end in np.meshgrid(ends, ends))
+    place = np.clip(rows.mean(axis=1) / len(brightness), 0, 1)
+    local = np.rint(top * (1 - place) + bottom * place).astype(int)  # [drifts, features]
+    cost = means[np.arange(len(rows)), local - offsets[0]].sum(axis=1)
+    cost += 1e-6 * (np.abs(top) + np.abs(bottom))[:, 0]  # the smallest of equals
+    best = int(cost.argmin())
+    if means[:, -offsets[0]].sum() - cost[best] < DRIFT_GAIN * len(rows):
+        return chosen
+    ends_px = float(top[best, 0]), float(bottom[best, 0])
+    middle_px = round(sum(ends_px) / 2)
+    return replace(chosen, shift_px=chosen.shift_px + middle_px, drift_px=ends_px[1] - ends_px[0])
 
 
 def _doubt(

@@ -235,7 +235,10 @@ def evaluate(
         return None
     photo, px_per_m = source.about.photo, 1e5  # 0.01 mm, finer than any photo
     top_m, height_px = photo.top_m, round((photo.bottom_m - photo.top_m) * px_per_m)
-    features = review_overrides.reviewed_features(source, shift_m=row["shift_mm"] / 1000)
+    drift_mm = float(np.nan_to_num(row.get("drift_mm", 0.0)))  # not in rows of older releases
+    features = review_overrides.reviewed_features(
+        source, shift_m=row["shift_mm"] / 1000, drift_m=drift_mm / 1000
+    )
     shift_px = round(row["shift_mm"] / 1000 * px_per_m)
     rows = alignment.rows_of(features, top_m=top_m, px_per_m=px_per_m, shift_px=shift_px)
     detected = [

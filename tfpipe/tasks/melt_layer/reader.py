@@ -64,7 +64,9 @@ def _read(
     status, why = aligned.status, aligned.why
     if review_overrides.is_fully_reviewed(source):
         status, why = "reviewed", ""
-    reviewed = review_overrides.reviewed_features(source, shift_m=aligned.shift_px / px_per_m)
+    reviewed = review_overrides.reviewed_features(
+        source, shift_m=aligned.shift_px / px_per_m, drift_m=aligned.drift_px / px_per_m
+    )
     examples = []
     if status != "not identifiable" or options.unaligned == "use":
         examples = cut(
@@ -76,6 +78,7 @@ def _read(
         "why": why,
         "shift_px": round(aligned.shift_px / ice.scale, 1),
         "shift_mm": round(1000 * aligned.shift_px / px_per_m, 2),
+        "drift_mm": round(1000 * aligned.drift_px / px_per_m, 2),
         "confidence": round(aligned.confidence, 2),
         "features": len(features),
         "windows": len(examples),

@@ -1,11 +1,13 @@
 """Review overrides: reviewers' decisions about a core's layers, in place of the table's."""
 
+from dataclasses import replace
+
 from tfpipe.tasks.annotations import spans
 from tfpipe.tasks.melt_layer.tables import DUBIOUS, Feature
 from tfpipe.tasks.task import Source
 
 
-def reviewed_features(source: Source, *, shift_m: float) -> list[Feature]:
+def reviewed_features(source: Source, *, shift_m: float, drift_m: float = 0.0) -> list[Feature]:
     """Returns the features of a photo by the table, with reviewers' decisions in their place.
 
     Reviewers see the photo, so their depths hold as they are; the table's are moved by the photo's
@@ -14,9 +16,15 @@ def reviewed_features(source: Source, *, shift_m: float) -> list[Feature]:
     Args:
       source: a photo as `apply.survey_with_decisions` lists it.
       shift_m: of the photo; positive is deeper.
+      drift_m: by how much more the table's features at the photo's bottom move than those at its
+        top; half of it is taken away above the middle, and added below, in proportion.
     """
     names = {decision.what for decision in source.decisions}
-    features = [one for one in source.about.features if feature_name(one) not in names]
+    features = [
+        _drifted(one, source, drift_m=drift_m)
+        for one in source.about.features
+        if feature_name(one) not in names
+    ]
     features += [
         Feature(
             decision.top_m - shift_m,
@@ -27,6 +35,16 @@ def reviewed_features(source: Source, *, shift_m: float) -> list[Feature]:
         if decision.label or decision.state == "dubious"
     ]
     return sorted(features, key=lambda feature: (feature.depth_from_m, feature.depth_to_m))
+
+
+def _drifted(feature: Feature, source: Source, *, drift_m: float) -> Feature:
+    photo = source.about.photo
+    middle_m = (feature.depth_from_m + feature.depth_to_m) / 2
+    share = (middle_m - photo.top_m) / (photo.bottom_m - photo.top_m) - 0.5
+    by_m = drift_m * min(max(share, -0.5), 0.5)
+    return replace(
+        feature, depth_from_m=feature.depth_from_m + by_m, depth_to_m=feature.depth_to_m + by_m
+    )
 
 
 def is_fully_reviewed(source: Source) -> bool:
