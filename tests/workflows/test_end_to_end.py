@@ -71,6 +71,7 @@ def test_train_packs_first_and_publishes_version_one(home, trained):
         "predictions.csv",
         "report.html",
         "history.csv",
+        "novelty.npz",
         "MODEL_CARD.md",
         "groups.csv",
         "run.yaml",
