@@ -152,6 +152,16 @@ def test_a_drawing_that_was_stopped_is_begun_anew(version, photos, tmp_path):
     assert len(draw(version, photos, tmp_path / "a").sample) == 26
 
 
+def test_images_of_one_name_are_refused(version, photos, tmp_path):
+    def twice(paths, *, out: Path, options):
+        predict(paths, out=out, options=options)
+        frame = pd.read_parquet(out)
+        pd.concat([frame, frame.head(2)]).to_parquet(out)
+
+    with pytest.raises(UserError, match="Two new images are called .*, and 2 names occur twice"):
+        draw(version, photos, tmp_path / "a", predict=twice)
+
+
 def _of_a_file_that_is_gone(paths, *, out: Path, options) -> None:
     predict(paths, out=out, options=options)
     frame = pd.read_parquet(out)

@@ -61,18 +61,12 @@ def predict(
     if whole_file.sliding_window:
         load.with_inference_mode(predictor, inference_mode)  # refuses what the model lacks
     options, survey = request.survey(card.options)
-    names = Counter(source.name for source in survey.sources)
-    repeated = [name for name, count in names.items() if count > 1]
-    if repeated:
-        raise UserError(
-            f"Two files are called {repeated[0]}. Predict them one run after the other."
-        )
     for path in (out, windows) if windows else (out,):
         table_writers.check(path)
     overlays = overlay_paths(out, survey.sources)
     # A stored result has its overlay; a new file beside it that changes the overlay's name makes
     # the plan another one.
-    longer = sorted(path.name for name, path in overlays.items() if path.stem != Path(name).stem)
+    longer = sorted(p.name for name, p in overlays.items() if p.stem != _flat(name).stem)
     plan = prediction_plan(card, options, survey) | {
         "inference_mode": inference_mode,
         "windows": bool(windows),
@@ -257,12 +251,13 @@ def _finished(results: SourceResults, source: Source) -> dict[str, Any]:
 def overlay_paths(out: Path, sources: Sequence[Source]) -> dict[str, Path]:
     """Returns the overlay's path for each file: core_001.png, whatever the photo's format.
 
-    Files that differ only in their suffix have it in the name: core_001_tif.png.
+    Files that differ only in their suffix have it in the name: core_001_tif.png. Folders in a
+    file's name go into the overlay's: 2024_core_001.png.
 
     Raises:
       UserError: two files would still have the same overlay.
     """
-    names = [Path(source.name) for source in sources]
+    names = [_flat(source.name) for source in sources]
     counts = Counter(name.stem for name in names)
     stems = [n.stem if counts[n.stem] == 1 else f"{n.stem}_{n.suffix[1:]}" for n in names]
     repeated = [stem for stem, count in Counter(stems).items() if count > 1]
@@ -273,6 +268,10 @@ def overlay_paths(out: Path, sources: Sequence[Source]) -> dict[str, Path]:
         )
     folder = out.with_suffix("")
     return {s.name: folder / f"{stem}.png" for s, stem in zip(sources, stems, strict=True)}
+
+
+def _flat(name: str) -> Path:
+    return Path(name.replace("/", "_"))
 
 
 def _write(path: Path, pieces: Iterable[list[dict[str, Any]]], *, columns: tuple[str, ...]) -> int:

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tfpipe.base import files
+from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.inference import sources
 from tfpipe.inference.sources import SourceRunner
 from tfpipe.registry import load
 from tfpipe.registry.load import SavedPredictor
 from tfpipe.tasks.options import parse_options
-from tfpipe.tasks.task import Survey, Task
+from tfpipe.tasks.task import Source, Survey, Task
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,22 @@ class PredictionRequest:
           trained: options that the version was trained with.
 
         Raises:
-          UserError: a setting, a path or the table is wrong.
+          UserError: a setting, a path or the table is wrong, or two files have the same name.
         """
         before = [f"{name}={value}" for name, value in trained.items()]
         options = parse_options(self.task, [*before, *self.settings])
-        return options, self.task.survey_new(self.paths, self.table, options)
+        survey = self.task.survey_new(self.paths, self.table, options)
+        # Results, rows and overlays of files are told apart by these names.
+        first: dict[str, Source] = {}
+        for source in survey.sources:
+            other = first.setdefault(source.name, source)
+            if other is not source:
+                raise UserError(
+                    f"Two files are called {source.name} ({files.shown(other.path)} and "
+                    f"{files.shown(source.path)}). Rename one, or predict them one run after the "
+                    "other."
+                )
+        return options, survey
 
 
 class PredictionResult(NamedTuple):

@@ -143,8 +143,8 @@ def write(folder: InspectionFolder, result: InspectionResult) -> Path:
 
 def _answers(folder: InspectionFolder) -> pd.DataFrame:
     """Returns image, key, group, label, abstain and a column for each judge; "" for no answer."""
-    predicted = folder.predictions.drop_duplicates("key")
-    frame = folder.sample.merge(predicted[["key", "label", "abstain"]], on="key", how="left")
+    predicted = folder.predictions[["key", "label", "abstain"]]
+    frame = folder.sample.merge(predicted, on="key", how="left")
     for judge in folder.judges:
         answers = folder.answers(judge)
         labels = [answers[name].label if name in answers else "" for name in frame["image"]]

@@ -140,9 +140,10 @@ def draw(
       report: receives the stage "draw" with the files read.
 
     Raises:
-      UserError: nothing was predicted, or a file has changed since.
+      UserError: nothing was predicted, two images have the same key, or a file has changed since.
     """
     predicted = pd.read_parquet(folder / PREDICTIONS, columns=["key", "group", "label"])
+    _check_keys(predicted["key"])
     rng = np.random.default_rng(plan.seed)
     if rows is None:
         rows = _draw_rows(predicted["label"], plan, rng)
@@ -181,6 +182,17 @@ def draw(
     text = json.dumps(asdict(plan), indent=1, ensure_ascii=False)
     files.replace(folder / PLAN, text.encode("utf-8", "surrogateescape"))
     return InspectionFolder(folder, plan)
+
+
+def _check_keys(keys: pd.Series) -> None:
+    """Raises a UserError if two images have the same key: answers are joined by it."""
+    repeated = keys[keys.duplicated()]
+    if len(repeated):
+        raise UserError(
+            f"Two new images are called {files.shown(repeated.iloc[0])}, and {len(repeated)} names "
+            "occur twice in all, so answers cannot be told apart. Rename the files, or inspect "
+            "them one folder after the other."
+        )
 
 
 def _draw_rows(labels: pd.Series, plan: InspectionPlan, rng: np.random.Generator) -> np.ndarray:

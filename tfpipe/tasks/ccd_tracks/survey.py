@@ -12,6 +12,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.ccd_tracks import cluster_files, fits_io, label_table
 from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions, class_names, section_of
 from tfpipe.tasks.ccd_tracks.reader import ClusterBatch, ExposureLabels
+from tfpipe.tasks.source_names import unique_names
 from tfpipe.tasks.task import Source, Survey
 
 BATCH = 200  # new clusters that are read together
@@ -89,11 +90,15 @@ def survey_new(paths: list[Path], table: Path | None, options: CcdTracksOptions)
       table: unused, as exposures need none.
       options: the user's.
 
+    Returns:
+      The sources, each exposure or cluster once, by unique names: exposures or clusters of two
+      folders that are called alike have their folders in their names.
+
     Raises:
       UserError: a path does not exist, or has neither.
     """
     section_of(options)
-    sources: list[Source] = []
+    exposures: list[tuple[Path, str]] = []
     notes: list[str] = []
     unlabelled: list[cluster_files.Cluster] = []
     for path in dict.fromkeys(paths):
@@ -102,14 +107,19 @@ def survey_new(paths: list[Path], table: Path | None, options: CcdTracksOptions)
         if path.is_file() and path.suffix.lower() == ".csv":
             unlabelled.append(cluster_files.Cluster(path, path.stem))
         elif path.is_file():
-            sources.append(Source(path.name, path.name, path, ExposureLabels()))
+            exposures.append((path, path.name))
         elif inside := _exposures(path):
-            sources += [Source(name, name, file, ExposureLabels()) for name, file in inside.items()]
+            exposures += [(file, name) for name, file in inside.items()]
         else:
             clusters, more = cluster_files.list_clusters(path)
             notes += more
             unlabelled += [cluster._replace(label="") for cluster in clusters]
+    named = unique_names(exposures)
+    sources = [Source(name, name, path, ExposureLabels()) for path, name in named.items()]
     if unlabelled:
+        ids = unique_names((cluster.path, cluster.name) for cluster in unlabelled)
+        by_path = {cluster.path: cluster for cluster in reversed(unlabelled)}
+        unlabelled = [by_path[path]._replace(name=name) for path, name in ids.items()]
         clusters, _, more = cluster_files.fill_energies(unlabelled, options)
         notes += more
         for start in range(0, len(clusters), BATCH):

@@ -103,11 +103,12 @@ def _sources(
     runs = {run for particles in tables for run in particles.rows["run"].unique()}
     sources: list[Source] = []
     n_batches: Counter[str] = Counter()
+    names: set[str] = set()
     for particles, label, columns in zip(tables, labels, values, strict=True):
         rows = particles.rows.assign(key=_keys(particles))
         by = ["run", "file"] if particles.is_collage else ["run"]
-        for names, inside in sorted(rows.groupby(by, sort=False).indices.items()):
-            run = names[0] if isinstance(names, tuple) else names
+        for unit, inside in sorted(rows.groupby(by, sort=False).indices.items()):
+            run = unit[0] if isinstance(unit, tuple) else unit
             size = len(inside) if particles.is_collage else BATCH
             for start in range(0, len(inside), size):
                 chosen = inside[start : start + size]
@@ -119,6 +120,9 @@ def _sources(
                 )
                 paths = [particles.folder / file for file in dict.fromkeys(batch.rows["file"])]
                 name = f"{run}/{paths[0].name}"
+                if name in names:  # collages of two folders of a run that are called alike
+                    name = f"{run}/{batch.rows['file'].iloc[0]}"
+                names.add(name)
                 if not particles.is_collage:
                     # Groups of a single run have these names, and the split is by their hash.
                     name = f"{run}/pictures-{n_batches[run]:05d}"

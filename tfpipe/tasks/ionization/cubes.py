@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from tfpipe.base import files, problems, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.ionization import cube_io
+from tfpipe.tasks.source_names import unique_names
 from tfpipe.tasks.task import LeftOut
 
 TABLE = "cubes.csv"
@@ -121,6 +122,9 @@ def find_new(paths: list[Path], table: Path | None) -> tuple[list[Cube], list[st
       paths: files, or folders of them.
       table: as cubes.csv, of the files in the folder that it lies in; None for none.
 
+    Returns:
+      Each cube once. Files of two folders that are called alike have their folders in their names.
+
     Raises:
       UserError: as `find`, and where a path does not exist.
     """
@@ -138,7 +142,9 @@ def find_new(paths: list[Path], table: Path | None) -> tuple[list[Cube], list[st
         if others:
             raise UserError(f"{files.shown(path)} holds no cubes, expected {EXPECTED}.")
         cubes += inside
-    return cubes, notes
+    names = unique_names((cube.path, cube.name) for cube in cubes)
+    once = {(cube.path, cube.number): cube for cube in cubes if cube.path in names}
+    return [replace(cube, name=names[cube.path]) for cube in once.values()], notes
 
 
 def _inspect(

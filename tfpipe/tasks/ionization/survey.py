@@ -229,6 +229,8 @@ def _sources(
             name = some[0].name
             if len(some) > 1:
                 name += f", cubes {some[0].number} to {some[-1].number}"
+            elif len(cubes) > cubes_a_source == 1:
+                name += f", cube {some[0].number}"
             if slab.end - slab.begin < 1:
                 name += f", {slab.split} slab {slab.begin:g}"
             batch = CubeBatch(some, tuple(label_of(cube) for cube in some), slab)

@@ -6,6 +6,7 @@ from pathlib import Path
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.melt_layer import tables as melt_layer_tables
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
+from tfpipe.tasks.source_names import unique_names
 from tfpipe.tasks.task import LeftOut, Source, Survey
 
 
@@ -110,7 +111,8 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
       options: not used.
 
     Returns:
-      The sections; a note for each photo without depths.
+      The sections by unique names: photos of two folders that are called alike have their folders
+      in their names. A note for each photo without depths.
 
     Raises:
       UserError: if a path does not exist or a folder has no photo.
@@ -135,7 +137,7 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
     tables_of: dict[Path, Path | None] = {}
     sources: list[Source] = []
     notes: list[str] = []
-    for path in dict.fromkeys(every):
+    for path, name in unique_names((path, path.name) for path in every).items():
         if path.parent not in tables_of:
             tables_of[path.parent] = table or _table_beside(path.parent)
         photo_table = tables_of[path.parent]
@@ -144,10 +146,8 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
             by_name[photo_table, path.parent] = {photo.path.name: photo for photo in photos}
         photo = by_name[photo_table, path.parent].get(path.name) if photo_table else None
         if photo is None:
-            notes.append(
-                f"{path.name}: its depths are in no photos.csv, so mm from its top are given."
-            )
-        sources.append(Source(path.name, path.name, path, Section(photo)))
+            notes.append(f"{name}: its depths are in no photos.csv, so mm from its top are given.")
+        sources.append(Source(name, name, path, Section(photo)))
     tables = tuple(dict.fromkeys(path for path, _ in by_name))
     notes += [f"Depths of photos are from {path.name}." for path in tables if path.stem != "photos"]
     return Survey(tuple(sources), tables, tuple(notes))
