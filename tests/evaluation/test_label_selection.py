@@ -16,11 +16,13 @@ from tfpipe.evaluation.version_comparison import Answers
 )
 def test_groups_have_equal_parts_as_far_as_they_are_large_enough(sizes, count):
     groups = np.repeat([f"g{i}" for i in range(len(sizes))], sizes)
-    quotas = label_selection.quotas(groups, count)
+    quotas = label_selection.quotas(groups, count, lambda name: float(name[1:]))
     assert sum(quotas.values()) == min(count, sum(sizes))
     largest = max(quotas.values())
     for i, size in enumerate(sizes):
         assert quotas[f"g{i}"] == size or quotas[f"g{i}"] >= largest - 1
+    sums = [quotas[f"g{i}"] for i in range(len(sizes)) if sizes[i] >= largest]
+    assert sums == sorted(sums), "those preferred get the rest"
 
 
 @settings(max_examples=40, deadline=None)
@@ -51,6 +53,29 @@ def test_uncertain_and_diverse_images_are_chosen():
     )
     assert len({*rows.tolist()}) == 10 and (rows < 100).all()
     assert len({*of_cluster[rows]}) >= 9
+
+
+def test_of_more_groups_than_labels_any_are_tested_and_uncertain_diverse_ones_trained_on():
+    rng = np.random.default_rng(0)
+    groups = np.repeat([f"g{i:03d}" for i in range(90)], 2)
+    drawn = [groups[label_selection.choose_to_test(groups, count=9, rng=rng)] for _ in range(2)]
+    assert all(len({*names}) == 9 for names in drawn)
+    assert {*drawn[0]} != {*drawn[1]} and max(drawn[0]) > "g040"
+    # The last thirty groups have an uncertain image each, in three places.
+    is_uncertain = (np.arange(180) >= 120) & (np.arange(180) % 2 == 0)
+    probabilities = np.where(is_uncertain[:, None], [0.5, 0.5], [0.99, 0.01])
+    place = np.arange(180) // 2 % 3
+    embedding = 20.0 * np.eye(3)[place] + 0.1 * rng.normal(size=(180, 3))
+    few, many = (
+        label_selection.choose_to_train(embedding, probabilities, groups, count=count, rng=rng)
+        for count in (3, 95)
+    )
+    assert is_uncertain[few].all() and {*place[few].tolist()} == {0, 1, 2}
+    assert len({*many.tolist()}) == 95
+    names, counts = np.unique(groups[many], return_counts=True)
+    assert len(names) == 90 and (names[counts == 2] >= "g060").all(), (
+        "uncertain groups get the rest"
+    )
 
 
 def answers(shares: tuple[float, float], *, images: int, groups: int) -> Answers:

@@ -1,5 +1,6 @@
 """Labels for an adaptation: images are drawn by group, and labelled on the page by the keyboard."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import browser
@@ -7,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from made_card import write_card
+from made_card import made_card, write_card
 from review_queue import served
 
 from tfpipe.base import tables
@@ -15,7 +16,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.registry import store
 from tfpipe.review import adaptation_sample
 from tfpipe.review.inspection_queue import InspectionQueue
-from tfpipe.review.inspection_sample import UNIDENTIFIABLE
+from tfpipe.review.inspection_sample import UNIDENTIFIABLE, InspectionFolder
 from tfpipe.tasks import catalog
 
 CLASSES = ("ash", "dust")
@@ -70,7 +71,7 @@ def test_images_are_drawn_of_every_group_and_a_third_at_random_of_those_kept_out
     folder, _, _ = drawn
     assert folder.path.name == "adapt-1-new"
     splits = tables.read_csv(folder.path / "splits.csv", text={"key", "split"})
-    whole = splits.merge(folder.predictions, on="key")
+    whole = splits.merge(folder.predictions.drop(columns="group"), on="key")
     counts = whole.groupby(["split", "group"]).size()
     assert counts["train"].tolist() == [5] * 6 and counts["test"].tolist() == [5] * 3
     uncertain = (whole["p_ash"] < 0.9).groupby(whole["split"]).mean()
@@ -84,12 +85,39 @@ def test_answers_that_agree_become_labels(drawn):
         ada.decide(row, who="Ada", action="label", label=UNIDENTIFIABLE if row == 1 else "dust")
     bo.decide(0, who="Bo", action="label", label="ash")
     bo.decide(2, who="Bo", action="label", label="dust")
+    card = replace(card, options=OPTIONS | {"bits": 16})
+    folder = InspectionFolder(folder.path, replace(folder.plan, options={"bits": "8"}))
     labels = adaptation_sample.labels_of(folder, task, card)
+    assert labels.added.options.bits == 8, "as the images were drawn"
     assert (labels.n_open, labels.n_left_out) == (1, 2)
     assert {one.label for one in labels.added.decisions.values()} == {"dust"}
     assert {*labels.added.splits} == {*labels.added.decisions} and len(labels.added.splits) == 42
+    group_of = folder.sample.set_index("key")["group"].to_dict()
+    assert labels.added.groups == {key: group_of[key] for key in labels.added.splits}
     held_out = adaptation_sample.labels_of(folder, task, card, only_test=True).added.splits
     assert {*held_out.values()} == {"test"}
+
+
+def frame_of(paths: list[str]) -> pd.DataFrame:
+    shares = np.linspace(0.5, 1, len(paths))
+    numbers = {"p_ash": shares, "p_dust": 1 - shares, "embedding_0": shares}
+    return pd.DataFrame({"key": paths, "group": paths} | numbers)
+
+
+def test_images_without_groups_are_grouped_by_folder_or_refused():
+    card = made_card(classes=CLASSES, options=OPTIONS | {"group_from": ""})
+    frame = frame_of([f"new/run{i % 3}/{i:02d}.png" for i in range(90)])
+    drawn = adaptation_sample.choose(frame, card, count=30, seed=0)
+    folders = drawn["key"].map(lambda key: str(Path(key).parent))
+    assert (drawn["group"] == folders).all()
+    by_split = drawn.groupby("split")["group"].unique()
+    assert len(by_split["train"]) == 2 and not {*by_split["train"]} & {*by_split["test"]}
+    flat = frame_of([f"new/{i:02d}.png" for i in range(90)])
+    with pytest.raises(UserError, match=r"90 of 90 .* such as new/00.png, .* -o group_from="):
+        adaptation_sample.choose(flat, card, count=30, seed=0)
+    frame.loc[5:, "group"] = "run"  # as where a pattern fits some names only
+    with pytest.raises(UserError, match="5 of 90 new images are groups of their own"):
+        adaptation_sample.choose(frame, card, count=30, seed=0)
 
 
 @pytest.mark.slow

@@ -124,10 +124,23 @@ def test_added_records_hold_both_and_repeat_what_is_added(tmp_path):
         key: Decision("", "Ada", "", key, np.nan, np.nan, "many", "", "validated", "label")
         for key in splits
     }
-    images = added_records.AddedImages(sources, ("other", "level"), decided, splits)
+    # The added files have more images by the options that they are drawn with.
+    last = f"file{NEW:03d}.txt@{TASK.options.pictures:03d}"
+    splits[last] = "train"
+    decided[last] = decided[next(iter(decided))]._replace(what=last)
+    options = replace(TASK.options, pictures=TASK.options.pictures + 1)
+    images = added_records.AddedImages(
+        sources, ("other", "level"), decided, splits, options, {last: "one run"}
+    )
     folder = tmp_path / "joined"
     for _ in range(2):  # what an earlier call has left is replaced
-        made = added_records.write(folder, data.folder, images, task=TASK, options=TASK.options)
+        made = added_records.write(folder, data.folder, images, task=TASK)
+    every = added_records.read_all(images, TASK, most=1000)
+    assert len(every["image"]) == 2 * options.pictures
+    with pytest.raises(UserError, match=r"hold 4 of the 5 labelled images to train on"):
+        added_records.write(
+            tmp_path / "other", data.folder, images._replace(options=TASK.options), task=TASK
+        )
     assert data_manifest.verify(folder) == []
     before = data.manifest
     n_home = dataset.size(dataset.TRAIN, manifest=before)
@@ -140,7 +153,9 @@ def test_added_records_hold_both_and_repeat_what_is_added(tmp_path):
     groups = dataset.groups_of(folder, ("test",), manifest=made).astype(str)
     assert set(groups[-3:]) == {f"new: file{NEW + 1:03d}"}
     assert made.counts["test"]["many"] == before.counts["test"]["many"] + 3
-    assert made.counts["train"]["many"] == before.counts["train"]["many"] + 4
+    assert made.counts["train"]["many"] == before.counts["train"]["many"] + 5
+    train_groups = dataset.groups_of(folder, ("train",), manifest=made).astype(str)
+    assert {*train_groups[n_home:]} == {f"new: file{NEW:03d}", "new: one run"}
     assert made.fingerprint != before.fingerprint
     # Columns are brought into the order of the packed ones.
     columns = dataset.columns_of(folder, ("test",), manifest=made)[-3:]
@@ -155,6 +170,6 @@ def test_what_cannot_be_adapted_to_is_a_sentence(tmp_path):
         adaptation_sample.open_or_draw(
             four_class_task.TASK, tmp_path / "1", [tmp_path], predict=None
         )
-    frame = pd.DataFrame({"key": list("abc"), "group": "one"})
+    frame = pd.DataFrame({"key": list("abc"), "group": "one run"})
     with pytest.raises(UserError, match="are of one group"):
         adaptation_sample.choose(frame, made_card(classes=CLASSES), count=30, seed=0)

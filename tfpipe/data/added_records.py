@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,17 +35,19 @@ class AddedImages(NamedTuple):
       columns: names of the columns of these files.
       decisions: key of an image -> its label, a validated one.
       splits: key of an image -> "train" or "test"; those of a group have the same.
+      options: of the task, that the files are read with; they may differ from the packed records'.
+      groups: key of an image -> its group, where that is not the one that is read.
     """
 
     sources: tuple[Source, ...]
     columns: tuple[str, ...]
     decisions: Mapping[str, Decision]
     splits: Mapping[str, str]
+    options: Any
+    groups: Mapping[str, str] = MappingProxyType({})
 
 
-def write(
-    folder: Path, home: Path, added: AddedImages, *, task: Task, options: Any
-) -> RecordManifest:
+def write(folder: Path, home: Path, added: AddedImages, *, task: Task) -> RecordManifest:
     """Writes records that hold those of another folder and added images; replaces the folder.
 
     Files of the other folder are linked, not copied, where the disk allows. Added training images
@@ -55,10 +58,9 @@ def write(
       home: folder of the packed records.
       added: the images.
       task: with the classes and columns of the packed records.
-      options: that the files are read with.
 
     Raises:
-      UserError: a file cannot be read, or an image is packed already.
+      UserError: a file cannot be read, or lacks an image that has a label.
     """
     manifest = data_manifest.trusted(home)
     shutil.rmtree(folder, ignore_errors=True)
@@ -75,28 +77,31 @@ def write(
             folder,
             f"added-{split}.tfrecord",
             [replace(source, name=f"{PREFIX}{source.name}") for source in added.sources],
-            task=replace(task, read=_AddedReader(task, added.columns, keys).read),
-            options=options,
+            task=replace(task, read=_AddedReader(task, added, keys).read),
+            options=added.options,
             cache=SourceCache(),
             decided={f"{PREFIX}{key}": added.decisions[key] for key in keys},
         )
         if summary["bad"]:
             raise UserError(f"An added file cannot be read: {next(iter(summary['bad'].values()))}")
+        if summary["count"] != len(keys):
+            raise UserError(
+                f"The new files hold {summary['count']:,} of the {len(keys):,} labelled images to "
+                f"{split} on: they, or the options, have changed since images were drawn. Put the "
+                "files back, or draw again by another --out."
+            )
         summaries.append(summary | {"split": split})
     made = _joined(manifest, summaries, added, task=task)
     files.replace(folder / "manifest.json", made.to_json())
     return made
 
 
-def read_all(
-    added: AddedImages, task: Task, options: Any, *, most: int, seed: int = 0
-) -> dict[str, np.ndarray]:
+def read_all(added: AddedImages, task: Task, *, most: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns all images of the files, or some of each at random, labelled or not.
 
     Args:
       added: names the files.
       task: with the classes and columns of the packed records.
-      options: that the files are read with.
       most: images in all.
       seed: of the draw.
 
@@ -105,10 +110,10 @@ def read_all(
     """
     rng = np.random.default_rng(seed)
     quota = -(-most // len(added.sources))
-    reader = _AddedReader(task, added.columns, None)
+    reader = _AddedReader(task, added, None)
     examples: list[Example] = []
     for source in added.sources:
-        own = reader.read(source, options).examples
+        own = reader.read(source, added.options).examples
         examples += [own[i] for i in rng.permutation(len(own))[:quota]]
     order = rng.permutation(len(examples))
     return {
@@ -120,15 +125,16 @@ def read_all(
 class _AddedReader:
     """Reads the chosen images of a file, as the packed records hold others."""
 
-    def __init__(self, task: Task, columns: tuple[str, ...], keys: set[str] | None):
+    def __init__(self, task: Task, added: AddedImages, keys: set[str] | None):
         """Reads by a task.
 
         Args:
           task: with the columns of the packed records.
-          columns: of the files.
+          added: names the columns of the files, and the groups.
           keys: of the images to read; None for all.
         """
-        self._task, self._keys = task, keys
+        self._task, self._groups, self._keys = task, added.groups, keys
+        columns = added.columns
         self._order = [columns.index(name) if name in columns else -1 for name in task.columns]
 
     def read(self, source: Source, options: Any) -> Reading:
@@ -139,7 +145,8 @@ class _AddedReader:
 
     def _as_added(self, example: Example) -> Example:
         columns = np.append(example.columns, np.nan)[self._order].astype(np.float32)
-        key, group = f"{PREFIX}{example.key}", f"{PREFIX}{example.group}"
+        group = f"{PREFIX}{self._groups.get(example.key, example.group)}"
+        key = f"{PREFIX}{example.key}"
         return example._replace(key=key, group=group, columns=columns)
 
 

@@ -5,6 +5,8 @@ middle of each cluster is chosen (diverse mini-batch active learning: Zhdanov 20
 arXiv:1901.05954). The least certain alone would be near-copies of one another.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from sklearn.cluster import KMeans
 
@@ -27,14 +29,17 @@ def divide_groups(
     return names[n_test:], names[:n_test]
 
 
-def quotas(groups: np.ndarray, count: int) -> dict[str, int]:
+def quotas(groups: np.ndarray, count: int, preference: Callable[[str], float]) -> dict[str, int]:
     """Returns group -> images to choose of it: equal numbers, as far as groups are large enough.
 
     Args:
       groups: [n], of each image.
       count: images to choose in all.
+      preference: of a group; the groups of the highest get what cannot be divided equally.
     """
     names, sizes = np.unique(groups, return_counts=True)
+    order = np.argsort([-preference(name) for name in names], kind="stable")
+    names, sizes = names[order], sizes[order]
     chosen = np.zeros(len(names), int)
     while chosen.sum() < min(count, len(groups)):
         # The smallest first: what they lack goes to the others.
@@ -59,15 +64,21 @@ def choose_to_train(
     Args:
       embedding: [n, d].
       probabilities: [n, classes].
-      groups: [n]; none has more than its part.
+      groups: [n]; none has more than its part. Of more groups than images to choose, each is
+        represented by its least certain image.
       count: images to choose.
       rng: random numbers.
     """
     ordered = np.sort(probabilities, axis=1)
     uncertainty = 1 - (ordered[:, -1] - ordered[:, -2])
     points = _standardized(embedding, rng)
+    if len(np.unique(groups)) > count:
+        order = np.argsort(-uncertainty, kind="stable")
+        one_each = order[np.sort(np.unique(groups[order], return_index=True)[1])]
+        return _diverse(one_each[: CANDIDATES * count], points, uncertainty, count=count, rng=rng)
     rows = []
-    for name, quota in quotas(groups, count).items():
+    means = {name: uncertainty[groups == name].mean() for name in np.unique(groups)}
+    for name, quota in quotas(groups, count, means.__getitem__).items():
         inside = np.flatnonzero(groups == name)
         least_certain = inside[np.argsort(-uncertainty[inside], kind="stable")]
         rows.append(
@@ -86,7 +97,7 @@ def choose_to_test(groups: np.ndarray, *, count: int, rng: np.random.Generator) 
     """
     rows = [
         rng.permutation(np.flatnonzero(groups == name))[:quota]
-        for name, quota in quotas(groups, count).items()
+        for name, quota in quotas(groups, count, lambda name: rng.random()).items()
     ]
     return np.concatenate(rows)
 

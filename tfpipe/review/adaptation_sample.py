@@ -124,7 +124,7 @@ def open_or_draw(
 
 
 def choose(predicted: pd.DataFrame, card: VersionCard, *, count: int, seed: int) -> pd.DataFrame:
-    """Returns the images to label: row of the predictions, key, split.
+    """Returns the images to label: row of the predictions, key, group, split.
 
     Args:
       predicted: a row for each new image: key, group, p_<class>, embedding_<i>.
@@ -133,9 +133,9 @@ def choose(predicted: pd.DataFrame, card: VersionCard, *, count: int, seed: int)
       seed: of the choice.
 
     Raises:
-      UserError: there are too few groups or images.
+      UserError: there are too few groups or images, or groups are unknown.
     """
-    groups = predicted["group"].to_numpy(str)
+    groups = _groups(predicted, card)
     if len(np.unique(groups)) < 2:
         raise UserError(
             "The new images are of one group, and some group must be kept out of training to see "
@@ -157,7 +157,30 @@ def choose(predicted: pd.DataFrame, card: VersionCard, *, count: int, seed: int)
     to_test = label_selection.choose_to_test(groups[in_test], count=n_test, rng=rng)
     rows = np.concatenate([in_train[to_train], in_test[to_test]])
     split = ["train"] * len(to_train) + ["test"] * len(to_test)
-    return pd.DataFrame({"row": rows, "key": predicted["key"].iloc[rows], "split": split})
+    keys = predicted["key"].iloc[rows]
+    return pd.DataFrame({"row": rows, "key": keys, "group": groups[rows], "split": split})
+
+
+def _groups(predicted: pd.DataFrame, card: VersionCard) -> np.ndarray:
+    """Returns the group [n] str of each new image: its folder, where each is a group of its own.
+
+    Raises:
+      UserError: it is not known which images belong together.
+    """
+    groups = predicted["group"].to_numpy(str)
+    alone = predicted["group"] == predicted["key"]
+    if not alone.any():
+        return groups
+    folders = np.array([str(Path(key).parent) for key in predicted["key"]])
+    if alone.all() and len(np.unique(folders)) > 1:
+        return folders
+    by_name = ", or name the group in their names by -o group_from=REGEX"
+    raise UserError(
+        f"{alone.sum():,} of {len(alone):,} new images are groups of their own, such as "
+        f"{predicted['key'][alone].iloc[0]}, so near-copies would be trained on and tested on. Put "
+        "the images of each run, flight or site into a folder of its own and name these folders"
+        f"{by_name if 'group_from' in card.options else ''}."
+    )
 
 
 def labels_of(
@@ -175,7 +198,8 @@ def labels_of(
       UserError: they are too few to train on, or to test on.
     """
     plan, sample = folder.plan, folder.sample
-    splits = tables.read_csv(folder.path / SPLITS, text={"key", "split"}).set_index("key")["split"]
+    drawn = tables.read_csv(folder.path / SPLITS, text={"key", "group", "split"}).set_index("key")
+    splits = drawn["split"]
     key_of = dict(zip(sample["image"], sample["key"], strict=True))
     by_key: dict[str, list[Decision]] = {}
     for judge in folder.judges:
@@ -200,5 +224,12 @@ def labels_of(
     options = parse_options(task, [f"{name}={value}" for name, value in settings.items()])
     survey = task.survey_new([Path(file) for file in plan.files], None, options)
     columns = survey.columns or task.columns
-    added = AddedImages(survey.sources, columns, decided, {key: splits[key] for key in decided})
+    added = AddedImages(
+        survey.sources,
+        columns,
+        decided,
+        {key: splits[key] for key in decided},
+        options,
+        {key: drawn["group"][key] for key in decided},
+    )
     return SampleLabels(added, len(sample) - len(by_key), len(by_key) - len(decided))

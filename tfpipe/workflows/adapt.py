@@ -110,10 +110,10 @@ def adapt(
     settings = [f"{name}={value}" for name, value in card.options.items()]
     options = parse_options(task, settings)
     joined = folder / "records"
-    manifest = added_records.write(joined, records, added, task=task, options=options)
+    manifest = added_records.write(joined, records, added, task=task)
     gains: list[AdaptationGain] = []
     images = (
-        added_records.read_all(added, task, options, most=MOST_UNLABELLED, seed=plan.seed or 0)
+        added_records.read_all(added, task, most=MOST_UNLABELLED, seed=plan.seed or 0)
         if fits
         else {}
     )
