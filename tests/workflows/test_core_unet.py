@@ -40,8 +40,7 @@ def test_a_trained_network_finds_drawn_layers_in_metres(project, version):
     found = [count * one["layer_recall"] for count, one in zip(tabled, scores, strict=True)]
     assert sum(found) >= 0.5 * sum(tabled) > 2
     assert min(one["layer_depth_error_mm"] for one in scores) < 2
-    photo = project.raw_folder(version.task) / "photos" / "core_001.png"
-    table = version.predict([photo])
+    table = version.predict([project.raw_folder(version.task) / "photos"])
     assert list(table.columns) == list(version.task.whole_file.table_columns)
     assert set(table["kind"]) <= {"layer", "lens"} and (table["kind"] == "layer").any()
     layers = table[table["kind"] == "layer"]
