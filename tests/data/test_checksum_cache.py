@@ -56,6 +56,25 @@ def test_a_file_that_changes_meanwhile_has_its_own_checksum(tmp_path):
     assert cache.checksum(path) == digest(path)
 
 
+@pytest.mark.parametrize("change", [b"", b"damaged now"])
+def test_what_changes_before_its_checksum_is_stored_is_read_again(change, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"as packed")
+
+    def records() -> ChecksumCache:
+        return ChecksumCache(tmp_path / ".sums", fingerprint.checksums, are_linked=True)
+
+    cache = records()
+    (sha256,) = cache.checksums([old])
+    new.hardlink_to(old)
+    if change:
+        old.write_bytes(change)
+    cache.store({new: sha256}, written=())
+    again = records()
+    assert again.checksums([new]) == [digest(new)]
+    assert again.n_computed == bool(change)
+
+
 def test_a_file_that_may_still_change_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(checksum_cache, "SETTLED_S", 60.0)
     (tmp_path / "a").write_bytes(b"a")

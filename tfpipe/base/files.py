@@ -200,6 +200,8 @@ def link(path: Path, target: Path) -> None:
         target.hardlink_to(path)
     except OSError:
         shutil.copyfile(path, target)
+        with target.open("r+b") as file:
+            os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

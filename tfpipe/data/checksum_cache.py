@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 from tfpipe.base import files
@@ -72,9 +72,19 @@ class ChecksumCache:
         stat, checksum = self._sums.get(path, (None, ""))
         return checksum if stat is not None and stat == self._stat(path) else files.sha256(path)
 
-    def store(self, sums: Mapping[Path, str]) -> None:
-        """Stores checksums that were computed elsewhere, and no others."""
-        self._store({path: (self._stat(path), checksum) for path, checksum in sums.items()})
+    def store(self, sums: Mapping[Path, str], *, written: Container[Path]) -> None:
+        """Stores checksums that were computed elsewhere, and no others.
+
+        Args:
+          sums: SHA-256 of each file.
+          written: files that were written just now. Of another one the checksum is stored only if
+            the file is in a state in which it was computed here: it may have changed since.
+        """
+        computed = set(self._sums.values())
+        states = {path: (self._stat(path), checksum) for path, checksum in sums.items()}
+        self._store(
+            {path: state for path, state in states.items() if path in written or state in computed}
+        )
 
     def _stat(self, path: Path) -> Stat | None:
         try:

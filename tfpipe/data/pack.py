@@ -188,6 +188,8 @@ def pack(
 
         def write(plan: PackingPlan) -> list[dict[str, Any]]:
             _begin(unfinished, fingerprint=_plan_fingerprint(fingerprint, plan.shards))
+            if cache.folder is None:
+                _forget_linked(parts)
             summaries = engine.write_shards(plan.shards, parts, context, report)
             pairs = zip(summaries, plan.shards, strict=True)
             return [summary | {"split": shard.split} for summary, shard in pairs]
@@ -248,7 +250,11 @@ def pack(
         made = repack.divide(folder, made, shards, report=report)
         in_shards = {shard.name: shard.sha256 for shard in made.shards}
         every = {**made.files, **in_shards}
-        packed.store({folder / name: checksum for name, checksum in every.items()})
+        older_names = {*linked, *(one["name"] for one in summaries if one["linked"])}
+        packed.store(
+            {folder / name: checksum for name, checksum in every.items()},
+            written={folder / name for name in every.keys() - older_names},
+        )
         return made
 
 
@@ -379,6 +385,13 @@ def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
     """Keeps finished shards of the same plan, and nothing else."""
     parts.begin({"fingerprint": fingerprint})
     _remove_unfinished(parts.path)
+
+
+def _forget_linked(parts: Path) -> None:
+    """Has shards written anew that are those of older records, as these may be damaged."""
+    for path in parts.glob("*.tfrecord-*.json"):
+        if json.loads(path.read_bytes()).get("linked"):
+            path.unlink()
 
 
 def _remove_unfinished(folder: Path) -> None:

@@ -92,9 +92,7 @@ def write(
     """
     done = folder / f"{name}.json"
     if done.is_file():
-        summary = json.loads(done.read_text())
-        if cache.folder or not summary.get("linked"):  # damaged records may have been linked
-            return source_cache.in_short(summary)
+        return source_cache.in_short(json.loads(done.read_text()))
     # Names of this call only: elsewhere another worker may be writing the same shard again.
     stem = f".{name}.{uuid.uuid4().hex}"
     temporary, own_records = folder / f"{stem}.partial", folder / f"{stem}.own"

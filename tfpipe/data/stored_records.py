@@ -266,7 +266,8 @@ def _download(
                 )
         files.replace(gathering.path / MANIFEST, stored.manifest)
         exchange.exchange(gathering.path, folder)
-        _packed(folder).store({folder / name: sha256 for name, sha256 in sums.items()})
+        every = {folder / name: sha256 for name, sha256 in sums.items()}
+        _packed(folder).store(every, written=every)
         _note(folder, stored)
     return True
 
