@@ -455,6 +455,7 @@ class Workspace:
                 seed=self.seed,
                 options=dict(options or {}),
                 out=Path(out) if out else None,
+                raw=self.raw_folder(task),
                 report=report,
             )
         return Adaptation(folder.path, version, self)

@@ -103,6 +103,42 @@ def test_the_splits_of_a_version_outlive_its_records(tmp_path):
     assert previous_version.packed_splits(first, split) == PackedSplits()
 
 
+def test_what_versions_were_adapted_with_is_matched_by_its_checksum(tmp_path):
+    split = SplitConfig()
+    data = RecordSummary(fingerprint="", fractions=split.shares, salt="")
+    first = make(tmp_path, 1, data=data)
+    second = make(tmp_path, 2, data=data, initialized_from=1)
+    third = make(tmp_path, 3, data=data, initialized_from=2)
+    home = {"train": ("a.txt",), "validation": ("b.txt",), "test": ("d.txt",)}
+    sums = {"new: /new/a.txt": "A", "new: d.txt": "D", "new: e.txt": "E"}
+    for version, sources in (
+        (first, home | {"test": ("d.txt", "new: d.txt", "new: e.txt")}),
+        (second, home | {"train": ("a.txt", "new: /new/a.txt", "new: d.txt")}),
+        (third, home),
+    ):
+        added = {k: v for k, v in sums.items() if k in sources["train"] + sources["test"]}
+        manifest = made_manifest(sources=sources, added_sha256=added, classes=tiny.CLASSES)
+        tables.write_csv(previous_version.sources(manifest), version / previous_version.SOURCES)
+        names = [(part, name) for part, own in sources.items() for name in own]
+        groups = pd.DataFrame(names, columns=["split", "group"])
+        tables.write_csv(groups, version / previous_version.GROUPS)
+    splits = previous_version.packed_splits(third, split)
+    assert splits.by_checksum == {"A": "train", "D": "train", "E": "test"}
+    in_home = {name: part for part, own in home.items() for name in own}
+    assert previous_version.packed_splits(second, split).by_source == in_home
+    by_group = previous_version.packed_splits(second, split).by_group
+    assert by_group == in_home | {"/new/a.txt": "train"}, "a packed group of that name goes first"
+    previous_version.check(second, made_manifest(sources=home, classes=tiny.CLASSES))
+    assert previous_version.training_groups(third) == {"a.txt", "/new/a.txt", "d.txt"}
+    assert previous_version.training_groups(first) == {"a.txt"}
+    # Versions without checksums go by the name that the file had.
+    table = pd.DataFrame({"split": ["test"], "source": ["new: run.txt"]})
+    tables.write_csv(table, third / previous_version.SOURCES)
+    moved = home | {"train": ("a.txt", "run.txt")}
+    with pytest.raises(UserError, match=r"run.txt \(test, now train\)"):
+        previous_version.check(third, made_manifest(sources=moved, classes=tiny.CLASSES))
+
+
 def test_each_of_a_line_of_versions_is_retrained_as_gently_as_the_first(tmp_path):
     first = asdict(TrainingConfig(learning_rate=0.01, epochs=2, seed=5)) | {"precision": "float32"}
     gentle = first | {"learning_rate": 0.001, "epochs": 1, "schedule": "cosine"}

@@ -7,19 +7,22 @@ import four_class_task
 import numpy as np
 import pandas as pd
 import pytest
-from made_card import made_card
+from made_card import made_card, write_card
+from made_manifest import made_manifest
 
 import tfpipe
-from tfpipe.base import tables
+from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
-from tfpipe.data import added_records, dataset
+from tfpipe.data import added_records, dataset, pack
 from tfpipe.data import manifest as data_manifest
-from tfpipe.registry import store
+from tfpipe.registry import previous_version, store
 from tfpipe.review import adaptation_sample, inspection_sample
 from tfpipe.review.inspection_queue import InspectionQueue
 from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.splits import PackedSplits, SplitConfig
 from tfpipe.tasks.task import Reading
-from tfpipe.workflows.retrain import RetrainingRefused
+from tfpipe.workflows import adapt
+from tfpipe.workflows.retrain import RetrainingPlan, RetrainingRefused
 
 NEW = 100  # files of this number and above are of the new place, where images are paler
 
@@ -157,10 +160,63 @@ def test_added_records_hold_both_and_repeat_what_is_added(tmp_path):
     train_groups = dataset.groups_of(folder, ("train",), manifest=made).astype(str)
     assert {*train_groups[n_home:]} == {f"new: file{NEW:03d}", "new: one run"}
     assert made.fingerprint != before.fingerprint
+    added = {f"new: file{i:03d}.txt": tmp_path / "new" / f"file{i:03d}.txt" for i in (NEW, NEW + 1)}
+    assert made.added_sha256 == {name: files.sha256(path) for name, path in added.items()}
+    assert not before.added_sha256
     # Columns are brought into the order of the packed ones.
     columns = dataset.columns_of(folder, ("test",), manifest=made)[-3:]
     own = TASK.read(sources[1], TASK.options).examples[:3]
     np.testing.assert_array_equal(columns[:, 0], [one.columns[1] for one in own])
+
+
+def test_packed_files_are_not_added_and_must_have_kept_their_split(tmp_path):
+    data = four_class_task.packed(tmp_path, files=6, task=TASK)
+    version = tmp_path / "models" / TASK.name / "simple-cnn" / "1"
+    write_card(version, task=TASK.name, version=1, classes=CLASSES)
+    write_files(tmp_path / "new", (NEW, 3))  # the second is raw/file03.txt by another name
+    sources = TASK.survey_new([tmp_path / "new"], None, TASK.options).sources
+    added = added_records.AddedImages(sources, (), {}, {}, TASK.options)
+    where = {"raw": tmp_path / "raw", "records": data.folder, "folder": tmp_path / "adapt"}
+
+    def refused() -> str:
+        with pytest.raises(UserError) as error:
+            adapt.adapt(TASK, version, added=added, plan=RetrainingPlan(version), **where)
+        return str(error.value)
+
+    assert "file003.txt is file03.txt of the raw folder" in refused()
+    with pytest.raises(UserError, match=r"file003.txt is file03.txt of the raw folder"):
+        adaptation_sample.open_or_draw(
+            TASK, version, [tmp_path / "new"], predict=None, raw=tmp_path / "raw"
+        )
+    train, *_ = data.manifest.sources["train"]
+    moved = made_manifest(sources={"train": (), "validation": (), "test": (train,)})
+    table = previous_version.sources(moved)
+    tables.write_csv(table, version / previous_version.SOURCES)
+    assert f"{train} (test, now train)" in refused()
+    assert not where["folder"].exists()
+
+
+def test_a_file_that_a_version_was_adapted_with_keeps_its_split_when_it_is_packed(tmp_path):
+    data = four_class_task.packed(tmp_path, files=6, task=TASK)
+    in_test = next(i for i in range(20, 60) if SplitConfig().of_group(f"late{i}") == "test")
+    path = tmp_path / "raw" / f"late{in_test}.txt"
+    path.write_text(str(NEW))
+    before = PackedSplits(by_checksum={files.sha256(path): "train"})
+    made = pack.pack(TASK, tmp_path / "raw", data.folder, options=TASK.options, before=before)
+    assert path.name in made.sources["train"]
+
+
+def test_groups_that_were_trained_on_are_not_kept_out():
+    card = made_card(classes=("a", "b"))
+    groups = [f"run{i // 10}" for i in range(60)]
+    numbers = {"p_a": 0.5, "p_b": 0.5, "embedding_0": np.arange(60.0)}
+    frame = pd.DataFrame({"key": [f"{i}" for i in range(60)], "group": groups} | numbers)
+    trained = {"run0", "run1", "run2", "run3", "run4"}
+    for seed in range(5):
+        drawn = adaptation_sample.choose(frame, card, count=30, seed=seed, trained=trained)
+        assert {*drawn.loc[drawn["split"] == "test", "group"]} == {"run5"}
+    with pytest.raises(UserError, match="was trained on all groups of the new images"):
+        adaptation_sample.choose(frame, card, count=30, seed=0, trained={*groups})
 
 
 def test_what_cannot_be_adapted_to_is_a_sentence(tmp_path):

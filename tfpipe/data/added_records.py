@@ -1,11 +1,12 @@
 """Added records: packed records and newly labelled images of other files, as one set of records."""
 
 import dataclasses
+import filecmp
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -96,6 +97,42 @@ def write(folder: Path, home: Path, added: AddedImages, *, task: Task) -> Record
     return made
 
 
+def check_new(sources: Sequence[Source], raw: Path) -> None:
+    """Refuses files that the raw folder holds, under whatever name: they may be trained on already.
+
+    Args:
+      sources: the files to add.
+      raw: folder of the raw files.
+
+    Raises:
+      UserError: a file has the same bytes as one of the raw folder.
+    """
+    new: dict[tuple[int, bytes], list[Path]] = {}
+    for path in {source.path: None for source in sources}:
+        new.setdefault(_beginning(path), []).append(path)
+    sizes = {size for size, _ in new}
+    for old in sorted(raw.rglob("*")):
+        if not old.is_file() or old.stat().st_size not in sizes - {0}:
+            continue
+        for path in new.get(_beginning(old), []):
+            if filecmp.cmp(path, old, shallow=False):
+                raise UserError(
+                    f"{files.shown(path)} is {files.shown(old.relative_to(raw))} of the raw folder,"
+                    " so the version may have been trained on it. Give files of the other "
+                    "instrument or site only."
+                )
+
+
+def _beginning(path: Path) -> tuple[int, bytes]:
+    """Returns the size of a file and a hash of its first bytes; other files mostly have others."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+        return path.stat().st_size, hashlib.sha256(head).digest()
+    except OSError as error:
+        raise UserError(f"{files.shown(path)} cannot be read: {error.strerror}.") from error
+
+
 def read_all(added: AddedImages, task: Task, *, most: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns all images of the files, or some of each at random, labelled or not.
 
@@ -154,6 +191,8 @@ def _joined(
     manifest: RecordManifest, summaries: list[dict[str, Any]], added: AddedImages, *, task: Task
 ) -> RecordManifest:
     fields = [field.name for field in dataclasses.fields(Shard)]
+    paths = {f"{PREFIX}{source.name}": source.path for source in added.sources}
+    names = {unit["source"] for one in summaries for unit in one["units"] if unit["count"]}
     n_home = sum(shard.count for shard in manifest.shards if shard.split == "train")
     shards, counts, sources = list(manifest.shards), dict(manifest.counts), dict(manifest.sources)
     groups = dict(manifest.groups)
@@ -180,6 +219,7 @@ def _joined(
         counts=counts,
         sources=sources,
         groups=groups,
+        added_sha256={name: files.sha256(paths[name]) for name in sorted(names)},
         notes=(*manifest.notes, f"{len(labels):,} images of other files are added."),
     )
 

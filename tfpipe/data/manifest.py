@@ -106,6 +106,7 @@ class RecordManifest(RecordSummary):
         four sources a shard. The fingerprint does not depend on it.
       compared: `near_duplicates.RULES` by which the images of different splits were compared; 0 if
         they were not.
+      added_sha256: source that an adaptation added -> SHA-256 of its raw file.
       stored_shape: shape of the images in the records where they are read as grey ones; None where
         it is `image_shape`. Never written.
     """
@@ -127,6 +128,7 @@ class RecordManifest(RecordSummary):
     files: dict[str, str] = field(default_factory=dict)
     sharding: str = ""
     compared: int = 0
+    added_sha256: dict[str, str] = field(default_factory=dict)
     stored_shape: tuple[int, int, int] | None = None
 
     @classmethod

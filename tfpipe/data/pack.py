@@ -135,7 +135,7 @@ def pack(
       options: the task's options.
       split: how groups are divided among train, validation and test.
       before: splits in which groups stay where there are no records yet, such as those of a saved
-        version.
+        version. Those of files that it was adapted with hold in any case.
       skip_bad: how many unreadable files are left out before the run fails; of one that is read in
         parts, such as a cube in slabs, all parts count once.
       shards: shards a split: a number, "auto", or "" for as the records were divided before, which
@@ -177,7 +177,9 @@ def pack(
         packed = ChecksumCache(exchange.hidden(folder, "packed"), engine.checksums, are_linked=True)
         cache = _cache(folder, packed.checksums)
         survey = validation.keep_group_names(survey, cache.groups)
-        before = _splits_so_far(manifest, cache.groups, split) if manifest else before
+        if manifest:
+            so_far = _splits_so_far(manifest, cache.groups, split)
+            before = dataclasses.replace(so_far, by_checksum=before.by_checksum)
         context: dict[str, Any] = {
             "task": task,
             "options": options,
@@ -198,7 +200,7 @@ def pack(
             data_fingerprint.source_fingerprint, task, options=options, checksum=sums.checksum
         )
         grouped = validation.grouped_before(survey, cache, key_of)
-        plan = plan_shards(task, grouped, split=split, before=before)
+        plan = plan_shards(task, grouped, split=split, before=before, checksum=sums.checksum)
         summaries = write(plan)
         merged = validation.merged(
             survey,
@@ -211,7 +213,7 @@ def pack(
         if merged.sources == grouped.sources:
             plan = plan._replace(survey=merged)
         else:
-            plan = plan_shards(task, merged, split=split, before=before)
+            plan = plan_shards(task, merged, split=split, before=before, checksum=sums.checksum)
             summaries = write(plan)
         bad = _unreadable(plan.survey, summaries, skip_bad=skip_bad)
         validation.classes(task, summaries, plan.shards)
@@ -434,7 +436,12 @@ def _plan_fingerprint(fingerprint: str, shards: list[ShardPlan]) -> str:
 
 
 def plan_shards(
-    task: Task, survey: Survey, *, split: SplitConfig, before: PackedSplits
+    task: Task,
+    survey: Survey,
+    *,
+    split: SplitConfig,
+    before: PackedSplits,
+    checksum: Callable[[Path], str] = files.sha256,
 ) -> PackingPlan:
     """Assigns each source to a split and a shard, before anything is read.
 
@@ -443,8 +450,9 @@ def plan_shards(
       survey: the sources.
       split: how groups are divided.
       before: splits in which groups stay.
+      checksum: computes the SHA-256 of a raw file.
     """
-    assigned = split.assigned(survey.sources, before)
+    assigned = split.assigned(survey.sources, before.with_files(survey.sources, checksum))
     return PackingPlan(survey, assigned, assign_shards(task, survey.sources, split=assigned))
 
 

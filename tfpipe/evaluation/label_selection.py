@@ -5,7 +5,7 @@ middle of each cluster is chosen (diverse mini-batch active learning: Zhdanov 20
 arXiv:1901.05954). The least certain alone would be near-copies of one another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -15,7 +15,11 @@ MAX_LENGTH = 64  # of an embedding that is clustered; longer ones are projected
 
 
 def divide_groups(
-    groups: np.ndarray, *, share: float, rng: np.random.Generator
+    groups: np.ndarray,
+    *,
+    share: float,
+    rng: np.random.Generator,
+    trained: Collection[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the names of the groups to train on and of those to test on, one at least of each.
 
@@ -23,10 +27,13 @@ def divide_groups(
       groups: [n], of each image; two names at least.
       share: of the groups to test on.
       rng: random numbers.
+      trained: names of groups that are to train on; not all.
     """
     names = rng.permutation(np.unique(groups))
     n_test = min(max(1, round(share * len(names))), len(names) - 1)
-    return names[n_test:], names[:n_test]
+    free = np.array([name not in trained for name in names])
+    test = names[free][:n_test]
+    return names[~np.isin(names, test)], test
 
 
 def quotas(groups: np.ndarray, count: int, preference: Callable[[str], float]) -> dict[str, int]:

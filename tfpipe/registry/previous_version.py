@@ -1,5 +1,6 @@
 """Previous version: its test groups and splits, and its predictions on the records of today."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
+from tfpipe.data.added_records import PREFIX
 from tfpipe.data.dataset import Dataset
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.evaluation import version_comparison, whole_files
@@ -24,15 +26,22 @@ SHOWN = 5  # raw files in an error's sentence
 
 
 def sources(manifest: RecordManifest) -> pd.DataFrame:
-    """Returns the split of each raw file, the version's table "sources"."""
+    """Returns the split of each raw file, the version's table "sources".
+
+    Where an adaptation added files, "sha256" holds theirs: in the raw folder they have other names.
+    """
     rows = [(split, name) for split in SPLITS for name in manifest.sources[split]]
-    return pd.DataFrame(rows, columns=["split", "source"])
+    frame = pd.DataFrame(rows, columns=["split", "source"])
+    if manifest.added_sha256:
+        frame["sha256"] = frame["source"].map(manifest.added_sha256).fillna("")
+    return frame
 
 
 def packed_splits(version: Path, split: SplitConfig) -> PackedSplits:
     """Returns the splits that a version's records had, for records that are gone since.
 
-    Nothing where the version's shares or salt are others, or where it has no such tables.
+    Nothing where the version's shares or salt are others, or where it has no such tables. Files
+    that the version or one before it was adapted with count by their checksum.
 
     Args:
       version: its folder.
@@ -47,7 +56,30 @@ def packed_splits(version: Path, split: SplitConfig) -> PackedSplits:
     by_source, by_group = (
         _split_of(version / table, noun) for table, noun in ((SOURCES, "source"), (GROUPS, "group"))
     )
-    return PackedSplits(by_source, by_group)
+    by_checksum: dict[str, str] = {}
+    for one in _lineage(version):
+        frame = _read(one / SOURCES, "source")
+        added = frame[frame["sha256"] != ""]
+        for sha256, part in zip(added["sha256"], added["split"], strict=True):
+            if by_checksum.get(sha256) != "train":  # what any version was trained on stays so
+                by_checksum[sha256] = part
+    return PackedSplits(by_source, by_group, by_checksum)
+
+
+def training_groups(version: Path) -> set[str]:
+    """Returns the groups that a version, or one that its weights come from, was trained on."""
+    frames = [_read(one / GROUPS, "group") for one in _lineage(version)]
+    return {name for frame in frames for name in frame.loc[frame["split"] == "train", "group"]}
+
+
+def _lineage(version: Path) -> Iterator[Path]:
+    """Yields a version and those that its weights come from, as far as they are still there."""
+    while (version / "assets.extra" / "card.json").is_file():
+        yield version
+        before = store.read_card(version).initialized_from
+        if before is None or before >= int(version.name):
+            return
+        version = version.with_name(str(before))
 
 
 def newest_splits(models: Path, split: SplitConfig) -> PackedSplits:
@@ -65,12 +97,28 @@ def newest_splits(models: Path, split: SplitConfig) -> PackedSplits:
 
 
 def _split_of(table: Path, noun: str) -> dict[str, str]:
-    """Returns the split of each source or group of a table; a group in two splits has none."""
+    """Returns the split of each source or group of a table; a group in two splits has none.
+
+    Those that an adaptation added are named as before it; others of the same name go first.
+    """
+    frame = _read(table, noun)
+    frame = frame[frame["sha256"] == ""]
+    names: dict[str, str] = {}
+    for part in (frame[frame["added"]], frame[~frame["added"]]):
+        part = part.drop_duplicates(["split", noun]).drop_duplicates(noun, keep=False)
+        names |= dict(zip(part[noun], part["split"], strict=True))
+    return names
+
+
+def _read(table: Path, noun: str) -> pd.DataFrame:
+    """Returns a table of sources or groups: split, name, sha256 or "", added by an adaptation."""
     if not table.is_file():
-        return {}
-    frame = tables.read_csv(table, text=("split", noun))
-    frame = frame.drop_duplicates(["split", noun]).drop_duplicates(noun, keep=False)
-    return dict(zip(frame[noun], frame["split"], strict=True))
+        return pd.DataFrame({"split": [], noun: [], "sha256": [], "added": np.array([], bool)})
+    with files.open_regular(table.parents[1], str(table.relative_to(table.parents[1]))) as file:
+        frame = tables.read_csv(file, text=("split", noun, "sha256"))
+    added = frame[noun].str.startswith(PREFIX)
+    frame = frame.assign(added=added.astype(bool), **{noun: frame[noun].str.removeprefix(PREFIX)})
+    return frame if "sha256" in frame else frame.assign(sha256="")
 
 
 def check(version: Path, manifest: RecordManifest) -> None:
@@ -95,12 +143,11 @@ def check(version: Path, manifest: RecordManifest) -> None:
         )
     if not (version / SOURCES).is_file():
         return
-    with files.open_regular(version, SOURCES) as file:
-        previous = tables.read_csv(file, text=("split", "source"))
+    previous = _split_of(version / SOURCES, "source")
     now = {name: split for split in SPLITS for name in manifest.sources[split]}
     moved = [
         f"{name} ({split}, now {now[name]})"
-        for split, name in previous.itertuples(index=False)
+        for name, split in previous.items()
         if now.get(name, split) != split
     ]
     if moved:

@@ -1,6 +1,6 @@
 """Sample of an adaptation: new images to label, some to train on, others to test on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +11,16 @@ import pandas as pd
 from tfpipe.base import files, storage, tables
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
+from tfpipe.data import added_records
 from tfpipe.data.added_records import AddedImages
 from tfpipe.evaluation import label_selection
-from tfpipe.registry import store
+from tfpipe.registry import previous_version, store
 from tfpipe.registry.card import VersionCard
 from tfpipe.review import inspection_sample
 from tfpipe.review.inspection_sample import PREDICTIONS, InspectionFolder, InspectionPlan
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.options import parse_options
-from tfpipe.tasks.task import Task
+from tfpipe.tasks.task import Survey, Task
 
 LABELS = 256  # were enough for another camera (Touloupas et al. 2020, doi:10.5194/amt-13-2219-2020)
 TEST_SHARE = 1 / 3  # of the labels and of the groups, kept out of training
@@ -51,6 +52,7 @@ def open_or_draw(
     seed: int = 0,
     options: dict[str, Any] | None = None,
     out: Path | None = None,
+    raw: Path | None = None,
     report: Reporter = silent,
 ) -> InspectionFolder:
     """Returns the images to label, drawn now if they have not been.
@@ -67,6 +69,7 @@ def open_or_draw(
       seed: of the draw.
       options: task options by name, over those of the version.
       out: folder; None for one beside the version.
+      raw: folder of the version's raw files, none of which may be drawn; None where it is gone.
       report: receives the stage "draw".
 
     Raises:
@@ -108,9 +111,12 @@ def open_or_draw(
                 f"{opened.plan.model}. Ask for the same, or give another --out."
             )
         return opened
+    if raw is not None:
+        added_records.check_new(_survey(task, card, plan)[0].sources, raw)
     predict(absolute, out=folder / PREDICTIONS, options=options, embedding=True)
     predicted = pd.read_parquet(folder / PREDICTIONS)
-    splits = choose(predicted, card, count=plan.per_class, seed=seed)
+    trained = previous_version.training_groups(version)
+    splits = choose(predicted, card, count=plan.per_class, seed=seed, trained=trained)
     tables.write_csv(splits, folder / SPLITS)
     task = replace(task, classes=card.classes, columns=card.columns)
     return inspection_sample.draw(
@@ -123,7 +129,14 @@ def open_or_draw(
     )
 
 
-def choose(predicted: pd.DataFrame, card: VersionCard, *, count: int, seed: int) -> pd.DataFrame:
+def choose(
+    predicted: pd.DataFrame,
+    card: VersionCard,
+    *,
+    count: int,
+    seed: int,
+    trained: Collection[str] = (),
+) -> pd.DataFrame:
     """Returns the images to label: row of the predictions, key, group, split.
 
     Args:
@@ -131,6 +144,7 @@ def choose(predicted: pd.DataFrame, card: VersionCard, *, count: int, seed: int)
       card: the version's.
       count: images to choose.
       seed: of the choice.
+      trained: groups that the version was trained on, which are never kept out.
 
     Raises:
       UserError: there are too few groups or images, or groups are unknown.
@@ -141,8 +155,13 @@ def choose(predicted: pd.DataFrame, card: VersionCard, *, count: int, seed: int)
             "The new images are of one group, and some group must be kept out of training to see "
             "whether a version has become better. Give files of two groups or more."
         )
+    if {*groups.tolist()} <= {*trained}:
+        raise UserError(
+            f"Version {card.version} was trained on all groups of the new images, so none can tell "
+            "whether another one is better. Give files of a further group."
+        )
     rng = np.random.default_rng(seed)
-    train, test = label_selection.divide_groups(groups, share=TEST_SHARE, rng=rng)
+    train, test = label_selection.divide_groups(groups, share=TEST_SHARE, rng=rng, trained=trained)
     in_train, in_test = (np.flatnonzero(np.isin(groups, names)) for names in (train, test))
     n_test = round(TEST_SHARE * count)
     embedding = predicted.filter(regex=r"^embedding_\d+$").to_numpy(np.float32)
@@ -220,9 +239,7 @@ def labels_of(
             )
     if only_test:
         decided = {key: one for key, one in decided.items() if splits[key] == "test"}
-    settings = {**card.options, **plan.options}
-    options = parse_options(task, [f"{name}={value}" for name, value in settings.items()])
-    survey = task.survey_new([Path(file) for file in plan.files], None, options)
+    survey, options = _survey(task, card, plan)
     columns = survey.columns or task.columns
     added = AddedImages(
         survey.sources,
@@ -233,3 +250,10 @@ def labels_of(
         {key: drawn["group"][key] for key in decided},
     )
     return SampleLabels(added, len(sample) - len(by_key), len(by_key) - len(decided))
+
+
+def _survey(task: Task, card: VersionCard, plan: InspectionPlan) -> tuple[Survey, Any]:
+    """Returns the new files, and the options of their draw."""
+    settings = {**card.options, **plan.options}
+    options = parse_options(task, [f"{name}={value}" for name, value in settings.items()])
+    return task.survey_new([Path(file) for file in plan.files], None, options), options

@@ -7,8 +7,9 @@ already keep their split.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks import stratification
@@ -162,10 +163,32 @@ class PackedSplits:
     Attributes:
       by_source: name of a source -> its split.
       by_group: group -> its split.
+      by_checksum: SHA-256 of a raw file -> its split, of files that a version was adapted with.
     """
 
     by_source: Mapping[str, str] = field(default_factory=dict)
     by_group: Mapping[str, str] = field(default_factory=dict)
+    by_checksum: Mapping[str, str] = field(default_factory=dict)
+
+    def with_files(
+        self, sources: Iterable[Source], checksum: Callable[[Path], str]
+    ) -> "PackedSplits":
+        """Returns the splits with those of groups that hold a file of `by_checksum`.
+
+        A group is a training one if any of its files is.
+
+        Args:
+          sources: of the raw folder.
+          checksum: computes the SHA-256 of a raw file.
+        """
+        if not self.by_checksum:
+            return self
+        added: dict[str, str] = {}
+        for source in sources:
+            split = self.by_checksum.get(checksum(source.path), "")
+            if split and added.get(source.group) != SPLITS[0]:
+                added[source.group] = split
+        return replace(self, by_group={**added, **self.by_group})
 
     def of(self, group: str, sources: Iterable[Source]) -> str:
         """Returns the split of a group of sources, "" where neither it nor they were packed."""

@@ -102,10 +102,13 @@ def adapt(
 
     Raises:
       RetrainingRefused: it is not better there, or worse at home. Nothing was published.
-      UserError: a file cannot be read.
+      UserError: a file cannot be read, the raw folder holds it already, or a packed file has
+        changed its split since.
     """
     fits = [choose(name, UNLABELLED, noun="way without labels") for name in unlabelled]
     card, home = store.read_card(version), data_manifest.read(records)
+    previous_version.check(version, home)
+    added_records.check_new(added.sources, raw)
     task = _with_records(task, home)
     settings = [f"{name}={value}" for name, value in card.options.items()]
     options = parse_options(task, settings)
