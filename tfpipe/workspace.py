@@ -366,6 +366,7 @@ class Workspace:
         files: Sequence[str | Path] = (),
         *,
         per_class: int | None = None,
+        seed: int | None = None,
         model: str | None = None,
         number: int | None = None,
         options: Mapping[str, Any] | None = None,
@@ -380,6 +381,7 @@ class Workspace:
           task: the task, its name, or the folder of a version.
           files: new raw files, or folders of them; () for the version's last inspection.
           per_class: images to draw of each predicted class; None for 50, or as drawn.
+          seed: random seed of the draw; None for the project's, or as drawn.
           model: name of the model; None for that of the version written last.
           number: the version's number; None for the newest.
           options: task options by name, over those that the version was trained with.
@@ -401,7 +403,8 @@ class Workspace:
                 [Path(file) for file in files],
                 predict=version.predict,
                 per_class=per_class,
-                seed=self.seed,
+                seed=seed,
+                default_seed=self.seed,
                 options=dict(options or {}),
                 out=Path(out) if out else None,
                 report=report,
@@ -414,6 +417,7 @@ class Workspace:
         files: Sequence[str | Path],
         *,
         labels: int | None = None,
+        seed: int | None = None,
         model: str | None = None,
         number: int | None = None,
         options: Mapping[str, Any] | None = None,
@@ -428,6 +432,7 @@ class Workspace:
           task: the task or its name.
           files: new raw files, or folders of them, of two groups at least.
           labels: images to label; None for 256, or as drawn.
+          seed: random seed of the draw; None for the project's, or as drawn.
           model: name of the model; None for that of the version written last.
           number: the version's number; None for the newest.
           options: task options by name, over those that the version was trained with.
@@ -452,7 +457,8 @@ class Workspace:
                 [Path(file) for file in files],
                 predict=version.predict,
                 labels=labels,
-                seed=self.seed,
+                seed=seed,
+                default_seed=self.seed,
                 options=dict(options or {}),
                 out=Path(out) if out else None,
                 raw=self.raw_folder(task),

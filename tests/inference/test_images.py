@@ -1,6 +1,7 @@
 """Pictures answered one by one: the table is the model's word, however long it is."""
 
 import dataclasses
+from pathlib import Path
 
 import cv2
 import four_class_task
@@ -241,6 +242,8 @@ def test_bad_sources_are_named_and_the_others_answered(version, new, tmp_path):
     with pytest.raises(UserError, match="reads the columns level, which the new files do not have"):
         inference_images.predict(PredictionRequest(task, version, [new], tmp_path / "n.csv"))
     assert not (tmp_path / "n.csv").exists()
+    with pytest.raises(UserError, match=r"ins\?l/n\.csv is not valid text"):
+        inference_images.predict(PredictionRequest(TASK, version, [new], Path("ins\udce9l/n.csv")))
 
 
 def test_calibrating_changes_the_logits_of_the_head(data):

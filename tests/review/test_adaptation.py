@@ -18,6 +18,7 @@ from tfpipe.review import adaptation_sample
 from tfpipe.review.inspection_queue import InspectionQueue
 from tfpipe.review.inspection_sample import UNIDENTIFIABLE, InspectionFolder
 from tfpipe.tasks import catalog
+from tfpipe.version import Prediction
 
 CLASSES = ("ash", "dust")
 OPTIONS = {"size": "12x12", "channels": "grey", "fit": "stretch", "bits": 8}
@@ -39,7 +40,7 @@ def photos(tmp_path_factory) -> Path:
     return root
 
 
-def predict(paths, *, out: Path, options, embedding: bool) -> None:
+def predict(paths, *, out: Path, options, embedding: bool) -> Prediction:
     """Writes what `predict` does: ten images of each of nine runs, one of two the less certain."""
     assert embedding
     rng = np.random.default_rng(0)
@@ -54,6 +55,7 @@ def predict(paths, *, out: Path, options, embedding: bool) -> None:
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_parquet(out)
+    return Prediction(out, len(rows), len(files))
 
 
 @pytest.fixture

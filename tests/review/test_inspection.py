@@ -1,8 +1,13 @@
 """Inspection of new images: what is drawn, what judges can know, and what the report says."""
 
+import getpass
 import json
+import os
 import re
+import shutil
+import sys
 import urllib.request
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import browser
@@ -16,6 +21,7 @@ from typer.testing import CliRunner
 
 import tfpipe
 from tfpipe.base.errors import UserError
+from tfpipe.base.files import shown
 from tfpipe.cli import app
 from tfpipe.cli import inspect as cli_inspect
 from tfpipe.data.manifest import RecordSummary
@@ -25,7 +31,7 @@ from tfpipe.review import inspection_report, inspection_run, inspection_sample
 from tfpipe.review.inspection_queue import InspectionQueue
 from tfpipe.review.inspection_sample import UNIDENTIFIABLE, InspectionFolder
 from tfpipe.tasks import catalog
-from tfpipe.version import Version
+from tfpipe.version import Prediction, Version
 
 CLASSES = ("ash", "dust", "pollen")
 COUNTS = {"ash": 60, "dust": 30, "pollen": 6}  # new images predicted as each class
@@ -77,14 +83,14 @@ def photos(tmp_path_factory) -> Path:
     return root
 
 
-def predict(paths, *, out: Path, options) -> None:
+def predict(paths, *, out: Path, options) -> Prediction:
     """Writes what `predict` does: each image is predicted as its folder is called."""
     files = sorted(path for folder in paths for path in Path(folder).rglob("*.png"))
     rows = []
     for i, path in enumerate(files):
         probabilities = {f"p_{name}": float(name == path.parent.name) for name in CLASSES}
         rows.append(
-            {"key": str(path), "group": str(path), "label": path.parent.name}
+            {"key": shown(path), "group": shown(path), "label": path.parent.name}
             | {"abstain": i % 2 == 1}
             | probabilities
         )
@@ -92,6 +98,7 @@ def predict(paths, *, out: Path, options) -> None:
     pd.DataFrame(rows).to_parquet(out)
     counts = pd.DataFrame({"class": CLASSES, "adjusted": 32.0})
     counts.to_csv(out.with_suffix("") / "counts.csv", index=False)
+    return Prediction(out, len(rows), len(files))
 
 
 def draw(version, photos, out=None, **changes) -> InspectionFolder:
@@ -135,10 +142,16 @@ def test_a_drawn_inspection_is_opened_as_it_is(drawn, version, photos):
     for wrong, word in (
         ({"per_class": 9}, "--per-class"),
         ({"options": {"size": "8x8"}}, "--option"),
+        ({"seed": 1}, "--seed"),
         ({"paths": [photos / "new" / "ash"], "out": drawn.path}, "files"),
     ):
         with pytest.raises(UserError, match=f"holds an inspection .* with other {word}"):
             draw(version, photos, **({"predict": None} | wrong))
+    newer = version.with_name("5")
+    with pytest.raises(UserError, match=r"of simple-cnn 2 \(10 .* Give --version 2 to go on with"):
+        draw(newer, photos, drawn.path, predict=None)
+    with pytest.raises(UserError, match="Give --version 2 and leave out --per-class to go on"):
+        draw(newer, photos, drawn.path, predict=None, per_class=3)
     with pytest.raises(UserError, match="Name the new files"):
         draw(version.with_name("3"), photos, paths=[], predict=None)
     with pytest.raises(UserError, match="predicts whole files"):
@@ -157,16 +170,18 @@ def test_images_of_one_name_are_refused(version, photos, tmp_path):
         predict(paths, out=out, options=options)
         frame = pd.read_parquet(out)
         pd.concat([frame, frame.head(2)]).to_parquet(out)
+        return Prediction(out, len(frame) + 2, len(frame))
 
     with pytest.raises(UserError, match="Two new images are called .*, and 2 names occur twice"):
         draw(version, photos, tmp_path / "a", predict=twice)
 
 
-def _of_a_file_that_is_gone(paths, *, out: Path, options) -> None:
-    predict(paths, out=out, options=options)
+def _of_a_file_that_is_gone(paths, *, out: Path, options) -> Prediction:
+    made = predict(paths, out=out, options=options)
     frame = pd.read_parquet(out)
     frame["key"] = frame["key"].str.replace("ash-", "gone-")
     frame[frame["label"] != "dust"].to_parquet(out)
+    return made
 
 
 def asked(address: str, path: str, body=None):
@@ -222,7 +237,8 @@ def test_judges_have_files_of_their_own(folder):
         ada.decide(26, who="Ada", action="label", label="ash")
     for name in ("", "../Ada", "a/b", ".hidden", "x" * 61, "new\nline"):
         with pytest.raises(UserError, match="cannot name a file"):
-            inspection_sample.check_judge(name)
+            inspection_sample.judge_name(name)
+    assert inspection_sample.judge_name(" Ada  Bo ") == "Ada  Bo"
 
 
 def judge(folder: InspectionFolder, name: str, *, wrong: int, unnamed: int = 0) -> None:
@@ -277,6 +293,60 @@ def test_the_report_weights_classes_and_compares_with_what_was_claimed(folder, v
     }
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (",dust,", ",Dust,", "line 3: the label is 'Dust', expected ash, dust, pollen"),
+        (",02,", ",99,", r"line 3: there is no drawn image '99' in sample\.csv"),
+    ],
+)
+def test_a_judges_table_changed_by_hand_is_refused(folder, version, before, after, says):
+    queue = InspectionQueue(folder, judge="Ada")
+    for row, label in enumerate((UNIDENTIFIABLE, "dust", "ash")):
+        queue.decide(row, who="Ada", action="label", label=label)
+    path = folder.path / "judges" / "Ada.csv"
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(UserError, match=rf"judges/Ada\.csv {says}"):
+        inspection_report.evaluate(folder, version, store.read_card(version))
+
+
+def test_files_that_cannot_be_read_are_named_at_once_and_in_the_report(
+    version, photos, tmp_path, caplog
+):
+    def but_one(paths, *, out: Path, options):
+        made = predict(paths, out=out, options=options)
+        (out.with_suffix("") / "skipped.csv").write_text("file,reason\na.png,It is empty.\n")
+        return replace(made, skipped={"a.png": "It is empty."}, notes=("One note.",))
+
+    folder = draw(version, photos, tmp_path / "a", predict=but_one)
+    assert [one.getMessage() for one in caplog.records if one.name.startswith("tfpipe")] == [
+        "a.png was skipped: It is empty.",
+        "One note.",
+    ]
+    judge(folder, "Ada", wrong=0)
+    with (folder.path / "judges" / "Ada.csv").open("a") as file:
+        file.write("2026-01-01T00:00,Ad")
+    notes = inspection_report.evaluate(folder, version, store.read_card(version)).notes
+    assert any("1 new files could not be read" in note and "a.png" in note for note in notes)
+    assert any("Ada.csv line 28 is incomplete" in note for note in notes)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+@pytest.mark.parametrize("as_written_before", [False, True])
+def test_a_folder_of_any_name_can_be_opened_again(version, photos, tmp_path, as_written_before):
+    new = Path(os.fsdecode(os.fsencode(tmp_path) + b"/ins\xe9l"))
+    shutil.copytree(photos / "new", new)
+    folder = draw(version, photos, tmp_path / "a", paths=[new])
+    if as_written_before:
+        text = json.dumps(asdict(folder.plan), ensure_ascii=False)
+        (folder.path / "plan.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert draw(version, photos, tmp_path / "a", paths=[new], predict=None).plan == folder.plan
+    assert folder.plan.files == (str(new),)
+    with pytest.raises(UserError) as caught:
+        draw(version, photos, tmp_path / "a", paths=[photos], predict=None)
+    str(caught.value).encode("utf-8")
+
+
 def test_classes_that_a_judge_has_not_come_to_are_named(folder, version):
     queue = InspectionQueue(folder, judge="Ada")
     for row, label in enumerate(predicted_of(folder)):
@@ -295,21 +365,21 @@ def run(*words) -> dict:
 
 
 def test_the_command_draws_then_goes_on_then_reports(version, photos, tmp_path, monkeypatch):
-    shown = []
+    addresses = []
     monkeypatch.setattr(
         Version, "predict", lambda version, files, **options: predict(files, **options)
     )
     monkeypatch.setattr(review_app, "run", lambda page, listener: listener.close())
-    monkeypatch.setattr(cli_inspect.webbrowser, "open", shown.append)
+    monkeypatch.setattr(cli_inspect.webbrowser, "open", addresses.append)
     out = tmp_path / "inspection"
     words = (version, photos / "new", "--out", out, "--port", "0", "--judge")
     with pytest.raises(UserError, match="cannot name a file"):
         run(*words, "../Ada")
     made = run(*words, "Ada", "--per-class", 5)
     assert (made["command"], made["model"], made["version"]) == ("inspect", "simple-cnn", 2)
-    assert made["images"] == 15 and shown == [made["address"]]
+    assert made["images"] == 15 and addresses == [made["address"]]
     assert run(*words, "Bo", "--no-open")["path"] == str(out / "judges" / "Bo.csv")
-    assert len(shown) == 1
+    assert len(addresses) == 1
     judge(inspection_sample.open_folder(out), "Ada", wrong=1)
     told = run(version, "--out", out, "--report")
     assert told["path"] == str(out / "inspection.html")
@@ -319,6 +389,20 @@ def test_the_command_draws_then_goes_on_then_reports(version, photos, tmp_path, 
     project = tfpipe.Project(progress=False)
     again = project.inspect(str(version), out=out).report()
     assert again.result.classes["answers"][0] == 5 and again.path == out / "inspection.html"
+
+
+def test_a_user_without_a_name_that_fits_is_asked_for_one_before_anything(version, monkeypatch):
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 1000")
+
+    monkeypatch.setattr(Version, "predict", None)
+    for login, says in ((lambda: "anna@uni-kiel.de", "cannot name a file"), (unknown, "no name")):
+        monkeypatch.setattr(getpass, "getuser", login)
+        for command in ("inspect", "adapt"):
+            with pytest.raises(UserError, match=f"{says}.*--judge"):
+                CliRunner().invoke(app, [command, str(version), "new"], catch_exceptions=False)
+        with pytest.raises(UserError, match="There is no inspection in"):
+            run(version.parent / "2", "--out", version / "no", "--report")
 
 
 @pytest.mark.slow

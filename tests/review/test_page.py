@@ -167,6 +167,7 @@ def test_only_the_page_itself_is_answered(tmp_path):
         for bad in ({"who": ""}, {"id": "../../etc"}, {"depths_m": [0]}, {"action": 3}):
             status, said = asked(address, "decide", SAID | bad)
             assert status == 422 and "Traceback" not in said
+            assert ("Type your name as reviewer" in said) == ("who" in bad)
         begin = f"POST /{secret}/decide HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
         for rest in (
             "Content-Type: application/json\r\nContent-Length: 3\r\n\r\n{{{",

@@ -55,16 +55,21 @@ def adapt(
     option: options.Option = None,
     data: options.Data = options.DATA,
     models: options.Models = options.MODELS,
-    seed: options.Seed = 0,
+    seed: options.DrawSeed = None,
     json: options.Json = False,
 ) -> None:
     """Draws new images to label, trains a version on with them, publishes it if better there."""
     if (unlabelled or force or epochs) and not train:
         raise UserError("--unlabelled, --epochs and --force are for --train. Add it.")
-    adaptation = options.project(data, models, seed).adapt(
+    if not train:
+        from tfpipe.review import inspection_sample
+
+        judge = inspection_sample.judge_name(judge)  # before anything is predicted
+    adaptation = options.project(data, models, seed or 0).adapt(
         task,
         files,
         labels=labels,
+        seed=seed,
         model=model,
         number=version,
         options=options.settings(option),

@@ -44,19 +44,20 @@ def inspect(
     option: options.Option = None,
     data: options.Data = options.DATA,
     models: options.Models = options.MODELS,
-    seed: options.Seed = 0,
+    seed: options.DrawSeed = None,
     json: options.Json = False,
 ) -> None:
     """Draws new images by predicted class, has people judge them unseen, and reports agreement."""
-    if judge is not None:
+    if not report:
         from tfpipe.review import inspection_sample
 
-        inspection_sample.check_judge(judge)  # before anything is predicted
-    project = options.project(data, models, seed)
+        judge = inspection_sample.judge_name(judge)  # before anything is predicted
+    project = options.project(data, models, seed or 0)
     inspection = project.inspect(
         task,
         files or (),
         per_class=per_class,
+        seed=seed,
         model=model,
         number=version,
         options=options.settings(option),

@@ -40,6 +40,10 @@ Models = Annotated[Path, typer.Option(help="Folder of saved versions, or its s3:
 LocalData = Annotated[Path, typer.Option(help="Folder of raw/TASK and records/TASK.")]
 LocalModels = Annotated[Path, typer.Option(help="Folder of saved versions.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
+DrawSeed = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**32 - 1, help="Random seed (default: 0, or that of the draw)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Option = Annotated[
     list[str] | None,

@@ -74,6 +74,11 @@ def predict(
     task = replace(request.task, classes=classes, columns=new_columns)
     if out.suffix.lower() not in task.image_outputs.writers:
         table_writers.check(out)
+    if files.shown(out) != str(out):
+        raise UserError(
+            f"{files.shown(out)} is not valid text (UTF-8), so no result can be stored "
+            "under it. Give another --out."
+        )
     plan = prediction_plan(card, options, survey) | {
         "prediction_options": prediction_options,
         "counts": COUNTS,

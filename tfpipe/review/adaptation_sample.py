@@ -49,7 +49,8 @@ def open_or_draw(
     *,
     predict: Callable[..., Any],
     labels: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
+    default_seed: int = 0,
     options: dict[str, Any] | None = None,
     out: Path | None = None,
     raw: Path | None = None,
@@ -64,9 +65,11 @@ def open_or_draw(
       task: a task that predicts images one by one.
       version: folder of the version.
       paths: new files and folders, of two groups at least.
-      predict: (paths, out, options, embedding) writes the table of predictions.
+      predict: (paths, out, options, embedding) writes the table of predictions, and returns what
+        it did.
       labels: images to label; None for `LABELS`, or as drawn.
-      seed: of the draw.
+      seed: of the draw; None for `default_seed`, or as drawn.
+      default_seed: of a new draw.
       options: task options by name, over those of the version.
       out: folder; None for one beside the version.
       raw: folder of the version's raw files, none of which may be drawn; None where it is gone.
@@ -83,7 +86,8 @@ def open_or_draw(
         )
     if not paths:
         raise UserError("Name the new files or folders that the version is to be adapted to.")
-    folder = out or version.with_name(f"adapt-{version.name}-{paths[0].absolute().name}")
+    name = files.shown(paths[0].absolute().name)  # pyarrow opens paths of valid text only
+    folder = out or version.with_name(f"adapt-{version.name}-{name}")
     if storage.storage_of(folder):
         raise UserError(
             "Labels are added one by one, so an adaptation must be in a folder of this machine. "
@@ -99,24 +103,31 @@ def open_or_draw(
         classes=card.classes,
         files=absolute,
         per_class=labels or LABELS,
-        seed=seed,
+        seed=default_seed if seed is None else seed,
         options=settings,
     )
     if opened := inspection_sample.open_folder(folder):
-        same = replace(plan, seed=opened.plan.seed, per_class=labels or opened.plan.per_class)
-        if same != opened.plan:
+        drawn = opened.plan
+        same = replace(
+            plan,
+            seed=drawn.seed if seed is None else seed,
+            per_class=labels or drawn.per_class,
+        )
+        if same != drawn:
             raise UserError(
-                f"{files.shown(folder)} holds {opened.plan.per_class} images to label that were "
-                f"drawn from {', '.join(opened.plan.files)} by version {opened.plan.version} of "
-                f"{opened.plan.model}. Ask for the same, or give another --out."
+                f"{files.shown(folder)} holds {drawn.per_class} images to label that were drawn "
+                f"from {drawn.shown_files} by version {drawn.version} of {drawn.model}, seed "
+                f"{drawn.seed}. Ask for the same (--version {drawn.version}), or give another "
+                "--out."
             )
         return opened
     if raw is not None:
         added_records.check_new(_survey(task, card, plan)[0].sources, raw)
-    predict(absolute, out=folder / PREDICTIONS, options=options, embedding=True)
+    made = predict(absolute, out=folder / PREDICTIONS, options=options, embedding=True)
+    inspection_sample.warn_of(made)
     predicted = pd.read_parquet(folder / PREDICTIONS)
     trained = previous_version.training_groups(version)
-    splits = choose(predicted, card, count=plan.per_class, seed=seed, trained=trained)
+    splits = choose(predicted, card, count=plan.per_class, seed=plan.seed, trained=trained)
     tables.write_csv(splits, folder / SPLITS)
     task = replace(task, classes=card.classes, columns=card.columns)
     return inspection_sample.draw(
@@ -241,8 +252,9 @@ def labels_of(
         decided = {key: one for key, one in decided.items() if splits[key] == "test"}
     survey, options = _survey(task, card, plan)
     columns = survey.columns or task.columns
+    skipped = {*folder.skipped}
     added = AddedImages(
-        survey.sources,
+        tuple(source for source in survey.sources if source.name not in skipped),
         columns,
         decided,
         {key: splits[key] for key in decided},

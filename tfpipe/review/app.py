@@ -110,6 +110,8 @@ def create_app(queue: Queue, *, secret: str, port: int, title: str, who: str) ->
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
+        if any("who" in problem["loc"] for problem in error.errors()):
+            return _error(422, "Type your name as reviewer, at most 60 letters. Nothing was saved.")
         return _error(422, "The page cannot have sent this decision. Load it again.")
 
     @app.exception_handler(Exception)

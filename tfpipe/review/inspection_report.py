@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tfpipe.base import files, html, tables
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.base.figures import COLOURS
 from tfpipe.evaluation import group_intervals, inspection, metrics, selective
@@ -19,7 +20,7 @@ from tfpipe.evaluation.inspection import UNKNOWN, Estimate, InspectedSample
 from tfpipe.registry import predictions
 from tfpipe.registry.card import VersionCard
 from tfpipe.report import plots
-from tfpipe.review.inspection_sample import UNIDENTIFIABLE, InspectionFolder
+from tfpipe.review.inspection_sample import SKIPPED, UNIDENTIFIABLE, InspectionFolder
 
 PAGE = "inspection.html"
 SUBSETS = ("all", "without unsure")  # of the predictions: the second without abstentions
@@ -93,6 +94,12 @@ def evaluate(folder: InspectionFolder, version: Path, card: VersionCard) -> Insp
                 f"{judge} has answered about no image that was predicted {' or '.join(names)}, so "
                 "agreement leaves these images out, and counts are not corrected."
             )
+        notes += folder.log(judge).notes
+    if skipped := folder.skipped:
+        notes.append(
+            f"{len(skipped)} new files could not be read, so none of their images was drawn "
+            f"({SKIPPED} says why): {listed(skipped, most=5)}."
+        )
     notes.append(_scope(samples["all"]))
     frame = pd.DataFrame(agreement)
     pairs = [_kappa_row(answers, pair, classes) for pair in combinations(judges, 2)]
@@ -162,6 +169,7 @@ def _sample(
     """Returns the images that a judge has answered about, as numbers."""
     group_codes, groups = pd.factorize(predicted["group"], sort=True)
     numbers = {name: i for i, name in enumerate(classes)}
+    numbers[UNIDENTIFIABLE] = inspection.UNIDENTIFIABLE
     labels = predicted["label"].map(numbers).to_numpy(int)
     group_of = dict(zip(predicted["key"], group_codes, strict=True))
     if subset != SUBSETS[0]:
@@ -173,7 +181,7 @@ def _sample(
     return InspectedSample(
         population,
         rows["label"].map(numbers).to_numpy(int),
-        rows[_column(judge)].map(numbers).fillna(inspection.UNIDENTIFIABLE).to_numpy(int),
+        rows[_column(judge)].map(numbers).to_numpy(int),
         rows["key"].map(group_of).to_numpy(int),
     )
 

@@ -26,7 +26,8 @@ def open_or_draw(
     *,
     predict: Callable[..., Any],
     per_class: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
+    default_seed: int = 0,
     options: dict[str, Any] | None = None,
     out: Path | None = None,
     report: Reporter = silent,
@@ -37,9 +38,10 @@ def open_or_draw(
       task: a task that predicts images one by one.
       version: folder of the version.
       paths: new files and folders; [] for the inspection that was drawn last.
-      predict: (paths, out, options) writes the table of predictions.
+      predict: (paths, out, options) writes the table of predictions, and returns what it did.
       per_class: images of each predicted class; None for `PER_CLASS`, or as drawn.
-      seed: of the draw.
+      seed: of the draw; None for `default_seed`, or as drawn.
+      default_seed: of a new draw.
       options: task options by name, over those of the version.
       out: the inspection's folder; None for one beside the version.
       report: receives the stage "draw".
@@ -62,7 +64,7 @@ def open_or_draw(
     absolute = tuple(str(path.absolute()) for path in paths)
     settings = {name: str(value) for name, value in (options or {}).items()}
     if opened := inspection_sample.open_folder(folder):
-        _check_same(opened, version, absolute, per_class, settings)
+        _check_same(opened, version, absolute, per_class, settings, seed)
         return opened
     if not paths:
         raise UserError(
@@ -70,7 +72,7 @@ def open_or_draw(
         )
     card = store.read_card(version)
     # By absolute paths: names of images hold them, and the draw reads the files again.
-    predict(absolute, out=folder / PREDICTIONS, options=options)
+    inspection_sample.warn_of(predict(absolute, out=folder / PREDICTIONS, options=options))
     plan = InspectionPlan(
         task.name,
         version.parent.name,
@@ -78,7 +80,7 @@ def open_or_draw(
         classes=card.classes,
         files=absolute,
         per_class=per_class or PER_CLASS,
-        seed=seed,
+        seed=default_seed if seed is None else seed,
         options=settings,
     )
     # The classes and columns of a folder of images are the version's.
@@ -88,7 +90,8 @@ def open_or_draw(
 
 def _default_folder(version: Path, paths: list[Path]) -> Path:
     if paths:
-        return version.with_name(f"inspect-{version.name}-{paths[0].absolute().name}")
+        name = files.shown(paths[0].absolute().name)  # pyarrow opens paths of valid text only
+        return version.with_name(f"inspect-{version.name}-{name}")
     drawn = inspection_sample.find(version)
     if not drawn:
         raise UserError(
@@ -104,19 +107,26 @@ def _check_same(
     paths: tuple[str, ...],
     per_class: int | None,
     settings: dict[str, str],
+    seed: int | None,
 ) -> None:
     """Raises a UserError if an inspection is not the one that is asked for."""
     plan = opened.plan
     differing = {
         "files": bool(paths) and paths != plan.files,
         "--per-class": per_class not in (None, plan.per_class),
+        "--seed": seed not in (None, plan.seed),
         "--option": bool(settings) and settings != plan.options,
-        "version": (plan.model, plan.version) != (version.parent.name, int(version.name)),
     }
     names = [name for name, differs in differing.items() if differs]
-    if names:
+    ways = [f"leave out {' and '.join(names)}"] if names else []
+    if (plan.model, plan.version) != (version.parent.name, int(version.name)):
+        model = f"--model {plan.model} " if plan.model != version.parent.name else ""
+        ways.insert(0, f"give {model}--version {plan.version}")
+    if ways:
+        way = " and ".join(ways)
+        other = f" with other {' and '.join(names)}" if names else ""
         raise UserError(
-            f"{files.shown(opened.path)} holds an inspection of {plan.model} {plan.version} with "
-            f"other {' and '.join(names)} ({plan.per_class} images of each class of "
-            f"{', '.join(plan.files)}). Leave that out to go on with it, or give another --out."
+            f"{files.shown(opened.path)} holds an inspection of {plan.model} {plan.version}{other} "
+            f"({plan.per_class} images of each class of {plan.shown_files}, seed {plan.seed}). "
+            f"{way[0].upper()}{way[1:]} to go on with it, or give another --out."
         )

@@ -1,26 +1,34 @@
 """Sample of an inspection: images drawn by predicted class, stored without their predictions."""
 
+import getpass
 import json
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tfpipe.base import files, images, tables
+from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, counter, silent
 from tfpipe.tasks.annotations import decisions
-from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.annotations.decisions import Decision, DecisionLog
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Source, Task
 
+if TYPE_CHECKING:
+    from tfpipe.version import Prediction
+
+LOG = logging.getLogger(__name__)
 PER_CLASS = 50  # images of each predicted class
 UNIDENTIFIABLE = "(unidentifiable)"  # a judge's answer beside the classes
 PLAN, SAMPLE, PREDICTIONS = "plan.json", "sample.csv", "predictions.parquet"
+SKIPPED = "predictions/skipped.csv"  # files that could not be predicted, as `predict` writes them
 JUDGES = "judges"  # folder of one file of answers for each judge
 _JUDGE = re.compile(r"\w[\w .-]{0,59}")
 
@@ -49,6 +57,11 @@ class InspectionPlan:
     seed: int
     options: dict[str, str]
 
+    @property
+    def shown_files(self) -> str:
+        """The new files and folders, fit for a message."""
+        return files.shown(listed(self.files, most=5))
+
 
 class InspectionFolder(NamedTuple):
     """A drawn inspection.
@@ -76,24 +89,72 @@ class InspectionFolder(NamedTuple):
         """Names of the judges who have answered, in alphabetical order."""
         return sorted(path.stem for path in (self.path / JUDGES).glob("*.csv"))
 
-    def answers(self, judge: str) -> dict[str, Decision]:
-        """Returns image -> a judge's answer that holds."""
+    @property
+    def skipped(self) -> list[str]:
+        """Names of the new files that could not be read, so that none of their images was drawn."""
+        path = self.path / SKIPPED
+        return tables.read_csv(path, text={"file"})["file"].tolist() if path.is_file() else []
+
+    def log(self, judge: str) -> DecisionLog:
+        """Returns all answers of a judge.
+
+        Raises:
+          UserError: a line is about no drawn image, or its label is no answer; naming the line.
+        """
         log = decisions.read(self.path / JUDGES, name=f"{judge}.csv")
-        return {image: decision for (_, image), decision in log.current.items()}
+        labels, drawn = (*self.plan.classes, UNIDENTIFIABLE), {*self.sample["image"]}
+        for number, line in zip(log.numbers, log.lines, strict=True):
+            where = f"{files.shown(self.path / JUDGES / judge)}.csv line {number}"
+            if line.is_span or line.what not in drawn:
+                raise UserError(
+                    f"{where}: there is no drawn image {line.what[:40]!r} in "
+                    f"{SAMPLE}. Correct the cell, or remove the line."
+                )
+            if line.label not in labels:
+                raise UserError(
+                    f"{where}: the label is {line.label[:40]!r}, expected {listed(labels)}. "
+                    "Correct the cell, or remove the line."
+                )
+        return log
+
+    def answers(self, judge: str) -> dict[str, Decision]:
+        """Returns image -> a judge's answer that holds; errors as `log`."""
+        return {image: decision for (_, image), decision in self.log(judge).current.items()}
 
 
-def check_judge(judge: str) -> str:
-    """Returns the name of a judge, which becomes the name of a file.
+def user_name() -> str | None:
+    """Returns the name that the user has logged in by; None in a container without one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return None
+
+
+def judge_name(judge: str | None) -> str:
+    """Returns the name of a judge, which becomes the name of a file; that of the user for None.
 
     Raises:
-      UserError: it cannot be one.
+      UserError: it cannot be one, or the user has no name on this machine.
     """
+    if judge is None:
+        judge = user_name()
+    if judge is None:
+        raise UserError("The user has no name on this machine, as in containers. Give --judge.")
+    judge = judge.strip()
     if not _JUDGE.fullmatch(judge):
         raise UserError(
             f"The judge {files.shown(judge[:80])!r} cannot name a file. Expected at most 60 "
-            "letters, digits, spaces, dots and hyphens. Give another --judge."
+            "letters, digits, spaces, dots and hyphens. Give it by --judge."
         )
     return judge
+
+
+def warn_of(prediction: "Prediction") -> None:
+    """Logs which new files could not be predicted, and what was noted of the others."""
+    for name, reason in prediction.skipped.items():
+        LOG.warning("%s was skipped: %s", name, reason)
+    for note in prediction.notes:
+        LOG.warning("%s", note)
 
 
 def find(version: Path) -> list[Path]:
@@ -111,7 +172,8 @@ def open_folder(path: Path) -> InspectionFolder | None:
     if not (path / PLAN).is_file():
         return None
     try:
-        values = json.loads((path / PLAN).read_text(encoding="utf-8"))
+        # Undecodable bytes of a file's name are escaped, and were written as they are before.
+        values = json.loads((path / PLAN).read_bytes().decode("utf-8", "surrogateescape"))
         lists = {name: tuple(values[name]) for name in ("classes", "files")}
         return InspectionFolder(path, InspectionPlan(**(values | lists)))
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -150,8 +212,8 @@ def draw(
     rows = rng.permutation(rows)
     if not len(rows):
         raise UserError(
-            f"There is no image in {', '.join(plan.files)}, so none can be inspected. Give files "
-            "with images."
+            f"There is no image in {plan.shown_files}, so none can be inspected. Give files with "
+            "images."
         )
     names = [f"{i:0{len(str(len(rows)))}d}" for i in range(1, len(rows) + 1)]
     by_key = dict(zip(predicted["key"].iloc[rows], names, strict=True))
@@ -179,8 +241,7 @@ def draw(
         predicted[["key", "group"]].iloc[rows].reset_index(drop=True)
     )
     tables.write_csv(sample, folder / SAMPLE)
-    text = json.dumps(asdict(plan), indent=1, ensure_ascii=False)
-    files.replace(folder / PLAN, text.encode("utf-8", "surrogateescape"))
+    files.replace(folder / PLAN, json.dumps(asdict(plan), indent=1).encode("ascii"))
     return InspectionFolder(folder, plan)
 
 

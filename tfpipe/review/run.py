@@ -1,6 +1,5 @@
 """Runs the pages of reviews and inspections: binds the port, serves until it is interrupted."""
 
-import getpass
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,8 @@ def review(
         }
     )
     title = f"{task.name}: review by {version.parent.name} {version.name}"
-    app = review_app.create_app(queue, secret=secret, port=port, title=title, who=getpass.getuser())
+    who = inspection_sample.user_name() or ""  # then the reviewer types one
+    app = review_app.create_app(queue, secret=secret, port=port, title=title, who=who)
     with background.BackgroundScoring(queue, score_all, report=report):
         review_app.run(app, listener)
 
@@ -99,9 +99,9 @@ def inspect(
       started: called with "path" of the answers, "judge", "images" and "address".
 
     Raises:
-      UserError: the port is taken, or the judge's name cannot name a file.
+      UserError: the port is taken, or the judge has no name, or one that cannot name a file.
     """
-    judge = inspection_sample.check_judge(judge or getpass.getuser())
+    judge = inspection_sample.judge_name(judge)
     listener = review_app.bind(port)
     queue = InspectionQueue(folder, judge=judge)
     secret, port = review_app.create_secret(), listener.getsockname()[1]

@@ -65,7 +65,10 @@ def test_what_is_added_is_read_back(tmp_path_factory, written):
     folder = tmp_path_factory.mktemp("raw")
     for one in written:
         annotations_decisions.append(folder, one)
-    assert same(annotations_decisions.read(folder), DecisionLog(tuple(written)))
+    assert same(
+        annotations_decisions.read(folder),
+        DecisionLog(tuple(written), numbers=tuple(range(2, 2 + len(written)))),
+    )
 
 
 @given(st.lists(decisions(), min_size=1, max_size=3), st.data())

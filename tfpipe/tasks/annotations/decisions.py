@@ -69,10 +69,12 @@ class DecisionLog(NamedTuple):
     Attributes:
       lines: in the order in which they were added.
       notes: a sentence for each line that is torn.
+      numbers: of the lines in the file, from 1.
     """
 
     lines: tuple[Decision, ...] = ()
     notes: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     @property
     def current(self) -> dict[tuple[str, str], Decision]:
@@ -108,7 +110,7 @@ def read(folder: Path, *, name: str = NAME) -> DecisionLog:
         ) from error
     if not _is_ours(data, path):
         return DecisionLog()
-    lines, notes = [], []
+    lines, notes, numbers = [], [], []
     for number, line in enumerate(data.splitlines()[1:], start=2):
         cells = _cells(line)
         if cells is None:
@@ -117,7 +119,8 @@ def read(folder: Path, *, name: str = NAME) -> DecisionLog:
             )
         elif cells:
             lines.append(_decision(cells, where=f"{files.shown(name)} line {number}"))
-    return DecisionLog(tuple(lines), tuple(notes))
+            numbers.append(number)
+    return DecisionLog(tuple(lines), tuple(notes), tuple(numbers))
 
 
 def append(folder: Path, decision: Decision, *, name: str = NAME) -> None:
