@@ -4,17 +4,22 @@ import json
 from dataclasses import replace
 
 import four_class_task
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from made_card import made_card, write_card
 from made_manifest import made_manifest
+from typer.testing import CliRunner
 
 import tfpipe
+from tfpipe import cli
 from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.data import added_records, dataset, pack
 from tfpipe.data import manifest as data_manifest
+from tfpipe.evaluation import evaluate, metrics
 from tfpipe.registry import previous_version, store
 from tfpipe.review import adaptation_sample, inspection_sample
 from tfpipe.review.inspection_queue import InspectionQueue
@@ -217,6 +222,83 @@ def test_groups_that_were_trained_on_are_not_kept_out():
         assert {*drawn.loc[drawn["split"] == "test", "group"]} == {"run5"}
     with pytest.raises(UserError, match="was trained on all groups of the new images"):
         adaptation_sample.choose(frame, card, count=30, seed=0, trained={*groups})
+
+
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory):
+    return tiny.packed(tmp_path_factory.mktemp("two"))
+
+
+def test_batches_hold_as_many_new_images_as_home_ones_of_many_files(two_classes):
+    folder, manifest = two_classes.folder, two_classes.manifest
+    images = {"image": np.full((100, 16, 16, 1), 255, np.uint8), "columns": np.zeros((100, 0))}
+    made = [*adapt.mixed_batches(images, folder, manifest, seed=0)]
+    train = dataset.batches(folder, dataset.TRAIN, manifest=manifest, batch_size=1)
+    rows = {one["image"].tobytes(): i for i, (one, _) in enumerate(train.as_numpy_iterator())}
+    assert [len(batch["image"]) for batch in made] == [64] * 3
+    chosen = [[rows.get(image.tobytes(), -1) for image in batch["image"]] for batch in made]
+    assert all(one.count(-1) == 32 for one in chosen)
+    home = np.array(chosen)[np.array(chosen) >= 0].reshape(3, 32)
+    assert len({*home.flat}) == 96, "none comes twice while there are others"
+    assert all(len({*(one // tiny.Options().pictures)}) > 3 for one in home)
+    few = {name: array[:5] for name, array in images.items()}
+    assert [len(one["image"]) for one in adapt.mixed_batches(few, folder, manifest, seed=0)] == [10]
+
+
+def test_the_prior_of_two_classes_moves_decisions(two_classes):
+    image = keras.Input((16, 16, 1), dtype="uint8", name="image")
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    positive = keras.layers.Dense(1, activation="sigmoid", name="positive", dtype="float32")(x)
+    model = keras.Model({"image": image}, keras.layers.Concatenate()([1 - positive, positive]))
+    model.get_layer("positive").set_weights([np.array([[40.0]]), np.array([-10.0])])
+    folder, manifest = two_classes.folder, two_classes.manifest
+    validation = dataset.batches(folder, dataset.VALIDATION, manifest=manifest)
+    home = np.concatenate([one["image"] for one, _ in validation.as_numpy_iterator()])
+    before = np.asarray(model({"image": home}))
+    bright = {"image": home[before[:, 1] > np.quantile(before[:, 1], 0.7)]}
+    thresholds = adapt.shift_prior(model, bright, folder, manifest)
+    labels = np.concatenate([label for _, label in validation.as_numpy_iterator()])
+    assert thresholds == metrics.thresholds(labels, before) | {"confident": 1.0}
+    task = replace(tiny.TASK, whole_file=None)
+    counts = []
+    for given in (thresholds, None):
+        evaluation = evaluate.evaluate(
+            task, folder, two_classes, model, options=tiny.Options(), thresholds=given
+        )
+        predicted = evaluation.predictions
+        predicted = predicted[predicted["split"] == "validation"]
+        shares = predicted[["p_dull", "p_bright"]].to_numpy()
+        counts.append(metrics.predict_labels(shares, thresholds=evaluation.thresholds).sum())
+    assert counts[0] > counts[1], "a threshold chosen after the shift moves along"
+
+
+def test_epochs_are_refused_where_nothing_is_trained(tmp_path):
+    added = added_records.AddedImages((), (), {}, {}, None)
+    where = {"raw": tmp_path, "records": tmp_path, "folder": tmp_path}
+    with pytest.raises(UserError, match="Nothing is trained by batch-norm, so there are no epochs"):
+        adapt.adapt(
+            TASK,
+            tmp_path / "1",
+            added=added,
+            plan=RetrainingPlan(epochs=3),
+            unlabelled=["batch-norm"],
+            **where,
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--unlabelled", "batch-norm"], "are for --train"),
+        (["--epochs", "3"], "are for --train"),
+        (["--force"], "are for --train"),
+        (["--train", "--judge", "Ada"], "--judge is for labelling"),
+    ],
+)
+def test_options_of_one_step_are_refused_for_the_other(words, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = CliRunner().invoke(cli.app, ["adapt", "insolubles", "new", *words])
+    assert isinstance(outcome.exception, UserError) and sentence in str(outcome.exception)
 
 
 def test_what_cannot_be_adapted_to_is_a_sentence(tmp_path):

@@ -61,6 +61,8 @@ def adapt(
     """Draws new images to label, trains a version on with them, publishes it if better there."""
     if (unlabelled or force or epochs) and not train:
         raise UserError("--unlabelled, --epochs and --force are for --train. Add it.")
+    if train and judge is not None:
+        raise UserError("--judge is for labelling; --train takes the labels of all. Leave it out.")
     if not train:
         from tfpipe.review import inspection_sample
 

@@ -30,7 +30,8 @@ class Evaluation:
     """Predictions and metrics of a trained model.
 
     Attributes:
-      thresholds: of two classes "decision" and "confident", chosen on the validation split.
+      thresholds: of two classes "decision" and "confident", chosen on the validation split unless
+        given.
       metrics: split -> metric -> value.
       class_metrics: split -> class -> metric -> value.
       predictions: a row for each example of these splits: split, key, group, metadata, label, and
@@ -88,6 +89,7 @@ def evaluate(
     model: keras.Model,
     *,
     options: Any,
+    thresholds: dict[str, float] | None = None,
     report: Reporter = silent,
 ) -> Evaluation:
     """Evaluates a model on examples, and a classifier on whole raw files if its task evaluates any.
@@ -98,6 +100,8 @@ def evaluate(
       data: its records.
       model: a classifier or an autoencoder.
       options: the task's options.
+      thresholds: of two classes, "decision" and "confident"; None for those that the validation
+        split chooses.
       report: receives the stage "evaluate" with the files done.
 
     Returns:
@@ -114,7 +118,8 @@ def evaluate(
     mode, best = whole_files.best_mode(task, mode_results)
     labels, probabilities = _predict(data, "validation", classify)
     is_labelled = labels >= 0
-    thresholds = _thresholds(task, best, labels[is_labelled], probabilities[is_labelled])
+    if thresholds is None:
+        thresholds = _thresholds(task, best, labels[is_labelled], probabilities[is_labelled])
     class_thresholds = selective.thresholds(
         labels[is_labelled],
         probabilities[is_labelled],

@@ -17,7 +17,8 @@ def estimate_again(model: keras.Model, batches: Iterable[Mapping[str, np.ndarray
 
     Args:
       model: the network. Layers that are not trainable stay as they are.
-      batches: its inputs, all batches of the same size: each counts alike.
+      batches: its inputs, all batches of the same size and of the same mix: each counts alike, and
+        variances are those within them.
 
     Raises:
       UserError: the network has no batch normalization.

@@ -169,7 +169,8 @@ def choose(
     if {*groups.tolist()} <= {*trained}:
         raise UserError(
             f"Version {card.version} was trained on all groups of the new images, so none can tell "
-            "whether another one is better. Give files of a further group."
+            "whether another one is better. Give files of a further group, or other names where "
+            "only the names are the same."
         )
     rng = np.random.default_rng(seed)
     train, test = label_selection.divide_groups(groups, share=TEST_SHARE, rng=rng, trained=trained)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.choose import choose
+from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import added_records, dataset
 from tfpipe.data import manifest as data_manifest
@@ -32,7 +33,7 @@ PRIOR_SHIFT, BATCH_NORM = "prior-shift", "batch-norm"
 UNLABELLED = (PRIOR_SHIFT, BATCH_NORM)
 MOST_UNLABELLED = 20_000  # new images that are read without labels, drawn at random
 RATE_FACTOR = 0.5  # times the version's highest learning rate; a retraining takes a tenth of it
-NORM_BATCH = 64
+NORM_BATCH, NORM_BATCHES = 64, 256
 MIN_PRIOR = 1e-3  # a class that no new image seems to be of is not ruled out
 REFUSED = "refused.json"  # in the folder of the adaptation
 
@@ -102,10 +103,14 @@ def adapt(
 
     Raises:
       RetrainingRefused: it is not better there, or worse at home. Nothing was published.
-      UserError: a file cannot be read, the raw folder holds it already, or a packed file has
-        changed its split since.
+      UserError: epochs are asked for without training, a file cannot be read, the raw folder holds
+        it already, or a packed file has changed its split since.
     """
     fits = [choose(name, UNLABELLED, noun="way without labels") for name in unlabelled]
+    if fits and plan.epochs is not None:
+        raise UserError(
+            f"Nothing is trained by {' and '.join(fits)}, so there are no epochs. Leave them out."
+        )
     card, home = store.read_card(version), data_manifest.read(records)
     previous_version.check(version, home)
     added_records.check_new(added.sources, raw)
@@ -123,11 +128,11 @@ def adapt(
 
     def estimate_norms(model: keras.Model) -> None:
         if BATCH_NORM in fits:
-            batch_norm.estimate_again(model, _half_and_half(images, joined, manifest))
+            batches = mixed_batches(images, records, home, seed=plan.seed or 0)
+            batch_norm.estimate_again(model, batches)
 
-    def shift_prior(model: keras.Model) -> None:
-        if PRIOR_SHIFT in fits:
-            _shift_prior(model, images, joined, manifest)
+    def shift(model: keras.Model) -> dict[str, float] | None:
+        return shift_prior(model, images, records, home) if PRIOR_SHIFT in fits else None
 
     def accept(model: keras.Model, evaluation: Evaluation) -> dict[str, Any]:
         gain = _gain(version, joined, evaluation.predictions, evaluation.thresholds, task=task)
@@ -159,7 +164,7 @@ def adapt(
         initialized_from=version,
         accept=accept,
         before_calibration=estimate_norms,
-        after_calibration=shift_prior,
+        after_calibration=shift,
     )
     made = train.train_as_given(run, card.hyperparameters, command="adapt")
     return made | {"gain": gains[-1], "manifest": manifest}
@@ -170,34 +175,67 @@ def _with_records(task: Task, home: RecordManifest) -> Task:
     return replace(task, classes=home.classes, columns=home.columns, image_shape=home.image_shape)
 
 
-def _half_and_half(
-    images: dict[str, np.ndarray], records: Path, manifest: RecordManifest
+def mixed_batches(
+    images: dict[str, np.ndarray], records: Path, manifest: RecordManifest, *, seed: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields batches of new images and of training images of the records in turns."""
-    home = dataset.batches(records, dataset.TRAIN, manifest=manifest, batch_size=NORM_BATCH)
-    batches = home.as_numpy_iterator()
-    count = len(images["image"])
-    for begin in range(0, max(1, count - NORM_BATCH + 1), NORM_BATCH):
-        yield {name: array[begin : begin + NORM_BATCH] for name, array in images.items()}
-        if pair := next(batches, None):
-            yield pair[0]
+    """Yields batches of `NORM_BATCH` images at most, half new and half of the training split.
+
+    Both are drawn at random: in a batch of one place or one run, variances lack what lies between.
+
+    Args:
+      images: new ones, by `added_records.read_all`, in a random order.
+      records: the packed ones.
+      manifest: theirs.
+      seed: of the draw.
+    """
+    n_home = dataset.size(dataset.TRAIN, manifest=manifest)
+    half = min(NORM_BATCH // 2, len(images["image"]), n_home)
+    count = min(len(images["image"]) // half, NORM_BATCHES) * half
+    rng = np.random.default_rng(seed)
+    is_chosen = np.zeros(n_home, bool)
+    is_chosen[rng.permutation(n_home)[:count]] = True
+    chosen = dataset.Subset(("train",), is_chosen)
+    parts = dataset.batches(records, chosen, manifest=manifest).as_numpy_iterator()
+    features = [batch for batch, _ in parts]
+    home = {name: np.concatenate([part[name] for part in features]) for name in features[0]}
+    order = np.resize(rng.permutation(len(home["image"])), count)  # few ones come several times
+    for begin in range(0, count, half):
+        rows = order[begin : begin + half]
+        yield {
+            name: np.concatenate([images[name][begin : begin + half], array[rows]])
+            for name, array in home.items()
+        }
 
 
-def _shift_prior(
+def shift_prior(
     model: keras.Model, images: dict[str, np.ndarray], records: Path, manifest: RecordManifest
-) -> None:
-    """Adds to the logits what the shares of the classes among new images say."""
+) -> dict[str, float] | None:
+    """Adds to the logits what the shares of the classes among new images say, in place.
+
+    Args:
+      model: a classifier.
+      images: new ones.
+      records: the packed ones.
+      manifest: theirs.
+
+    Returns:
+      The thresholds of two classes, chosen on the validation split before the shift: one chosen
+      after it would move along and change no decision. None for more classes.
+    """
     names = calls.inputs_of(model)
 
     def predict(features: dict[str, np.ndarray]) -> np.ndarray:
         return calls.batched(lambda one: model(one, training=False), features, names=names)
 
     validation = dataset.batches(records, dataset.VALIDATION, manifest=manifest)
-    home = np.concatenate([predict(one) for one, _ in validation.as_numpy_iterator()])
+    pairs = [(label, predict(one)) for one, label in validation.as_numpy_iterator()]
+    labels, home = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     prior = np.maximum(home.mean(axis=0).astype(np.float64), MIN_PRIOR)
     shares = prevalence.shifted_prior(predict(images).astype(np.float64), prior / prior.sum())
     ratio = np.maximum(shares, MIN_PRIOR) / prior
     calls.soften(model, 1.0, np.log(ratio).tolist())
+    thresholds = metrics.thresholds(labels[labels >= 0], home[labels >= 0])
+    return thresholds | {"confident": 1.0} if thresholds else None
 
 
 def _gain(

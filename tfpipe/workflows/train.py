@@ -68,7 +68,8 @@ class TrainingRun:
       accept: called with the trained model and its evaluation before anything is published. It
         returns the card's comparison with another version, {} for none, or raises a UserError.
       before_calibration: called with the trained model in float32, which it may change.
-      after_calibration: likewise, with the calibrated one.
+      after_calibration: likewise, with the calibrated one. It returns the thresholds to use, or
+        None for those that the validation split chooses.
     """
 
     task: Task
@@ -87,7 +88,7 @@ class TrainingRun:
     initialized_from: Path | None = None
     accept: Callable[[keras.Model, Evaluation], dict[str, Any]] = lambda model, evaluation: {}
     before_calibration: Callable[[keras.Model], None] = lambda model: None
-    after_calibration: Callable[[keras.Model], None] = lambda model: None
+    after_calibration: Callable[[keras.Model], dict[str, float] | None] = lambda model: None
 
 
 def tune(
@@ -322,13 +323,14 @@ def _trained(
         if reconstructs(exported)
         else evaluate.calibrate(data, exported, balance=settings.balance)
     )
-    run.after_calibration(exported)
+    thresholds = run.after_calibration(exported)
     evaluation = evaluate.evaluate(
         replace(run.task, classes=spec.classes),
         run.raw,
         data,
         exported,
         options=run.options,
+        thresholds=thresholds,
         report=run.report,
     )
     comparison = run.accept(exported, evaluation)
