@@ -218,6 +218,28 @@ def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_pat
 
 
 @pytest.mark.slow
+def test_two_files_never_have_the_same_overlay_or_image(version, new, tmp_path):
+    survey = TASK.survey(new, TASK.options)
+    renamed = [
+        dataclasses.replace(source, name=name)
+        for source, name in zip(survey.sources, ("n1/a", "n1_a"), strict=False)
+    ]
+    changes = {"survey_new": lambda *_: dataclasses.replace(survey, sources=tuple(renamed))}
+    for outputs, name, says in (
+        (ImageOutputs(overlay=lambda *_: None), "t.csv", r"n1/a and n1_a .* overlay, n1_a\.png"),
+        (
+            ImageOutputs(writers={".tsv": pd.DataFrame.to_csv}),
+            "t.tsv",
+            "Two images would be written to t/images/",
+        ),
+    ):
+        task = dataclasses.replace(TASK, image_outputs=outputs, **changes)
+        with pytest.raises(UserError, match=says):
+            inference_images.predict(PredictionRequest(task, version, [new], tmp_path / name))
+        assert not (tmp_path / name).exists()
+
+
+@pytest.mark.slow
 def test_a_higher_precision_abstains_more(version, new, tmp_path):
     shares = [
         asked(version, new, tmp_path / f"{i}.csv", min_precision=p).summary["abstained"]

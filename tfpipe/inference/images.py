@@ -54,7 +54,7 @@ def predict(
 
     Raises:
       UserError: a path is wrong, a column that the model needs is missing, no source could be read,
-        or the version is an autoencoder's.
+        two sources would have the same overlay or image, or the version is an autoencoder's.
     """
     out = request.out
     predictor = request.open_predictor(KINDS)
@@ -79,6 +79,7 @@ def predict(
             f"{files.shown(out)} is not valid text (UTF-8), so no result can be stored "
             "under it. Give another --out."
         )
+    _check_overlays(task, survey.sources, out)
     plan = prediction_plan(card, options, survey) | {
         "prediction_options": prediction_options,
         "counts": COUNTS,
@@ -348,7 +349,14 @@ def _write(
 ) -> None:
     writer = task.image_outputs.writers.get(out.suffix.lower())
     if writer:
-        writer(pd.concat(frames, ignore_index=True), out)
+        frame = pd.concat(frames, ignore_index=True)
+        repeated = frame["image"][frame["image"].duplicated()]
+        if len(repeated):
+            raise UserError(
+                f"Two images would be written to {repeated.iloc[0]}. Rename the file of one, or "
+                "predict them one run after the other."
+            )
+        writer(frame, out)
         return
     with table_writers.writing(out, metadata=metadata) as write:
         for frame in frames:
@@ -366,7 +374,24 @@ def _write_overlay(
     overlay = draw(source, pd.concat(rows, ignore_index=True), options)
     if overlay is None:
         return None
-    # Its folders go into the name: those of two nights may hold files of the same name.
-    path = out.with_suffix("") / f"{source.name.replace('/', '_')}.png"
+    path = _overlay_path(source, out)
     base_images.write_png(overlay, path)
     return path
+
+
+def _overlay_path(source: Source, out: Path) -> Path:
+    """Returns where a source's overlay goes: the folders of the source are in the name."""
+    return out.with_suffix("") / f"{source.name.replace('/', '_')}.png"
+
+
+def _check_overlays(task: Task, sources: Iterable[Source], out: Path) -> None:
+    """Raises a UserError if two sources would have the same overlay, as a/b and a_b."""
+    first: dict[Path, Source] = {}
+    for source in sources if task.image_outputs.overlay else ():
+        other = first.setdefault(_overlay_path(source, out), source)
+        if other is not source:
+            raise UserError(
+                f"{other.name} and {source.name} would have the same overlay, "
+                f"{_overlay_path(source, out).name}. Rename one, or predict them one run after the "
+                "other."
+            )
