@@ -12,7 +12,7 @@ import small_records
 pytest.importorskip("apache_beam")
 
 from tfpipe.base.errors import UserError
-from tfpipe.data import beam_pack, pack
+from tfpipe.data import beam_pack, checksum_cache, pack
 from tfpipe.tasks import catalog, samples
 from tfpipe.tasks.ccd_tracks import TASK as CCD_TRACKS
 from tfpipe.tasks.splits import SplitConfig
@@ -77,7 +77,8 @@ def test_the_direct_runner_writes_the_same_photos(melt_raw, tmp_path):
     assert small_records.tree(tmp_path / "beam") == small_records.tree(tmp_path / "local")
 
 
-def test_raw_files_and_older_shards_are_summed_by_the_workers(tracks_raw, tmp_path):
+def test_raw_files_and_older_shards_are_summed_by_the_workers(tracks_raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(checksum_cache, "SETTLED_S", 1e6)  # no checksum is taken from a cache
     folder, summed = tmp_path / "records", []
     by_beam = engine(folder)
 
@@ -86,10 +87,11 @@ def test_raw_files_and_older_shards_are_summed_by_the_workers(tracks_raw, tmp_pa
         return by_beam.checksums(paths)
 
     counting = by_beam._replace(checksums=counted)
-    pack_tracks(tracks_raw, folder, engine=counting)
+    manifest = pack_tracks(tracks_raw, folder, engine=counting)
     pack_tracks(tracks_raw, folder, engine=counting, split=SplitConfig.parse("50/25/25"))
     assert summed[0][1] == 17  # 16 exposures and their labels
-    assert summed[-1] == ({"records"}, 16) and not beside(folder)
+    assert summed[-1] == ({"records"}, len(manifest.shards) + len(manifest.files))
+    assert len(manifest.shards) == 16 and not beside(folder)
 
 
 def test_finished_shards_are_not_written_again(tracks_raw, tracks, tmp_path):
