@@ -293,6 +293,7 @@ class Project(Workspace):
                 version.path,
                 raw=self.raw_folder(task),
                 records=self.records_folder(version.task),
+                own_images=self.records_folder(replace(version.task, view="")),
                 plan=retrain.RetrainingPlan(begun, epochs, force, seed),
                 skip_bad=skip_bad,
                 report=report,

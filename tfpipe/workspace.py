@@ -100,7 +100,8 @@ class Workspace:
         """Fetches all that object storage has of a task, before a version of it is published."""
         self.fetch_versions(task, publishes=True)
         self._fetch_raw(task)
-        self.fetch_records(task)
+        for view in {task.view, ""}:
+            self.fetch_records(replace(task, view=view))
 
     def _fetch_raw(self, task: Task) -> Path:
         raw = self.raw_folder(task)
@@ -238,17 +239,18 @@ class Workspace:
     def _splits_before(self, task: Task, split: SplitConfig) -> PackedSplits:
         """Returns the splits in which groups stay where a task has no records yet.
 
-        They are those of the records of its own images, if it is another view of them, else those
-        of the version that was published last.
+        They are those of the version that was published last. Of another view of a task, those of
+        the records of the task's own images come first, and hold against its own records.
         """
         from tfpipe.data import pack
         from tfpipe.registry import previous_version
 
+        newest = previous_version.newest_splits(self.saved_models / task.name, split)
         if task.view:
             packed = pack.packed_splits(self.fetch_records(replace(task, view="")), split)
             if packed.by_source:
-                return packed
-        return previous_version.newest_splits(self.saved_models / task.name, split)
+                return replace(packed, by_checksum=newest.by_checksum, are_binding=True)
+        return newest
 
     def records(self, task: Task | str) -> Records:
         """Returns a task's packed records as they are.
@@ -536,15 +538,18 @@ class Workspace:
         return Version(Path(made["path"]), task=task, workspace=self)
 
     def _packing(self, task: Task, packing: PackingConfig | None) -> dict[str, Any]:
-        """Returns the arguments of `pack`, as given or as the packed records were made by."""
+        """Returns the arguments of `pack`, as given or as the packed records were made by.
+
+        Another view of a task is packed as the task's own images are.
+        """
         from tfpipe.data.config import PackingConfig
         from tfpipe.tasks.splits import SplitConfig
 
         packing = packing or PackingConfig()
         options, split, skip_bad = packing.options, packing.split, packing.skip_bad
-        packed = self.fetch_records(task)
+        packed = self.fetch_records(replace(task, view=""))
         if task.view and not (packed / "manifest.json").is_file():
-            packed = self.fetch_records(replace(task, view=""))
+            packed = self.fetch_records(task)
         is_packed = (packed / "manifest.json").is_file()
         if is_packed and None in (options, split, skip_bad):
             start_tensorflow()

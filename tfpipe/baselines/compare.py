@@ -8,7 +8,7 @@ falls to 0.
 
 Models that take other images of the same raw files, such as strips of a core where others take
 windows, cannot be compared image by image. They are compared by what they find in whole files, on
-the packed splits: the threshold is chosen on the validation files.
+the packed splits: inference mode and threshold are chosen on the validation files.
 
 Where the splits themselves are published, as in the table of seed document 004, a model is fitted
 on the training split once and evaluated on validation and on test. The best of many such scores is
@@ -42,6 +42,7 @@ from tfpipe.baselines.candidates import IMAGENET, NONE, PRETRAINED, TREES, Candi
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
+from tfpipe.data.manifest import RecordManifest
 from tfpipe.data.sampling import BALANCES
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.evaluation import ordinal, whole_files
@@ -180,6 +181,38 @@ def views(task: Task, names: Sequence[str] | None) -> tuple[Task, ...]:
     return (task, *{view.view: view for view in others}.values())
 
 
+def check_views(records: Mapping[str, Path]) -> None:
+    """Refuses views of a task that differ in the options or in the split of a raw file.
+
+    Args:
+      records: view of the task -> its packed records.
+
+    Raises:
+      UserError: one model's test files would be another's training files, or be read otherwise.
+    """
+    manifests = {view: data_manifest.read(folder) for view, folder in records.items()}
+    own = manifests[""]
+    for view, manifest in manifests.items():
+        if manifest.options != own.options:
+            raise UserError(
+                f"The {view} of {own.task} are packed with other options than its own images. "
+                "Compare again with the same --option for both."
+            )
+        differing = sorted(_splits_of(own) ^ _splits_of(manifest))
+        if differing:
+            name = differing[0][0]
+            raise UserError(
+                f"{name} and perhaps other files are in another split in the {view} of {own.task} "
+                "than in its own images, so test files of one model would be training files of "
+                "another. Give near-copies one group in the table, or compare models of the same "
+                "images."
+            )
+
+
+def _splits_of(manifest: RecordManifest) -> set[tuple[str, str]]:
+    return {(name, split) for split, names in manifest.sources.items() for name in names}
+
+
 def view_of(task: Task, name: str) -> Task:
     """Returns the task with the images that a candidate takes."""
     return task.for_model(candidates.network_of(name) or "")
@@ -223,6 +256,7 @@ def compare(
     Raises:
       UserError: records or folds that do not fit, or no model could be trained.
     """
+    check_views(records)
     folds = {
         name: _folds(view_of(task, model), records[name], model, n_folds, raw=raw)
         for model in names
@@ -423,10 +457,11 @@ def _folds(task: Task, records: Path, name: str, n_folds: int | None, *, raw: Pa
     options = parse_options(task, [f"{n}={v}" for n, v in data.manifest.options.items()])
 
     def evaluate_files(network: keras.Model) -> tuple[dict[str, float], ...]:
-        """Returns the scores of a network in the whole files of each of `SPLITS`."""
-        mode, classify = next(iter(sliding_window.by_inference_mode(network).items()))
-        results = whole_files.evaluate_modes(task, raw, data, {mode: classify}, options=options)
-        metrics_by_split = results[mode].summary()["metrics"] if results else {}
+        """Returns scores in the whole files of each of `SPLITS`, by the best validation mode."""
+        modes = sliding_window.by_inference_mode(network)
+        results = whole_files.evaluate_modes(task, raw, data, dict(modes), options=options)
+        _, best = whole_files.best_mode(task, results)
+        metrics_by_split = best.summary()["metrics"] if best else {}
         return tuple(metrics_by_split.get(split, {}) for split in SPLITS)
 
     return _Folds(task, data, spec, count, evaluate_files=evaluate_files)
@@ -455,7 +490,9 @@ def _rows_of_model(
             "data": data.manifest.fingerprint,
             "settings": asdict(config),
         }
-        plan |= {"files": True} if folds.evaluate_files else {}
+        if folds.evaluate_files:
+            sources = resumable.hash_of(data.manifest.sources)
+            plan |= {"files": "best mode", "sources": sources}
         key = resumable.hash_of(plan)[:24]
         evaluated = {"fold": data.validation} if folds.count else SPLITS
         rows = results.result(key, plan)

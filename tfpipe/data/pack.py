@@ -135,7 +135,7 @@ def pack(
       options: the task's options.
       split: how groups are divided among train, validation and test.
       before: splits in which groups stay where there are no records yet, such as those of a saved
-        version. Those of files that it was adapted with hold in any case.
+        version. Those of files that it was adapted with hold in any case, and so do binding ones.
       skip_bad: how many unreadable files are left out before the run fails; of one that is read in
         parts, such as a cube in slabs, all parts count once.
       shards: shards a split: a number, "auto", or "" for as the records were divided before, which
@@ -167,6 +167,7 @@ def pack(
             manifest
             and manifest.fingerprint == fingerprint
             and manifest.unreadable_files <= skip_bad
+            and before.allow(manifest.sources)
         ):
             exchange.tidy(folder)
             if manifest.origin != catalog.origin_of(task):  # the folder has moved
@@ -178,8 +179,7 @@ def pack(
         cache = _cache(folder, packed.checksums)
         survey = validation.keep_group_names(survey, cache.groups)
         if manifest:
-            so_far = _splits_so_far(manifest, cache.groups, split)
-            before = dataclasses.replace(so_far, by_checksum=before.by_checksum)
+            before = before.over(_splits_so_far(manifest, cache.groups, split))
         context: dict[str, Any] = {
             "task": task,
             "options": options,

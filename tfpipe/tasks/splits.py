@@ -164,11 +164,36 @@ class PackedSplits:
       by_source: name of a source -> its split.
       by_group: group -> its split.
       by_checksum: SHA-256 of a raw file -> its split, of files that a version was adapted with.
+      are_binding: whether they hold against the records so far, too, as those of the windows of a
+        task do for its strips.
     """
 
     by_source: Mapping[str, str] = field(default_factory=dict)
     by_group: Mapping[str, str] = field(default_factory=dict)
     by_checksum: Mapping[str, str] = field(default_factory=dict)
+    are_binding: bool = False
+
+    def over(self, packed: "PackedSplits") -> "PackedSplits":
+        """Returns the splits of the records so far; where these are binding, they come first.
+
+        Args:
+          packed: splits of the records so far.
+        """
+        if not self.are_binding:
+            return replace(packed, by_checksum=self.by_checksum)
+        return replace(self, by_source={**packed.by_source, **self.by_source})
+
+    def allow(self, sources: Mapping[str, Iterable[str]]) -> bool:
+        """Returns whether records may stay as they are: binding splits hold in them.
+
+        Args:
+          sources: split -> names of the sources in it.
+        """
+        return not self.are_binding or all(
+            self.by_source.get(name, split) == split
+            for split, names in sources.items()
+            for name in names
+        )
 
     def with_files(
         self, sources: Iterable[Source], checksum: Callable[[Path], str]

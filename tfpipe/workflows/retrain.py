@@ -14,7 +14,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.baselines import tree_search
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data import stored_records
+from tfpipe.data import pack, stored_records
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import metrics, reconstruction, version_comparison
 from tfpipe.evaluation.evaluate import Evaluation
@@ -23,7 +23,7 @@ from tfpipe.models import MODELS, boosted_trees
 from tfpipe.registry import load, previous_version, store
 from tfpipe.registry.card import BOOSTED_TREES, REMEDY, VersionCard
 from tfpipe.tasks.options import parse_options
-from tfpipe.tasks.splits import SplitConfig
+from tfpipe.tasks.splits import PackedSplits, SplitConfig
 from tfpipe.tasks.task import Task
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import train
@@ -70,6 +70,7 @@ def pack_and_retrain(
     *,
     raw: Path,
     records: Path,
+    own_images: Path,
     plan: RetrainingPlan,
     skip_bad: int | None = None,
     report: Reporter = silent,
@@ -81,6 +82,7 @@ def pack_and_retrain(
       version: folder of the version that is served now.
       raw: folder of the raw files.
       records: folder of the packed records.
+      own_images: folder of the records of the task's own images, which another view of it follows.
       plan: how the version is trained again.
       skip_bad: unreadable files that may be left out; None for as many as before.
       report: receives the progress.
@@ -94,12 +96,36 @@ def pack_and_retrain(
     how = packing_of(task, version)
     if skip_bad is not None:
         how["skip_bad"] = skip_bad
-    before = previous_version.packed_splits(version, how["split"])
+    before = _splits_before(task, version, how["split"], own_images=own_images)
     manifest = stored_records.pack_and_publish(
         task, raw, records, **how, before=before, report=report
     )
     made = retrain(task, version, raw=raw, records=records, plan=plan, report=report)
     return made | {"manifest": manifest}
+
+
+def _splits_before(
+    task: Task, version: Path, split: SplitConfig, *, own_images: Path
+) -> PackedSplits:
+    """Returns the splits in which groups stay; another view's are those of the task's own images.
+
+    Raises:
+      UserError: the task's own images were packed by another split.
+    """
+    before = previous_version.packed_splits(version, split)
+    if not task.view or not (own_images / "manifest.json").is_file():
+        return before
+    packed = pack.packed_splits(own_images, split)
+    if not packed.by_source:
+        shares = "/".join(f"{100 * share:g}" for share in split.shares)
+        salt = f" --salt {split.salt}" if split.salt else ""
+        raise UserError(
+            f"The records of {task.name} were packed by another split than version {version.name} "
+            f"of {version.parent.name}, so test files of one model would be training files of the "
+            f"other. Run `tfpipe pack {task.name} --split {shares}{salt}` first, or train a new "
+            f"version by `tfpipe train {task.name} --model {version.parent.name}`."
+        )
+    return replace(packed, by_checksum=before.by_checksum, are_binding=True)
 
 
 def packing_of(task: Task, version: Path) -> dict[str, Any]:
