@@ -3,9 +3,13 @@
 import dataclasses
 import io
 import zipfile
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+import tiny
 from made_card import made_card
 
 from tfpipe.base.errors import UserError
@@ -127,12 +131,23 @@ def test_a_damaged_file_is_refused_by_a_sentence(version):
         {"means": good.means[:, :-1]},
         {"roots": np.full_like(good.roots, np.nan)},
         {"quantiles": good.quantiles[::-1]},
+        {"center": np.full_like(good.center, np.inf)},
         {"constants": good.constants[:0], "means": good.means[:0], "roots": good.roots[:0]},
     )
     for change in wrong:
         novelty_file.write(dataclasses.replace(good, **change), version)
         with pytest.raises(UserError, match=r"novelty.npz is damaged: .*Export it again"):
             novelty_file.read(version, CARD)
+    good = fitted(length=100)
+    novelty_file.write(
+        dataclasses.replace(good, components=np.full_like(good.components, np.nan)), version
+    )
+    with pytest.raises(UserError, match=r"components is \(100, 64\), expected .* finite numbers"):
+        novelty_file.read(version, CARD)
+    novelty_file.write(good, version)
+    assert novelty_file.read(version, CARD, length=100) is not None
+    with pytest.raises(UserError, match="of embeddings of 100, the network's have 128"):
+        novelty_file.read(version, CARD, length=128)
     for array in (np.array([None]), np.arange(3)):  # an object would be unpickled
         np.savez(version / novelty_file.NAME, center=array)
         with pytest.raises(UserError, match="is damaged: center.npy claims"):
@@ -147,6 +162,86 @@ def test_a_damaged_file_is_refused_by_a_sentence(version):
     (version / novelty_file.NAME).write_bytes(b"no archive")
     with pytest.raises(UserError, match="is damaged"):
         novelty_file.read(version, CARD)
+
+
+@pytest.mark.parametrize(
+    ("shape", "length"), [((None, 8), 8), ((None, 4, 8), 32), ((None, None, 8), None), (None, None)]
+)
+def test_the_length_of_an_embedding_is_that_of_the_signature(shape, length):
+    embed = SimpleNamespace(structured_outputs={"embedding": tf.TensorSpec(shape)})
+    assert novelty_file.embedding_length(embed) == length
+    assert novelty_file.embedding_length(None) is None
+
+
+def hostile_archives() -> list[bytes]:
+    """Returns archives that fail to unpack, in ways of their own."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("center.npy", bytes(1000))
+    good = whole.getvalue()
+    begin = 30 + len("center.npy")
+    place = good.index(b"PK\x01\x02")  # of the directory, which has the same fields
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1L,"
+    unfinished = io.BytesIO()
+    with zipfile.ZipFile(unfinished, "w") as archive:
+        text = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        archive.writestr("center.npy", text)
+    return [
+        good[:begin] + b"\xff" * 5 + good[begin + 5 :],  # zlib.error
+        good[: place + 8] + b"\x01" + good[place + 9 :],  # RuntimeError: encrypted
+        good[: place + 10] + b"\x63" + good[place + 11 :],  # NotImplementedError: compression
+        unfinished.getvalue(),  # tokenize.TokenError
+    ]
+
+
+@pytest.mark.parametrize("archive", hostile_archives(), ids=["zlib", "key", "method", "header"])
+def test_a_hostile_archive_is_one_sentence(archive, version):
+    (version / novelty_file.NAME).write_bytes(archive)
+    with pytest.raises(UserError, match=r"novelty.npz is damaged: .+\. Export it again"):
+        novelty_file.read(version, CARD)
+
+
+def test_long_embeddings_are_described_by_few_components_without_a_large_matrix(monkeypatch):
+    def small_only(matrix, *rest, **named):
+        assert max(matrix.shape) < 200, matrix.shape
+        return decompose(matrix, *rest, **named)
+
+    decompose = np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", small_only)
+    monkeypatch.setattr(np.linalg, "svd", small_only)
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(300, 10)))[0]
+    places = (10 * rng.normal(size=(400, 10)) @ basis.T + 0.1 * rng.normal(size=(400, 300))) + 5
+    images = DescribedImages(places.astype(np.float32), rng.normal(size=(400, N_MEASURES)))
+    made = embedding_novelty.fit(
+        images, np.zeros(400, int), validation=images, groups=np.zeros(400), ignores_exposure=True
+    )
+    assert made.components.shape == (300, 64)
+    np.testing.assert_allclose(np.linalg.norm(basis.T @ made.components, axis=1), 1, atol=1e-3)
+    same = images._replace(embedding=np.ones((400, 300), np.float32))
+    constant = embedding_novelty.fit(
+        same, np.zeros(400, int), validation=same, groups=np.zeros(400), ignores_exposure=True
+    )
+    assert np.isfinite(embedding_novelty.score(same, constant)).all()
+
+
+def test_of_long_embeddings_fewer_images_are_kept_in_memory(tmp_path, monkeypatch):
+    data = tiny.packed(tmp_path)
+    image = keras.Input((16, 16, 1), name="image")
+    x = keras.layers.Flatten(name="embedding")(image)
+    model = keras.Model({"image": image}, keras.layers.Dense(2)(x))
+    counts = []
+
+    def count(training, labels, *, validation, groups, ignores_exposure):
+        counts.append([len(training.embedding), len(labels), len(validation.embedding)])
+
+    monkeypatch.setattr(embedding_novelty, "fit", count)
+    novelty_file.fit(model, data, ignores_exposure=True)
+    monkeypatch.setattr(novelty_file, "MAX_EMBEDDED", 30 * 256 + 255)
+    novelty_file.fit(model, data, ignores_exposure=True)
+    assert min(counts[0]) > 30 and counts[1] == [30, 30, 30]
+    monkeypatch.setattr(novelty_file, "MAX_VALUES", 256 * 63)  # less than the components
+    assert novelty_file.fit(model, data, ignores_exposure=True) is None and len(counts) == 2
 
 
 def test_without_an_embedding_the_pixels_decide():

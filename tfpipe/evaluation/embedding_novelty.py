@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.covariance import LedoitWolf
+from sklearn.utils.extmath import randomized_svd
 
 from tfpipe.evaluation import image_novelty
 
@@ -21,6 +22,7 @@ from tfpipe.evaluation import image_novelty
 # that are neither of the training nor of the validation split. With 95 it was 5 to 8, with 97 up to
 # 6, with 98 up to 4.6, over other draws of one to three validation groups of four drawn samples.
 QUANTILE = 0.98
+MAX_FITTED = 5_000  # images, at random, that principal components are fitted to
 LENGTH = 64  # principal components of a longer embedding; what they leave out is one more number
 MIN_IMAGES = 50  # of each split, under which the scores of ordinary images are not known
 MIN_OF_CLASS = 20  # images of a class with a distribution of its own; others share one
@@ -34,7 +36,7 @@ class DescribedImages(NamedTuple):
     """What images are described by.
 
     Attributes:
-      embedding: [n, d] float, the network's.
+      embedding: [n, d] float32, the network's.
       measures: [n, measures] float, by `image_novelty.measure`.
     """
 
@@ -75,7 +77,7 @@ def describe(
 ) -> DescribedImages:
     """Returns what images [n, height, width, channels] and embeddings [n, ...] describe."""
     measures = image_novelty.measure(images, ignores_exposure=ignores_exposure)
-    return DescribedImages(embedding.reshape(len(embedding), -1).astype(np.float64), measures)
+    return DescribedImages(embedding.reshape(len(embedding), -1).astype(np.float32), measures)
 
 
 def join(parts: Iterable[DescribedImages]) -> DescribedImages | None:
@@ -105,8 +107,8 @@ def fit(
         return None
     if min(len(training.embedding), len(validation.embedding)) < MIN_IMAGES:
         return None
-    center = training.embedding.mean(axis=0)
-    components = _components(training.embedding - center)
+    center = training.embedding.mean(axis=0, dtype=np.float64)
+    components = _components(training.embedding, center)
     numbers = _numbers(training, center, components)
     classes = _large_classes(labels)
     parts = [numbers[classes == name] for name in np.unique(classes)]
@@ -142,14 +144,21 @@ def share_below(scores: np.ndarray, statistics: EmbeddingStatistics) -> np.ndarr
     return np.interp(scores, statistics.quantiles, _SHARES)
 
 
-def _components(centred: np.ndarray) -> np.ndarray:
+def _components(embedding: np.ndarray, center: np.ndarray) -> np.ndarray:
     """Returns the first principal components [d, k] of embeddings [n, d]; k is 0 for short ones."""
-    if centred.shape[1] <= LENGTH:
-        return np.zeros((centred.shape[1], 0))
-    if centred.shape[1] > centred.shape[0]:
-        return np.linalg.svd(centred, full_matrices=False)[2][:LENGTH].T
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    return vectors[:, ::-1][:, :LENGTH]
+    if len(center) <= LENGTH:
+        return np.zeros((len(center), 0))
+    rows = np.random.default_rng(0).permutation(len(embedding))[:MAX_FITTED]
+    centred = embedding[rows] - center.astype(embedding.dtype)
+    # Not sklearn.decomposition.PCA, which warns where all embeddings are the same.
+    _, _, components = randomized_svd(
+        centred,
+        min(LENGTH, len(rows)),
+        n_iter=4,
+        power_iteration_normalizer="QR",
+        random_state=0,
+    )
+    return components.T.astype(np.float64)
 
 
 def _numbers(images: DescribedImages, center: np.ndarray, components: np.ndarray) -> np.ndarray:
@@ -160,7 +169,7 @@ def _numbers(images: DescribedImages, center: np.ndarray, components: np.ndarray
     inside = centred @ components
     # What the components leave out is as telling as what they hold (Wang et al. 2022,
     # arXiv:2203.10807).
-    whole = (centred**2).sum(axis=1, keepdims=True)
+    whole = np.einsum("nd,nd->n", centred, centred)[:, None]
     outside = np.maximum(whole - (inside**2).sum(axis=1, keepdims=True), 0)
     outside = np.log(outside / np.maximum(whole, 1e-12) + _SMALL)
     return np.concatenate([inside, outside, images.measures], axis=1)

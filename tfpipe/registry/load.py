@@ -128,7 +128,8 @@ class LoadedVersion:
         with checked_copy(path) as copy:
             self.path, self.card = path, copy.card
             self._model = load_network(copy)  # its signatures hold no reference to it
-            self.novelty = novelty_file.read(copy.folder, copy.card)
+            length = novelty_file.embedding_length(self._model.signatures["embed"])
+            self.novelty = novelty_file.read(copy.folder, copy.card, length=length)
         self._predict = self._model.signatures["predict_tensor"]
         self._embed = self._model.signatures["embed"]
 

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,10 +23,13 @@ from tfpipe.registry.card import VersionCard
 NAME = "assets.extra/novelty.npz"
 MAX_IMAGES = 20_000  # of a split, drawn at random, that the statistics rest on
 MAX_VALUES = 1 << 25  # of an array: a header may claim any number
+MAX_EMBEDDED = 1 << 26  # values of all embeddings of a split in memory: long ones of fewer images
 
 
 def fit(model: keras.Model, data: Dataset, *, ignores_exposure: bool) -> EmbeddingStatistics | None:
-    """Returns the statistics of a network's training and validation images; None if these are few.
+    """Returns the statistics of a network's training and validation images.
+
+    None if these are few, or the embedding is so long that they would fill the file.
 
     Args:
       model: as it is exported, in float32: its embeddings are those of the exported model.
@@ -35,6 +39,9 @@ def fit(model: keras.Model, data: Dataset, *, ignores_exposure: bool) -> Embeddi
     if "image" not in inputs_of(model):
         return None
     embedder = keras.Model(model.input, model.get_layer("embedding").output)
+    length = math.prod(size or 1 for size in embedder.output.shape[1:])
+    if length * embedding_novelty.LENGTH > MAX_VALUES:
+        return None
     embed = tf.function(lambda features: embedder(features, training=False), reduce_retracing=True)
 
     def described(subset: Subset) -> Iterator[DescribedImages]:
@@ -44,7 +51,10 @@ def fit(model: keras.Model, data: Dataset, *, ignores_exposure: bool) -> Embeddi
                 features["image"].numpy(), embedding, ignores_exposure=ignores_exposure
             )
 
-    train, validation = (_drawn(data, split) for split in ("train", "validation"))
+    train, validation = (
+        _drawn(data, split, most=min(MAX_IMAGES, MAX_EMBEDDED // length))
+        for split in ("train", "validation")
+    )
     return embedding_novelty.fit(
         embedding_novelty.join(described(train)),
         _chosen(dataset.labels_of(data.folder, train.splits, manifest=data.manifest), train),
@@ -65,11 +75,18 @@ def write(statistics: EmbeddingStatistics, version: Path) -> None:
     np.savez_compressed(version / NAME, allow_pickle=False, **arrays)
 
 
-def read(version: Path, card: VersionCard) -> EmbeddingStatistics | None:
+def read(
+    version: Path, card: VersionCard, *, length: int | None = None
+) -> EmbeddingStatistics | None:
     """Returns the statistics in a checked copy of a version; None where its card has no such file.
 
+    Args:
+      version: the copy.
+      card: the version's.
+      length: of an embedding, by `embedding_length`.
+
     Raises:
-      UserError: the file is not what `write` writes.
+      UserError: the file is not what `write` writes, or is of another embedding.
     """
     if NAME not in card.sha256:
         return None
@@ -77,11 +94,23 @@ def read(version: Path, card: VersionCard) -> EmbeddingStatistics | None:
         arrays = _read_arrays(version / NAME)
         ignores_exposure = bool(arrays.pop("ignores_exposure"))
         statistics = EmbeddingStatistics(**arrays, ignores_exposure=ignores_exposure)
-        _check(statistics)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        _check(statistics, length)
+    except Exception as error:  # each part of an archive or a header fails in a way of its own
         place = "/".join([*version.absolute().parts[-3:], NAME])
-        raise UserError(f"{place} is damaged: {str(error)[:100]}. Export it again.") from error
+        reason = " ".join((str(error) or type(error).__name__).split())
+        raise UserError(f"{place} is damaged: {reason[:100]}. Export it again.") from error
     return statistics
+
+
+def embedding_length(embed: Any) -> int | None:
+    """Returns the length of a flat embedding by a signature of a SavedModel; None where it varies.
+
+    Args:
+      embed: the signature "embed", or None where a model has none.
+    """
+    output = embed.structured_outputs.get("embedding") if embed is not None else None
+    sizes = [None] if output is None or output.shape.rank is None else output.shape.as_list()[1:]
+    return None if None in sizes else math.prod(sizes)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -100,14 +129,17 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check(statistics: EmbeddingStatistics) -> None:
+def _check(statistics: EmbeddingStatistics, embedding_length: int | None) -> None:
     """Raises a ValueError if arrays do not fit each other, or have other values than numbers."""
     measures = image_novelty.count_measures(ignores_exposure=statistics.ignores_exposure)
     length, n_components = statistics.components.shape
+    if embedding_length not in (None, length):
+        raise ValueError(f"it is of embeddings of {length}, the network's have {embedding_length}")
     numbers = measures + (n_components + 1 if n_components else length)
     classes = len(statistics.means)
     expected = {
         "center": (length,),
+        "components": (length, n_components),
         "means": (classes, numbers),
         "roots": (classes, numbers, numbers),
         "constants": (classes,),
@@ -121,13 +153,13 @@ def _check(statistics: EmbeddingStatistics) -> None:
         raise ValueError("expected a class, and growing quantiles")
 
 
-def _drawn(data: Dataset, split: str) -> Subset:
+def _drawn(data: Dataset, split: str, *, most: int) -> Subset:
     """Returns a split, or some of its examples at random where there are too many."""
     count = dataset.size(Subset((split,)), manifest=data.manifest)
-    if count <= MAX_IMAGES:
+    if count <= most:
         return Subset((split,))
     is_chosen = np.zeros(count, bool)
-    is_chosen[np.random.default_rng(0).choice(count, MAX_IMAGES, replace=False)] = True
+    is_chosen[np.random.default_rng(0).choice(count, most, replace=False)] = True
     return Subset((split,), is_chosen)
 
 

@@ -71,7 +71,8 @@ class Servable:
         self.spec = self.card.network_spec
         self.decoder = ImageDecoder(self.spec, self.card, limits=limits)
         self._model = load.load_network(copy)  # its signatures hold no reference to it
-        self.novelty = novelty_file.read(copy.folder, copy.card)
+        length = novelty_file.embedding_length(self._model.signatures.get("embed"))
+        self.novelty = novelty_file.read(copy.folder, copy.card, length=length)
         self.saved_model = (copy.folder / "saved_model.pb").read_bytes()
         signatures = {name: BatchedSignature(f) for name, f in self._model.signatures.items()}
         self.signatures: dict[str, Signature] = {**signatures}
