@@ -29,9 +29,9 @@ ROWS = np.array([[200, 220], [398, 402], [598, 602]])
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A photo with four melt layers, a lens and cracks."""
+    """A photo with three melt layers, lenses and cracks."""
     folder = tmp_path_factory.mktemp("strips") / "melt-layer"
-    draw_sample(folder, photos=1, px_per_m=2000)
+    draw_sample(folder, photos=1, px_per_m=2000, seed=4)
     return survey(folder, MeltLayerOptions()).sources[0]
 
 
@@ -62,6 +62,21 @@ def test_rows_have_the_classes_of_the_table_and_are_silent_elsewhere():
     moved = labels_of(covered=(30, 970))
     assert set(moved[:30]) == set(moved[970:]) == {strips.SILENT}
     assert set(labels_of(covered=(-30, 1030))[:30]) == {strips.NONE}
+
+
+def test_features_above_the_core_silence_and_label_what_they_reach_of_it():
+    kinds = {"uncertain": "meltLayer uncertain", "layer": "meltLayer"}
+    features = {name: [Feature(0.1, 0.11, kind)] for name, kind in kinds.items()}
+
+    def first_rows(name, first, end):
+        how = {"covered": (0, 100), "guard_px": 20}
+        return strips.row_labels(100, features[name], np.array([[first, end]]), **how)
+
+    assert not first_rows("uncertain", -40, -30).any() and not first_rows("layer", -40, -30).any()
+    reached = first_rows("uncertain", -30, -15)
+    assert set(reached[:5]) == {strips.SILENT} and not reached[5:].any()
+    reached = first_rows("layer", -10, 4)
+    assert set(reached[:4]) == {strips.LAYER} and not reached[4:].any()
 
 
 def test_a_strip_shows_a_layer_where_three_quarters_of_it_are_inside():
@@ -122,7 +137,7 @@ def test_a_photo_is_read_into_strips_with_the_classes_of_its_rows(source):
     spans = row_detection.runs(whole == strips.LAYER)
     about = source.about
     tabled = [one for one in about.features if one.is_layer]
-    assert len(spans) == len(tabled) == 4
+    assert len(spans) == len(tabled) == 3
     for (first, end), feature in zip(spans, tabled, strict=True):
         depth_mm = 1000 * (feature.depth_from_m - about.photo.top_m) + reading.row["shift_mm"]
         assert first / strips.PX_PER_MM == pytest.approx(depth_mm, abs=1)
@@ -152,7 +167,7 @@ def test_layers_of_a_photo_are_found_in_metres(source):
     prediction = strip_prediction.predict(outputs, THRESHOLDS)
     row = read_strips(source, MeltLayerOptions()).row
     counts = evaluate(source, row, prediction)
-    assert counts.hits == 4 and np.median(counts.errors_mm) < 1
+    assert counts.hits == 3 and np.median(counts.errors_mm) < 1
     assert all(set(one) == set(STRIPS_TABLE) for one in prediction.rows)
     layers = [one for one in prediction.rows if one["kind"] == "layer"]
     assert all(0.2 < one["darkness"] < 0.9 for one in layers)

@@ -40,7 +40,8 @@ class RowClasses(layers.Layer):
         """Returns the cross-entropy of its latest rows, at each image's best shift of its targets.
 
         Targets come from a table of depths, which fits a photo to within some millimetres. An
-        image's targets are moved together; rows that move in are silent.
+        image's targets are moved together; rows that move in are silent, and targets that move out
+        cost what they cost unmoved.
 
         Args:
           true: [batch, rows], class of each row, or `SILENT`.
@@ -81,9 +82,13 @@ def best_shift_loss(logits, true, *, shift_rows: int, event_weight: float):
     chosen = ops.one_hot(ops.where(is_spoken, moved, 0), logits.shape[-1], dtype="float32")
     losses = -ops.sum(chosen * log_probs, axis=-1)
     weights = ops.where(moved > 0, event_weight, 1.0) * ops.cast(is_spoken, "float32")
-    # Divided by the same number at each shift: else one that moves a layer out would cost less.
-    total = ops.cast(ops.sum(ops.cast(true != SILENT, "float32"), axis=1), "float32")
-    return ops.min(ops.sum(weights * losses, axis=2), axis=1) / ops.maximum(total, 1.0)
+    # What is moved out costs what it costs unmoved: else a layer at the edge would be free.
+    costs = weights * losses
+    places = ops.arange(rows)[None] - ops.arange(-shift_rows, shift_rows + 1)[:, None]
+    is_out = ops.cast((places < 0) | (places >= rows), "float32")
+    costs += is_out * costs[:, shift_rows : shift_rows + 1]
+    total = ops.sum(ops.cast(true != SILENT, "float32"), axis=1)
+    return ops.min(ops.sum(costs, axis=2), axis=1) / ops.maximum(total, 1.0)
 
 
 @keras.saving.register_keras_serializable(package="tfpipe")

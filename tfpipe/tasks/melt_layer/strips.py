@@ -74,17 +74,17 @@ def row_labels(
     labels = np.full(n_rows, NONE, np.uint8)
     edge_px = round(EDGE_MM * PX_PER_MM)
     certain: dict[int, list[tuple[int, int]]] = {LENS: [], LAYER: []}
-    for feature, span in zip(features, np.maximum(rows, 0).tolist(), strict=True):
+    for feature, span in zip(features, rows.tolist(), strict=True):
         is_silent = feature.is_uncertain and not (includes_uncertain and feature.kind != DUBIOUS)
         if not is_silent:
             is_lens = "lens" in feature.kind.lower()
             certain[LENS if is_lens else LAYER].append(span)
         if is_silent or feature.depth_to_m <= feature.depth_from_m:
             around = guard_px if is_silent else edge_px
-            labels[max(span[0] - around, 0) : span[1] + around] = SILENT
+            labels[max(span[0] - around, 0) : max(span[1] + around, 0)] = SILENT
     for row_class in (LENS, LAYER):  # a lens beside a layer does not hide it
         for first, end in certain[row_class]:
-            labels[first:end] = row_class
+            labels[max(first, 0) : max(end, 0)] = row_class
     labels[: max(covered[0], 0)] = SILENT
     labels[max(covered[1], 0) :] = SILENT
     return labels
