@@ -290,7 +290,7 @@ BAD_WORDS = {
     "model": (
         ("train", "melt-layer", "--model", "enhanced-cn"),
         "No model for melt-layer called 'enhanced-cn'. Did you mean 'enhanced-cnn'? There are: "
-        "simple-cnn, simple-cnn-interval, enhanced-cnn, simple-cnn-2, resnet9, ",
+        "simple-cnn, simple-cnn-interval, enhanced-cnn, ",
     ),
     "option": (
         ("pack", "melt-layer", "-o", "strid=5"),

@@ -415,8 +415,8 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         page.wait(f"{SAYS}?.startsWith('Undone')")
         assert lines()[-1].action == "undo" and len(pictures.desk.log().current) == 2
         page.wait("document.querySelectorAll('figure.dubious').length === 0")
-        page.value("location.reload()")
-        page.wait("document.querySelectorAll('figure').length === 24 && !!settings")
+        page.value("window.isOld = true; location.reload()")
+        page.wait("!window.isOld && document.querySelectorAll('figure').length === 24")
         page.wait("document.getElementById('count')?.textContent.startsWith('2 of')")
         pictures.desk.decide("Bo", ("x", f"<b>{WRONG[0]}.png"), label="ash", action="label")
         page.press("r")

@@ -60,7 +60,7 @@ class StubServable:
     """A version that is read as far as its card."""
 
     def __init__(self, copy, *, folder, **_):
-        self.card, self.version, self.folder = copy.card, 1, folder
+        self.card, self.version, self.folder, self.novelty = copy.card, 1, folder, None
 
 
 @pytest.fixture

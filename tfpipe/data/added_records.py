@@ -4,7 +4,6 @@ import dataclasses
 import filecmp
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -226,7 +225,4 @@ def _joined(
 
 def _link(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:  # another disk, or one that has no links
-        shutil.copyfile(path, target)
+    files.link(path, target)
