@@ -50,8 +50,8 @@ MEASURED = Measured(
     train_s=(641 - 13) / 1e6,
     predict_s=(301 - 6) / 1e6,
     disk_bytes=6_005 * 2**20 / 1e6,
-    memory_bytes=700.0,
-    memory_start_gb=0.92,
+    memory_bytes=270.0,
+    memory_start_gb=0.87,
 )
 # Where these prices stand, and of which date they are, is in docs/scale.md.
 EC2_USD = 0.17 / 4  # c5.xlarge, us-east-1, on demand
