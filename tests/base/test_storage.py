@@ -343,3 +343,11 @@ def test_a_url_is_no_task(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     out = ("--out", "x.csv") if words[0] == "predict" else ()
     assert "memory://x" in refusal(monkeypatch, capsys, *words, *out)
+
+
+def test_a_user_without_a_home_has_a_folder_for_copies(monkeypatch, tmp_path):
+    for name in ("HOME", "XDG_CACHE_HOME", storage.CACHE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 5)
+    assert storage.cache_folder().name == "tfpipe"
+    assert storage.with_urls("a text without a path") == "a text without a path"

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -117,7 +118,9 @@ def shown(place: str | Path) -> str:
 
 def cache_folder() -> Path:
     """Returns the folder of all local copies: TFPIPE_CACHE, else tfpipe in the user's cache."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfpipe"
+    home = os.path.expanduser("~")  # it stays "~" for a user who has none, as in a container
+    home = tempfile.gettempdir() if home == "~" else home
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path(home) / ".cache") / "tfpipe"
     return Path(os.environ.get(CACHE) or usual).resolve()
 
 
