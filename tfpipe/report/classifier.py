@@ -1,5 +1,6 @@
 """Report of a classifier: scores and curves of the test split, classes, layers and mistakes."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -89,7 +90,9 @@ def _summary_of_layers(scores: dict[str, Any]) -> str:
     tabled, detected = scores["layers_tabled"], scores["layers_found"]
     matched = round(tabled * scores["layer_recall"]) if tabled else 0
     error = scores["layer_depth_error_mm"]
-    depth = f", half of them within {error:.1f} mm of their depth" if matched else ""
+    depth = ""
+    if matched:  # rounded up, so that half of them are within it
+        depth = f", half of them within {math.ceil(100 * error) / 100:.2f} mm of their depth"
     return (
         f"it detected {matched:,} of the {tabled:,} layers in the table{depth}; "
         f"{detected - matched:,} more detections match no layer of the table."

@@ -26,7 +26,7 @@ def score(metric: str, scores: dict[str, Any] | None) -> html.Number:
     if not scores or metric not in scores:
         return html.number(None)
     why = METRICS.get(metric, ("", "not defined here"))[1]
-    digits = 1 if metric.endswith("_mm") else 5 if metric in ERRORS else 3
+    digits = 2 if metric.endswith("_mm") else 5 if metric in ERRORS else 3
     return html.number(scores[metric], digits=digits, why=why)
 
 
