@@ -25,7 +25,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("core-unet")
-    draw_sample(folder / "data" / "raw" / "melt-layer", photos=8, px_per_m=500)
+    draw_sample(folder / "data" / "raw" / "melt-layer", photos=10, px_per_m=500)
     project = tfpipe.Project(folder / "data", folder / "models", progress=False)
     project.pack("melt-layer", options={"stride_px": 40})
     return project
@@ -45,7 +45,7 @@ def test_a_trained_network_finds_drawn_layers_in_metres(project, version):
     scores = [version.metrics[split] for split in ("validation", "test")]
     tabled = [one["layers_tabled"] for one in scores]
     found = [count * one["layer_recall"] for count, one in zip(tabled, scores, strict=True)]
-    assert sum(found) >= 0.5 * sum(tabled) >= 2
+    assert sum(found) >= 0.5 * sum(tabled) > 2
     assert min(one["layer_depth_error_mm"] for one in scores) < 2
     table = version.predict([project.raw_folder(version.task) / "photos"])
     assert list(table.columns) == list(version.task.whole_file.table_columns)
