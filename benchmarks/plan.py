@@ -2,7 +2,7 @@
 
     python benchmarks/plan.py
 
-Computed from what scale.py measures and from list prices; docs/scale.md has their sources. Prices
+Computed from what scale.py measures and from list prices; docs/plan.md has their sources. Prices
 change: look them up before you rent.
 """
 
@@ -53,7 +53,7 @@ MEASURED = Measured(
     memory_bytes=270.0,
     memory_start_gb=0.87,
 )
-# Where these prices stand, and of which date they are, is in docs/scale.md.
+# Where these prices stand, and of which date they are, is in docs/plan.md.
 EC2_USD = 0.17 / 4  # c5.xlarge, us-east-1, on demand
 EMR_USD = 0.043 / 4  # on top of it
 DATAFLOW_GB, DATAFLOW_DISK_GB = 3.75, 25  # of a worker with one processor

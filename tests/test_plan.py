@@ -1,4 +1,4 @@
-"""The plan for more pictures of docs/scale.md: linear in the pictures, and money adds up."""
+"""The plan for more pictures of docs/plan.md: linear in the pictures, and money adds up."""
 
 import importlib.util
 import re
@@ -48,6 +48,6 @@ def test_the_tables_of_the_documentation_are_those_that_the_script_prints(
     monkeypatch.setattr(sys, "argv", ["plan.py"])
     plan.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line]
-    page = (ROOT / "docs" / "scale.md").read_text()
+    page = (ROOT / "docs" / "plan.md").read_text()
     assert len(lines) == 2 + len(plan.SIZES) + 2 + len(plan.ENGINES) + 2
     assert [line for line in lines if re.sub(r"\s+", " ", line) not in page] == []

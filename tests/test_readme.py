@@ -13,7 +13,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "data" / "README.md",
     ROOT / "saved_models" / "README.md",
-    *(page for page in sorted(ROOT.glob("docs/*.md")) if page.name != "api.md"),
+    *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page.name != "api.md"),
 ]
 COMMANDS = typer.main.get_command(app).commands
 

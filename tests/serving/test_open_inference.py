@@ -109,12 +109,12 @@ def test_every_form_of_a_request(client, expected, kind, binary_inputs, binary_o
 def test_the_client_of_the_docs_gets_the_probabilities(
     server, expected, tmp_path, monkeypatch, capsys
 ):
-    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
-    _, snippet = re.findall(r"```python[^\n]*\n(.*?)```", page, re.DOTALL)
+    page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text()
+    (snippet,) = re.findall(r"```python[^\n]*\n(.*?)```", page, re.DOTALL)
     snippet = snippet.replace("http://127.0.0.1:8501", server.url).replace("melt-layer", "tiny")
     (tmp_path / "window.png").write_bytes(ENCODED[0])
     monkeypatch.chdir(tmp_path)
-    exec(compile(snippet, "serving.md", "exec"), {})
+    exec(compile(snippet, "protocols.md", "exec"), {})
     (output,) = ast.literal_eval(capsys.readouterr().out)
     assert output["name"] == "probabilities"
     np.testing.assert_allclose(output["data"], expected[0], atol=1e-6)
