@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 import small_records
+import tensorflow_datasets as tfds
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data import pack
+from tfpipe.data import near_duplicates, pack
 from tfpipe.tasks.task import SPLITS
 
 
@@ -89,6 +90,34 @@ def test_near_copies_are_one_group_where_that_is_asked_and_refused_where_not(raw
     written = small_records.written(tmp_path / "records")
     small_records.pack_small(own, tmp_path / "records", task=task)
     assert small_records.written(tmp_path / "records") == written
+
+
+def test_copies_that_only_the_comparison_of_splits_sees_are_one_group_too(
+    raw, tmp_path, monkeypatch
+):
+    own = shutil.copytree(raw, tmp_path / "raw")
+    like = small_records.names_in("train", 1)[0]
+    copy = small_records.names_in("test", 1, word="copy")[0]
+    shutil.copy(own / f"{like}.png", own / f"{copy}.png")
+    # Of many images that are all alike, an index shows the nearest only.
+    monkeypatch.setattr(near_duplicates, "new_pairs", lambda *prints, **rest: [])
+    task = task_of(merge_near_duplicates=True)
+    manifest = small_records.pack_small(own, tmp_path / "records", task=task)
+    split = next(s for s in SPLITS if f"{like}.png" in manifest.sources[s])
+    assert f"{copy}.png" in manifest.sources[split]
+    # Splits of the user cannot be mended so.
+    splits = {path.stem: "train" for path in own.glob("*.png")}
+    splits |= {copy: "test", small_records.names_in("validation", 1)[0]: "validation"}
+    task = task_of(merge_near_duplicates=True, splits=splits)
+    with pytest.raises(UserError, match="could be believed"):
+        small_records.pack_small(own, tmp_path / "other", task=task)
+
+
+def test_a_task_whose_name_begins_with_a_digit_is_packed(raw, tmp_path):
+    task = dataclasses.replace(task_of(), name="2ds-probe")
+    manifest = small_records.pack_small(raw, tmp_path / "records", task=task)
+    builder = tfds.builder_from_directory(tmp_path / "records")
+    assert builder.info.splits["train"].num_examples == sum(manifest.counts["train"].values())
 
 
 def test_many_sources_share_shards(tmp_path):

@@ -98,7 +98,7 @@ def check(
         with problems.contained():
             validation.classes(task, summaries, plan.shards)
         with problems.contained():
-            validation.crossings(survey, [], raw, split=plan.split, compared=frozenset())
+            validation.separate(survey, split=plan.split)
     if wrong:
         about_splits = [f"Of what can be read: {sentence}" for sentence in about_splits]
     return dataclasses.replace(result, problems=(*wrong, *about_splits))

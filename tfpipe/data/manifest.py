@@ -262,7 +262,7 @@ def describe(task: Task, folder: Path, *, summaries: list[dict]) -> None:
             shard_lengths=[summary["count"] for summary in summaries if summary["split"] == name],
             num_bytes=sum(summary["bytes"] for summary in summaries if summary["split"] == name),
             filename_template=tfds.core.ShardedFileTemplate(
-                dataset_name=task.name.replace("-", "_"),
+                dataset_name=schema.dataset_name(task.name),
                 split=name,
                 filetype_suffix="tfrecord",
                 data_dir=folder,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -92,6 +93,30 @@ def crop_border(image: np.ndarray) -> np.ndarray:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
+class Crossing(NamedTuple):
+    """Two groups of different splits that share near-copies.
+
+    Attributes:
+      group: the one.
+      split: of the one.
+      other: the other.
+      other_split: of the other.
+      n_copies: pairs of near-copies.
+    """
+
+    group: str
+    split: str
+    other: str
+    other_split: str
+    n_copies: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.group} ({self.split}) and {self.other} ({self.other_split}): "
+            f"{self.n_copies} near-copies"
+        )
+
+
 def crossings(
     prints: Mapping[str, PrintSource],
     groups: Mapping[str, Sequence[str] | np.ndarray],
@@ -99,7 +124,7 @@ def crossings(
     *,
     scratch: Path | None = None,
     progress: Progress = _silent,
-) -> list[str]:
+) -> list[Crossing]:
     """Finds pairs of groups in different splits that share near-copies.
 
     Args:
@@ -111,7 +136,7 @@ def crossings(
       progress: as of `find_pairs`.
 
     Returns:
-      A sentence for each pair of groups, most near-copies first.
+      The pairs of groups, most near-copies first.
     """
     splits = list(prints)
     joined = JoinedPrints([prints[split] for split in splits])
@@ -152,10 +177,7 @@ def crossings(
             for i, row in zip(ends, pair, strict=True)
         )
         counts[(a, one, b, other)] += 1
-    return [
-        f"{a} ({one}) and {b} ({other}): {count} near-copies"
-        for (a, one, b, other), count in counts.most_common()
-    ]
+    return [Crossing(*pair, count) for pair, count in counts.most_common()]
 
 
 def _number_of_pairs(prints: Mapping[str, PrintSource], is_new: dict[str, np.ndarray]) -> int:

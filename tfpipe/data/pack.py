@@ -71,6 +71,9 @@ class PackingPlan(NamedTuple):
 ShardWriter = Callable[[list[ShardPlan], Path, dict[str, Any], Reporter], list[dict[str, Any]]]
 
 
+REGROUPED = 3  # times that groups which share copies across splits are made one
+
+
 class PackingEngine(NamedTuple):
     """What does the long work of packing: this process, or the workers of a runner.
 
@@ -216,16 +219,23 @@ def pack(
             plan = plan_shards(task, merged, split=split, before=before, checksum=sums.checksum)
             summaries = write(plan)
         bad = _unreadable(plan.survey, summaries, skip_bad=skip_bad)
-        validation.classes(task, summaries, plan.shards)
         is_compared = not task.raw_files.skip_duplicate_check
-        validation.crossings(
-            plan.survey,
-            summaries if is_compared else [],
-            parts,
-            split=plan.split,
-            compared=validation.compared_before(manifest, cache.units, summaries),
-            report=report,
-        )
+        for rounds_left in range(REGROUPED, -1, -1):
+            validation.classes(task, summaries, plan.shards)
+            crossings = validation.crossings(
+                summaries if is_compared else [],
+                parts,
+                compared=validation.compared_before(manifest, cache.units, summaries),
+                report=report,
+            )
+            if not (crossings and survey.merge_near_duplicates and rounds_left):
+                break
+            # Of many images that are all alike, such as discs, a split more shows other copies.
+            pairs = [(crossing.group, crossing.other) for crossing in crossings]
+            regrouped = validation.joined(plan.survey, pairs, before=cache.groups)
+            plan = plan_shards(task, regrouped, split=split, before=before, checksum=sums.checksum)
+            summaries = write(plan)
+        validation.separate(plan.survey, split=plan.split, crossings=crossings)
         older = manifest
         manifest = _manifest(
             task,

@@ -204,7 +204,13 @@ def _unwritable(path: Path, error: Exception) -> UserError:
 
 def shard_name(task: str, split: str, number: int, *, of: int) -> str:
     """Returns the file name of a shard of a split, which TFDS knows too."""
-    return f"{task.replace('-', '_')}-{split}.tfrecord-{number:05d}-of-{of:05d}"
+    return f"{dataset_name(task)}-{split}.tfrecord-{number:05d}-of-{of:05d}"
+
+
+def dataset_name(task: str) -> str:
+    """Returns a task's name as TFDS takes it: letters, digits and underscores, a letter first."""
+    name = task.replace("-", "_")
+    return name if name[0].isalpha() else f"images_{name}"
 
 
 def _serializer(task: Task) -> Callable[[Example], bytes]:

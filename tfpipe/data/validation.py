@@ -14,6 +14,7 @@ from tfpipe.data import manifest as data_manifest
 from tfpipe.data import near_duplicates
 from tfpipe.data.copy_prints import PrintRows, StoredPrints
 from tfpipe.data.manifest import RecordManifest
+from tfpipe.data.near_duplicates import Crossing
 from tfpipe.data.source_cache import SourceCache, keys_sha256
 from tfpipe.tasks.splits import AssignedSplits
 from tfpipe.tasks.task import SPLITS, Source, Survey, Task
@@ -171,6 +172,25 @@ def merged(
     prints, _ = _prints(summaries, parts)
     is_new = np.repeat(np.array([u["source"] not in compared for u in units], bool), numbers)
     old_groups = GroupRuns([before.get(unit["source"], "") for unit in units], numbers)
+    pairs = near_duplicates.new_pairs(
+        prints, is_new, scratch=parts, progress=counter(report, "copies")
+    )
+    for rows in _shared(groups, old_groups, np.flatnonzero(~is_new)):
+        own = PrintRows(prints, rows)
+        pairs += [(int(rows[a]), int(rows[b])) for a, b in near_duplicates.find_pairs(own, own)]
+    return joined(survey, [(groups[a], groups[b]) for a, b in sorted(pairs)], before=before)
+
+
+def joined(
+    survey: Survey, pairs: Sequence[tuple[str, str]], *, before: Mapping[str, str]
+) -> Survey:
+    """Returns a survey in which the groups of each pair are one, with a note of it.
+
+    Args:
+      survey: of the raw files.
+      pairs: groups that share near-copies.
+      before: as of `merged`.
+    """
     first: dict[str, str] = {}
     old = set(before.values())
 
@@ -179,15 +199,8 @@ def merged(
             group = first[group]
         return group
 
-    pairs = near_duplicates.new_pairs(
-        prints, is_new, scratch=parts, progress=counter(report, "copies")
-    )
-    for rows in _shared(groups, old_groups, np.flatnonzero(~is_new)):
-        own = PrintRows(prints, rows)
-        pairs += [(int(rows[a]), int(rows[b])) for a, b in near_duplicates.find_pairs(own, own)]
-    for a, b in sorted(pairs):
-        pair = (root(groups[a]), root(groups[b]))
-        low, high = sorted(pair, key=lambda group: (group not in old, group))
+    for a, b in pairs:
+        low, high = sorted((root(a), root(b)), key=lambda group: (group not in old, group))
         first[high] = low
     sources = tuple(dataclasses.replace(s, group=root(s.group)) for s in survey.sources)
     moved = sum(new.group != old.group for new, old in zip(sources, survey.sources, strict=True))
@@ -239,31 +252,20 @@ def compared_before(
 
 
 def crossings(
-    survey: Survey,
     summaries: list[dict],
     parts: Path,
     *,
-    split: AssignedSplits,
     compared: Container[str] = (),
     report: Reporter = silent,
-) -> None:
-    """Raises a UserError that names the pairs if the same thing stands in two splits.
+) -> list[Crossing]:
+    """Returns the pairs of groups in different splits that share near-copies.
 
     Args:
-      survey: its duplicates show the same thing by the tables.
       summaries: what each shard holds, and its split.
       parts: the folder of the shards' perceptual hashes.
-      split: how groups are divided.
       compared: sources by `compared_before`, which are not compared with each other again.
       report: receives the images compared and in all, as stage "copies".
     """
-    splits = {s.name: split.of_source(s) for s in survey.sources}
-    problems = [
-        f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
-        for a, b, why in survey.duplicates
-        if splits[a] != splits[b]
-    ]
-    problems += _parted(survey, splits)
     prints, groups, old = {}, {}, {}
     for name in SPLITS:
         inside = [summary for summary in summaries if summary["split"] == name]
@@ -271,9 +273,26 @@ def crossings(
         units = [unit for summary in inside for unit in summary["units"]]
         numbers = [sum(times for _, times in unit["groups"]) for unit in units]
         old[name] = np.repeat(np.array([u["source"] in compared for u in units], bool), numbers)
-    problems += near_duplicates.crossings(
+    return near_duplicates.crossings(
         prints, groups, old, scratch=parts, progress=counter(report, "copies")
     )
+
+
+def separate(survey: Survey, *, split: AssignedSplits, crossings: Sequence[Crossing] = ()) -> None:
+    """Raises a UserError that names the pairs if the same thing stands in two splits.
+
+    Args:
+      survey: its duplicates show the same thing by the tables.
+      split: how groups are divided.
+      crossings: groups that share near-copies.
+    """
+    splits = {s.name: split.of_source(s) for s in survey.sources}
+    problems = [
+        f"{a} ({splits[a]}) and {b} ({splits[b]}): {why}"
+        for a, b, why in survey.duplicates
+        if splits[a] != splits[b]
+    ]
+    problems += [*_parted(survey, splits), *map(str, crossings)]
     if problems:
         more = f" and {len(problems) - 5} more pairs" if len(problems) > 5 else ""
         raise UserError(
