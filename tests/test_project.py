@@ -148,6 +148,12 @@ def test_a_notebook_packs_trains_predicts_and_reruns(project):
     assert list(project.versions(task)["version"]) == [2, 1]
     assert "Version(tiny/simple-cnn/1)" in version._repr_html_()
     assert "<iframe" in version.report()._repr_html_()
+    assert "Reliability" in version.plot_calibration().axes[0].get_title(loc="left")
+    assert len(version.plot_confusion().axes[0].texts) == 4
+    with pytest.raises(UserError, match="no column depth_from_m"):
+        version.plot_depth(table)
+    with pytest.raises(UserError, match="has not been explored. Run tfpipe explore"):
+        version.plot_map()
     with pytest.raises(UserError, match="very records"):
         project.retrain(task)
     assert project.rollback(task, 1).card.copied_from == 1
@@ -189,6 +195,10 @@ def test_trees_are_trained_explained_and_run_again(tmp_path):
     project = tfpipe.Project(tmp_path / "data", tmp_path / "models", progress=False)
     version = project.train_trees(task, trials=2)
     columns = np.zeros((2, len(version.card.columns)), np.float32)
+    names = [text.get_text() for text in version.plot_shap("few").axes[0].get_yticklabels()]
+    assert set(version.card.columns) <= set(names)
+    with pytest.raises(UserError, match="No class called 'fw'. Did you mean 'few'"):
+        version.plot_shap("fw")
     assert version.predict_proba(columns=columns).shape == (2, 4)
     config = run_config.read(version.path / "assets.extra" / "run.yaml")
     assert config.trees.trials == 2 and config.training is None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from tfpipe.data.manifest import RecordManifest
     from tfpipe.review.inspection_report import InspectionResult
@@ -77,6 +78,12 @@ class Exploration:
         import pandas as pd
 
         return pd.read_csv(self.path.with_name("map.csv"))
+
+    def plot_map(self) -> Figure:
+        """Returns the map by class, and beside it by cluster."""
+        from tfpipe.explore import page
+
+        return page.map_figure(page.read_map(self.path.with_name("map.csv")))
 
     @property
     def queue(self) -> pd.DataFrame:

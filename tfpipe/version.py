@@ -1,4 +1,4 @@
-"""A saved version as an object: predict, embed, report, metrics."""
+"""A saved version as an object: predict, embed, report, metrics, figures."""
 
 import html
 import logging
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from tfpipe.registry.card import VersionCard
     from tfpipe.registry.load import SavedPredictor
@@ -60,6 +61,15 @@ class Report:
     """
 
     path: Path
+
+    def _notebook(self) -> Any:
+        """Returns the module of figures, once the version's files are all here."""
+        start_tensorflow()
+        from tfpipe.registry import stored_versions
+        from tfpipe.report import notebook
+
+        stored_versions.complete(self.path)
+        return notebook
 
     def _repr_html_(self) -> str:
         page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
@@ -366,14 +376,74 @@ class Version:
     def __repr__(self) -> str:
         return f"Version({self.task.name}/{self.model}/{self.number})"
 
+    def plot_depth(self, table: "pd.DataFrame") -> "Figure":
+        """Returns the layers of a table along depth, each as high as it is probable.
+
+        Args:
+          table: what `predict` returns for photos of cores.
+
+        Raises:
+          UserError: the table has no layers with depths.
+        """
+        start_tensorflow()
+        from tfpipe.report import notebook
+
+        return notebook.depth(table)
+
+    def plot_confusion(self) -> "Figure":
+        """Returns the confusion matrix of the test split.
+
+        Raises:
+          UserError: the version is an autoencoder, or its predictions are missing.
+        """
+        return self._notebook().confusion(self.path)
+
+    def plot_calibration(self) -> "Figure":
+        """Returns the reliability diagram of the test split, before and after calibration.
+
+        Raises:
+          UserError: the version was not calibrated, or its predictions are missing.
+        """
+        return self._notebook().reliability(self.path)
+
+    def plot_shap(self, class_name: str | None = None) -> "Figure":
+        """Returns what columns add to a class of boosted trees: a dot is a test image.
+
+        Args:
+          class_name: the class; None for the one to which columns add most.
+
+        Raises:
+          UserError: the version is a network, or has no such class.
+        """
+        return self._notebook().shap(self.path, class_name)
+
+    def plot_map(self) -> "Figure":
+        """Returns the map of the version's exploration, by class and by cluster.
+
+        Raises:
+          UserError: the version has not been explored.
+        """
+        from tfpipe.explore import page
+
+        path = self.path.with_name(f"explore-{self.number}") / "map.csv"
+        if not path.is_file():
+            raise UserError(
+                f"Version {self.number} of {self.model} has not been explored. Run tfpipe explore, "
+                "or Project.explore, first."
+            )
+        return page.map_figure(page.read_map(path))
+
+    def _notebook(self) -> Any:
+        """Returns the module of figures, once the version's files are all here."""
+        start_tensorflow()
+        from tfpipe.registry import stored_versions
+        from tfpipe.report import notebook
+
+        stored_versions.complete(self.path)
+        return notebook
+
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(split)}</td><td>{html.escape(name)}</td><td>{value:.4g}</td></tr>"
-            for split, metrics in self.metrics.items()
-            for name, value in metrics.items()
-            if isinstance(value, int | float)
-        )
-        return (
-            f"<b>{html.escape(repr(self))}</b><table><tr><th>split</th><th>metric</th>"
-            f"<th>value</th></tr>{rows}</table>"
-        )
+        start_tensorflow()
+        from tfpipe.report import notebook
+
+        return str(notebook.summary(self.path, name=repr(self)))

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfpipe.base import figures, tables
+from tfpipe.base.errors import UserError
 from tfpipe.explore import page as explore_page
 from tfpipe.explore.queue import Entry
 from tfpipe.explore.result import Findings
@@ -154,3 +156,14 @@ def test_resting_on_a_point_shows_its_image(findings, page, tmp_path):
         )
         names = "[...document.querySelectorAll('#map .legendtext')].map(e => e.textContent).join()"
         assert shown.wait(names) == "cluster 0,cluster 1"
+
+
+def test_a_map_is_drawn_again_from_its_table(findings, tmp_path):
+    tables.write_csv(findings.frame, tmp_path / "map.csv")
+    figure = explore_page.map_figure(explore_page.read_map(tmp_path / "map.csv"))
+    assert figures.png(figure, dpi=explore_page.MAP_DPI) == explore_page.map_png(findings)
+    (tmp_path / "map.csv").write_text("key,label\n")
+    with pytest.raises(UserError, match="no column cluster. Run tfpipe explore again"):
+        explore_page.read_map(tmp_path / "map.csv")
+    with pytest.raises(UserError, match="cannot be read as a map"):
+        explore_page.read_map(tmp_path / "no.csv")

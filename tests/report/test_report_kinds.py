@@ -17,7 +17,7 @@ from tfpipe.base import files, images, tables
 from tfpipe.base.errors import UserError
 from tfpipe.evaluation import evaluate, group_intervals, metric_names
 from tfpipe.registry import store
-from tfpipe.report import autoencoder, plots
+from tfpipe.report import autoencoder, notebook, plots
 from tfpipe.report import write as report_write
 
 pytestmark = pytest.mark.slow  # what they share are reports
@@ -120,6 +120,33 @@ def table(rebuilt):
 
 def sections_of(text):
     return re.findall(r"<h2>(.*?)</h2>", text)
+
+
+def test_a_notebook_shows_the_scores_and_figures_of_a_classifier(many, rebuilt):
+    card = store.read_card(many)
+    shown = Page(notebook.summary(many, name="kinds/3")).text
+    assert f"Accuracy, test split {card.metrics['test']['accuracy']:.3f} report " in shown
+    assert "none, few, some, many" in shown and "report.html" in shown
+    cells = [text.get_text().split("\n")[0] for text in notebook.confusion(many).axes[0].texts]
+    counts = [int(cell.replace(",", "")) for cell in cells]
+    tested = pd.read_csv(many / "assets.extra" / "predictions.csv").query("split == 'test'")
+    assert len(counts) == 16 and sum(counts) == (tested["label"] >= 0).sum()
+    with pytest.raises(UserError, match="was not calibrated"):
+        notebook.reliability(many)
+    with pytest.raises(UserError, match="is a network. SHAP values are of boosted trees"):
+        notebook.shap(many, None)
+    shown, error = Page(notebook.summary(rebuilt, name="a")).text, store.read_card(rebuilt).metrics
+    error = error["test"]["mean_squared_error"]
+    assert f"Mean squared error, test split {error:.5f} (95 % interval for new groups: " in shown
+    with pytest.raises(UserError, match="Version 3 of .* is an autoencoder"):
+        notebook.confusion(rebuilt)
+
+
+def test_a_summary_without_predictions_has_no_interval(many, tmp_path):
+    shutil.copytree(many, tmp_path / "3")
+    (tmp_path / "3" / "assets.extra" / "predictions.csv").unlink()
+    shown = Page(notebook.summary(tmp_path / "3", name="kinds/3")).text
+    assert "kinds/3" in shown and "interval" not in shown
 
 
 def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):

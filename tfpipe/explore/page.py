@@ -1,6 +1,5 @@
 """Page of an exploration: the map with its images, the queue, and what to trust."""
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,15 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tfpipe.base import figures, files, html
+from tfpipe.base import figures, files, html, tables
+from tfpipe.base.errors import UserError
+from tfpipe.base.figures import StyledFigure
 from tfpipe.explore import confounders, umap
 from tfpipe.explore.novelty_benchmark import MEAN
 from tfpipe.explore.queue import Entry
-from tfpipe.explore.result import UNLABELLED, Findings
+from tfpipe.explore.result import UNLABELLED, Findings, class_names, cluster_names
 
 STYLES = (html.STYLE, "explore/assets/explore.css")
 SCRIPT = "explore/assets/map.js"
@@ -26,7 +26,7 @@ MAX_QUEUED = 48  # entries of the queue that are shown
 MAX_CATEGORIES = 24  # that colours can distinguish, more or less
 MAX_LEGEND = 20  # names in the legend of the PNG
 NO_CATEGORY = "#c3ccd2"  # colour of images without a class or cluster
-PNG_SIZE_IN, PNG_DPI = (11.0, 5.2), 200
+MAP_SIZE_IN, MAP_DPI = (11.0, 5.2), 200
 _PLAIN_AXIS = {"showgrid": False, "zeroline": False, "showticklabels": False}
 LAYOUT = {
     "height": 560,
@@ -126,22 +126,46 @@ def map_data(result: Findings, thumbnails: dict[int, bytes]) -> dict[str, Any]:
     }
 
 
-def map_png(result: Findings) -> bytes:
-    """Returns a PNG for papers: the map coloured by class, and beside it by cluster."""
-    with matplotlib.rc_context(figures.STYLE):
-        figure = Figure(figsize=PNG_SIZE_IN, layout="constrained")
-        FigureCanvasAgg(figure)
+def map_figure(frame: pd.DataFrame) -> StyledFigure:
+    """Returns the map coloured by class, and beside it by cluster.
+
+    Args:
+      frame: as `Findings.frame` has it, or map.csv.
+    """
+
+    def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-        _scatter(left, result, result.labels, without=UNLABELLED, title="By class")
-        _scatter(right, result, result.clusters, without="no cluster", title="By cluster")
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    return png.getvalue()
+        _scatter(left, frame, class_names(frame), without=UNLABELLED, title="By class")
+        _scatter(right, frame, cluster_names(frame), without="no cluster", title="By cluster")
+
+    return figures.styled(draw, size=MAP_SIZE_IN)
 
 
-def _scatter(axes: Axes, result: Findings, names: np.ndarray, *, without: str, title: str) -> None:
+def read_map(path: Path) -> pd.DataFrame:
+    """Returns map.csv as `map_figure` takes it.
+
+    Raises:
+      UserError: it is missing or no map.
+    """
+    try:
+        frame = tables.read_csv(path, text={"key", "split", "group", "label", "predicted"})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as a map. Run tfpipe explore again.") from error
+    if missing := [name for name in ("label", "cluster", "x", "y") if name not in frame]:
+        raise UserError(f"{path} has no column {missing[0]}. Run tfpipe explore again.")
+    return frame
+
+
+def map_png(result: Findings) -> bytes:
+    """Returns `map_figure` as a PNG for papers."""
+    return figures.png(map_figure(result.frame), dpi=MAP_DPI)
+
+
+def _scatter(
+    axes: Axes, frame: pd.DataFrame, names: np.ndarray, *, without: str, title: str
+) -> None:
     """Draws the map; points named `without` are pale, the commonest of the others come first."""
-    x, y = result.frame["x"].to_numpy(), result.frame["y"].to_numpy()
+    x, y = frame["x"].to_numpy(), frame["y"].to_numpy()
 
     def points(inside: np.ndarray, colour: str, label: str | None) -> None:
         axes.scatter(x[inside], y[inside], s=6, lw=0, alpha=0.8, color=colour, label=label)

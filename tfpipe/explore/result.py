@@ -50,13 +50,12 @@ class Findings:
     @property
     def labels(self) -> np.ndarray:
         """The class of each image [n] str, `UNLABELLED` without a label."""
-        return np.where(self.frame["label"] == "", UNLABELLED, self.frame["label"]).astype(str)
+        return class_names(self.frame)
 
     @property
     def clusters(self) -> np.ndarray:
         """The cluster of each image [n] str."""
-        numbers = self.frame["cluster"].to_numpy()
-        return np.array([f"cluster {n}" if n >= 0 else "no cluster" for n in numbers])
+        return cluster_names(self.frame)
 
     def queue_table(self) -> pd.DataFrame:
         """Returns the queue as a table, a row for each entry."""
@@ -80,3 +79,13 @@ class Findings:
             for rank, entry in enumerate(self.queue, start=1)
         ]
         return pd.DataFrame(rows)
+
+
+def class_names(frame: pd.DataFrame) -> np.ndarray:
+    """Returns the class of each row [n] str, `UNLABELLED` without a label."""
+    return np.where(frame["label"] == "", UNLABELLED, frame["label"]).astype(str)
+
+
+def cluster_names(frame: pd.DataFrame) -> np.ndarray:
+    """Returns the cluster of each row [n] str."""
+    return np.array([f"cluster {n}" if n >= 0 else "no cluster" for n in frame["cluster"]])

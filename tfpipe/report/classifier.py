@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from sklearn import metrics
 
 from tfpipe.base import html
 from tfpipe.evaluation import ordinal as evaluation_ordinal
@@ -150,14 +149,14 @@ def _multiclass_figures(data: ReportData) -> list[Markup]:
 
 def _confusion(data: ReportData, *, title: str) -> Markup:
     test = data.test
-    every = range(len(test.classes))
-    counts = metrics.confusion_matrix(test.labels, test.predicted, labels=every)
+    counts = test.confusion
     at = ", at the threshold chosen on validation" if len(test.classes) == 2 else ""
     caption = (
         f"{np.trace(counts):,} of {len(test.labels):,} test {data.example_noun}s are classified "
         f"rightly{at}."
     )
-    return html.plot(plots.confusion(counts, test.classes, title=title), caption=caption)
+    figure = plots.confusion(counts, test.classes, title=title)
+    return html.plot(plots.svg_of(figure), caption=caption)
 
 
 def classes(data: ReportData) -> Markup | None:

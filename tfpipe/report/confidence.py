@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tfpipe.base import html
-from tfpipe.base.figures import COLOURS, INK
+from tfpipe.base.figures import COLOURS, INK, StyledFigure
 from tfpipe.evaluation import calibration, selective
 from tfpipe.evaluation.selective import RiskCoverage
 from tfpipe.report import plots
@@ -56,11 +56,11 @@ def reliability(
         f"own probability, went from {class_before:.4f} to {class_after:.4f}."
     )
     caption = "The nearer to the dashed line, the better a probability can be relied on."
-    svg = draw_reliability(labels, uncalibrated, probabilities)
+    figure = draw_reliability(labels, uncalibrated, probabilities)
     return html.joined(
         html.paragraph(text),
         html.paragraph(fit["note"], style="soft") if fit["note"] else None,
-        html.plot(svg, caption=caption),
+        html.plot(plots.svg_of(figure), caption=caption),
     )
 
 
@@ -131,8 +131,8 @@ def _interval(result: selective.ClassPrecision) -> str:
     return "" if result.low is None else f"{result.low:.3f} to {result.high:.3f}"
 
 
-def draw_reliability(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> str:
-    """Returns the SVG of accuracy against confidence.
+def draw_reliability(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> StyledFigure:
+    """Returns the figure of accuracy against confidence.
 
     Args:
       labels: [n] int.
@@ -152,7 +152,7 @@ def draw_reliability(labels: np.ndarray, before: np.ndarray, after: np.ndarray) 
         axes.legend(loc="upper left")
         plots.titles(axes, "Reliability", x="probability of the predicted class", y="accuracy")
 
-    return plots.svg(draw)
+    return plots.drawn(draw)
 
 
 def draw_risk_coverage(curve: RiskCoverage) -> str:

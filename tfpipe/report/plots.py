@@ -1,24 +1,18 @@
-"""Figures of a report: each function draws one and returns an address that contains it."""
+"""Figures of a report: each function draws one, most return an address that contains it."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 
-from tfpipe.base import html
-from tfpipe.base.figures import COLOURS, HEIGHT_IN, INK, STYLE, WIDTH_IN
+from tfpipe.base import figures, html
+from tfpipe.base.figures import COLOURS, HEIGHT_IN, INK, WIDTH_IN, StyledFigure
 
 BINS = 40
-PNG_DPI = 130
 
 
 def losses(history: dict[str, list[float]], *, unit: str) -> str:
@@ -66,8 +60,8 @@ def shifts(shift_mm: np.ndarray) -> str:
     return svg(draw)
 
 
-def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> str:
-    """Draws a confusion matrix [true, predicted] int: colour is the share of the true class."""
+def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> StyledFigure:
+    """Returns a confusion matrix [true, predicted] int: colour is the share of the true class."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(HEIGHT_IN, 0.55 * len(classes) + 1.4)
 
@@ -88,7 +82,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> str:
         axes.spines[:].set_visible(False)
         titles(axes, title, x="predicted class", y="true class")
 
-    return svg(draw, size=(max(WIDTH_IN, side * 1.15), side))
+    return drawn(draw, size=(max(WIDTH_IN, side * 1.15), side))
 
 
 def precision_recall(labels: np.ndarray, positive: np.ndarray, *, threshold: float) -> str:
@@ -194,28 +188,28 @@ def titles(axes: Axes, title: str, *, x: str, y: str) -> None:
     axes.set_ylabel(y)
 
 
-def svg(draw: Callable[[Axes], None], *, size: tuple[float, float] = (WIDTH_IN, HEIGHT_IN)) -> str:
-    """Returns the address of an SVG of what `draw` draws.
+def drawn(
+    draw: Callable[[Axes], None], *, size: tuple[float, float] = (WIDTH_IN, HEIGHT_IN)
+) -> StyledFigure:
+    """Returns the figure that `draw` draws on the axes that it is given.
 
     Args:
-      draw: draws on the axes that it is given.
+      draw: draws on the axes.
       size: width and height in inches.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure.subplots())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return html.data_uri(buffer.getvalue(), kind="image/svg+xml")
+    return figures.styled(lambda figure: draw(figure.subplots()), size=size)
 
 
-def png(draw: Callable[[Axes], None], *, size: tuple[float, float]) -> str:
-    """Returns the address of a PNG of what `draw` draws, for figures of many dots; see `svg`."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure.subplots())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    return html.data_uri(buffer.getvalue(), kind="image/png")
+def svg(draw: Callable[[Axes], None], *, size: tuple[float, float] = (WIDTH_IN, HEIGHT_IN)) -> str:
+    """Returns the address of an SVG of what `draw` draws; see `drawn`."""
+    return svg_of(drawn(draw, size=size))
+
+
+def svg_of(figure: StyledFigure) -> str:
+    """Returns the address of an SVG of a figure."""
+    return html.data_uri(figures.svg(figure), kind="image/svg+xml")
+
+
+def png_of(figure: StyledFigure) -> str:
+    """Returns the address of a PNG of a figure, for figures of many dots."""
+    return html.data_uri(figures.png(figure), kind="image/png")

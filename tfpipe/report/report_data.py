@@ -61,30 +61,30 @@ class TestPredictions(NamedTuple):
         return self.predicted == self.labels
 
     @property
+    def confusion(self) -> np.ndarray:
+        """How many of each label have which predicted class, [label, predicted] int."""
+        every = range(len(self.classes))
+        return metrics.confusion_matrix(self.labels, self.predicted, labels=every)
+
+    @property
     def confidence(self) -> np.ndarray:
         """Probability of the predicted class, [n] float."""
         return self.probabilities[np.arange(len(self.labels)), self.predicted]
 
 
 @dataclass(frozen=True)
-class ReportData:
-    """Everything that a report uses.
+class VersionScores:
+    """What a version's own files say of how good it is.
 
     Attributes:
       version: folder of the version.
-      records: folder of the records.
       card: see `store.publish`.
-      manifest: of the records.
       frame: predictions.csv.
-      table_name: name of the task's table of sources, or None.
     """
 
     version: Path
-    records: Path
     card: VersionCard
-    manifest: RecordManifest
     frame: pd.DataFrame
-    table_name: str | None
 
     @property
     def group_column(self) -> str:
@@ -157,6 +157,23 @@ class ReportData:
             return None
         return float(metrics.average_precision_score(labels, self.test.probabilities[rows, 1]))
 
+
+@dataclass(frozen=True)
+class ReportData(VersionScores):
+    """Everything that a report uses.
+
+    Attributes:
+      records: folder of the records.
+      manifest: of the records.
+      table_name: name of the task's table of sources, or None.
+
+    The others are those of `VersionScores`.
+    """
+
+    records: Path
+    manifest: RecordManifest
+    table_name: str | None
+
     @cached_property
     def table(self) -> pd.DataFrame | None:
         """The task's table of sources, as the reader wrote it; None without one."""
@@ -164,6 +181,21 @@ class ReportData:
         if self.table_name is None or not path.is_file():
             return None
         return pd.read_csv(path, keep_default_na=False)
+
+
+def read_scores(version: Path) -> VersionScores:
+    """Returns what a version's own files say of how good it is.
+
+    Args:
+      version: folder with assets.extra/card.json and predictions.csv.
+
+    Raises:
+      UserError: if one of the files is missing or damaged.
+    """
+    card = store.read_card(version)
+    frame = predictions(version, {"photo": "str"}, classes=card.classes)
+    _check(version, _missing_columns(card, frame))
+    return VersionScores(version, card, frame)
 
 
 def read(version: Path, records: Path) -> ReportData:
@@ -178,14 +210,19 @@ def read(version: Path, records: Path) -> ReportData:
     """
     card, manifest = store.read_card(version), data_manifest.read(records)
     frame = predictions(version, manifest.metadata, classes=card.classes)
-    if missing := _missing(card) or _missing_columns(card, frame):
+    _check(version, _missing(card) or _missing_columns(card, frame))
+    task = TASKS.get(card.task)
+    table_name = task.raw_files.source_table if task else None
+    return ReportData(version, card, frame, records, manifest, table_name)
+
+
+def _check(version: Path, missing: str) -> None:
+    """Raises a UserError where something is missing of what a report shows."""
+    if missing:
         raise UserError(
             f"Version {version.name} of {version.parent.name} cannot be reported: it has no "
             f"{missing}. Restore its files from a copy, or train a new version."
         )
-    task = TASKS.get(card.task)
-    table_name = task.raw_files.source_table if task else None
-    return ReportData(version, records, card, manifest, frame, table_name)
 
 
 def _missing(card: VersionCard) -> str:

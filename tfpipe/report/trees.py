@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from tfpipe.base import files, html
-from tfpipe.base.figures import COLOURS, INK
+from tfpipe.base.figures import COLOURS, INK, StyledFigure
 from tfpipe.report import classifier, plots
 from tfpipe.report.classifier import summary as summary
 from tfpipe.report.classifier import tiles as tiles
@@ -77,16 +77,18 @@ def _shap_figures(
     added: np.ndarray, values: np.ndarray, *, columns: Sequence[str], name: str
 ) -> list[Markup]:
     """Returns the bar plot and the beeswarm of a class."""
-    bar = shap_bar(added, values, columns=columns, title=name)
-    swarm = shap_beeswarm(added, values, columns=columns, title=name)
+    bar = plots.png_of(shap_bar(added, values, columns=columns, title=name))
+    swarm = plots.png_of(shap_beeswarm(added, values, columns=columns, title=name))
     return [
         html.plot(bar, caption=f"{name}: mean |SHAP value| of the columns that add most."),
         html.plot(swarm, caption=f"{name}: a dot is an image; to the right, it adds to {name}."),
     ]
 
 
-def shap_bar(added: np.ndarray, values: np.ndarray, *, columns: Sequence[str], title: str) -> str:
-    """Returns the PNG of `shap.plots.bar` for a class, as an address.
+def shap_bar(
+    added: np.ndarray, values: np.ndarray, *, columns: Sequence[str], title: str
+) -> StyledFigure:
+    """Returns the figure of `shap.plots.bar` for a class.
 
     Args:
       added: [n, columns] float, SHAP values.
@@ -102,13 +104,13 @@ def shap_bar(added: np.ndarray, values: np.ndarray, *, columns: Sequence[str], t
         axes.set_title(title)
         axes.grid(False)
 
-    return plots.png(draw, size=SHAP_SIZE_IN)
+    return plots.drawn(draw, size=SHAP_SIZE_IN)
 
 
 def shap_beeswarm(
     added: np.ndarray, values: np.ndarray, *, columns: Sequence[str], title: str
-) -> str:
-    """Returns the PNG of `shap.plots.beeswarm` for a class, as an address.
+) -> StyledFigure:
+    """Returns the figure of `shap.plots.beeswarm` for a class.
 
     Args:
       added: [n, columns] float, SHAP values.
@@ -134,7 +136,7 @@ def shap_beeswarm(
         axes.set_title(title)
         axes.grid(False)
 
-    return plots.png(draw, size=SHAP_SIZE_IN)
+    return plots.drawn(draw, size=SHAP_SIZE_IN)
 
 
 def _explanation(added: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> Any:
