@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tfpipe.search.overview import SearchReport
     from tfpipe.serving.client import Client
     from tfpipe.serving.run import serve
+    from tfpipe.serving.runtimes.model_files import ModelExport
     from tfpipe.tasks.splits import SplitConfig
     from tfpipe.tasks.task import Example, Reading, Source, Survey, Task, WholeFile
     from tfpipe.training.config import TrainingConfig
@@ -43,6 +44,7 @@ _HOMES = {
     "Exploration": "tfpipe.results",
     "Inspection": "tfpipe.results",
     "InspectionReport": "tfpipe.results",
+    "ModelExport": "tfpipe.serving.runtimes.model_files",
     "PackingConfig": "tfpipe.data.config",
     "Prediction": "tfpipe.version",
     "Project": "tfpipe.project",
@@ -74,6 +76,7 @@ __all__ = [
     "Exploration",
     "Inspection",
     "InspectionReport",
+    "ModelExport",
     "PackingConfig",
     "Prediction",
     "Project",

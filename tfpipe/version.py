@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tfpipe.registry.card import VersionCard
     from tfpipe.registry.load import SavedPredictor
+    from tfpipe.serving.runtimes.model_files import ModelExport
     from tfpipe.tasks.task import Task
     from tfpipe.workspace import Workspace
 
@@ -372,6 +373,24 @@ class Version:
         page = write.write(self.path, self._workspace.fetch_records(self.task))
         stored_versions.push_file(page)
         return Report(page)
+
+    def export(self, format: str, out: str | Path, *, license: str = "") -> "ModelExport":
+        """Writes the model into a new folder for other tools, with its card and classes.
+
+        Args:
+          format: "onnx", "litert", "openvino" or "keras"; or "hf" for a folder that
+            `huggingface_hub` uploads.
+          out: the folder, which must not exist or be empty.
+          license: identifier of the licence in the card of an hf folder, such as "cc-by-4.0".
+
+        Raises:
+          UserError: a package is missing, the version is of boosted trees, or the file does not
+            compute what the version does. Then there is no folder.
+        """
+        start_tensorflow()
+        from tfpipe.serving.runtimes import model_files
+
+        return model_files.export(self.path, format, Path(out), license=license)
 
     def __repr__(self) -> str:
         return f"Version({self.task.name}/{self.model}/{self.number})"

@@ -165,6 +165,15 @@ def test_a_second_training_is_version_two_and_report_can_be_written_anew(home, t
     assert page.read_bytes() == whole
 
 
+def test_a_version_is_exported_for_other_tools(trained):
+    told = run_command.run(
+        "export", "melt-layer", "--version", "1", "--format", "hf", "--out", "hub"
+    )
+    assert told["files"] == ["README.md", "card.json", "labels.txt", "model.keras"]
+    assert told["max_difference"] <= 5e-5
+    assert Path("hub/README.md").read_text().startswith("---\nlicense: unknown\n")
+
+
 def test_verify_and_tasks_know_what_there_is(home, trained):
     assert run_command.run("verify", "melt-layer")["records"] > 0
     task = {one["task"]: one for one in run_command.run("tasks")["tasks"]}["melt-layer"]

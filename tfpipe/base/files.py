@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import tokenize
 import uuid
 import zipfile
@@ -153,6 +154,32 @@ def replace(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path, *, option: str) -> Iterator[Path]:
+    """Yields a folder to fill, which takes the place of `folder` when that went well.
+
+    Args:
+      folder: the folder; missing parents are made.
+      option: of the command that names it, for the sentence.
+
+    Raises:
+      UserError: `folder` holds something already, or it cannot be written or is full.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(
+            f"{shown(folder)} already holds something; give a new folder, or empty this one."
+        )
+    with writing_to(folder, option=option):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+            draft = Path(beside) / folder.name
+            draft.mkdir()
+            yield draft
+            if folder.exists():
+                folder.rmdir()
+            draft.rename(folder)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tfpipe.cli import (
     compare,
     data,
     explore,
+    export,
     inspect,
     options,
     predict,
@@ -57,6 +58,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     versions.retrain,
     versions.rollback,
     versions.versions,
+    export.export,
     tasks.doctor,
 )
 for command in COMMANDS:

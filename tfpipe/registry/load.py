@@ -252,15 +252,27 @@ def read_model(version: Path) -> keras.Model:
         be.
     """
     with checked_copy(version, checked_files.MODEL_KERAS) as copy:
-        path, name = copy.folder / checked_files.MODEL_KERAS, "/".join(copy.folder.parts[-3:])
-        try:
-            keras_scan.scan(path, name=name)
-            return keras.models.load_model(path, compile=False, safe_mode=True)
-        except LOADING_ERRORS as error:
-            reason = _first_line(error)
-            raise UserError(
-                f"{name}/model.keras cannot be loaded: {reason}. Export it again."
-            ) from error
+        name = "/".join([*copy.folder.parts[-3:], "model.keras"])
+        return read_keras(copy.folder / checked_files.MODEL_KERAS, name=name)
+
+
+def read_keras(path: Path, *, name: str) -> keras.Model:
+    """Returns a checked .keras file as a Keras model that is not compiled.
+
+    Args:
+      path: the file.
+      name: its name in sentences.
+
+    Raises:
+      UserError: it must not be loaded, or cannot be.
+    """
+    try:
+        keras_scan.scan(path, name=name.removesuffix("/model.keras"))
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except LOADING_ERRORS as error:
+        raise UserError(
+            f"{name} cannot be loaded: {_first_line(error)}. Export it again."
+        ) from error
 
 
 def with_inference_mode(predictor: SavedPredictor, name: str | None) -> Classify:
