@@ -1,5 +1,7 @@
 """EcoTaxa's tables, in and out."""
 
+import zipfile
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -247,3 +249,29 @@ def test_what_is_written_is_read_again_as_measured(tmp_path):
     assert list(labels_of(found).values()) == ["ash", "", ""]
     assert column_of(found, "area_abd_um2").tolist() == pytest.approx([30.5, 1 / 3, 1e-12])
     assert not any(name.startswith("p_") or name == "abstain" for name in found.columns)
+
+
+def test_the_zip_has_the_table_and_its_images_and_is_read_again(tmp_path):
+    images = tmp_path / "particles" / "images"
+    images.mkdir(parents=True)
+    names = [f"r_c.tif_{i}.png" for i in (1, 2, 3)]
+    for i, name in enumerate(names):
+        cv2.imwrite(str(images / name), np.full((9, 9), 50 + i, np.uint8))
+    statuses = ["validated", "predicted", "validated"]
+    table = predictions().assign(status=statuses, image=[f"particles/images/{n}" for n in names])
+    table.loc[2, "label"] = "pollen grain"
+    ecotaxa.write_zip(table, tmp_path / "particles.zip")
+    assert not images.exists()
+    with zipfile.ZipFile(tmp_path / "particles.zip") as archive:
+        assert archive.namelist() == ["ecotaxa_particles.tsv", *names]
+        archive.extractall(tmp_path / "raw" / "set")
+    lines = (tmp_path / "raw" / "set" / "ecotaxa_particles.tsv").read_text().splitlines()
+    headings, types, first, *_ = [line.split("\t") for line in lines]
+    prefixes = ("img_", "object_", "sample_", "acq_", "process_")
+    assert all(name == name.lower() and name.startswith(prefixes) for name in headings)
+    row = dict(zip(headings, first, strict=True))
+    assert row["img_file_name"] == names[0] and row["object_score"] == "0.9"
+    assert types[headings.index("object_score")] == "[f]"
+    found = surveyed(tmp_path / "raw")
+    assert list(labels_of(found).values()) == ["ash", "", "pollen grain"]
+    assert "score" not in found.columns

@@ -59,6 +59,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     versions.rollback,
     versions.versions,
     export.export,
+    export.convert,
     tasks.doctor,
 )
 for command in COMMANDS:

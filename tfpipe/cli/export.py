@@ -1,4 +1,4 @@
-"""The command that writes a version's model for other tools: export."""
+"""The commands about other tools: export, convert."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,5 +38,44 @@ def export(
         files=list(made.files),
         examples=made.examples,
         max_difference=made.max_difference,
+        notes=list(made.notes),
+    )
+
+
+def convert(
+    predictions: Annotated[Path, typer.Argument(help="Table that `tfpipe predict` wrote.")],
+    to: Annotated[str, typer.Option(help="darwin-core, ifcb or pangaea.")],
+    out: Annotated[Path, typer.Option(help="File to write; of ifcb a new folder.")],
+    sites: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of darwin-core: table of group, latitude, longitude, date, perhaps depth from, "
+            "depth to and volume ml."
+        ),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of darwin-core: table of class, scientific name, perhaps scientific name id."
+        ),
+    ] = None,
+    about: Annotated[
+        list[str] | None,
+        typer.Option(help="Of pangaea: name=value of the description, such as event=EGRIP."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Writes a table of predictions in the format of another program."""
+    from tfpipe.inference.formats import convert as formats
+
+    described = options.settings(about, option="--about")
+    made = formats.convert(predictions, to, out, sites=sites, names=names, about=described)
+    options.done(
+        json,
+        command="convert",
+        task="",
+        path=made.path,
+        format=made.format,
+        rows=made.rows,
         notes=list(made.notes),
     )

@@ -172,13 +172,13 @@ def packing(option: list[str] | None, split: str, salt: str, skip_bad: int) -> P
     return PackingConfig(settings(option), SplitConfig.parse(split, salt=salt), skip_bad)
 
 
-def settings(option: list[str] | None) -> dict[str, str]:
-    """Returns name -> text of `name=value` options."""
+def settings(settings: list[str] | None, *, option: str = "--option") -> dict[str, str]:
+    """Returns name -> text of settings, each `name=value`, of an option."""
     values = {}
-    for setting in option or ():
+    for setting in settings or ():
         name, equals, text = setting.partition("=")
         if not equals:
-            raise UserError(f"--option {setting!r} has no '='. Write it as name=value.")
+            raise UserError(f"{option} {setting!r} has no '='. Write it as name=value.")
         values[name] = text
     return values
 

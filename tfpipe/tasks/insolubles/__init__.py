@@ -39,5 +39,5 @@ TASK = Task(
         per_image_standardization=False,
         letterbox=True,
     ),
-    image_outputs=ImageOutputs(writers={".tsv": ecotaxa.write}),
+    image_outputs=ImageOutputs(writers={".tsv": ecotaxa.write, ".zip": ecotaxa.write_zip}),
 )

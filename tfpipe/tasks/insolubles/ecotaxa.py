@@ -8,6 +8,8 @@ the same fields.
 
 import hashlib
 import re
+import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,6 +213,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
       UserError: the folder cannot be written to or is full.
     """
     labels = table["label"].fillna("").astype("str")
+    table = _with_score(table, labels)
     statuses = table["status"] if "status" in table else pd.Series("predicted", table.index)
     image_files = table["image"] if "image" in table else table["key"].map(_file_name)
     runs = table["run"].astype("str")
@@ -235,8 +238,49 @@ def write(table: pd.DataFrame, path: Path) -> None:
     files.replace(path, ("\n".join(lines) + "\n").encode())
 
 
+def write_zip(table: pd.DataFrame, path: Path) -> None:
+    """Writes predictions as the .zip that EcoTaxa imports: the table, and the images it names.
+
+    Args:
+      table: as `write` takes it; `image` is relative to the folder of the .zip.
+      path: the .zip. The images beside it are in it afterwards, and only there.
+
+    Raises:
+      UserError: the folder cannot be written to or is full.
+    """
+    images = [path.parent / image for image in table["image"]]
+    named = table.assign(image=[image.name for image in images])
+    with (
+        files.writing_to(path, option="--out"),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as beside,
+    ):
+        # EcoTaxa imports tables whose names begin like this.
+        write(named, tsv := Path(beside) / f"ecotaxa_{path.stem}.tsv")
+        draft = Path(beside) / path.name
+        with zipfile.ZipFile(draft, "w") as archive:
+            archive.write(tsv, tsv.name, zipfile.ZIP_DEFLATED)
+            for image in images:
+                archive.write(image, image.name)
+        draft.replace(path)
+    for image in images:
+        image.unlink()
+    for folder in {image.parent for image in images}:
+        folder.rmdir()
+
+
 def _file_name(key: str) -> str:
     return re.sub(r"[^0-9A-Za-z._-]+", "_", key) + ".png"
+
+
+def _with_score(table: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
+    """Returns a table with the probability of each label as `score`, where it has probabilities."""
+    names = [label for label in labels.unique() if f"p_{label}" in table]
+    if not names:
+        return table
+    probabilities = table[[f"p_{name}" for name in names]].to_numpy(float)
+    place = pd.Index(names).get_indexer(labels)
+    scores = probabilities[np.arange(len(table)), place]
+    return table.assign(score=np.where(place >= 0, scores, np.nan))
 
 
 def _is_number(column: pd.Series) -> bool:
