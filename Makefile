@@ -39,7 +39,9 @@ $(VENV)/.installed: setup.cfg pyproject.toml $(LOCK)
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || :
 	@touch $@
 
+# Figures are made once, in some minutes, by running what the tutorials show: build/figures/.
 docs: $(VENV)/.installed
+	$(BIN)/python docs/make_figures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo "The site, for a browser:  build/site/index.html"
 

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 EXECUTED = {
     "docs/adding-a-task.md": 2,  # tests/tasks/test_adding_a_task.py
     "docs/api.md": 1,
+    "docs/drift.md": 1,
     "docs/protocols.md": 1,  # tests/serving/test_open_inference.py
     "docs/records.md": 3,  # tests/data/test_other_readers.py
-    "docs/retraining.md": 1,
     "docs/searching.md": 1,
     "docs/serving.md": 1,
 }
@@ -49,12 +49,14 @@ def test_the_site_builds_without_a_warning_and_asks_nothing_of_a_network(tmp_pat
         build, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    pages = {path.name: path.read_text() for path in tmp_path.glob("*.html")}
+    pages = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*.html")}
+    pages = {name: path.read_text() for name, path in pages.items()}
     assert 'id="tfpipe-predict"' in pages["cli.html"]
     assert 'id="tfpipe.project.Project.tune"' in pages["api.html"]
     for name, page in pages.items():
         loaded = re.findall(r"""(?:src|<link[^>]*\shref)=["'](https?://[^"']+)""", page)
         assert loaded == [], name
+        assert "<!-- made:" not in page, name
     if browser.CHROMIUM is None:
         return
     with browser.opened(tmp_path / "index.html", tmp_path / "profile") as page:
@@ -111,7 +113,7 @@ def test_the_client_of_the_docs_asks_for_both_files(monkeypatch):
 
 
 def test_the_drift_watch_of_the_docs_names_what_is_brighter(capsys):
-    (snippet,) = snippets("docs/retraining.md")
+    (snippet,) = snippets("docs/drift.md")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 100, (400, 8, 8, 1), dtype=np.uint8)
     groups = np.arange(40).repeat(10).astype(str)
@@ -130,7 +132,7 @@ def test_the_drift_watch_of_the_docs_names_what_is_brighter(capsys):
         "probabilities": np.tile([[0.9, 0.1]], (400, 1)),
         "groups": groups,
     }
-    exec(compile(snippet, "retraining.md", "exec"), names)
+    exec(compile(snippet, "drift.md", "exec"), names)
     assert "brightness is far outside" in capsys.readouterr().out
 
 

@@ -1,0 +1,1 @@
+"""Figures and sentences of pages, each module from what the commands of one tutorial wrote."""
