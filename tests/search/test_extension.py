@@ -37,7 +37,7 @@ def searched(tmp_path, monkeypatch):
     """Returns a function that runs a search whose scores are made up, and what it was asked for."""
     taken: list[str] = []
 
-    def served(chief: Chief, config, *, workers, report) -> None:
+    def served(chief: Chief, config, plan, *, workers, report) -> None:
         oracle = chief.oracle
         while (trial := oracle.create_trial("here-1")).status == "RUNNING":
             taken.append(trial.trial_id)

@@ -3,12 +3,14 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any, Protocol, Self
 
 from rich import progress
 from rich.console import Console
 
-QUIET_S = 30.0  # between lines where there is no terminal
+QUIET_S = 60.0  # between lines where there is no terminal
+MIN_PACE_S = 2.0  # of a stage, before its pace is shown
 
 TITLES = {
     "fetch": "fetching from storage",
@@ -41,7 +43,7 @@ class Reporter(Protocol):
     Called with the name of a stage, one of `TITLES`, and its numbers: {"done", "total"}, perhaps
     with "part", the share done of the one at hand, or
     {"epoch", "epochs", metric: value ...}, or {"trial", "trials", "best", "epoch", "epochs"}, or
-    nothing.
+    nothing; or {"note"}, a sentence worth reading at once.
     """
 
     def __call__(self, stage: str, info: Mapping[str, Any], /) -> None: ...
@@ -56,10 +58,18 @@ def counter(report: Reporter, stage: str) -> Callable[[int, int], None]:
     return lambda done, total: report(stage, {"done": done, "total": total})
 
 
+def duration(seconds: float) -> str:
+    """Returns a time for a sentence, such as "40 s", "3 min" or "2.5 h"."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 class ProgressBar:
     """A reporter that draws a bar in a terminal or a notebook.
 
-    Elsewhere it prints a line now and then. A context manager: the bar is drawn while it is open.
+    Elsewhere it prints a line a minute, with the pace and the time left. A context manager: the bar
+    is drawn while it is open.
 
     Args:
       console: where to draw; standard error by default.
@@ -71,13 +81,15 @@ class ProgressBar:
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
             progress.TextColumn("{task.percentage:>3.0f}%"),
+            progress.TextColumn("{task.fields[pace]}"),
             progress.TimeRemainingColumn(elapsed_when_finished=True),
             console=self.console,
-            disable=not (self.console.is_terminal or self.console.is_jupyter),
+            disable=not (self.console.is_terminal or _is_drawable_in_notebook(self.console)),
         )
         self._stage: str | None = None
         self._bar_id: progress.TaskID | None = None
         self._printed_s = -QUIET_S
+        self._began = (0.0, 0.0, 0.0)  # seconds, share and count at the first report of a stage
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -87,18 +99,48 @@ class ProgressBar:
         self._bar.stop()
 
     def __call__(self, stage: str, info: Mapping[str, Any], /) -> None:
+        if "note" in info:
+            self.console.print(info["note"], highlight=False, markup=False, soft_wrap=True)
+            return
         share, words = _describe(info)
         text = f"{TITLES[stage]}{': ' if words else ''}{words}"
         is_new = stage != self._stage
         if is_new or self._bar_id is None:
             if self._bar_id is not None:
                 self._bar.update(self._bar_id, completed=1.0)
-            self._bar_id = self._bar.add_task(text, total=1.0 if share is not None else None)
+            total = 1.0 if share is not None else None
+            self._bar_id = self._bar.add_task(text, total=total, pace="")
             self._stage = stage
-        self._bar.update(self._bar_id, description=text, completed=share or 0.0)
+            self._began = (time.monotonic(), share or 0.0, info.get("done", 0))
+        pace, left = self._pace(share or 0.0, info)
+        self._bar.update(self._bar_id, description=text, completed=share or 0.0, pace=pace)
         if self._bar.disable and (is_new or time.monotonic() - self._printed_s > QUIET_S):
             self._printed_s = time.monotonic()
-            self.console.print(text, highlight=False, markup=False)
+            line = ", ".join(filter(None, (text, pace, left)))
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _pace(self, share: float, info: Mapping[str, Any]) -> tuple[str, str]:
+        """Returns how many are done in a second or minute, and the time left; "" if unknown.
+
+        Args:
+          share: the share of the stage that is done.
+          info: of the report.
+        """
+        began_s, first_share, first_count = self._began
+        seconds = time.monotonic() - began_s
+        if seconds < MIN_PACE_S or share <= first_share:
+            return "", ""
+        left_s = seconds * (1 - share) / (share - first_share)
+        left = f"{duration(left_s)} left" if share < 1 else ""
+        each_s = (info.get("done", 0) - first_count) / seconds
+        if each_s <= 0:
+            return "", left
+        return (f"{each_s:,.0f}/s" if each_s >= 2 else f"{60 * each_s:.1f}/min"), left
+
+
+def _is_drawable_in_notebook(console: Console) -> bool:
+    """Returns whether a notebook shows the console and has ipywidgets, which rich draws bars by."""
+    return console.is_jupyter and find_spec("ipywidgets") is not None
 
 
 def _describe(info: Mapping[str, Any]) -> tuple[float | None, str]:

@@ -92,6 +92,17 @@ class OpenHyperbandOracle(HyperbandOracle):
         brackets = self._get_num_brackets()
         return sum(self._get_size(b, r) for b in range(brackets) for r in range(b + 1))
 
+    def count_epochs(self) -> int:
+        """Returns how many epochs the search trains at most; promoted trials go on from theirs."""
+        total = 0
+        for bracket in range(self._get_num_brackets()):
+            before = 0
+            for round_number in range(bracket + 1):
+                epochs = self._get_epochs(bracket, round_number)
+                total += self._get_size(bracket, round_number) * (epochs - before)
+                before = epochs
+        return total
+
     def promotable_trials(self) -> set[str]:
         """Returns the trials of unfinished brackets, except those of the last rounds."""
         rounds = [infos for bracket in self._brackets for infos in bracket["rounds"][:-1]]

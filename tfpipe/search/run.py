@@ -14,7 +14,7 @@ from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
-from tfpipe.search import access, extension, oracles, results, rpc
+from tfpipe.search import access, extension, forecast, oracles, results, rpc
 from tfpipe.search import plan as search_plan
 from tfpipe.search.chief import Chief, difference
 from tfpipe.search.config import SearchConfig
@@ -69,7 +69,8 @@ def run_search(
       workers: the processes that run the trials.
       more_trials: how many trials a finished search is to have more; Hyperband rounds up to whole
         iterations.
-      report: receives the stage "search" with {"trial", "trials", "best", "epoch", "epochs"}.
+      report: receives the stage "search" with {"trial", "trials", "best", "epoch", "epochs"}, and
+        what it will do and how long that takes as {"note"}.
 
     Returns:
       The content of best.json: {"model": builder's arguments, "training": values of
@@ -100,8 +101,16 @@ def run_search(
             (folder / "best.json").unlink(missing_ok=True)
             oracles.add_trials(oracle, more)
             oracle.store_in(folder, chief=process_name())
+            sentence = forecast.beginning(
+                oracle,
+                plan,
+                images=sum(data.manifest.counts.get("train", {}).values()),
+                folds=config.folds,
+                workers=workers.count,
+            )
+            report("search", {"note": sentence})
             chief = Chief(oracle, trial_limit_s=workers.trial_limit_s)
-            serve_trials(chief, config, workers=workers, report=report)
+            serve_trials(chief, config, plan, workers=workers, report=report)
             best = _best_result(oracle, plan)
             if more.trials:
                 max_trials = oracle.plan["plan"]["max_trials"]
@@ -174,7 +183,7 @@ def _is_finished(config: SearchConfig, folder: Path) -> bool:
 
 
 def serve_trials(
-    chief: Chief, config: SearchConfig, *, workers: WorkerConfig, report: Reporter
+    chief: Chief, config: SearchConfig, plan: SearchPlan, *, workers: WorkerConfig, report: Reporter
 ) -> None:
     """Serves until the search is over."""
     folder = chief.oracle.folder
@@ -190,12 +199,17 @@ def serve_trials(
         token=token,
         call=lambda name, **arguments: chief.methods[name](**arguments),
     )
-    running, n_ended = None, None
+    running, n_ended, is_forecast = None, None, False
     try:
         with contextlib.closing(pool):
             while not pool.watch():
                 chief.expire()
                 if n_ended != len(chief.oracle.end_order):
+                    if n_ended is not None and not is_forecast:
+                        sentence = forecast.remainder(chief.oracle, plan, workers=workers.count)
+                        is_forecast = bool(sentence)
+                        if is_forecast:
+                            report("search", {"note": sentence})
                     n_ended = len(chief.oracle.end_order)
                     chief.remove_checkpoints()
                 if running != chief.running:

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpipe.base import files
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import augmentation, dataset
 from tfpipe.data.dataset import Dataset
 from tfpipe.data.manifest import RecordManifest, Shard
@@ -35,7 +36,11 @@ MAX_IMAGES = 20_000
 
 
 def random_split_scores(
-    build: Callable[[], keras.Model], data: Dataset, *, settings: TrainingConfig
+    build: Callable[[], keras.Model],
+    data: Dataset,
+    *,
+    settings: TrainingConfig,
+    report: Reporter = silent,
 ) -> dict[str, Any] | None:
     """Returns the test scores of a model whose images are split at random.
 
@@ -44,6 +49,7 @@ def random_split_scores(
       data: the records, split by group.
       settings: of the model trained on `data`. Where each image has eight copies, the number of
         gradient steps stays the same.
+      report: receives the progress.
 
     Returns:
       Metric -> value. None, with a warning, where there are too few images for three splits.
@@ -62,7 +68,13 @@ def random_split_scores(
             )
             return None
         training_compile.prepare(model, mixed, settings=settings)
-        loop.fit(model, mixed, settings=settings)
+        epochs = settings.epochs
+        loop.fit(
+            model,
+            mixed,
+            settings=settings,
+            callbacks=[lambda epoch, _: report("random-split", {"epoch": epoch, "epochs": epochs})],
+        )
         if rebuilds:
             return reconstruction.metrics(reconstruction.errors(model, mixed)["test"])
         thresholds = metrics.thresholds(*_labelled(model, mixed, dataset.VALIDATION))
