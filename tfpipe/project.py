@@ -227,7 +227,7 @@ class Project(Workspace):
         task = self.resolve(task)
         self.fetch_versions(task, publishes=True)
         records = self.pack(task, **self._packing(task, packing))
-        from tfpipe.baselines import tree_search
+        from tfpipe.baselines.config import TreeSearchConfig
         from tfpipe.models import boosted_trees
         from tfpipe.registry import trees
         from tfpipe.workflows import train
@@ -238,7 +238,7 @@ class Project(Workspace):
                 task,
                 records.path,
                 self.saved_models / task.name / trees.MODEL,
-                config=tree_search.TreeSearchConfig(trials, folds, balance, self.seed),
+                config=TreeSearchConfig(trials, folds, balance, self.seed),
                 min_precision=min_precision,
                 report=report,
             )
@@ -580,7 +580,7 @@ class Project(Workspace):
         records = self.pack(
             task, options=config.options, split=config.split, skip_bad=config.skip_bad
         )
-        if records.fingerprint != config.records:
+        if config.records not in ("", records.fingerprint):
             LOG.warning(
                 "The raw files of %s have changed since, so the scores may differ.", task.name
             )

@@ -21,7 +21,7 @@ from tfpipe import cli
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.baselines import train_trees, tree_search
-from tfpipe.baselines.tree_search import TreeSearchConfig
+from tfpipe.baselines.config import TreeSearchConfig
 from tfpipe.data import columns as data_columns
 from tfpipe.data import manifest
 from tfpipe.data.columns import ColumnExamples

@@ -8,7 +8,7 @@ import pytest
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import silent
 from tfpipe.baselines import train_trees
-from tfpipe.baselines.tree_search import TreeSearchConfig
+from tfpipe.baselines.config import TreeSearchConfig
 from tfpipe.data import pack
 from tfpipe.registry import store
 from tfpipe.training.config import TrainingConfig

@@ -13,7 +13,7 @@ import xgboost
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import tree_search
-from tfpipe.baselines.tree_search import TreeSearchConfig
+from tfpipe.baselines.config import DEFAULT_FOLDS, TreeSearchConfig
 from tfpipe.data import columns as data_columns
 from tfpipe.data import dataset, sampling
 from tfpipe.data import manifest as data_manifest
@@ -87,7 +87,7 @@ def train(
     examples = splits["train"].labelled
     if not config.folds:
         n_groups = len(np.unique(examples.groups))
-        config = config._replace(folds=min(tree_search.DEFAULT_FOLDS, max(2, n_groups)))
+        config = config._replace(folds=min(DEFAULT_FOLDS, max(2, n_groups)))
     best = best or tree_search.search(
         examples,
         folder / "search",

@@ -10,7 +10,7 @@ seed document 000, so more trials add to those scored before.
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -20,30 +20,12 @@ from tfpipe.base import files
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
+from tfpipe.baselines.config import TreeSearchConfig
 from tfpipe.data.columns import ColumnExamples
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.models import boosted_trees
 from tfpipe.training import cross_validation
 from tuning import boosted_trees as tree_space
-
-DEFAULT_FOLDS = 5
-
-
-class TreeSearchConfig(NamedTuple):
-    """What is searched.
-
-    Attributes:
-      trials: number of candidates.
-      folds: number of cross-validation folds, at least 2; 0 for `DEFAULT_FOLDS`, or one a group
-        where there are fewer.
-      balance: one of `boosted_trees.BALANCES`.
-      seed: random seed of candidates, folds and trees.
-    """
-
-    trials: int = 20
-    folds: int = DEFAULT_FOLDS
-    balance: str = "weights"
-    seed: int = 0
 
 
 def search(

@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 COMMANDS: tuple[Callable[..., Any], ...] = (
     tasks.tasks,
+    data.init,
     data.sample,
     data.check,
     data.pack,

@@ -17,7 +17,7 @@ FILE_METRICS = {  # of whole files
 
 
 def compare(
-    task: options.TaskName,
+    task: options.TaskHere,
     model: Annotated[
         list[str] | None,
         typer.Option(

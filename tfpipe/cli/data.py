@@ -1,19 +1,44 @@
-"""The commands about data: sample, check, pack, repack, verify."""
+"""The commands about data: init, sample, check, pack, repack, verify."""
 
+import shlex
 from collections import Counter
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tfpipe.cli import options
+from tfpipe.cli import completion, options
 
 melt_layer = partial(typer.Option, rich_help_panel="melt-layer")
 insolubles = partial(typer.Option, rich_help_panel="insolubles")
 ccd_tracks = partial(typer.Option, rich_help_panel="ccd-tracks")
 folds = partial(typer.Option, rich_help_panel="folds")
 ionization = partial(typer.Option, rich_help_panel="ionization")
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder to be made; it must be new or empty.")
+    ],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Name of a task (`tfpipe tasks` lists them).", autocompletion=completion.tasks
+        ),
+    ],
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Makes a project folder: raw files of a small example, run.yaml, README."""
+    from tfpipe.workflows import project_folder
+
+    made = project_folder.create(folder, task=task, seed=seed)
+    shown = made["drawn"] | {"files": made["files"]}
+    options.done(json, command="init", task=task, path=folder, raw=made["raw"], **shown)
+    if not json:
+        options.next_steps(f"cd {shlex.quote(str(folder))}", "tfpipe check", "tfpipe tune --quick")
 
 
 def sample(
@@ -63,7 +88,7 @@ def sample(
 
 
 def pack(
-    task: options.TaskName,
+    task: options.TaskHere,
     option: options.Option = None,
     split: options.Split = options.SHARES,
     salt: options.Salt = "",
@@ -104,7 +129,7 @@ def pack(
 
 
 def check(
-    task: options.TaskName,
+    task: options.TaskHere,
     option: options.Option = None,
     split: options.Split = options.SHARES,
     salt: options.Salt = "",
@@ -125,7 +150,7 @@ def check(
 
 
 def repack(
-    task: options.TaskName,
+    task: options.TaskHere,
     shards: Annotated[
         str, typer.Option(metavar="N|auto", help="Shards of each split; auto: 100 to 200 MB each.")
     ],
@@ -147,7 +172,7 @@ def repack(
 
 
 def verify(
-    task: options.TaskName,
+    task: options.TaskHere,
     data: options.Data = options.DATA,
     json: options.Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ from tfpipe.cli import options
 
 
 def explore(
-    task: options.TaskName,
+    task: options.TaskHere,
     model: options.SavedModel = None,
     version: options.Version = None,
     leave_out: Annotated[

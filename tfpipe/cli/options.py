@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from tfpipe.base import storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar
-from tfpipe.cli import completion
+from tfpipe.cli import completion, explained
 from tfpipe.data.config import PackingConfig
 from tfpipe.project import Project
 
@@ -28,6 +28,15 @@ WIDTH = 180  # letters in a line where there is no terminal to ask
 TaskName = Annotated[
     str,
     typer.Argument(
+        help="Name of a task (`tfpipe tasks` lists them), a folder of images, or a Python file.",
+        autocompletion=completion.tasks,
+    ),
+]
+TaskHere = Annotated[
+    str,
+    typer.Argument(
+        default_factory=lambda: _task_here(),
+        show_default="that of run.yaml here",
         help="Name of a task (`tfpipe tasks` lists them), a folder of images, or a Python file.",
         autocompletion=completion.tasks,
     ),
@@ -165,6 +174,13 @@ def project(data: Path = DATA, models: Path = MODELS, seed: int = 0) -> Project:
     return Project(data=data, saved_models=models, seed=seed)
 
 
+def _task_here() -> str:
+    """Returns the task of the folder that a command is typed in; see `tfpipe init`."""
+    from tfpipe.workflows import project_folder
+
+    return project_folder.task_here()
+
+
 def packing(option: list[str] | None, split: str, salt: str, skip_bad: int) -> PackingConfig:
     """Returns how a command packs raw files."""
     from tfpipe.tasks.splits import SplitConfig
@@ -230,6 +246,17 @@ def done(as_json: bool, *, command: str, task: str, path: Path | str, **summary:
         out.print(f"{split}: {text}", markup=False, soft_wrap=True)
 
 
+def next_steps(*commands: str, report: Path | None = None) -> None:
+    """Prints what may be run next, to be copied into a shell, and which report to read."""
+    out = Console(highlight=False)
+    if report:
+        text = f"report, for a browser: {storage.with_urls(str(report))}"
+        out.print(text, markup=False, soft_wrap=True)
+    out.print("next:")
+    for command in commands:
+        out.print(f"  {command}", markup=False, soft_wrap=True)
+
+
 def print_error(error: UserError, *, as_json: bool) -> None:
     """Prints why a command failed: its notes and a sentence, and one JSON object on stdout.
 
@@ -244,6 +271,8 @@ def print_error(error: UserError, *, as_json: bool) -> None:
     lines = [f"{kind}: {note}" for kind, note in zip(kinds, notes, strict=True)]
     for line in (*lines, f"tfpipe: {error}"):
         err.print(storage.with_urls(line), markup=False, highlight=False, soft_wrap=True)
+    if page := explained.link(str(error)):
+        err.print(f"explained: {page}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json({"error": str(error), "notes": notes, **getattr(error, "summary", {})})
 

@@ -10,7 +10,7 @@ from tfpipe.cli import options
 
 
 def review(
-    task: options.TaskName,
+    task: options.TaskHere,
     model: options.SavedModel = None,
     version: options.Version = None,
     port: Annotated[int, typer.Option(help="Port to listen on (0: any free port).")] = 8502,

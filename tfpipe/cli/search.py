@@ -11,7 +11,7 @@ from tfpipe.cli import options
 
 
 def search(
-    task: options.TaskName,
+    task: options.TaskHere,
     model: Annotated[
         str | None, typer.Option(help="Model whose search to show (default: latest).")
     ] = None,

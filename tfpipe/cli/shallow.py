@@ -10,7 +10,7 @@ from tfpipe.results import Comparison
 
 
 def shallow(
-    task: options.TaskName,
+    task: options.TaskHere,
     leaderboard: Annotated[
         bool | None,
         typer.Option(

@@ -1,11 +1,14 @@
 """The commands that train: tune, train, rerun, report."""
 
+import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tfpipe import project
+from tfpipe.base import storage
 from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 from tfpipe.data.config import PackingConfig
@@ -13,7 +16,7 @@ from tfpipe.version import Version
 
 
 def tune(
-    task: options.TaskName,
+    task: options.TaskHere,
     model: options.Model = None,
     algorithm: Annotated[
         str, typer.Option(help="Search algorithm: hyperband, bayesian or random.")
@@ -104,11 +107,11 @@ def tune(
         mlflow=mlflow,
         packing=options.packing(option, split, salt, skip_bad),
     )
-    _published(version, json=json, command="tune", notes_of=here)
+    _published(version, json=json, command="tune", here=here)
 
 
 def train(
-    task: options.TaskName,
+    task: options.TaskHere,
     model: options.Model = None,
     hp: options.Hp = None,
     weights: options.Weights = None,
@@ -141,7 +144,7 @@ def train(
         mlflow=mlflow,
         packing=options.packing(option, split, salt, skip_bad),
     )
-    _published(version, json=json, command="train", notes_of=here)
+    _published(version, json=json, command="train", here=here)
 
 
 def rerun(
@@ -152,11 +155,11 @@ def rerun(
 ) -> None:
     """Repeats the run that made a version: same records, same search, same training."""
     here = options.project(data, models)
-    _published(here.rerun(run_yaml), json=json, command="rerun", notes_of=here)
+    _published(here.rerun(run_yaml), json=json, command="rerun", here=here)
 
 
 def report(
-    task: options.TaskName,
+    task: options.TaskHere,
     model: options.SavedModel = None,
     version: options.Version = None,
     data: options.Data = options.DATA,
@@ -179,9 +182,9 @@ def report(
     )
 
 
-def _published(version: Version, *, json: bool, command: str, notes_of: project.Project) -> None:
-    """Prints what was left out of the records, and the version."""
-    options.print_notes(notes_of.records(version.task).manifest)
+def _published(version: Version, *, json: bool, command: str, here: project.Project) -> None:
+    """Prints what was left out of the records, the version, and what may be run next."""
+    options.print_notes(here.records(version.task).manifest)
     options.done(
         json,
         command=command,
@@ -191,3 +194,27 @@ def _published(version: Version, *, json: bool, command: str, notes_of: project.
         version=version.number,
         metrics=version.metrics,
     )
+    if not json:
+        page = version.path / "assets.extra" / "report.html"
+        options.next_steps(*_next_steps(version, here), report=page)
+
+
+def _next_steps(version: Version, here: project.Project) -> list[str]:
+    """Returns the commands for a version: predict new files and serve it, or map its images."""
+    from tfpipe.tasks import catalog
+
+    origin = catalog.origin_of(version.task)
+    typed = shlex.quote(os.path.relpath(origin) if os.path.isabs(origin) else origin)
+    models = _place("models", here.saved_models, options.MODELS)
+    if version.card.kind == "autoencoder":
+        data = _place("data", here.data, options.DATA)
+        return [f"tfpipe explore {typed} --model {version.model}{data}{models}"]
+    return [
+        f"tfpipe predict {typed} NEW_FILES --out predictions.csv{models}",
+        f"tfpipe serve {version.task.name}/{version.model}{models}",
+    ]
+
+
+def _place(name: str, place: Path, default: Path) -> str:
+    """Returns the option that names a folder; "" for the default one."""
+    return "" if place == default else f" --{name} {shlex.quote(storage.with_urls(str(place)))}"

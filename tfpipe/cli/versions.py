@@ -11,7 +11,7 @@ from tfpipe.cli import options
 
 
 def retrain(
-    task: options.TaskName,
+    task: options.TaskHere,
     model: options.SavedModel = None,
     initialized_from: Annotated[
         int | None,
@@ -107,7 +107,7 @@ def rollback(
 
 
 def versions(
-    task: options.TaskName, models: options.Models = options.MODELS, json: options.Json = False
+    task: options.TaskHere, models: options.Models = options.MODELS, json: options.Json = False
 ) -> None:
     """Shows a task's versions: which is served, metrics, size, speed, date, data."""
     loaded = options.project(models=models).resolve(task)

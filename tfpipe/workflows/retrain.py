@@ -12,7 +12,7 @@ from tfpipe.base import files, json_dataclass
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
-from tfpipe.baselines import tree_search
+from tfpipe.baselines.config import TreeSearchConfig
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack, stored_records
 from tfpipe.data.dataset import Dataset
@@ -312,7 +312,7 @@ def _retrain_trees(
         task,
         records,
         version.parent,
-        config=tree_search.TreeSearchConfig(
+        config=TreeSearchConfig(
             0, folds, choose(balance, boosted_trees.BALANCES, noun="balance"), seed
         ),
         command="retrain",

@@ -17,7 +17,7 @@ import tfpipe
 from tfpipe.base import files
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
-from tfpipe.baselines import tree_search
+from tfpipe.baselines.config import TreeSearchConfig
 from tfpipe.search.config import SearchConfig
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.training.config import TrainingConfig
@@ -81,17 +81,17 @@ class RunConfig:
     precision: str = "float32"
     random_split: bool = True
     initialized_from: int | None = None
-    trees: tree_search.TreeSearchConfig | None = None
+    trees: TreeSearchConfig | None = None
     records: str = ""
     tfpipe: str = tfpipe.__version__
 
-    def to_yaml(self) -> str:
-        """Returns the configuration as the text of run.yaml."""
+    def to_yaml(self, *, heading: str = HEADING) -> str:
+        """Returns the configuration as the text of run.yaml, with comments as its heading."""
         plain = asdict(self)
         if self.trees is not None:
             plain["trees"] = self.trees._asdict()
         plain = {name: value for name, value in plain.items() if value is not None}
-        return HEADING + yaml.safe_dump(_plain(plain), sort_keys=False, allow_unicode=True)
+        return heading + yaml.safe_dump(_plain(plain), sort_keys=False, allow_unicode=True)
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -11,7 +11,7 @@ from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import train_trees as trees_training
-from tfpipe.baselines import tree_search
+from tfpipe.baselines.config import TreeSearchConfig
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
@@ -172,7 +172,7 @@ def train_trees(
     records: Path,
     folder: Path,
     *,
-    config: tree_search.TreeSearchConfig,
+    config: TreeSearchConfig,
     command: str = "trees",
     retrained_from: Path | None = None,
     report: Reporter = silent,
@@ -315,7 +315,9 @@ def _trained(
     claimed = None
     if run.random_split:
         run.report("random-split", {})
-        claimed = random_split.random_split_scores(built, data, settings=settings)
+        claimed = random_split.random_split_scores(
+            built, data, settings=settings, report=run.report
+        )
     exported = in_float32(model, built)
     run.before_calibration(exported)
     fitted = (
