@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Exploration,
         Inspection,
         InspectionReport,
+        Labels,
         Records,
     )
     from tfpipe.search.config import SearchConfig
@@ -44,6 +45,7 @@ _HOMES = {
     "Exploration": "tfpipe.results",
     "Inspection": "tfpipe.results",
     "InspectionReport": "tfpipe.results",
+    "Labels": "tfpipe.results",
     "ModelExport": "tfpipe.serving.runtimes.model_files",
     "PackingConfig": "tfpipe.data.config",
     "Prediction": "tfpipe.version",
@@ -76,6 +78,7 @@ __all__ = [
     "Exploration",
     "Inspection",
     "InspectionReport",
+    "Labels",
     "ModelExport",
     "PackingConfig",
     "Prediction",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from tfpipe.data.manifest import RecordManifest
     from tfpipe.review.inspection_report import InspectionResult
+    from tfpipe.review.label_exchange import LabelExport, LabelImport
+    from tfpipe.tasks.task import Task
     from tfpipe.version import Version
     from tfpipe.workspace import Workspace
 
@@ -38,6 +40,71 @@ class Records:
         import pandas as pd
 
         return pd.DataFrame(self.manifest.counts).to_html()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A task's labels: those of its source, with reviewers' decisions in their place.
+
+    Attributes:
+      task: the task.
+      records: folder of its packed records.
+      raw: its raw folder, where decisions are saved.
+      workspace: the workspace that it belongs to.
+    """
+
+    task: Task
+    records: Path
+    raw: Path
+    workspace: Workspace
+
+    def export(self, format: str, out: str | Path) -> LabelExport:
+        """Writes the images and their labels for an annotation tool.
+
+        Args:
+          format: "cvat", "label-studio", "coco" or "ecotaxa".
+          out: the folder, which must not exist or be empty; of "ecotaxa" a .zip.
+
+        Raises:
+          UserError: nothing is packed, or the task has no labels of this format.
+        """
+        from tfpipe.base.tensorflow import start_tensorflow
+
+        start_tensorflow()
+        from tfpipe.review import label_exchange
+
+        with self.workspace.reporting() as report:
+            return label_exchange.export_labels(
+                self.task, format, Path(out), records=self.records, raw=self.raw, report=report
+            )
+
+    def read(
+        self, file: str | Path, *, who: str | None = None, all_checked: bool = False
+    ) -> LabelImport:
+        """Adds a decision for each label that an annotation tool has changed.
+
+        Args:
+          file: .xml of CVAT, .json of Label Studio, or .tsv of EcoTaxa.
+          who: the reviewer; None for the user.
+          all_checked: whether labels that were not changed were checked, too.
+
+        Raises:
+          UserError: the file is of another task, or not as the tool writes it. Then no decision is
+            added.
+        """
+        from tfpipe.base.tensorflow import start_tensorflow
+
+        start_tensorflow()
+        from tfpipe.review import label_exchange
+
+        return label_exchange.import_labels(
+            self.task,
+            Path(file),
+            records=self.records,
+            raw=self.raw,
+            who=who,
+            all_checked=all_checked,
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from tfpipe.base import extras
+from tfpipe.base import extras, files
 from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import silent
@@ -466,3 +466,12 @@ class Version:
         from tfpipe.report import notebook
 
         return str(notebook.summary(self.path, name=repr(self)))
+
+
+def version_folder(path: str) -> Path | None:
+    """Returns the folder of the version that a path means, if any: the newest one of a model's."""
+    if (Path(path) / CARD).is_file():
+        return Path(path)
+    numbers = [Path(path) / str(number) for number in files.numbers_in(Path(path))]
+    versions = [folder for folder in numbers if (folder / CARD).is_file()]
+    return max(versions, key=lambda folder: int(folder.name), default=None)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfpipe.base import extras, files, storage
+from tfpipe.base import extras, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import ProgressBar, Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
-from tfpipe.results import Adaptation, Inspection, Records
-from tfpipe.version import CARD, Version
+from tfpipe.results import Adaptation, Inspection, Labels, Records
+from tfpipe.version import Version, version_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -264,6 +264,11 @@ class Workspace:
 
         return Records(folder, manifest.read(folder))
 
+    def labels(self, task: Task | str) -> Labels:
+        """Returns a task's labels, to be written for annotation tools and read back."""
+        task = self.resolve(task)
+        return Labels(task, self.fetch_records(task), self.raw_folder(task), self)
+
     def repack(self, task: Task | str, *, shards: int | str) -> Records:
         """Divides a task's records into other shards, without its raw files.
 
@@ -349,7 +354,7 @@ class Workspace:
           number: the version's number; None for the newest.
           inference_mode: checked before anything is loaded.
         """
-        folder = _version_folder(task) if isinstance(task, str) else None
+        folder = version_folder(task) if isinstance(task, str) else None
         if folder:
             return self._version_of_folder(folder, model, number)
         task = self.resolve(task)
@@ -564,15 +569,6 @@ class Workspace:
             "split": split or SplitConfig(),
             "skip_bad": skip_bad or 0,
         }
-
-
-def _version_folder(path: str) -> Path | None:
-    """Returns the folder of the version that a path means, if any: the newest one of a model's."""
-    if (Path(path) / CARD).is_file():
-        return Path(path)
-    numbers = [Path(path) / str(number) for number in files.numbers_in(Path(path))]
-    versions = [folder for folder in numbers if (folder / CARD).is_file()]
-    return max(versions, key=lambda folder: int(folder.name), default=None)
 
 
 def load_task(name: str | Path) -> Task:

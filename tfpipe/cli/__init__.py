@@ -61,6 +61,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (
     versions.versions,
     export.export,
     export.convert,
+    export.labels,
     tasks.doctor,
 )
 for command in COMMANDS:

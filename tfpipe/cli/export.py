@@ -1,10 +1,11 @@
-"""The commands about other tools: export, convert."""
+"""The commands about other tools: export, convert, labels."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tfpipe.base.errors import UserError
 from tfpipe.cli import options
 
 
@@ -79,3 +80,42 @@ def convert(
         rows=made.rows,
         notes=list(made.notes),
     )
+
+
+def labels(
+    task: options.TaskName,
+    to: Annotated[
+        str | None, typer.Option(help="cvat, label-studio, coco or ecotaxa: write the labels.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder to write; of ecotaxa a .zip.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Read labels: .xml of CVAT, .json of Label Studio or .tsv of EcoTaxa.",
+        ),
+    ] = None,
+    who: Annotated[
+        str | None, typer.Option(help="Who has decided (default: your user name).")
+    ] = None,
+    all_checked: Annotated[
+        bool,
+        typer.Option("--all-checked", help="Labels that were not changed were checked, too."),
+    ] = False,
+    data: options.Data = options.DATA,
+    json: options.Json = False,
+) -> None:
+    """Writes a task's labels for an annotation tool, or reads back what was changed there."""
+    if (to is None) == (file is None) or (to is None) != (out is None):
+        raise UserError("Give --to and --out to write labels, or --from to read them: one of both.")
+    exchanged = options.project(data).labels(task)
+    if to is not None and out is not None:
+        made = exchanged.export(to, out)
+        summary = {"format": to, "images": made.images, "labels": made.labels}
+        options.done(json, command="labels", task=exchanged.task.name, path=made.path, **summary)
+    elif file is not None:
+        read = exchanged.read(file, who=who, all_checked=all_checked)
+        summary = {"images": read.images, "decisions": read.decisions, "notes": list(read.notes)}
+        options.done(json, command="labels", task=exchanged.task.name, path=read.path, **summary)

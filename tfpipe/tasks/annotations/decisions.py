@@ -5,7 +5,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -127,15 +127,26 @@ def append(folder: Path, decision: Decision, *, name: str = NAME) -> None:
     """Adds one line and waits until it is on disk; several processes may do so at once.
 
     Raises:
+      UserError: as `append_all`.
+    """
+    append_all(folder, [decision], name=name)
+
+
+def append_all(folder: Path, added: Iterable[Decision], *, name: str = NAME) -> None:
+    """Adds lines, all or none, and waits until they are on disk.
+
+    Raises:
       UserError: the disk is full, the folder cannot be written, a name does not fit in a line, or
         the file is another kind of table. Then nothing was added.
     """
-    path, line = folder / name, _line(decision)
+    path, lines = folder / name, b"".join(map(_line, added))
+    if not lines:
+        return
     try:
         with locks.hold(path, busy=None):
             file = os.open(path, os.O_RDWR | os.O_APPEND)
             try:
-                _add(file, line, path)
+                _add(file, lines, path)
             finally:
                 os.close(file)
     except OSError as error:
@@ -146,7 +157,7 @@ def append(folder: Path, decision: Decision, *, name: str = NAME) -> None:
 
 
 def _add(file: int, line: bytes, path: Path) -> None:
-    """Adds a line to an open and locked file, or leaves it as it was."""
+    """Adds lines to an open and locked file, or leaves it as it was."""
     size = os.fstat(file).st_size
     head = os.pread(file, 1 << 12, 0)
     heading = f"{HEADING}\n".encode()

@@ -1,0 +1,1 @@
+"""Labels in the formats of annotation tools: CVAT, Label Studio, COCO."""
