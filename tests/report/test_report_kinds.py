@@ -169,7 +169,7 @@ def test_an_autoencoder_is_told_of_as_one(rebuilt, rebuilt_text, table):
     )
     assert f"has an error of {variance:.5f}" in told
     assert "an autoencoder of images." in told
-    assert len(Page(rebuilt_text).of_kind("svg+xml")) == 4
+    assert len(Page(rebuilt_text).of_kind("svg+xml")) == 3 + 4
     between = re.search(r"Mean squared error: (0\.\d+) to (0\.\d+) is the 95 % interval", told)
     assert float(between[1]) <= error <= float(between[2])
 

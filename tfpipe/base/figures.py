@@ -7,8 +7,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-# Distinct for people who do not see red and green, and in a grey print.
-COLOURS = ("#2f6690", "#e07a1f", "#3a9d78", "#8d5a97", "#c8ab1f", "#7a8790")
+# Okabe & Ito (2008): distinct for all kinds of colour blindness, also by simulation.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 INK, GRID = "#33424d", "#e3e9ec"
@@ -41,6 +41,10 @@ STYLE: dict[Any, Any] = {
 
 
 PNG_DPI = 130
+_SVG_STYLE = '<style type="text/css">'
+_SVG_COLOURS = (
+    f"svg{{color: {INK}}}@media screen and (prefers-color-scheme: dark){{svg{{color: #d5dde2}}}}"
+)
 
 
 class StyledFigure(Figure):
@@ -72,7 +76,17 @@ def styled(
 
 def svg(figure: Figure) -> bytes:
     """Returns a figure as an SVG, the same bytes for the same numbers."""
-    return _encoded(figure, format="svg", metadata={"Date": None, "Creator": None})
+    return _encoded(
+        figure, format="svg", metadata={"Date": None, "Creator": None}, transparent=True
+    )
+
+
+def for_pages(svg: bytes) -> bytes:
+    """Returns an SVG by `svg` in the colour of a page's text, light where the page is dark."""
+    text = svg.decode()
+    text = text.replace(f"stroke: {GRID}", "stroke: currentColor; stroke-opacity: 0.14")
+    text = text.replace(INK, "currentColor")
+    return text.replace(_SVG_STYLE, _SVG_STYLE + _SVG_COLOURS, 1).encode()
 
 
 def png(figure: Figure, *, dpi: int = PNG_DPI) -> bytes:

@@ -64,16 +64,19 @@ def page(
     )
 
 
-def document(title: str, lead: Markup, sections: Sequence[tuple[str, Markup]]) -> str:
+def document(
+    title: str, lead: Markup, sections: Sequence[tuple[str, Markup]], *, is_folded: bool = False
+) -> str:
     """Returns a page of sections with a table of contents.
 
     Args:
       title: title of the page.
       lead: what comes before the sections.
       sections: (heading, content) of each.
+      is_folded: whether a section shows its content only when its heading is clicked, or printed.
     """
     template = "base/templates/document.html"
-    return page(template, title=title, lead=lead, sections=sections)
+    return page(template, title=title, lead=lead, sections=sections, is_folded=is_folded)
 
 
 def render(template: str, **context: Any) -> Markup:

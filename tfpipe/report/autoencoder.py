@@ -10,7 +10,9 @@ from tfpipe.evaluation.metric_names import title_of
 from tfpipe.evaluation.reconstruction import UNLABELLED
 from tfpipe.models import calls
 from tfpipe.registry import load
-from tfpipe.report import gallery, plots, sections
+from tfpipe.report import gallery, opening, opening_figures, plots, sections
+from tfpipe.report.opening import Panel
+from tfpipe.report.opening_figures import Tile
 from tfpipe.report.report_data import ReportData
 from tfpipe.report.sections import Section
 from tfpipe.tasks.task import SPLITS
@@ -33,6 +35,42 @@ def tiles(data: ReportData) -> list[tuple[str, Markup]]:
     """Returns (name, value) of the most important scores."""
     scores = data.card.metrics["test"]
     return [(title_of(metric), sections.score(metric, scores)) for metric in METRICS]
+
+
+def panels(data: ReportData, *, summary: str) -> list[Panel]:
+    """Returns what the model reconstructs, how well for new groups, and what it does not."""
+    frame, noun = data.of_split("test"), data.group_column
+    error = frame["error"].to_numpy()
+    middle = gallery.select(frame, np.abs(error - np.median(error)), limit=opening.MAX_TILES)
+    worst = gallery.select(frame, -error, limit=opening.MAX_TILES)
+    pairs = _pairs(data, sorted({*middle, *worst}))
+
+    def shown(rows: list[int], *, are_good: bool, caption: str) -> Markup:
+        tiles = [Tile(pairs[row], (f"error {error[row]:.5f}",), is_right=are_good) for row in rows]
+        return opening.tiled(tiles, caption=f"{caption} The original is first.")
+
+    means = frame.groupby(noun)["error"].mean()
+    of_mean_image = float(frame["error_of_mean_image"].mean())
+    example = data.example_noun
+    groups = opening_figures.group_errors(
+        means.to_numpy(float), noun=noun, of_mean_image=of_mean_image
+    )
+    group_caption = (
+        f"A dot is a test {noun}: the nearer to 0, the more alike are original and reconstruction. "
+        "On the dashed line, the model is no better than showing the mean image each time."
+    )
+    failure = (
+        f"The worst {example} has an error of {error.max():.5f}, the middle one of "
+        f"{np.median(error):.5f}. The worst {noun} is {means.idxmax()}, with a mean error of "
+        f"{means.max():.5f}."
+    )
+    found = shown(middle, are_good=True, caption=f"Test {example}s of the middle error.")
+    failed = shown(worst, are_good=False, caption=f"The test {example}s of the largest errors.")
+    return [
+        Panel(opening.FINDS, summary, found),
+        Panel(opening.SURE, opening.expected_score(data), html.plot(groups, caption=group_caption)),
+        Panel(opening.FAILS, failure, failed),
+    ]
 
 
 def summary(data: ReportData) -> str:
@@ -87,7 +125,9 @@ def originals(data: ReportData) -> Markup:
             lines = [f"error {error[row]:.5f}"]
             if frame["label"].iloc[row] >= 0:
                 lines.append(f"is {classes[frame['label'].iloc[row]]}")
-            images_of_list.append(gallery.image(frame.iloc[row], lines, png=pairs[row]))
+            images_of_list.append(
+                gallery.image(frame.iloc[row], lines, png=images.encode_png(pairs[row]))
+            )
         galleries.append(html.gallery(title, images_of_list))
     text = "The original is first, then the reconstruction."
     return html.joined(html.paragraph(text), *galleries)
@@ -130,24 +170,29 @@ def _group_table(data: ReportData, frame: pd.DataFrame) -> Markup:
     return html.joined(sections.first_rows(headings, rows, rest="predictions.csv"))
 
 
-def _pairs(data: ReportData, rows: list[int]) -> dict[int, bytes]:
-    """Returns row -> PNG of the original and the reconstruction, of test examples."""
+def _pairs(data: ReportData, rows: list[int]) -> dict[int, np.ndarray]:
+    """Returns row -> the original and the reconstruction, see `pair`, of test examples."""
     is_selected = np.zeros(len(data.of_split("test")), bool)
     is_selected[rows] = True
     model = load.read_model(data.version)
     with_target = calls.with_target(model)
-    pngs: list[bytes] = []
+    pictures: list[np.ndarray] = []
     subset = dataset.Subset(("test",), is_selected)
     for features, _ in dataset.batches(data.records, subset, manifest=data.manifest):
         inputs = {name: features[name] for name in model.input}
         targets, reconstructions = with_target(inputs, training=False)
         pairs = zip(targets.numpy(), reconstructions.numpy(), strict=True)
-        pngs += [pair_png(target, reconstruction) for target, reconstruction in pairs]
-    return dict(zip(rows, pngs, strict=True))
+        pictures += [pair(target, reconstruction) for target, reconstruction in pairs]
+    return dict(zip(rows, pictures, strict=True))
 
 
 def pair_png(target: np.ndarray, reconstruction: np.ndarray) -> bytes:
-    """Returns the PNG of two images [height, width, channels] float32 in 0..1, side by side.
+    """Returns the PNG of a `pair`."""
+    return images.encode_png(pair(target, reconstruction))
+
+
+def pair(target: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
+    """Returns two images [height, width, channels] float32 in 0..1 side by side, as uint8.
 
     Wide images are one below the other.
     """
@@ -158,4 +203,4 @@ def pair_png(target: np.ndarray, reconstruction: np.ndarray) -> bytes:
     axis = 0 if first.shape[1] > WIDE * first.shape[0] else 1
     line = np.full_like(first[:1] if axis == 0 else first[:, :1], 255)
     gap = np.repeat(line, max(1, round(GAP * first.shape[axis])), axis=axis)
-    return images.encode_png(np.concatenate([first, gap, second], axis=axis))
+    return np.concatenate([first, gap, second], axis=axis)

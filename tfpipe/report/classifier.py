@@ -12,6 +12,7 @@ from tfpipe.evaluation import ordinal as evaluation_ordinal
 from tfpipe.evaluation.metric_names import METRICS, title_of
 from tfpipe.models import sliding_window
 from tfpipe.report import confidence, gallery, grad_cam, groups, plots
+from tfpipe.report.opening import panels as panels
 from tfpipe.report.report_data import ReportData
 from tfpipe.report.sections import MAX_ROWS, Section, by_split, score
 
@@ -120,15 +121,18 @@ def _binary_figures(data: ReportData) -> list[Markup]:
         _confusion(data, title=f"Confusion matrix at {threshold:.3f}"),
         html.plot(
             plots.precision_recall(labels, positive, threshold=threshold),
-            caption="Precision and recall of every threshold; the dot is the chosen one.",
+            caption="Precision: the share of its reports that are right. Recall: the share of what "
+            "is there that it reports. The dot is the chosen threshold.",
         ),
         html.plot(
             plots.roc(labels, positive, threshold=threshold),
-            caption=f"{100 * np.mean(labels):.1f} % are positives, so this curve is optimistic.",
+            caption="The share of the positives that it reports, against the share of the others. "
+            f"{100 * np.mean(labels):.1f} % are positives, so this curve is optimistic.",
         ),
         html.plot(
             histogram,
-            caption=f"Confidence of the model by the true class of the {data.example_noun}.",
+            caption=f"How many {data.example_noun}s of each true class have which probability. "
+            "The better the model, the fewer are on the wrong side of the threshold.",
         ),
     ]
 
@@ -153,7 +157,7 @@ def _confusion(data: ReportData, *, title: str) -> Markup:
     at = ", at the threshold chosen on validation" if len(test.classes) == 2 else ""
     caption = (
         f"{np.trace(counts):,} of {len(test.labels):,} test {data.example_noun}s are classified "
-        f"rightly{at}."
+        f"rightly{at}. A row is what they are, a column what they were taken for."
     )
     figure = plots.confusion(counts, test.classes, title=title)
     return html.plot(plots.svg_of(figure), caption=caption)

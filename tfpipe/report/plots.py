@@ -70,7 +70,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], *, title: str) -> Styl
         for (row, column), count in np.ndenumerate(counts):
             share = shares[row, column]
             text = f"{count:,}" if len(classes) > 6 else f"{count:,}\n{100 * share:.1f} %"
-            colour = "white" if share > 0.55 else INK
+            colour = "white" if share > 0.55 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour)
         names = [name if len(name) <= 18 else f"{name[:17]}…" for name in classes]
         is_tilted = len(classes) > 4
@@ -207,7 +207,7 @@ def svg(draw: Callable[[Axes], None], *, size: tuple[float, float] = (WIDTH_IN, 
 
 def svg_of(figure: StyledFigure) -> str:
     """Returns the address of an SVG of a figure."""
-    return html.data_uri(figures.svg(figure), kind="image/svg+xml")
+    return html.data_uri(figures.for_pages(figures.svg(figure)), kind="image/svg+xml")
 
 
 def png_of(figure: StyledFigure) -> str:

@@ -167,7 +167,13 @@ def training(data: ReportData) -> Markup | None:
         return None
     epochs, seconds = len(history["loss"]), history.get("seconds")
     unit = "loss" if data.is_autoencoder else "cross-entropy (nats)"
-    figures = [html.plot(plots.losses(history, unit=unit), caption="Loss after each epoch.")]
+    figures = [
+        html.plot(
+            plots.losses(history, unit=unit),
+            caption="Loss after each epoch, the lower the better. Where only that of validation "
+            "rises again, the model learns its images by heart.",
+        )
+    ]
     metrics = [name for name in history if name.startswith("val_") and name != "val_loss"]
     if metrics:
         figures.append(_validation_curve(data, metrics[0]))

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from tfpipe.base import files, html
 from tfpipe.base.figures import COLOURS, INK, StyledFigure
 from tfpipe.report import classifier, plots
+from tfpipe.report.classifier import panels as panels
 from tfpipe.report.classifier import summary as summary
 from tfpipe.report.classifier import tiles as tiles
 from tfpipe.report.report_data import ReportData

@@ -7,7 +7,8 @@ from markupsafe import Markup
 
 from tfpipe.base import files, html
 from tfpipe.evaluation import group_intervals, metric_names
-from tfpipe.report import autoencoder, classifier, report_data, sections, trees
+from tfpipe.report import autoencoder, classifier, opening, report_data, sections, trees
+from tfpipe.report.opening import Panel
 from tfpipe.report.report_data import ReportData
 from tfpipe.report.sections import Section
 
@@ -20,6 +21,9 @@ class ReportKind(Protocol):
 
     def tiles(self, data: ReportData) -> list[tuple[str, Markup]]:
         """Returns (name, value) of the most important scores."""
+
+    def panels(self, data: ReportData, *, summary: str) -> list[Panel]:
+        """Returns what the model finds, how sure it is, and where it fails."""
 
     def summary(self, data: ReportData) -> str:
         """Returns the result on the test split, the end of a sentence."""
@@ -64,6 +68,7 @@ def write(version: Path, records: Path) -> Path:
         title,
         _headline(data, kind, title=title),
         [(name, content) for name, content in contents if content is not None],
+        is_folded=True,
     )
     path = version / "assets.extra" / "report.html"
     files.replace(path, text.encode("utf-8", "replace"))
@@ -81,9 +86,9 @@ def _headline(data: ReportData, kind: ReportKind, *, title: str) -> Markup:
     lead = f"On {groups:,} new {data.group_column}{plural}, {kind.summary(data)}"
     return html.joined(
         html.title(title),
-        html.paragraph(f"{about} All scores here are of the test split.", style="soft"),
-        html.paragraph(lead, style="lead"),
+        opening.of(kind.panels(data, summary=lead)),
         html.tiles(kind.tiles(data)),
+        html.paragraph(f"{about} All scores here are of the test split.", style="soft"),
         html.paragraph(_interval(data), style="soft"),
     )
 
