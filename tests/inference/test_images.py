@@ -105,6 +105,23 @@ def test_sheets_keep_the_surest_and_the_least_sure_of_each_class(tmp_path, monke
     assert cv2.imread(str(paths[0])).shape[1] == contact_sheets.COLUMNS * 134 + 6
 
 
+def test_a_sheet_has_a_scale_in_um_where_pixels_have_a_size_also_after_a_stop(tmp_path):
+    written = []
+    for size in (0.5, np.nan, 5.0):
+        sheets = contact_sheets.ContactSheets(("dust",))
+        images = np.full((1, 64, 64, 3), 200, np.uint8)
+        sizes = np.array([size])
+        sheets.add(["key"], images, np.ones((1, 1)), labels=np.zeros(1, int), um_per_px=sizes)
+        resumed = contact_sheets.ContactSheets(("dust",))
+        resumed.restore(sheets.new_arrays())
+        (path,) = resumed.write(tmp_path)
+        sheet = cv2.imread(str(path))
+        ink = (sheet == contact_sheets.INK[::-1]).all(axis=2)
+        written.append(int(ink[2 * contact_sheets.LINE_PX + 122, :80].sum()))
+    # 2 px of the sheet are a pixel: 10 um are 40 px, 20 px are 40 px, 100 um are 40 px.
+    assert all(40 <= length <= 46 for length in written), written
+
+
 # What follows asks a trained and published model.
 
 

@@ -232,6 +232,25 @@ def test_the_overlay_marks_the_layers_that_are_found(seen):
     assert not np.array_equal(drawn, overlay(seen, {"decision": 1.01, "confident": 1.01}))
 
 
+def test_the_overlay_has_the_labels_of_a_table_beside_the_photos(raw, tmp_path):
+    shutil.copytree(raw, tmp_path / "new")
+    folder = tmp_path / "new"
+
+    def drawn():
+        found = survey_new([folder / "photos"], None, MeltLayerOptions())
+        first = found.sources[0]
+        picture = overlay(infer(first, dark_aware, MeltLayerOptions()), THRESHOLDS)
+        is_tabled = (picture == figures.TABLED).all(axis=-1)
+        return (is_tabled.sum(axis=1) >= 20).sum(), picture.shape[1], found
+
+    marked, width, found = drawn()
+    assert marked >= 5 and folder / "layers.csv" in found.tables
+    (folder / "layers.csv").write_text("depth_from,type of feature\n120 or so,meltLayer\n")
+    unmarked, narrower, found = drawn()
+    assert unmarked == 0 and narrower < width and len(found.sources) == 2
+    assert "Overlays are without the labels of the table" in " ".join(found.notes)
+
+
 def found_at(*spans_m):
     rows = [{"depth_from_m": a, "depth_to_m": b, "probability": 0.9} for a, b in spans_m]
     return FilePrediction(rows, [])

@@ -1,6 +1,7 @@
 """Contact sheets: of each class the images that a model is most and least certain of."""
 
 import heapq
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ MAX_IMAGES, COLUMNS = 24, 8  # images of an order, and in a row
 SIDE_PX, GAP_PX, LINE_PX = 128, 6, 16  # of an image, between images, of a line of text
 ORDERS = ("most certain", "least certain")
 INK, PAPER = (51, 66, 77), 255
+BARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # lengths of a scale, µm or px
+MAX_BAR_PX = 60  # the longest scale in a tile
 
 
 class RankedImage(NamedTuple):
@@ -25,12 +28,14 @@ class RankedImage(NamedTuple):
       name: of the image.
       probability: of the predicted class.
       image: [height, width, channels] in the task's dtype.
+      um_per_px: size of a pixel of the image, nan where unknown.
     """
 
     rank: float
     name: str
     probability: float
     image: np.ndarray
+    um_per_px: float = math.nan
 
 
 class ContactSheets:
@@ -48,6 +53,7 @@ class ContactSheets:
         probabilities: np.ndarray,
         *,
         labels: np.ndarray,
+        um_per_px: np.ndarray | None = None,
     ) -> None:
         """Adds a batch of images.
 
@@ -56,11 +62,15 @@ class ContactSheets:
           images: [n, height, width, channels].
           probabilities: [n, classes].
           labels: [n] int, the class that each image is shown in.
+          um_per_px: [n] float, size of a pixel of each image; nan, or None, where unknown.
         """
+        sizes = np.full(len(names), np.nan) if um_per_px is None else um_per_px
         for i, label in enumerate(labels.tolist()):
             probability = float(probabilities[i, label])
             for order, rank in zip(ORDERS, (probability, -probability), strict=True):
-                if self._offer(label, order, RankedImage(rank, names[i], probability, images[i])):
+                size = float(sizes[i])
+                image = RankedImage(rank, names[i], probability, images[i], size)
+                if self._offer(label, order, image):
                     self._new.add(names[i])
 
     def images_of(self, label: int, order: str) -> list[RankedImage]:
@@ -84,6 +94,7 @@ class ContactSheets:
             "names": np.array([image.name for *_, image in new]),
             "probabilities": np.array([image.probability for *_, image in new]),
             "images": np.stack([image.image for *_, image in new]),
+            "um_per_px": np.array([image.um_per_px for *_, image in new]),
         }
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -91,7 +102,9 @@ class ContactSheets:
         for i, (label, order) in enumerate(arrays["places"] if len(arrays) else ()):
             probability = float(arrays["probabilities"][i])
             rank = probability if order == 0 else -probability
-            image = RankedImage(rank, str(arrays["names"][i]), probability, arrays["images"][i])
+            name, pixels = str(arrays["names"][i]), arrays["images"][i]
+            size = float(arrays["um_per_px"][i]) if "um_per_px" in arrays else math.nan
+            image = RankedImage(rank, name, probability, pixels, size)
             self._offer(int(label), ORDERS[order], image)
 
     def write(self, folder: Path) -> list[Path]:
@@ -132,6 +145,7 @@ class ContactSheets:
             top = 2 * LINE_PX + i // COLUMNS * step
             left = GAP_PX + i % COLUMNS * (SIDE_PX + GAP_PX)
             tile = _tile(ranked.image)
+            _draw_scale(tile, px=ranked.image.shape[1], um_per_px=ranked.um_per_px)
             sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
             text = f"{ranked.probability:.3f} {ranked.name[-12:]}"
             _write(sheet, text, row=top + SIDE_PX + LINE_PX - 4, column=left, size=0.33)
@@ -145,6 +159,29 @@ def _tile(image: np.ndarray) -> np.ndarray:
     size = [max(1, round(length * scale)) for length in tile.shape[1::-1]]
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     return cv2.resize(tile, size, interpolation=interpolation)
+
+
+def _draw_scale(tile: np.ndarray, *, px: int, um_per_px: float) -> None:
+    """Draws in a tile how long some µm are, or where a pixel's size is unknown, some px.
+
+    Args:
+      tile: [height, width, 3] uint8 RGB.
+      px: the image's width.
+      um_per_px: size of a pixel of the image, nan where unknown.
+    """
+    has_size = math.isfinite(um_per_px) and um_per_px > 0
+    unit_px = tile.shape[1] / px / (um_per_px if has_size else 1)  # of the tile
+    fitting = [length for length in BARS if length * unit_px <= min(MAX_BAR_PX, tile.shape[1] / 2)]
+    if not fitting:
+        return
+    length, row = fitting[-1], tile.shape[0] - 6
+    end = 5 + max(1, round(length * unit_px))
+    text = f"{length} um" if has_size else f"{length} px"
+    place, font = (end + 4, row + 4), cv2.FONT_HERSHEY_SIMPLEX
+    right = place[0] + cv2.getTextSize(text, font, 0.36, 1)[0][0]
+    tile[row - 8 :, 2 : right + 3] = PAPER
+    cv2.line(tile, (5, row), (end, row), INK, 2)
+    cv2.putText(tile, text, place, font, 0.36, INK, 1, lineType=cv2.LINE_AA)
 
 
 def _write(sheet: np.ndarray, text: str, *, row: int, column: int, size: float) -> None:

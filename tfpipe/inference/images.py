@@ -238,7 +238,10 @@ class ImagePredictor:
                     images, probabilities = images[is_sharp], probabilities[is_sharp]
                 named = confidence.named(probabilities)
                 keys = [example.key for example in examples]
-                self._sheets.add(keys, images, probabilities, labels=named)
+                sizes = [example.metadata.get("um_per_px", np.nan) for example in examples]
+                self._sheets.add(
+                    keys, images, probabilities, labels=named, um_per_px=np.array(sizes, float)
+                )
                 predicted += np.bincount(named, minlength=n_classes)
                 labels = confidence.predicted_labels(probabilities)
                 confident += prevalence.count_predictions(labels, classes=n_classes)

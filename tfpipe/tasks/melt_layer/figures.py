@@ -1,6 +1,7 @@
 """Figures of a core: the alignment of its labels, and its predicted layers."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +14,46 @@ WIDTH_PX = 160  # of a core in a figure
 TRACE_PX = 260  # width of a curve
 MARGIN_PX = 60  # for depths and headings
 INK, GRID = (30, 30, 30), (215, 215, 215)
-COLOURS = {"layer": (200, 30, 40), "lens": (230, 140, 0), "uncertain": (90, 110, 200)}
+SOFT = (110, 110, 110)
+# Okabe & Ito (2008), safe for colour-blind readers.
+COLOURS = {"layer": (213, 94, 0), "lens": (0, 114, 178), "uncertain": (204, 121, 167)}
+TABLED = (0, 158, 115)
+LABELS_PX = 330  # width of the text beside the layers
+LINE_PX = 15  # height of a line of text
+BARS_MM = (500, 200, 100, 50, 20, 10, 5, 2, 1)  # lengths of the scale
+BAR_PX = 120  # the longest scale
+
+
+class Finding(NamedTuple):
+    """A predicted layer or lens of a core.
+
+    Attributes:
+      top_px: its first row.
+      bottom_px: one past its last row.
+      probability: 0..1.
+      is_uncertain: whether the model is.
+      is_lens: whether it is no whole layer.
+    """
+
+    top_px: int
+    bottom_px: int
+    probability: float
+    is_uncertain: bool
+    is_lens: bool = False
+
+
+class Tabled(NamedTuple):
+    """Labels of the table for a core.
+
+    Attributes:
+      features: of the table.
+      rows: [features, 2] int, first and one past last row of each.
+      note: how the rows follow from the table's depths.
+    """
+
+    features: Sequence[Feature] = ()
+    rows: np.ndarray = np.zeros((0, 2), int)
+    note: str = ""
 
 
 def alignment(
@@ -42,7 +82,7 @@ def alignment(
     """
     zoom = HEIGHT_PX / len(core)
     panels = [
-        _core_panel(core, title="core", top_m=top_m, px_per_m=px_per_m),
+        _core_panel(core, title="depth (m)", top_m=top_m, px_per_m=px_per_m),
         _marked(core, features, before, title="table", zoom=zoom),
         _marked(core, features, before + aligned.shift_px, title="aligned", zoom=zoom),
         _cost_panel(aligned, px_per_m=px_per_m),
@@ -57,30 +97,65 @@ def alignment(
 def overlay(
     core: np.ndarray,
     probability: np.ndarray,
-    spans: list[tuple[int, int, float, bool]],
+    findings: Sequence[Finding],
+    tabled: Tabled,
     *,
     name: str,
     threshold: float,
-    top_m: float,
+    top_m: float | None,
     px_per_m: float,
-    is_lens: Sequence[bool] = (),
 ) -> np.ndarray:
-    """Draws a core, the probability along depth and the predicted layers.
+    """Draws a core, the probability along depth, the predicted layers, and those of the table.
 
     Args:
       core: [height, 200, 3] uint8.
       probability: [height] float, each row's probability.
-      spans: (first row, one past last, probability, uncertain) of each layer.
+      findings: what is predicted, from the top down.
+      tabled: the table's labels, if it has some.
       name: heading.
       threshold: drawn as a line.
-      top_m: depth of the first row.
+      top_m: depth of the first row; None where unknown.
       px_per_m: rows per metre.
-      is_lens: which of the layers are lenses; () for none.
 
     Returns:
-      [about 1500, about 800, 3] uint8 RGB.
+      [about 1500, about 900, 3] uint8 RGB.
     """
     zoom = HEIGHT_PX / len(core)
+    marked = _shrunk(core)
+    for finding in findings:
+        _band(marked, finding.top_px * zoom, finding.bottom_px * zoom, COLOURS[_kind(finding)])
+    scale = {"top_m": top_m or 0.0, "px_per_m": px_per_m}
+    axis = "from top (m)" if top_m is None else "depth (m)"
+    panels = [
+        _core_panel(core, title=axis, **scale),
+        _titled(_trace(probability, threshold=threshold, zoom=zoom), "probability of melt"),
+        _titled(marked, "found"),
+    ]
+    if tabled.features:
+        panels.append(_titled(_table_marks(tabled, zoom=zoom), "table"))
+    texts = _texts(findings, tabled, **scale)
+    panels.append(_titled(_written(texts, zoom=zoom), "depth, thickness, probability"))
+    heading = f"{name}: {_counts(findings)}"
+    if tabled.features:
+        heading += f". In the table: {len(tabled.features)}, {tabled.note}"
+    return _headed(np.concatenate(panels, axis=1), heading)
+
+
+def _kind(finding: Finding) -> str:
+    return "uncertain" if finding.is_uncertain else "lens" if finding.is_lens else "layer"
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    n_lenses = sum(finding.is_lens for finding in findings)
+    n_layers = len(findings) - n_lenses
+    counts = "1 layer" if n_layers == 1 else f"{n_layers} layers"
+    if n_lenses:
+        counts += ", 1 lens" if n_lenses == 1 else f", {n_lenses} lenses"
+    return f"{counts} found"
+
+
+def _trace(probability: np.ndarray, *, threshold: float, zoom: float) -> np.ndarray:
+    """Returns the panel of the probability along depth, and the threshold."""
     trace = np.full((HEIGHT_PX, TRACE_PX, 3), 255, np.uint8)
     for share in (0, 0.5, 1):
         x = int(share * (TRACE_PX - 21)) + 10
@@ -88,40 +163,66 @@ def overlay(
         _write(trace, f"{share:g}", (max(x - 8, 2), 12))
     x = int(threshold * (TRACE_PX - 21)) + 10
     cv2.line(trace, (x, 0), (x, HEIGHT_PX), (120, 120, 120), 1, cv2.LINE_AA)
-    _write(trace, "threshold", (min(x + 4, TRACE_PX - 70), HEIGHT_PX - 8))
+    _write(trace, f"found from {threshold:.2f}", (min(x + 4, TRACE_PX - 100), HEIGHT_PX - 8))
     rows = np.arange(HEIGHT_PX)
-    points = np.stack(
-        [np.interp(rows / zoom, np.arange(len(core)), probability) * (TRACE_PX - 21) + 10, rows],
-        axis=1,
-    )
-    cv2.polylines(
-        trace, [np.rint(points).astype(np.int32)], False, COLOURS["layer"], 2, cv2.LINE_AA
-    )
-    marked, labels = _shrunk(core), np.full((HEIGHT_PX, 250, 3), 255, np.uint8)
+    across = np.interp(rows / zoom, np.arange(len(probability)), probability) * (TRACE_PX - 21) + 10
+    points = np.rint(np.stack([across, rows], axis=1)).astype(np.int32)
+    cv2.polylines(trace, [points], False, COLOURS["layer"], 2, cv2.LINE_AA)
+    return trace
+
+
+def _table_marks(tabled: Tabled, *, zoom: float) -> np.ndarray:
+    """Returns a narrow panel with a bar for each feature of the table; hollow if uncertain."""
+    panel = np.full((HEIGHT_PX, 44, 3), 255, np.uint8)
+    for feature, (top, bottom) in zip(tabled.features, tabled.rows, strict=True):
+        begin, end = int(top * zoom), max(int(np.ceil(bottom * zoom)), int(top * zoom) + 2)
+        is_hollow = feature.is_uncertain
+        cv2.rectangle(panel, (8, begin), (35, end), TABLED, 1 if is_hollow else -1)
+    return panel
+
+
+def _texts(
+    findings: Sequence[Finding], tabled: Tabled, *, top_m: float, px_per_m: float
+) -> list[tuple[float, list[tuple[str, tuple[int, int, int]]]]]:
+    """Returns (row, lines of text with their colours) of each finding and label, from the top."""
+    texts = []
+    is_found = np.zeros(len(tabled.features), bool)
+    for finding in findings:
+        thickness_mm = 1000 * (finding.bottom_px - finding.top_px) / px_per_m
+        text = f"{top_m + finding.top_px / px_per_m:.4f} m  {thickness_mm:.1f} mm  "
+        text += f"{finding.probability:.2f}"
+        text += (" lens" if finding.is_lens else "") + (" ?" if finding.is_uncertain else "")
+        lines = [(text, COLOURS[_kind(finding)])]
+        if tabled.features:
+            overlaps = (tabled.rows[:, 0] < finding.bottom_px) & (
+                tabled.rows[:, 1] > finding.top_px
+            )
+            is_found |= overlaps
+            kinds = ", ".join(tabled.features[i].kind for i in np.flatnonzero(overlaps))
+            lines.append((f"  table: {kinds}" if kinds else "  not in the table", TABLED))
+        texts.append(((finding.top_px + finding.bottom_px) / 2, lines))
+    for i in np.flatnonzero(~is_found):
+        feature = tabled.features[i]
+        text = f"table: {feature.kind}, not found"
+        texts.append((float(tabled.rows[i].mean()), [(text, TABLED)]))
+    return sorted(texts, key=lambda item: item[0])
+
+
+def _written(
+    texts: list[tuple[float, list[tuple[str, tuple[int, int, int]]]]], *, zoom: float
+) -> np.ndarray:
+    """Returns the panel of texts at their rows, or below where the place is taken."""
+    panel = np.full((HEIGHT_PX, LABELS_PX, 3), 255, np.uint8)
     lowest = 0
-    lenses = list(is_lens) or [False] * len(spans)
-    for (top, bottom, highest, uncertain), lens in zip(spans, lenses, strict=True):
-        colour = COLOURS["uncertain" if uncertain else "lens" if lens else "layer"]
-        _band(marked, top * zoom, bottom * zoom, colour)
-        y = max(int((top + bottom) / 2 * zoom) + 4, lowest + 15)
-        lowest = y
-        thickness_mm = 1000 * (bottom - top) / px_per_m
-        text = f"{top_m + top / px_per_m:.4f} m  {thickness_mm:.1f} mm  {highest:.2f}"
-        text += (" lens" if lens else "") + (" ?" if uncertain else "")
-        _write(labels, text, (6, y), colour)
-    core_panel = _core_panel(core, title="core", top_m=top_m, px_per_m=px_per_m)
-    panels = [
-        core_panel,
-        _titled(trace, "probability"),
-        _titled(marked, "layers"),
-        _titled(labels, "depth, thickness, probability"),
-    ]
-    n_lenses = sum(lenses)
-    n_layers = len(spans) - n_lenses
-    counts = "1 layer" if n_layers == 1 else f"{n_layers} layers"
-    if n_lenses:
-        counts += ", 1 lens" if n_lenses == 1 else f", {n_lenses} lenses"
-    return _headed(np.concatenate(panels, axis=1), f"{name}: {counts}")
+    for row, lines in texts:
+        anchor = int(row * zoom)
+        for number, (text, colour) in enumerate(lines):
+            y = max(anchor + 4, lowest + LINE_PX)
+            if number == 0:
+                cv2.line(panel, (0, anchor), (14, y - 4), SOFT, 1, cv2.LINE_AA)
+            _write(panel, text, (18, y), colour)
+            lowest = y
+    return panel
 
 
 def _core_panel(core: np.ndarray, *, title: str, top_m: float, px_per_m: float) -> np.ndarray:
@@ -133,8 +234,23 @@ def _core_panel(core: np.ndarray, *, title: str, top_m: float, px_per_m: float) 
     for tick in np.arange(np.ceil(top_m / step_m), (top_m + length_m) / step_m):
         y = int((tick * step_m - top_m) * px_per_m * zoom)
         cv2.line(scale, (MARGIN_PX - 6, y), (MARGIN_PX, y), INK, 1)
-        _write(scale, f"{tick * step_m:.2f}", (2, y + 4))
-    return _titled(np.concatenate([scale, _shrunk(core)], axis=1), f"{title} (m)")
+        _write(scale, f"{tick * step_m:.2f}", (2, min(max(y + 4, 11), HEIGHT_PX - 4)))
+    panel = np.concatenate([scale, _shrunk(core)], axis=1)
+    _scale_bar(panel, px_per_mm=px_per_m * zoom / 1000)
+    return _titled(panel, title)
+
+
+def _scale_bar(panel: np.ndarray, *, px_per_mm: float) -> None:
+    """Draws how long so many mm of depth are, in the lower right corner."""
+    length_mm = next((mm for mm in BARS_MM if mm * px_per_mm <= BAR_PX), BARS_MM[-1])
+    bottom = len(panel) - 14
+    top, x = bottom - round(length_mm * px_per_mm), panel.shape[1] - 16
+    text = f"{length_mm} mm"
+    panel[top - 6 : bottom + 7, x - 58 : x + 10] = 255
+    for y in (top, bottom):
+        cv2.line(panel, (x - 5, y), (x + 5, y), INK, 1)
+    cv2.line(panel, (x, top), (x, bottom), INK, 2)
+    _write(panel, text, (x - 55, (top + bottom) // 2 + 4))
 
 
 def _shrunk(core: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from tfpipe.tasks.melt_layer import windows as melt_layer_windows
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.task import Classify, FilePrediction, Source
 
+TABLE_SHIFT_MM = MeltLayerOptions().max_shift_mm  # of labels in an overlay
 FLIPS = ((False, False), (False, True), (True, False), (True, True))  # of (rows, columns)
 
 
@@ -121,8 +122,8 @@ def predict(outputs: CoreOutputs, thresholds: dict[str, float]) -> FilePredictio
 
 def overlay(outputs: CoreOutputs, thresholds: dict[str, float]) -> np.ndarray:
     """Returns the overlay of a core, [height, width, 3] uint8: probabilities, layers found."""
-    spans = [
-        (
+    findings = [
+        figures.Finding(
             layer.top_px,
             layer.bottom_px,
             layer.probability,
@@ -133,12 +134,33 @@ def overlay(outputs: CoreOutputs, thresholds: dict[str, float]) -> np.ndarray:
     return figures.overlay(
         outputs.ice,
         layer_detection.trace(outputs.top_px, outputs.probability, height_px=len(outputs.ice)),
-        spans,
+        findings,
+        tabled(outputs.source, outputs.ice, px_per_m=outputs.px_per_m),
         name=outputs.source.name,
         threshold=thresholds["decision"],
-        top_m=outputs.top_m,
+        top_m=outputs.top_m if outputs.source.about.photo else None,
         px_per_m=outputs.px_per_m,
     )
+
+
+def tabled(source: Source, ice: np.ndarray, *, px_per_m: float) -> figures.Tabled:
+    """Returns the labels of the table for a core, moved to where they fit.
+
+    Args:
+      source: the photo; it may have no labels.
+      ice: [height, 200, 3] uint8, the scaled core.
+      px_per_m: rows per metre.
+    """
+    photo, features = source.about.photo, list(source.about.features)
+    if photo is None or not features:
+        return figures.Tabled()
+    place = {"top_m": photo.top_m, "px_per_m": px_per_m}
+    aligned = alignment.align(ice, features, max_shift_mm=TABLE_SHIFT_MM, **place)
+    rows = alignment.rows_of(features, shift_px=aligned.shift_px, **place)
+    note = "at the table's depths"
+    if aligned.status == "aligned":
+        note = f"moved by {1000 * aligned.shift_px / px_per_m:+.1f} mm to fit"
+    return figures.Tabled(features, rows, note)
 
 
 def _layers(outputs: CoreOutputs, thresholds: dict[str, float]) -> list[layer_detection.Layer]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfpipe.tasks.melt_layer import core_detection, figures, row_detection, strips
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
-from tfpipe.tasks.melt_layer.predict import FLIPS
+from tfpipe.tasks.melt_layer.predict import FLIPS, tabled
 from tfpipe.tasks.melt_layer.row_detection import Melt
 from tfpipe.tasks.task import Classify, FilePrediction, Source
 
@@ -126,27 +126,27 @@ def predict(outputs: StripOutputs, thresholds: dict[str, float]) -> FilePredicti
 def overlay(outputs: StripOutputs, thresholds: dict[str, float]) -> np.ndarray:
     """Returns the overlay of a core, [height, width, 3] uint8: probabilities, what is found."""
     scale = len(outputs.ice) / len(outputs.core)
-    detected = _detected(outputs, thresholds)
-    spans = [
-        (
+    findings = [
+        figures.Finding(
             round(melt.top_px * scale),
             round(melt.bottom_px * scale),
             melt.probability,
             melt.probability < thresholds["confident"],
+            is_lens=melt.kind == "lens",
         )
-        for melt in detected
+        for melt in _detected(outputs, thresholds)
     ]
     place = (np.arange(len(outputs.ice)) + 0.5) / scale - 0.5
     melt_probability = 1 - outputs.rows[:, strips.NONE]
     return figures.overlay(
         outputs.ice,
         np.interp(place, np.arange(len(outputs.core)), melt_probability),
-        spans,
+        findings,
+        tabled(outputs.source, outputs.ice, px_per_m=outputs.px_per_m),
         name=outputs.source.name,
         threshold=thresholds["decision"],
-        top_m=outputs.top_m,
+        top_m=outputs.top_m if outputs.source.about.photo else None,
         px_per_m=outputs.px_per_m,
-        is_lens=[melt.kind == "lens" for melt in detected],
     )
 
 

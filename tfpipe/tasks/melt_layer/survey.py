@@ -1,5 +1,6 @@
 """Survey of a melt-layer folder: its photos, their depths, and what is left out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,12 +64,7 @@ def survey(folder: Path, options: MeltLayerOptions) -> Survey:
     sources = []
     used: set[int] = set()
     for photo in sorted(photos, key=lambda photo: photo.name):
-        inside = [
-            i
-            for i, feature in enumerate(features)
-            if feature.depth_from_m < photo.bottom_m
-            and (feature.depth_to_m > photo.top_m or feature.depth_from_m >= photo.top_m)
-        ]
+        inside = _inside(features, photo)
         used.update(inside)
         section = Section(photo, tuple(features[i] for i in inside))
         stratum = "with layer" if any(f.is_layer for f in section.features) else "without"
@@ -82,6 +78,18 @@ def survey(folder: Path, options: MeltLayerOptions) -> Survey:
             )
         )
     return Survey(tuple(sources), (photo_table, layer_table), tuple(notes), _duplicates(photos))
+
+
+def _inside(
+    features: Sequence[melt_layer_tables.Feature], photo: melt_layer_tables.Photo
+) -> list[int]:
+    """Returns which features overlap the depths of a photo."""
+    return [
+        i
+        for i, feature in enumerate(features)
+        if feature.depth_from_m < photo.bottom_m
+        and (feature.depth_to_m > photo.top_m or feature.depth_from_m >= photo.top_m)
+    ]
 
 
 def _duplicates(photos: list[melt_layer_tables.Photo]) -> tuple[tuple[str, str, str], ...]:
@@ -103,7 +111,7 @@ def _duplicates(photos: list[melt_layer_tables.Photo]) -> tuple[tuple[str, str, 
 
 
 def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions) -> Survey:
-    """Finds the depths of photos without labels.
+    """Finds the depths of photos, and their labels where a table of features is beside them.
 
     Args:
       paths: photos, or folders of photos.
@@ -112,7 +120,8 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
 
     Returns:
       The sections by unique names: photos of two folders that are called alike have their folders
-      in their names. A note for each photo without depths.
+      in their names. A note for each photo without depths, and for a table of features that cannot
+      be read.
 
     Raises:
       UserError: if a path does not exist or a folder has no photo.
@@ -134,6 +143,8 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
                 )
         every += inside
     by_name: dict[tuple[Path, Path], dict[str, melt_layer_tables.Photo]] = {}
+    features_of: dict[Path, tuple[melt_layer_tables.Feature, ...]] = {}
+    label_tables: list[Path] = []
     tables_of: dict[Path, Path | None] = {}
     sources: list[Source] = []
     notes: list[str] = []
@@ -144,13 +155,35 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
         if photo_table and (photo_table, path.parent) not in by_name:
             photos, _ = melt_layer_tables.read_photos(photo_table, folder=path.parent)
             by_name[photo_table, path.parent] = {photo.path.name: photo for photo in photos}
+            if photo_table not in features_of:
+                features_of[photo_table], used, more = _features_beside(photo_table)
+                label_tables += used
+                notes += more
         photo = by_name[photo_table, path.parent].get(path.name) if photo_table else None
         if photo is None:
             notes.append(f"{name}: its depths are in no photos.csv, so mm from its top are given.")
-        sources.append(Source(name, name, path, Section(photo)))
+        features: tuple[melt_layer_tables.Feature, ...] = ()
+        if photo and photo_table:
+            every_feature = features_of[photo_table]
+            features = tuple(every_feature[i] for i in _inside(every_feature, photo))
+        sources.append(Source(name, name, path, Section(photo, features)))
     tables = tuple(dict.fromkeys(path for path, _ in by_name))
     notes += [f"Depths of photos are from {path.name}." for path in tables if path.stem != "photos"]
-    return Survey(tuple(sources), tables, tuple(notes))
+    return Survey(tuple(sources), (*tables, *label_tables), tuple(notes))
+
+
+def _features_beside(
+    photo_table: Path,
+) -> tuple[tuple[melt_layer_tables.Feature, ...], list[Path], list[str]]:
+    """Returns the features tabled beside a table of photos, that table if any, and notes."""
+    try:
+        path = melt_layer_tables.find_feature_table(photo_table.parent)
+    except UserError:
+        return (), [], []  # none, or several of which nobody said which
+    try:
+        return tuple(melt_layer_tables.read_features(path)[0]), [path], []
+    except UserError as error:
+        return (), [], [f"Overlays are without the labels of the table: {error}"]
 
 
 def _table_beside(folder: Path) -> Path | None:
