@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tfpipe.base.errors import UserError
-from tfpipe.baselines import candidates, compare
+from tfpipe.baselines import candidates, compare, compare_intervals
 from tfpipe.baselines.candidates import CandidateRun
 from tfpipe.data import dataset
 from tfpipe.tasks.catalog import TASKS
@@ -97,6 +97,25 @@ def test_the_table_and_the_figure_are_written(models, frame):
     pd.testing.assert_frame_equal(written, frame)
     drawn = cv2.imread(str(models / "comparison" / "comparison.png"))
     assert drawn.std() > 5
+
+
+def test_intervals_are_of_whole_groups_and_differences_of_the_same_images(models, frame):
+    groups = pd.read_csv(models / "comparison" / "groups.csv")
+    right = (frame["accuracy"] * frame["examples"]).groupby(frame["model"]).sum()
+    sums = groups.groupby("model")[["right", "images"]].sum()
+    np.testing.assert_allclose(sums["right"], right[sums.index])
+    table = compare_intervals.summarize(groups).set_index("model")
+    shares = (sums["right"] / sums["images"])[table.index]
+    best, other = shares.idxmax(), shares.idxmin()
+    assert table.loc[best, "difference"] == 0 and np.isnan(table.loc[best, "difference_low"])
+    gain = shares[other] - shares[best]
+    assert table.loc[other, "difference"] == pytest.approx(gain)
+    assert table.loc[other, "difference_low"] < gain < table.loc[other, "difference_high"]
+    assert (table["accuracy_low"] < shares).all() and (shares < table["accuracy_high"]).all()
+    # A model that took other images has an interval of its own, but no difference.
+    groups.loc[groups["model"] == other, "images"] += 1
+    unpaired = compare_intervals.summarize(groups).set_index("model")
+    assert np.isnan(unpaired.loc[other, "difference"]) and unpaired.loc[other, "accuracy_low"] > 0
 
 
 def test_the_summary_has_means_and_deviations(frame):

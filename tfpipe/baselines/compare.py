@@ -15,7 +15,6 @@ on the training split once and evaluated on validation and on test. The best of 
 optimistic, because it was chosen as the best. The folds never use the test split.
 """
 
-import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -23,30 +22,26 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from sklearn import metrics
 
 import tuning
-from tfpipe.base import figures, files, hardware, resumable, tables
+from tfpipe.base import files, hardware, resumable, tables
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
-from tfpipe.baselines import candidates
+from tfpipe.baselines import candidates, compare_intervals
 from tfpipe.baselines.candidates import IMAGENET, NONE, PRETRAINED, TREES, CandidateRun
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
-from tfpipe.data.dataset import Dataset
+from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.data.manifest import RecordManifest
 from tfpipe.data.sampling import BALANCES
 from tfpipe.evaluation import metrics as evaluation_metrics
 from tfpipe.evaluation import ordinal, whole_files
-from tfpipe.evaluation.metric_names import title_of
 from tfpipe.models import build, calls, sliding_window
 from tfpipe.models.spec import Spec
 from tfpipe.search import plan as search_plan
@@ -63,8 +58,6 @@ COLUMNS = (
     "model", "fold", "split", "examples", "seconds", "megabytes", "machine", "pretrained", "grey",
     "failed",
 )  # fmt: skip
-PLOTTED = ("accuracy", "balanced_accuracy")
-DPI = 160
 
 
 def compare_models(
@@ -155,7 +148,8 @@ def compare_models(
         fixed=fixed,
         report=report,
     )
-    table = summarize(frame)
+    groups = pd.read_csv(models / "comparison" / "groups.csv", dtype={"group": str})
+    table = summarize(frame).merge(compare_intervals.summarize(groups), how="left", on="model")
     if with_random_split:
         accuracies = []
         for done, name in enumerate(table["model"]):
@@ -293,11 +287,14 @@ def compare(
                 if candidates.parse_name(name).start != PRETRAINED or len(names) == 1:
                     raise
                 rows.append({"model": name, "failed": str(error)})
-    frame = pd.DataFrame(rows)
+    groups = compare_intervals.group_rows(rows)
+    frame = pd.DataFrame(rows).drop(columns="groups", errors="ignore")
     if "accuracy" not in frame:
         raise UserError(frame["failed"].iloc[0])
     tables.write_csv(frame, models / "comparison" / "comparison.csv")
-    figure = plot(frame.dropna(subset=["accuracy"]))
+    tables.write_csv(groups, models / "comparison" / "groups.csv")
+    intervals = compare_intervals.summarize(groups)
+    figure = compare_intervals.plot(frame.dropna(subset=["accuracy"]), intervals)
     files.replace(models / "comparison" / "comparison.png", figure)
     return frame
 
@@ -333,37 +330,6 @@ def metrics_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Returns the metrics of a comparison; those of whole files have other names in each task."""
     others = [name for name in frame if name not in (*METRICS, ERROR, *COLUMNS)]
     return (*METRICS, *([ERROR] if ERROR in frame else []), *others)
-
-
-def plot(frame: pd.DataFrame) -> bytes:
-    """Draws accuracy and balanced accuracy of each model: a dot a fold, a line at the mean.
-
-    Args:
-      frame: as `compare` returns it.
-
-    Returns:
-      A PNG.
-    """
-    names = list(dict.fromkeys(frame["model"]))
-    with matplotlib.rc_context(figures.STYLE):
-        figure = Figure(figsize=(2 + 1.5 * len(names), figures.HEIGHT_IN), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        for metric, offset, colour in zip(PLOTTED, (-0.12, 0.12), figures.COLOURS, strict=False):
-            for place, name in enumerate(names):
-                values = frame.loc[frame["model"] == name, metric].to_numpy(float)
-                axes.plot(np.full(len(values), place + offset), values, "o", ms=4, color=colour)
-                mean, half = values.mean(), 0.1
-                axes.hlines(mean, place + offset - half, place + offset + half, color=colour, lw=3)
-            axes.plot([], [], "o", color=colour, label=title_of(metric))
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlim(-0.5, len(names) - 0.5)
-        axes.set_ylabel("share of held-out examples, a dot a fold")
-        axes.set_title("The same grouped folds for all")
-        axes.legend(loc="lower right")
-        file = io.BytesIO()
-        canvas.print_png(file, metadata={"Software": None}, pil_kwargs={})
-        return file.getvalue()
 
 
 def random_split_accuracy(
@@ -412,9 +378,31 @@ def evaluate_candidate(task: Task, name: str, run: CandidateRun) -> list[dict[st
     }
     of_files: Sequence[dict[str, float]] = result.file_scores or [{} for _ in result.predictions]
     return [
-        _scores(task, labels, probs) | scores | cost
-        for (labels, probs), scores in zip(result.predictions, of_files, strict=True)
+        _scores(task, labels, probs)
+        | {"groups": _right_by_group(run.data, subset, labels, probs)}
+        | scores
+        | cost
+        for subset, (labels, probs), scores in zip(
+            run.evaluated, result.predictions, of_files, strict=True
+        )
     ]
+
+
+def _right_by_group(
+    data: Dataset, subset: Subset, labels: np.ndarray, probabilities: np.ndarray
+) -> dict[str, tuple[int, int]]:
+    """Returns group -> (images classified rightly, images) of a subset's labelled images."""
+    groups = dataset.groups_of(data.folder, subset.splits, manifest=data.manifest)
+    stored = dataset.labels_of(data.folder, subset.splits, manifest=data.manifest)
+    if subset.chosen is not None:
+        groups, stored = groups[subset.chosen], stored[subset.chosen]
+    names = np.array([group.decode() for group in groups[stored >= 0].tolist()])
+    is_labelled = labels >= 0
+    is_right = probabilities[is_labelled].argmax(axis=1) == labels[is_labelled]
+    return {
+        str(name): (int(is_right[names == name].sum()), int((names == name).sum()))
+        for name in np.unique(names)
+    }
 
 
 class _Folds:

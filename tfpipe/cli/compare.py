@@ -14,6 +14,8 @@ FILE_METRICS = {  # of whole files
     "layer_recall": "recall",
     "layer_depth_error_mm": "depth error (mm)",
 }
+# Accuracy in new groups, and the paired difference on the same images; 95 % intervals.
+INTERVALS = ("accuracy in new groups", "difference to the best")
 
 
 def compare(
@@ -82,14 +84,18 @@ def _by_fold(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
     """Returns the table of models scored by folds: means and standard deviations."""
     has_random_split = any("random_split_accuracy" in row for row in rows)
     headings = [metric.replace("_", " ") for metric in metrics]
-    table = options.empty_table("model", *headings, "s per training", "MB")
+    table = options.empty_table("model", *headings, *INTERVALS, "s per training", "MB")
     if has_random_split:
         table.add_column("accuracy by a random split")
     for row in rows:
         scores = [f"{row[m]:.3f} ± {row[f'{m}_sd']:.3f}" for m in metrics]
         cost = [f"{row['seconds']:.1f}", f"{row['megabytes']:.1f}"]
         table.add_row(
-            row["model"], *scores, *cost, *([_random_split(row)] if has_random_split else [])
+            row["model"],
+            *scores,
+            *_intervals(row),
+            *cost,
+            *([_random_split(row)] if has_random_split else []),
         )
     return table
 
@@ -103,14 +109,14 @@ def _by_split(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
     has_random_split = any("random_split_accuracy" in row for row in rows)
     of_files = [name for name in metrics if name in FILE_METRICS]
     titles = [f"test {FILE_METRICS[name]}" for name in of_files]
-    headings = ("model", "pretrained", "colours", "test", "validation", *titles, "min", "machine")
-    table = options.empty_table(*headings)
+    headings = ("model", "pretrained", "colours", "test", "validation", *titles)
+    table = options.empty_table(*headings, *INTERVALS, "min", "machine")
     if has_random_split:
         table.add_column("by a random split")
     for row in rows:
         random_split = [_random_split(row)] if has_random_split else []
         if row["failed"]:
-            dashes = ["-"] * (5 + len(of_files))
+            dashes = ["-"] * (5 + len(of_files) + len(INTERVALS))
             table.add_row(row["model"], *dashes, "left out, see below", *random_split)
             continue
         accuracies = []
@@ -124,11 +130,24 @@ def _by_split(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
             "no" if row["grey"] else "yes",
             *accuracies,
             *(_score(row.get(f"test_{name}")) for name in of_files),
+            *_intervals(row),
             f"{row['seconds'] / 60:.1f}",
             row["machine"],
             *random_split,
         )
     return table
+
+
+def _intervals(row: dict[str, Any]) -> list[str]:
+    """Returns the cells of `INTERVALS`."""
+    low, high = row.get("accuracy_low"), row.get("accuracy_high")
+    accuracy = "-" if low is None or low != low else f"{low:.3f} to {high:.3f}"
+    difference, low = row.get("difference"), row.get("difference_low")
+    if difference is None or difference != difference:
+        return [accuracy, "-"]
+    if low is None or low != low:
+        return [accuracy, "best" if difference == 0 else f"{difference:+.3f}"]
+    return [accuracy, f"{difference:+.3f} ({low:+.3f} to {row['difference_high']:+.3f})"]
 
 
 def _score(value: float | None) -> str:
