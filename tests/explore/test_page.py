@@ -1,7 +1,9 @@
 """The page of an exploration: its text, and in a browser the image under the mouse."""
 
 import base64
+import dataclasses
 import hashlib
+import json
 import re
 
 import browser
@@ -15,15 +17,16 @@ from tfpipe.base.errors import UserError
 from tfpipe.explore import page as explore_page
 from tfpipe.explore.queue import Entry
 from tfpipe.explore.result import Findings
+from tfpipe.tasks.annotations import decisions
 
 COUNT = 40
 BAD = "</script><b>x"  # a class may be called anything
+DRAWN = "document.querySelectorAll('#legend button').length > 0"
 WHERE = """
 function where(name) {
-  const i = data.captions.findIndex(text => text.startsWith(name));
-  const box = map.getBoundingClientRect(), {xaxis, yaxis} = map._fullLayout;
-  return [box.x + xaxis._offset + xaxis.l2p(data.x[i]),
-          box.y + yaxis._offset + yaxis.l2p(data.y[i])];
+  const [x, y] = placeOf(data.captions.findIndex(text => text.startsWith(name)));
+  const box = map.getBoundingClientRect();
+  return [box.x + x, box.y + y];
 }
 function rowShown(cluster) {
   const match = /^p([0-9]+):/.exec(caption.textContent);
@@ -140,12 +143,11 @@ def test_the_map_is_a_png_with_both_clusters(findings):
 @pytest.mark.skipif(browser.CHROMIUM is None, reason="no chromium on this machine to open it with")
 def test_resting_on_a_point_shows_its_image(findings, page, tmp_path):
     with browser.opened(page, tmp_path / "profile") as shown:
-        shown.wait("document.querySelectorAll('#map .point').length === 40")
+        shown.wait(DRAWN)
         assert shown.value("document.getElementById('thumbnail').hidden")
         shown.value(WHERE)
         for row in (8, 31):
             shown.point(*shown.value(f"where('p{row}:')"))
-            # Plotly waits a moment before it says what the mouse rests on.
             row_shown = int(shown.wait(f"rowShown({row % 2})"))
             bytes_ = base64.b64encode(jpeg(6 * row_shown)).decode()
             assert shown.value("document.getElementById('thumbnail').src").endswith(bytes_)
@@ -154,8 +156,70 @@ def test_resting_on_a_point_shows_its_image(findings, page, tmp_path):
             "colourMenu.selectedIndex = data.columns.findIndex(c => c.name === 'cluster');"
             "colourMenu.dispatchEvent(new Event('change'))"
         )
-        names = "[...document.querySelectorAll('#map .legendtext')].map(e => e.textContent).join()"
-        assert shown.wait(names) == "cluster 0,cluster 1"
+        names = "[...document.querySelectorAll('#legend button')].map(e => e.textContent).join()"
+        assert shown.wait(names) == "cluster 0 (20),cluster 1 (20)"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no chromium on this machine to open it with")
+def test_a_lasso_becomes_decisions_that_review_and_retraining_read(page, tmp_path):
+    with browser.opened(page, tmp_path / "profile") as shown:
+        shown.wait(DRAWN)
+        shown.value(WHERE)
+        far = shown.value("where('p1:')")[0] - shown.value("where('p0:')")[0]
+        x, y = shown.value("where('p1:')")
+        shown.wheel(x, y, -400)
+        shown.wait("transform.k > 1.5")
+        shown.value("element('whole').click()")
+        assert shown.wait("transform.k === 1") and far > 100
+        # Around the second cluster, then what is hidden is not selected.
+        x = shown.value("where('p1:')")[0]
+        box = [(x - far / 3, 20), (x + far / 3, 20), (x + far / 3, 990), (x - far / 3, 990)]
+        assert (
+            shown.value(
+                f"lasso = {json.dumps(box)}.map(([x, y]) => [x - "
+                "map.getBoundingClientRect().x, y - map.getBoundingClientRect().y]); endLasso();"
+                "selected.length"
+            )
+            == 20
+        )
+        x0, y0 = shown.value("where('p0:')")
+        shown.value("setLasso(true)")
+        shown.drag((x0 - 3, y0 - 3), (x0 + 3, y0 + 3))
+        assert shown.value("transform.k === 1 && transform.x === 0"), (
+            "a lasso does not move the map"
+        )
+        shown.value(
+            "selected = data.captions.flatMap((text, row) => /^p[05]:/.test(text) ? [row] : [])"
+        )
+        text = shown.value("labelList('volcanic, \"new\"', 'Ada')")
+    (tmp_path / "labels.csv").write_text(text)
+    log = decisions.read(tmp_path)
+    assert [(one.what, one.label, one.who, one.state) for one in log.lines] == [
+        ("p0", 'volcanic, "new"', "Ada", "validated"),
+        ("p5", 'volcanic, "new"', "Ada", "validated"),
+    ]
+    assert not log.notes and {*log.current} == {("", "p0"), ("", "p5")}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no chromium on this machine to open it with")
+def test_a_hundred_thousand_points_are_drawn_at_once(findings, tmp_path):
+    count = explore_page.MAX_POINTS
+    rows = np.arange(count) % COUNT
+    frame = findings.frame.iloc[rows].assign(key=[f"p{i}" for i in range(count)])
+    many = dataclasses.replace(findings, frame=frame.reset_index(drop=True))
+    path = explore_page.write(
+        tmp_path / "many.html",
+        many,
+        thumbnails=dict.fromkeys(range(5), jpeg(9)),
+        reconstructions={},
+    )
+    with browser.opened(path, tmp_path / "profile") as shown:
+        shown.wait(DRAWN)
+        assert shown.value("COUNT") == count and shown.value("data.thumbnails[5]") == ""
+        drawn_ms = shown.value("const begin = performance.now(); draw(); performance.now() - begin")
+        assert drawn_ms < 2000
 
 
 def test_a_map_is_drawn_again_from_its_table(findings, tmp_path):

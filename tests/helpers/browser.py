@@ -105,6 +105,10 @@ class Page:
         for step in (3, 0):
             self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x + step, y=y + step)
 
+    def wheel(self, x: float, y: float, by: float) -> None:
+        """Turns the mouse's wheel at a point, in px; negative is away from the user."""
+        self.ask("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=by)
+
     def press(self, *keys: str) -> None:
         """Presses keys one after the other, by names such as "Enter" or "d"."""
         for key in keys:

@@ -20,32 +20,23 @@ from tfpipe.explore.queue import Entry
 from tfpipe.explore.result import UNLABELLED, Findings, class_names, cluster_names
 
 STYLES = (html.STYLE, "explore/assets/explore.css")
-SCRIPT = "explore/assets/map.js"
-MAX_POINTS = 6_000  # of the page's map, each with its image of some 3 KB
+SCRIPTS = ("explore/assets/d3.js", "explore/assets/map.js")
+MAX_POINTS = 100_000  # of the page's map
+MAX_IMAGES = 6_000  # of points, each of some 3 KB
 MAX_QUEUED = 48  # entries of the queue that are shown
 MAX_CATEGORIES = 24  # that colours can distinguish, more or less
 MAX_LEGEND = 20  # names in the legend of the PNG
 NO_CATEGORY = "#c3ccd2"  # colour of images without a class or cluster
 MAP_SIZE_IN, MAP_DPI = (11.0, 5.2), 200
-_PLAIN_AXIS = {"showgrid": False, "zeroline": False, "showticklabels": False}
-LAYOUT = {
-    "height": 560,
-    "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-    "plot_bgcolor": "#f4f7f8",
-    "hovermode": "closest",
-    "xaxis": _PLAIN_AXIS,
-    "yaxis": _PLAIN_AXIS | {"scaleanchor": "x"},
-    "legend": {"itemsizing": "constant"},
-}
 
 
 def shown_rows(result: Findings, *, seed: int) -> tuple[list[int], list[int]]:
     """Returns the rows whose images the page needs, and the rows of the queue that it shows."""
     entries = result.queue[:MAX_QUEUED]
     queued = {row for entry in entries for row in (entry.row, *entry.nearest)} | {
-        entry.row for entry in result.queue[: MAX_POINTS // 4]
+        entry.row for entry in result.queue[: MAX_IMAGES // 4]
     }
-    drawn = umap.sample_rows(len(result.frame), most=MAX_POINTS - len(queued), seed=seed)
+    drawn = umap.sample_rows(len(result.frame), most=MAX_IMAGES - len(queued), seed=seed)
     return sorted({*queued, *drawn.tolist()}), [entry.row for entry in entries]
 
 
@@ -86,7 +77,7 @@ def write(
         "base/templates/document.html",
         title=result.title,
         styles=STYLES,
-        scripts=[html.plotly_script(), html.asset(SCRIPT)],
+        scripts=[html.asset(path) for path in SCRIPTS],
         data=data,
         lead=_headline(result),
         sections=sections,
@@ -96,8 +87,12 @@ def write(
 
 
 def map_data(result: Findings, thumbnails: dict[int, bytes]) -> dict[str, Any]:
-    """Returns what assets/map.js draws: an item for each row that has a thumbnail."""
-    rows = sorted(thumbnails)
+    """Returns what assets/map.js draws: an item for each row, with its thumbnail if it has one.
+
+    Of more than `MAX_POINTS` rows, it is those with a thumbnail and some others.
+    """
+    drawn = umap.sample_rows(len(result.frame), most=MAX_POINTS, seed=0)
+    rows = sorted({*thumbnails, *drawn.tolist()})
     frame = result.frame.iloc[rows]
     labels, clusters = result.labels[rows], result.clusters[rows]
     columns = [_category_column("class", labels)]
@@ -120,9 +115,11 @@ def map_data(result: Findings, thumbnails: dict[int, bytes]) -> dict[str, Any]:
         "x": _rounded(frame["x"]),
         "y": _rounded(frame["y"]),
         "columns": columns,
-        "thumbnails": [html.base64_text(thumbnails[row]) for row in rows],
+        "thumbnails": [
+            html.base64_text(thumbnails[row]) if row in thumbnails else "" for row in rows
+        ],
+        "keys": [tables.escaped(files.shown(key)) for key in frame["key"]],
         "captions": [files.shown(text) for text in captions],
-        "layout": LAYOUT,
     }
 
 
@@ -200,7 +197,7 @@ def _category_column(name: str, values: np.ndarray) -> dict[str, Any]:
     return {
         "name": name,
         "values": indices.tolist(),
-        "categories": [html.escaped(str(category)) for category in categories],  # plotly's markup
+        "categories": [files.shown(str(category)) for category in categories],
         "colours": colours,
     }
 
@@ -232,6 +229,12 @@ def _map(data: dict[str, Any], *, total: int) -> Markup:
     return html.render(
         "explore/templates/map.html",
         columns=[column["name"] for column in data["columns"]],
+        classes=[
+            tables.escaped(name)
+            for column in data["columns"][:1]
+            for name in column["categories"]
+            if name != UNLABELLED
+        ],
         shown=f"{len(data['x']):,}",
         total=f"{total:,}",
     )

@@ -202,7 +202,9 @@ def _failed(data: ReportData) -> _Choice:
         rows = gallery.select(test.frame, order, limit=MAX_TILES)
     else:
         rows = gallery.select(test.frame, order, limit=MAX_TILES)
-    caption = f"The mistakes that it was most sure of. Below each {noun} is what it was taken for."
+    caption = (
+        f"The mistakes it was surest of. Below each {noun}: what it is, and as what it was taken."
+    )
     return _Choice(rows, caption)
 
 
@@ -287,7 +289,7 @@ def _answer(test: TestPredictions, row: int) -> tuple[str, ...]:
     probability = f"{100 * test.confidence[row]:.0f} %"
     if test.is_right[row]:
         return (f"{predicted}, {probability}",)
-    return (f"is {test.classes[test.labels[row]]}", f"taken for {predicted}, {probability}")
+    return (f"is {test.classes[test.labels[row]]}", f"as {predicted}, {probability}")
 
 
 def of(items: Iterable[Panel]) -> Markup:

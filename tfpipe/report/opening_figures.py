@@ -16,7 +16,7 @@ from tfpipe.report import plots
 SIZE_IN = (3.8, 3.4)  # three of them stand beside each other
 WIDE = 1.8  # from this ratio of width to height on, examples stand in two columns
 BINS = 8
-MAX_TEXT = 60  # characters of a line below examples, all columns together
+MAX_TEXT = 54  # characters of a line below examples, all columns together
 LEVEL = 0.95
 SHOWN_SHARE = (5, 50, 95)  # percentiles of ordinal predictions
 RIGHT, WRONG = COLOURS[0], COLOURS[1]

@@ -24,7 +24,7 @@ BARS_MM = (500, 200, 100, 50, 20, 10, 5, 2, 1)  # lengths of the scale
 BAR_PX = 120  # the longest scale
 
 
-class Finding(NamedTuple):
+class LayerMark(NamedTuple):
     """A predicted layer or lens of a core.
 
     Attributes:
@@ -97,7 +97,7 @@ def alignment(
 def overlay(
     core: np.ndarray,
     probability: np.ndarray,
-    findings: Sequence[Finding],
+    findings: Sequence[LayerMark],
     tabled: Tabled,
     *,
     name: str,
@@ -141,11 +141,11 @@ def overlay(
     return _headed(np.concatenate(panels, axis=1), heading)
 
 
-def _kind(finding: Finding) -> str:
+def _kind(finding: LayerMark) -> str:
     return "uncertain" if finding.is_uncertain else "lens" if finding.is_lens else "layer"
 
 
-def _counts(findings: Sequence[Finding]) -> str:
+def _counts(findings: Sequence[LayerMark]) -> str:
     n_lenses = sum(finding.is_lens for finding in findings)
     n_layers = len(findings) - n_lenses
     counts = "1 layer" if n_layers == 1 else f"{n_layers} layers"
@@ -182,7 +182,7 @@ def _table_marks(tabled: Tabled, *, zoom: float) -> np.ndarray:
 
 
 def _texts(
-    findings: Sequence[Finding], tabled: Tabled, *, top_m: float, px_per_m: float
+    findings: Sequence[LayerMark], tabled: Tabled, *, top_m: float, px_per_m: float
 ) -> list[tuple[float, list[tuple[str, tuple[int, int, int]]]]]:
     """Returns (row, lines of text with their colours) of each finding and label, from the top."""
     texts = []

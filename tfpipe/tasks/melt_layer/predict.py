@@ -123,7 +123,7 @@ def predict(outputs: CoreOutputs, thresholds: dict[str, float]) -> FilePredictio
 def overlay(outputs: CoreOutputs, thresholds: dict[str, float]) -> np.ndarray:
     """Returns the overlay of a core, [height, width, 3] uint8: probabilities, layers found."""
     findings = [
-        figures.Finding(
+        figures.LayerMark(
             layer.top_px,
             layer.bottom_px,
             layer.probability,

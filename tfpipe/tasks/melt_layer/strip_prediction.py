@@ -127,7 +127,7 @@ def overlay(outputs: StripOutputs, thresholds: dict[str, float]) -> np.ndarray:
     """Returns the overlay of a core, [height, width, 3] uint8: probabilities, what is found."""
     scale = len(outputs.ice) / len(outputs.core)
     findings = [
-        figures.Finding(
+        figures.LayerMark(
             round(melt.top_px * scale),
             round(melt.bottom_px * scale),
             melt.probability,
