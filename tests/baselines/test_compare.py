@@ -111,7 +111,7 @@ def test_intervals_are_of_whole_groups_and_differences_of_the_same_images(models
     gain = shares[other] - shares[best]
     assert table.loc[other, "difference"] == pytest.approx(gain)
     assert table.loc[other, "difference_low"] < gain < table.loc[other, "difference_high"]
-    assert (table["accuracy_low"] < shares).all() and (shares < table["accuracy_high"]).all()
+    assert (table["accuracy_low"] <= shares).all() and (shares <= table["accuracy_high"]).all()
     # A model that took other images has an interval of its own, but no difference.
     groups.loc[groups["model"] == other, "images"] += 1
     unpaired = compare_intervals.summarize(groups).set_index("model")
