@@ -31,8 +31,8 @@ def draw(folder: Path) -> None:
     sheet = sorted((work / "folds").glob("*chevron*.png"))[0]
     drawing.reduce(sheet, folder / "sheet.png", height_px=420)
     best, accuracy = board.iloc[0], card["metrics"]["test"]["accuracy"]
-    _draw_compared(folder / "compared.png", best, accuracy, len(frame))
     outcrops = frame["group"].nunique()
+    _draw_compared(folder / "compared.png", best, accuracy, outcrops)
     drawing.write_sentence(
         folder / "sentence.md",
         f"On {len(frame)} images of {outcrops} outcrops that took no part in training, "
@@ -42,11 +42,11 @@ def draw(folder: Path) -> None:
     )
 
 
-def _draw_compared(path: Path, best: pd.Series, accuracy: float, n_images: int) -> None:
-    """Draws both test accuracies, with 95 % intervals for as many other images."""
+def _draw_compared(path: Path, best: pd.Series, accuracy: float, outcrops: int) -> None:
+    """Draws both test accuracies, with 95 % intervals that count each outcrop as one image."""
     names = (f"{best['classifier']}\non texture", "ResNet-9\non pixels", "chance")
     scores = np.array((best["test_accuracy"], accuracy, 1 / 3))
-    errors = 1.96 * np.sqrt(scores * (1 - scores) / n_images) * (1, 1, 0)
+    errors = 1.96 * np.sqrt(scores * (1 - scores) / outcrops) * (1, 1, 0)
     with drawing.figure(path, height_in=2.6) as axes:
         axes.barh(names[::-1], scores[::-1], 0.6, xerr=errors[::-1], color=COLOURS[0])
         axes.set(xlabel="accuracy on test outcrops", xlim=(0, 1))
