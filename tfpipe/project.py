@@ -166,7 +166,7 @@ class Project(Workspace):
         *,
         model: str | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
-        epochs: int = 30,
+        epochs: int | None = None,
         precision: str = "auto",
         balance: str = "sampling",
         random_split: bool = True,
@@ -178,16 +178,14 @@ class Project(Workspace):
 
         Args:
           hyperparameters: builder's arguments or training values.
-          epochs: maximum number of epochs.
+          epochs: maximum number of epochs; None for those of the model's recipe, else 30.
 
         The other arguments are those of `tune`.
 
         Returns:
           The published version.
         """
-        run = self._run(
-            task, model, hyperparameters, packing, precision, balance=balance, epochs=epochs
-        )
+        run = self._run(task, model, hyperparameters, packing, precision, balance=balance)
         from tfpipe.workflows import train
 
         self.pack(run.task, **self._packing(run.task, packing))
@@ -199,7 +197,7 @@ class Project(Workspace):
                 mlflow=mlflow,
                 report=report,
             )
-            return self._published(run.task, train.train(run))
+            return self._published(run.task, train.train(run, epochs=epochs))
 
     def train_trees(
         self,

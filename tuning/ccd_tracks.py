@@ -19,7 +19,7 @@ hyperparameter optimization was reached"; its kernels 12 and 6, dense layer of 2
 50 are the defaults here.
 """
 
-from tuning import autoencoders, insolubles, resnets
+from tuning import autoencoders, compact_resnet, insolubles, resnets
 from tuning.search import Search
 from tuning.training_spaces import exponential
 
@@ -63,6 +63,7 @@ def _power(hp, name: str, *, ends: tuple[int, int], default: int) -> int:
 
 
 SEARCHES = {
+    "compact-resnet": compact_resnet.COMPACT_RESNET,
     "simple-cnn": Search(
         space=simple_cnn, training=exponential, quick_space=simple_cnn_quick, epochs=60
     ),

@@ -27,7 +27,7 @@ schedule.
 
 from dataclasses import replace
 
-from tuning import autoencoders, melt_layer, resnets, transfer
+from tuning import autoencoders, compact_resnet, melt_layer, resnets, transfer
 from tuning.training_spaces import one_cycle
 
 RESNET = replace(transfer.RESNET, training=one_cycle)
@@ -40,6 +40,7 @@ SEARCHES = {
     "resnet101": RESNET,
     "resnet152": RESNET,
     "simple-cnn": melt_layer.SEARCHES["simple-cnn"],
+    "compact-resnet": compact_resnet.COMPACT_RESNET,
     "vgg16": transfer.VGG16,
     "conv-autoencoder": autoencoders.CONV_AUTOENCODER,
     "conv-vae": autoencoders.CONV_VAE,

@@ -7,9 +7,10 @@ other tasks: the Simple CNN of seed document 002 (2022), residual networks, and 
 on ImageNet for small data sets.
 """
 
-from tuning import autoencoders, insolubles, melt_layer, resnets, transfer
+from tuning import autoencoders, compact_resnet, insolubles, melt_layer, resnets, transfer
 
 SEARCHES = {
+    "compact-resnet": compact_resnet.COMPACT_RESNET,
     "simple-cnn": melt_layer.SEARCHES["simple-cnn"],
     "resnet9": resnets.RESNET,
     "resnet18": resnets.RESNET,

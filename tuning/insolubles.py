@@ -12,7 +12,7 @@ see `tuning.boosted_trees`.
 
 from dataclasses import replace
 
-from tuning import autoencoders, melt_layer, resnets, transfer
+from tuning import autoencoders, compact_resnet, melt_layer, resnets, transfer
 from tuning.search import Search
 from tuning.training_spaces import adam, dropout, one_cycle
 
@@ -61,6 +61,7 @@ def resnet50_and_columns_quick(hp) -> dict:
 
 
 SEARCHES = {
+    "compact-resnet": compact_resnet.COMPACT_RESNET,
     "resnet9": resnets.RESNET,
     "resnet18": resnets.RESNET,
     "resnet34": resnets.RESNET,

@@ -14,7 +14,7 @@ Autoencoders scale 70 mK to white, like the document. That is an argument of the
 
 from dataclasses import replace
 
-from tuning import autoencoders, insolubles, melt_layer, resnets
+from tuning import autoencoders, compact_resnet, insolubles, melt_layer, resnets
 
 
 def conv_autoencoder(hp) -> dict:
@@ -27,6 +27,7 @@ def conv_autoencoder_quick(hp) -> dict:
 
 
 SEARCHES = {
+    "compact-resnet": compact_resnet.COMPACT_RESNET,
     "simple-cnn": melt_layer.SEARCHES["simple-cnn"],
     "simple-cnn-2": melt_layer.SEARCHES["simple-cnn-2"],
     "resnet9": resnets.RESNET,

@@ -21,7 +21,7 @@ The quick spaces have the same hyperparameters, for models that a laptop trains 
 that do not depend on the task are in `tuning.resnets`, `tuning.transfer` and `tuning.autoencoders`.
 """
 
-from tuning import autoencoders, resnets, transfer
+from tuning import autoencoders, compact_resnet, resnets, transfer
 from tuning.search import Search
 from tuning.training_spaces import dropout, sgd_or_nadam
 
@@ -126,6 +126,7 @@ SEARCHES = {
         space=enhanced_cnn, training=sgd_or_nadam, quick_space=enhanced_cnn_quick
     ),
     "core-unet": Search(space=core_unet, training=sgd_or_nadam, quick_space=core_unet_quick),
+    "compact-resnet": compact_resnet.COMPACT_RESNET,
     "resnet9": resnets.RESNET,
     "resnet18": resnets.RESNET,
     "resnet34": resnets.RESNET,

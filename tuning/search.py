@@ -21,6 +21,8 @@ class Search:
       quick_max_trials: the same, with `quick_space`.
       epochs: of the final training with the best hyperparameters.
       quick_epochs: the same, with `quick_space`.
+      steps: gradient steps of that training, where there are more than in `epochs` epochs.
+      has_recipe: whether `train` takes the training space's default values without a search.
     """
 
     space: Callable[[Any], dict]
@@ -33,3 +35,5 @@ class Search:
     quick_max_trials: int = 8
     epochs: int = 30
     quick_epochs: int = 10
+    steps: int = 0
+    has_recipe: bool = False

@@ -127,7 +127,7 @@ def test_the_summary_has_means_and_deviations(frame):
 
 def test_columns_pictures_and_both_are_compared_where_there_are_columns():
     found = candidates.default_names(TASKS["insolubles"], ("length_um",))
-    assert found == ("xgboost", "image-and-columns", "columns-mlp", "resnet18")
+    assert found == ("xgboost", "image-and-columns", "columns-mlp", "compact-resnet")
     assert candidates.default_names(TASKS["melt-layer"], ()) == ("simple-cnn",)
 
 

@@ -12,6 +12,7 @@ SMALL = {
     "simple-cnn-interval": {"filters": 4, "dense_units": 8},
     "enhanced-cnn": {"filters": 6},
     "core-unet": {"filters": 4, "units": 8, "levels": 2},
+    "compact-resnet": {"filters": 4},
     "resnet9": {"filters": 4},
     "resnet18": {"filters": 4},
     "resnet34": {"filters": 4},
@@ -28,7 +29,7 @@ SMALL = {
     "dense-baseline": {"dense_units": 8},
 }
 NEED_COLUMNS = ("columns-mlp", "image-and-columns", "resnet50-and-columns")
-TAKE_COLUMNS = (*NEED_COLUMNS, "conv-vae")
+TAKE_COLUMNS = (*NEED_COLUMNS, "conv-vae", "compact-resnet")
 COLUMNS = ("area", "length", "width")
 
 

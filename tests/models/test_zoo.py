@@ -62,6 +62,29 @@ def test_enhanced_cnn_has_the_layers_of_the_seed():
     assert model.count_params() == 12_562_042
 
 
+@pytest.mark.parametrize(
+    ("shape", "stages"),
+    [((8, 8, 1), 2), ((48, 48, 1), 4), ((128, 128, 3), 4), ((50, 200, 3), 3), ((700, 700, 1), 4)],
+)
+def test_compact_resnet_works_at_about_the_same_side_whatever_the_image(shape, stages):
+    model = MODELS["compact-resnet"](make_spec(shape, classes=4))
+    maps = [one.output.shape[1:3] for one in model.layers if one.name.endswith("block1_relu")]
+    assert len(maps) == stages
+    assert max(maps[0]) <= 60 and min(maps[-1]) >= 3
+    # A block is two 3x3 convolutions, each with a norm of 4 numbers a channel, and a projection
+    # where the channels change.
+    block = [9 * 16 * 16 * 2 + 2 * 4 * 16]
+    widths = (32, 64, 128)[: stages - 1]
+    block += [9 * n * (n // 2) + 9 * n * n + n * (n // 2) + 3 * 4 * n for n in widths]
+    last = 16 * 2 ** (stages - 1)
+    stem = 9 * shape[-1] * 16 + 4 * 16
+    scale = 2 * shape[-1] + 1  # mean, variance and count of the input's scaling
+    assert model.count_params() in (
+        stem + sum(block) + (last + 1) * 4,
+        stem + sum(block) + (last + 1) * 4 + scale,
+    )
+
+
 @pytest.mark.parametrize(("side", "factor"), [(500, 1), (1000, 2)])
 def test_simple_cnn_2_takes_the_windows_of_the_seed(side, factor):
     model = MODELS["simple-cnn-2"](make_spec((side, side, 3)))

@@ -415,4 +415,4 @@ def test_the_task_is_whole():
         "conflicts",
         "group_from",
     }
-    assert image_folder.MODELS[0] == "simple-cnn"
+    assert image_folder.MODELS[0] == "compact-resnet"

@@ -47,7 +47,7 @@ from tfpipe.models.spec import Spec
 from tfpipe.search import plan as search_plan
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Task
-from tfpipe.training import cross_validation, open_records, random_split, schedules
+from tfpipe.training import cross_validation, open_records, random_split, schedules, symmetries
 from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
 SPLITS = {"validation": dataset.VALIDATION, "test": dataset.TEST}  # evaluated where no folds are
@@ -467,6 +467,8 @@ def _rows_of_model(
     """Yields the rows of one model, fold by fold; results of an earlier run are read."""
     task = folds.task
     config = replace(config, augmentation=task.preprocessing.augmentation)
+    if candidates.network_of(name):
+        config = symmetries.with_measured_augmentation(config, folds.data)
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
     grey = candidates.network_of(name) is not None and candidates.parse_name(name).grey
     for number, (data, spec) in enumerate(folds.get(grey=grey), start=1):

@@ -115,7 +115,9 @@ def train(
     model: options.Model = None,
     hp: options.Hp = None,
     weights: options.Weights = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Maximum epochs.")] = 30,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Maximum epochs; by default those of the model.")
+    ] = None,
     precision: options.Precision = "auto",
     balance: options.Balance = "sampling",
     random_split: options.RandomSplit = True,

@@ -1,10 +1,12 @@
 """Augmentation: random changes of training images, as each kind of image allows them."""
 
+import functools
 import math
 
 import numpy as np
 import tensorflow as tf
 
+from tfpipe.data.object_augmentation import object_augmentation
 from tfpipe.data.strip_augmentation import strip_augmentation
 
 BRIGHTNESS = 0.15  # a training image is made up to this share brighter or darker
@@ -221,4 +223,8 @@ KINDS = {
     "periodic": periodic_augmentation,
     "photos": photo_augmentation,
     "strips": strip_augmentation,
+    "objects": functools.partial(object_augmentation, is_turned=True, mirrored_axes=1),
+    "flipped-objects": functools.partial(object_augmentation, mirrored_axes=2),
+    "mirrored-objects": functools.partial(object_augmentation, mirrored_axes=1),
+    "upright-objects": object_augmentation,
 }

@@ -47,6 +47,7 @@ class SearchPlan:
       factor: reduction factor of Hyperband.
       max_trials: number of trials of a Bayesian or random search.
       epochs: maximum epochs of the final training of the best trial.
+      steps: gradient steps of that training, where there are more than in those epochs.
     """
 
     space: Space
@@ -56,6 +57,7 @@ class SearchPlan:
     factor: int
     max_trials: int
     epochs: int
+    steps: int = 0
 
 
 def plan_of(config: SearchConfig) -> SearchPlan:
@@ -93,9 +95,15 @@ def plan_of(config: SearchConfig) -> SearchPlan:
         factor=search.factor,
         max_trials=config.trials or max_trials,
         epochs=search.quick_epochs if config.quick else search.epochs,
+        steps=0 if config.quick else search.steps,
     )
     _check(plan, config)
     return plan
+
+
+def recipe_of(search: tuning.Search | None) -> dict[str, Any]:
+    """Returns the training values that `train` takes without a search; {} without a recipe."""
+    return search.training(hyperparameters({})) if search and search.has_recipe else {}
 
 
 def fixed_parts(fixed: dict[str, Any], *, model: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -61,6 +61,7 @@ TASK = Task(
         "resnet101",
         "resnet152",
         "simple-cnn",
+        "compact-resnet",
         "vgg16",
         "conv-autoencoder",
         "conv-vae",

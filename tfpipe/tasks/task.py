@@ -201,7 +201,8 @@ class Preprocessing:
     """How a task's images reach a model: `Task.preprocessing`.
 
     Attributes:
-      augmentation: random changes of training images, one of `augmentation.KINDS`.
+      augmentation: random changes of training images, one of `augmentation.KINDS`; "measured" for
+        those that the training images allow, see `training.symmetries`.
       per_image_standardization: whether camera settings vary, so that only contrast within an
         image counts.
       letterbox: whether images of other sizes are padded with their background, not stretched.

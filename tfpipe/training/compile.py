@@ -1,5 +1,7 @@
 """Compilation of a model for training: optimizer, loss, targets of a batch, steps of an epoch."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -76,12 +78,16 @@ def stages_open(model: keras.Model, settings: TrainingConfig, epoch: int) -> int
 
 
 def sampling_config(model: keras.Model, settings: TrainingConfig) -> sampling.Drawing:
-    """Returns how training examples are drawn."""
+    """Returns how training examples are drawn for a model."""
+    return replace(drawing_of(settings), unlabelled=reconstructs(model))
+
+
+def drawing_of(settings: TrainingConfig) -> sampling.Drawing:
+    """Returns how training examples are drawn for a classifier."""
     return sampling.Drawing(
         seed=settings.seed,
         batch_size=settings.batch_size,
         balance=settings.balance,
-        unlabelled=reconstructs(model),
         augmentation=settings.augmentation,
     )
 

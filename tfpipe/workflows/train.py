@@ -1,5 +1,6 @@
 """Training workflow: from packed records to a published version."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import Any
 
 import keras
 
+import tuning
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import train_trees as trees_training
 from tfpipe.baselines.config import TreeSearchConfig
-from tfpipe.data import dataset
+from tfpipe.data import dataset, sampling
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import evaluate
@@ -40,10 +42,12 @@ from tfpipe.tasks import catalog
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
-from tfpipe.training import loggers, loop, open_records, random_split
+from tfpipe.training import loggers, loop, open_records, random_split, symmetries
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import run_config
 from tfpipe.workflows.run_config import RunConfig
+
+MOST_EPOCHS = 200  # of a recipe
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,8 @@ def tune(
       {"version", "path", "metrics"}.
     """
     data, spec = opened(run)
+    run = replace(run, config=symmetries.with_measured_augmentation(run.config, data))
+    config = replace(config, training=asdict(run.config))
     best = search_run.run_search(
         config,
         run.models / "search",
@@ -125,8 +131,10 @@ def tune(
     if more := best.get("more_trials", 0):
         at_first = None if config.algorithm == "hyperband" else best["max_trials"]
         config = replace(config, trials=at_first, more_trials=more)
-    epochs = epochs or search_plan.plan_of(config).epochs
-    final = _final_fit(replace(run.config, epochs=epochs), best["training"])
+    final = _final_fit(run.config, best["training"])
+    plan = search_plan.plan_of(config)
+    least = _epochs(data, final, steps=plan.steps)
+    final = replace(final, epochs=epochs or max(plan.epochs, least))
     with dtype_policy(run.precision):
         recipe = _recipe("tune", run, data, best["model"], final, search=config)
         return _train(run, data, spec, recipe, best)
@@ -134,19 +142,31 @@ def tune(
 
 def work(run: TrainingRun, config: SearchConfig, *, workers: WorkerConfig) -> None:
     """Runs trials for a search whose chief is elsewhere, until that search is over."""
-    opened(run)
+    data, _ = opened(run)
+    training = asdict(symmetries.with_measured_augmentation(run.config, data))
+    config = replace(config, training=training)
     search_run.run_workers(config, run.models / "search", workers=workers)
 
 
-def train(run: TrainingRun) -> dict[str, Any]:
-    """Trains one model by given, else best-known, else published hyperparameters."""
+def train(run: TrainingRun, *, epochs: int | None = None) -> dict[str, Any]:
+    """Trains one model by given, else best-known, else published hyperparameters.
+
+    Args:
+      run: the run.
+      epochs: maximum epochs; None for those of the model's recipe, or of `run.config`.
+    """
     data, spec = opened(run)
+    config = symmetries.with_measured_augmentation(run.config, data)
     best = search_results.read_best(run.models / "search")
+    search = tuning.search_of(run.task.name, run.model)
     base = run.task.model_arguments.get(run.model, {})
     arguments = base | (best["model"] if best else {}) | model_part(run)
-    values = (best["training"] if best else {}) | _training_part(run)
+    values = best["training"] if best else search_plan.recipe_of(search)
+    final = _final_fit(config, values | _training_part(run))
+    least = _epochs(data, final, steps=search.steps if search and not best else 0)
+    final = replace(final, epochs=epochs or max(final.epochs, least))
     with dtype_policy(run.precision):
-        recipe = _recipe("train", run, data, arguments, _final_fit(run.config, values))
+        recipe = _recipe("train", run, data, arguments, final)
         return _train(run, data, spec, recipe, best)
 
 
@@ -226,6 +246,13 @@ def train_trees(
 def _final_fit(config: TrainingConfig, values: dict) -> TrainingConfig:
     """Returns how a winner is trained: the rate falls to 0, and hard examples are drawn more."""
     return replace(config, **{"schedule": "cosine", "mining": True} | values)
+
+
+def _epochs(data: Dataset, config: TrainingConfig, *, steps: int) -> int:
+    """Returns how many epochs have so many gradient steps, `MOST_EPOCHS` at most."""
+    counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
+    drawing = training_compile.drawing_of(config)
+    return min(math.ceil(steps / sampling.steps_per_epoch(counts, drawing)), MOST_EPOCHS)
 
 
 def _recipe(

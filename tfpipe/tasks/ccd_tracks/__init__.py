@@ -22,7 +22,14 @@ TASK = Task(
     read=read,
     survey_new=survey_new,
     # By benchmarks/ccd_clusters.py the shape says more than a small network sees in the image.
-    models=("columns-mlp", "simple-cnn", "resnet9", "image-and-columns", "conv-vae"),
+    models=(
+        "columns-mlp",
+        "compact-resnet",
+        "simple-cnn",
+        "resnet9",
+        "image-and-columns",
+        "conv-vae",
+    ),
     # Averages of pixels are no whole numbers, and summed energies exceed 65535.
     image_dtype="float32",
     scoring=Scoring(objective="balanced_accuracy"),

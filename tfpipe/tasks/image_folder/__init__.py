@@ -14,6 +14,7 @@ EXPECTS = (
     "val/ and test/; or a table with path, label, perhaps group and split, and numbers as columns"
 )
 MODELS = (
+    "compact-resnet",
     "simple-cnn",
     "resnet18",
     "image-and-columns",
@@ -48,7 +49,7 @@ def folder_task(folder: Path, *, taken: tuple[str, ...] = ()) -> Task:
         survey_new=survey_new,
         models=MODELS,
         scoring=Scoring(objective="balanced_accuracy"),
-        preprocessing=Preprocessing(augmentation="photos"),
+        preprocessing=Preprocessing(augmentation="measured"),
         raw_files=RawFiles(folder=folder.resolve()),
     )
 

@@ -21,6 +21,7 @@ TASK = Task(
     read=read,
     survey_new=survey_new,
     models=(
+        "compact-resnet",
         "resnet18",
         "image-and-columns",
         "columns-mlp",
@@ -35,6 +36,7 @@ TASK = Task(
     ),
     scoring=Scoring(objective="balanced_accuracy"),
     preprocessing=Preprocessing(
+        augmentation="objects",
         # Scaled by its own deviation, a speck on an even ground would look as dark as a boulder.
         per_image_standardization=False,
         letterbox=True,

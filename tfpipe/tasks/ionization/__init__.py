@@ -36,6 +36,7 @@ def _task(
         survey_new=survey_new,
         models=(
             "simple-cnn",
+            "compact-resnet",
             "simple-cnn-2",
             "resnet9",
             "image-and-columns",

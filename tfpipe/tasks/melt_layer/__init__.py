@@ -59,6 +59,7 @@ WINDOWS = Task(
         "enhanced-cnn",
         "core-unet",
         "simple-cnn-2",
+        "compact-resnet",
         "resnet9",
         "resnet18",
         "resnet34",
