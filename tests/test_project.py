@@ -59,7 +59,7 @@ def test_training_leaves_out_as_many_unreadable_files_as_packing_did(tmp_path, m
     path.write_bytes(path.read_bytes()[:99])
     packed = project.pack(task, skip_bad=1)
     assert list(packed.manifest.unreadable) == ["elm/39.png"]
-    monkeypatch.setattr(train, "train", lambda run: {"path": str(tmp_path / "1")})
+    monkeypatch.setattr(train, "train", lambda run, epochs=None: {"path": str(tmp_path / "1")})
     project.train(task)
     assert project.records(task).fingerprint == packed.fingerprint
     with pytest.raises(UserError, match="1 of 40 files cannot be read"):

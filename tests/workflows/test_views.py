@@ -63,7 +63,7 @@ def test_models_of_a_view_are_trained_and_compared_on_the_splits_of_the_tasks_ow
         packed.append(data_manifest.read(folder))
         raise UserError("packed")
 
-    monkeypatch.setattr(train, "train", lambda run: stop(run, None))
+    monkeypatch.setattr(train, "train", lambda run, epochs=None: stop(run, None))
     monkeypatch.setattr(train, "tune", stop)
     monkeypatch.setattr(plan, "plan_of", lambda config: None)  # it looks for the task by name
     monkeypatch.setattr(compare, "compare_models", stop)

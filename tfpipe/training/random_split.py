@@ -33,6 +33,7 @@ from tfpipe.training.config import TrainingConfig
 
 LOG = logging.getLogger(__name__)
 MAX_IMAGES = 20_000
+ALL_GROUPS = 0.95  # of the images; with so many groups, a split by group is one of images
 
 
 def random_split_scores(
@@ -81,6 +82,17 @@ def random_split_scores(
         return metrics.classification_metrics(
             *_labelled(model, mixed, dataset.TEST), thresholds=thresholds
         )
+
+
+def differs(data: Dataset, *, settings: TrainingConfig) -> bool:
+    """Returns whether a random split may claim more than the split by group does.
+
+    It may not where each image is a group of its own, unless copies of each are made before.
+    """
+    manifest = data.manifest
+    n_images = sum(sum(counts.values()) for counts in manifest.counts.values())
+    has_copies = settings.augmentation == "turns"
+    return has_copies or sum(manifest.groups.values()) < ALL_GROUPS * n_images
 
 
 def _usable(data: Dataset, split: str, *, unlabelled: bool) -> bool:

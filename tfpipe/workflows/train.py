@@ -340,7 +340,7 @@ def _trained(
             model, data, settings=settings, checkpoint_folder=folder, callbacks=callbacks
         )
     claimed = None
-    if run.random_split:
+    if run.random_split and random_split.differs(data, settings=settings):
         run.report("random-split", {})
         claimed = random_split.random_split_scores(
             built, data, settings=settings, report=run.report
