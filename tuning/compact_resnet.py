@@ -18,9 +18,11 @@ differences below .02 say nothing. "Steps" are gradient steps of 64 images.
                                        turned by any angle, 64 px, 690 steps         .664 (.624)
                                        mirrored both ways, 64 px, 920 steps          .764 (.730)
                                        mirrored both ways, 128 px, 920 steps         .762 (.722)
+                                       mirrored both ways, 64 px, 1840 steps         .793 (.760)
     ice crystals, PIP (1967, 653)      turned, 56 px, 750 steps                      .825 (.811)
     CCD tracks (227, 74)               turned, 450 steps, images alone               .676 (.595)
                                        the same, with columns                        .784 (.644)
+                                       columns-mlp                                   .784 (.614)
     FlowCam particles (541, 241)       turned, 480 steps, images alone               .801 (.646)
                                        the same, with columns                        .797 (.678)
     digits, 8 x 8 px (1075, 364)       upright, 960 steps                            1.00 (1.00)
@@ -81,5 +83,5 @@ COMPACT_RESNET = Search(
     training=recipe,
     quick_space=compact_resnet_quick,
     has_recipe=True,
-    steps=1600,
+    steps=2400,
 )
