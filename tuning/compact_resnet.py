@@ -40,7 +40,7 @@ Tried and left out:
 - Mixup (half of the images, by up to a half) gave .01 on ash. It is within the noise.
 - The mean of eight turned and mirrored images when predicting gave .023 on PIP, .02 to .03 on
   particles, .013 on tracks, -.003 to .003 on ash without mixup. It makes every prediction eight
-  times as long, and Grad-CAM would show the mean of eight maps. So what turning gives there is left.
+  times as long, and Grad-CAM would show the mean of eight maps.
 - Pretrained bodies: weights of ImageNet were not at hand, so they are not compared.
 """
 
