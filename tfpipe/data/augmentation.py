@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -217,7 +218,7 @@ def _jittered(image, draws):
 
 
 # By the name that a task gives (`Preprocessing.augmentation`).
-KINDS = {
+KINDS: dict[str, Callable[[int], Callable]] = {
     "slices": slice_augmentation,
     "turns": turn_augmentation,
     "periodic": periodic_augmentation,

@@ -16,6 +16,7 @@ from tfpipe.models.calls import arguments_of
 from tfpipe.models.spec import Spec
 from tfpipe.search.config import ALGORITHMS, SearchConfig
 from tfpipe.tasks import catalog
+from tfpipe.training import compile as training_compile
 from tfpipe.training import cross_validation
 from tfpipe.training.config import SEARCHABLE, TrainingConfig
 
@@ -99,6 +100,14 @@ def plan_of(config: SearchConfig) -> SearchPlan:
     )
     _check(plan, config)
     return plan
+
+
+def for_records(plan: SearchPlan, config: SearchConfig, data: Dataset) -> SearchPlan:
+    """Returns a plan whose final training has as many epochs as its steps take on some records."""
+    settings = TrainingConfig(**config.training)
+    settings = replace(settings, **plan.training(hyperparameters({})))
+    least = training_compile.epochs_of(plan.steps, data, settings)
+    return replace(plan, epochs=max(plan.epochs, least))
 
 
 def recipe_of(search: tuning.Search | None) -> dict[str, Any]:

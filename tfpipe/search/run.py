@@ -81,8 +81,8 @@ def run_search(
     Raises:
       UserError: the search cannot be planned, three trials in a row fail, or workers cannot run.
     """
-    plan = search_plan.plan_of(config)
     data, spec = records
+    plan = search_plan.for_records(search_plan.plan_of(config), config, data)
     search_plan.training_sets(config, data, spec)  # refuses impossible folds before anything runs
     oracle = oracles.make_oracle(config, plan, data)
     with resumable_search(folder, None if more_trials else oracle.plan) as work:

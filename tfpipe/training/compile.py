@@ -1,5 +1,6 @@
 """Compilation of a model for training: optimizer, loss, targets of a batch, steps of an epoch."""
 
+import math
 from dataclasses import replace
 
 import keras
@@ -23,6 +24,7 @@ OPTIMIZERS = {
     "nadam": lambda rate, **rest: keras.optimizers.Nadam(rate, **rest),
 }
 LOSSES = ("auto", "binary_crossentropy", "mean_squared_error")
+MOST_EPOCHS = 200  # where a training has a number of steps
 OPENED_RATE = 0.1  # factor of the learning rate for each open stage of a pretrained network
 
 
@@ -98,6 +100,13 @@ def steps_per_epoch(model: keras.Model, data: Dataset, settings: TrainingConfig)
     if reconstructs(model):
         counts = np.array([dataset.size(data.train, manifest=data.manifest)])
     return sampling.steps_per_epoch(counts, sampling_config(model, settings))
+
+
+def epochs_of(steps: int, data: Dataset, settings: TrainingConfig) -> int:
+    """Returns how many epochs of a classifier have so many steps, `MOST_EPOCHS` at most."""
+    counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
+    each = sampling.steps_per_epoch(counts, drawing_of(settings))
+    return min(math.ceil(steps / each), MOST_EPOCHS)
 
 
 def batch_targets(model: keras.Model, data: Dataset, settings: TrainingConfig):

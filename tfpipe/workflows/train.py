@@ -1,6 +1,5 @@
 """Training workflow: from packed records to a published version."""
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
 from tfpipe.baselines import train_trees as trees_training
 from tfpipe.baselines.config import TreeSearchConfig
-from tfpipe.data import dataset, sampling
+from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
 from tfpipe.evaluation import evaluate
@@ -46,8 +45,6 @@ from tfpipe.training import loggers, loop, open_records, random_split, symmetrie
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import run_config
 from tfpipe.workflows.run_config import RunConfig
-
-MOST_EPOCHS = 200  # of a recipe
 
 
 @dataclass(frozen=True)
@@ -132,9 +129,8 @@ def tune(
         at_first = None if config.algorithm == "hyperband" else best["max_trials"]
         config = replace(config, trials=at_first, more_trials=more)
     final = _final_fit(run.config, best["training"])
-    plan = search_plan.plan_of(config)
-    least = _epochs(data, final, steps=plan.steps)
-    final = replace(final, epochs=epochs or max(plan.epochs, least))
+    plan = search_plan.for_records(search_plan.plan_of(config), config, data)
+    final = replace(final, epochs=epochs or plan.epochs)
     with dtype_policy(run.precision):
         recipe = _recipe("tune", run, data, best["model"], final, search=config)
         return _train(run, data, spec, recipe, best)
@@ -163,7 +159,8 @@ def train(run: TrainingRun, *, epochs: int | None = None) -> dict[str, Any]:
     arguments = base | (best["model"] if best else {}) | model_part(run)
     values = best["training"] if best else search_plan.recipe_of(search)
     final = _final_fit(config, values | _training_part(run))
-    least = _epochs(data, final, steps=search.steps if search and not best else 0)
+    steps = search.steps if search and not best else 0
+    least = training_compile.epochs_of(steps, data, final)
     final = replace(final, epochs=epochs or max(final.epochs, least))
     with dtype_policy(run.precision):
         recipe = _recipe("train", run, data, arguments, final)
@@ -246,13 +243,6 @@ def train_trees(
 def _final_fit(config: TrainingConfig, values: dict) -> TrainingConfig:
     """Returns how a winner is trained: the rate falls to 0, and hard examples are drawn more."""
     return replace(config, **{"schedule": "cosine", "mining": True} | values)
-
-
-def _epochs(data: Dataset, config: TrainingConfig, *, steps: int) -> int:
-    """Returns how many epochs have so many gradient steps, `MOST_EPOCHS` at most."""
-    counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
-    drawing = training_compile.drawing_of(config)
-    return min(math.ceil(steps / sampling.steps_per_epoch(counts, drawing)), MOST_EPOCHS)
 
 
 def _recipe(

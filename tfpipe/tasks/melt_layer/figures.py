@@ -198,10 +198,10 @@ def _texts(
                 tabled.rows[:, 1] > finding.top_px
             )
             is_found |= overlaps
-            kinds = ", ".join(tabled.features[i].kind for i in np.flatnonzero(overlaps))
+            kinds = ", ".join(tabled.features[i].kind for i in np.flatnonzero(overlaps).tolist())
             lines.append((f"  table: {kinds}" if kinds else "  not in the table", TABLED))
         texts.append(((finding.top_px + finding.bottom_px) / 2, lines))
-    for i in np.flatnonzero(~is_found):
+    for i in np.flatnonzero(~is_found).tolist():
         feature = tabled.features[i]
         text = f"table: {feature.kind}, not found"
         texts.append((float(tabled.rows[i].mean()), [(text, TABLED)]))
