@@ -1,6 +1,7 @@
 """Check of raw files: all problems at once, and what would be packed."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ def test_what_would_be_packed_is_what_is_packed(project):
     manifest = project.pack("ccd-tracks").manifest
     assert checked.problems == ()
     assert (checked.counts, checked.groups) == (manifest.counts, manifest.groups)
+    assert json.loads(json.dumps(checked.counts)) == checked.counts
     assert (checked.omissions, checked.notes) == (manifest.left_out, manifest.notes)
 
 

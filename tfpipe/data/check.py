@@ -84,8 +84,10 @@ def check(
         plan = pack.plan_shards(task, survey, split=split, before=before)
         parts = {source.name: plan.split.of_source(source) for source in survey.sources}
         summaries = [
-            {"split": parts[source.name], "labels": one.counts[1:], "unlabelled": one.counts[0]}
-            for source, one in zip(survey.sources, labels, strict=True)
+            {"split": parts[source.name], "labels": numbers[1:], "unlabelled": numbers[0]}
+            for source, numbers in zip(
+                survey.sources, [one.counts.tolist() for one in labels], strict=True
+            )
         ]
         result = dataclasses.replace(
             result,
