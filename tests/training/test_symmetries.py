@@ -1,12 +1,16 @@
 """Symmetries of training images, and the augmentation that they allow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 from sklearn.datasets import load_digits
 
-from tfpipe.data import augmentation
+from tfpipe.data import augmentation, dataset
 from tfpipe.training import symmetries
+from tfpipe.training.config import TrainingConfig
 
 KINDS = ("objects", "flipped-objects", "mirrored-objects", "upright-objects")
 
@@ -95,3 +99,15 @@ def test_the_ground_of_floats_stays_and_nothing_is_cut_off():
     changed = augmentation.KINDS["objects"](0)(0, ({"image": tf.constant(images)}, tf.range(8)))[0]
     values = changed["image"].numpy()
     assert values.dtype == np.float32 and values.min() == 4000 and values.max() > 40000
+
+
+def test_measured_becomes_a_kind_of_the_training_images_alone(tmp_path):
+    data = tiny.packed(tmp_path)
+    asked = TrainingConfig(augmentation="measured", epochs=3)
+    config = symmetries.with_measured_augmentation(asked, data)
+    assert config.augmentation in augmentation.KINDS and config.epochs == 3
+    own = TrainingConfig(augmentation="slices")
+    assert symmetries.with_measured_augmentation(own, data) is own
+    labels = dataset.labels_of(data.folder, ("train",), manifest=data.manifest)
+    few = replace(data, train=data.train._replace(chosen=np.arange(len(labels)) < 3))
+    assert symmetries.symmetry_of(few) == symmetries.Symmetry("upright-objects", {})

@@ -360,6 +360,7 @@ def random_split_accuracy(
     data, spec = open_records.opened(task, records, model=variant.model, is_checked=True)
     data, spec = _Folds(task, data, spec, 0).get(grey=variant.grey)[0]
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
+    config = _config_of(task, data, config)
     with dtype_policy("auto"):
         scores = random_split.random_split_scores(
             lambda: build(variant.model, spec, arguments), data, settings=config
@@ -466,9 +467,8 @@ def _rows_of_model(
 ) -> Iterator[list[dict[str, Any]]]:
     """Yields the rows of one model, fold by fold; results of an earlier run are read."""
     task = folds.task
-    config = replace(config, augmentation=task.preprocessing.augmentation)
     if candidates.network_of(name):
-        config = symmetries.with_measured_augmentation(config, folds.data)
+        config = _config_of(task, folds.data, config)
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
     grey = candidates.network_of(name) is not None and candidates.parse_name(name).grey
     for number, (data, spec) in enumerate(folds.get(grey=grey), start=1):
@@ -501,6 +501,12 @@ def _rows_of_model(
                 row |= {"pretrained": _is_pretrained(name, arguments), "grey": grey}
             results.add_result(key, plan, rows)
         yield [{"model": name, **row} for row in rows]
+
+
+def _config_of(task: Task, data: Dataset, config: TrainingConfig) -> TrainingConfig:
+    """Returns a training configuration with the augmentation of a view of a task."""
+    config = replace(config, augmentation=task.preprocessing.augmentation)
+    return symmetries.with_measured_augmentation(config, data)
 
 
 def _are_scores(rows: Any, *, count: int) -> bool:

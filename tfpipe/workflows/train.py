@@ -178,6 +178,7 @@ def train_as_given(
       command: how run.yaml names the run.
     """
     data, spec = opened(run)
+    run = replace(run, config=symmetries.with_measured_augmentation(run.config, data))
     if run.initialized_from:
         spec = warm_start.spec_of(run.initialized_from, spec)
     with dtype_policy(run.precision):
