@@ -61,12 +61,19 @@ class PublicSet:
 CONFLICTS = {"conflicts": "leave-out"}
 SETS = (
     PublicSet("ice crystals, PIP", "ice-crystals/pip", options=CONFLICTS),
-    PublicSet("ice crystals, 2DS", "ice-crystals/2ds", options=CONFLICTS),
     PublicSet(
         "volcanic ash, by sample",
         "volcanic-ash",
         options={"group_from": SAMPLES},
         published="over 0.90, at random splits",
+    ),
+    PublicSet("ice crystals, 2DS", "ice-crystals/2ds", options=CONFLICTS),
+    PublicSet("digits", "digits"),
+    PublicSet(
+        "CCD tracks, 5 classes",
+        "ccd-tracks",
+        raw="ccd-tracks",
+        published="0.67, random forest on 4 columns, by cluster",
     ),
     PublicSet(
         "FlowCam particles",
@@ -75,19 +82,12 @@ SETS = (
         published="0.95 to 0.96, another set (seed 000), at random",
     ),
     PublicSet(
-        "CCD tracks, 5 classes",
-        "ccd-tracks",
-        raw="ccd-tracks",
-        published="0.67, random forest on 4 columns, by cluster",
-    ),
-    PublicSet(
         "21 cm slices, 17 redshifts",
         "ionization-redshift",
         raw="ionization",
         options={"test_seeds": "13"},
         published="0.48, another grid, slices of one cube on both sides",
     ),
-    PublicSet("digits", "digits"),
 )
 
 
