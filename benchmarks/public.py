@@ -78,7 +78,7 @@ SETS = (
     PublicSet(
         "FlowCam particles",
         "insolubles",
-        raw="insolubles/flowcam_run",
+        raw="insolubles",
         published="0.95 to 0.96, another set (seed 000), at random",
     ),
     PublicSet(
