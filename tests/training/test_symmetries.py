@@ -60,9 +60,38 @@ def test_copies_of_a_group_are_not_on_both_sides():
     assert found.accuracy["upright-objects"] < 0.8  # noise tells nothing of another group
 
 
-def test_too_few_images_stay_upright():
-    found = symmetries.measure(np.zeros((3, 8, 8, 1)), np.array([0, 1, 1]), np.arange(3))
-    assert found == symmetries.Symmetry("upright-objects", {})
+UNMEASURED = symmetries.Symmetry("upright-objects", {})
+
+
+def test_too_few_images_or_classes_stay_upright():
+    assert (
+        symmetries.measure(np.zeros((3, 8, 8, 1)), np.array([0, 1, 1]), np.arange(3)) == UNMEASURED
+    )
+    digits = load_digits()
+    few = np.concatenate([np.flatnonzero(digits.target == n)[:9] for n in range(10)])
+    images = digits.images[few, ..., None] * 15
+    assert symmetries.measure(images, digits.target[few], np.arange(90)) == UNMEASURED
+    noise = np.random.default_rng(0).uniform(size=(200, 8, 8, 1))
+    assert symmetries.measure(noise, np.zeros(200, int), np.arange(200)) == UNMEASURED
+    # Each class is one group, so that no fold has both in training.
+    labels = np.arange(200) // 100
+    assert symmetries.measure(noise, labels, labels) == UNMEASURED
+
+
+def test_a_class_of_one_image_changes_nothing():
+    images, labels = bars(positions=range(8))
+    labels = np.append(labels, 2)
+    images = np.concatenate([images, images[:1]])
+    assert symmetries.measure(images, labels, np.arange(len(labels))).augmentation == "objects"
+
+
+def test_a_loss_of_many_images_counts_where_few_are_measured():
+    digits = load_digits()
+    for first in (0, 200):
+        own = slice(first, first + 200)
+        images = digits.images[own, ..., None] * 15
+        found = symmetries.measure(images, digits.target[own], np.arange(200))
+        assert found.augmentation in ("upright-objects", "mirrored-objects")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -110,4 +139,4 @@ def test_measured_becomes_a_kind_of_the_training_images_alone(tmp_path):
     assert symmetries.with_measured_augmentation(own, data) is own
     labels = dataset.labels_of(data.folder, ("train",), manifest=data.manifest)
     few = replace(data, train=data.train._replace(chosen=np.arange(len(labels)) < 3))
-    assert symmetries.symmetry_of(few) == symmetries.Symmetry("upright-objects", {})
+    assert symmetries.symmetry_of(few) == UNMEASURED

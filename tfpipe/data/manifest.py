@@ -17,6 +17,7 @@ from tfpipe.data.fingerprint import Checksums
 from tfpipe.tasks.task import SPLITS, Task
 
 REMEDY = "Remove the folder and run `tfpipe pack` again."
+SINGLE = 0.95  # groups an image where nearly each image is a group
 RENAMED = {"settled": "user_defined_split", "bad": "unreadable"}  # keys of older releases
 
 
@@ -242,6 +243,17 @@ def counts(task: Task, summaries: list[dict]) -> dict[str, dict[str, int]]:
         if unlabelled:
             by_split[split]["(unlabelled)"] = unlabelled
     return by_split
+
+
+def are_single(groups: Mapping[str, int], counts: Mapping[str, Mapping[str, int]]) -> bool:
+    """Returns whether nearly each image is a group of its own, so that a split is one of images.
+
+    Args:
+      groups: split -> number of groups.
+      counts: split -> class -> number of images.
+    """
+    n_images = sum(sum(by_class.values()) for by_class in counts.values())
+    return sum(groups.values()) >= SINGLE * n_images
 
 
 def describe(task: Task, folder: Path, *, summaries: list[dict]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from tfpipe.base import html
+from tfpipe.data import manifest as data_manifest
 from tfpipe.evaluation import version_comparison
 from tfpipe.evaluation.metric_names import METRICS, title_of
 from tfpipe.report import plots
@@ -72,6 +73,10 @@ def comparison(data: ReportData) -> Markup | None:
 def random_split(data: ReportData) -> Markup:
     """Returns the scores of the same model with a random split, as published projects use."""
     optimistic, scores = data.card.random_split_scores, data.card.metrics["test"]
+    if not optimistic and data_manifest.are_single(data.card.data.groups, data.card.data.counts):
+        return html.paragraph(
+            f"Each {data.example_noun} is a group of its own, so a random split is this split."
+        )
     compared = [metric for metric in COMPARED if metric in scores]
     rows = [
         (title_of(metric), score(metric, scores), score(metric, optimistic)) for metric in compared

@@ -104,6 +104,8 @@ def steps_per_epoch(model: keras.Model, data: Dataset, settings: TrainingConfig)
 
 def epochs_of(steps: int, data: Dataset, settings: TrainingConfig) -> int:
     """Returns how many epochs of a classifier have so many steps, `MOST_EPOCHS` at most."""
+    if not steps:
+        return 0
     counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
     each = sampling.steps_per_epoch(counts, drawing_of(settings))
     return min(math.ceil(steps / each), MOST_EPOCHS)

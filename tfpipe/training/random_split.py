@@ -21,6 +21,7 @@ import tensorflow as tf
 from tfpipe.base import files
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import augmentation, dataset
+from tfpipe.data import manifest as data_manifest
 from tfpipe.data.dataset import Dataset
 from tfpipe.data.manifest import RecordManifest, Shard
 from tfpipe.evaluation import metrics, reconstruction
@@ -33,7 +34,6 @@ from tfpipe.training.config import TrainingConfig
 
 LOG = logging.getLogger(__name__)
 MAX_IMAGES = 20_000
-ALL_GROUPS = 0.95  # of the images; with so many groups, a split by group is one of images
 
 
 def random_split_scores(
@@ -89,10 +89,8 @@ def differs(data: Dataset, *, settings: TrainingConfig) -> bool:
 
     It may not where each image is a group of its own, unless copies of each are made before.
     """
-    manifest = data.manifest
-    n_images = sum(sum(counts.values()) for counts in manifest.counts.values())
     has_copies = settings.augmentation == "turns"
-    return has_copies or sum(manifest.groups.values()) < ALL_GROUPS * n_images
+    return has_copies or not data_manifest.are_single(data.manifest.groups, data.manifest.counts)
 
 
 def _usable(data: Dataset, split: str, *, unlabelled: bool) -> bool:

@@ -22,7 +22,9 @@ from tfpipe.training.config import TrainingConfig
 SIDE, CELL_PX, DIRECTIONS = 32, 8, 8  # of the features
 MOST_IMAGES = 2000
 FOLDS = 5
+LEAST_IMAGES = 100  # fewer tell too little
 SIGNIFICANT = 2.0  # standard errors of a difference that counts
+COST = 0.03  # share of held-out images whose loss counts, however few they are
 # Kinds of augmentation that change more and more, and the positions of `orient_squares` that each
 # gives an image: its own, its mirror image, both mirror images and half a turn, all.
 POSITIONS = {
@@ -39,6 +41,7 @@ class Symmetry(NamedTuple):
     Attributes:
       augmentation: that of `POSITIONS` which changes most and costs nothing.
       accuracy: kind of `POSITIONS` -> accuracy on held-out images; {} where there are too few.
+        Of classes with `FOLDS` images or more.
     """
 
     augmentation: str
@@ -65,29 +68,38 @@ def measure(images: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Symme
       labels: [n] int.
       groups: [n], the group of each.
     """
-    counts = np.bincount(labels)
-    n_folds = min(FOLDS, *counts[counts > 0].tolist(), len(np.unique(groups)))
-    if n_folds < 2:
+    n_of_label = np.bincount(labels)[labels] if len(labels) else labels
+    rows = np.flatnonzero(n_of_label >= FOLDS)  # a class of fewer is not measured
+    images, labels, groups = images[rows], labels[rows], groups[rows]
+    if len(labels) < LEAST_IMAGES or len(np.unique(labels)) < 2 or len(np.unique(groups)) < FOLDS:
         return Symmetry("upright-objects", {})
     small = _small(images)
     features = np.stack([_features(orient_squares(small, way)) for way in range(TURNS)])
     hits = {kind: np.zeros(len(labels), bool) for kind in POSITIONS}
-    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=0)
+    is_measured = np.zeros(len(labels), bool)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     for train, held_out in folds.split(small, labels, groups):
+        if len(np.unique(labels[train])) < 2:
+            continue
+        is_measured[held_out] = True
         for kind, ways in POSITIONS.items():
             copies = np.concatenate([features[way][train] for way in ways])
             classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
             classifier.fit(copies, np.tile(labels[train], len(ways)))
             hits[kind][held_out] = classifier.predict(features[0][held_out]) == labels[held_out]
+    if not is_measured.any():
+        return Symmetry("upright-objects", {})
+    hits = {kind: own[is_measured] for kind, own in hits.items()}
     plain = hits["upright-objects"]
     free = [kind for kind, own in hits.items() if _costs_nothing(own, plain)]
     return Symmetry(free[-1], {kind: float(own.mean()) for kind, own in hits.items()})
 
 
 def _costs_nothing(hits: np.ndarray, plain: np.ndarray) -> bool:
-    """Returns whether hits [n] bool are not significantly fewer than without copies."""
+    """Returns whether hits [n] bool are not fewer than without copies, beyond `COST` and noise."""
     difference = hits.astype(float) - plain
-    return bool(difference.mean() >= -SIGNIFICANT * difference.std() / np.sqrt(len(difference)))
+    noise = SIGNIFICANT * difference.std() / np.sqrt(len(difference))
+    return bool(difference.mean() >= -min(noise, COST))
 
 
 def _training_images(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Compact residual network: small images and few examples, on a processor, with or without columns.
 
-It is what `tfpipe train` takes for a folder, for particles and for tracks. Its recipe, and what was
+It is what `tfpipe train` takes for a folder and for particles. Its recipe, and what was
 tried beside it, is in `tuning.compact_resnet`.
 """
 
@@ -27,10 +27,10 @@ def build(
 ) -> keras.Model:
     """Builds a residual network of 0.3 million parameters (16 filters, 4 stages of a block).
 
-    Large images are halved at once by the stem, and once more by a maximum, so that all sizes cost
-    about the same. Shortcuts are averaged before their projection (He et al. 2018,
-    arXiv:1812.01187, ResNet-D). The second norm of a block starts at 0 (Goyal et al. 2017,
-    arXiv:1706.02677, section 5.1).
+    Large images are halved at once by the stem, once more by a maximum, and averaged down beyond
+    160 px, so that all sizes cost about the same. Shortcuts are averaged before their projection
+    (He et al. 2018, arXiv:1812.01187, ResNet-D). The second norm of a block starts at 0 (Goyal et
+    al. 2017, arXiv:1706.02677, section 5.1).
 
     Args:
       spec: properties of the data. Columns are joined to the image's features where it has some.
