@@ -79,7 +79,12 @@ class Labels:
             )
 
     def read(
-        self, file: str | Path, *, who: str | None = None, all_checked: bool = False
+        self,
+        file: str | Path,
+        *,
+        who: str | None = None,
+        all_checked: bool = False,
+        allow_empty: bool = False,
     ) -> LabelImport:
         """Adds a decision for each label that an annotation tool has changed.
 
@@ -87,6 +92,7 @@ class Labels:
           file: .xml of CVAT, .json of Label Studio, or .tsv of EcoTaxa.
           who: the reviewer; None for the user.
           all_checked: whether labels that were not changed were checked, too.
+          allow_empty: whether a photo without boxes in the file loses all its spans.
 
         Raises:
           UserError: the file is of another task, or not as the tool writes it. Then no decision is
@@ -104,6 +110,7 @@ class Labels:
             raw=self.raw,
             who=who,
             all_checked=all_checked,
+            allow_empty=allow_empty,
         )
 
 

@@ -15,7 +15,7 @@ from small_records import HALVES, MELT_OPTIONS, MELT_SPLIT, draw_melt, draw_smal
 from tfpipe.base.errors import UserError
 from tfpipe.data import pack
 from tfpipe.review.label_exchange import export_labels, import_labels
-from tfpipe.review.label_items import ImageItems, PhotoItems
+from tfpipe.review.label_items import NO_DEPTHS, ImageItems, PhotoItems
 from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.insolubles import ecotaxa
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
@@ -24,6 +24,7 @@ from tfpipe.tasks.task import ImageOutputs
 TASK = make_task(image_outputs=ImageOutputs(writers={".zip": ecotaxa.write_zip}))
 FILES = {"cvat": "annotations.xml", "label-studio": "tasks.json"}
 TOOLS = pytest.mark.parametrize("tool", FILES)
+ECOTAXA = "object_id\tobject_annotation_category\tobject_annotation_status\n"
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +150,21 @@ def test_a_file_that_does_not_fit_is_one_sentence_and_no_decision(places, tmp_pa
         ("a.xml", xml[:-30], "a.xml is not as CVAT writes it (ParseError"),
         ("a.xml", "<annotations><track/></annotations>", "a.xml has no images, expected <annotat"),
         ("a.xml", f"<!DOCTYPE a>{xml}", "document type, which CVAT does not write"),
+        ("a.xml", xml.replace("<tag ", "<mask/><tag ", 1), "has a mask, expected tags and boxes"),
+        (
+            "a.xml",
+            xml.replace("<tag ", '<box label="a" ytl="1" ybr="2"/><tag ', 1),
+            "has a box, ex",
+        ),
+        ("a.xml", xml.replace("utf-8", "foo", 1), "a.xml is not as CVAT writes it (LookupError"),
         ("a.json", tasks.replace('"tfpipe"', '"other"'), "is not as Label Studio writes it (KeyE"),
+        ("a.json", tasks.replace('"type": "choices"', '"type": "brush"', 1), "of the type 'brush'"),
+        ("a.json", tasks.replace('"height": 20', '"height": "20"', 1), "'20' is no whole number"),
+        ("a.json", "[" * 100_000, "is not as Label Studio writes it (RecursionError"),
         ("a.json", "{", "is not as Label Studio writes it (JSONDecodeError"),
-        ("a.tsv", "object_id\tclass\n", "has no column object_annotation_category, expected a"),
+        ("a.tsv", "object_id\tclass\na\tb\n", "no column object_annotation_category, expected one"),
+        ("a.tsv", ECOTAXA + "a\tplain\tmaybe\n", "a.tsv line 2: the status is 'maybe', expected"),
+        ("a.tsv", ECOTAXA + 'a\t"plain\tV\n', "a.tsv line 2: the row cannot be split into cells"),
         ("a.txt", "", "a.txt ends in .txt, expected .xml of CVAT, .json of Label Studio or .tsv"),
     ):
         (tmp_path / name).write_text(text)
@@ -159,9 +172,57 @@ def test_a_file_that_does_not_fit_is_one_sentence_and_no_decision(places, tmp_pa
             import_labels(TASK, tmp_path / name, who="Ann", all_checked=True, **places)
         assert sentence in str(refused.value)
         assert list(places["raw"].iterdir()) == []
+    bomb = '<!DOCTYPE a [<!ENTITY b "plain">]><annotations><image name="&b;"/></annotations>'
+    (tmp_path / "a.xml").write_bytes(
+        f'<?xml version="1.0" encoding="UTF-16"?>{bomb}'.encode("utf-16")
+    )
+    with pytest.raises(UserError, match="document type, which CVAT does not write"):
+        import_labels(TASK, tmp_path / "a.xml", who="Ann", **places)
     with pytest.raises(UserError, match="COCO|coco has boxes, and these images have a class each"):
         export_labels(TASK, "coco", tmp_path / "coco", **places)
     assert not (tmp_path / "coco").exists()
+
+
+def test_a_label_that_is_removed_dubious_or_of_no_other_image_is_not_lost(places, tmp_path):
+    draw = decisions.Decision("", "Ann", "a_1.png", "a_1.png@0", *NO_DEPTHS, *[""] * 4)
+    rare = draw._replace(label="rare", state="validated", action="label")
+    unsure = draw._replace(what="b.png@0", label="plain", state="dubious", action="dubious")
+    decisions.append_all(places["raw"], [rare, unsure])
+    export_labels(TASK, "cvat", tmp_path / "out", **places)
+    path = tmp_path / "out" / "annotations.xml"
+    assert import_labels(TASK, path, who="Ann", **places).decisions == {}
+    edited = edited_cvat(path, {"images/b.png_0.png": "spotted"})
+    root = ElementTree.parse(edited).getroot()
+    image = root.find("image[@name='images/c.png_3.png']")
+    image.remove(image.find("tag"))
+    ElementTree.ElementTree(root).write(edited)
+    read = import_labels(TASK, edited, who="Ann", all_checked=True, **places)
+    assert read.decisions == {"dubious": 1, "accept": 27}
+    assert read.notes == (
+        "Without a class in the file, so the one here stays: 1 images, such as 'c.png_3.png'.",
+    )
+    assert labels_of(places)["b.png@0"] == ("spotted", True)
+    root.append(image)  # a second one of this name, without its tag
+    image.set("name", "other/b.png_0.png")
+    ElementTree.ElementTree(root).write(edited)
+    with pytest.raises(UserError, match="has 'b.png_0.png' twice, with different labels, expec"):
+        import_labels(TASK, edited, who="Ann", **places)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252"])
+def test_objects_of_ecotaxa_may_have_any_letters(places, tmp_path, encoding):
+    table = tmp_path / "export.tsv"
+    table.write_text(f"{ECOTAXA}Zürich_1\tplain\tV\nb.png@0\tspotted\tV\n", encoding)
+    read = import_labels(TASK, table, who="Ann", **places)
+    assert read.decisions == {"label": 1} and "such as 'Zürich_1'" in read.notes[0]
+
+
+def test_a_decision_that_could_not_be_read_again_is_not_saved(tmp_path):
+    span = decisions.Decision("", "Ann", "a", "s", 1.0, np.inf, "x", "", "validated", "draw")
+    for wrong in (span, span._replace(bottom_m=1.0), span._replace(bottom_m=np.nan)):
+        with pytest.raises(UserError, match="not saved: what is 's', top_m '1.00000' and bottom_m"):
+            decisions.append(tmp_path, wrong)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_takes_one_direction():
@@ -243,10 +304,56 @@ def test_layers_that_were_drawn_moved_or_removed_in_cvat_are_decisions(core_plac
         assert after[box.name] == box
     survey = MELT_LAYER.survey(core_places["raw"], MELT_OPTIONS)
     assert len(decisions.read(core_places["raw"]).current) == 5 and survey.sources
-    wrong = ElementTree.tostring(root).replace(b'width="200"', b'width="100"')
-    (tmp_path / "wrong.xml").write_bytes(wrong)
-    with pytest.raises(UserError, match="100 x .* px in the file, and 200 x .* so its boxes have"):
-        import_labels(MELT_LAYER, tmp_path / "wrong.xml", who="Ann", **core_places)
+    text = ElementTree.tostring(root).decode()
+    for wrong, sentence in (
+        (text.replace('width="200"', 'width="100"'), "100 x .* px in the file, and 200 x .* so it"),
+        (text.replace('ybr="9"', 'ybr="inf"'), "row 2 to inf px is not on the photo, expected ro"),
+        (text.replace('ytl="2.0"', 'ytl="-500"'), "row -500 to 9 px is not on the photo, expecte"),
+        (text.replace('ybr="9"', 'ybr="9" rotation="30.5"'), "rotated by 30.5 degrees, expected"),
+        (text.replace("<box", "<tag label='a'/><box", 1), "has the class 'a', expected boxes only"),
+    ):
+        (tmp_path / "wrong.xml").write_text(wrong)
+        with pytest.raises(UserError, match=sentence):
+            import_labels(MELT_LAYER, tmp_path / "wrong.xml", who="Ann", **core_places)
+
+
+@pytest.mark.slow
+def test_a_photo_loses_all_layers_only_if_that_is_allowed(core_places, tmp_path):
+    export_labels(MELT_LAYER, "cvat", tmp_path / "out", **core_places)
+    path = tmp_path / "out" / "annotations.xml"
+    root = ElementTree.parse(path).getroot()
+    image = image_with_boxes(root, 2)
+    count = len(image.findall("box"))
+    for box in image.findall("box"):
+        image.remove(box)
+    ElementTree.ElementTree(root).write(path)
+    with pytest.raises(UserError, match=rf"has no boxes on 1 of 12 .*{image.get('name')}.*--allow"):
+        import_labels(MELT_LAYER, path, who="Ann", all_checked=True, **core_places)
+    assert not (core_places["raw"] / decisions.NAME).exists()
+    read = import_labels(MELT_LAYER, path, who="Ann", allow_empty=True, **core_places)
+    assert read.decisions == {"delete": count}
+
+
+@pytest.mark.slow
+def test_a_layer_that_crosses_the_photos_edge_keeps_its_depths(core_places, tmp_path):
+    item = next(PhotoItems(MELT_LAYER, chosen=None, **core_places).items())
+    top_m = item.depths_m[0]
+    depths_m = (top_m - 0.02, top_m + 0.01)
+    drawn = decisions.Decision("", "Ann", item.key, "s", *depths_m, "meltLayer", *[""] * 3)
+    drawn = drawn._replace(state="validated", action="draw")
+    decisions.append(core_places["raw"], drawn)
+    export_labels(MELT_LAYER, "cvat", tmp_path / "out", **core_places)
+    path = tmp_path / "out" / "annotations.xml"
+    root = ElementTree.parse(path).getroot()
+    box = root.find(f"image[@name='{item.image}']/box")
+    assert box.get("ytl") == "0.0000"
+    box.set("label", "meltLens")
+    box.set("ybr", f"{float(box.get('ybr')) + 10}")
+    ElementTree.ElementTree(root).write(path)
+    assert import_labels(MELT_LAYER, path, who="Ann", **core_places).decisions == {"move": 1}
+    moved = decisions.read(core_places["raw"]).current[item.key, "s"]
+    assert moved.top_m == pytest.approx(depths_m[0], abs=1e-5)
+    assert moved.bottom_m > depths_m[1] + 1e-4
 
 
 @pytest.mark.slow

@@ -104,6 +104,10 @@ def labels(
         bool,
         typer.Option("--all-checked", help="Labels that were not changed were checked, too."),
     ] = False,
+    allow_empty: Annotated[
+        bool,
+        typer.Option("--allow-empty", help="Photos without boxes in the file lose all layers."),
+    ] = False,
     data: options.Data = options.DATA,
     json: options.Json = False,
 ) -> None:
@@ -116,6 +120,6 @@ def labels(
         summary = {"format": to, "images": made.images, "labels": made.labels}
         options.done(json, command="labels", task=exchanged.task.name, path=made.path, **summary)
     elif file is not None:
-        read = exchanged.read(file, who=who, all_checked=all_checked)
+        read = exchanged.read(file, who=who, all_checked=all_checked, allow_empty=allow_empty)
         summary = {"images": read.images, "decisions": read.decisions, "notes": list(read.notes)}
         options.done(json, command="labels", task=exchanged.task.name, path=read.path, **summary)

@@ -4,8 +4,6 @@ What comes back becomes decisions in the log beside the raw files, as those of `
 and `tfpipe pack` and `retrain` use them. The source's own tables are never changed.
 """
 
-import csv
-import io
 import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
@@ -20,9 +18,17 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, counter, silent
 from tfpipe.review import inspection_sample
 from tfpipe.review.label_formats import coco, cvat, label_studio
-from tfpipe.review.label_items import ImageItems, LabelItem, LabelNames, PhotoItems, SpanBox
+from tfpipe.review.label_items import (
+    NO_DEPTHS,
+    ImageItems,
+    LabelItem,
+    LabelNames,
+    PhotoItems,
+    SpanBox,
+)
 from tfpipe.tasks.annotations import decisions, spans
 from tfpipe.tasks.annotations.decisions import Decision
+from tfpipe.tasks.insolubles import ecotaxa
 from tfpipe.tasks.task import Task
 
 WRITERS: dict[str, Callable[[Path, Iterable[LabelItem], LabelNames], None]] = {
@@ -33,7 +39,7 @@ WRITERS: dict[str, Callable[[Path, Iterable[LabelItem], LabelNames], None]] = {
 FORMATS = (*WRITERS, "ecotaxa")
 TOOLS = {".xml": "CVAT", ".json": "Label Studio", ".tsv": "EcoTaxa"}
 SAME_PX = 0.25  # edges nearer than this have not been moved: tools round them
-NAN = float("nan")
+BEYOND_PX = 1.0  # an edge may lie this far beyond its image: tools round there, too
 
 
 class LabelExport(NamedTuple):
@@ -106,6 +112,7 @@ def import_labels(
     raw: Path,
     who: str | None,
     all_checked: bool = False,
+    allow_empty: bool = False,
 ) -> LabelImport:
     """Adds decisions for all labels that differ in a file of CVAT, Label Studio or EcoTaxa.
 
@@ -116,6 +123,7 @@ def import_labels(
       raw: the raw folder, where the decisions go.
       who: the reviewer; None for the user.
       all_checked: whether labels that do not differ were checked, too, and are valid.
+      allow_empty: whether a photo without boxes in the file loses all its spans.
 
     Raises:
       UserError: the file is not as the tool writes it, an image or label is not of this task, or
@@ -137,12 +145,13 @@ def import_labels(
             f"{files.shown(path.name)} ends in {suffix or 'nothing'}, expected .xml of CVAT, .json "
             "of Label Studio or .tsv of EcoTaxa. Export the labels again, and unpack a .zip."
         )
-    received = readers[suffix](path)
-    by_name = {(item.image or item.key): item for item in received}
+    by_name = _by_name(readers[suffix](path))
     chosen = frozenset(by_name) if suffix != ".tsv" else None
     source = _source(task, records=records, raw=raw, chosen=chosen)
     made: list[Decision] = []
     matched: set[str] = set()
+    emptied: list[str] = []
+    unlabelled: list[str] = []
     stamp = _Stamp(who, TOOLS[suffix])
     for item in source.items():
         name = item.key if suffix == ".tsv" else item.image
@@ -150,19 +159,50 @@ def import_labels(
             matched.add(name)
             change = _span_decisions if source.names.are_spans else _image_decisions
             made += change(item, by_name[name], stamp, source.names, all_checked=all_checked)
+            emptied += [item.image] if item.boxes and not by_name[name].boxes else []
+            unlabelled += [item.image] if item.label and not by_name[name].label else []
     unknown = sorted(by_name.keys() - matched)
     if unknown and not matched:
         raise UserError(
             f"No image of {files.shown(path.name)} is one of {task.name}, such as {unknown[0]!r}. "
             "Name the task whose labels were exported."
         )
+    if emptied and not allow_empty:
+        raise UserError(
+            f"{files.shown(path.name)} has no boxes on {len(emptied)} of {len(matched)} photos "
+            f"that have some here, such as {emptied[0]}. Export all photos with their boxes, or "
+            "give --allow-empty if there is nothing on these."
+        )
     decisions.append_all(raw, made, name=task.raw_files.decisions)
     counts: dict[str, int] = {}
     for one in made:
         counts[one.action] = counts.get(one.action, 0) + 1
-    note = f"Not in the records, and left out: {len(unknown)} images, such as {unknown[:1]}."
-    log = raw / task.raw_files.decisions
-    return LabelImport(log, len(matched), counts, (note,) if unknown else ())
+    notes = [
+        f"{sentence}: {len(names)} images, such as {names[0]!r}."
+        for sentence, names in (
+            ("Not in the records, and left out", unknown),
+            ("Without a class in the file, so the one here stays", unlabelled),
+        )
+        if names
+    ]
+    return LabelImport(raw / task.raw_files.decisions, len(matched), counts, tuple(notes))
+
+
+def _by_name(received: Iterable[LabelItem]) -> dict[str, LabelItem]:
+    """Returns the items by the names of their images, or by their keys.
+
+    Raises:
+      UserError: two of one name differ.
+    """
+    by_name: dict[str, LabelItem] = {}
+    for item in received:
+        name = item.image or item.key
+        if by_name.setdefault(name, item) != item:
+            raise UserError(
+                f"The file has {name!r} twice, with different labels, expected each image once. "
+                "Remove one of the two, or export the labels of one task only."
+            )
+    return by_name
 
 
 class _Stamp(NamedTuple):
@@ -177,7 +217,7 @@ class _Stamp(NamedTuple):
         *,
         label: str,
         action: str,
-        depths_m: tuple[float, float] = (NAN, NAN),
+        depths_m: tuple[float, float] = NO_DEPTHS,
     ) -> Decision:
         state = "dubious" if action == "dubious" else "validated"
         time = decisions.now()
@@ -188,11 +228,17 @@ def _image_decisions(
     item: LabelItem, received: LabelItem, stamp: _Stamp, names: LabelNames, *, all_checked: bool
 ) -> Iterator[Decision]:
     target = (item.key.partition("@")[0], item.key)
+    if received.boxes:
+        raise UserError(
+            f"The image {item.image} has a box, expected a class for the whole image. Remove it."
+        )
     if not received.label:
         return  # nobody has named a class
-    label = choose(received.label, names.labels, noun=f"class for the image {item.image}")
+    label = received.label
+    if label != item.label:  # a class that no image of the records has may stay
+        label = choose(label, names.labels, noun=f"class for the image {item.image}")
     if received.is_dubious:
-        if not item.is_dubious:
+        if not item.is_dubious or label != item.label:
             yield stamp.decision(target, label=label, action="dubious")
     elif label != item.label or item.is_dubious:
         yield stamp.decision(target, label=label, action="label")
@@ -204,6 +250,11 @@ def _span_decisions(
     item: LabelItem, received: LabelItem, stamp: _Stamp, names: LabelNames, *, all_checked: bool
 ) -> Iterator[Decision]:
     _check_size(item, received)
+    if received.label:
+        raise UserError(
+            f"The photo {item.image} has the class {received.label!r}, expected boxes only. "
+            "Remove the class, or draw a box for it."
+        )
     before = {box.name: box for box in item.boxes}
     kinds = dict.fromkeys([*names.labels, *(box.label for box in item.boxes)])
     used: set[str] = set()
@@ -213,16 +264,15 @@ def _span_decisions(
         is_first = box.name in before and box.name not in used
         name = box.name if is_first else _new_name(item, box, before.keys() | used)
         used.add(name)
-        action, shown = _change(before[name] if is_first else None, box, all_checked=all_checked)
-        if action:
-            depths_m = _depths_m(item, shown)
+        one = before[name] if is_first else None
+        depths_m = _depths_m(item, box, one)
+        if action := _action(one, box, all_checked=all_checked):
             yield stamp.decision(
                 (item.key, name), label=box.label, action=action, depths_m=depths_m
             )
     for name in sorted(before.keys() - used):
-        yield stamp.decision(
-            (item.key, name), label="", action="delete", depths_m=_depths_m(item, before[name])
-        )
+        depths_m = before[name].depths_m
+        yield stamp.decision((item.key, name), label="", action="delete", depths_m=depths_m)
     is_open = any(box.is_dubious for box in received.boxes)
     if all_checked and not is_open and not item.is_validated:
         yield stamp.decision(
@@ -230,24 +280,24 @@ def _span_decisions(
         )
 
 
-def _change(before: SpanBox | None, box: SpanBox, *, all_checked: bool) -> tuple[str, SpanBox]:
-    """Returns the action that a box means, "" for none, and the box with its edges to save."""
+def _action(before: SpanBox | None, box: SpanBox, *, all_checked: bool) -> str:
+    """Returns the action that a box means, "" for none."""
+    action = ""
     if before is None:
         action = "draw"
-    elif not _is_same_place(before, box):
+    elif not all(_are_same_edges(before, box)):
         action = "move"
-    else:
-        box = box._replace(top_px=before.top_px, bottom_px=before.bottom_px)
-        action = ""
-        if (box.label, box.is_dubious) != (before.label, before.is_dubious):
-            action = "label"
-        elif all_checked and not (box.is_dubious or before.is_validated):
-            action = "accept"
-    return ("dubious" if box.is_dubious and action else action), box
+    elif (box.label, box.is_dubious) != (before.label, before.is_dubious):
+        action = "label"
+    elif all_checked and not (box.is_dubious or before.is_validated):
+        action = "accept"
+    return "dubious" if box.is_dubious and action else action
 
 
-def _is_same_place(one: SpanBox, other: SpanBox) -> bool:
-    return max(abs(one.top_px - other.top_px), abs(one.bottom_px - other.bottom_px)) < SAME_PX
+def _are_same_edges(one: SpanBox, other: SpanBox) -> tuple[bool, bool]:
+    """Returns whether the upper and the lower edge of a box are where those of the other are."""
+    distances_px = (one.top_px - other.top_px, one.bottom_px - other.bottom_px)
+    return abs(distances_px[0]) < SAME_PX, abs(distances_px[1]) < SAME_PX
 
 
 def _new_name(item: LabelItem, box: SpanBox, taken: Container[str]) -> str:
@@ -259,13 +309,30 @@ def _new_name(item: LabelItem, box: SpanBox, taken: Container[str]) -> str:
     return name
 
 
-def _depths_m(item: LabelItem, box: SpanBox) -> tuple[float, float]:
+def _depths_m(item: LabelItem, box: SpanBox, before: SpanBox | None = None) -> tuple[float, float]:
     """Returns the depths of a box's edges, to 0.01 mm.
 
+    Args:
+      item: the photo.
+      box: the box.
+      before: the span that the box was: an edge that was not moved keeps its depth, as it may lie
+        beyond the photo.
+
     Raises:
-      UserError: the box has no height.
+      UserError: the box has no height, or is not on the photo.
     """
-    top_m, bottom_m = (round(item.depth_m(px), 5) for px in (box.top_px, box.bottom_px))
+    rows_px = (box.top_px, box.bottom_px)
+    if not all(-BEYOND_PX <= px <= item.height + BEYOND_PX for px in rows_px):
+        raise UserError(
+            f"{item.image}: a box from row {box.top_px:g} to {box.bottom_px:g} px is not on the "
+            f"photo, expected rows from 0 to {item.height}. Draw it again."
+        )
+    depths_m = [item.depth_m(min(max(px, 0.0), float(item.height))) for px in rows_px]
+    if before is not None:
+        are_same = _are_same_edges(before, box)
+        unmoved = zip(are_same, before.depths_m, depths_m, strict=True)
+        depths_m = [own if is_same else depth for is_same, own, depth in unmoved]
+    top_m, bottom_m = (round(depth, 5) for depth in depths_m)
     if not bottom_m > top_m:
         raise UserError(
             f"{item.image}: a box from row {box.top_px:g} to {box.bottom_px:g} px has no height. "
@@ -317,7 +384,7 @@ def _table(items: list[LabelItem], names: LabelNames) -> pd.DataFrame:
         rows = [(item.image, item.key, item.label, item.is_dubious) for item in items]
         return pd.DataFrame(rows, columns=["image", "key", "label", "dubious"])
     spans_of = [
-        (item.image, item.key, *_depths_m(item, box), box.label, box.is_dubious)
+        (item.image, item.key, *_depths_m(item, box, box), box.label, box.is_dubious)
         for item in items
         for box in item.boxes
     ]
@@ -358,22 +425,8 @@ def _export_ecotaxa(
 
 def _read_ecotaxa(path: Path) -> list[LabelItem]:
     """Returns the validated and dubious objects of a table of EcoTaxa; their images are ""."""
-    rows = csv.DictReader(io.StringIO(path.read_text("utf-8-sig")), delimiter="\t")
-    needed = {"object_id", "object_annotation_category", "object_annotation_status"}
-    if missing := sorted(needed - {*(rows.fieldnames or ())}):
-        raise UserError(
-            f"{files.shown(path.name)} has no column {missing[0]}, expected a table of EcoTaxa. "
-            "Export the project as general export, with the object's annotation."
-        )
     return [
-        LabelItem(
-            "",
-            row["object_id"],
-            0,
-            0,
-            label=row["object_annotation_category"],
-            is_dubious=row["object_annotation_status"] == "dubious",
-        )
-        for row in rows
-        if row["object_annotation_status"] in ("validated", "dubious")
+        LabelItem("", key, 0, 0, label=label, is_dubious=status == "dubious")
+        for key, label, status in ecotaxa.read_labels(path).itertuples(index=False)
+        if status in ("validated", "dubious")
     ]

@@ -23,6 +23,7 @@ from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import FilePrediction, Source, Task
 
 BATCH = 256
+NO_DEPTHS = (float("nan"), float("nan"))
 
 
 class SpanBox(NamedTuple):
@@ -35,6 +36,7 @@ class SpanBox(NamedTuple):
       label: its kind.
       is_dubious: whether it is marked as dubious.
       is_validated: whether a reviewer has decided about it.
+      depths_m: of its edges, which may lie beyond those of the image; nan for a box of a tool.
     """
 
     name: str
@@ -43,6 +45,7 @@ class SpanBox(NamedTuple):
     label: str
     is_dubious: bool = False
     is_validated: bool = False
+    depths_m: tuple[float, float] = NO_DEPTHS
 
 
 class LabelItem(NamedTuple):
@@ -70,7 +73,7 @@ class LabelItem(NamedTuple):
     is_dubious: bool = False
     is_validated: bool = False
     boxes: tuple[SpanBox, ...] = ()
-    depths_m: tuple[float, float] = (float("nan"), float("nan"))
+    depths_m: tuple[float, float] = NO_DEPTHS
 
     def depth_m(self, row_px: float) -> float:
         """Returns the depth of a row of a photo."""
@@ -201,6 +204,7 @@ class PhotoItems:
                     span.label,
                     span.state == "dubious",
                     span.state == "validated",
+                    (span.top_m, span.bottom_m),
                 )
                 for span in spans.review_spans(strip, source.decisions)
                 if span.label and span.bottom_m > strip.top_m and span.top_m < strip.bottom_m

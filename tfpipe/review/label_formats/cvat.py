@@ -75,13 +75,15 @@ def read(path: Path) -> list[LabelItem]:
       UserError: it is no such file, or an image or a box lacks something.
     """
     where = files.shown(path.name)
-    data = path.read_bytes()
     try:
-        if b"<!DOCTYPE" in data:
-            raise UserError(f"{where} has a document type, which CVAT does not write.")
-        root = ElementTree.fromstring(data)
+        parser = ElementTree.XMLParser(target=_Builder())
+        root = ElementTree.fromstring(files.contents(path, expected="annotations"), parser)
         items = [_item(image) for image in root.iter("image")]
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
+    except _DocumentType as error:
+        raise UserError(
+            f"{where} has a document type, which CVAT does not write. Export it from CVAT again."
+        ) from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise UserError(
             f"{where} is not as CVAT writes it ({type(error).__name__}: {error}). Export it from "
             "CVAT as 'CVAT for images 1.1'."
@@ -94,8 +96,30 @@ def read(path: Path) -> list[LabelItem]:
     return items
 
 
+class _DocumentType(Exception):
+    """A document type, which may define entities that grow without end."""
+
+
+class _Builder(ElementTree.TreeBuilder):
+    """Builds the tree of a document without a document type, in whatever encoding it is."""
+
+    def doctype(self, name: str, pubid: str, system: str) -> None:
+        raise _DocumentType
+
+
 def _item(image: Element) -> LabelItem:
     name = image.attrib["name"].replace("\\", "/").rpartition("/")[2]
+    for shape in image:
+        if shape.tag not in ("tag", "box"):
+            raise UserError(
+                f"The image {name} has a {shape.tag}, expected tags and boxes only. Replace it by "
+                "a box or a tag, or remove it."
+            )
+        if float(shape.attrib.get("rotation") or 0):
+            raise UserError(
+                f"The image {name} has a box that is rotated by {shape.attrib['rotation'][:20]} "
+                "degrees, expected boxes that are upright. Draw it again."
+            )
     tags = image.findall("tag")
     if len(tags) > 1:
         labels = " and ".join(tag.attrib["label"] for tag in tags)

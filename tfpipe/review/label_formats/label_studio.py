@@ -62,9 +62,9 @@ def read(path: Path) -> list[LabelItem]:
     """
     where = files.shown(path.name)
     try:
-        tasks = json.loads(path.read_bytes())
+        tasks = json.loads(files.contents(path, expected="an export of Label Studio"))
         items = [_item(task) for task in tasks if _annotations(task)]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{where} is not as Label Studio writes it ({type(error).__name__}: {error}). Export "
             "the project as JSON, not JSON-MIN, with tasks that were imported from tfpipe."
@@ -121,8 +121,11 @@ def _annotations(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _item(task: Mapping[str, Any]) -> LabelItem:
     about, results = task["data"]["tfpipe"], _annotations(task)[-1]["result"]
+    image, width, height = _text(about["image"]), _count(about["width"]), _count(about["height"])
+    for one in results:
+        _check_result(one, image)
     chosen = {
-        (one["from_name"], one.get("id", "")): one["value"]["choices"][0]
+        (_text(one["from_name"]), _text(one.get("id", ""))): _text(one["value"]["choices"][0])
         for one in results
         if one["type"] == "choices" and one["value"]["choices"]
     }
@@ -131,21 +134,48 @@ def _item(task: Mapping[str, Any]) -> LabelItem:
     dubious = {region for name, region in chosen if name == "dubious"}
     boxes = [
         SpanBox(
-            about["spans"].get(one["id"], ""),
-            one["value"]["y"] * about["height"] / 100,
-            (one["value"]["y"] + one["value"]["height"]) * about["height"] / 100,
-            one["value"]["rectanglelabels"][0],
+            _text(about["spans"].get(one["id"], "")),
+            one["value"]["y"] * height / 100,
+            (one["value"]["y"] + one["value"]["height"]) * height / 100,
+            _text(one["value"]["rectanglelabels"][0]),
             one["id"] in dubious,
         )
         for one in results
         if one["type"] == "rectanglelabels"
     ]
     return LabelItem(
-        about["image"],
+        image,
         "",
-        about["width"],
-        about["height"],
+        width,
+        height,
         label=of_image.get("label", ""),
         is_dubious=not boxes and "dubious" in of_image,
         boxes=tuple(boxes),
     )
+
+
+def _check_result(result: Mapping[str, Any], image: str) -> None:
+    """Raises a UserError if a result is neither a choice nor an upright rectangle."""
+    if result["type"] not in ("choices", "rectanglelabels"):
+        raise UserError(
+            f"The image {image} has a region of the type {str(result['type'])[:40]!r}, expected "
+            "rectangles with a label and choices only. Replace it by a rectangle, or remove it."
+        )
+    turns = (result["value"].get("rotation"), result.get("image_rotation"))
+    for degrees in filter(None, turns):
+        raise UserError(
+            f"The image {image} has a rectangle or is itself rotated by {degrees} degrees, "
+            "expected both upright. Turn the image back, and draw the rectangle again."
+        )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:40]!r} is no text")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{str(value)[:40]!r} is no whole number")
+    return value

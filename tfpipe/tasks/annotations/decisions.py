@@ -5,7 +5,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -137,7 +137,7 @@ def append_all(folder: Path, added: Iterable[Decision], *, name: str = NAME) -> 
 
     Raises:
       UserError: the disk is full, the folder cannot be written, a name does not fit in a line, or
-        the file is another kind of table. Then nothing was added.
+        a span has no height, or the file is another kind of table. Then nothing was added.
     """
     path, lines = folder / name, b"".join(map(_line, added))
     if not lines:
@@ -219,20 +219,9 @@ def _decision(cells: list[str], *, where: str) -> Decision:
             "that hold a comma in double quotes."
         )
     values = {name: tables.unescaped(cell) for name, cell in zip(names, cells, strict=True)}
-    for name, allowed in (("state", STATES), ("action", ACTIONS)):
-        if values[name] not in allowed:
-            raise UserError(
-                f"{where}: {name} is {values[name][:40]!r}, expected {', '.join(allowed)}. Correct "
-                "the cell, or remove the line."
-            )
+    if fault := _fault(values):
+        raise UserError(f"{where}: {fault}. Correct the cells, or remove the line.")
     top_m, bottom_m = _depth(values["top_m"]), _depth(values["bottom_m"])
-    is_image = values["top_m"] == values["bottom_m"] == ""
-    if not values["what"] or not (is_image or -math.inf < top_m < bottom_m < math.inf):
-        raise UserError(
-            f"{where}: what is {values['what'][:40]!r}, top_m {values['top_m'][:20]!r} and "
-            f"bottom_m {values['bottom_m'][:20]!r}, expected an image's key and no depths, or a "
-            "span with a bottom below its top. Correct the cells, or remove the line."
-        )
     return Decision(
         time=values["time"],
         who=values["who"],
@@ -247,6 +236,22 @@ def _decision(cells: list[str], *, where: str) -> Decision:
     )
 
 
+def _fault(values: Mapping[str, str]) -> str:
+    """Returns what is wrong with the cells of a line, and what was expected; "" for nothing."""
+    for name, allowed in (("state", STATES), ("action", ACTIONS)):
+        if values[name] not in allowed:
+            return f"{name} is {values[name][:40]!r}, expected {', '.join(allowed)}"
+    top_m, bottom_m = _depth(values["top_m"]), _depth(values["bottom_m"])
+    is_image = values["top_m"] == values["bottom_m"] == ""
+    if values["what"] and (is_image or -math.inf < top_m < bottom_m < math.inf):
+        return ""
+    return (
+        f"what is {values['what'][:40]!r}, top_m {values['top_m'][:20]!r} and bottom_m "
+        f"{values['bottom_m'][:20]!r}, expected an image's key and no depths, or a span with a "
+        "bottom below its top"
+    )
+
+
 def _depth(cell: str) -> float:
     try:
         return float(cell)
@@ -255,8 +260,15 @@ def _depth(cell: str) -> float:
 
 
 def _line(decision: Decision) -> bytes:
-    """Returns a decision as a line of the log, with its line end."""
+    """Returns a decision as a line of the log, with its line end.
+
+    Raises:
+      UserError: `read` would refuse the line.
+    """
     cells = [*_to_cells(decision)]
+    values = map(tables.unescaped, cells)
+    if fault := _fault(dict(zip(Decision._fields, values, strict=True))):
+        raise UserError(f"The decision was not saved: {fault}. Correct it, and decide again.")
     if _NOT_IN_A_LINE.search("".join(cells)):
         raise UserError(
             f"The decision about {decision.what!r} was not saved: a line break, a control "

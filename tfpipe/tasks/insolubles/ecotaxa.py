@@ -47,7 +47,7 @@ def read(folder: Path, table: Path) -> Particles:
       UserError: naming file and line, where it is no such table, an image is absent, a status is
         not one of EcoTaxa's, or the images of one object differ in class.
     """
-    objects, heading_of, types = _open(table)
+    objects, heading_of, types = _open(table, "img_file_name", "object_id")
     notes: list[str] = []
 
     def text(name: str, default: str = "") -> pd.Series:
@@ -56,13 +56,7 @@ def read(folder: Path, table: Path) -> Particles:
         cleaned = objects.frame[heading_of[name]].str.split().str.join(" ")
         return cleaned.mask(cleaned == "", default)
 
-    statuses = text("object_annotation_status").str.lower().replace(_STATUSES)
-    is_wrong = ~statuses.isin(["", *_STATUSES.values()]).to_numpy()
-    for row in np.flatnonzero(is_wrong).tolist():
-        problems.add(
-            f"{objects.where(row)}: the status is {statuses[row]!r}, expected "
-            "validated, predicted, dubious or nothing. Correct the cell."
-        )
+    statuses = _statuses(text("object_annotation_status"), objects)
     labels = text("object_annotation_category")
     if "object_annotation_status" in heading_of:
         labels = labels.where(statuses == "validated", "")
@@ -102,11 +96,36 @@ def read(folder: Path, table: Path) -> Particles:
     return Particles(folder, table, rows, numbers, (table,), (*notes, *more))
 
 
-def _open(table: Path) -> tuple[tables.Table, dict[str, str], pd.Series | None]:
+def read_labels(table: Path) -> pd.DataFrame:
+    """Returns object, label and status of each row of an EcoTaxa table; "" where there is none.
+
+    Raises:
+      UserError: naming file and line, where it is no such table, or a status is not EcoTaxa's.
+    """
+    needed = ("object_id", "object_annotation_category", "object_annotation_status")
+    objects, heading_of, _ = _open(table, *needed)
+    ids, labels, statuses = (objects.frame[heading_of[name]] for name in needed)
+    statuses = _statuses(statuses, objects)
+    return pd.DataFrame({"object": ids, "label": labels, "status": statuses})
+
+
+def _statuses(cells: pd.Series, objects: tables.Table) -> pd.Series:
+    """Returns statuses as EcoTaxa writes them in full."""
+    statuses = cells.str.lower().replace(_STATUSES)
+    is_wrong = ~statuses.isin(["", *_STATUSES.values()]).to_numpy()
+    for row in np.flatnonzero(is_wrong).tolist():
+        problems.add(
+            f"{objects.where(row)}: the status is {statuses[row]!r}, expected "
+            "validated, predicted, dubious or nothing. Correct the cell."
+        )
+    return statuses
+
+
+def _open(table: Path, *needs: str) -> tuple[tables.Table, dict[str, str], pd.Series | None]:
     """Returns a table without its line of types, EcoTaxa's name -> heading, and those types."""
     objects = flowcam_table.cells_of(table)
     heading_of = ecotaxa_fields.match(objects.headings, where=f"{objects.name} line 1")
-    for needed in ("img_file_name", "object_id"):
+    for needed in needs:
         if needed not in heading_of:
             raise UserError(
                 f"{objects.name} has no column {needed}, expected one as in all "
