@@ -76,6 +76,11 @@ def test_counts_become_occurrences_with_place_depth_and_date(particles):
         ("core 2", "core 3", r"sites.csv has no row for the group 'core 2'.*are 007, core 3\."),
         ("75.63", "175.63", "sites.csv line 2: latitude is 175.63, expected decimal degrees from"),
         ("2018-07", "7/2018", "line 2: date is '7/2018', expected an ISO 8601 date"),
+        ("2018-07", "2018-99-01", "line 2: date is '2018-99-01', expected an ISO 8601 date"),
+        ("2018-07", "2018-07-02/2018-07-01", "line 2: date is '2018-07-02/2018-07-01', expected"),
+        ("12055", "11000", "line 2: the depths are from 120 to 110 m, expected the smaller one"),
+        ("volume ml", "volume [m3]", r"has the volume 'volume \[m3\]', expected one in ml or l"),
+        ("0.5", "0", "line 2: volume ml is 0 ml, expected more than 0"),
         ("core 2", "007", "line 3: the group '007' has a row above, expected one row a group"),
         ("latitude", "north", "latitude"),
     ],
@@ -86,6 +91,38 @@ def test_a_wrong_site_is_one_sentence_and_no_file(particles, old, new, sentence)
     with pytest.raises(UserError, match=sentence):
         convert(particles / "particles.csv", "darwin-core", out, sites=particles / "sites.csv")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("heading", ["volume l", "volume [l]", "Volume (litres)"])
+def test_litres_and_aphia_numbers_are_written_as_obis_takes_them(particles, heading):
+    (particles / "sites.csv").write_text(SITES.replace("volume ml", heading))
+    names = "class,scientific name,AphiaID\nBetula,Betula,148899\ndust,Dust,\n"
+    (particles / "names.csv").write_text(names)
+    tables_of = {"sites": particles / "sites.csv", "names": particles / "names.csv"}
+    made = convert(particles / "particles.csv", "darwin-core", particles / "o.csv", **tables_of)
+    row = pd.read_csv(made.path, dtype=str).set_index("occurrenceID").loc["007:Betula"]
+    assert row["scientificNameID"] == "urn:lsid:marinespecies.org:taxname:148899"
+    assert row[["sampleSizeValue", "sampleSizeUnit"]].tolist() == ["500", "millilitre"]
+    for wrong, sentence in (
+        (names.replace("148899", "x"), "names.csv line 2: aphiaid is 'x', expected a whole numb"),
+        (names.replace("dust", "Betula"), "names.csv line 3: the class 'Betula' has a row above"),
+    ):
+        (particles / "names.csv").write_text(wrong)
+        with pytest.raises(UserError, match=sentence):
+            convert(particles / "particles.csv", "darwin-core", particles / "o.csv", **tables_of)
+
+
+def test_nothing_is_absent_where_nothing_was_identified(particles):
+    frame = tables.read_csv(particles / "particles.csv")
+    frame.loc[frame["group"] == "core 2", "abstain"] = True
+    tables.write_csv(frame, particles / "some.csv")
+    sites = particles / "sites.csv"
+    made = convert(particles / "some.csv", "darwin-core", particles / "o.csv", sites=sites)
+    assert set(pd.read_csv(made.path, dtype=str)["eventID"]) == {"007"}
+    assert made.notes[-1] == "Groups without a counted image, left out: core 2."
+    tables.write_csv(frame.assign(abstain=True), particles / "none.csv")
+    with pytest.raises(UserError, match="No image is counted: the model abstains on each"):
+        convert(particles / "none.csv", "darwin-core", particles / "n.csv", sites=sites)
 
 
 def test_scores_are_one_file_a_bin_as_readers_of_ifcb_files_expect(particles):
@@ -162,10 +199,40 @@ def test_layers_are_a_pangaea_table_below_its_description(layers, monkeypatch):
     assert read.frame["file name"].tolist() == ["a.png", "b.png"]
 
 
+def test_a_cell_that_is_no_number_or_boolean_is_named(layers, particles):
+    for path, to, old, new, sentence in (
+        ("particles.csv", "ifcb", "0.7", '"0,7"', "csv row 3: p_dust is '0,7', expected a number"),
+        ("particles.csv", "ifcb", "0.7", "", "particles.csv row 3: p_dust is empty, expected a n"),
+        ("particles.csv", "ifcb", "True", "WAHR", "row 5: abstain is 'WAHR', expected True or Fa"),
+        ("particles.csv", "ifcb", "True", "", "particles.csv row 5: abstain is empty, expected T"),
+        ("particles.csv", "ifcb", "00002", "5000000000", "ends in 5000000000, expected the number"),
+        ("layers.csv", "pangaea", "120.01", "x", "layers.csv row 2: depth_to_m is 'x', expected a"),
+    ):
+        text = (particles / path).read_text()
+        (particles / f"wrong_{path}").write_text(text.replace(old, new, 1))
+        about = {"about": {"event": "E"}} if to == "pangaea" else {}
+        with pytest.raises(UserError, match=sentence):
+            convert(particles / f"wrong_{path}", to, particles / "out", **about)
+    assert not (particles / "out").exists()
+    text = (particles / "particles.csv").read_text()
+    (particles / "ones.csv").write_text(text.replace("False", "0").replace("True", "1"))
+    assert convert(particles / "ones.csv", "ifcb", particles / "out").rows == 5
+
+
+def test_a_layer_without_a_kind_has_an_empty_cell(layers):
+    frame = tables.read_csv(layers).assign(kind=["lens", None, None])
+    frame.to_parquet(layers.with_suffix(".parquet"))
+    out = layers.with_name("l.tab")
+    convert(layers.with_suffix(".parquet"), "pangaea", out, about={"event": "E"})
+    assert tables.read(out, ("layer",)).frame["layer"].tolist() == ["", "lens"]
+
+
 def test_what_a_format_does_not_take_or_lacks_is_one_sentence(layers, particles):
     for predictions, to, arguments, sentence in (
         (layers, "pangaea", {}, "needs the label of the event, such as --about event=EGRIP"),
         (layers, "pangaea", {"about": {"evnt": "E"}}, "field of --about called 'evnt'. Did you"),
+        (layers, "pangaea", {"about": {"event": "E", "latitude": "N"}}, "latitude=N is no latitud"),
+        (layers, "pangaea", {"about": {"event": "E", "longitude": "181"}}, "from -180 to 180, suc"),
         (layers, "pangea", {}, "format of predictions called 'pangea'. Did you mean 'pangaea'?"),
         (layers, "ifcb", {}, "layers.csv has no column key, expected a table of predicted images"),
         (layers, "pangaea", {"sites": layers}, "--sites is not for --to pangaea"),
@@ -176,3 +243,7 @@ def test_what_a_format_does_not_take_or_lacks_is_one_sentence(layers, particles)
             convert(predictions, to, layers.parent / "out", **arguments)
         assert sentence in str(refused.value)
     assert not (layers.parent / "out").exists()
+    before = layers.read_bytes()
+    with pytest.raises(UserError, match="--out is .*layers.csv, which is read. Give another name"):
+        convert(layers, "pangaea", layers, about={"event": "E"})
+    assert layers.read_bytes() == before

@@ -1,6 +1,7 @@
 """Pictures answered one by one: the table is the model's word, however long it is."""
 
 import dataclasses
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,7 @@ from tfpipe.models.spec import Spec
 from tfpipe.models.zoo import simple_cnn
 from tfpipe.registry import load, predictions, store
 from tfpipe.registry.export import NetworkExport
+from tfpipe.tasks.insolubles import ecotaxa
 from tfpipe.tasks.task import ImageOutputs
 from tfpipe.training import loop, validation
 from tfpipe.training.config import TrainingConfig
@@ -232,6 +234,27 @@ def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_pat
     first = TASK.read(source, TASK.options).examples[0].image
     written = cv2.imread(str(tmp_path / table["image"][0]), cv2.IMREAD_GRAYSCALE)
     np.testing.assert_array_equal(written, first[..., 0])
+
+
+@pytest.mark.slow
+def test_a_zip_has_the_images_and_leaves_others_and_can_be_written_again(version, new, tmp_path):
+    def write_zip(table, path):
+        ecotaxa.write_zip(table.assign(run=table["group"]), path)
+
+    outputs = ImageOutputs(writers={".zip": write_zip})
+    task = dataclasses.replace(TASK, image_outputs=outputs)
+    other = tmp_path / "t" / "images" / "other.png"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"")
+    (tmp_path / "t" / "counts.csv").mkdir()  # cannot be written after the .zip
+    with pytest.raises(UserError, match="counts.csv cannot be written"):
+        inference_images.predict(PredictionRequest(task, version, [new], tmp_path / "t.zip"))
+    (tmp_path / "t" / "counts.csv").rmdir()
+    made = inference_images.predict(PredictionRequest(task, version, [new], tmp_path / "t.zip"))
+    with zipfile.ZipFile(tmp_path / "t.zip") as archive:
+        assert len(archive.namelist()) == made.rows + 1
+    assert list((tmp_path / "t" / "images").iterdir()) == [other]
+    assert not (tmp_path / ".t.zip.partial").exists()
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ def test_labels_go_to_ecotaxa_and_come_back(places, tmp_path):
     assert made.images == 30 and [p.name for p in tmp_path.iterdir()] == ["raw", "small.zip"]
     with zipfile.ZipFile(made.path) as archive:
         assert len(archive.namelist()) == 31
-        text = archive.read("ecotaxa_small.tsv").decode()
+        text = archive.read("ecotaxa_small.tsv").decode("utf-8-sig")
     rows = list(csv.DictReader(text.splitlines(), delimiter="\t"))
     assert {row["object_annotation_status"] for row in rows[1:]} == {"validated"}
     assert {r["object_id"]: (r["object_annotation_category"], False) for r in rows[1:]} == before

@@ -1,5 +1,6 @@
 """EcoTaxa's tables, in and out."""
 
+import csv
 import zipfile
 
 import cv2
@@ -201,7 +202,9 @@ def test_long_texts_are_read_whole_and_written_as_ecotaxa_takes_them(export):
     assert [key for key in labels_of(surveyed(export)) if "c.png" in key] == ["core 2/c.png"]
     keys = [f"r/{long}@1", f"r/{long}@2", "r/c.tif@3"]
     ecotaxa.write(predictions().assign(key=keys, image=["a", "b", "c"]), export / "out.tsv")
-    written = [line.split("\t")[1] for line in (export / "out.tsv").read_text().splitlines()[2:]]
+    written = [
+        line.split("\t")[1] for line in (export / "out.tsv").read_text("utf-8-sig").splitlines()[2:]
+    ]
     assert max(map(len, written)) == 250 and len(set(written)) == 3
 
 
@@ -224,7 +227,7 @@ def predictions() -> pd.DataFrame:
 def test_what_is_written_has_the_types_line(tmp_path):
     path = tmp_path / "out.tsv"
     ecotaxa.write(predictions(), path)
-    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    rows = [line.split("\t") for line in path.read_text("utf-8-sig").splitlines()]
     assert len({len(row) for row in rows}) == 1 and len(rows) == 5
     types, first, second, unsure = (dict(zip(rows[0], row, strict=True)) for row in rows[1:])
     assert types["object_id"] == "[t]" and types["object_p_ash"] == "[f]"
@@ -251,6 +254,51 @@ def test_what_is_written_is_read_again_as_measured(tmp_path):
     assert not any(name.startswith("p_") or name == "abstain" for name in found.columns)
 
 
+@pytest.mark.parametrize("has_types", [True, False])
+def test_what_predict_adds_is_not_measured_when_it_is_read_again(tmp_path, has_types):
+    """EcoTaxa's own exports have no line of types: there each column of numbers counts."""
+    for i in (1, 2, 3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((9, 9), 50 * i, np.uint8))
+    more = {
+        "image": ["1.png", "2.png", "3.png"],
+        "status": "validated",
+        "group": ["1", "2", "3"],
+        "file": ["1", "2", "3"],
+        "particle": ["1", "2", "3"],
+        "classes": ["1", "2", "3"],
+        **dict.fromkeys(("image_x", "image_y", "image_w", "image_h"), [1, 2, 3]),
+        "new": [0, 1, 0],
+        "sharpness": [1.5, 2.5, 3.5],
+        "blurred": [0, 0, 1],
+        "embedding_0": [0.1, 0.2, 0.3],
+    }
+    table = predictions().assign(um_per_px=0.5, label="ash", **more)
+    ecotaxa.write(table, tmp_path / "ecotaxa.tsv")
+    if not has_types:
+        heading, _, *rows = (tmp_path / "ecotaxa.tsv").read_text("utf-8-sig").splitlines()
+        (tmp_path / "ecotaxa.tsv").write_text("\n".join([heading, *rows]))
+    assert surveyed(tmp_path).columns == ("area_abd_um2", "diameter_abd_um", "volume_abd_um3")
+
+
+def test_quotes_and_accents_are_read_by_ecotaxa_and_by_us(tmp_path):
+    """EcoTaxa reads Latin-1 unless there is a byte order mark, and unquotes."""
+    keys = ['"q" run/1', '"q', "Zürich_1"]
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((9, 9), ord(name), np.uint8))
+    images = ["a.png", "b.png", "c.png"]
+    table = predictions().assign(key=keys, image=images, label="ash")
+    ecotaxa.write(table, tmp_path / "ecotaxa.tsv")
+    data = (tmp_path / "ecotaxa.tsv").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf")
+    text = data.decode("utf-8-sig").splitlines()
+    rows = list(csv.DictReader(text, delimiter="\t", quotechar='"'))[1:]
+    assert [row["object_id"] for row in rows] == keys
+    assert ecotaxa.read_labels(tmp_path / "ecotaxa.tsv")["object"].tolist() == keys
+    found = surveyed(tmp_path)
+    read = [e for one in found.sources for e in TASK.read(one, InsolublesOptions()).examples]
+    assert [e.metadata["particle"] for e in read] == keys
+
+
 def test_the_zip_has_the_table_and_its_images_and_is_read_again(tmp_path):
     images = tmp_path / "particles" / "images"
     images.mkdir(parents=True)
@@ -261,11 +309,10 @@ def test_the_zip_has_the_table_and_its_images_and_is_read_again(tmp_path):
     table = predictions().assign(status=statuses, image=[f"particles/images/{n}" for n in names])
     table.loc[2, "label"] = "pollen grain"
     ecotaxa.write_zip(table, tmp_path / "particles.zip")
-    assert not images.exists()
     with zipfile.ZipFile(tmp_path / "particles.zip") as archive:
         assert archive.namelist() == ["ecotaxa_particles.tsv", *names]
         archive.extractall(tmp_path / "raw" / "set")
-    lines = (tmp_path / "raw" / "set" / "ecotaxa_particles.tsv").read_text().splitlines()
+    lines = (tmp_path / "raw" / "set" / "ecotaxa_particles.tsv").read_text("utf-8-sig").splitlines()
     headings, types, first, *_ = [line.split("\t") for line in lines]
     prefixes = ("img_", "object_", "sample_", "acq_", "process_")
     assert all(name == name.lower() and name.startswith(prefixes) for name in headings)

@@ -107,7 +107,9 @@ def predict(
         if not any(result["rows"] for result in finished):
             has_novelty = card.novelty is not None or predictor.novelty is not None
             has_images = "image" in card.inputs
-            frames = [_empty(task, confidence, out, has_novelty=has_novelty, has_images=has_images)]
+            empty = _empty(task, confidence, has_novelty=has_novelty, has_images=has_images)
+            no_images = np.zeros((0, *task.image_shape))
+            frames = [_as_written(task, empty, no_images, out, work=results.folder)]
         _write(task, frames, out, metadata=card.identity)
         predicted = np.sum([result["predicted"] for result in finished], axis=0)
         confident = np.sum([result["confident"] for result in finished], axis=0)
@@ -143,19 +145,19 @@ def predict(
     return PredictionResult(n_rows, len(good), bad, notes, written, summary)
 
 
-def with_images(frame: pd.DataFrame, images: np.ndarray, path: Path) -> pd.DataFrame:
+def with_images(frame: pd.DataFrame, images: np.ndarray, beside: Path) -> pd.DataFrame:
     """Writes the images of some rows, and returns the rows as `ImageOutputs.writers` take them.
 
     Args:
       frame: the rows, with `key`, `label` and `abstain`.
       images: theirs, [n, height, width, channels].
-      path: the table; images go to the folder images/ in the folder beside it with the same stem.
+      beside: folder beside the table; images go to its folder images/.
 
     Returns:
       The rows, each with its `image` as a path from the table's folder, and with an empty label
       where the model abstains.
     """
-    folder = path.with_suffix("") / "images"
+    folder = beside / "images"
     names = [re.sub(r"[^0-9A-Za-z._-]+", "_", key) + ".png" for key in frame["key"]]
     for name, image in zip(names, images, strict=True):
         base_images.write_png(image, folder / name)
@@ -229,7 +231,7 @@ class ImagePredictor:
                 frame, images, probabilities = _predicted(
                     job, self._predictor, confidence, examples, monitor=monitor
                 )
-                write(_as_written(job.task, frame, images, job.out))
+                write(_as_written(job.task, frame, images, job.out, work=results.folder))
                 n_rows += len(examples)
                 if "blurred" in frame:
                     is_sharp = ~frame["blurred"].to_numpy()
@@ -325,7 +327,6 @@ def _blurred_note(n_blurred: int, n_images: int, options: PredictionOptions) -> 
 def _empty(
     task: Task,
     confidence: PredictionConfidence,
-    out: Path,
     *,
     has_novelty: bool,
     has_images: bool,
@@ -336,15 +337,26 @@ def _empty(
     frame = pd.concat([metadata, confidence.table(probabilities)], axis=1)
     frame = _with_new(frame, []) if has_novelty else frame
     if has_images:
-        frame = _with_sharpness(frame, np.zeros(0), confidence.options.min_sharpness)
-    return _as_written(task, frame, np.zeros((0, *task.image_shape)), out)
-
-
-def _as_written(task: Task, frame: pd.DataFrame, images: np.ndarray, out: Path) -> pd.DataFrame:
-    """Returns rows as the table will have them."""
-    if out.suffix.lower() in task.image_outputs.writers:
-        return with_images(frame, images, out)
+        return _with_sharpness(frame, np.zeros(0), confidence.options.min_sharpness)
     return frame
+
+
+def _as_written(
+    task: Task, frame: pd.DataFrame, images: np.ndarray, out: Path, *, work: Path
+) -> pd.DataFrame:
+    """Returns rows as the table will have them.
+
+    Args:
+      task: the task.
+      frame: the rows.
+      images: theirs.
+      out: the table.
+      work: folder beside the table that is removed after the run; images of a .zip are there.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in task.image_outputs.writers:
+        return frame
+    return with_images(frame, images, work if suffix == ".zip" else out.with_suffix(""))
 
 
 def _write(

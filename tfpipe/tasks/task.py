@@ -242,7 +242,7 @@ class ImageOutputs:
       overlay: (source, its rows of the prediction table, options) -> the source's own image with
         the predictions drawn in, [height, width, 3] uint8 RGB, or None where it has none.
       writers: file suffix -> (table, path) -> None, for tables that another program imports; see
-        `inference.images.with_images`.
+        `inference.images.with_images`. A .zip has the images in it.
     """
 
     overlay: Callable[[Source, Any, Any], np.ndarray | None] | None = None

@@ -1,10 +1,12 @@
 """Conversion of a table of predictions to the format of another program."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from tfpipe.base import files, tables
@@ -16,6 +18,9 @@ from tfpipe.inference.formats import darwin_core, ifcb, pangaea
 TEXT = frozenset(
     {"key", "group", "run", "file", "particle", "photo", "label", "status", "classes", "kind"}
 )
+_NUMBERS = re.compile(r"p_.*|depth_.*|thickness_mm|probability")
+_BOOLEANS = frozenset({"abstain", "blurred", "new", "uncertain"})
+_WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class TableExport(NamedTuple):
@@ -107,6 +112,9 @@ def convert(
     if not len(frame):
         raise UserError(f"{files.shown(path.name)} has no predictions. Name another table.")
     taken = {name: Path(v) if isinstance(v, str) else v for name, v in given.items()}
+    for read in (path, sites, names):
+        if read is not None and Path(read).resolve() == out.resolve():
+            raise UserError(f"--out is {files.shown(out)}, which is read. Give another name.")
     rows, notes = form.write(frame, out, **{name: taken[name] for name in form.takes})
     return TableExport(out, to, rows, notes)
 
@@ -115,15 +123,53 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """Returns a table that `predict` wrote, .csv or .parquet.
 
     Raises:
-      UserError: it is missing, or no such table.
+      UserError: it is missing, or no such table, or a cell is no number, or not True or False.
     """
     data = files.contents(path, expected="a table of predictions")
     try:
         if data.startswith(b"PAR1"):
-            return pd.read_parquet(path)
-        return tables.read_csv(path, text=TEXT)
+            frame = pd.read_parquet(path)
+        else:
+            frame = tables.read_csv(path, text=TEXT | _BOOLEANS)
     except (ValueError, OSError) as error:
         raise UserError(
             f"{files.shown(path)} is no table of predictions, .csv or .parquet "
             f"({type(error).__name__}). Predict again."
         ) from error
+    where = files.shown(path.name)
+    for name in map(str, frame.columns):
+        if _NUMBERS.fullmatch(name):
+            frame[name] = _numbers(frame[name], where=where)
+        elif name in _BOOLEANS:
+            frame[name] = _booleans(frame[name], where=where)
+    return frame
+
+
+def _numbers(cells: pd.Series, *, where: str) -> np.ndarray:
+    """Returns [rows] float64 of cells, NaN for empty ones, which only depths may be."""
+    values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    may_be_empty = not str(cells.name).startswith("p_")
+    is_empty = (cells.isna() | (cells == "")).to_numpy() & may_be_empty
+    _check(cells, np.isfinite(values) | is_empty, expected="a number with a point", where=where)
+    return values
+
+
+def _booleans(cells: pd.Series, *, where: str) -> np.ndarray:
+    """Returns [rows] bool of cells that are True, False, 1 or 0."""
+    if cells.dtype.kind == "f":
+        cells = cells.map(lambda value: f"{value:g}")
+    values = [_WORDS.get(str(cell).strip().lower()) for cell in cells]
+    is_right = np.array([value is not None for value in values], bool)
+    _check(cells, is_right, expected="True or False", where=where)
+    return np.array(values, bool)
+
+
+def _check(cells: pd.Series, is_right: np.ndarray, *, expected: str, where: str) -> None:
+    """Raises a UserError that names the first wrong cell."""
+    for row in np.flatnonzero(~is_right)[:1].tolist():
+        cell = cells.iloc[row]
+        came = "empty" if pd.isna(cell) or cell == "" else repr(str(cell)[:40])
+        raise UserError(
+            f"{where} row {row + 1}: {cells.name} is {came}, expected {expected}. Predict again, "
+            "or correct the cell."
+        )

@@ -5,6 +5,7 @@ machine are those of the OBIS manual (https://manual.obis.org, "Images" and "Req
 """
 
 import re
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,10 @@ DEPTHS = (
     ("depth from", "depth top", "depth min", "minimumdepthinmeters"),
     ("depth to", "depth bottom", "depth bot", "depth max", "maximumdepthinmeters"),
 )
-VOLUME = ("volume ml", "volume")
-_DATE = re.compile(
-    r"\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:?\d{2})?)?)?)?(/\d{4}.*)?"
-)
+MILLILITRES = {"ml": 1, "millilitre": 1, "milliliter": 1, "l": 1000, "litre": 1000, "liter": 1000}
+_VOLUME = re.compile(r"volume(?: (?:in )?([a-zµ³0-9^]{1,3}|\S*lit(?:re|er)s?)| ?[\[(](.*)[\])])?")
+_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:?\d{2})?)?)?)?")
+WORMS = "urn:lsid:marinespecies.org:taxname:"  # before an AphiaID
 
 
 def write(
@@ -35,8 +36,8 @@ def write(
 ) -> tuple[int, tuple[str, ...]]:
     """Writes a row for each group and class: how many were predicted, where and when.
 
-    A class that was not predicted in a group has a row as absent. Images where the model abstains,
-    and blurred ones, are not counted.
+    Images where the model abstains, and blurred ones, are not counted. A class has a row as absent
+    where none of a group's counted images is of it; a group without counted images has no rows.
 
     Args:
       predictions: a row an image: group, label, abstain, perhaps blurred.
@@ -48,7 +49,7 @@ def write(
       The number of rows, and notes.
 
     Raises:
-      UserError: a group has no site, or a cell is wrong.
+      UserError: a group has no site, no image is counted, or a cell is wrong.
     """
     if sites is None:
         raise UserError(
@@ -74,7 +75,15 @@ def write(
             "they are blurred.",
         )
     counts = pd.crosstab(groups[is_counted], predictions["label"][is_counted])
-    counts = counts.reindex(index=sorted(set(groups)), columns=classes, fill_value=0)
+    if empty := sorted(set(groups) - set(counts.index)):
+        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        notes += (f"Groups without a counted image, left out: {', '.join(empty[:5])}{more}.",)
+    if not len(counts):
+        raise UserError(
+            "No image is counted: the model abstains on each, or they are blurred. Predict with a "
+            "lower --min-precision or --min-sharpness."
+        )
+    counts = counts.reindex(columns=classes, fill_value=0)
     rows = [
         _occurrence(group, name, int(counts.loc[group, name]), places.loc[group], scientific)
         for group in counts.index
@@ -124,7 +133,7 @@ def _sites(path: Path) -> pd.DataFrame:
                 f"{-limit} to {limit}. Correct the cell."
             )
         frame[name] = _text(values)
-    is_date = np.array([bool(_DATE.fullmatch(text)) for text in frame["date"]], bool)
+    is_date = np.array([_is_date(text) for text in frame["date"]], bool)
     for row in np.flatnonzero(~is_date).tolist():
         problems.add(
             f"{table.where(row)}: date is {frame['date'][row][:40]!r}, expected an ISO 8601 date "
@@ -132,7 +141,13 @@ def _sites(path: Path) -> pd.DataFrame:
         )
     for name, same in zip(("depth_from_m", "depth_to_m"), DEPTHS, strict=True):
         frame[name] = _optional(table, same, unit="m")
-    frame["volume_ml"] = _optional(table, VOLUME)
+    depths = frame[["depth_from_m", "depth_to_m"]].apply(pd.to_numeric)
+    for row in np.flatnonzero(depths["depth_from_m"] > depths["depth_to_m"]).tolist():
+        problems.add(
+            f"{table.where(row)}: the depths are from {frame['depth_from_m'][row]} to "
+            f"{frame['depth_to_m'][row]} m, expected the smaller one first. Correct the cells."
+        )
+    frame["volume_ml"] = _volumes_ml(table)
     repeated = frame["group"][frame["group"].duplicated()]
     for row in repeated.index:
         problems.add(
@@ -147,6 +162,41 @@ def _optional(table: Table, same: tuple[str, ...], *, unit: str | None = None) -
     if column is None:
         return [""] * len(table.frame)
     return _text(table.numbers(column, unit=unit, missing_ok=True))
+
+
+def _is_date(text: str) -> bool:
+    """Returns whether a text is a date of the calendar, or two with a slash between them."""
+    days = []
+    for part in text.split("/", 1):
+        if not _DATE.fullmatch(part):
+            return False
+        try:
+            days.append(datetime.fromisoformat(part + "-01-01"[max(len(part) - 4, 0) :]).date())
+        except ValueError:
+            return False
+    return days == sorted(days)
+
+
+def _volumes_ml(table: Table) -> list[str]:
+    """Returns the volumes as text, "" where there is none."""
+    found = [(name, match) for name in table.headings if (match := _VOLUME.fullmatch(name))]
+    if not found:
+        return [""] * len(table.frame)
+    (name, match), *others = found
+    unit = (match[1] or match[2] or "ml").strip().removesuffix("s")
+    if others or unit not in MILLILITRES:
+        headings = " and ".join(repr(table.headings[name][:40]) for name, _ in found)
+        raise UserError(
+            f"{table.name} has the volume {headings}, expected one in ml or l, such as "
+            "'volume ml'. Convert it, or rename the heading."
+        )
+    values = table.numbers(name, missing_ok=True) * MILLILITRES[unit]
+    for row in np.flatnonzero(values <= 0).tolist():
+        problems.add(
+            f"{table.where(row)}: {name} is {values[row]:g} ml, expected more than 0. Correct the "
+            "cell or leave it empty."
+        )
+    return _text(values)
 
 
 def _text(values: np.ndarray) -> list[str]:
@@ -165,13 +215,13 @@ def _named(
         return {name: (name, "") for name in classes}, (note,)
     table = tables.read(names, ("class",), ("scientific name", "scientificname"))
     scientific = table.need("scientific name", "scientificname")
-    identifier = table.column("scientific name id", "scientificnameid", "aphiaid")
-    rows = zip(
-        table.frame[table.need("class")],
-        table.frame[scientific],
-        table.frame[identifier] if identifier else [""] * len(table.frame),
-        strict=True,
-    )
+    classes_of_rows = table.frame[table.need("class")]
+    for row in np.flatnonzero(classes_of_rows.duplicated()).tolist():
+        problems.add(
+            f"{table.where(row)}: the class {classes_of_rows[row]!r} has a row above, expected one "
+            "row a class. Remove one."
+        )
+    rows = zip(classes_of_rows, table.frame[scientific], _identifiers(table), strict=True)
     named = {name: (text, number) for name, text, number in rows if text}
     unnamed = [name for name in classes if name not in named]
     if len(unnamed) == len(classes):
@@ -181,6 +231,23 @@ def _named(
         )
     note = f"Classes without a scientific name are left out: {', '.join(unnamed)}."
     return {name: named[name] for name in classes if name in named}, (note,) if unnamed else ()
+
+
+def _identifiers(table: Table) -> list[str]:
+    """Returns the identifiers of scientific names, "" where there is none."""
+    if column := table.column("scientific name id", "scientificnameid"):
+        return table.frame[column].tolist()
+    column = table.column("aphiaid", "aphia id")
+    if column is None:
+        return [""] * len(table.frame)
+    numbers = table.frame[column].tolist()
+    for row, number in enumerate(numbers):
+        if number and not re.fullmatch("[0-9]+", number):
+            problems.add(
+                f"{table.where(row)}: {column} is {number[:40]!r}, expected a whole number of "
+                "WoRMS. Correct the cell or leave it empty."
+            )
+    return [WORMS + number if number else "" for number in numbers]
 
 
 def _more(count: int) -> str:

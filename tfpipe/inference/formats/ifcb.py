@@ -15,6 +15,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.annotations import decisions
 
 _PID = re.compile(r"(D\d{8}T\d{6}_IFCB\d+|IFCB\d+_\d{4}_\d{3}_\d{6})_(\d{5})")
+MAX_ROI = 99_999  # five digits, as in the name of an image
 _LAST_NUMBER = re.compile(r"(\d+)(\.[A-Za-z]+)?$")
 
 
@@ -33,7 +34,8 @@ def write(predictions: pd.DataFrame, out: Path) -> tuple[int, tuple[str, ...]]:
       The number of images, and notes.
 
     Raises:
-      UserError: a key has no number, two images have the same one, or there are no scores.
+      UserError: a key has no number or too large a one, two images have the same one, or there are
+        no scores.
     """
     columns = [name for name in predictions if str(name).startswith("p_")]
     if not columns:
@@ -73,7 +75,14 @@ def _place(key: str, group: str) -> tuple[str, int]:
             f"The key {key!r} does not end in a number, expected that of a region of interest. "
             "Name the images as an IFCB does, such as D20180101T120000_IFCB102_00012.png."
         )
-    return re.sub(r"[^0-9A-Za-z._-]+", "_", group), int(number[1])
+    digits = number[1].lstrip("0") or "0"
+    if len(digits) > len(str(MAX_ROI)):
+        raise UserError(
+            f"The key {key[:80]!r} ends in {digits[:40]}, expected the number of a region of "
+            f"interest, {MAX_ROI:,} at most. Name the images as an IFCB does, such as "
+            "D20180101T120000_IFCB102_00012.png."
+        )
+    return re.sub(r"[^0-9A-Za-z._-]+", "_", group), int(digits)
 
 
 def _write(

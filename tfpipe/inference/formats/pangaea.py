@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,8 @@ def write(
       The number of layers, and notes.
 
     Raises:
-      UserError: a field is unknown, there is no event, or no layer has a depth.
+      UserError: a field is unknown, a position is wrong, there is no event, or no layer has a
+        depth.
     """
     for name in about:
         choose(name, FIELDS, noun="field of --about")
@@ -50,6 +52,7 @@ def write(
             "--to pangaea needs the label of the event, such as --about event=EGRIP. Others are "
             f"{', '.join(FIELDS[1:])}."
         )
+    _check_position(about)
     has_depth = predictions[["depth_from_m", "depth_to_m"]].notna().all(axis=1)
     if not has_depth.any():
         raise UserError(
@@ -113,7 +116,22 @@ def _cell(text: str) -> str:
     return " ".join(str(text).split()).replace("*/", "* /")
 
 
-def _value(name: str, value: object) -> str:
+def _check_position(about: Mapping[str, str]) -> None:
+    """Raises a UserError if latitude or longitude are no decimal degrees."""
+    for name, limit in (("latitude", 90), ("longitude", 180)):
+        text = about.get(name, "0")
+        try:
+            is_right = abs(float(text)) <= limit
+        except ValueError:
+            is_right = False
+        if not is_right:
+            raise UserError(
+                f"--about {name}={text[:40]} is no {name}, expected decimal degrees from {-limit} "
+                f"to {limit}, such as --about latitude=75.63."
+            )
+
+
+def _value(name: str, value: Any) -> str:
     if name in _DIGITS:
         return "" if pd.isna(value) else f"{float(str(value)):.{_DIGITS[name]}f}"
-    return "" if value is None else _cell(str(value))
+    return "" if pd.isna(value) else _cell(str(value))

@@ -6,7 +6,9 @@ is predicted, dubious or validated. Exports of projects, PlanktoScope's and ZooP
 the same fields.
 """
 
+import csv
 import hashlib
+import io
 import re
 import tempfile
 import zipfile
@@ -250,11 +252,13 @@ def write(table: pd.DataFrame, path: Path) -> None:
         while field in columns:
             field += "_"
         columns[field] = table[name]
-    lines = ["\t".join(columns)]
-    lines.append("\t".join("[f]" if _is_number(column) else "[t]" for column in columns.values()))
-    cells = [_written(column) for column in columns.values()]
-    lines += ["\t".join(row) for row in zip(*cells, strict=True)]
-    files.replace(path, ("\n".join(lines) + "\n").encode())
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerow("[f]" if _is_number(column) else "[t]" for column in columns.values())
+    writer.writerows(zip(*map(_written, columns.values()), strict=True))
+    # EcoTaxa reads a table without a byte order mark as Latin-1.
+    files.replace(path, text.getvalue().encode("utf-8-sig", "backslashreplace"))
 
 
 def write_zip(table: pd.DataFrame, path: Path) -> None:
@@ -262,7 +266,7 @@ def write_zip(table: pd.DataFrame, path: Path) -> None:
 
     Args:
       table: as `write` takes it; `image` is relative to the folder of the .zip.
-      path: the .zip. The images beside it are in it afterwards, and only there.
+      path: the .zip.
 
     Raises:
       UserError: the folder cannot be written to or is full.
@@ -281,10 +285,6 @@ def write_zip(table: pd.DataFrame, path: Path) -> None:
             for image in images:
                 archive.write(image, image.name)
         draft.replace(path)
-    for image in images:
-        image.unlink()
-    for folder in {image.parent for image in images}:
-        folder.rmdir()
 
 
 def _file_name(key: str) -> str:

@@ -44,7 +44,8 @@ _SYNONYMS = {
 _NOT_MEASURED = re.compile(
     r"(id|orig_id|label|lat|lon|lat_end|lon_end|date|time|date_end|time_end|link|depth_.*|sunpos"
     r"|annotation_.*|classif_.*|random_value|x|y|xm|ym|bx|by|xstart|ystart|local_centroid_.*"
-    r"|tag|p_.*|score|abstain|unsure)"
+    r"|tag|p_.*|score|abstain|unsure|new|sharpness|blurred|group|classes|embedding_.*|file|particle"
+    r"|image_[xywh])"
 )
 # Only programs that measure in px, as ImageJ does, write these.
 _OF_IMAGEJ = {
