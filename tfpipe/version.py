@@ -63,15 +63,6 @@ class Report:
 
     path: Path
 
-    def _notebook(self) -> Any:
-        """Returns the module of figures, once the version's files are all here."""
-        start_tensorflow()
-        from tfpipe.registry import stored_versions
-        from tfpipe.report import notebook
-
-        stored_versions.complete(self.path)
-        return notebook
-
     def _repr_html_(self) -> str:
         page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
         return f'<iframe srcdoc="{page}" width="100%" height="700" style="border:0"></iframe>'

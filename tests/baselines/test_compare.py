@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfpipe.base import tables
 from tfpipe.base.errors import UserError
 from tfpipe.baselines import candidates, compare, compare_intervals
 from tfpipe.baselines.candidates import CandidateRun
@@ -116,6 +117,28 @@ def test_intervals_are_of_whole_groups_and_differences_of_the_same_images(models
     groups.loc[groups["model"] == other, "images"] += 1
     unpaired = compare_intervals.summarize(groups).set_index("model")
     assert np.isnan(unpaired.loc[other, "difference"]) and unpaired.loc[other, "accuracy_low"] > 0
+
+
+def test_groups_may_be_called_na_or_null(data, frame, tmp_path, monkeypatch):
+    rows = [
+        {"model": name, "fold": 1, "group": group, "right": right, "images": 4}
+        for name in NAMES
+        for group, right in (("NA", 0), ("null", 1), ("None", 2), ("c", 3), ("d", 4), ("e", 4))
+    ]
+    groups = pd.DataFrame(rows)
+
+    def stored(*given, **how):
+        (tmp_path / "comparison").mkdir()
+        tables.write_csv(groups, tmp_path / "comparison" / "groups.csv")
+        return frame
+
+    monkeypatch.setattr(compare, "compare", stored)
+    table, _ = compare.compare_models(
+        TASK, {"": data.folder}, raw=data.folder, names=NAMES, models=tmp_path
+    )
+    expected = compare_intervals.summarize(groups)
+    assert expected["accuracy_low"].notna().all()
+    pd.testing.assert_frame_equal(table[expected.columns], expected)
 
 
 def test_the_summary_has_means_and_deviations(frame):

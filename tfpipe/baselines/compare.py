@@ -58,6 +58,7 @@ COLUMNS = (
     "model", "fold", "split", "examples", "seconds", "megabytes", "machine", "pretrained", "grey",
     "failed",
 )  # fmt: skip
+GROUP_TEXT = ("model", "group", "split")  # columns of groups.csv; the others are numbers
 
 
 def compare_models(
@@ -148,7 +149,7 @@ def compare_models(
         fixed=fixed,
         report=report,
     )
-    groups = pd.read_csv(models / "comparison" / "groups.csv", dtype={"group": str})
+    groups = tables.read_csv(models / "comparison" / "groups.csv", text=GROUP_TEXT)
     table = summarize(frame).merge(compare_intervals.summarize(groups), how="left", on="model")
     if with_random_split:
         accuracies = []
@@ -293,8 +294,7 @@ def compare(
         raise UserError(frame["failed"].iloc[0])
     tables.write_csv(frame, models / "comparison" / "comparison.csv")
     tables.write_csv(groups, models / "comparison" / "groups.csv")
-    intervals = compare_intervals.summarize(groups)
-    figure = compare_intervals.plot(frame.dropna(subset=["accuracy"]), intervals)
+    figure = compare_intervals.plot(frame.dropna(subset=["accuracy"]), groups)
     files.replace(models / "comparison" / "comparison.png", figure)
     return frame
 

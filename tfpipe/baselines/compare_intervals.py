@@ -49,18 +49,10 @@ def summarize(groups: pd.DataFrame) -> pd.DataFrame:
     Args:
       groups: by `group_rows`.
     """
-    if "split" in groups:
-        groups = groups[groups["split"] == "test"]
-    by_model = {
-        str(name): rows.groupby("group")[["right", "images"]].sum()
-        for name, rows in groups.groupby("model", sort=False)
-    }
+    by_model = _by_model(groups)
     if not by_model:
         return pd.DataFrame(columns=["model", *COLUMNS])
-    shares = {
-        name: table["right"].sum() / table["images"].sum() for name, table in by_model.items()
-    }
-    best = max(shares, key=lambda name: shares[name])
+    best = _best(by_model)
     rows = []
     for name, table in by_model.items():
         right, group = _images(table)
@@ -69,6 +61,23 @@ def summarize(groups: pd.DataFrame) -> pd.DataFrame:
         differences = _difference(table, by_model[best])
         rows.append((name, low, high, *differences))
     return pd.DataFrame(rows, columns=["model", *COLUMNS])
+
+
+def _by_model(groups: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Returns model -> images right and images by group; with splits, of the test split."""
+    if "split" in groups:
+        groups = groups[groups["split"] == "test"]
+    return {
+        str(name): rows.groupby("group")[["right", "images"]].sum()
+        for name, rows in groups.groupby("model", sort=False)
+    }
+
+
+def _best(by_model: dict[str, pd.DataFrame]) -> str:
+    """Returns the model with the highest share of images right, the first one of several."""
+    return max(
+        by_model, key=lambda name: by_model[name]["right"].sum() / by_model[name]["images"].sum()
+    )
 
 
 def _difference(table: pd.DataFrame, best: pd.DataFrame) -> tuple[float, float, float]:
@@ -93,12 +102,12 @@ def _images(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return right, np.repeat(table.index.to_numpy(), table["images"].to_numpy(int))
 
 
-def plot(frame: pd.DataFrame, intervals: pd.DataFrame) -> bytes:
+def plot(frame: pd.DataFrame, groups: pd.DataFrame) -> bytes:
     """Draws each model's accuracy with its interval, and beside it the difference to the best.
 
     Args:
       frame: as `compare` returns it; a small dot is a fold.
-      intervals: by `summarize`.
+      groups: by `group_rows`; models without rows have no interval.
 
     Returns:
       A PNG.
@@ -106,14 +115,18 @@ def plot(frame: pd.DataFrame, intervals: pd.DataFrame) -> bytes:
     names = list(dict.fromkeys(frame["model"]))
     if "split" in frame:
         frame = frame[frame["split"] == "test"]
-    by_model = intervals.set_index("model").reindex(names)
+    by_model = summarize(groups).set_index("model").astype(float).reindex(names)
+    tables = _by_model(groups)
+    notes = {name: "not stored: of an older release" for name in names if name not in tables}
+    if tables:
+        notes[_best(tables)] = "best"
     with matplotlib.rc_context(figures.STYLE):
         height = 1.9 + 0.5 * len(names)
         figure = Figure(figsize=(9.5, height), layout="constrained")
         canvas = FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.3, 1))
         _draw_scores(left, frame, by_model, names)
-        _draw_differences(right, by_model)
+        _draw_differences(right, by_model, notes)
         left.set_yticks(range(len(names)), names)
         left.set_ylim(len(names) - 0.5, -0.5)
         file = io.BytesIO()
@@ -136,16 +149,16 @@ def _draw_scores(axes: Axes, frame: pd.DataFrame, by_model: pd.DataFrame, names:
     axes.set_title("Accuracy, 95 % for new groups")
 
 
-def _draw_differences(axes: Axes, by_model: pd.DataFrame) -> None:
+def _draw_differences(axes: Axes, by_model: pd.DataFrame, notes: dict[str, str]) -> None:
+    """Draws the differences to the best model, and the notes of some models at theirs."""
     places = np.arange(len(by_model))
     axes.axvline(0, color=INK, lw=1, ls="--")
     low, high = by_model["difference_low"], by_model["difference_high"]
     axes.hlines(places, low, high, color=COLOURS[1], lw=2.5)
     axes.plot(by_model["difference"], places, "o", ms=7, color=COLOURS[1])
-    for place, (difference, end) in enumerate(zip(by_model["difference"], low, strict=True)):
-        if difference == 0 and np.isnan(end):
-            axes.annotate("best", (0, place), xytext=(6, 5), textcoords="offset points")
-        elif np.isnan(difference):
-            axes.annotate("other images", (0, place), xytext=(6, -3), textcoords="offset points")
+    for place, (name, difference) in enumerate(by_model["difference"].items()):
+        note = notes.get(str(name), "other images" if np.isnan(difference) else "")
+        offset = (6, -3 if np.isnan(difference) else 5)
+        axes.annotate(note, (0, place), xytext=offset, textcoords="offset points")
     axes.set_xlabel("difference on the same images")
     axes.set_title("Difference to the best, 95 %")

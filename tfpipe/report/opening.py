@@ -79,8 +79,10 @@ def expected_score(data: ReportData) -> str:
     digits = 5 if data.is_autoencoder else 2
     low, high = (f"{value:.{digits}f}" for value in data.interval)
     metric = metric_names.title_of(data.main_metric)
-    metric = metric[0].lower() + metric[1:]
-    return f"For other new {noun}s, expect a {metric} from {low} to {high} (95 % interval)."
+    if metric[1:2].islower():  # "F1" stays
+        metric = metric[0].lower() + metric[1:]
+    article = "an" if metric.startswith((*"aeio", "F1")) else "a"
+    return f"For other new {noun}s, expect {article} {metric} from {low} to {high} (95 % interval)."
 
 
 def figure(uri: str, *, caption: str) -> Markup:
