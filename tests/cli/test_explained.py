@@ -31,7 +31,7 @@ def quotations() -> dict[str, str]:
 @pytest.mark.parametrize(("anchor", "words"), explained.SENTENCES.items())
 def test_an_explained_message_is_in_the_code_and_under_its_heading(anchor, words, code, quotations):
     assert words in code
-    assert explained.link(quotations[anchor]) == f"docs/messages.md#{anchor}"
+    assert explained.link(quotations[anchor]) == f"{ROOT}/docs/messages.md#{anchor}"
 
 
 def test_every_heading_is_pointed_to(quotations):
@@ -45,4 +45,9 @@ def test_a_command_that_fails_names_the_heading(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main()
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == "explained: docs/messages.md#there-is-no-version"
+    assert last == f"explained: {ROOT}/docs/messages.md#there-is-no-version"
+
+
+def test_an_installed_package_names_no_page_that_it_does_not_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(explained, "CHECKOUT", tmp_path)
+    assert explained.link("No space. Free some space, and run the command again.") == ""

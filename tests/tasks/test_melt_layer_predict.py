@@ -251,6 +251,22 @@ def test_the_overlay_has_the_labels_of_a_table_beside_the_photos(raw, tmp_path):
     assert "Overlays are without the labels of the table" in " ".join(found.notes)
 
 
+@pytest.mark.parametrize(("count", "lines"), [(5, 5), (93, 93), (200, 93)])
+def test_texts_at_the_lower_edge_of_an_overlay_stay_on_it(count, lines):
+    core = np.random.default_rng(0).integers(0, 255, (4000, 200, 3)).astype(np.uint8)
+    marks = [figures.LayerMark(3990, 4000, 0.88, False)] * count
+    drawn = figures.overlay(
+        core, np.zeros(4000), marks, figures.Tabled(),
+        name="core", threshold=0.5, top_m=0.0, px_per_m=4000,
+    )  # fmt: skip
+    texts = drawn[-figures.HEIGHT_PX :, 18 - figures.LABELS_PX :]
+    is_inked = (texts < 250).any(axis=(1, 2))
+    assert int(np.diff(is_inked.astype(int), prepend=0).clip(0).sum()) == lines
+    assert not is_inked[-1]  # none is cut off
+    has_rest = (texts[-figures.LINE_PX :] == figures.SOFT).all(axis=-1).any()
+    assert has_rest == (count > lines)  # "and 108 more, see the table"
+
+
 def found_at(*spans_m):
     rows = [{"depth_from_m": a, "depth_to_m": b, "probability": 0.9} for a, b in spans_m]
     return FilePrediction(rows, [])

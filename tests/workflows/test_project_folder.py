@@ -1,5 +1,6 @@
 """A project folder: made whole or not at all, and the commands of its README work in it."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from run_command import refusal, run
 
 from tfpipe.tasks.catalog import TASKS
 from tfpipe.tasks.options import parse_options
-from tfpipe.workflows import project_folder, run_config
+from tfpipe.training.config import TrainingConfig
+from tfpipe.workflows import project_folder, rerun, run_config, train
 
 TINY = {
     "melt-layer": {"photos": 2, "px_per_m": 600},
@@ -35,10 +37,8 @@ def test_a_folder_of_each_task_has_a_run_and_raw_files_that_its_readme_names(tas
     assert (config.task, config.model, config.records) == (task, TASKS[task].models[0], "")
     settings = [f"{name}={value}" for name, value in config.options.items()]
     assert parse_options(TASKS[task], settings) == TASKS[task].options
-    assert (
-        config.search.quick
-        and config.training.augmentation == config.search.training["augmentation"]
-    )
+    assert config.search.quick and config.training is None  # so epochs are those of the search
+    assert config.search.model == config.model
     assert TASKS[task].survey(Path(made["raw"]), TASKS[task].options).sources
     readme = Path("mine/README.md").read_text()
     (line,) = [line for line in readme.splitlines() if line.startswith("tfpipe predict")]
@@ -69,6 +69,38 @@ def test_a_task_is_left_out_only_where_run_yaml_names_one(home, monkeypatch, cap
     Path("run.yaml").write_text("command: train\ntask: own.py\nmodel: resnet9\n")
     Path("own.py").write_text("raise SystemExit")
     assert "is run only if you name it" in refusal(monkeypatch, capsys, "check")
+
+
+def test_only_the_model_of_run_yaml_need_be_changed(monkeypatch):
+    monkeypatch.setattr(project_folder, "SIZES", TINY)
+    run("init", "mine", "--task", "melt-layer")
+    path, task = Path("mine/run.yaml"), TASKS["melt-layer"]
+    text = path.read_text()
+    first, other = task.models[:2]
+    path.write_text(text.replace(f"model: {first}", f"model: {other}"))
+    config = run_config.read(path)
+    rerun.check(config, task)
+    assert (config.model, config.search.model, config.search.task) == (other, other, task.name)
+    # A version's file, which names all of them, is read as it is.
+    search = dataclasses.replace(config.search, records="records", training={"seed": 3})
+    whole = dataclasses.replace(config, search=search, training=TrainingConfig(epochs=7))
+    path.write_text(whole.to_yaml())
+    assert run_config.read(path) == whole
+
+
+def test_a_search_without_training_has_the_epochs_of_its_plan(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(train, "tune", lambda run, search, **how: given.append((run, how)))
+    task = TASKS["folds"]
+    (tmp_path / "run.yaml").write_text(
+        f"command: tune\ntask: folds\nmodel: {task.models[0]}\nsearch: {{quick: false}}\n"
+    )
+    config = run_config.read(tmp_path / "run.yaml")
+    for training in (None, TrainingConfig(epochs=7)):
+        changed = dataclasses.replace(config, training=training)
+        rerun.rerun(changed, task, raw=tmp_path, records=tmp_path, models=tmp_path)
+    assert [how["epochs"] for _, how in given] == [None, 7]
+    assert given[0][0].config.augmentation == task.preprocessing.augmentation
 
 
 LIGHT = """

@@ -1,6 +1,9 @@
 """Errors that a page explains: a part of each sentence, and its heading in docs/messages.md."""
 
+from pathlib import Path
+
 PAGE = "docs/messages.md"
+CHECKOUT = Path(__file__).parents[2]  # holds the page; where the package is installed, it does not
 # Heading on the page, as its link has it -> words that only this sentence has.
 SENTENCES = {
     "files-that-cannot-be-read": "files cannot be read:",
@@ -25,7 +28,13 @@ SENTENCES = {
 
 
 def link(sentence: str) -> str:
-    """Returns where a sentence is explained, such as "docs/messages.md#no-space-left"; or ""."""
+    """Returns where a sentence is explained, such as "/src/docs/messages.md#no-space-left".
+
+    Returns "" where no heading explains it, or the page is not there, as with an installed package.
+    """
+    page = CHECKOUT / PAGE
+    if not page.is_file():
+        return ""
     anchors = (anchor for anchor, words in SENTENCES.items() if words in sentence)
     anchor = next(anchors, None)
-    return f"{PAGE}#{anchor}" if anchor else ""
+    return f"{page}#{anchor}" if anchor else ""

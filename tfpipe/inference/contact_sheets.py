@@ -16,7 +16,7 @@ MAX_IMAGES, COLUMNS = 24, 8  # images of an order, and in a row
 SIDE_PX, GAP_PX, LINE_PX = 128, 6, 16  # of an image, between images, of a line of text
 ORDERS = ("most certain", "least certain")
 INK, PAPER = (51, 66, 77), 255
-BARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # lengths of a scale, µm or px
+BARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # lengths of a scale in µm
 MAX_BAR_PX = 60  # the longest scale in a tile
 
 
@@ -162,21 +162,24 @@ def _tile(image: np.ndarray) -> np.ndarray:
 
 
 def _draw_scale(tile: np.ndarray, *, px: int, um_per_px: float) -> None:
-    """Draws in a tile how long some µm are, or where a pixel's size is unknown, some px.
+    """Draws in a tile how long some µm are; nothing where the size of a pixel is unknown.
+
+    Pixels would be no measure: readers resize, so that the image's are not those of the file.
 
     Args:
       tile: [height, width, 3] uint8 RGB.
       px: the image's width.
       um_per_px: size of a pixel of the image, nan where unknown.
     """
-    has_size = math.isfinite(um_per_px) and um_per_px > 0
-    unit_px = tile.shape[1] / px / (um_per_px if has_size else 1)  # of the tile
+    if not (math.isfinite(um_per_px) and um_per_px > 0):
+        return
+    unit_px = tile.shape[1] / px / um_per_px  # of the tile
     fitting = [length for length in BARS if length * unit_px <= min(MAX_BAR_PX, tile.shape[1] / 2)]
     if not fitting:
         return
     length, row = fitting[-1], tile.shape[0] - 6
     end = 5 + max(1, round(length * unit_px))
-    text = f"{length} um" if has_size else f"{length} px"
+    text = f"{length} um"
     place, font = (end + 4, row + 4), cv2.FONT_HERSHEY_SIMPLEX
     right = place[0] + cv2.getTextSize(text, font, 0.36, 1)[0][0]
     tile[row - 8 :, 2 : right + 3] = PAPER

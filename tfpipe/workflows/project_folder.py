@@ -4,14 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import tuning
 from tfpipe.base import files
 from tfpipe.base.choose import choose
 from tfpipe.base.errors import UserError
 from tfpipe.search.config import SearchConfig
 from tfpipe.tasks import catalog, samples
 from tfpipe.tasks.task import Task
-from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import run_config
 from tfpipe.workflows.run_config import RunConfig
 
@@ -74,7 +72,7 @@ def create(folder: Path, *, task: str, seed: int) -> dict[str, Any]:
     with files.new_folder(folder, option="another name for DIR") as draft:
         counts = samples.draw(task, draft / raw, seed=seed, **SIZES.get(task, {}))
         drawn = {name: count for name, count in counts.items() if name != "truth"}
-        text = _configuration(catalog.TASKS[task], seed=seed).to_yaml(heading=HEADING)
+        text = _configuration(catalog.TASKS[task]).to_yaml(heading=HEADING)
         (draft / run_config.FILE).write_text(text, encoding="utf-8")
         (draft / "README.md").write_text(
             README.format(
@@ -116,22 +114,14 @@ def task_here() -> str:
     return task
 
 
-def _configuration(task: Task, *, seed: int) -> RunConfig:
+def _configuration(task: Task) -> RunConfig:
     """Returns a quick search of the task's first model, with the task's options as they are."""
     model = task.models[0]
-    search = tuning.search_of(task.name, model)
-    augmentation = task.preprocessing.augmentation
-    training = TrainingConfig(
-        epochs=search.quick_epochs if search else 10, augmentation=augmentation, seed=seed
-    )
     return RunConfig(
         command="tune",
         task=task.name,
         model=model,
         options=asdict(task.options),
-        training=training,
-        search=SearchConfig(
-            task=task.name, model=model, records="", quick=True, training=asdict(training)
-        ),
+        search=SearchConfig(task=task.name, model=model, records="", quick=True),
         precision="auto",
     )

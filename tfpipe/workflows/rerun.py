@@ -14,6 +14,7 @@ from tfpipe.search.run import WorkerConfig
 from tfpipe.tasks import catalog
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Task
+from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import train
 from tfpipe.workflows.run_config import RunConfig
 
@@ -27,8 +28,10 @@ def check(config: RunConfig, task: Task) -> None:
     models = (trees.MODEL,) if config.trees else task.models
     choose(config.model, models, noun=f"model for {task.name}")
     choose(config.precision, PRECISIONS, noun="precision")
-    if config.trees is None and config.training is None:
-        raise UserError("run.yaml has neither training nor trees. Give the file of a version.")
+    if config.trees is None and config.training is None and config.search is None:
+        raise UserError(
+            "run.yaml has neither training, search nor trees. Give the file of a version."
+        )
     if config.training:
         choose(config.training.balance, BALANCES, noun="balance")
     if config.search and config.search.model != config.model:
@@ -74,7 +77,7 @@ def rerun(
             retrained_from=start,
             report=report,
         )
-    assert config.training is not None  # see `check`
+    training = config.training or TrainingConfig(augmentation=task.preprocessing.augmentation)
     run = train.TrainingRun(
         task=task,
         model=config.model,
@@ -82,7 +85,7 @@ def rerun(
         records=records,
         models=models / config.model,
         options=parse_options(task, [f"{name}={value}" for name, value in config.options.items()]),
-        config=config.training,
+        config=training,
         precision=config.precision,
         hyperparameters=config.search.fixed if config.search else {},
         random_split=config.random_split,
@@ -93,7 +96,8 @@ def rerun(
         search = replace(
             config.search, task=catalog.origin_of(task), records=str(records.resolve())
         )
-        return train.tune(run, search, workers=WorkerConfig(), epochs=config.training.epochs)
+        epochs = config.training.epochs if config.training else None
+        return train.tune(run, search, workers=WorkerConfig(), epochs=epochs)
     return train.train_as_given(run, config.hyperparameters, command=config.command)
 
 

@@ -57,9 +57,10 @@ class RunConfig:
       split: how groups are assigned to splits.
       skip_bad: unreadable files that may be left out.
       hyperparameters: builder's arguments; of trees those of XGBoost.
-      training: how the network is fitted; None for trees.
+      training: how the network is fitted; None for trees, and for a search that trains its winner
+        as `tfpipe tune` does.
       search: how hyperparameters were searched; None without a search. Its records are those of
-        the run.
+        the run. Its task and model may be left out in the file, and are then those of the run.
       precision: "float32" or "mixed_bfloat16", as computed.
       random_split: whether the random-split baseline was trained as well.
       initialized_from: number of the version whose weights training started from, or whose trees
@@ -90,6 +91,10 @@ class RunConfig:
         plain = asdict(self)
         if self.trees is not None:
             plain["trees"] = self.trees._asdict()
+        if self.search is not None:
+            same = _of_run(plain)
+            search = plain["search"].items()
+            plain["search"] = {k: v for k, v in search if k not in same or same[k] != v}
         plain = {name: value for name, value in plain.items() if value is not None}
         return heading + yaml.safe_dump(_plain(plain), sort_keys=False, allow_unicode=True)
 
@@ -147,6 +152,8 @@ def _validated(document: Any, path: Path) -> RunConfig:
     for section, kind in SECTIONS.items():
         if isinstance(document.get(section), dict):
             _check_names(document[section], kind, path)
+    if isinstance(document.get("search"), dict):
+        document = document | {"search": _of_run(document) | document["search"]}
     try:
         config = TypeAdapter(RunConfig).validate_json(json.dumps(document), strict=True)
     except (ValidationError, TypeError, ValueError) as error:
@@ -157,6 +164,11 @@ def _validated(document: Any, path: Path) -> RunConfig:
     choose(config.command, COMMANDS, noun="command")
     _check_ranges(config, path)
     return config
+
+
+def _of_run(run: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a search is without fields of its own: of the run's task and model."""
+    return {"task": run.get("task"), "model": run.get("model"), "records": "", "training": {}}
 
 
 def _check_names(values: dict, kind: Any, path: Path) -> None:

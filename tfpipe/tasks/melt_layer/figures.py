@@ -20,6 +20,7 @@ COLOURS = {"layer": (213, 94, 0), "lens": (0, 114, 178), "uncertain": (204, 121,
 TABLED = (0, 158, 115)
 LABELS_PX = 330  # width of the text beside the layers
 LINE_PX = 15  # height of a line of text
+BELOW_PX = 5  # below the last line of text
 BARS_MM = (500, 200, 100, 50, 20, 10, 5, 2, 1)  # lengths of the scale
 BAR_PX = 120  # the longest scale
 
@@ -211,18 +212,40 @@ def _texts(
 def _written(
     texts: list[tuple[float, list[tuple[str, tuple[int, int, int]]]]], *, zoom: float
 ) -> np.ndarray:
-    """Returns the panel of texts at their rows, or below where the place is taken."""
+    """Returns the panel of texts, near their rows where the place is taken.
+
+    Texts that do not fit are left out from the lower end, and the last line says how many.
+    """
     panel = np.full((HEIGHT_PX, LABELS_PX, 3), 255, np.uint8)
-    lowest = 0
-    for row, lines in texts:
-        anchor = int(row * zoom)
+    ends = np.cumsum([len(lines) for _, lines in texts])
+    most = (HEIGHT_PX - BELOW_PX) // LINE_PX  # lines of the panel
+    n_shown = len(texts)
+    if len(texts) and ends[-1] > most:
+        n_shown = int((ends < most).sum())  # one line is for how many more there are
+    rest = f"and {len(texts) - n_shown} more, see the table"
+    shown = list(texts[:n_shown])
+    if n_shown < len(texts):
+        shown.append((texts[-1][0], [(rest, SOFT)]))
+    for (row, lines), top in zip(shown, _tops(shown, zoom=zoom), strict=True):
+        cv2.line(panel, (0, int(row * zoom)), (14, top - 4), SOFT, 1, cv2.LINE_AA)
         for number, (text, colour) in enumerate(lines):
-            y = max(anchor + 4, lowest + LINE_PX)
-            if number == 0:
-                cv2.line(panel, (0, anchor), (14, y - 4), SOFT, 1, cv2.LINE_AA)
-            _write(panel, text, (18, y), colour)
-            lowest = y
+            _write(panel, text, (18, top + number * LINE_PX), colour)
     return panel
+
+
+def _tops(
+    texts: Sequence[tuple[float, list[tuple[str, tuple[int, int, int]]]]], *, zoom: float
+) -> list[int]:
+    """Returns the base line of each text's first line: none overlaps, none is off the panel."""
+    tops, free = [], LINE_PX
+    for row, lines in texts:
+        tops.append(max(int(row * zoom) + 4, free))
+        free = tops[-1] + len(lines) * LINE_PX
+    free = HEIGHT_PX - BELOW_PX
+    for i in reversed(range(len(texts))):
+        tops[i] = min(tops[i], free - (len(texts[i][1]) - 1) * LINE_PX)
+        free = tops[i] - LINE_PX
+    return tops
 
 
 def _core_panel(core: np.ndarray, *, title: str, top_m: float, px_per_m: float) -> np.ndarray:
