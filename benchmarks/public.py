@@ -1,6 +1,7 @@
 """Scores of the defaults on data sets that others have published, beside their scores.
 
-    python benchmarks/public.py realdata --out FOLDER [--write docs/benchmarks.md]
+    python benchmarks/public.py realdata --out FOLDER [--sets volcanic-ash digits]
+        [--write docs/benchmarks.md]
 
 The folder has `ice-crystals/2ds` and `ice-crystals/pip` (Jaffeux et al. 2022,
 doi:10.5194/amt-15-5141-2022), `volcanic-ash` (Shoji et al. 2018, doi:10.1038/s41598-018-26200-2),
@@ -98,9 +99,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, required=True, help="folder of records and versions")
     parser.add_argument("--write", type=Path, help="Markdown file whose table is replaced")
+    parser.add_argument("--sets", nargs="*", help="tasks of the sets to measure; all by default")
     arguments = parser.parse_args()
     rows = []
     for one in SETS:
+        if arguments.sets and one.task not in arguments.sets:
+            continue
         if one.task != "digits" and not (arguments.folder / (one.raw or one.task)).is_dir():
             print(f"{one.name}: left out, {arguments.folder / (one.raw or one.task)} is not there.")
             continue
