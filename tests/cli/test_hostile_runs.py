@@ -35,7 +35,10 @@ BAD = {
     "another command": (RUN.replace("train\n", "serve\n", 1), "No command called 'serve'"),
     "a model elsewhere": (RUN.replace("simple-cnn", "../../../elsewhere"), "No model for tiny"),
     "another model": (RUN.replace("simple-cnn", "resnet9"), "No model for tiny"),
-    "no training": (RUN.replace("training", "hyperparameters"), "neither training nor trees"),
+    "no training": (
+        RUN.replace("training", "hyperparameters"),
+        "neither training, search nor trees",
+    ),
     "text for a number": (RUN.replace("epochs: 1", "epochs: many"), "training.epochs"),
     "no epochs": (RUN.replace("epochs: 1", "epochs: 0"), "training.epochs is 0, expected at least"),
     "no number": (RUN.replace("epochs: 1", "learning_rate: .nan"), "training.learning_rate"),

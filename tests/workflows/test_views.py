@@ -14,6 +14,7 @@ import tfpipe
 from tfpipe.base.errors import UserError
 from tfpipe.baselines import candidates, compare
 from tfpipe.baselines.candidates import CandidateResult
+from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 from tfpipe.evaluation import whole_files
 from tfpipe.evaluation.whole_files import ModeResult
@@ -124,8 +125,11 @@ def test_a_comparison_scores_whole_files_in_the_mode_that_is_best_on_validation(
 
     def fit_and_predict(name, run):
         network = make_small(name, run.spec)
-        both = (np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
-        return CandidateResult((both, both), 1.0, run.evaluate_files(network))
+        answers = []
+        for split in ("validation", "test"):
+            labels = dataset.labels_of(data.folder, (split,), manifest=data.manifest)
+            answers.append((labels, np.eye(2)[labels]))
+        return CandidateResult(tuple(answers), 1.0, run.evaluate_files(network))
 
     monkeypatch.setattr(whole_files, "evaluate_modes", evaluate_modes)
     monkeypatch.setattr(candidates, "fit_and_predict", fit_and_predict)

@@ -1,6 +1,7 @@
 """What the commands share: their options and how they print."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tfpipe.data.check import RawFilesCheck
 
 err = Console(stderr=True)
+COMPLETION = "_TFPIPE_COMPLETE"  # set by the shell's completion of typer
 WIDTH = 180  # letters in a line where there is no terminal to ask
 
 TaskName = Annotated[
@@ -178,6 +180,8 @@ def _task_here() -> str:
     """Returns the task of the folder that a command is typed in; see `tfpipe init`."""
     from tfpipe.workflows import project_folder
 
+    if COMPLETION in os.environ:  # the shell completes a command that is not whole yet
+        return ""
     return project_folder.task_here()
 
 
@@ -271,7 +275,7 @@ def print_error(error: UserError, *, as_json: bool) -> None:
     lines = [f"{kind}: {note}" for kind, note in zip(kinds, notes, strict=True)]
     for line in (*lines, f"tfpipe: {error}"):
         err.print(storage.with_urls(line), markup=False, highlight=False, soft_wrap=True)
-    if page := explained.link(str(error)):
+    if err.is_terminal and (page := explained.link(str(error))):
         err.print(f"explained: {page}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json({"error": str(error), "notes": notes, **getattr(error, "summary", {})})
