@@ -38,9 +38,12 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """Task -> its raw files."""
+    """Task -> its raw files, without labels, as a server gets none to draw beside its answers."""
     folder = tmp_path_factory.mktemp("raw")
-    return {task: served_tasks.draw(task, folder) for task in TASKS}
+    paths = {task: served_tasks.draw(task, folder) for task in TASKS}
+    for table in folder.rglob("layers.csv"):
+        table.unlink()
+    return paths
 
 
 @pytest.fixture(scope="module")

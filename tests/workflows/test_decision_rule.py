@@ -10,7 +10,8 @@ from sklearn import metrics
 from tfpipe.registry import store
 
 pytestmark = pytest.mark.slow
-SMALL = ("--hp", "filters=4", "--hp", "conv_layers=1", "--hp", "dense_units=8")
+HP = ("--hp", "filters=4", "--hp", "conv_layers=1", "--hp", "dense_units=8")
+SMALL = ("--model", "simple-cnn", *HP)
 
 
 def folder_of(folder, counts: dict[str, int]):
