@@ -134,7 +134,8 @@ def test_the_task_of_a_version_is_that_of_its_card_or_missed_in_a_sentence(tmp_p
 def test_a_copied_version_predicts_without_its_raw_folder(project, tmp_path, monkeypatch):
     folder = draw(tmp_path / "photos", seed=0)
     new = draw(tmp_path / "new", seed=1)
-    trained = project.train(str(folder), hyperparameters=SMALL, epochs=8, random_split=False)
+    small = {"model": "simple-cnn", "hyperparameters": SMALL, "epochs": 8}
+    trained = project.train(str(folder), **small, random_split=False)
     expected = trained.predict([new])
     copied = tmp_path / "elsewhere" / "7"
     shutil.copytree(trained.path, copied)
