@@ -13,7 +13,7 @@ from tfpipe.models.layers import columns_input, head, image_input
 from tfpipe.models.spec import Spec
 
 FIRST_MAP_PX = 40  # the first stage works at about this side, or less
-LAST_MAP_PX = 3  # no stage leaves less of the shorter side
+LAST_MAP_PX = 2  # no stage leaves less of the shorter side
 COLUMN_UNITS = 32
 
 
