@@ -171,6 +171,20 @@ def test_the_hashes_of_some_images_are_in_memory_at_once(monkeypatch):
     assert peak < 2000 * explore_queue.N_NEIGHBOURS * 255 / 2  # of all, three times twice as much
 
 
+@pytest.mark.slow  # the index compiles
+def test_an_index_finds_the_copies_among_many_images(monkeypatch):
+    embedding = np.random.default_rng(0).normal(size=(400, 8))
+    embedding[200:] = embedding[:200] + 1e-4
+    hashes = np.zeros((400, 255), bool)
+    exact = explore_queue.near_copies(embedding, hashes, has_content=np.ones(400, bool))
+    monkeypatch.setattr(explore_queue, "EXACT", 100)
+    pairs = explore_queue.near_copies(embedding, hashes, has_content=np.ones(400, bool))
+    copies = {(row, row + 200) for row in range(200)}
+    assert copies <= {tuple(pair) for pair in pairs.tolist()}
+    shared = {tuple(pair) for pair in pairs.tolist()} & {tuple(pair) for pair in exact.tolist()}
+    assert len(shared) > 0.95 * len(exact)
+
+
 def test_alike_images_far_apart_in_the_embedding_stay():
     images = np.concatenate([drawn(0, 1)] * 2 + [drawn(1, 30)])
     prints, has_content = near_duplicates.fingerprints(images)

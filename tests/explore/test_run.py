@@ -316,12 +316,11 @@ def test_of_many_images_a_sample_is_mapped_and_the_rest_is_placed(run, data, mon
     summary = explore_run.explore(run)
     training = sum(data.manifest.counts["train"].values())
     labelled = training - data.manifest.counts["train"]["(unlabelled)"]
-    assert summary["notes"][-3:] == [
+    assert summary["notes"][-2:] == [
         f"Novelty is measured against 100 of {labelled} training images, the same share of each "
         "group but a few of each class.",
         f"The map is fitted to 100 of {training} training images, the same share of each group "
         "but a few of each class.",
-        "An index of neighbours looks for near-copies in the queue, and may miss some.",
     ]
     frame = pd.read_csv(run.out / "map.csv", keep_default_na=False)
     assert len(frame) == 16 * 24 and np.isfinite(frame[["x", "y"]].to_numpy()).all()

@@ -43,6 +43,12 @@ CLASSIFIERS = [name for name in EVERY_MODEL if name not in AUTOENCODERS]
 BFLOAT16_TOLERANCE = 0.03
 
 
+@pytest.fixture(autouse=True)
+def equal_weights_in_every_run():
+    """Small networks have weights with which no unit answers, once in some hundred runs."""
+    keras.utils.set_random_seed(0)
+
+
 # Published numbers.
 
 

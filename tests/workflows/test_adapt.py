@@ -66,10 +66,10 @@ def version(project):
         TASK,
         model="simple-cnn",
         hyperparameters={
-            "filters": 4,
+            "filters": 8,
             "conv_layers": 2,
-            "dense_units": 16,
-            "learning_rate": 0.02,
+            "dense_units": 32,
+            "learning_rate": 0.005,
         },
         epochs=12,
         random_split=False,
@@ -108,7 +108,7 @@ def test_a_version_is_adapted_if_it_is_better_there_and_refused_otherwise(projec
     assert refused["with"] == 1 and refused["new"]["images"] == 30
 
     label(adaptation)
-    made = adaptation.train(epochs=12)
+    made = adaptation.train(epochs=60)
     assert made.version.number == 2
     card = made.version.card
     assert card.initialized_from == 1 and card.comparison["with"] == 1

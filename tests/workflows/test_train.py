@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import four_class_task
@@ -68,3 +69,21 @@ def test_a_training_that_died_is_no_obstacle(data, tmp_path, other):
     made = train.train(run_of(data, models))
     assert store.versions(models) == [made["version"]] == [1]
     assert not (models / "training").exists() and not (models / ".training.lock").exists()
+
+
+@pytest.mark.slow
+def test_an_equal_training_measures_the_random_split_once(data, tmp_path):
+    stages: list[str] = []
+    run = replace(
+        run_of(data, tmp_path / "columns-mlp"),
+        random_split=True,
+        report=lambda stage, numbers: stages.append(stage),
+    )
+    first, second = (train.train(run) for _ in range(2))
+    assert stages.count("random-split") == 2, "its beginning and its only epoch, once"
+    cards = [store.read_card(Path(made["path"])) for made in (first, second)]
+    assert cards[0].random_split_scores == cards[1].random_split_scores != {}
+    other = replace(run, config=replace(run.config, seed=1))
+    third = store.read_card(Path(train.train(other)["path"]))
+    assert stages.count("random-split") == 4, "another seed, another random split"
+    assert third.random_split_scores != cards[0].random_split_scores

@@ -63,6 +63,5 @@ def test_a_folder_of_real_pictures(home):
     told = run("tune", "./digits", *QUICK, "--no-random-split")
     _, card = version(home, told)
     assert card.classes == ("of 0", "of 1", "of 2")
-    assert (home / run("report", "./digits")["path"]).is_file()
     made = run("predict", "./digits", "digits/of 1", "--out", "table.csv")
     assert made["rows"] == len(list((home / "digits" / "of 1").iterdir()))

@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
 
@@ -32,6 +30,8 @@ def hold(path: Path, *, busy: str | None) -> Iterator[None]:
       UserError: another process holds the lock, or the file system supports no locks.
       OSError: the lock file cannot be opened.
     """
+    from filelock import FileLock, Timeout  # with asyncio: half of what `tfpipe --help` would take
+
     # Without flock, filelock would fall back to marker files, which a killed process leaves behind.
     lock = FileLock(path, fallback_to_soft=False, poll_interval=_POLL_S)
     try:
@@ -58,6 +58,8 @@ def is_held(path: Path) -> bool:
     Linux says so. Elsewhere the lock is taken for a moment to find out, in which a command that
     needs it is refused.
     """
+    from filelock import FileLock, Timeout
+
     try:
         inode = path.stat().st_ino
         if SYSTEM_LOCKS.exists():

@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import fsspec
-
 from tfpipe.base import file_systems, files, locks
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
@@ -94,8 +92,10 @@ def local_folder(place: str | Path) -> Path:
             f"{shown(place)}: a URL must not hold a user or password, since it is stored and "
             "printed. Leave it out, and set up the storage's own tools, such as ~/.aws/credentials."
         )
+    from fsspec import get_filesystem_class  # with asyncio: a tenth of a second
+
     try:
-        fsspec.get_filesystem_class(protocol)
+        get_filesystem_class(protocol)
     except ImportError as error:
         reason = str(error).strip().rstrip(".")
         remedy = PACKAGES.get(protocol)
@@ -239,8 +239,10 @@ class StorageFolder:
     @functools.cached_property
     def _opened(self) -> tuple[Any, str]:
         """The file system, and the folder's path in it."""
+        from fsspec import core
+
         with self._asking("cannot be opened"):
-            system, root = fsspec.core.url_to_fs(self.url)
+            system, root = core.url_to_fs(self.url)
         return system, root.rstrip("/")
 
     def name_of(self, path: Path) -> str:

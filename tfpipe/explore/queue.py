@@ -6,10 +6,11 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from tfpipe.data.near_duplicates import NEAR_BITS
-from tfpipe.explore import novelty, umap
+from tfpipe.explore import novelty
 
 N_NEIGHBOURS = 10  # neighbours in the embedding among which near-copies are looked for
 COMPARED_AT_ONCE = 4096  # images whose hashes are in memory with those of their neighbours
+EXACT = 150_000  # images whose neighbours are exact: an index takes a minute to compile
 N_NEAREST = 3  # nearest reference images shown with an image
 
 
@@ -85,10 +86,10 @@ def near_copies(
 
 def _nearest(points: np.ndarray, count: int) -> np.ndarray:
     """Returns rows of the nearest other points, [n, count]; of many, by an index of UMAP's."""
-    if len(points) <= umap.EXACT:
-        search = NearestNeighbors(n_neighbors=count).fit(points)
+    if len(points) <= EXACT:
+        search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(points)
         return search.kneighbors(return_distance=False)
-    import pynndescent  # takes seconds, as it compiles
+    import pynndescent
 
     index = pynndescent.NNDescent(
         points, n_neighbors=count + 1, random_state=0, n_jobs=1, low_memory=True

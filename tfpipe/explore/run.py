@@ -123,7 +123,7 @@ def _findings(
     is_fitted = sampled(
         is_train, groups, labels, what="The map is fitted to", config=config, notes=notes
     )
-    if len(frame) > umap.EXACT:
+    if len(frame) > queue.EXACT:
         notes.append(
             "An index of neighbours looks for near-copies in the queue, and may miss some."
         )

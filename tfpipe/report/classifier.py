@@ -95,7 +95,7 @@ def _summary_of_layers(scores: dict[str, Any]) -> str:
         depth = f", half of them within {math.ceil(100 * error) / 100:.2f} mm of their depth"
     return (
         f"it detected {matched:,} of the {tabled:,} layers in the table{depth}; "
-        f"{detected - matched:,} more detections match no layer of the table."
+        f"{detected - matched:,} more detections match no certain layer of the table."
     )
 
 

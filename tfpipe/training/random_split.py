@@ -9,7 +9,7 @@ The same model is trained once more on such a split, so that a report can show b
 import logging
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,12 +115,10 @@ def write_random_split(data: Dataset, folder: Path, *, turns: int, seed: int) ->
     bounds = np.cumsum(manifest.fractions)
     counts = {split: dict.fromkeys(manifest.classes, 0) for split in SPLITS}
     writers = {split: tf.io.TFRecordWriter(str(folder / split)) for split in SPLITS}
-    features = {"label": tf.io.FixedLenFeature((), tf.int64)}
     paths = [str(data.folder / shard.name) for shard in manifest.shards]
     records = tf.data.TFRecordDataset(paths).as_numpy_iterator()
-    copies = (_turned(record, turn, manifest) for record in records for turn in range(turns))
-    for i, record in enumerate(copies):
-        label = int(tf.io.parse_single_example(record, features)["label"])
+    copies = (copy for record in records for copy in _copies(record, turns, manifest))
+    for i, (label, record) in enumerate(copies):
         draw = zlib.crc32(f"{seed} {i}".encode()) / 2**32
         if draw * total > MAX_IMAGES:
             continue
@@ -132,25 +130,30 @@ def write_random_split(data: Dataset, folder: Path, *, turns: int, seed: int) ->
     for writer in writers.values():
         writer.close()
     shards = tuple(Shard(s, s, sum(counts[s].values()), 0, "") for s in SPLITS)
-    manifest = replace(manifest, counts=counts, shards=shards)
+    encoding = manifest.image_encoding if turns == 1 else "bytes"
+    manifest = replace(manifest, counts=counts, shards=shards, image_encoding=encoding)
     return replace(
         data, folder=folder, manifest=manifest, train=dataset.TRAIN, validation=dataset.VALIDATION
     )
 
 
-def _turned(record: bytes, turn: int, manifest: RecordManifest) -> bytes:
-    """Returns a record with its image rotated or mirrored, see `augmentation.orient_squares`."""
-    if turn == 0:
-        return record
+def _copies(record: bytes, turns: int, manifest: RecordManifest) -> Iterator[tuple[int, bytes]]:
+    """Yields the label and the record of each copy of an image; see `orient_squares`.
+
+    Several copies hold the image as bytes: to encode each as PNG takes longer than the training.
+    """
     example = tf.train.Example.FromString(record)
+    label = example.features.feature["label"].int64_list.value[0]
+    if turns == 1:
+        yield label, record
+        return
     encoded = example.features.feature["image"].bytes_list.value
     shape, dtype = dataset.stored_shape(manifest), manifest.image_dtype
-    is_raw = manifest.image_encoding == "bytes"
     image = (
         np.frombuffer(encoded[0], dtype)
-        if is_raw
+        if manifest.image_encoding == "bytes"
         else tf.io.decode_png(encoded[0], dtype=tf.as_dtype(dtype)).numpy()
-    )
-    image = np.ascontiguousarray(augmentation.orient_squares(image.reshape(1, *shape), turn)[0])
-    encoded[0] = image.tobytes() if is_raw else tf.io.encode_png(image).numpy()
-    return example.SerializeToString()
+    ).reshape(1, *shape)
+    for turn in range(turns):
+        encoded[0] = np.ascontiguousarray(augmentation.orient_squares(image, turn)[0]).tobytes()
+        yield label, example.SerializeToString()

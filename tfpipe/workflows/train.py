@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 import tuning
+from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
@@ -45,6 +46,17 @@ from tfpipe.training import loggers, loop, open_records, random_split, symmetrie
 from tfpipe.training.config import TrainingConfig
 from tfpipe.workflows import run_config
 from tfpipe.workflows.run_config import RunConfig
+
+# Fields of run.yaml in which models are equal that would end with equal weights.
+EQUAL = (
+    "records",
+    "model",
+    "hyperparameters",
+    "training",
+    "precision",
+    "initialized_from",
+    "tfpipe",
+)
 
 
 @dataclass(frozen=True)
@@ -279,6 +291,28 @@ def opened(run: TrainingRun) -> tuple[Dataset, Spec]:
     return open_records.opened(run.task, run.records, model=run.model, is_checked=False)
 
 
+def claimed_before(models: Path, recipe: RunConfig) -> dict[str, Any]:
+    """Returns the random-split scores of an equal model of the same records; {} where none has any.
+
+    An equal model has the same hyperparameters, training, precision, first weights and release of
+    tfpipe. Trained on the same random split it would end as the other one.
+
+    Args:
+      models: saved_models/<task>/<model>.
+      recipe: of the model.
+    """
+    for number in reversed(store.versions(models)):
+        version = models / str(number)
+        try:
+            other = run_config.read(version / "assets.extra" / "run.yaml")
+            scores = store.read_card(version).random_split_scores
+        except UserError:  # a damaged version is no source
+            continue
+        if scores and all(getattr(other, name) == getattr(recipe, name) for name in EQUAL):
+            return scores
+    return {}
+
+
 def _training_part(run: TrainingRun) -> dict:
     return search_plan.fixed_parts(run.hyperparameters, model=run.model)[1]
 
@@ -332,10 +366,12 @@ def _trained(
         )
     claimed = None
     if run.random_split and random_split.differs(data, settings=settings):
-        run.report("random-split", {})
-        claimed = random_split.random_split_scores(
-            built, data, settings=settings, report=run.report
-        )
+        claimed = claimed_before(run.models, recipe)
+        if not claimed:
+            run.report("random-split", {})
+            claimed = random_split.random_split_scores(
+                built, data, settings=settings, report=run.report
+            )
     exported = in_float32(model, built)
     run.before_calibration(exported)
     fitted = (
