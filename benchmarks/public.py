@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, required=True, help="folder of records and versions")
-    parser.add_argument("--write", type=Path, help="Markdown file whose table is replaced")
+    parser.add_argument("--write", type=Path, help="Markdown file that gets the rows")
     parser.add_argument("--sets", nargs="*", help="tasks of the sets to measure; all by default")
     arguments = parser.parse_args()
     rows = []
@@ -110,11 +110,22 @@ def main() -> None:
             continue
         rows.append(row_of(one, *trained(one, arguments.folder, out=arguments.out)))
         print(dict(zip(HEADINGS, rows[-1], strict=True)), flush=True)
-    text = "\n".join([*table(rows), "", stated(machine.about())])
-    print(text)
+    statement = stated(machine.about())
+    print("\n".join([*table(rows), "", statement]))
     if arguments.write:
-        before = arguments.write.read_text().partition("<!-- table -->")[0]
-        arguments.write.write_text(f"{before}<!-- table -->\n\n{text}\n")
+        page = updated(arguments.write.read_text(), rows, statement)
+        arguments.write.write_text(page)
+
+
+def updated(page: str, rows: list[list[str]], statement: str) -> str:
+    """Returns a page with the rows of a run; rows and sentences of other sets and runs stay."""
+    head, mark, tail = page.partition("<!-- table -->")
+    before = [line.strip("| ").split(" | ") for line in tail.splitlines() if line.startswith("|")]
+    by_name = {row[0]: row for row in [*before[2:], *rows]}
+    ordered = [by_name[one.name] for one in SETS if one.name in by_name]
+    sentences = [line for line in tail.splitlines() if line.startswith("`") and line != statement]
+    lines = [*table(ordered), "", *[f"{line}\n" for line in [*sentences, statement]]]
+    return f"{head}{mark}\n\n" + "\n".join(lines).rstrip("\n") + "\n"
 
 
 def trained(one: PublicSet, folder: Path, *, out: Path) -> tuple[tfpipe.Version, dict, dict]:

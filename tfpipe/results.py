@@ -149,22 +149,24 @@ class Exploration:
     @property
     def map(self) -> pd.DataFrame:
         """A row for each image: place on the map, cluster, novelty scores."""
-        import pandas as pd
+        from tfpipe.explore import page
 
-        return pd.read_csv(self.path.with_name("map.csv"))
+        return page.read_map(self.path.with_name("map.csv"))
 
     def plot_map(self) -> Figure:
         """Returns the map by class, and beside it by cluster."""
         from tfpipe.explore import page
 
-        return page.map_figure(page.read_map(self.path.with_name("map.csv")))
+        return page.map_figure(self.map)
 
     @property
     def queue(self) -> pd.DataFrame:
         """The images to look at first."""
-        import pandas as pd
+        from tfpipe.base import tables
 
-        return pd.read_csv(self.path.with_name("queue.csv"))
+        names = {"key", "split", "group", "label", "predicted"}
+        names |= {"keys_of_copies", "nearest_labelled", "nearest_labels"}
+        return tables.read_csv(self.path.with_name("queue.csv"), text=names)
 
 
 @dataclass(frozen=True)

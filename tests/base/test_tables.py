@@ -448,6 +448,12 @@ def test_written_frames_are_read_back_as_they_were(tmp_path_factory, rows, names
     np.testing.assert_allclose(read[names[1]], frame[names[1]], rtol=1e-15)
 
 
+def test_answers_of_which_some_are_missing_are_read(tmp_path):
+    (tmp_path / "a.csv").write_text("key,is_right\na,True\nb,\nc,False\n")
+    frame = tables.read_csv(tmp_path / "a.csv", text={"key"})
+    assert frame["is_right"].tolist()[::2] == [True, False] and pd.isna(frame["is_right"][1])
+
+
 def test_the_reader_of_users_tables_takes_one_apostrophe_off_too(tmp_path):
     frame = pd.DataFrame({"name": ["=1+1", "'=1+1", "''", "'a", "-5"]})
     tables.write_csv(frame, tmp_path / "out.csv")

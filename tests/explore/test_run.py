@@ -22,6 +22,7 @@ from tfpipe.explore import embeddings, novelty, novelty_benchmark, parametric_um
 from tfpipe.explore import run as explore_run
 from tfpipe.models import MODELS
 from tfpipe.registry import load, store
+from tfpipe.results import Exploration
 from tfpipe.tasks.task import Reading
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loop, open_records
@@ -323,6 +324,11 @@ def test_of_many_images_a_sample_is_mapped_and_the_rest_is_placed(run, data, mon
         "but a few of each class.",
     ]
     frame = pd.read_csv(run.out / "map.csv", keep_default_na=False)
+    result = Exploration(run.out / "explore.html", summary)
+    assert result.map["predicted"].tolist() == frame["predicted"].tolist()
+    entries = pd.read_csv(run.out / "queue.csv", keep_default_na=False)
+    assert result.queue["key"].tolist() == entries["key"].tolist()
+    assert (result.queue["label"] == entries["label"]).all(), "no label is an empty cell, not NaN"
     assert len(frame) == 16 * 24 and np.isfinite(frame[["x", "y"]].to_numpy()).all()
     assert purity(frame[["x", "y"]].to_numpy(), frame["predicted"].to_numpy()) > 0.8
 

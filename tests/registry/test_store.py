@@ -172,6 +172,15 @@ def test_find_takes_the_newest_and_names_what_there_is(tmp_path):
         store.find(tmp_path, task="folds", model=None, version=None)
 
 
+def test_a_saved_model_of_other_software_is_named_as_that(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "saved_model.pb").touch()
+    with pytest.raises(UserError, match="theirs is a SavedModel of other software"):
+        store.find(
+            tmp_path, task="theirs", model=None, version=None, typed=str(tmp_path / "theirs")
+        )
+
+
 def test_a_folder_without_a_card_is_no_version(tmp_path):
     with pytest.raises(UserError, match="no readable card.json"):
         store.read_card(tmp_path)

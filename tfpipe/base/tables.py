@@ -376,7 +376,7 @@ def read_csv(path: Path | BinaryIO, *, text: Container[str] | None = None) -> pd
         )
     for name in frame:
         if not pd.api.types.is_numeric_dtype(frame[name]):
-            frame[name] = frame[name].map(unescaped, na_action="ignore")
+            frame[name] = [unescaped(x) if isinstance(x, str) else x for x in frame[name]]
     return frame.rename(columns=unescaped)
 
 

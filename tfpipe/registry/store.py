@@ -157,6 +157,13 @@ def find(
         path.name: versions(path) for path in sorted((models / task).glob("*")) if versions(path)
     }
     if not numbers_of:
+        if typed and (Path(typed) / "saved_model.pb").is_file():
+            raise UserError(
+                f"{files.shown(Path(typed))} is a SavedModel of other software: tfpipe needs the "
+                "card that it writes beside its own versions (assets.extra/card.json), with "
+                "classes, image size and thresholds. Train a version from the images by `tfpipe "
+                "train FOLDER`, or run the model by tf.saved_model.load."
+            )
         raise UserError(
             f"{models / task} holds no version yet. Run `tfpipe tune {typed or task}` first."
         )
