@@ -30,7 +30,7 @@ def hold(path: Path, *, busy: str | None) -> Iterator[None]:
       UserError: another process holds the lock, or the file system supports no locks.
       OSError: the lock file cannot be opened.
     """
-    from filelock import FileLock, Timeout  # with asyncio: half of what `tfpipe --help` would take
+    from filelock import FileLock, Timeout  # here, as it imports asyncio
 
     # Without flock, filelock would fall back to marker files, which a killed process leaves behind.
     lock = FileLock(path, fallback_to_soft=False, poll_interval=_POLL_S)
