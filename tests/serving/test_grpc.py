@@ -183,6 +183,7 @@ def test_calls_count_in_the_limits_and_in_the_metrics(stub, models, admission, m
         calls = [executor.submit(stub.Predict, encoded(), timeout=30) for _ in range(3)]
         codes = sorted(one.exception().code().name for one in calls)
     models.free.set()
+    wait_for(lambda: not admission.waiting)  # the calls that were ended still count until then
     assert codes == ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"]
     large = request(np.zeros((20, 16, 16, 1), np.uint8), name="image", signature="predict_tensor")
     error = refusal(stub.Predict, large)  # 20 x 256 bytes

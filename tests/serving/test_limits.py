@@ -27,8 +27,9 @@ models, admission, running = stub_server.fixtures(LIMITS, token="secret")
 
 
 @pytest.fixture(autouse=True)
-def open_stub(models):
+def open_stub(models, admission):
     models.free.set()
+    wait_until_idle(admission)  # threads of the test before may still end
     while models.inside.acquire(blocking=False):
         pass
 
