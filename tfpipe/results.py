@@ -36,6 +36,26 @@ class Records:
         """Hash of the raw files, options and split that the records were made from."""
         return self.manifest.fingerprint
 
+    def plot_examples(self, split: str = "train", *, per_class: int = 6, seed: int = 0) -> Figure:
+        """Returns a row of example images for each class, from as many groups as there are.
+
+        Args:
+          split: "train", "validation" or "test".
+          per_class: images of a class, at most.
+          seed: random seed of the choice.
+
+        Raises:
+          UserError: the records have no such split, or no images.
+        """
+        from tfpipe.base.tensorflow import start_tensorflow
+
+        start_tensorflow()
+        from tfpipe.report import example_sheet
+
+        return example_sheet.draw(
+            self.path, manifest=self.manifest, split=split, per_class=per_class, seed=seed
+        )
+
     def _repr_html_(self) -> str:
         import pandas as pd
 

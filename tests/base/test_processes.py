@@ -97,3 +97,31 @@ def test_a_users_script_is_not_run_again(tmp_path, letters):
         check=True,
     )
     assert done.stdout == "begun\nSAID\n"
+
+
+INTERRUPTED = """
+import os, signal, time
+import forked_process, psutil
+from tfpipe.base import processes
+processes.begin()
+importing = []
+while not importing:
+    time.sleep(0.01)
+    children = psutil.Process().children()
+    importing = [p for p in children if any("tensorflow" in m.path for m in p.memory_maps())]
+importing[0].send_signal(signal.SIGINT)
+print(processes.called(forked_process.can_be_interrupted))
+"""
+
+
+def test_ctrl_c_while_the_server_imports_prints_no_traceback(tmp_path):
+    """A terminal sends it to all processes; who began the server ends it."""
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    helpers = Path(forked_process.__file__).parent
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"],
+        env=os.environ | {"PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{helpers}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, "Traceback" in done.stderr) == ("True\n", False), done.stderr

@@ -1,5 +1,8 @@
 """What a search says it will do, and how long it says that its rest takes, by its first trial."""
 
+from dataclasses import replace
+
+import four_class_task
 import pytest
 import tiny
 from made_manifest import made_manifest
@@ -8,6 +11,7 @@ from tfpipe.base.progress import duration
 from tfpipe.data.dataset import Dataset
 from tfpipe.search import forecast, oracles
 from tfpipe.search import plan as search_plan
+from tfpipe.search import run as search_run
 from tfpipe.search.oracle_state import COMPLETED, FAILED
 
 EPOCH_S = 600.0  # every epoch takes so long
@@ -69,6 +73,33 @@ def test_a_search_says_what_it_will_do_and_what_it_has_done(begun):
     again = forecast.beginning(oracle, plan, images=1, folds=4, workers=0)
     assert "on 1 training image, 4 times each for 4 folds, by workers of other machines" in again
     assert again.endswith("1 trial ended before.")
+
+
+class Stop(Exception):
+    """Ends a search once it has printed what it will do."""
+
+
+@pytest.mark.slow
+def test_the_forecast_counts_what_is_trained_on_and_the_epochs_that_were_asked_for(tmp_path):
+    data = four_class_task.packed(tmp_path)  # every ninth image has no label
+    in_all = sum(data.manifest.counts["train"].values())
+    labelled = in_all - data.manifest.counts["train"]["(unlabelled)"]
+    assert 0 < labelled < in_all
+
+    def stop(stage, progress):
+        raise Stop(progress["note"])
+
+    for objective, count in ((data.objective, labelled), ("loss", in_all)):
+        opened = replace(data, objective=objective)
+        with pytest.raises(Stop, match=f"on {count} training images.* at most 7 epochs"):
+            search_run.run_search(
+                tiny.search_config(opened),
+                tmp_path / objective,
+                records=(opened, four_class_task.spec_of(opened)),
+                workers=search_run.WorkerConfig(count=1),
+                epochs=7,
+                report=stop,
+            )
 
 
 @pytest.mark.parametrize(

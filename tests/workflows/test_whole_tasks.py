@@ -1,4 +1,4 @@
-"""Tasks from raw files to a table, in their smallest form; others have files of their own."""
+"""Tasks from raw files to a table; others have files of their own, or notebooks in docs/."""
 
 import cv2
 import numpy as np
@@ -25,20 +25,6 @@ def version(home, told: dict):
     """Returns the folder and the card of the version that a command made."""
     folder = home / told["path"]
     return folder, store.read_card(folder)
-
-
-def test_insolubles(home):
-    run("sample", "insolubles", "--runs", "9", "--field-runs", "1", "--particles", "70")
-    told = run("tune", "insolubles", "--model", "columns-mlp", *QUICK, "--no-random-split")
-    folder, card = version(home, told)
-    assert len(card.classes) == 7 and card.abstention
-    page = home / run("report", "insolubles")["path"]
-    assert page.parent == folder / "assets.extra"
-    field = next((home / "data" / "raw" / "insolubles").glob("peru*"))
-    made = run("predict", "insolubles", str(field), "--out", "table.csv")
-    table = pd.read_csv(home / "table.csv")
-    assert made["rows"] == len(table) == sum(row["predicted"] for row in made["counts"])
-    assert {"label", "abstain", *(f"p_{name}" for name in card.classes)} <= set(table)
 
 
 def test_escape_fractions(home):

@@ -288,6 +288,7 @@ def describe(task: Task, folder: Path, *, summaries: list[dict]) -> None:
         split_infos=infos,
         filename_template=template,
         description=f"{task.title}, packed by tfpipe",
+        check_data=False,  # it would print what it reads
     )
 
 

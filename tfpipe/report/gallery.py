@@ -98,9 +98,11 @@ def image(row: pd.Series, about: list[str], *, png: bytes | None) -> Markup:
     return html.image(None if png is None else html.data_uri(png, kind="image/png"), lines=lines)
 
 
-def pixels(folder: Path, keys: set[str], *, manifest: RecordManifest) -> dict[str, np.ndarray]:
-    """Returns key -> image [height, width, channels] of the test split's examples of those keys."""
-    paths = [str(folder / shard.name) for shard in manifest.shards if shard.split == "test"]
+def pixels(
+    folder: Path, keys: set[str], *, manifest: RecordManifest, split: str = "test"
+) -> dict[str, np.ndarray]:
+    """Returns key -> image [height, width, channels] of a split's examples of those keys."""
+    paths = [str(folder / shard.name) for shard in manifest.shards if shard.split == split]
     features = {name: tf.io.FixedLenFeature((), tf.string) for name in ("key", "image")}
     arrays = {}
     for record in tf.data.TFRecordDataset(paths).as_numpy_iterator():

@@ -1,8 +1,10 @@
 """Report of boosted trees: SHAP plots and the candidates of the search, beside a classifier's."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -97,7 +99,7 @@ def shap_bar(
       columns: their names.
       title: of the plot.
     """
-    import shap  # slow, and only reports of trees need it
+    shap = _shap()
 
     def draw(axes: Axes) -> None:
         explanation = _explanation(added, values, columns)
@@ -119,7 +121,7 @@ def shap_beeswarm(
       columns: their names.
       title: of the plot.
     """
-    import shap
+    shap = _shap()
 
     rows = np.linspace(0, len(added) - 1, min(MAX_DOTS, len(added))).astype(int)
     # A column without any value has no range of colours; 0 draws it in a single colour.
@@ -141,9 +143,17 @@ def shap_beeswarm(
 
 
 def _explanation(added: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> Any:
-    import shap
+    shap = _shap()
 
     return shap.Explanation(values=added, data=values, feature_names=list(columns))
+
+
+def _shap() -> ModuleType:
+    """Imports shap, which is slow, and in notebooks warns of a bar that nobody asked for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import shap
+    return shap
 
 
 @contextmanager

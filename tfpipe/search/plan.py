@@ -102,8 +102,19 @@ def plan_of(config: SearchConfig) -> SearchPlan:
     return plan
 
 
-def for_records(plan: SearchPlan, config: SearchConfig, data: Dataset) -> SearchPlan:
-    """Returns a plan whose final training has as many epochs as its steps take on some records."""
+def for_records(
+    plan: SearchPlan, config: SearchConfig, data: Dataset, *, epochs: int | None = None
+) -> SearchPlan:
+    """Returns a plan whose final training has as many epochs as its steps take on some records.
+
+    Args:
+      plan: the plan.
+      config: its search.
+      data: the records.
+      epochs: of the final training; None for as many as its steps take.
+    """
+    if epochs:
+        return replace(plan, epochs=epochs)
     settings = TrainingConfig(**config.training)
     settings = replace(settings, **plan.training(hyperparameters({})))
     least = training_compile.epochs_of(plan.steps, data, settings)

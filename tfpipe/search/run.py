@@ -12,6 +12,7 @@ from tfpipe.base import files, resumable
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
+from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset
 from tfpipe.models.spec import Spec
 from tfpipe.search import access, extension, forecast, oracles, results, rpc
@@ -58,6 +59,7 @@ def run_search(
     records: tuple[Dataset, Spec],
     workers: WorkerConfig,
     more_trials: int = 0,
+    epochs: int | None = None,
     report: Reporter = silent,
 ) -> dict[str, Any]:
     """Runs a search to its end, or the rest of it.
@@ -69,6 +71,7 @@ def run_search(
       workers: the processes that run the trials.
       more_trials: how many trials a finished search is to have more; Hyperband rounds up to whole
         iterations.
+      epochs: of the training that follows, for the forecast; None for the search's number.
       report: receives the stage "search" with {"trial", "trials", "best", "epoch", "epochs"}, and
         what it will do and how long that takes as {"note"}.
 
@@ -82,7 +85,7 @@ def run_search(
       UserError: the search cannot be planned, three trials in a row fail, or workers cannot run.
     """
     data, spec = records
-    plan = search_plan.for_records(search_plan.plan_of(config), config, data)
+    plan = search_plan.for_records(search_plan.plan_of(config), config, data, epochs=epochs)
     search_plan.training_sets(config, data, spec)  # refuses impossible folds before anything runs
     oracle = oracles.make_oracle(config, plan, data)
     with resumable_search(folder, None if more_trials else oracle.plan) as work:
@@ -104,7 +107,7 @@ def run_search(
             sentence = forecast.beginning(
                 oracle,
                 plan,
-                images=sum(data.manifest.counts.get("train", {}).values()),
+                images=_n_training_images(data),
                 folds=config.folds,
                 workers=workers.count,
             )
@@ -117,6 +120,13 @@ def run_search(
                 best |= {"more_trials": more.trials, "max_trials": max_trials}
             files.replace(folder / "best.json", json.dumps(best, indent=1).encode())
     return best
+
+
+def _n_training_images(data: Dataset) -> int:
+    """Returns how many images a trial is trained on; only autoencoders take unlabelled ones."""
+    if data.objective == "loss":
+        return dataset.size(data.train, manifest=data.manifest)
+    return int(dataset.class_counts(data.folder, data.train, manifest=data.manifest).sum())
 
 
 def run_workers(config: SearchConfig, folder: Path, *, workers: WorkerConfig) -> None:

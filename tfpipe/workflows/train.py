@@ -135,14 +135,15 @@ def tune(
         records=(data, spec),
         workers=workers,
         more_trials=more_trials,
+        epochs=epochs,
         report=run.report,
     )
     if more := best.get("more_trials", 0):
         at_first = None if config.algorithm == "hyperband" else best["max_trials"]
         config = replace(config, trials=at_first, more_trials=more)
     final = _final_fit(run.config, best["training"])
-    plan = search_plan.for_records(search_plan.plan_of(config), config, data)
-    final = replace(final, epochs=epochs or plan.epochs)
+    plan = search_plan.for_records(search_plan.plan_of(config), config, data, epochs=epochs)
+    final = replace(final, epochs=plan.epochs)
     with dtype_policy(run.precision):
         recipe = _recipe("tune", run, data, best["model"], final, search=config)
         return _train(run, data, spec, recipe, best)
