@@ -1,7 +1,7 @@
 # make demo        draws ice cores, tunes a model on them and finds the layers in new ones, in demo/
 # make test        every check;  make test-fast  those that take seconds;  make lint  no tests
 # make test-bfloat16    the fast tests with --precision auto forced to mixed_bfloat16
-# make test-extras      tests of Beam, S3 and inference runtimes, in .venv-extras: they need other versions
+# make test-extras      tests of Beam, S3, MLflow and inference runtimes, in .venv-extras: they need other versions
 # make wheel       a wheel of tfpipe in dist/, for pip in any environment
 # make docs        the site in build/site/, to be read without a server
 # make clean       removes demo/ and caches; .venv stays
@@ -99,7 +99,7 @@ test-extras:
 
 EXTRAS_TESTS := tests/data/test_beam_pack.py tests/inference/test_beam_predict.py \
   tests/data/test_other_readers.py tests/serving/test_runtimes.py \
-  tests/base/test_large_images.py tests/base/test_storage.py $(wildcard tests/*/test_stored_*.py)
+  tests/base/test_large_images.py tests/base/test_storage.py tests/workflows/test_tracking.py $(wildcard tests/*/test_stored_*.py)
 
 of-extras: $(VENV)/.installed
 	$(PYTEST) -n 2 $(EXTRAS_TESTS)

@@ -15,7 +15,6 @@ import pytest
 import subprocesses
 import tiny
 import trained_by_threads
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset, manifest
@@ -52,14 +51,8 @@ def same_weights(one, other) -> bool:
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory) -> Path:
-    """The folder of what TensorBoard reads of `trained`."""
-    return tmp_path_factory.mktemp("board")
-
-
-@pytest.fixture(scope="module")
-def trained(data, board):
-    return fitted(data, callbacks=[loggers.to_tensorboard(board)])
+def trained(data):
+    return fitted(data)
 
 
 @pytest.fixture(scope="module")
@@ -253,20 +246,6 @@ def test_history_is_a_table_that_a_resumed_training_continues(resumed):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [float(row["val_loss"]) for row in rows] == history["val_loss"]
-
-
-def test_tensorboard_reads_the_same_numbers(trained, board):
-    _, history = trained
-    events = EventAccumulator(str(board), size_guidance={"tensors": 0}).Reload()
-    losses = [np.frombuffer(e.tensor_proto.tensor_content, "<f4") for e in events.Tensors("loss")]
-    assert [e.step for e in events.Tensors("loss")] == [1, 2, 3]
-    np.testing.assert_allclose(np.ravel(losses), history["loss"], rtol=1e-6)
-
-
-def test_mlflow_is_asked_for_in_a_sentence_where_it_is_not_installed(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(UserError, match="pip install mlflow"):
-        loggers.to_mlflow("runs", experiment="tiny", values={})
 
 
 # Checkpoints.

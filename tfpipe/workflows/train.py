@@ -44,8 +44,9 @@ from tfpipe.tasks.task import Task
 from tfpipe.training import compile as training_compile
 from tfpipe.training import loggers, loop, open_records, random_split, symmetries
 from tfpipe.training.config import TrainingConfig
-from tfpipe.workflows import run_config
+from tfpipe.workflows import run_config, tracking
 from tfpipe.workflows.run_config import RunConfig
+from tfpipe.workflows.tracking import Tracker
 
 # Fields of run.yaml in which models are equal that would end with equal weights.
 EQUAL = (
@@ -326,9 +327,23 @@ def model_part(run: TrainingRun) -> dict:
 def _train(
     run: TrainingRun, data: Dataset, spec: Spec, recipe: RunConfig, best: dict[str, Any] | None
 ) -> dict[str, Any]:
-    with _training_folder(run, recipe) as unfinished:
-        result = _trained(run, data, spec, recipe, best, folder=unfinished.path)
+    settings = recipe.training or run.config
+    values = {"model": run.model, **recipe.hyperparameters, **asdict(settings)}
+    with (
+        _training_folder(run, recipe) as unfinished,
+        tracking.tracked(
+            tensorboard=run.tensorboard,
+            mlflow=run.mlflow,
+            name=run.task.name,
+            values=values,
+            unfinished=unfinished.path,
+        ) as trackers,
+    ):
+        folder = unfinished.path
+        result = _trained(run, data, spec, recipe, best, folder=folder, trackers=trackers)
         unfinished.remove()
+        for tracker in trackers:
+            tracker.log_version(Path(result["path"]), data.folder)
     return result
 
 
@@ -340,6 +355,7 @@ def _trained(
     best: dict[str, Any] | None,
     *,
     folder: Path,
+    trackers: list[Tracker],
 ) -> dict[str, Any]:
     arguments, settings = recipe.hyperparameters, recipe.training or run.config
 
@@ -358,7 +374,7 @@ def _trained(
             "train", {"epoch": epoch, "epochs": settings.epochs, **logs}
         ),
         loggers.history_csv(folder / "history.csv"),
-        *_loggers(run, arguments, settings),
+        *[tracker.log_epoch for tracker in trackers],
     ]
     history: dict[str, list[float]] = {}
     if settings.epochs:
@@ -472,15 +488,3 @@ def _training_folder(run: TrainingRun, recipe: RunConfig) -> ResumableFolder:
         work="training",
         busy=f"Another training is running in {run.models}. Wait for it to end.",
     )
-
-
-def _loggers(
-    run: TrainingRun, arguments: dict, settings: TrainingConfig
-) -> list[loop.EpochCallback]:
-    callbacks = []
-    if run.tensorboard:
-        callbacks.append(loggers.to_tensorboard(run.tensorboard))
-    if run.mlflow:
-        values = {"model": run.model, **arguments, **asdict(settings)}
-        callbacks.append(loggers.to_mlflow(run.mlflow, experiment=run.task.name, values=values))
-    return callbacks
