@@ -71,6 +71,7 @@ def _decoded(x, *, filters: int, channels: int):
     for i, width in enumerate((filters, filters, 2 * filters), start=1):
         x = _conv_relu(x, filters=width, name=f"decoder{i}_conv")
         x = layers.UpSampling2D(name=f"decoder{i}_up")(x)
+        x = layers.Reshape(x.shape[1:], name=f"decoder{i}_size")(x)  # LiteRT needs it in the graph
     return layers.Conv2D(
         channels, 3, padding="same", activation="sigmoid", dtype="float32", name="decoder_output"
     )(x)
