@@ -284,6 +284,18 @@ def test_a_browser_draws_the_figures_without_a_network(page, tmp_path):
     yellow = (red > 180) & (green > 180) & (blue < 120)
     assert yellow[300:900].sum() > 300, "the lines of the trials are not drawn"
     assert coloured[900:].sum() > 300, "the best so far is not drawn"
+    number = "getComputedStyle(document.querySelector('.xtick text')).fill"
+    paper = "getComputedStyle(document.querySelector('.main-svg')).backgroundColor"
+    with browser.opened(page, tmp_path / "profile-2") as open_page:
+        open_page.wait("document.querySelector('.xtick text') !== null")
+        in_light = open_page.value(number)
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        open_page.ask("Emulation.setEmulatedMedia", features=dark)
+        in_dark = open_page.wait(f"({number} !== '{in_light}') && {number}")
+        transparent = open_page.value(paper)
+    assert transparent == "rgba(0, 0, 0, 0)"  # the page's own colour is behind
+    brightness = [sum(map(int, re.findall("[0-9]+", text))) for text in (in_light, in_dark)]
+    assert brightness[0] < 250 and brightness[1] > 600
 
 
 def test_the_command_shows_it_and_writes_the_page_beside(models):

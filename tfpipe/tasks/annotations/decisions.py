@@ -28,7 +28,7 @@ class Decision(NamedTuple):
     Attributes:
       time: ISO 8601, UTC.
       who: the reviewer.
-      file: the raw file, as the task's survey names it.
+      file: the raw file, as the task's survey names it; "" for an image.
       what: the image's key, or the first name of a span of the file.
       top_m: depth of the span's upper edge in the photo; nan for an image.
       bottom_m: of its lower edge.
