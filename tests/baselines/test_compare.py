@@ -164,6 +164,43 @@ def test_trees_without_columns_are_refused(tmp_path):
         compared(bare, tmp_path, names=("xgboost",))
 
 
+class Captured(Exception):
+    """Ends a comparison where it would train."""
+
+
+@pytest.mark.parametrize(
+    ("name", "fixed", "schedule", "rate"),
+    [
+        ("compact-resnet", {}, "one-cycle", 3e-3),  # its recipe, in tuning/compact_resnet.py
+        ("compact-resnet", {"learning_rate": 0.02}, "one-cycle", 0.01),
+        ("columns-mlp", {}, "cosine", 0.01),
+    ],
+)
+def test_a_model_is_trained_by_its_own_recipe(
+    data, tmp_path, monkeypatch, name, fixed, schedule, rate
+):
+    runs = []
+
+    def capture(name, run):
+        runs.append(run.config)
+        raise Captured
+
+    monkeypatch.setattr(candidates, "fit_and_predict", capture)
+    with pytest.raises(Captured):
+        compare.compare(
+            TASK,
+            {"": data.folder},
+            raw=data.folder,
+            names=[name],
+            n_folds=2,
+            config=SETTINGS,
+            models=tmp_path,
+            fixed=fixed,
+        )
+    (config,) = runs
+    assert (config.schedule, config.learning_rate, config.epochs) == (schedule, rate, 3)
+
+
 def test_a_task_may_name_its_contestants():
     task = TASKS["ionization-redshift"]
     found = candidates.default_names(task, ("mean_mk",))

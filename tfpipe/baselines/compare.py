@@ -128,7 +128,6 @@ def compare_models(
             "A comparison trains for a fixed number of epochs, so the learning rate must fall to "
             f"0, which {config.schedule} does not. Give --hp schedule=cosine or one-cycle."
         )
-    fixed = {name: value for name, value in values.items() if name not in SEARCHABLE}
     if len({view_of(task, name).view for name in names}) > 1:
         if folds or by_splits is False:
             raise UserError(
@@ -146,7 +145,7 @@ def compare_models(
         config=config,
         models=models,
         quick=quick,
-        fixed=fixed,
+        fixed=values,
         report=report,
     )
     groups = tables.read_csv(models / "comparison" / "groups.csv", text=GROUP_TEXT)
@@ -158,7 +157,7 @@ def compare_models(
             view = view_of(task, name)
             accuracies.append(
                 random_split_accuracy(
-                    view, records[view.view], name, config=config, quick=quick, fixed=fixed
+                    view, records[view.view], name, config=config, quick=quick, fixed=values
                 )
             )
         table["random_split_accuracy"] = accuracies
@@ -360,7 +359,7 @@ def random_split_accuracy(
     data, spec = open_records.opened(task, records, model=variant.model, is_checked=True)
     data, spec = _Folds(task, data, spec, 0).get(grey=variant.grey)[0]
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
-    config = _config_of(task, data, config)
+    config = _config_of(task, name, data, config, fixed=fixed)
     with dtype_policy("auto"):
         scores = random_split.random_split_scores(
             lambda: build(variant.model, spec, arguments), data, settings=config
@@ -468,7 +467,7 @@ def _rows_of_model(
     """Yields the rows of one model, fold by fold; results of an earlier run are read."""
     task = folds.task
     if candidates.network_of(name):
-        config = _config_of(task, folds.data, config)
+        config = _config_of(task, name, folds.data, config, fixed=fixed)
     arguments = candidates.arguments(task, name, quick=quick, fixed=fixed)
     grey = candidates.network_of(name) is not None and candidates.parse_name(name).grey
     for number, (data, spec) in enumerate(folds.get(grey=grey), start=1):
@@ -503,9 +502,21 @@ def _rows_of_model(
         yield [{"model": name, **row} for row in rows]
 
 
-def _config_of(task: Task, data: Dataset, config: TrainingConfig) -> TrainingConfig:
-    """Returns a training configuration with the augmentation of a view of a task."""
-    config = replace(config, augmentation=task.preprocessing.augmentation)
+def _config_of(
+    task: Task, name: str, data: Dataset, config: TrainingConfig, *, fixed: dict[str, Any]
+) -> TrainingConfig:
+    """Returns how a network is trained: by its own recipe, where it has one, as `train` does it.
+
+    Args:
+      task: the task, or a view of it.
+      name: of the network.
+      data: the records.
+      config: of the comparison; the epochs are the same for all.
+      fixed: the user's values, which hold before those of a recipe.
+    """
+    recipe = search_plan.recipe_of(tuning.search_of(task.name, candidates.parse_name(name).model))
+    own = {value: recipe[value] for value in recipe if value not in fixed}
+    config = replace(config, **own, augmentation=task.preprocessing.augmentation)
     return symmetries.with_measured_augmentation(config, data)
 
 
