@@ -20,11 +20,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     command = [sys.executable, "-m", "typer", "tfpipe.cli", "utils", "docs", "--name", "tfpipe"]
     page = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     page = page.replace("&#x27;", "'").replace("# `tfpipe`", "# Command line", 1)
-    files.append(File.generated(config, "cli.md", content=page))
+    files.append(File.generated(config, "cli.md", content=_with_whole_sentences(page)))
     for path in sorted(MADE.glob("*/*.png")):
         name = f"made/{path.parent.name}-{path.name}"
         files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
+
+
+def _with_whole_sentences(page: str) -> str:
+    """Returns the page with whole sentences in its list of commands, which Typer cuts short."""
+    sentences = dict(re.findall(r"^## `tfpipe ([\w-]+)`\n\n(.+)$", page, re.MULTILINE))
+    return re.sub(
+        r"^\* `([\w-]+)`: .*$",
+        lambda line: f"* [`{line[1]}`](#tfpipe-{line[1]}): {sentences[line[1]]}",
+        page,
+        flags=re.MULTILINE,
+    )
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

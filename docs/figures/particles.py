@@ -9,7 +9,10 @@ from figures import drawing
 from tfpipe.base.figures import COLOURS
 
 N_COLUMNS = 8
-MODELS = {"xgboost": "boosted trees on the measurements", "simple-cnn": "network on the images"}
+MODELS = {
+    "xgboost": "boosted trees on the measurements",
+    "compact-resnet": "network on images and measurements",
+}
 
 
 def draw(folder: Path) -> None:

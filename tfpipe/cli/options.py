@@ -239,15 +239,29 @@ def done(as_json: bool, *, command: str, task: str, path: Path | str, **summary:
         if isinstance(value, list | tuple) and isinstance(value[0], dict):
             out.print(f"{name}:")
             out.print(table_of(list(value)))
-        elif isinstance(value, list | tuple):
-            for part in value:
-                out.print(f"{name}: {storage.with_urls(str(part))}", markup=False, soft_wrap=True)
-        else:
-            out.print(f"{name}: {storage.with_urls(str(value))}", markup=False, soft_wrap=True)
+            continue
+        for line in _lines(name, value):
+            out.print(storage.with_urls(line), markup=False, soft_wrap=True)
     for split, metrics in summary.get("metrics", {}).items():
         values = {name: value for name, value in metrics.items() if value is not None}
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         out.print(f"{split}: {text}", markup=False, soft_wrap=True)
+
+
+def _lines(name: str, value: Any) -> list[str]:
+    """Returns the lines that show a value: one, or one for each part of a list or of a table."""
+    if isinstance(value, list | tuple):
+        return [f"{name}: {part}" for part in value]
+    if not isinstance(value, Mapping):
+        return [f"{name}: {value}"]
+    if not any(isinstance(part, Mapping) for part in value.values()):
+        return [f"{name}: {_listed(value)}"]
+    return [f"{name}:", *(f"  {key}: {_listed(part)}" for key, part in value.items())]
+
+
+def _listed(counts: Mapping[str, Any]) -> str:
+    numbers = {key: f"{n:,}" if isinstance(n, int) else str(n) for key, n in counts.items()}
+    return ", ".join(f"{key} {number}" for key, number in numbers.items())
 
 
 def next_steps(*commands: str, report: Path | None = None) -> None:
