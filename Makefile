@@ -99,6 +99,7 @@ test-extras:
 
 EXTRAS_TESTS := tests/data/test_beam_pack.py tests/inference/test_beam_predict.py \
   tests/data/test_other_readers.py tests/serving/test_runtimes.py tests/serving/test_formats_of_models.py \
+  tests/serving/test_model_files.py \
   tests/base/test_large_images.py tests/base/test_storage.py tests/workflows/test_tracking.py $(wildcard tests/*/test_stored_*.py)
 
 of-extras: $(VENV)/.installed

@@ -98,6 +98,40 @@ class Labels:
                 self.task, format, Path(out), records=self.records, raw=self.raw, report=report
             )
 
+    def queue(
+        self, out: str | Path, *, model: str | None = None, number: int | None = None
+    ) -> dict[str, Any]:
+        """Writes the queue of a review as a table, for FiftyOne, cleanlab or a spreadsheet.
+
+        A row is an image, the most helpful first: `filepath` of its PNG in the folder beside, key,
+        split, group, label, prediction, uncertainty, novelty, `label_quality` (1 where the label is
+        not suspected) and `suggested_label` by cleanlab, and a probability for each class.
+
+        Args:
+          out: the .csv to write.
+          model: name of the model; None for that of the version written last.
+          number: the version's number; None for the newest.
+
+        Returns:
+          {"path", "model", "version", "images", "notes"}.
+
+        Raises:
+          UserError: the task is reviewed in whole photos, or there is no classifier.
+        """
+        from tfpipe.review import run
+
+        with self.workspace.reporting() as report:
+            return run.write_queue(
+                self.task,
+                Path(out),
+                models=self.workspace.saved_models,
+                records=self.records,
+                raw=self.raw,
+                model=model,
+                number=number,
+                report=report,
+            )
+
     def read(
         self,
         file: str | Path,

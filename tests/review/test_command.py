@@ -9,15 +9,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import subprocesses
 from made_card import write_card
+from run_command import run
 
 from tfpipe.base import files
+from tfpipe.base.errors import UserError
+from tfpipe.base.progress import silent
 from tfpipe.data import manifest as data_manifest
 from tfpipe.data import pack
 from tfpipe.models import MODELS
 from tfpipe.models.spec import Spec
+from tfpipe.review import decision_desk, queue_table
+from tfpipe.review.photo_queue import PhotoQueue
 from tfpipe.tasks import catalog
 from tfpipe.tasks.annotations import decisions
 from tfpipe.tasks.splits import SplitConfig
@@ -146,3 +152,36 @@ def test_two_reviewers_a_full_disk_and_a_kill_lose_nothing_that_was_saved(photos
     assert saved <= found
     assert found.total() - saved.total() <= 2, "one of each may have been on its way"
     assert len(after.notes) <= 1
+
+
+def test_the_queue_is_written_as_a_table_with_images_and_what_reviewers_decided(photos):
+    first = run("review", "./photos", "--queue", "queue.csv")
+    assert (first["images"], first["model"]) == (24, "simple-cnn")
+    table = pd.read_csv("queue.csv", keep_default_na=False)
+    assert table["rank"].tolist() == [*range(1, 25)]
+    raw = {path.relative_to(photos).as_posix(): path for path in photos.glob("*/*.png")}
+    assert {*table["key"]} == {*raw} and (
+        table["label"] == table["key"].str[:3].map({"ash": "ash", "dus": "dust"})
+    ).all()
+    for row in table.itertuples():
+        assert (cv2.imread(row.filepath) == cv2.imread(str(raw[row.key]))).all()
+    np.testing.assert_allclose(table["p_ash"] + table["p_dust"], 1, atol=1e-5)
+    likeliest = np.where(table["p_dust"] > table["p_ash"], "dust", "ash")
+    assert (table["predicted"] == likeliest).all()
+    assert table["label_quality"].between(0, 1).all() and {*table["suggested_label"]} <= {*CLASSES}
+
+    desk = decision_desk.DecisionDesk(photos, decisions.NAME, "simple-cnn/1")
+    other = "dust" if table["label"][0] == "ash" else "ash"
+    desk.decide("Ada", ("", table["key"][0]), label=other, action="label")
+    run("review", "./photos", "--queue", "queue.csv")
+    again = pd.read_csv("queue.csv").set_index("key")
+    assert again.loc[table["key"][0], ["label", "state"]].tolist() == [other, "validated"]
+    assert (again["state"] == "validated").sum() == 1
+
+
+def test_a_queue_of_whole_photos_and_a_table_of_another_kind_are_refused(photos):
+    with pytest.raises(UserError, match=r"queue\.tsv does not end in \.csv"):
+        run("review", "./photos", "--queue", "queue.tsv")
+    with pytest.raises(UserError, match="reviewed in whole photos.*tfpipe labels TASK --to"):
+        queue_table.write(PhotoQueue.__new__(PhotoQueue), None, photos / "q.csv", report=silent)
+    assert not list(photos.parent.glob("q*"))

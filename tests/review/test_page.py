@@ -419,7 +419,10 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         page.wait("!window.isOld && document.querySelectorAll('figure').length === 24")
         page.wait("document.getElementById('count')?.textContent.startsWith('2 of')")
         pictures.desk.decide("Bo", ("x", f"<b>{WRONG[0]}.png"), label="ash", action="label")
+        queues = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/queue'))"
+        n_queues = page.value(f"{queues}.length")
         page.press("r")
+        page.wait(f"{queues}.length > {n_queues}")  # or the queue comes after its new order
         page.wait("document.getElementById('count').textContent.match(/^[23] of/)")
         shown = "[...document.querySelectorAll('figure')].map(one => +one.id.slice(5))"
         now = page.value(shown)

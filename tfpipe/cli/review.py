@@ -2,6 +2,7 @@
 
 import sys
 import webbrowser
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,12 +18,24 @@ def review(
     open: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
+    queue: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Write the queue with its images as a table, for FiftyOne or cleanlab, and stop.",
+        ),
+    ] = None,
     data: options.LocalData = options.DATA,
     models: options.LocalModels = options.MODELS,
     json: options.Json = False,
 ) -> None:
     """Opens a local page to accept or correct labels, least certain predictions first."""
-    loaded = options.project(data, models).resolve(task)
+    project = options.project(data, models)
+    loaded = project.resolve(task)
+    if queue:
+        written = project.labels(loaded).queue(queue, model=model, number=version)
+        options.done(json, command="review", task=loaded.name, **written)
+        return
 
     def started(page: dict[str, Any]) -> None:
         options.done(json, command="review", task=loaded.name, **page, ends="with Ctrl-C")
@@ -30,6 +43,4 @@ def review(
         if open:
             webbrowser.open(page["address"])
 
-    options.project(data, models).review(
-        loaded, model=model, number=version, port=port, started=started
-    )
+    project.review(loaded, model=model, number=version, port=port, started=started)

@@ -139,9 +139,14 @@ def measure_images(data: Dataset, *, report: Reporter = silent) -> ImageMeasures
 
 def thumbnails(data: Dataset, rows: list[int]) -> dict[int, bytes]:
     """Returns row -> JPEG of an image, at most `SIDE_PX` a side."""
+    return {row: jpeg(image) for row, image in images_of(data, rows)}
+
+
+def images_of(data: Dataset, rows: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields the images [height, width, channels] of some rows of all examples, in rising order."""
     batches, ordered = _batches_of_rows(data, rows)
-    images = [image for features in batches for image in features["image"].numpy()]
-    return {row: jpeg(image) for row, image in zip(ordered, images, strict=True)}
+    images = (image for features in batches for image in features["image"].numpy())
+    yield from zip(ordered, images, strict=True)
 
 
 def reconstructions(model: keras.Model, data: Dataset, rows: list[int]) -> dict[int, bytes]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from tfpipe.base import html
 from tfpipe.base.choose import choose
@@ -37,6 +38,7 @@ class ImageQueue:
 
     def __init__(self, records: ReviewRecords, desk: DecisionDesk):
         self.desk, self.progress, self.n_rankings = desk, "", 0
+        self.data = records.data
         self.labels = tuple(records.data.manifest.classes)
         self.notes: tuple[str, ...] = ()
         self._records = records
@@ -61,6 +63,40 @@ class ImageQueue:
         """Returns the images, the most helpful first, each as it is decided now."""
         current = self.desk.log().current
         return [self._entry(row, current) for row in self._order.rows]
+
+    def table(self) -> pd.DataFrame:
+        """Returns a row for each image, in order: its labels, scores and probabilities.
+
+        Its index is the row of the image among all. `label` is that of a reviewer, else of the
+        source. Scores that there are not yet are nan.
+        """
+        order, rows = self._order, np.array(self._order.rows, int)
+        scores, frame = order.scores, self._records.frame.iloc[self._order.rows]
+        missing = np.full(len(self._key), np.nan)
+        entries = self.queue()
+        columns = {
+            "rank": np.arange(1, len(rows) + 1),
+            "key": [entry["key"] for entry in entries],
+            "split": [entry["split"] for entry in entries],
+            "group": frame["group"].tolist(),
+            "label": [
+                entry["label"] if entry["who"] or entry["source"] else "" for entry in entries
+            ],
+            "state": [entry["state"] for entry in entries],
+            "predicted": [entry["predicted"] for entry in entries],
+            "reason": [entry["reason"] for entry in entries],
+            "uncertainty": scores.uncertainty[rows],
+            "novelty": (missing if scores.novelty is None else scores.novelty)[rows],
+            "label_quality": 1
+            - (missing if scores.label_suspicion is None else scores.label_suspicion)[rows],
+            "suggested_label": [
+                self.labels[i] if i >= 0 else "" for i in scores.suggested_label[rows]
+            ],
+        }
+        columns |= {
+            f"p_{name}": scores.probabilities[rows, i] for i, name in enumerate(self.labels)
+        }
+        return pd.DataFrame(columns, index=rows)
 
     def changed(self, lines: Sequence[Decision]) -> list[dict[str, Any]]:
         """Returns the images that decisions are about, each as it is decided now."""

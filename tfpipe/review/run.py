@@ -16,6 +16,66 @@ from tfpipe.tasks import catalog
 from tfpipe.tasks.task import Task
 
 
+def write_queue(
+    task: Task,
+    out: Path,
+    *,
+    models: Path,
+    records: Path,
+    raw: Path,
+    model: str | None = None,
+    number: int | None = None,
+    report: Reporter = silent,
+) -> dict[str, Any]:
+    """Writes the queue of a review as a table, with its images beside.
+
+    Args:
+      task: the task.
+      out: the .csv to write.
+      models: folder of saved versions.
+      records: folder of the packed records.
+      raw: folder of the raw files.
+      model: name of the model; None for that of the version written last.
+      number: the version's number; None for the newest.
+      report: receives the progress of scoring.
+
+    Returns:
+      {"path", "model", "version", "images", "notes"}.
+
+    Raises:
+      UserError: the task is reviewed in whole photos, or there is no classifier or no records.
+    """
+    start_tensorflow()
+    from tfpipe.review import open as review_open
+    from tfpipe.review import queue_table
+
+    version = _classifier(task, models, model, number)
+    task = task.for_model(version.parent.name)
+    queue, score_all = review_open.open_queue(task, version, records, raw=raw)
+    n_images = queue_table.write(queue, score_all, out, report=report)
+    return {
+        "path": out,
+        "model": version.parent.name,
+        "version": int(version.name),
+        "images": n_images,
+        "notes": list(queue.notes),
+    }
+
+
+def _classifier(task: Task, models: Path, model: str | None, number: int | None) -> Path:
+    """Returns the folder of the version through which a task is reviewed."""
+    from tfpipe.registry import store
+
+    return store.find(
+        models,
+        task=task.name,
+        model=model,
+        version=number,
+        kinds=("classifier",),
+        typed=catalog.origin_of(task),
+    )
+
+
 def review(
     task: Task,
     *,
@@ -52,18 +112,10 @@ def review(
         )
     listener = review_app.bind(port)  # before anything that takes long
     start_tensorflow()
-    from tfpipe.registry import store
     from tfpipe.review import background
     from tfpipe.review import open as review_open
 
-    version = store.find(
-        models,
-        task=task.name,
-        model=model,
-        version=number,
-        kinds=("classifier",),
-        typed=catalog.origin_of(task),
-    )
+    version = _classifier(task, models, model, number)
     task = task.for_model(version.parent.name)
     queue, score_all = review_open.open_queue(task, version, records(task), raw=raw)
     secret, port = review_app.create_secret(), listener.getsockname()[1]
