@@ -21,7 +21,8 @@ import sys, tfpipe, tfpipe.cli
 heavy = {"tensorflow", "keras", "pandas", "numpy", "sklearn", "cv2"} & set(sys.modules)
 assert not heavy, heavy
 import tfpipe.tasks.catalog
-heavy = {"tensorflow", "keras", "sklearn", "astropy", "scipy.stats"} & set(sys.modules)
+heavy = {"tensorflow", "keras", "sklearn", "astropy", "scipy.stats", "pandas", "h5py", "tifffile"}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 """
 

@@ -4,18 +4,22 @@ TIFF and BigTIFF are read band by band by tifffile, JPEG at an eighth to a half 
 libjpeg. Each takes the memory of the reduced image, and of one band.
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-import tifffile
 from PIL import Image
 
 from tfpipe.base import files, images
 from tfpipe.base.errors import UserError
+
+if TYPE_CHECKING:
+    import tifffile
 
 LARGE_PIXELS = 200_000_000  # from here on images are reduced: 600 MB as RGB
 HELD_PIXELS = 300_000_000  # of formats that are not read in parts
@@ -104,6 +108,8 @@ def _read_jpeg(path: Path, reduction: int) -> np.ndarray:
 
 
 def _read_tiff(path: Path, reduction: int) -> np.ndarray:
+    import tifffile
+
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
@@ -123,6 +129,8 @@ def _read_tiff(path: Path, reduction: int) -> np.ndarray:
 
 def _check_page(page: tifffile.TiffPage, path: Path) -> None:
     """Raises a NotInPartsError if a page cannot be read in parts."""
+    import tifffile
+
     name = files.shown(path.name)
     kinds = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK)
     if page.photometric not in kinds or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
@@ -166,6 +174,8 @@ def _has_whole_strips(page: tifffile.TiffPage) -> bool:
 
 def _bands(page: tifffile.TiffPage, path: Path) -> Iterator[np.ndarray]:
     """Yields the image from top to bottom, [rows, width, samples] at a time."""
+    import tifffile
+
     height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
     if page.is_contiguous and page.compression == tifffile.COMPRESSION.NONE:
         offset = page.dataoffsets[0]

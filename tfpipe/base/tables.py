@@ -10,19 +10,23 @@ a tuple of names that mean the same:
     note = f"Depths come from {table.source}."  # file, and sheet where there are several
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files, problems
 from tfpipe.base.errors import UserError
 from tfpipe.base.table_formats import EXPECTED, escaped, sheets, text_rows, unescaped
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # fmt: off
 SUFFIXES = (
@@ -340,6 +344,8 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 def csv_of(frame: pd.DataFrame, *, headings: bool = True) -> str:
     """Returns the text of a frame as `write_csv` writes it, with or without its headings."""
+    import pandas as pd
+
     columns = [
         column.astype(object).map(_harmless) if column.dtype.kind in "OU" else column
         for _, column in frame.items()
@@ -361,6 +367,8 @@ def read_csv(path: Path | BinaryIO, *, text: Container[str] | None = None) -> pd
       OSError: the file cannot be read.
       ValueError: it is no table.
     """
+    import pandas as pd
+
     if text is None:
         frame = pd.read_csv(path, keep_default_na=False)  # a photo may be called "NA"
     else:
@@ -399,6 +407,8 @@ def _table(
       same_width: see `read`.
       sheet: see `Table`.
     """
+    import pandas as pd
+
     rows = _fitted(path, numbered, width=len(columns), same_width=same_width)
     lines: list[int] = []
     blocks: list[pd.DataFrame] = []
@@ -526,6 +536,8 @@ def _name_and_unit(heading: str) -> tuple[str, str | None]:
 
 def _floats(cells: pd.Series) -> np.ndarray:
     """Returns [rows] float64 of str cells, NaN for whatever is no number."""
+    import pandas as pd
+
     return pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
 

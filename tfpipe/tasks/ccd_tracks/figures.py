@@ -1,13 +1,19 @@
 """Overlay of predictions on an exposure: boxes by class, and a legend with counts."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
-import pandas as pd
 
 from tfpipe.tasks.ccd_tracks import fits_io
 from tfpipe.tasks.ccd_tracks.options import CcdTracksOptions
 from tfpipe.tasks.ccd_tracks.reader import ClusterBatch, corner_of
 from tfpipe.tasks.task import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Okabe & Ito (2008), safe for colour-blind readers, lightened for a dark background; RGB.
 COLOURS = (

@@ -1,5 +1,7 @@
 """Class folders: the images of a folder, with classes and splits by their folders."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
@@ -8,14 +10,17 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files, images
 from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.task import LeftOut
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # fmt: off
 SUFFIXES = (
@@ -63,6 +68,8 @@ def list_class_folders(folder: Path) -> ImageList:
     Raises:
       UserError: there is no class folder, or one without an image.
     """
+    import pandas as pd
+
     around = unwrapped(folder)
     wrappers = [files.shown(path.name) for path in around[1:]]
     tops = folders_in(around[-1])
@@ -210,6 +217,8 @@ def remedy(names: Iterable[str]) -> str:
 
 def as_rows(rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
     """Returns `ImageList.rows`, from (file, label, group, split) of each image."""
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=["file", "label", "group", "split"], dtype=object)
 
 

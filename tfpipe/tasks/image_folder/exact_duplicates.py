@@ -4,8 +4,6 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from tfpipe.base import files, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder.class_folders import ImageList
@@ -44,6 +42,8 @@ def without_conflicts(
       UserError: there are such images, and they are to be refused. All pairs are then in a CSV in
         the working folder.
     """
+    import pandas as pd
+
     labels = images.rows["label"]
     conflicting = [rows for rows in same if labels.iloc[rows].nunique() > 1]
     if not conflicting:

@@ -1,14 +1,15 @@
 """Image tables: the images of a folder, with labels and numbers from a table beside them."""
 
+from __future__ import annotations
+
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files, problems, table_formats, tables
 from tfpipe.base.choose import listed
@@ -16,6 +17,9 @@ from tfpipe.base.errors import UserError
 from tfpipe.tasks.image_folder import class_folders
 from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.task import LeftOut
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Names of the columns of images, and of classes, the first in use elsewhere.
 STRONG_PATHS = ("path", "file", "filename", "file name", "image path")
@@ -169,6 +173,8 @@ def read(path: Path, folder: Path, *, labelled: bool = True) -> ImageList:
       UserError: naming file and line, where an image is absent or listed twice, a cell does not
         fit its column, or a class is not that of the image's class folder.
     """
+    import pandas as pd
+
     table = tables.read(path, PATHS)
     cells = table.frame
     image_column = table.need(*PATHS)
@@ -217,6 +223,8 @@ def join(images: ImageList, path: Path) -> ImageList:
     Raises:
       UserError: as `read`.
     """
+    import pandas as pd
+
     tabled = read(path, images.folder, labelled=False)
     row_of = {file: row for row, file in enumerate(tabled.rows["file"])}
     n_listed = sum(file in row_of for file in images.rows["file"])
@@ -366,6 +374,8 @@ def _join_split_folders(rows: pd.DataFrame, table: tables.Table) -> list[str]:
     Raises:
       UserError: there is such a column, and it contradicts the folders.
     """
+    import pandas as pd
+
     of_folder = pd.Series(
         [
             next(filter(None, map(class_folders.split_of, Path(file).parent.parts)), "")
@@ -411,6 +421,8 @@ def _split(table: tables.Table, row: int) -> str:
 
 def _numbers(table: tables.Table, *, but: tuple[str | None, ...]) -> tuple[pd.DataFrame, list[str]]:
     """Returns the columns that are numbers throughout, and a note on the others."""
+    import pandas as pd
+
     numbers: dict[str, np.ndarray] = {}
     unused: list[str] = []
     for name in table.headings:

@@ -1,13 +1,17 @@
 """Suggested groups: recordings that the names of images tell, such as rec7 of rec7_000123.png."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from tfpipe.tasks.splits import DEFAULT_SPLIT
 from tfpipe.tasks.task import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What may name a recording: the first word, the first two, all before the last number.
 PATTERNS = (
@@ -25,6 +29,8 @@ def suggest(files: Sequence[str], classes: Sequence[str]) -> str:
       files: [images] paths within the folder, each a group of its own so far.
       classes: [images], the class of each, "" for none.
     """
+    import pandas as pd
+
     frame = pd.DataFrame({"file": files, "class": classes})
     names = frame["file"].map(lambda file: Path(file).name)
     for pattern in PATTERNS:

@@ -1,12 +1,14 @@
 """Survey of a folder of images: classes, groups, splits, and what is left out."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.choose import listed
@@ -22,6 +24,9 @@ from tfpipe.tasks.image_folder.class_folders import ImageList
 from tfpipe.tasks.image_folder.options import ImageFolderOptions, shape_of
 from tfpipe.tasks.image_folder.reader import LabelAndColumns
 from tfpipe.tasks.task import SPLITS, Source, Survey
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def survey(folder: Path, options: ImageFolderOptions) -> Survey:
@@ -139,6 +144,8 @@ def survey_new(paths: list[Path], table: Path | None, options: ImageFolderOption
 
 def _new_images(paths: list[Path]) -> ImageList:
     """Returns new images, and a note on those in folders that cannot be read."""
+    import pandas as pd
+
     names: list[str] = []
     others: list[str] = []
     for path in dict.fromkeys(paths):
@@ -172,6 +179,8 @@ def _sources(
 
 def _groups(rows: pd.DataFrame, options: ImageFolderOptions) -> pd.Series:
     """Returns the group [images] str by the user's pattern of names, else the table's."""
+    import pandas as pd
+
     if not options.group_from:
         return rows["group"]
     try:
@@ -215,6 +224,8 @@ def _free_splits(rows: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     Raises:
       UserError: there are splits, but none for training.
     """
+    import pandas as pd
+
     allowed = pd.Series([SPLITS] * len(rows), index=rows.index, dtype=object)
     names = {*rows["split"]} - {""}
     is_free = rows["split"] == ""

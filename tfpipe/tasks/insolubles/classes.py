@@ -1,11 +1,17 @@
 """Classes of all runs together, in a fixed order, and the label of each particle."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from tfpipe.base.choose import choose, listed
 from tfpipe.tasks.insolubles.options import InsolublesOptions, names
 from tfpipe.tasks.insolubles.particle_table import Particles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def determine(
@@ -24,6 +30,8 @@ def determine(
     Raises:
       UserError: the options name a class that no run has; the message names the nearest.
     """
+    import pandas as pd
+
     no_class = {name.casefold() for name in names(options.unlabelled)}
     written = [_cleaned(table.rows["label"], no_class=no_class) for table in tables]
     counts = pd.concat(written).value_counts().sort_index().drop("", errors="ignore")
@@ -65,6 +73,8 @@ def _similar_names(classes: tuple[str, ...]) -> list[str]:
 
 def _confounded(tables: list[Particles], labels: list[np.ndarray]) -> list[str]:
     """Returns a note if every run has one class only: a model may learn the runs instead."""
+    import pandas as pd
+
     runs = pd.concat([table.rows["run"] for table in tables], ignore_index=True)
     label = pd.Series(np.concatenate(labels))
     label, runs = label[label >= 0], runs[label >= 0]

@@ -1,7 +1,10 @@
 """Selection of columns that a model may use: in all runs, not constant, not telling the run."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.choose import listed
@@ -9,6 +12,9 @@ from tfpipe.tasks.insolubles import column_names
 from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.task import LeftOut
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAX = np.finfo(np.float32).max
 
@@ -30,6 +36,8 @@ def select(
       The names, in the order of column_names.py; the values [particles, columns] float32 of each
       table; and notes on what is left out.
     """
+    import pandas as pd
+
     in_all = set.intersection(*({*table.numbers} for table in tables))
     in_any = _ordered(set.union(*({*table.numbers} for table in tables)))
     notes = _note("not in every run, so unused", [name for name in in_any if name not in in_all])
@@ -62,6 +70,8 @@ def select(
 
 def _with_medians(values: np.ndarray, is_finite: np.ndarray, runs: pd.Series) -> np.ndarray:
     """Returns values [n, columns] with the median of its run for each that is not finite."""
+    import pandas as pd
+
     finite = pd.DataFrame(np.where(is_finite, values, np.nan))
     medians = finite.groupby(runs.to_numpy()).transform("median").to_numpy()
     return np.where(is_finite, values, medians)

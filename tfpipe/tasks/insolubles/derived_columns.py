@@ -10,10 +10,15 @@ subtracts the diffraction fringe from each, or half the length if that is less, 
 by µm per px. Perimeter, compactness, elongation and the rectangle's sides are of the raw particle.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def derive(frame: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from tfpipe.base import files, tables
 from tfpipe.base.choose import listed
 from tfpipe.base.errors import UserError
@@ -168,6 +166,8 @@ def _of_file(folder: Path, table: Path, options: InsolublesOptions) -> Particles
 
 def _untabled(folder: Path, paths: list[str]) -> Particles:
     """Returns particles that have an image only."""
+    import pandas as pd
+
     rows = particle_table.rows(
         len(paths), run=folder.name, particle=[Path(path).stem for path in paths], file=paths
     )

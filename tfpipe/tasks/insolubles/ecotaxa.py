@@ -6,6 +6,8 @@ is predicted, dubious or validated. Exports of projects, PlanktoScope's and ZooP
 the same fields.
 """
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import io
@@ -14,9 +16,9 @@ import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files, problems, tables
 from tfpipe.base.errors import UserError
@@ -29,6 +31,9 @@ from tfpipe.tasks.insolubles import (
 from tfpipe.tasks.insolubles.image_table import check_unique
 from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.task import LeftOut
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_LETTERS = 250  # of a text in EcoTaxa
 _STATUSES = {"v": "validated", "p": "predicted", "d": "dubious"}
@@ -49,6 +54,8 @@ def read(folder: Path, table: Path) -> Particles:
       UserError: naming file and line, where it is no such table, an image is absent, a status is
         not one of EcoTaxa's, or the images of one object differ in class.
     """
+    import pandas as pd
+
     objects, heading_of, types = _open(table, "img_file_name", "object_id")
     notes: list[str] = []
 
@@ -104,6 +111,8 @@ def read_labels(table: Path) -> pd.DataFrame:
     Raises:
       UserError: naming file and line, where it is no such table, or a status is not EcoTaxa's.
     """
+    import pandas as pd
+
     needed = ("object_id", "object_annotation_category", "object_annotation_status")
     objects, heading_of, _ = _open(table, *needed)
     ids, labels, statuses = (objects.frame[heading_of[name]] for name in needed)
@@ -184,6 +193,7 @@ def _numbers(
     instrument: pd.Series,
 ) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
     """Returns the measured columns, the µm per px [objects], and notes."""
+    import pandas as pd
 
     def values(name: str) -> np.ndarray | None:
         heading = heading_of[name]
@@ -233,6 +243,8 @@ def write(table: pd.DataFrame, path: Path) -> None:
     Raises:
       UserError: the folder cannot be written to or is full.
     """
+    import pandas as pd
+
     labels = table["label"].fillna("").astype("str")
     table = _with_score(table, labels)
     statuses = table["status"] if "status" in table else pd.Series("predicted", table.index)
@@ -293,6 +305,8 @@ def _file_name(key: str) -> str:
 
 def _with_score(table: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
     """Returns a table with the probability of each label as `score`, where it has probabilities."""
+    import pandas as pd
+
     names = [label for label in labels.unique() if f"p_{label}" in table]
     if not names:
         return table

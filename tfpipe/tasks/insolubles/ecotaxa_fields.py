@@ -6,14 +6,19 @@ no prefix. ImageJ measures in px, so the tables of ZooProcess, UVP and PlanktoSc
 measures in µm.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import column_names
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PREFIXES = ("object_", "sample_", "acq_", "process_", "img_")
 _API_PREFIXES = {

@@ -1,15 +1,20 @@
 """Table of particles from a FlowCam: an exported CSV or a list (.lst), under our column names."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files, table_formats, tables
 from tfpipe.base.errors import UserError
 from tfpipe.tasks.insolubles import column_names
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LST_TYPE = re.compile("[a-z][a-z0-9_]*")  # int32, double, string, timestamp, guid and others
 # The fields of lists without a head, by their number, as ZooImage's importer has them
@@ -85,6 +90,8 @@ class FlowCamTable:
 
     def numbers(self) -> pd.DataFrame:
         """Returns all columns that measure something, [rows, columns] float64 under our names."""
+        import pandas as pd
+
         measured = {
             name: self.cells.numbers(heading, missing_ok=True, finite=False)
             for name, heading in self.columns.items()

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
@@ -89,6 +88,8 @@ def run_names(paths: list[str], *, pattern: str, folder: Path) -> list[str]:
 
 def check_unique(paths: list[str], lines: np.ndarray, *, table: Path) -> None:
     """Raises a UserError if an image is in two lines of its table."""
+    import pandas as pd
+
     is_duplicate = pd.Series(paths).duplicated().to_numpy()
     if is_duplicate.any():
         row = int(is_duplicate.argmax())

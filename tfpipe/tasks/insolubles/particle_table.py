@@ -1,15 +1,19 @@
 """Particles of one raw folder, whichever program wrote it, and the images its table names."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -76,6 +80,8 @@ class ParticleBatch:
 
 def rows(count: int, **columns: Any) -> pd.DataFrame:
     """Returns `Particles.rows` with these columns, and defaults for the others."""
+    import pandas as pd
+
     return pd.DataFrame({**_ROWS, **columns}, index=range(count))
 
 

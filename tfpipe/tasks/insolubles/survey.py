@@ -1,11 +1,13 @@
 """Survey of an insolubles folder: a source for each collage or batch of images, and notes."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files, images
 from tfpipe.base.choose import listed
@@ -14,6 +16,9 @@ from tfpipe.tasks.insolubles import classes, column_selection, detect_format
 from tfpipe.tasks.insolubles.options import InsolublesOptions
 from tfpipe.tasks.insolubles.particle_table import ParticleBatch, Particles
 from tfpipe.tasks.task import Source, Survey
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCH = 200  # images that are read together if each particle has its own file
 
@@ -100,6 +105,8 @@ def _sources(
     classes: tuple[str, ...] = (),
 ) -> tuple[list[Source], list[str]]:
     """Returns the sources in a fixed order, and a note if their groups are smaller than runs."""
+    import pandas as pd
+
     runs = {run for particles in tables for run in particles.rows["run"].unique()}
     sources: list[Source] = []
     n_batches: Counter[str] = Counter()

@@ -1,9 +1,11 @@
 """Runs of VisualSpreadsheet: a .lst or an exported .csv, collages and a class file."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.choose import listed
@@ -12,6 +14,9 @@ from tfpipe.tasks.insolubles import class_file, derived_columns, flowcam_table, 
 from tfpipe.tasks.insolubles.flowcam_table import FlowCamTable
 from tfpipe.tasks.insolubles.particle_table import Particles
 from tfpipe.tasks.task import LeftOut
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read(
@@ -77,6 +82,8 @@ def unknown_note(table: FlowCamTable, *, besides: tuple[str, ...] = ()) -> list[
 
 def _lines_of(table: FlowCamTable, ids: np.ndarray) -> dict[int, int]:
     """Returns particle id -> line, in order; each id must occur once."""
+    import pandas as pd
+
     is_duplicate = pd.Series(ids).duplicated().to_numpy()
     if is_duplicate.any():
         row = int(is_duplicate.argmax())
@@ -147,6 +154,8 @@ def _with_exported(
     numbers: pd.DataFrame, ids: np.ndarray, exported: Path, *, table: Path
 ) -> tuple[pd.DataFrame, list[str]]:
     """Returns the columns of a .lst and those that only its exported CSV has; and notes."""
+    import pandas as pd
+
     particles = flowcam_table.read_csv(exported)
     others = particles.whole_numbers("particle_id")
     _lines_of(particles, others)

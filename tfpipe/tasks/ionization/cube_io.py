@@ -4,19 +4,23 @@
 one by one.
 """
 
+from __future__ import annotations
+
 import contextlib
 import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
+
+if TYPE_CHECKING:
+    import h5py
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
 ARRAYS = ("delta_T", "brightness_temp")
@@ -53,6 +57,8 @@ def inspect(path: Path) -> CubeFile | None:
     Raises:
       UserError: it is damaged, or its sides do not fit.
     """
+    import h5py
+
     if path.suffix == ".npy":
         with _damage_errors(path):
             array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -95,6 +101,8 @@ def read_cubes(path: Path, first: int, count: int) -> Iterator[np.ndarray]:
 
 
 def _decoded(path: Path, first: int, count: int) -> Iterator[np.ndarray]:
+    import h5py
+
     if path.suffix == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         yield from (array if array.ndim == 4 else array[None])[first : first + count]
