@@ -31,7 +31,7 @@ def _with_whole_sentences(page: str) -> str:
     """Returns the page with whole sentences in its list of commands, which Typer cuts short."""
     sentences = dict(re.findall(r"^## `tfpipe ([\w-]+)`\n\n(.+)$", page, re.MULTILINE))
     return re.sub(
-        r"^\* `([\w-]+)`: .*$",
+        r"^\* `(\w[\w-]*)`: .*$",
         lambda line: f"* [`{line[1]}`](#tfpipe-{line[1]}): {sentences[line[1]]}",
         page,
         flags=re.MULTILINE,

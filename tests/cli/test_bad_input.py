@@ -114,8 +114,8 @@ BAD_PHOTOS = {
     "no core": (
         lambda photo: encoded(np.full((900, 300), 90, np.uint8)),
         "core_004.png: no core was found (expected a bright strip, longer than wide, on a darker "
-        "ground). Give its edges in photos.csv: crop_top_px, crop_bottom_px, crop_left_px, "
-        "crop_right_px.",
+        "ground). Add its edges to the table of photos, in columns crop_top_px, crop_bottom_px, "
+        "crop_left_px and crop_right_px.",
     ),
 }
 
@@ -374,7 +374,7 @@ def test_an_unknown_flag_or_command_is_refused_and_the_right_one_offered(tfpipe,
 def test_a_missing_raw_folder_is_refused(refused, tmp_path):
     assert refused("pack", "melt-layer", "--data", tmp_path / "nowhere") == (
         f"{tmp_path / 'nowhere/raw/melt-layer/photos'} is missing: expected a folder of photos. "
-        "`tfpipe tasks NAME` says what goes where."
+        "`tfpipe tasks melt-layer` says what goes where."
     )
 
 

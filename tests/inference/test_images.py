@@ -225,11 +225,12 @@ def test_counts_add_up_and_the_truth_lies_in_their_intervals(version, new, tmp_p
 
 @pytest.mark.slow
 def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_path):
-    outputs = ImageOutputs(writers={".tsv": lambda frame, path: frame.to_csv(path)})
+    outputs = ImageOutputs(writers={".tsv": lambda frame, path: [frame.to_csv(path) or "a note"]})
     task = dataclasses.replace(TASK, image_outputs=outputs)
     made = inference_images.predict(PredictionRequest(task, version, [new], tmp_path / "t.tsv"))
     table = pd.read_csv(tmp_path / "t.tsv")
     assert len(table) == made.rows and table["label"].isna().sum() == made.summary["abstained"]
+    assert "a note" in made.notes
     source = TASK.survey(new, TASK.options).sources[0]
     first = TASK.read(source, TASK.options).examples[0].image
     written = cv2.imread(str(tmp_path / table["image"][0]), cv2.IMREAD_GRAYSCALE)
@@ -239,7 +240,7 @@ def test_another_programs_table_has_its_pictures_beside_it(version, new, tmp_pat
 @pytest.mark.slow
 def test_a_zip_has_the_images_and_leaves_others_and_can_be_written_again(version, new, tmp_path):
     def write_zip(table, path):
-        ecotaxa.write_zip(table.assign(run=table["group"]), path)
+        return ecotaxa.write_predictions_zip(table.assign(run=table["group"]), path)
 
     outputs = ImageOutputs(writers={".zip": write_zip})
     task = dataclasses.replace(TASK, image_outputs=outputs)
@@ -364,3 +365,12 @@ def test_blurred_images_are_marked_counted_and_in_no_count_of_classes(version, n
     sharp = marked[~marked["blurred"]]["label"].value_counts()
     assert counts[counts > 0].to_dict() == sharp.to_dict()
     assert f"{n_blurred} of {len(table)} images are blurred (sharpness below" in made.notes[0]
+
+
+@pytest.mark.slow
+def test_images_are_not_written_among_the_files_that_are_predicted(version, new):
+    """Else the next run would predict them, too."""
+    before = sorted(new.iterdir())
+    with pytest.raises(UserError, match=f"written into {new}, where .* such as {new.name}-pre"):
+        inference_images.predict(PredictionRequest(TASK, version, [new], new.with_suffix(".csv")))
+    assert sorted(new.iterdir()) == before

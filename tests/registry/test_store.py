@@ -1,5 +1,7 @@
 """What is published is what was trained: raw bytes in, the same answer out, or nothing at all."""
 
+import shutil
+
 import cv2
 import keras
 import numpy as np
@@ -184,6 +186,12 @@ def test_a_saved_model_of_other_software_is_named_as_that(tmp_path):
 def test_a_folder_without_a_card_is_no_version(tmp_path):
     with pytest.raises(UserError, match="no readable card.json"):
         store.read_card(tmp_path)
+
+
+def test_a_copy_of_a_version_has_the_number_of_its_folder(version, tmp_path):
+    copied = shutil.copytree(version, tmp_path / "7")
+    assert (store.read_card(version).version, store.read_card(copied).version) == (1, 7)
+    assert load.open_version(copied).card.version == 7
 
 
 def test_the_card_vouches_for_every_file_and_for_parity(version):

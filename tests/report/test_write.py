@@ -224,7 +224,7 @@ def test_the_headline_says_it_in_plain_words(text, test_frame):
     photos = test_frame["photo"].nunique()
     told = Page(text).text
     assert f"On {photos} new photos, it detected 6 of the 10 layers in the table" in told
-    assert "half of them within 0.15 mm of their depth" in told  # 0.14 would be too few
+    assert "half of them within 0.15 mm of their aligned depth" in told  # 0.14 would be too few
     assert "2 more detections match no certain layer of the table." in told
     assert "Version 7, 2,551,105 parameters" in told
     assert "— (no layer of the table was found)" in told

@@ -21,7 +21,7 @@ from tfpipe.tasks.insolubles import ecotaxa
 from tfpipe.tasks.melt_layer import TASK as MELT_LAYER
 from tfpipe.tasks.task import ImageOutputs
 
-TASK = make_task(image_outputs=ImageOutputs(writers={".zip": ecotaxa.write_zip}))
+TASK = make_task(image_outputs=ImageOutputs(write_labels=ecotaxa.write_zip))
 FILES = {"cvat": "annotations.xml", "label-studio": "tasks.json"}
 TOOLS = pytest.mark.parametrize("tool", FILES)
 ECOTAXA = "object_id\tobject_annotation_category\tobject_annotation_status\n"

@@ -2,6 +2,7 @@
 
 import stat
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import stub_server
@@ -9,6 +10,7 @@ from server_process import received
 from stub_server import head
 from typer.testing import CliRunner
 
+import tfpipe
 from tfpipe.base.errors import UserError
 from tfpipe.cli import app
 from tfpipe.serving import sockets
@@ -31,6 +33,30 @@ def guarded():
     models, admission = stub_server.StubStore(), Admission(limits)
     with stub_server.running(models, admission, limits, token="secret") as client:
         yield client
+
+
+def test_the_client_takes_the_token_of_the_environment(monkeypatch):
+    tokens = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            tokens.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"models": ["stub"]}')
+
+        def log_message(self, *words):
+            """Prints nothing."""
+
+    monkeypatch.setenv("TFPIPE_TOKEN", "secret")
+    with HTTPServer((OWN, 0), Handler) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        url = f"http://{OWN}:{listener.server_port}"
+        for given in ({}, {"token": "own"}, {"token": ""}):
+            assert tfpipe.Client(url, **given).models == ["stub"]
+        listener.shutdown()
+    assert tokens == ["Bearer secret", "Bearer own", None]
 
 
 def status(client, *lines: str, body=b"{}", **rest) -> int:

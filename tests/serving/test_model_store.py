@@ -54,6 +54,9 @@ def test_selectors_are_parsed(tmp_path, monkeypatch):
             server.parse_selectors([text], models=tmp_path)
     with pytest.raises(UserError, match="has no version yet. Run `tfpipe tune TASK` first"):
         server.parse_selectors([], models=tmp_path)
+    made_card.write_card(tmp_path)
+    with pytest.raises(UserError, match="is itself a version. Copy it to saved_models/TASK/MODEL"):
+        server.parse_selectors([], models=tmp_path)
 
 
 class StubServable:

@@ -322,3 +322,35 @@ def test_the_zip_has_the_table_and_its_images_and_is_read_again(tmp_path):
     found = surveyed(tmp_path / "raw")
     assert list(labels_of(found).values()) == ["ash", "", "pollen grain"]
     assert "score" not in found.columns
+
+
+def test_predictions_of_an_export_are_proposals_for_the_same_objects(export):
+    """EcoTaxa -> predictions -> EcoTaxa: ids stay, and what people validated is not touched."""
+    table = pd.DataFrame(
+        {
+            "key": ["core 2/a.png", "core 2/b.png", "core 2/c.png"],
+            "run": "core 2",
+            "particle": ["id a", "id b", "id c"],
+            "status": ["validated", "dubious", ""],
+            "label": ["ash", "pollen", ""],
+            "image": ["a.png", "b.png", "c.png"],
+            "p_ash": [0.9, 0.2, 0.5],
+            "p_pollen": [0.1, 0.8, 0.5],
+        }
+    )
+    (note,) = ecotaxa.write_predictions(table, export / "out.tsv")
+    assert note.startswith("1 validated objects are not in the file")
+    lines = (export / "out.tsv").read_text("utf-8-sig").splitlines()
+    heading, _, *rows = [line.split("\t") for line in lines]
+    written = [dict(zip(heading, row, strict=True)) for row in rows]
+    assert [row["object_id"] for row in written] == ["id b", "id c"]
+    assert [row["img_file_name"] for row in written] == ["b.png", "c.png"]
+    assert [row["object_annotation_status"] for row in written] == ["predicted", ""]
+    assert [row["object_annotation_category"] for row in written] == ["pollen", ""]
+
+
+def test_particles_that_a_flowcam_counts_are_named_by_their_keys(tmp_path):
+    numbered = predictions().assign(particle=["1", "2", "3"], status="")
+    assert ecotaxa.write_predictions(numbered, tmp_path / "out.tsv") == []
+    lines = (tmp_path / "out.tsv").read_text("utf-8-sig").splitlines()[2:]
+    assert [line.split("\t")[1] for line in lines] == predictions()["key"].tolist()

@@ -237,8 +237,12 @@ def test_a_folder_is_one_run(raw):
 def test_a_folder_without_particles_is_named(raw, tmp_path_factory):
     (raw / "notes").mkdir()
     assert any("notes/ is unused" in note for note in surveyed(raw).notes)
+    nothing = tmp_path_factory.mktemp("nothing")
     with pytest.raises(UserError, match="holds no particles"):
-        surveyed(tmp_path_factory.mktemp("nothing"))
+        surveyed(nothing)
+    (nothing / "export_12.zip").touch()
+    with pytest.raises(UserError, match="export_12.zip is a .zip: unpack it into "):
+        surveyed(nothing)
 
 
 def test_a_crop_outside_its_collage_is_one_sentence(raw):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tfpipe.tasks.melt_layer import layer_detection
 from tfpipe.tasks.melt_layer.alignment import align, profile, rows_of
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
-from tfpipe.tasks.melt_layer.reader import read
+from tfpipe.tasks.melt_layer.reader import omissions, read
 from tfpipe.tasks.melt_layer.survey import survey
 from tfpipe.tasks.melt_layer.tables import Feature
 from tfpipe.tasks.samples.melt_layer import draw
@@ -243,3 +243,15 @@ def test_drawn_photos_are_aligned_within_5_px_and_none_is_surely_wrong(tmp_path)
     assert len(with_layer) >= 15
     assert len(right & with_layer) >= 0.75 * len(with_layer), sorted(with_layer - right)
     assert aligned == right, sorted(aligned - right)
+
+
+def test_photos_that_are_set_aside_are_named():
+    def row(photo, status, windows):
+        return {"photo": photo, "status": status, "windows": windows}
+
+    aside = [row(f"{i:02d}.png", "not identifiable", 0) for i in range(12)]
+    used = [row("a.png", "aligned", 9), row("b.png", "no features", 0)]
+    assert omissions(used) == []
+    assert omissions([row("c.png", "not identifiable", 5)]) == []  # unaligned=use
+    (note,) = omissions([*aside, *used])
+    assert note.startswith("12 of 14 photos are set aside") and "09.png and 2 others" in note

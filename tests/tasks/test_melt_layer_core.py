@@ -207,7 +207,7 @@ def test_a_crop_outside_the_photo_is_refused(raw, crop_px):
     assert str(caught.value) == (
         f"a.png: the crop (top {top}, bottom {bottom}, left {left}, right {right} px) reaches "
         f"outside the photo of {photo.shape[0]} x {photo.shape[1]} px. "
-        "Correct the crop columns of photos.csv."
+        "Correct the crop columns of the table of photos."
     )
 
 
@@ -279,7 +279,8 @@ def test_a_photo_without_a_core_is_refused(kind):
         core_detection.cut(NO_CORE[kind], crop_px=None, name="a.png")
     assert str(caught.value) == (
         "a.png: no core was found (expected a bright strip, longer than wide, on a darker ground). "
-        "Give its edges in photos.csv: crop_top_px, crop_bottom_px, crop_left_px, crop_right_px."
+        "Add its edges to the table of photos, in columns crop_top_px, crop_bottom_px, "
+        "crop_left_px and crop_right_px."
     )
 
 

@@ -188,7 +188,9 @@ def test_photos_without_depths_are_noted(raw, tmp_path):
     found = survey_new([tmp_path], None, MeltLayerOptions())
     assert [source.about.photo for source in found.sources] == [None]
     assert found.notes == (
-        "alone.png: its depths are in no photos.csv, so mm from its top are given.",
+        "alone.png: no table gives its depths, so mm from its top are given, for a core 100 mm "
+        "wide. Put the table of photos beside it, or give the width by --option "
+        "core_width_mm=MM.",
     )
 
 

@@ -100,7 +100,13 @@ def test_predict_writes_the_table_the_windows_and_the_overlays(home, trained):
     words = ("--out", "found/layers.csv", "--windows", "found/windows.csv")
     told = run_command.run("predict", "melt-layer", *two, *words)
     assert (told["files"], told["skipped"]) == (2, {})
-    assert all("windows look like none" in note for note in told["notes"])  # of a break, say
+    trust, *others = told["notes"]
+    tested = store.read_card(home / trained["path"]).metrics["test"]
+    precision = f"Layer precision {tested['layer_precision']:.2f}"
+    assert trust.startswith(f"On files that it was tested on, this version had: {precision}, ")
+    n_uncertain = pd.read_csv(home / "found" / "layers.csv")["uncertain"].sum()
+    for note in others:  # the windows may be of a break, say
+        assert "windows look like none" in note or f"{n_uncertain} rows are uncertain" in note
     table = pd.read_csv(home / "found" / "layers.csv")
     assert tuple(table.columns) == TASK.whole_file.table_columns
     windows = pd.read_csv(home / "found" / "windows.csv")

@@ -18,7 +18,10 @@ def predict(
     ],
     files: Annotated[list[Path], typer.Argument(help="Raw files, or folders of them.")],
     out: Annotated[
-        Path, typer.Option(help="Table to write, .csv or .parquet; images go beside it.")
+        Path,
+        typer.Option(
+            help="Table to write: .csv, .parquet, for EcoTaxa .zip or .tsv. Images go beside it."
+        ),
     ],
     model: options.SavedModel = None,
     version: options.Version = None,

@@ -3,7 +3,7 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -196,9 +196,23 @@ def _published(version: Version, *, json: bool, command: str, here: project.Proj
         version=version.number,
         metrics=version.metrics,
     )
+    if sentence := _no_better_than_guessing(version.metrics.get("test", {})):
+        options.err.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
     if not json:
         page = version.path / "assets.extra" / "report.html"
         options.next_steps(*_next_steps(version, here), report=page)
+
+
+def _no_better_than_guessing(test: dict[str, Any]) -> str:
+    """Returns a sentence on a model that is no better than always the same class; or ""."""
+    accuracy, other = test.get("accuracy"), test.get("accuracy_of_commonest_class")
+    if accuracy is None or other is None or accuracy > other:
+        return ""
+    return (
+        f"On the test split the model is right in {accuracy:.0%} of cases. Naming always the "
+        f"commonest class would be right in {other:.0%}. Train longer by --epochs, search without "
+        "--quick, or label more."
+    )
 
 
 def _next_steps(version: Version, here: project.Project) -> list[str]:

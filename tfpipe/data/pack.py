@@ -317,7 +317,9 @@ def _manifest(
       settings: fields of the manifest that tell how the records are packed.
     """
     survey = plan.survey
-    left_out, notes = notes_by_kind([*survey.notes, *apply.decision_notes(survey, summaries, task)])
+    rows = [row for summary in summaries for row in summary["rows"] if row]
+    decided = apply.decision_notes(survey, summaries, task)
+    left_out, notes = notes_by_kind([*survey.notes, *decided, *task.raw_files.omissions(rows)])
     return RecordManifest(
         task=task.name,
         origin=catalog.origin_of(task),

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tfpipe.base import files as base_files
 from tfpipe.base import images as base_images
 from tfpipe.base import table_writers
 from tfpipe.base.errors import UserError
+from tfpipe.evaluation.metric_names import title_of
 from tfpipe.inference import monitoring, resume
 from tfpipe.inference.monitoring import ImageMonitor
 from tfpipe.inference.request import PredictionRequest, PredictionResult
@@ -23,7 +24,7 @@ from tfpipe.models.sliding_window import WINDOWS_AT_ONCE
 from tfpipe.registry import load
 from tfpipe.registry.card import CLASSIFIER, VersionCard
 from tfpipe.registry.load import SavedPredictor
-from tfpipe.tasks.task import Classify, Source, Survey, Task
+from tfpipe.tasks.task import Classify, Source, Survey, Task, WholeFile
 
 ROWS_AT_ONCE = 20_000  # rows of a table that are written together
 
@@ -86,7 +87,8 @@ def predict(
         if len(bad) == len(survey.sources):
             raise UserError(f"No file could be read: {' '.join(bad.values())}")
         good = [source for source in survey.sources if source.name not in bad]
-        pieces = (_finished(results, source)["rows"] for source in good)
+        certainty: Counter[bool] = Counter()
+        pieces = _counted((_finished(results, source)["rows"] for source in good), certainty)
         n_rows = _write(out, pieces, columns=whole_file.table_columns)
         if windows:
             pieces = (_finished(results, source)["windows"] for source in good)
@@ -97,7 +99,7 @@ def predict(
     if n_resumed:
         summary["resumed_files"] = n_resumed
     written = [overlays[source.name] for source in good]
-    notes = (*survey.notes, *noticed)
+    notes = (*survey.notes, *_trust(card, whole_file, n_uncertain=certainty[True]), *noticed)
     return PredictionResult(n_rows, len(good), bad, notes, written, summary)
 
 
@@ -231,6 +233,35 @@ class _MonitoredAlong(_Monitored):
         pairs = zip(images, top_px, strict=True)
         windows = (image[tops[:, None] + self._rows] for image, tops in pairs)
         return {"probabilities": np.stack([self._classify(one) for one in windows])}
+
+
+def _counted(
+    pieces: Iterable[list[dict[str, Any]]], certainty: Counter[bool]
+) -> Iterator[list[dict[str, Any]]]:
+    """Yields rows, and counts those that are uncertain and those that are not."""
+    for rows in pieces:
+        certainty.update(bool(row.get("uncertain")) for row in rows)
+        yield rows
+
+
+def _trust(card: VersionCard, whole_file: WholeFile, *, n_uncertain: int) -> list[str]:
+    """Returns sentences on how far to trust a table, by the version's test files."""
+    kind = whole_file.metric.partition("_")[0]
+    scores = {
+        name: value
+        for name, value in card.metrics.get("test", {}).items()
+        if kind and name.startswith(f"{kind}_") and isinstance(value, int | float)
+    }
+    sentences = []
+    if scores:
+        listed = ", ".join(f"{title_of(name)} {value:.2f}" for name, value in scores.items())
+        sentences.append(f"On files that it was tested on, this version had: {listed}.")
+    if n_uncertain:
+        sentences.append(
+            f"{n_uncertain:,} rows are uncertain: the validation files do not show that 95 % of "
+            "rows with such a probability are right. Look at them in the images."
+        )
+    return sentences
 
 
 def _monitored(windows: list[dict[str, Any]], monitor: ImageMonitor) -> list[dict[str, Any]]:

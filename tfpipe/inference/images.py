@@ -110,7 +110,7 @@ def predict(
             empty = _empty(task, confidence, has_novelty=has_novelty, has_images=has_images)
             no_images = np.zeros((0, *task.image_shape))
             frames = [_as_written(task, empty, no_images, out, work=results.folder)]
-        _write(task, frames, out, metadata=card.identity)
+        written_notes = _write(task, frames, out, metadata=card.identity)
         predicted = np.sum([result["predicted"] for result in finished], axis=0)
         confident = np.sum([result["confident"] for result in finished], axis=0)
         beside = out.with_suffix("")
@@ -122,9 +122,11 @@ def predict(
         tables.write_csv(counts, beside / "counts.csv")
         states = (result["monitored"] for result in finished)
         noticed, summary = monitoring.summarize(card, states, noun="images")
-        notes = (*survey.notes, *noticed)
+        notes = (*survey.notes, *noticed, *written_notes)
         if no_interval:
             notes = (*notes, no_interval)
+        if n_abstained := int(confident[-1]):
+            notes = (*notes, _abstained_note(n_abstained, int(predicted.sum()), prediction_options))
         n_blurred = sum(result["blurred"] for result in finished)
         if n_blurred:
             n_images = sum(result["rows"] for result in finished)
@@ -143,6 +145,14 @@ def predict(
         written = [*sheets.write(beside), *overlays]
     n_rows = sum(result["rows"] for result in finished)
     return PredictionResult(n_rows, len(good), bad, notes, written, summary)
+
+
+def _abstained_note(count: int, total: int, prediction_options: PredictionOptions) -> str:
+    return (
+        f"{count:,} of {total:,} images have no class that is right in "
+        f"{prediction_options.min_precision:.0%} of cases by the validation split: `abstain` marks "
+        "them. --min-precision 0 names them all."
+    )
 
 
 def with_images(frame: pd.DataFrame, images: np.ndarray, beside: Path) -> pd.DataFrame:
@@ -361,7 +371,8 @@ def _as_written(
 
 def _write(
     task: Task, frames: Iterable[pd.DataFrame], out: Path, *, metadata: dict[str, str]
-) -> None:
+) -> list[str]:
+    """Writes the table, and returns notes about it."""
     writer = task.image_outputs.writers.get(out.suffix.lower())
     if writer:
         frame = pd.concat(frames, ignore_index=True)
@@ -371,11 +382,11 @@ def _write(
                 f"Two images would be written to {repeated.iloc[0]}. Rename the file of one, or "
                 "predict them one run after the other."
             )
-        writer(frame, out)
-        return
+        return writer(frame, out)
     with table_writers.writing(out, metadata=metadata) as write:
         for frame in frames:
             write(frame)
+    return []
 
 
 def _write_overlay(

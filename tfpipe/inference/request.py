@@ -58,14 +58,22 @@ class PredictionRequest:
           trained: options that the version was trained with.
 
         Raises:
-          UserError: a setting, a path or the table is wrong, or two files have the same name.
+          UserError: a setting, a path or the table is wrong, two files have the same name, or
+            images would be written among the files.
         """
         before = [f"{name}={value}" for name, value in trained.items()]
         options = parse_options(self.task, [*before, *self.settings])
         survey = self.task.survey_new(self.paths, self.table, options)
         # Results, rows and overlays of files are told apart by these names.
         first: dict[str, Source] = {}
+        beside = self.out.with_suffix("")
         for source in survey.sources:
+            if beside.resolve() in source.path.resolve().parents:
+                raise UserError(
+                    f"Images would be written into {files.shown(beside)}, where the files to "
+                    f"predict are, and be predicted by the next run. Give the table another name "
+                    f"by --out, such as {files.shown(beside.name)}-predicted{self.out.suffix}."
+                )
             other = first.setdefault(source.name, source)
             if other is not source:
                 raise UserError(

@@ -128,7 +128,9 @@ def read_card(version: Path) -> VersionCard:
             f"{files.shown(version)} has no readable card.json ({reason}), so it is no tfpipe "
             "version."
         ) from error
-    return VersionCard.from_json(value, file=name)
+    card = VersionCard.from_json(value, file=name)
+    # A copy from elsewhere has the number of its folder, under which it is served.
+    return replace(card, version=int(version.name)) if version.name.isdecimal() else card
 
 
 def find(

@@ -92,7 +92,9 @@ def _summary_of_layers(scores: dict[str, Any]) -> str:
     error = scores["layer_depth_error_mm"]
     depth = ""
     if matched:  # rounded up, so that half of them are within it
-        depth = f", half of them within {math.ceil(100 * error) / 100:.2f} mm of their depth"
+        depth = (
+            f", half of them within {math.ceil(100 * error) / 100:.2f} mm of their aligned depth"
+        )
     return (
         f"it detected {matched:,} of the {tabled:,} layers in the table{depth}; "
         f"{detected - matched:,} more detections match no certain layer of the table."

@@ -88,8 +88,12 @@ class VersionScores:
 
     @property
     def group_column(self) -> str:
-        """The column of what a split keeps whole, and the word for it: "photo" or "group"."""
-        return "photo" if "photo" in self.frame else "group"
+        """The column of what a split keeps whole, and the word for it: "photo" or "group".
+
+        Photos of the same ice by two cameras are one group.
+        """
+        is_photo = "photo" in self.frame and (self.frame["photo"] == self.frame["group"]).all()
+        return "photo" if is_photo else "group"
 
     @property
     def example_noun(self) -> str:

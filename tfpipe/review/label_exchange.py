@@ -396,7 +396,7 @@ def _export_ecotaxa(
     task: Task, source: ImageItems | PhotoItems, out: Path, *, report: Reporter
 ) -> LabelExport:
     """Writes the .zip that EcoTaxa imports: labels are validated, dubious ones dubious."""
-    writer = task.image_outputs.writers.get(".zip")
+    writer = task.image_outputs.write_labels
     if writer is None:
         raise UserError(f"{task.name} has no tables for EcoTaxa. Choose {' or '.join(WRITERS)}.")
     if out.suffix.lower() != ".zip":

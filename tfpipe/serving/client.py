@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,17 +24,21 @@ MAX_UPLOAD_BYTES, MAX_FILES = 12_000_000, 400  # of one request of several paths
 class Client:
     """Client of a server; it does not import TensorFlow."""
 
-    def __init__(self, url: str, *, model: str = "", token: str = "", timeout_s: float = 60.0):
+    def __init__(
+        self, url: str, *, model: str = "", token: str | None = None, timeout_s: float = 60.0
+    ):
         """Prepares a session; the first request connects.
 
         Args:
           url: of the server.
           model: its name in URLs; "" if the server has only one.
-          token: bearer token, if the server requires one.
+          token: bearer token, if the server requires one; None for that of TFPIPE_TOKEN.
           timeout_s: for an answer, including the time in which the server is busy.
         """
         self._url, self._model, self._timeout_s = url.rstrip("/"), model, timeout_s
         self._session = requests.Session()
+        if token is None:
+            token = os.environ.get("TFPIPE_TOKEN", "")
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
 

@@ -161,6 +161,11 @@ def parse_selectors(selectors: list[str], *, models: Path) -> list[ModelSelector
     if failure:
         LOG.warning("What was fetched before is served. %s", failure)
     if not selectors:
+        if (models / store.CARD).is_file():
+            raise UserError(
+                f"{models} is itself a version. Copy it to saved_models/TASK/MODEL/1, with the "
+                "names in the title of its MODEL_CARD.md, and serve saved_models."
+            )
         raise UserError(f"{models} has no version yet. Run `tfpipe tune TASK` first.")
     return [_parse_selector(selector) for selector in selectors]
 

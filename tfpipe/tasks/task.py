@@ -223,6 +223,7 @@ class RawFiles:
       folder: the raw folder where the user chose it; None for data/raw/<name>.
       decisions: name of the file of reviewers' decisions in the raw folder.
       source_table: name of the table of sources that reading writes ("alignment"), or None.
+      omissions: sentences about sources that reading left out, of the rows of that table.
       skip_duplicate_check: whether different things may look the same, as dots do, so that
         likeness across splits is no sign of a copy.
     """
@@ -230,6 +231,7 @@ class RawFiles:
     folder: Path | None = None
     decisions: str = NAME
     source_table: str | None = None
+    omissions: Callable[[list[dict[str, Any]]], list[LeftOut]] = lambda rows: []
     skip_duplicate_check: bool = False
     origin: str = ""
 
@@ -241,12 +243,14 @@ class ImageOutputs:
     Attributes:
       overlay: (source, its rows of the prediction table, options) -> the source's own image with
         the predictions drawn in, [height, width, 3] uint8 RGB, or None where it has none.
-      writers: file suffix -> (table, path) -> None, for tables that another program imports; see
-        `inference.images.with_images`. A .zip has the images in it.
+      writers: file suffix -> (table, path) -> notes, for tables of predictions that another
+        program imports; see `inference.images.with_images`. A .zip has the images in it.
+      write_labels: (table, path) -> None, for the .zip of labels that it imports; or None.
     """
 
     overlay: Callable[[Source, Any, Any], np.ndarray | None] | None = None
-    writers: dict[str, Callable[[Any, Path], None]] = field(default_factory=dict)
+    writers: dict[str, Callable[[Any, Path], list[str]]] = field(default_factory=dict)
+    write_labels: Callable[[Any, Path], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ async def read_body(
             ) from error
     if max(n_bytes, declared) > max_bytes:
         raise RequestError(
-            413, f"The body is larger than {max_bytes / 1e6:g} MB. Send fewer instances."
+            413,
+            f"The body is larger than {max_bytes / 1e6:g} MB. Send fewer instances, or "
+            "start the server with a larger --max-body.",
         )
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -41,5 +41,8 @@ TASK = Task(
         per_image_standardization=False,
         letterbox=True,
     ),
-    image_outputs=ImageOutputs(writers={".tsv": ecotaxa.write, ".zip": ecotaxa.write_zip}),
+    image_outputs=ImageOutputs(
+        writers={".tsv": ecotaxa.write_predictions, ".zip": ecotaxa.write_predictions_zip},
+        write_labels=ecotaxa.write_zip,
+    ),
 )

@@ -73,6 +73,8 @@ def _useless(folder: Path) -> str:
             f" The table {files.shown(path.name)} has the columns {columns}: it needs imgpaths, or "
             "img_file_name and object_id."
         )
+    for path in (path for place in folders for path in _with_suffix(place, ".zip")):
+        return f" {files.shown(path.name)} is a .zip: unpack it into {files.shown(path.parent)}."
     return ""
 
 

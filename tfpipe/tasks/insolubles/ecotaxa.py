@@ -231,12 +231,56 @@ def _numbers(
     return frame, columns.get("calibration_factor_um", unknown), notes
 
 
-def write(table: pd.DataFrame, path: Path) -> None:
-    """Writes predictions as a table for EcoTaxa: a proposal for each object, to be validated.
+def write_predictions(table: pd.DataFrame, path: Path) -> list[str]:
+    """Writes predictions as a table for EcoTaxa: proposals for the objects that are not validated.
+
+    An object of an EcoTaxa table has its own id, so that EcoTaxa knows it again.
 
     Args:
-      table: a row a particle: key, run, label ("" where the model abstains), and more columns:
-        status ("predicted" without it), image (the file to import, named after the key without
+      table: as `write` takes it, with metadata of the particles.
+      path: the .tsv; the images must lie beside it when it is imported.
+
+    Returns:
+      A note on validated objects, which are left out.
+
+    Raises:
+      UserError: the folder cannot be written to or is full.
+    """
+    proposals, notes = _proposals(table)
+    write(proposals, path)
+    return notes
+
+
+def write_predictions_zip(table: pd.DataFrame, path: Path) -> list[str]:
+    """Writes predictions as `write_predictions` does, as the .zip that EcoTaxa imports."""
+    proposals, notes = _proposals(table)
+    write_zip(proposals, path)
+    return notes
+
+
+def _proposals(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the rows that people have not validated, as EcoTaxa is to have them; and a note."""
+    if "status" not in table:
+        return table, []
+    is_validated = table["status"] == "validated"
+    proposals = table[~is_validated].assign(status="predicted")
+    ids = proposals["particle"].astype("str") if "particle" in proposals else proposals["key"]
+    is_own = ids.is_unique and not ids.str.fullmatch("[0-9]*").any()  # a FlowCam only counts
+    notes = []
+    if is_validated.any():
+        notes = [
+            f"{is_validated.sum():,} validated objects are not in the file, so that no prediction "
+            "takes the place of a person's class."
+        ]
+    return proposals.assign(key=ids) if is_own else proposals, notes
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Writes objects with their classes and statuses as a table for EcoTaxa.
+
+    Args:
+      table: a row a particle: key, run, label ("" for none), and more columns: status ("predicted"
+        without it), image (the file to import, named after the key without
         it), p_<class> and measured columns, which become fields of the object.
       path: the .tsv; the images must lie beside it when it is imported.
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tfpipe.tasks.melt_layer import strip_prediction, strips
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.predict import evaluate, infer, overlay, predict
-from tfpipe.tasks.melt_layer.reader import read, read_strips
+from tfpipe.tasks.melt_layer.reader import omissions, read, read_strips
 from tfpipe.tasks.melt_layer.review_view import REVIEW
 from tfpipe.tasks.melt_layer.survey import survey, survey_new
 from tfpipe.tasks.task import Preprocessing, RawFiles, Task, WholeFile
@@ -74,7 +74,7 @@ WINDOWS = Task(
     ),
     # Seed document 002: "not all with the same camera settings".
     preprocessing=Preprocessing(per_image_standardization=True),
-    raw_files=RawFiles(source_table="alignment"),
+    raw_files=RawFiles(source_table="alignment", omissions=omissions),
     whole_file=LAYERS,
 )
 

@@ -161,7 +161,7 @@ def _box(size: tuple[int, int], crop_px: Crop, *, name: str) -> Box:
         raise UserError(
             f"{name}: the crop (top {box.top}, bottom {box.bottom}, left {box.left}, right "
             f"{box.right} px) reaches outside the photo of {height} x {width} px. Correct the crop "
-            "columns of photos.csv."
+            "columns of the table of photos."
         )
     return box
 
@@ -188,8 +188,8 @@ def find(photo: np.ndarray, *, name: str) -> Box:
     if first is None:
         raise UserError(
             f"{name}: no core was found (expected a bright strip, longer than wide, on a darker "
-            "ground). Give its edges in photos.csv: crop_top_px, crop_bottom_px, crop_left_px, "
-            "crop_right_px."
+            "ground). Add its edges to the table of photos, in columns crop_top_px, "
+            "crop_bottom_px, crop_left_px and crop_right_px."
         )
     tilt_deg = _tilt(small, box=first)
     box = _edges(_turned(small, tilt_deg=tilt_deg)) or first

@@ -1,6 +1,7 @@
 """Reader of core photos: finds the core, aligns its labels, cuts labelled windows or strips."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,10 @@ from tfpipe.tasks.melt_layer import (
 )
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.melt_layer.tables import DUBIOUS, Feature
-from tfpipe.tasks.task import Example, Reading, Source
+from tfpipe.tasks.task import Example, LeftOut, Reading, Source
+
+NOT_ALIGNED = "not identifiable"  # status of a photo in alignment.csv
+MAX_LISTED = 10  # photos that a sentence names
 
 
 def read(source: Source, options: MeltLayerOptions) -> Reading:
@@ -68,7 +72,7 @@ def _read(
         source, shift_m=aligned.shift_px / px_per_m, drift_m=aligned.drift_px / px_per_m
     )
     examples = []
-    if status != "not identifiable" or options.unaligned == "use":
+    if status != NOT_ALIGNED or options.unaligned == "use":
         examples = cut(
             source, ice.image, reviewed, shift_px=aligned.shift_px, options=options, **place
         )
@@ -200,3 +204,27 @@ def _strips(
             )
         )
     return examples
+
+
+def omissions(rows: list[dict[str, Any]]) -> list[LeftOut]:
+    """Returns a sentence about the photos without examples, as their labels cannot be aligned.
+
+    Args:
+      rows: of alignment.csv.
+    """
+    aside = sorted(
+        row["photo"]
+        for row in rows
+        if row["status"] == NOT_ALIGNED and not row.get("windows", True)
+    )
+    if not aside:
+        return []
+    listed = ", ".join(aside[:MAX_LISTED])
+    more = f" and {len(aside) - MAX_LISTED} others" if len(aside) > MAX_LISTED else ""
+    return [
+        LeftOut(
+            f"{len(aside)} of {len(rows)} photos are set aside, as their labels fit the photo at "
+            f"no or at several depths: {listed}{more}. alignment.csv in the folder of the records "
+            "says why. `tfpipe review melt-layer` lets you place the layers."
+        )
+    ]

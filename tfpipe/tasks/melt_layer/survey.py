@@ -40,14 +40,15 @@ def survey(folder: Path, options: MeltLayerOptions) -> Survey:
     photo_folder = folder / "photos"
     if not photo_folder.is_dir():
         raise UserError(
-            f"{photo_folder} is missing: expected a folder of photos. `tfpipe tasks NAME` says "
-            "what goes where."
+            f"{photo_folder} is missing: expected a folder of photos. `tfpipe tasks melt-layer` "
+            "says what goes where."
         )
     photo_table = melt_layer_tables.find_photo_table(folder)
     if photo_table is None:
         raise UserError(
             f"{folder} holds no table of photos, expected one with columns such as 'photo', "
-            "'top_m' and 'bottom_m'. `tfpipe tasks NAME` says what goes where."
+            "'top_m' and 'bottom_m', or a .tab of PANGAEA. `tfpipe tasks melt-layer` says what "
+            "goes where."
         )
     photos, left_out = melt_layer_tables.read_photos(photo_table, folder=photo_folder)
     notes: list[str] = [*left_out]
@@ -116,7 +117,7 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
     Args:
       paths: photos, or folders of photos.
       table: photos.csv; without it the one beside the photos or in the folder above is used.
-      options: not used.
+      options: of the task; the width of the core scales photos without depths.
 
     Returns:
       The sections by unique names: photos of two folders that are called alike have their folders
@@ -138,8 +139,9 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
                 if p.suffix.lower() in melt_layer_tables.PHOTO_SUFFIXES
             ]
             if not inside:
+                inner = f" {path / 'photos'} does." if (path / "photos").is_dir() else ""
                 raise UserError(
-                    f"{path} holds no photo ({', '.join(melt_layer_tables.PHOTO_SUFFIXES)})."
+                    f"{path} holds no photo ({', '.join(melt_layer_tables.PHOTO_SUFFIXES)}).{inner}"
                 )
         every += inside
     by_name: dict[tuple[Path, Path], dict[str, melt_layer_tables.Photo]] = {}
@@ -161,7 +163,11 @@ def survey_new(paths: list[Path], table: Path | None, options: MeltLayerOptions)
                 notes += more
         photo = by_name[photo_table, path.parent].get(path.name) if photo_table else None
         if photo is None:
-            notes.append(f"{name}: its depths are in no photos.csv, so mm from its top are given.")
+            notes.append(
+                f"{name}: no table gives its depths, so mm from its top are given, for a core "
+                f"{options.core_width_mm:g} mm wide. Put the table of photos beside it, or give "
+                "the width by --option core_width_mm=MM."
+            )
         features: tuple[melt_layer_tables.Feature, ...] = ()
         if photo and photo_table:
             every_feature = features_of[photo_table]
