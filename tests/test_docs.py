@@ -22,7 +22,7 @@ EXECUTED = {
     "docs/api.md": 1,
     "docs/drift.md": 1,
     "docs/protocols.md": 1,  # tests/serving/test_open_inference.py
-    "docs/records.md": 3,  # tests/data/test_other_readers.py
+    "docs/reading-records.md": 3,  # tests/data/test_other_readers.py
     "docs/searching.md": 1,
     "docs/serving.md": 1,
 }

@@ -1,4 +1,4 @@
-"""Records in TFDS, plain tf.data and grain: snippets of docs/records.md read what tfpipe does."""
+"""Records in TFDS, tf.data and grain: snippets of docs/reading-records.md read what tfpipe does."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from small_records import draw_small, pack_small, spread
 from tfpipe.data import dataset
 from tfpipe.data import manifest as data_manifest
 
-PAGE = Path(__file__).parents[2] / "docs" / "records.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reading-records.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 # tfds 4.9 asks numpy and itself for what both have renamed.
@@ -31,7 +31,7 @@ def read_by(snippet, project, monkeypatch):
     """Returns the examples that a snippet reads in a folder."""
     monkeypatch.chdir(project)
     names: dict = {}
-    exec(compile(snippet, "records.md", "exec"), names)
+    exec(compile(snippet, "reading-records.md", "exec"), names)
     return names["examples"]
 
 
