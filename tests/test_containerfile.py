@@ -29,6 +29,6 @@ def test_it_installs_by_the_lock_file_and_not_as_the_administrator():
     text = "\n".join(LINES)
     assert "--require-hashes -r constraints.txt" in text
     assert "--no-deps --no-build-isolation ." in text
-    assert text.index("USER tfpipe") < text.index("ENTRYPOINT")
+    assert text.index("USER 1000") < text.index("ENTRYPOINT")
     base = re.search(r"FROM python:3\.(\d+)-slim", text)
     assert base and 11 <= int(base[1]) <= 13

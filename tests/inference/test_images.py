@@ -1,6 +1,7 @@
 """Pictures answered one by one: the table is the model's word, however long it is."""
 
 import dataclasses
+import re
 import zipfile
 from pathlib import Path
 
@@ -374,3 +375,16 @@ def test_images_are_not_written_among_the_files_that_are_predicted(version, new)
     with pytest.raises(UserError, match=f"written into {new}, where .* such as {new.name}-pre"):
         inference_images.predict(PredictionRequest(TASK, version, [new], new.with_suffix(".csv")))
     assert sorted(new.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_adjusted_counts_say_on_what_they_rest(version, new, tmp_path):
+    def notes(min_precision):
+        options = PredictionOptions(min_precision)
+        request = PredictionRequest(TASK, version, [new], tmp_path / f"{min_precision}.csv")
+        return " ".join(inference_images.predict(request, prediction_options=options).notes)
+
+    (n_groups,) = re.findall(r"rest on the errors in (\d) labelled test groups", notes(0.9))
+    assert 1 < int(n_groups) < 5
+    assert "--min-precision 0.5; the report measured them at 0.9" in notes(0.5)
+    assert "measured them" not in notes(0.9)

@@ -7,6 +7,8 @@ import pandas as pd
 
 from tfpipe.evaluation import count_errors, metrics, prevalence, selective
 
+FEW_GROUPS = 5  # fewer test groups leave adjusted counts rough
+
 
 class PredictionOptions(NamedTuple):
     """What is predicted for each image, and when the model abstains.
@@ -115,8 +117,8 @@ class PredictionConfidence:
         at_threshold: np.ndarray,
         *,
         new_groups: int,
-    ) -> tuple[pd.DataFrame, str | None]:
-        """Returns a row for each class, and why the numbers have no interval, None if they have.
+    ) -> tuple[pd.DataFrame, list[str]]:
+        """Returns a row for each class, and sentences on how far to trust the adjusted numbers.
 
         A row has how often the class was predicted, and how many there may be.
 
@@ -140,7 +142,25 @@ class PredictionConfidence:
         counts["at_threshold"] = at_threshold
         for name, values in estimates._asdict().items():
             counts[name] = values.round(1)
-        return pd.DataFrame(counts), prevalence.missing_interval(confusions)
+        return pd.DataFrame(counts), self._count_notes(confusions)
+
+    def _count_notes(self, confusions: np.ndarray) -> list[str]:
+        if missing := prevalence.missing_interval(confusions):
+            return [missing]
+        notes = []
+        n_groups = int((confusions.sum(axis=(1, 2)) > 0).sum())
+        if n_groups < FEW_GROUPS:
+            notes.append(
+                f"The adjusted counts rest on the errors in {n_groups} labelled test groups, so "
+                "they are rough. `tfpipe inspect` corrects counts by a sample that people judge."
+            )
+        if self.options.min_precision != selective.MIN_PRECISION:
+            notes.append(
+                "The adjusted counts go by the classes that are named at --min-precision "
+                f"{self.options.min_precision:g}; the report measured them at "
+                f"{selective.MIN_PRECISION:g}."
+            )
+        return notes
 
     def _probabilities(self, frame: pd.DataFrame) -> np.ndarray:
         return frame[[f"p_{name}" for name in self.classes]].to_numpy(float)

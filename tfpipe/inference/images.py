@@ -116,15 +116,14 @@ def predict(
         beside = out.with_suffix("")
         at_threshold = np.sum([result["at_threshold"] for result in finished], axis=0)
         n_groups = len({source.group for source in good})
-        counts, no_interval = confidence.class_counts(
+        counts, count_notes = confidence.class_counts(
             predicted, confident, at_threshold, new_groups=n_groups
         )
         tables.write_csv(counts, beside / "counts.csv")
         states = (result["monitored"] for result in finished)
         noticed, summary = monitoring.summarize(card, states, noun="images")
         notes = (*survey.notes, *noticed, *written_notes)
-        if no_interval:
-            notes = (*notes, no_interval)
+        notes = (*notes, *count_notes)
         if n_abstained := int(confident[-1]):
             notes = (*notes, _abstained_note(n_abstained, int(predicted.sum()), prediction_options))
         n_blurred = sum(result["blurred"] for result in finished)
