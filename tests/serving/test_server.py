@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -473,6 +474,9 @@ def test_new_versions_are_served_under_load_and_bad_ones_refused(store, expected
             weights = folder / "3" / "variables" / "variables.data-00000-of-00001"
             weights.write_bytes(weights.read_bytes()[:-1] + b"x")
             wait_for(lambda: "not what was exported" in str(states().get("3")))
+            assert str(folder) not in str(states())  # a client has no use for it
+            log = server.process.complaints()
+            assert re.search(r"^\d{4}-.* tiny: version 2 is served, in place of 1\.$", log, re.M)
             assert states()["2"]["state"] == "AVAILABLE"
         finally:
             asking = False

@@ -1,4 +1,4 @@
-"""Logs of other packages, kept away from the terminal for a while."""
+"""Logs in the terminal: those of other packages kept away, those of a server shown."""
 
 import contextlib
 import logging
@@ -22,3 +22,24 @@ def quiet(*names: str) -> Iterator[None]:
         for logger, (level, handlers) in zip(loggers, before, strict=True):
             logger.setLevel(level)
             logger.handlers[:] = handlers  # the first message to the root logger adds one
+
+
+@contextlib.contextmanager
+def shown(name: str) -> Iterator[None]:
+    """Prints what a logger is told with its time; a program with handlers of its own has that.
+
+    Args:
+      name: of the logger.
+    """
+    logger = logging.getLogger(name)
+    level, handler = logger.level, logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    is_own = not logger.hasHandlers()
+    logger.setLevel(logging.INFO)
+    if is_own:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

@@ -14,7 +14,7 @@ import tensorflow as tf
 import uvicorn
 from starlette.types import ASGIApp
 
-from tfpipe.base import files, processes, resources
+from tfpipe.base import files, logs, processes, resources
 from tfpipe.base.errors import UserError
 from tfpipe.registry import store, stored_versions
 from tfpipe.serving import sockets as serving_sockets
@@ -210,7 +210,8 @@ def _serve(
         serving_sockets.listen(listener)
     # asyncio accepts up to this many connections in a row: with one, other workers get some, too.
     config.backlog = 1
-    Server(config).run(sockets=listeners)
+    with logs.shown("tfpipe.serving"):
+        Server(config).run(sockets=listeners)
 
 
 def _parse_selector(selector: str) -> ModelSelector:

@@ -155,6 +155,8 @@ class ModelStore:
         }
         for path, error in self._refused.items():
             if path in candidates:
+                # A client has no use for the server's folders.
+                error = error.replace(f"{path}/", "").replace(f"{self._models}/", "")
                 statuses.append(ServedStatus(int(path.name), error))
         return sorted(statuses, reverse=True)
 
@@ -182,7 +184,12 @@ class ModelStore:
             after = dict(selected) or before
             if after.keys() != before.keys() or any(after[p] is not before[p] for p in after):
                 self._served[name] = after  # atomic: running requests keep the version they have
-                LOG.info("%s: serving %s", name, ", ".join(path.name for path in after))
+                numbers, ended = (
+                    ", ".join(path.name for path in paths)
+                    for paths in (after, before.keys() - after.keys())
+                )
+                was = f", in place of {ended}" if ended else ""
+                LOG.info("%s: version %s is served%s.", name, numbers, was)
                 has_changed = True
         self._refused = {path: why for path, why in self._refused.items() if path in candidates}
         self._checked_at = time.monotonic()
