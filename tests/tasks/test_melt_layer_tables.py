@@ -90,6 +90,13 @@ def test_photos_read_alike_in_every_format(tmp_path, kind):
     assert notes == []
 
 
+def lens_note(table: str, counts: str) -> str:
+    return (
+        f"{table}: only full layers are melt layers. Other melt counts as free of them for models "
+        f"of windows, and as a lens for core-unet: {counts}."
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
@@ -111,7 +118,7 @@ def test_layers_read_alike_in_every_format(tmp_path, name, layers):
         (tables.Feature(122.0, 122.0, "meltLens"),),
     ]
     assert found.tables == (folder / "photos.csv", folder / name)
-    assert found.notes == ()
+    assert found.notes == (lens_note(name, "meltLens 1"),)
 
 
 @pytest.mark.parametrize("delimiter", "\t;")
@@ -200,7 +207,7 @@ def test_a_feature_belongs_to_every_photo_that_it_overlaps(tmp_path):
         [1.9, 1.98],
         [1.9, 1.98, 2],
     ]
-    assert found.notes == ()
+    assert found.notes == (lens_note("layers.csv", "meltLens 1"),)
 
 
 def test_what_is_unused_is_noted_by_name_and_line(tmp_path):
@@ -212,6 +219,7 @@ def test_what_is_unused_is_noted_by_name_and_line(tmp_path):
     assert [source.name for source in found.sources] == ["a.png", "b.png"]
     assert found.notes == (
         "photos.csv line 4: photo 'gone.png' is not in photos/, so its row is unused.",
+        lens_note("layers.csv", "meltLens 3"),
         "photos/new.JPG is not in photos.csv, so it is unused.",
         "layers.csv: 3 features lie in no photo's depths (line 4, 5, 6), so they are unused.",
     )
@@ -403,6 +411,17 @@ def test_other_types_of_features_are_no_labels_and_are_named(tmp_path):
     assert found.notes == (
         "layers.csv: features of other types are no labels, so their ice counts as free of melt "
         "layers: crust 2, dust band 1.",
+        lens_note("layers.csv", "meltLens 1"),
+    )
+
+
+def test_what_is_no_full_layer_or_uncertain_is_named(tmp_path):
+    layers = LAYERS + "121,121.1,faint layer?\n121.2,,faint layer?\n121.3,,bubble free\n"
+    found = survey(raw_folder(tmp_path, layers=layers), MeltLayerOptions())
+    assert found.notes[-2:] == (
+        lens_note("layers.csv", "meltLens 1"),
+        "layers.csv: uncertain features are left out of training, unless --option "
+        "uncertain=include: bubble free 1.",
     )
 
 

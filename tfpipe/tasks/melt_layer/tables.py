@@ -347,7 +347,7 @@ def read_features(path: Path) -> tuple[list[Feature], np.ndarray, list[str]]:
         )
     is_melt = kinds.str.lower().str.contains("melt|bubble", regex=True).to_numpy()
     others = Counter(kinds[~is_melt & (kinds != "")])
-    listed = ", ".join(f"{kind[:40]} {count}" for kind, count in others.most_common(10))
+    listed = _counted(others)
     if not is_melt.any():
         raise UserError(
             f"{table.source}: no type of feature is melt, expected words such as meltLayer or "
@@ -364,4 +364,21 @@ def read_features(path: Path) -> tuple[list[Feature], np.ndarray, list[str]]:
     lines = np.asarray(table.lines)[is_melt]
     order = np.lexsort((bottom_m, top_m))
     features = [Feature(top_m[row], bottom_m[row], kinds.iloc[row]) for row in order]
+    small = Counter(f.kind for f in features if not f.is_layer and not f.is_uncertain)
+    if small:
+        notes.append(
+            f"{table.source}: only full layers are melt layers. Other melt counts as free of them "
+            f"for models of windows, and as a lens for core-unet: {_counted(small)}."
+        )
+    uncertain = Counter(f.kind for f in features if f.is_uncertain)
+    if uncertain:
+        notes.append(
+            f"{table.source}: uncertain features are left out of training, unless --option "
+            f"uncertain=include: {_counted(uncertain)}."
+        )
     return features, lines[order], notes
+
+
+def _counted(kinds: Counter[str]) -> str:
+    """Returns the ten commonest kinds with their numbers."""
+    return ", ".join(f"{kind[:40]} {count}" for kind, count in kinds.most_common(10))
