@@ -416,3 +416,13 @@ def test_the_task_is_whole():
         "group_from",
     }
     assert image_folder.MODELS[0] == "compact-resnet"
+
+
+def test_a_folder_of_a_core_is_told_from_one_of_images(tmp_path):
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "EGRIP1.png"), np.zeros((9, 9), np.uint8))
+    (tmp_path / "EGRIP_visual_strat.tab").write_text(
+        "File name\tDepth top [m]\tDepth bot [m]\nEGRIP1\t1\t2\n"
+    )
+    with pytest.raises(UserError, match="run `tfpipe check melt-layer`"):
+        image_folder.survey(tmp_path, ImageFolderOptions())

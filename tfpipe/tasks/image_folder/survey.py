@@ -45,7 +45,15 @@ def survey(folder: Path, options: ImageFolderOptions) -> Survey:
     """
     if not folder.is_dir():
         raise UserError(f"{files.shown(folder)} is no folder: expected class folders in it.")
-    images = _list_images(folder)
+    try:
+        images = _list_images(folder)
+    except UserError as error:
+        if not (folder / "photos").is_dir():
+            raise
+        raise UserError(
+            f"{error} If these are photos of an ice core with their tables, copy them to "
+            "data/raw/melt-layer, and run `tfpipe check melt-layer`."
+        ) from error
     images, conflicts = exact_duplicates.without_conflicts(
         images, exact_duplicates.find_duplicates(images), options
     )
