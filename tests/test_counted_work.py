@@ -1,0 +1,87 @@
+"""What must not grow, counted: unlike seconds, calls and traces are the same on all machines."""
+
+from collections import Counter
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import tiny
+from run_command import run
+
+from tfpipe.base import images
+from tfpipe.registry import store
+from tfpipe.training import loop
+from tfpipe.training.config import TrainingConfig
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets"),
+]
+N_IMAGES = 24
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> loop.Dataset:
+    return tiny.packed(tmp_path_factory.mktemp("tiny"))
+
+
+def n_traced(data: loop.Dataset, *, epochs: int) -> int:
+    """Returns how often Python runs through the network while it is trained: a trace each time."""
+    calls = Counter()
+
+    class Counted(keras.layers.Layer):
+        def call(self, inputs):
+            calls["traced"] += 1
+            return inputs
+
+    built = tiny.build(tiny.spec_of(data))
+    model = keras.Model(built.input, Counted(dtype="float32", name="counted")(built.output))
+    settings = TrainingConfig(epochs=epochs, batch_size=16, seed=1)
+    loop.prepare(model, data, settings=settings)
+    calls.clear()
+    loop.fit(model, data, settings=settings)
+    return calls["traced"]
+
+
+def test_the_network_is_traced_as_often_in_ten_epochs_as_in_one(data):
+    assert n_traced(data, epochs=10) == n_traced(data, epochs=1) <= 4
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> Counter:
+    """Counts the decoded files by name."""
+    counts: Counter[str] = Counter()
+    read = images.read
+
+    def counted(path, **limits):
+        counts[path.name] += 1
+        return read(path, **limits)
+
+    monkeypatch.setattr(images, "read", counted)
+    return counts
+
+
+def test_each_image_is_decoded_once_and_none_where_nothing_is_new(tmp_path, monkeypatch, decoded):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i in range(N_IMAGES):
+        path = tmp_path / "photos" / ("oak", "elm")[i % 2] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    run("pack", "./photos")
+    n_for_the_bits = decoded.total() - N_IMAGES  # some are looked at before
+    assert 0 <= n_for_the_bits <= N_IMAGES and len(decoded) == N_IMAGES
+    decoded.clear()
+    run("pack", "./photos")
+    assert decoded.total() <= n_for_the_bits
+    small = ("--hp", "filters=4", "--epochs", "1", "--no-random-split")
+    told = run("train", "./photos", *small)
+    assert store.read_card(tmp_path / told["path"]).metrics["test"]
+    decoded.clear()
+    new = tmp_path / "new"
+    new.mkdir()
+    for i in range(7):
+        cv2.imwrite(str(new / f"n{i}.png"), rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    run("predict", "./photos", "new", "--out", "table.csv")
+    assert decoded == Counter({f"n{i}.png": 1 for i in range(7)})
