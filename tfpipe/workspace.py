@@ -378,6 +378,7 @@ class Workspace:
         number: int | None = None,
         options: Mapping[str, Any] | None = None,
         out: str | Path | None = None,
+        draws: bool = True,
     ) -> Inspection:
         """Predicts new files and draws images of each predicted class, for people to judge.
 
@@ -394,6 +395,7 @@ class Workspace:
           options: task options by name, over those that the version was trained with.
           out: folder of the inspection; None for inspect-N-NAME beside version N, by the name of
             the first file.
+          draws: whether images are drawn where that has not been done.
 
         Raises:
           UserError: there is none to open, another one is in the folder, or the task predicts whole
@@ -414,6 +416,7 @@ class Workspace:
                 default_seed=self.seed,
                 options=dict(options or {}),
                 out=Path(out) if out else None,
+                draws=draws,
                 report=report,
             )
         return Inspection(folder.path, version)

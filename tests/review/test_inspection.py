@@ -375,6 +375,9 @@ def test_the_command_draws_then_goes_on_then_reports(version, photos, tmp_path, 
     words = (version, photos / "new", "--out", out, "--port", "0", "--judge")
     with pytest.raises(UserError, match="cannot name a file"):
         run(*words, "../Ada")
+    with pytest.raises(UserError, match="nothing to report. Run the command without --report"):
+        run(version, photos / "new", "--out", out, "--report")
+    assert not out.exists()
     made = run(*words, "Ada", "--per-class", 5)
     assert (made["command"], made["model"], made["version"]) == ("inspect", "simple-cnn", 2)
     assert made["images"] == 15 and addresses == [made["address"]]

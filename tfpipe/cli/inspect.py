@@ -62,6 +62,7 @@ def inspect(
         number=version,
         options=options.settings(option),
         out=out,
+        draws=not report,
     )
     summary: dict[str, Any] = {
         "command": "inspect",

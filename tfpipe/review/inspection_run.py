@@ -30,6 +30,7 @@ def open_or_draw(
     default_seed: int = 0,
     options: dict[str, Any] | None = None,
     out: Path | None = None,
+    draws: bool = True,
     report: Reporter = silent,
 ) -> InspectionFolder:
     """Returns the inspection of new files by a version, drawn now if it has not been.
@@ -44,6 +45,7 @@ def open_or_draw(
       default_seed: of a new draw.
       options: task options by name, over those of the version.
       out: the inspection's folder; None for one beside the version.
+      draws: whether a new one is drawn where there is none.
       report: receives the stage "draw".
 
     Raises:
@@ -69,6 +71,11 @@ def open_or_draw(
     if not paths:
         raise UserError(
             f"There is no inspection in {files.shown(folder)}. Name the new files to draw from."
+        )
+    if not draws:
+        raise UserError(
+            f"{files.shown(folder)} holds no inspection of these files, so there is nothing to "
+            "report. Run the command without --report first: it draws images, and opens a page."
         )
     card = store.read_card(version)
     # By absolute paths: names of images hold them, and the draw reads the files again.
