@@ -28,9 +28,13 @@ page.
 |---|---|---|
 """
 # Of packages whose metadata has the whole text or none: read from the files that they bring.
+# And of those that only other systems or interpreters need.
 READ = {
+    "appnope": "BSD-2-Clause",
+    "cffi": "MIT",
     "cleanlab": "Apache-2.0",
     "namex": "Apache-2.0",
+    "pycparser": "BSD-3-Clause",
     "simple-parsing": "MIT",
 }
 

@@ -62,6 +62,19 @@ def begin(*modules: str) -> None:
         forkserver.ensure_running()
 
 
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Lets Ctrl-C pass in this process: a terminal sends it to all, and who began this one ends it.
+
+    What Ctrl-C did before is put back; processes that are forked then have that.
+    """
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def end() -> None:
     """Ends the server, whose imports take 0.3 GB, unless a process of it runs; `begin` restarts it.
 

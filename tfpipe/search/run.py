@@ -12,8 +12,8 @@ from tfpipe.base import files, resumable
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.resumable import ResumableFolder
-from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset
+from tfpipe.evaluation.reconstruction import UNLABELLED
 from tfpipe.models.spec import Spec
 from tfpipe.search import access, extension, forecast, oracles, results, rpc
 from tfpipe.search import plan as search_plan
@@ -124,9 +124,8 @@ def run_search(
 
 def _n_training_images(data: Dataset) -> int:
     """Returns how many images a trial is trained on; only autoencoders take unlabelled ones."""
-    if data.objective == "loss":
-        return dataset.size(data.train, manifest=data.manifest)
-    return int(dataset.class_counts(data.folder, data.train, manifest=data.manifest).sum())
+    counts = data.manifest.counts.get("train", {})
+    return sum(n for name, n in counts.items() if name != UNLABELLED or data.objective == "loss")
 
 
 def run_workers(config: SearchConfig, folder: Path, *, workers: WorkerConfig) -> None:
