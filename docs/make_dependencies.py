@@ -31,7 +31,7 @@ page.
 # And of those that only other systems or interpreters need.
 READ = {
     "appnope": "BSD-2-Clause",
-    "cffi": "MIT",
+    "cffi": "MIT-0",
     "cleanlab": "Apache-2.0",
     "namex": "Apache-2.0",
     "pycparser": "BSD-3-Clause",

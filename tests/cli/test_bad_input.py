@@ -115,7 +115,7 @@ BAD_PHOTOS = {
         lambda photo: encoded(np.full((900, 300), 90, np.uint8)),
         "core_004.png: no core was found (expected a bright strip, longer than wide, on a darker "
         "ground). Add its edges to the table of photos, in columns crop_top_px, crop_bottom_px, "
-        "crop_left_px and crop_right_px.",
+        "crop_left_px and crop_right_px: their places in the photo, from its upper left corner.",
     ),
 }
 

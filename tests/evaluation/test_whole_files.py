@@ -123,5 +123,5 @@ def test_the_report_sets_the_ways_side_by_side():
     card = made_card(inference_mode="scan", inference_modes={"scan": about})
     told = classifier.inference_modes(SimpleNamespace(card=card))
     assert str(told).count("<tr>") == 3 and "scan, the default of predict" in str(told)
-    assert "0.750" in str(told) and "Median depth error (mm)" in str(told)
+    assert "0.750" in str(told) and "Median depth error after alignment (mm)" in str(told)
     assert classifier.inference_modes(SimpleNamespace(card=made_card())) is None

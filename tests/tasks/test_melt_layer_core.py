@@ -280,7 +280,7 @@ def test_a_photo_without_a_core_is_refused(kind):
     assert str(caught.value) == (
         "a.png: no core was found (expected a bright strip, longer than wide, on a darker ground). "
         "Add its edges to the table of photos, in columns crop_top_px, crop_bottom_px, "
-        "crop_left_px and crop_right_px."
+        "crop_left_px and crop_right_px: their places in the photo, from its upper left corner."
     )
 
 

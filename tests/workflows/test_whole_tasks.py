@@ -50,4 +50,10 @@ def test_a_folder_of_real_pictures(home):
     _, card = version(home, told)
     assert card.classes == ("of 0", "of 1", "of 2")
     made = run("predict", "./digits", "digits/of 1", "--out", "table.csv")
+    test = card.metrics["test"]
+    (trust,) = [note for note in made["notes"] if note.startswith("On images that it was tested")]
+    assert (
+        f"Accuracy {test['accuracy']:.2f}, Balanced accuracy {test['balanced_accuracy']:.2f}"
+        in trust
+    )
     assert made["rows"] == len(list((home / "digits" / "of 1").iterdir()))

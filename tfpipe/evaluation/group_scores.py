@@ -47,8 +47,7 @@ def by_group(
     """Returns a row for each group, the lowest score first: group, images, score, low, high.
 
     The score is accuracy with its 95 % interval for this group's images (Clopper & Pearson 1934),
-    or of two classes the F1 of the positive one, nan where a group neither has it nor was
-    predicted to.
+    or of two classes the F1 of the positive one, nan where a group has none: it could only be 0.
 
     Args:
       labels: [n] int.
@@ -62,7 +61,7 @@ def by_group(
         true, found = labels[inside], predicted[inside]
         count, hits = len(true), int((true == found).sum())
         if classes == 2:
-            score = float(metrics.f1_score(true, found, zero_division=np.nan))
+            score = float(metrics.f1_score(true, found)) if true.any() else np.nan
             low = high = np.nan
         else:
             score, tail = hits / count, (1 - LEVEL) / 2

@@ -35,7 +35,10 @@ METRICS = {
     "layer_f1": ("Layer F1", "no layer in the table, none found"),
     "layer_precision": ("Layer precision", "no layer was found"),
     "layer_recall": ("Layer recall", "no layer in the table"),
-    "layer_depth_error_mm": ("Median depth error (mm)", "no layer of the table was found"),
+    "layer_depth_error_mm": (
+        "Median depth error after alignment (mm)",
+        "no layer of the table was found",
+    ),
     "layers_tabled": ("Layers in the table", "not counted"),
     "layers_found": ("Layers found, right or wrong", "not counted"),
 }

@@ -147,7 +147,7 @@ class PredictionConfidence:
     def _count_notes(self, confusions: np.ndarray) -> list[str]:
         if missing := prevalence.missing_interval(confusions):
             return [missing]
-        notes = []
+        notes = [worse] if (worse := self._worse_adjusted()) else []
         n_groups = int((confusions.sum(axis=(1, 2)) > 0).sum())
         if n_groups < FEW_GROUPS:
             notes.append(
@@ -161,6 +161,30 @@ class PredictionConfidence:
                 f"{selective.MIN_PRECISION:g}."
             )
         return notes
+
+    def _worse_adjusted(self) -> str:
+        """Returns a sentence where adjusted counts of the test groups are further off than others.
+
+        The errors that a group's counts are adjusted by are those of the other groups.
+        """
+        test = self._held_out["test"]
+        labels, probabilities = test["label"].to_numpy(int), self._probabilities(test)
+        unit, _ = count_errors.units(test["group"].to_numpy(str))
+        n_classes = len(self.classes)
+        true = count_errors.count(labels, unit, classes=n_classes)
+        confident = self.predicted_labels(probabilities)
+        adjusted = count_errors.adjusted(labels, confident, unit, classes=n_classes)
+        if not np.isfinite(adjusted).all():
+            return ""
+        plain = count_errors.count_in(true, self.named(probabilities), unit=unit)
+        off = [float(count_errors.errors(true, n).counts.mean()) for n in (plain, adjusted)]
+        if off[1] <= off[0]:
+            return ""
+        return (
+            f"On the test groups the adjusted counts were further off than the predicted ones "
+            f"(Bray-Curtis {off[1]:.2f} and {off[0]:.2f}), so do not use them. `tfpipe inspect` "
+            "corrects counts by a sample that people judge."
+        )
 
     def _probabilities(self, frame: pd.DataFrame) -> np.ndarray:
         return frame[[f"p_{name}" for name in self.classes]].to_numpy(float)

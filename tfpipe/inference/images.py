@@ -15,6 +15,7 @@ from tfpipe.base import files, table_writers, tables
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
 from tfpipe.evaluation import ordinal, prevalence, sharpness
+from tfpipe.evaluation.metric_names import title_of
 from tfpipe.inference import monitoring, resume
 from tfpipe.inference.confidence import PredictionConfidence, PredictionOptions
 from tfpipe.inference.contact_sheets import ContactSheets
@@ -31,6 +32,7 @@ from tfpipe.tasks.task import Example, Reading, Source, Task
 ROWS_AT_ONCE = 2048  # examples that are predicted together
 DEFAULT_OPTIONS = PredictionOptions()
 KINDS = (CLASSIFIER, BOOSTED_TREES)
+TRUSTED = ("accuracy", "balanced_accuracy")  # test scores that a prediction reminds of
 COUNTS = ("predicted", "confident", "at_threshold")  # of each source's result
 
 
@@ -122,7 +124,7 @@ def predict(
         tables.write_csv(counts, beside / "counts.csv")
         states = (result["monitored"] for result in finished)
         noticed, summary = monitoring.summarize(card, states, noun="images")
-        notes = (*survey.notes, *noticed, *written_notes)
+        notes = (*survey.notes, *_trust(card), *noticed, *written_notes)
         notes = (*notes, *count_notes)
         if n_abstained := int(confident[-1]):
             notes = (*notes, _abstained_note(n_abstained, int(predicted.sum()), prediction_options))
@@ -146,6 +148,16 @@ def predict(
     return PredictionResult(n_rows, len(good), bad, notes, written, summary)
 
 
+def _trust(card: VersionCard) -> list[str]:
+    """Returns a sentence on how far to trust a classifier's table, by the version's test split."""
+    test = card.metrics.get("test", {})
+    scores = {name: test[name] for name in TRUSTED if test.get(name) is not None}
+    if not scores:
+        return []
+    listed = ", ".join(f"{title_of(name)} {value:.2f}" for name, value in scores.items())
+    return [f"On images that it was tested on, this version had: {listed}."]
+
+
 def _abstained_note(count: int, total: int, prediction_options: PredictionOptions) -> str:
     return (
         f"{count:,} of {total:,} images have no class that is right in "
@@ -167,7 +179,8 @@ def with_images(frame: pd.DataFrame, images: np.ndarray, beside: Path) -> pd.Dat
       where the model abstains.
     """
     folder = beside / "images"
-    names = [re.sub(r"[^0-9A-Za-z._-]+", "_", key) + ".png" for key in frame["key"]]
+    stems = frame["key"].str.removesuffix(".png")
+    names = [re.sub(r"[^0-9A-Za-z._-]+", "_", stem) + ".png" for stem in stems]
     for name, image in zip(names, images, strict=True):
         base_images.write_png(image, folder / name)
     paths = [f"{folder.parent.name}/{folder.name}/{name}" for name in names]

@@ -130,7 +130,8 @@ def _intervals(
 
 def _limitations(test: pd.DataFrame, manifest: RecordManifest, *, card: VersionCard) -> list[str]:
     """Returns what a reader must know before trusting the scores, one sentence each."""
-    sentences, count = [], test["group"].nunique()
+    is_scored = test["label"] >= 0 if "label" in test else np.ones(len(test), bool)
+    sentences, count = [], test.loc[is_scored, "group"].nunique()
     if count < FEW_GROUPS:
         sentences.append(f"Test scores rest on {count} groups.")
     for name, class_metrics in card.class_metrics.get("test", {}).items():

@@ -189,7 +189,8 @@ def find(photo: np.ndarray, *, name: str) -> Box:
         raise UserError(
             f"{name}: no core was found (expected a bright strip, longer than wide, on a darker "
             "ground). Add its edges to the table of photos, in columns crop_top_px, "
-            "crop_bottom_px, crop_left_px and crop_right_px."
+            "crop_bottom_px, crop_left_px and crop_right_px: their places in the photo, from its "
+            "upper left corner."
         )
     tilt_deg = _tilt(small, box=first)
     box = _edges(_turned(small, tilt_deg=tilt_deg)) or first
