@@ -304,3 +304,15 @@ def test_a_crop_shorter_than_a_window_has_no_windows(raw):
     source = source_of(raw, raw / "photos" / "core_001.png", crop_px=(500, 530, 50, 250))
     found = read(source, MeltLayerOptions())
     assert found.examples == [] and found.row["windows"] == 0
+
+
+def test_a_core_that_fills_the_photo_is_told_from_its_own_shades():
+    """There is so little ground that the ice's bright and its dim half differ more."""
+    rng = np.random.default_rng(0)
+    photo = rng.normal(9, 1, (12_000, 300))
+    across, bands = np.linspace(112, 84, 300), 14 * np.sin(np.arange(11_880) / 60)[:, None]
+    photo[60:-60] = across + bands + rng.normal(0, 6, (11_880, 300))
+    grey = np.clip(photo, 0, 255).astype(np.uint8)
+    box = core_detection.find(np.repeat(grey[:, :, None], 3, axis=2), name="full.jpg")
+    assert abs(box.top - 60) <= 3 and abs(box.bottom - 11_940) <= 3
+    assert (box.left, box.right) == (0, 300)

@@ -23,6 +23,7 @@ IN_LINE_PX = 1.0  # of the small copy: an edge this near a side's line is on it
 SATURATED, LEAST_VALUE = 110, 60  # of 255
 COLOURED_SHARE = 0.2  # of a row of the core's strip, from which on it shows a colour card
 # Share of a core over half its brightness: 0.97 in drawn photos, up to 0.58 in noise.
+GROUND_SHARE = 0.4  # of the ice's brightness, that the ground beyond its ends has at most
 LEAST_BRIGHT = 0.7
 
 
@@ -232,9 +233,26 @@ def _without_colour_card(small: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def _edges(small: np.ndarray) -> Box | None:
-    """Returns the box around the widest bright strip of a small grey photo, or None."""
+    """Returns the box around the widest bright strip of a small grey photo, or None.
+
+    Otsu's level parts ice from ground. Where the core fills nearly all of the photo it parts bright
+    ice from dim ice. Then half of the median brightness is the level, and beyond the core's ends
+    there must be dark ground.
+    """
     blurred = cv2.GaussianBlur(small, (0, 0), 1.5)
-    level, _ = cv2.threshold(blurred, 0, 255, cv2.THRESH_OTSU)
+    otsu, _ = cv2.threshold(blurred, 0, 255, cv2.THRESH_OTSU)
+    if box := _edges_at(otsu, blurred):
+        return box
+    median = float(np.median(blurred))
+    box = _edges_at(median / 2, blurred)
+    if box is None:
+        return None
+    ground = np.concatenate([blurred[: box.top], blurred[box.bottom :]])
+    return box if len(ground) and ground.mean() < GROUND_SHARE * median else None
+
+
+def _edges_at(level: float, blurred: np.ndarray) -> Box | None:
+    """Returns the box around the widest strip of a blurred photo that is brighter than a level."""
     bright = blurred > level
     left, right = _longest_run(bright.mean(axis=0) > 0.5)
     if right - left < 8 or bright.all():
