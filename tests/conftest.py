@@ -28,6 +28,7 @@ gc.disable()  # until all is imported: looking for garbage in modules takes seco
 
 # Files that take longest: begun last, one of them would run on alone.
 LONGEST = (
+    "test_notebooks.py",
     "search/test_workers.py",
     "explore/test_run.py",
     "serving/test_analyze.py",

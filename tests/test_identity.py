@@ -146,7 +146,7 @@ def test_a_copied_version_predicts_without_its_raw_folder(project, tmp_path, mon
     pd.testing.assert_frame_equal(predicted, expected)
     assert project.predictor(str(copied.parent)).path == copied  # the newest of a model's folder
     out = run("predict", "7", str(new), "--out", "out.csv")
-    assert (out["task"], out["version"], out["rows"]) == ("photos", 1, 60)
+    assert (out["task"], out["version"], out["rows"]) == ("photos", 7, 60)
     written = pd.read_csv("out.csv")
     assert list(written["label"]) == list(expected["label"])
     assert (written["key"].str.contains("bright") == (written["label"] == "bright")).mean() > 0.9
