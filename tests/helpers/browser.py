@@ -63,6 +63,10 @@ def screenshot(page: Path, folder: Path, *options: str, width_px: int, height_px
     return cv2.imread(str(shot))
 
 
+class Navigated(AssertionError):
+    """The page was left while it was asked."""
+
+
 class Page:
     """An open page, controlled by the DevTools protocol."""
 
@@ -83,6 +87,8 @@ class Page:
                 message += byte
             answer = json.loads(message)
             if answer.get("id") == number:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise Navigated(answer)
                 assert "error" not in answer, answer
                 return answer["result"]
 
@@ -94,10 +100,12 @@ class Page:
 
     def wait(self, script: str) -> Any:
         """Returns the value of a JavaScript expression once it is true."""
-        end = time.monotonic() + WAIT_S
-        while not (value := self.value(script)):
+        end, value = time.monotonic() + WAIT_S, None
+        while not value:
             assert time.monotonic() < end, f"never true: {script}"
-            time.sleep(0.05)
+            with contextlib.suppress(Navigated):  # the page is being loaded again
+                value = self.value(script)
+            time.sleep(0 if value else 0.05)
         return value
 
     def point(self, x: float, y: float) -> None:

@@ -426,7 +426,7 @@ def test_images_are_judged_from_the_keyboard_without_their_predictions(folder, t
             ("03", "ash", "label"),
             ("03", "ash", "undo"),
         ]
-        page.value("window.isOld = true; location.reload()")
+        page.value("window.isOld = true; setTimeout(() => location.reload())")
         page.wait(
             "!window.isOld && document.getElementById('count')?.textContent.startsWith('2 of 26')"
         )

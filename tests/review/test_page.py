@@ -415,9 +415,10 @@ def test_pictures_are_labelled_from_the_keyboard(known, pictures, tmp_path, monk
         page.wait(f"{SAYS}?.startsWith('Undone')")
         assert lines()[-1].action == "undo" and len(pictures.desk.log().current) == 2
         page.wait("document.querySelectorAll('figure.dubious').length === 0")
-        page.value("window.isOld = true; location.reload()")
+        page.value("window.isOld = true; setTimeout(() => location.reload())")
         page.wait("!window.isOld && document.querySelectorAll('figure').length === 24")
         page.wait("document.getElementById('count')?.textContent.startsWith('2 of')")
+        page.value("window.dispatchEvent(new Event('focus'))")  # as a browser may, at any time
         pictures.desk.decide("Bo", ("x", f"<b>{WRONG[0]}.png"), label="ash", action="label")
         queues = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/queue'))"
         n_queues = page.value(f"{queues}.length")
@@ -533,3 +534,17 @@ def test_layers_are_drawn_and_moved_with_the_mouse(strips, tmp_path, monkeypatch
         page.wait("document.getElementById('count').textContent.includes('dubious as a whole')")
         states = [(one.what, one.state) for one in lines()[-2:]]
         assert states == [(WHOLE, "validated"), (WHOLE, "dubious")]
+
+
+@NO_BROWSER
+def test_the_first_order_is_not_called_a_new_one(pictures, tmp_path):
+    """The window may get the focus, for which the queue is read, before it has been read at all."""
+    with served(pictures) as address, browser.opened(address, tmp_path / "profile") as page:
+        page.wait("document.querySelectorAll('figure').length === 24")
+        page.value(
+            "serverState.n_rankings = null;"
+            "window.isDone = false;"
+            "enqueue(() => load(true)).then(() => window.isDone = true)"
+        )
+        page.wait("window.isDone")
+        assert "new order" not in page.value(SAYS)

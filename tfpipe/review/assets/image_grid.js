@@ -207,4 +207,4 @@ document.getElementById('previous').addEventListener('click', () => turnPage(-1)
 document.getElementById('next').addEventListener('click', () => turnPage(1));
 document.addEventListener('keydown', handleKey);
 window.addEventListener('focus', () => enqueue(() => load(true)));
-load().then(poll);
+enqueue(() => load()).then(poll);  // before one that the window's focus asks for

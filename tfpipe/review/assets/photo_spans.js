@@ -232,4 +232,4 @@ core.addEventListener('pointercancel', () => { drag = null; draw(); });
 core.addEventListener('pointerleave', () => { depthLabel.hidden = true; });
 document.addEventListener('keydown', handleKey);
 window.addEventListener('focus', () => { if (!drag) enqueue(() => load(true)); });
-load().then(poll);
+enqueue(() => load()).then(poll);  // before one that the window's focus asks for

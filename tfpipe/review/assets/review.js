@@ -9,7 +9,7 @@ const SHORTCUTS = 9;  // classes that have a number key
 const NO_SERVER = 'The tfpipe command behind this page does not answer.';
 const REORDERED = 'All images have been scored: what follows these is in its new order now.';
 
-let serverState = {lines: 0, n_rankings: 0};  // what this page has read so far
+let serverState = {lines: 0, n_rankings: null};  // what this page has read so far
 let isServerLost = false;
 let pendingWork = Promise.resolve();  // decisions are sent one by one, in the order of the keys
 const decidedHere = new Set();
@@ -65,7 +65,8 @@ function showNoServer(isDecision) {
 
 // Remembers what was read, and returns whether the queue has a new order.
 function readState(state) {
-  const isReordered = serverState.n_rankings !== state.n_rankings;
+  const isReordered = serverState.n_rankings !== null &&  // the first order is not a new one
+    serverState.n_rankings !== state.n_rankings;
   serverState = {lines: state.lines, n_rankings: state.n_rankings};
   document.getElementById('progress').textContent = state.progress;
   if (state.notes) {
