@@ -45,7 +45,7 @@ class Records:
           seed: random seed of the choice.
 
         Raises:
-          UserError: the records have no such split, or no images.
+          UserError: the records have no such split.
         """
         from tfpipe.base.tensorflow import start_tensorflow
 

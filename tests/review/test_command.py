@@ -180,6 +180,10 @@ def test_the_queue_is_written_as_a_table_with_images_and_what_reviewers_decided(
 
 
 def test_a_queue_of_whole_photos_and_a_table_of_another_kind_are_refused(photos):
+    for name in ("photos.csv", "photos/queue.csv"):
+        with pytest.raises(UserError, match="among the raw files of the task"):
+            run("review", "./photos", "--queue", name)
+    assert {path.name for path in photos.iterdir()} == {*CLASSES}
     with pytest.raises(UserError, match=r"queue\.tsv does not end in \.csv"):
         run("review", "./photos", "--queue", "queue.tsv")
     with pytest.raises(UserError, match="reviewed in whole photos.*tfpipe labels TASK --to"):

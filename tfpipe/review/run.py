@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfpipe.base import storage
+from tfpipe.base import files, storage
 from tfpipe.base.errors import UserError
 from tfpipe.base.progress import Reporter, silent
 from tfpipe.base.tensorflow import start_tensorflow
@@ -43,8 +43,15 @@ def write_queue(
       {"path", "model", "version", "images", "notes"}.
 
     Raises:
-      UserError: the task is reviewed in whole photos, or there is no classifier or no records.
+      UserError: the task is reviewed in whole photos, there is no classifier or no records, or
+        images would be written among the raw files.
     """
+    beside = out.with_suffix("").resolve()
+    if raw.resolve() in (beside, *beside.parents):
+        raise UserError(
+            f"Images would be written into {files.shown(out.with_suffix(''))}, among the raw files "
+            "of the task. Give the table another place or name by --queue."
+        )
     start_tensorflow()
     from tfpipe.review import open as review_open
     from tfpipe.review import queue_table
