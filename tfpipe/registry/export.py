@@ -18,6 +18,7 @@ from tfpipe.base.errors import UserError
 from tfpipe.base.hardware import dtype_policy
 from tfpipe.evaluation.embedding_novelty import EmbeddingStatistics
 from tfpipe.models.calls import inputs_of, reconstructs, squared_errors, with_target
+from tfpipe.models.fused import fused_operations
 from tfpipe.models.outputs import with_all_outputs
 from tfpipe.models.spec import Spec
 from tfpipe.registry import graph_scan, keras_scan, novelty_file, parity, warmup
@@ -137,7 +138,9 @@ def write(
         archive.track(both)
         signatures.append(("predict_and_embed", _embedded(both), kinds))
     for signature, function, inputs in signatures:
-        archive.add_endpoint(signature, _of_tensors(function, names), [inputs[n] for n in names])
+        with fused_operations(model):
+            inputs_spec = [inputs[n] for n in names]
+            archive.add_endpoint(signature, _of_tensors(function, names), inputs_spec)
     archive.write_out(str(path), verbose=False)
 
 

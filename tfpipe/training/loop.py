@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, direction
+from tfpipe.models.fused import fused_operations
 from tfpipe.training import checkpoints, schedules
 from tfpipe.training.compile import (
     batch_targets,
@@ -92,7 +93,8 @@ def fit(
     run = _TrainingLoop(model, data, settings, checkpoint_folder)
     last = settings.epochs if until is None else min(until, settings.epochs)
     while run.progress.epoch < last and not run.progress.is_finished:
-        logs = run.train_epoch(last=last)
+        with fused_operations(model):
+            logs = run.train_epoch(last=last)
         for callback in callbacks:
             callback(run.progress.epoch, logs)
     if run.progress.is_finished and run.best is not None:

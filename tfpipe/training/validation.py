@@ -12,6 +12,7 @@ from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.evaluation import metrics
 from tfpipe.models import calls
 from tfpipe.models.calls import reconstructs
+from tfpipe.models.fused import fused_operations
 
 BATCH_SIZE = 256
 
@@ -102,7 +103,8 @@ def _inference_step(model: keras.Model):
 
     @tf.function(jit_compile=False, reduce_retracing=True)
     def step(features):
-        outputs = model({name: features[name] for name in model.input}, training=False)
+        with fused_operations(model):
+            outputs = model({name: features[name] for name in model.input}, training=False)
         return outputs, tf.add_n(model.losses) if model.losses else tf.constant(0.0)
 
     return step

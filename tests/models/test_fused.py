@@ -1,0 +1,131 @@
+"""Fused operations compute what Keras' own do: outputs, gradients and moving statistics."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_models import make_features, make_small, spec_for
+
+from tfpipe.base import resources
+from tfpipe.base.hardware import dtype_policy
+from tfpipe.models.fused import MANY_CHANNELS, fused_operations
+
+NORMALIZED = ("resnet9", "resnet18", "compact-resnet", "core-unet")
+
+
+def step(model: keras.Model, features) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Returns outputs, gradients and moving statistics of a training step."""
+
+    @tf.function
+    def traced():
+        keras.utils.set_random_seed(0)
+        with tf.GradientTape() as tape:
+            outputs = model(features, training=True)
+            loss = tf.reduce_mean(tf.square(tf.cast(outputs, tf.float32) - 0.3))
+        return outputs, tape.gradient(loss, model.trainable_variables)
+
+    outputs, gradients = traced()
+    moved = [w.numpy() for w in model.non_trainable_variables if "moving" in w.name]
+    return outputs.numpy(), [tf.convert_to_tensor(g).numpy() for g in gradients], moved
+
+
+def operations(model: keras.Model, features, *, training: bool) -> list[str]:
+    graph = tf.function(lambda: model(features, training=training)).get_concrete_function().graph
+    return [operation.type for operation in graph.get_operations()]
+
+
+def norms_of(model: keras.Model) -> int:
+    layers = [layer for layer in model._flatten_layers() if "BatchNorm" in type(layer).__name__]
+    return sum(len(layer.input.shape) == 4 for layer in layers)
+
+
+@pytest.mark.parametrize("name", NORMALIZED)
+def test_a_training_step_is_that_of_keras(name):
+    with dtype_policy("float32"):
+        spec = spec_for(name)
+        keras.utils.set_random_seed(1)
+        model = make_small(name, spec, dropout=0.0)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "gamma"):  # some begin at 0, and would hide what is before them
+            layer.gamma.assign(0.5 + keras.random.uniform(layer.gamma.shape, seed=2))
+    features = make_features(model, spec, batch=8)
+    weights = model.get_weights()
+    expected = step(model, features)
+    model.set_weights(weights)
+    with fused_operations(model):
+        assert operations(model, features, training=True).count("FusedBatchNormV3") == norms_of(
+            model
+        ), "each norm is one operation"
+        computed = step(model, features)
+    assert expected[2], "there are moving statistics to compare"
+    np.testing.assert_allclose(computed[0], expected[0], atol=2e-5)
+    for one, other in zip(computed[1] + computed[2], expected[1] + expected[2], strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4 * np.abs(other).max() + 1e-6)
+
+
+@pytest.mark.parametrize("name", NORMALIZED)
+def test_predictions_are_those_of_keras_and_layers_are_put_back(name):
+    spec = spec_for(name)
+    with dtype_policy("float32"):
+        model = make_small(name, spec)
+    features = make_features(model, spec)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "moving_mean"):
+            layer.moving_mean.assign(keras.random.normal(layer.moving_mean.shape, seed=3))
+    expected = model(features, training=False).numpy()
+    config, before = model.get_config(), operations(model, features, training=False)
+    with fused_operations(model), fused_operations(model):
+        assert "FusedBatchNormV3" in operations(model, features, training=False)
+        np.testing.assert_allclose(model(features, training=False), expected, atol=1e-5)
+    assert operations(model, features, training=False) == before
+    assert model.get_config() == config
+    assert not any("call" in vars(layer) for layer in model._flatten_layers())
+
+
+def test_layers_are_put_back_after_an_error():
+    model = make_small("resnet18", spec_for("resnet18"))
+    with pytest.raises(KeyError), fused_operations(model):
+        raise KeyError
+    assert not any("call" in vars(layer) for layer in model._flatten_layers())
+
+
+@pytest.mark.parametrize("size", [1, 3, (2, 3)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_the_gradient_of_many_channels_is_that_of_keras(size, padding, monkeypatch):
+    monkeypatch.setattr(resources, "processors", lambda: "avx512_bf16")  # whatever this machine is
+    rng = np.random.default_rng(0)
+    maps = tf.constant(rng.normal(size=(4, 5, 6, MANY_CHANNELS)), tf.bfloat16)
+    layer = keras.layers.Conv2D(8, size, padding=padding, use_bias=False, dtype="mixed_bfloat16")
+    image = keras.Input(maps.shape[1:], dtype="bfloat16")
+    model = keras.Model(image, layer(image))
+    weighed = tf.constant(rng.normal(size=(4, *model.output.shape[1:])), tf.float32)
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            loss = tf.reduce_sum(weighed * tf.cast(model(maps), tf.float32))
+        return tape.gradient(loss, [maps, layer.kernel.value])
+
+    expected = [tf.cast(one, tf.float32).numpy() for one in gradients()]
+    with fused_operations(model):
+        fused = tf.function(gradients.python_function)
+        computed = [tf.cast(one, tf.float32).numpy() for one in fused()]
+        graph = fused.get_concrete_function().graph
+    assert "Conv2DBackpropFilter" not in {one.type for one in graph.get_operations()}
+    for one, other in zip(computed, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.01 * np.abs(other).max())
+
+
+def test_norms_that_are_not_trained_use_and_leave_their_statistics():
+    spec = spec_for("resnet18")
+    with dtype_policy("float32"):
+        model = make_small("resnet18", spec, dropout=0.0)
+    model.trainable = False
+    features = make_features(model, spec)
+    before = model.get_weights()
+    expected = model(features, training=True).numpy()
+    with fused_operations(model):
+        np.testing.assert_allclose(model(features, training=True), expected, atol=1e-5)
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
