@@ -3,6 +3,7 @@
 # make test-bfloat16    the fast tests with --precision auto forced to mixed_bfloat16
 # make test-extras      tests of Beam, S3, MLflow and inference runtimes, in .venv-extras: they need other versions
 # make wheel       a wheel of tfpipe in dist/, for pip in any environment
+# make bench       the table of docs/speed.md, measured here in half an hour; the machine should be quiet
 # make docs        the site in build/site/, to be read without a server
 # make clean       removes demo/ and caches; .venv stays
 # make PYTHON=python3.12 VENV=.venv-3.12 test-fast    with a Python of your choice
@@ -19,7 +20,7 @@ USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: demo docs wheel test test-fast test-bfloat16 test-extras of-extras style lint clean
+.PHONY: bench demo docs wheel test test-fast test-bfloat16 test-extras of-extras style lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg pyproject.toml $(LOCK)
@@ -44,6 +45,10 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/make_figures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo "The site, for a browser:  build/site/index.html"
+
+# Results stay in build/bench; what is there is not measured again.
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/table.py
 
 # Modules that were deleted would go into the wheel from an old build/lib/.
 wheel: $(VENV)/.installed
