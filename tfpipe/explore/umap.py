@@ -1,14 +1,17 @@
 """Maps of embeddings: UMAP fitted on the training split, its trustworthiness, and clusters."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import HDBSCAN
 from sklearn.manifold import trustworthiness
+from sklearn.neighbors import NearestNeighbors
 
 NEIGHBOURS, MIN_DIST = 15, 0.1  # defaults of McInnes et al. (2018), arXiv:1802.03426
 EXACT = 100_000  # points a map is fitted to, and among which neighbours are exact
 MOST_OF_A_CLASS = 32  # images of a class that a sample has before shares of groups count
+EXACT_PRODUCTS = 4e12  # of an exact search, half a minute on two cores; more are approximate
 PLACED_AT_ONCE = 50_000  # of more, which are placed on a fitted map
 MAX_COMPARED = 2_000  # points whose neighbourhoods are compared; the work grows with the square
 MIN_CLUSTER_SIZE, MIN_CLUSTER_SHARE = 10, 0.01  # images of the smallest cluster, and share of all
@@ -22,8 +25,13 @@ def fit(embedding: np.ndarray, *, seed: int):
     """
     import umap  # takes seconds, as it compiles
 
+    n_neighbours = min(NEIGHBOURS, len(embedding) - 1)
+    neighbours = {}
+    if len(embedding) ** 2 * embedding.shape[1] <= EXACT_PRODUCTS:
+        neighbours = _exact(embedding.astype(np.float32), n_neighbours=n_neighbours)
     mapper = umap.UMAP(
-        n_neighbors=min(NEIGHBOURS, len(embedding) - 1),
+        **neighbours,
+        n_neighbors=n_neighbours,
         min_dist=MIN_DIST,
         # Spectral initialisation has no solution for very few points.
         init="spectral" if len(embedding) > 4 * NEIGHBOURS else "random",
@@ -34,6 +42,35 @@ def fit(embedding: np.ndarray, *, seed: int):
         # Separate clusters are what a map is to show.
         warnings.filterwarnings("ignore", "Graph is not fully connected", UserWarning)
         return mapper.fit(embedding)
+
+
+def _exact(points: np.ndarray, *, n_neighbours: int) -> dict[str, Any]:
+    """Returns arguments of `umap.UMAP`: the exact neighbours of points [n, d] float32.
+
+    umap-learn's own search is approximate from 4,096 points on, and compiles for 20 s in each
+    process, which numba cannot store.
+    """
+    from pynndescent import NNDescent
+
+    search = NearestNeighbors(algorithm="brute").fit(points)
+
+    class ExactIndex(NNDescent):
+        """What `UMAP.transform` asks for the neighbours of new points."""
+
+        _angular_trees = False
+
+        def __init__(self):
+            """Builds nothing."""
+
+        def query(self, query_data, k=10, epsilon=0.1):
+            distances, rows = search.kneighbors(query_data, k)
+            return rows, distances.astype(np.float32)
+
+    index = ExactIndex()
+    return {
+        "precomputed_knn": (*index.query(points, n_neighbours), index),
+        "force_approximation_algorithm": True,  # takes these of few points, too
+    }
 
 
 def placed(mapper, embedding: np.ndarray) -> np.ndarray:
