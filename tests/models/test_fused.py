@@ -8,7 +8,7 @@ from small_models import make_features, make_small, spec_for
 
 from tfpipe.base import resources
 from tfpipe.base.hardware import dtype_policy
-from tfpipe.models.fused import MANY_CHANNELS, fused_operations
+from tfpipe.models.fused import MANY_CHANNELS, fused_operations, inference
 
 NORMALIZED = ("resnet9", "resnet18", "compact-resnet", "core-unet")
 
@@ -129,3 +129,16 @@ def test_norms_that_are_not_trained_use_and_leave_their_statistics():
         np.testing.assert_allclose(model(features, training=True), expected, atol=1e-5)
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_inference_is_that_of_keras_and_follows_weights_that_are_set_later():
+    spec = spec_for("compact-resnet")
+    with dtype_policy("float32"):
+        model = make_small("compact-resnet", spec)
+    features = make_features(model, spec)
+    call = inference(model)
+    first = call(features).numpy()
+    np.testing.assert_allclose(first, model(features, training=False), atol=1e-5)
+    model.get_layer("stem_norm").moving_mean.assign_add([1.0])
+    np.testing.assert_allclose(call(features), model(features, training=False), atol=1e-5)
+    assert np.abs(call(features) - first).max() > 1e-4

@@ -19,6 +19,7 @@ from tfpipe.evaluation import metrics, ordinal, reconstruction, selective, whole
 from tfpipe.evaluation.whole_files import FileResult, ModeResult
 from tfpipe.models import calls, sliding_window
 from tfpipe.models.calls import reconstructs, soften
+from tfpipe.models.fused import inference
 from tfpipe.tasks.task import SPLITS, Classify, Task
 
 LOG = logging.getLogger(__name__)
@@ -259,10 +260,11 @@ def _evaluate_autoencoder(data: Dataset, model: keras.Model) -> Evaluation:
 
 def _classifier(model: keras.Model) -> Classify:
     """Returns a function from images, and columns if the model reads any, to probabilities."""
+    call = inference(model)
 
     def classify(images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         features = {"image": images, "columns": columns}
-        return calls.batched(model.predict_on_batch, features, names=calls.inputs_of(model))
+        return calls.batched(call, features, names=calls.inputs_of(model))
 
     return classify
 

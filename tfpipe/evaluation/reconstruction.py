@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset
 from tfpipe.models import calls
+from tfpipe.models.fused import inference
 from tfpipe.tasks.task import SPLITS
 
 UNLABELLED = "(unlabelled)"
@@ -32,11 +33,11 @@ class Errors(NamedTuple):
 def errors(model: keras.Model, data: Dataset) -> dict[str, Errors]:
     """Returns split -> errors of its examples, in the records' order."""
     mean = _mean_image(model, data)
-    both = calls.with_target(model)
+    both = inference(calls.with_target(model))
 
     @tf.function(reduce_retracing=True)
     def squared_errors(features):
-        target, outputs = both(features, training=False)
+        target, outputs = both(features)
         return calls.squared_errors(target, outputs), calls.squared_errors(target, mean)
 
     result = {}

@@ -16,6 +16,7 @@ from tfpipe.explore import confounders, orientation
 from tfpipe.explore.novelty import ModelOutputs
 from tfpipe.models import calls
 from tfpipe.models.calls import reconstructs
+from tfpipe.models.fused import inference
 from tfpipe.tasks.task import SPLITS
 
 CHUNK = 128  # images of a batch
@@ -97,11 +98,11 @@ def compute_batches(
         layers["reconstruction"] = model.output
     else:
         layers["logits"] = _last_dense(model).input
-    inner = keras.Model(model.input, layers)
+    inner = inference(keras.Model(model.input, layers))
 
     @tf.function(reduce_retracing=True)
     def call(features):
-        outputs = inner(features, training=False)
+        outputs = inner(features)
         if is_autoencoder:
             target, reconstruction = outputs.pop("target"), outputs.pop("reconstruction")
             outputs["error"] = calls.squared_errors(target, reconstruction)

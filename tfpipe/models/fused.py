@@ -8,8 +8,9 @@ the profiles. Layers, their weights and saved models stay those of Keras.
 """
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -46,6 +47,20 @@ def fused_operations(model: keras.Model) -> Iterator[None]:
     finally:
         for layer, name in replaced:
             delattr(layer, name)
+
+
+def inference(model: keras.Model) -> Callable[[Mapping[str, Any]], Any]:
+    """Returns a function from inputs by name to a network's outputs, traced with fused operations.
+
+    Weights that are set later are used.
+    """
+
+    @tf.function(reduce_retracing=True, jit_compile=False)
+    def outputs(features):
+        with fused_operations(model):
+            return model({name: features[name] for name in model.input}, training=False)
+
+    return outputs
 
 
 def _is_plain_norm(layer: keras.Layer) -> bool:

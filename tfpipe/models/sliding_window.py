@@ -22,6 +22,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfpipe.models import calls
+from tfpipe.models.fused import inference
 from tfpipe.models.interval_head import locates
 from tfpipe.models.outputs import with_all_outputs
 from tfpipe.models.row_head import labels_rows
@@ -147,13 +148,13 @@ class _WindowModel:
     """A Keras model called with any number of windows."""
 
     def __init__(self, model: keras.Model, classify: Classify | None = None):
-        self._model, self._classify = with_all_outputs(model), classify
+        self._call, self._classify = inference(with_all_outputs(model)), classify
         self.height_px = model.input["image"].shape[1]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         if self._classify:
             return {"probabilities": self._classify(images)}
-        return calls.batched(self._model.predict_on_batch, {"image": images}, names=["image"])
+        return calls.batched(self._call, {"image": images}, names=["image"])
 
 
 class SplitNetwork(NamedTuple):

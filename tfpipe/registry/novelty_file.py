@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfpipe.base.errors import UserError
 from tfpipe.data import dataset
@@ -18,6 +17,7 @@ from tfpipe.data.dataset import Dataset, Subset
 from tfpipe.evaluation import embedding_novelty, image_novelty
 from tfpipe.evaluation.embedding_novelty import DescribedImages, EmbeddingStatistics
 from tfpipe.models.calls import batched, inputs_of
+from tfpipe.models.fused import inference
 from tfpipe.registry.card import VersionCard
 
 NAME = "assets.extra/novelty.npz"
@@ -42,7 +42,7 @@ def fit(model: keras.Model, data: Dataset, *, ignores_exposure: bool) -> Embeddi
     length = math.prod(size or 1 for size in embedder.output.shape[1:])
     if length * embedding_novelty.LENGTH > MAX_VALUES:
         return None
-    embed = tf.function(lambda features: embedder(features, training=False), reduce_retracing=True)
+    embed = inference(embedder)
 
     def described(subset: Subset) -> Iterator[DescribedImages]:
         for features, _ in dataset.batches(data.folder, subset, manifest=data.manifest):

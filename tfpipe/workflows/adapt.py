@@ -23,6 +23,7 @@ from tfpipe.evaluation.adaptation import ShareCorrect
 from tfpipe.evaluation.evaluate import Evaluation
 from tfpipe.evaluation.version_comparison import Answers
 from tfpipe.models import MODELS, batch_norm, calls
+from tfpipe.models.fused import inference
 from tfpipe.registry import previous_version, store
 from tfpipe.tasks.options import parse_options
 from tfpipe.tasks.task import Task
@@ -222,10 +223,10 @@ def shift_prior(
       The thresholds of two classes, chosen on the validation split before the shift: one chosen
       after it would move along and change no decision. None for more classes.
     """
-    names = calls.inputs_of(model)
+    names, call = calls.inputs_of(model), inference(model)
 
     def predict(features: dict[str, np.ndarray]) -> np.ndarray:
-        return calls.batched(lambda one: model(one, training=False), features, names=names)
+        return calls.batched(call, features, names=names)
 
     validation = dataset.batches(records, dataset.VALIDATION, manifest=manifest)
     pairs = [(label, predict(one)) for one, label in validation.as_numpy_iterator()]
