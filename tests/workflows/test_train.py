@@ -85,5 +85,14 @@ def test_an_equal_training_measures_the_random_split_once(data, tmp_path):
     assert cards[0].random_split_scores == cards[1].random_split_scores != {}
     other = replace(run, config=replace(run.config, seed=1))
     third = store.read_card(Path(train.train(other)["path"]))
-    assert stages.count("random-split") == 4, "another seed, another random split"
-    assert third.random_split_scores != cards[0].random_split_scores
+    assert stages.count("random-split") == 2, "records, model and epochs are the same"
+    assert third.random_split_scores == cards[0].random_split_scores
+    assert third.random_split_version == 2, "the newest that it was measured for"
+    assert third.random_split_grouped["accuracy"] == cards[1].metrics["test"]["accuracy"]
+    report = (tmp_path / "columns-mlp" / "3" / "assets.extra" / "report.html").read_text()
+    assert "Both columns are of version 2" in report
+    again = store.read_card(Path(train.train(other)["path"]))
+    assert again.random_split_version == 2 and again.random_split_grouped
+    more = replace(run, config=replace(run.config, epochs=2))
+    fifth = store.read_card(Path(train.train(more)["path"]))
+    assert stages.count("random-split") > 2 and fifth.random_split_version is None

@@ -84,6 +84,9 @@ class VersionCard:
       class_metrics: split -> class -> metric -> value.
       confidence_intervals: metric -> 95 % interval of the test split, or None.
       random_split_scores: metric -> value by a split at random; {} where it was not measured.
+      random_split_version: version with the same records, model and epochs that they were measured
+        with; None for this one.
+      random_split_grouped: metric -> value of that version's test split by whole groups.
       false_positive_kinds: what lies below false detections in test files -> how many.
       calibration: "temperature", "note", and calibration errors by split.
       abstention: "min_precision", thresholds by class, and what they give on the test split.
@@ -133,6 +136,8 @@ class VersionCard:
     ] = field(default_factory=dict)
     confidence_intervals: dict[str, tuple[Finite, Finite] | None] = field(default_factory=dict)
     random_split_scores: Annotated[dict[str, Any], Metrics] = field(default_factory=dict)
+    random_split_version: int | None = None
+    random_split_grouped: Annotated[dict[str, Any], Metrics] = field(default_factory=dict)
     false_positive_kinds: dict[str, int] = field(default_factory=dict)
     calibration: Annotated[dict[str, Any], Calibration] = field(default_factory=dict)
     abstention: Annotated[dict[str, Any], Abstention] = field(default_factory=dict)

@@ -67,12 +67,17 @@ def _nominal(data: ReportData, metric: str) -> float | None:
     return data.card.random_split_scores.get("f1" if metric == "F1" else "accuracy")
 
 
+def _of_version(data: ReportData) -> str:
+    version = data.card.random_split_version
+    return f", version {version}" if version else ""
+
+
 def _nominal_rows(data: ReportData, spread: Spread, metric: str) -> list[tuple[str, html.Number]]:
     noun = data.group_column
     whole = data.card.metrics["test"].get("f1" if metric == "F1" else "accuracy")
     return [
         (
-            f"nominal: {data.example_noun}s split at random",
+            f"nominal: {data.example_noun}s split at random{_of_version(data)}",
             html.number(_nominal(data, metric), why="not measured"),
         ),
         (f"whole {noun}s, all {data.example_noun}s together", html.number(whole)),

@@ -77,6 +77,9 @@ def random_split(data: ReportData) -> Markup:
         return html.paragraph(
             f"Each {data.example_noun} is a group of its own, so a random split is this split."
         )
+    version = data.card.random_split_version
+    if version:
+        scores = data.card.random_split_grouped
     compared = [metric for metric in COMPARED if metric in scores]
     rows = [
         (title_of(metric), score(metric, scores), score(metric, optimistic)) for metric in compared
@@ -90,7 +93,16 @@ def random_split(data: ReportData) -> Markup:
     if optimistic:
         metric = compared[0]
         text += _optimism(metric, scores[metric], optimistic.get(metric))
-    headings = ("Test split", f"whole {group}s, as here", f"random split of {example}s")
+    if version:
+        text += (
+            f" Both columns are of version {version}: it has the same records, model and epochs, "
+            f"but other hyperparameters or another seed."
+        )
+    headings = (
+        "Test split",
+        f"whole {group}s, version {version}" if version else f"whole {group}s, as here",
+        f"random split of {example}s",
+    )
     missing = "The second training, with a random split, was left out."
     return html.joined(
         html.paragraph(text),

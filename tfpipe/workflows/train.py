@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -58,6 +58,10 @@ EQUAL = (
     "initialized_from",
     "tfpipe",
 )
+# Fields of run.yaml, and of the training configuration, in which models are equal that lose as much
+# by a split at random.
+SIMILAR = ("records", "model", "initialized_from", "tfpipe")
+BUDGET = ("epochs", "augmentation", "balance")
 
 
 @dataclass(frozen=True)
@@ -293,26 +297,55 @@ def opened(run: TrainingRun) -> tuple[Dataset, Spec]:
     return open_records.opened(run.task, run.records, model=run.model, is_checked=False)
 
 
-def claimed_before(models: Path, recipe: RunConfig) -> dict[str, Any]:
-    """Returns the random-split scores of an equal model of the same records; {} where none has any.
+class RandomSplitScores(NamedTuple):
+    """Scores by a random split, and the version that they were measured with.
+
+    Attributes:
+      scores: metric -> value; {} where they were not measured.
+      version: the version; None for the one that is being trained.
+      grouped: metric -> value of that version's test split by whole groups.
+    """
+
+    scores: dict[str, Any]
+    version: int | None = None
+    grouped: dict[str, Any] = {}
+
+
+def claimed_before(
+    models: Path, recipe: RunConfig, settings: TrainingConfig
+) -> RandomSplitScores | None:
+    """Returns the random-split scores of an earlier version; None where they must be measured.
 
     An equal model has the same hyperparameters, training, precision, first weights and release of
-    tfpipe. Trained on the same random split it would end as the other one.
+    tfpipe. Trained on the same random split it would end as the other one, so its scores are this
+    one's. Else those of a version with the same records, model and epochs show what a random split
+    claims, beside that version's own scores by whole groups: they are measured once.
 
     Args:
       models: saved_models/<task>/<model>.
       recipe: of the model.
+      settings: its training configuration.
     """
+    similar = None
     for number in reversed(store.versions(models)):
         version = models / str(number)
         try:
             other = run_config.read(version / "assets.extra" / "run.yaml")
-            scores = store.read_card(version).random_split_scores
+            card = store.read_card(version)
         except UserError:  # a damaged version is no source
             continue
-        if scores and all(getattr(other, name) == getattr(recipe, name) for name in EQUAL):
-            return scores
-    return {}
+        if not card.random_split_scores:
+            continue
+        measured = card.random_split_version
+        if all(getattr(other, name) == getattr(recipe, name) for name in EQUAL):
+            return RandomSplitScores(card.random_split_scores, measured, card.random_split_grouped)
+        budget = {name: card.training.get(name) for name in BUDGET}
+        is_similar = all(getattr(other, name) == getattr(recipe, name) for name in SIMILAR)
+        if not measured and is_similar and budget == {n: getattr(settings, n) for n in BUDGET}:
+            test = card.metrics.get("test", {})
+            grouped = {name: test[name] for name in card.random_split_scores if name in test}
+            similar = similar or RandomSplitScores(card.random_split_scores, number, grouped)
+    return similar
 
 
 def _training_part(run: TrainingRun) -> dict:
@@ -381,14 +414,16 @@ def _trained(
         history = loop.fit(
             model, data, settings=settings, checkpoint_folder=folder, callbacks=callbacks
         )
-    claimed = None
+    claimed = RandomSplitScores({})
     if run.random_split and random_split.differs(data, settings=settings):
-        claimed = claimed_before(run.models, recipe)
-        if not claimed:
+        before = claimed_before(run.models, recipe, settings)
+        if before is None:
             run.report("random-split", {})
-            claimed = random_split.random_split_scores(
+            measured = random_split.random_split_scores(
                 built, data, settings=settings, report=run.report
             )
+            before = RandomSplitScores(measured or {})
+        claimed = before
     exported = in_float32(model, built)
     run.before_calibration(exported)
     fitted = (
@@ -431,7 +466,9 @@ def _trained(
             else {}
         ),
         abstention=evaluation.abstention or {},
-        random_split_scores=claimed or {},
+        random_split_scores=claimed.scores,
+        random_split_version=claimed.version,
+        random_split_grouped=claimed.grouped,
         false_positive_kinds=evaluation.false_positive_kinds,
         history=history,
         search=best or {},
