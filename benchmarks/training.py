@@ -22,18 +22,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import drawn
 import machine
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from tfpipe.base.tensorflow import start_tensorflow
-
+CLASSES = ("empty", "band")  # those of `drawn`, whose TensorFlow crashes beside torch
 SHAPE, BATCH, RATE = (50, 200, 3), 32, 1e-3
 
 
 def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float], float]:
     """Trains as `tfpipe train` does."""
+    from tfpipe.base.tensorflow import start_tensorflow
+
     start_tensorflow()
     import keras
 
@@ -50,7 +50,7 @@ def ours(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[list[float
     manifest = data_manifest.read(folder / "records")
     data = loop.Dataset(folder / "records", manifest, "average_precision")
     stats = data_manifest.read_stats(data.folder)
-    spec = Spec(SHAPE, drawn.CLASSES, stats["image_mean"], stats["image_std"])
+    spec = Spec(SHAPE, CLASSES, stats["image_mean"], stats["image_std"])
     settings = TrainingConfig(
         optimizer="adam",
         learning_rate=RATE,
@@ -136,10 +136,20 @@ SIDES: dict[str, Callable] = {
 
 def arrays(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns (images, labels) of the training and of the validation pictures."""
-    from tfpipe.data import manifest as data_manifest
+    with np.load(folder / "arrays.npz") as stored:
+        return [(stored[f"{s}_images"], stored[f"{s}_labels"]) for s in ("train", "validation")]
 
-    manifest = data_manifest.read(folder / "records")
-    return [drawn.arrays(manifest, split)[:2] for split in ("train", "validation")]
+
+def draw(folder: Path, *, pictures: int) -> None:
+    """Draws the pictures, as records and as arrays."""
+    import drawn
+
+    manifest = drawn.packed(folder, pictures=pictures, shape=SHAPE)
+    stored = {}
+    for split in ("train", "validation"):
+        images, labels, _ = drawn.arrays(manifest, split)
+        stored |= {f"{split}_images": images, f"{split}_labels": labels}
+    np.savez(folder / "arrays.npz", **stored)
 
 
 def measured(given: argparse.Namespace, *, seed: int) -> dict:
@@ -167,7 +177,7 @@ def main() -> None:
     words = [f"--{n}={getattr(given, n)}" for n in ("model", "pictures", "epochs", "rounds")]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "drawn"
-        drawn.packed(folder, pictures=given.pictures, shape=SHAPE)
+        draw(folder, pictures=given.pictures)
         found = machine.take_turns(sides, rounds=given.rounds, words=[*words, f"--folder={folder}"])
     told |= {"pictures": given.pictures, "epochs": given.epochs}
     for what in ("pictures_s", "score", "first_epoch_s"):

@@ -187,6 +187,21 @@ def test_a_search_is_run_reported_and_run_again(project):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
+def test_a_search_of_a_given_time_has_what_fits_into_it(project):
+    task = tfpipe.load_task(tiny.__file__)
+    kinds = {"algorithm": "random", "space": Path(tiny.__file__).with_name("tiny_space.py")}
+    with pytest.raises(UserError, match="--time chooses the trials"):
+        project.tune(task, time_min=1, trials=3, **kinds)
+    with pytest.raises(UserError, match="Give --time"):
+        project.tune(task, time_min=0.001, **kinds)
+    version = project.tune(task, time_min=0.3, random_split=False, **kinds)
+    made = run_config.read(version.path / "assets.extra" / "run.yaml")
+    assert len(version.card.search["trials"]) == made.search.trials
+    assert made.search.trials * made.search.trial_epochs > 0 < made.training.epochs
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
 def test_trees_are_trained_explained_and_run_again(tmp_path):
     task = four_class_task.TASK
     raw = tmp_path / "data" / "raw" / task.name

@@ -51,6 +51,7 @@ class Project(Workspace):
         more_trials: int = 0,
         trial_epochs: int | None = None,
         trial_limit_min: float | None = None,
+        time_min: float | None = None,
         folds: int = 0,
         workers: int = 1,
         chief: str | None = None,
@@ -80,6 +81,7 @@ class Project(Workspace):
           more_trials: how many trials a finished search is to have more, perhaps in other ranges.
           trial_epochs: maximum epochs of a trial.
           trial_limit_min: minutes after which a trial is stopped.
+          time_min: minutes that trials and epochs are chosen for, in place of giving them.
           folds: cross-validation folds of each trial; 0 for the validation split.
           workers: processes on this machine that run trials.
           chief: "host:port" where the search accepts workers of other machines.
@@ -113,17 +115,21 @@ class Project(Workspace):
             packing=packing,
         )
         from tfpipe.search import run as search_run
+        from tfpipe.search import time_budget
         from tfpipe.workflows import train
 
         limit_s = 60 * trial_limit_min if trial_limit_min else None
         pool = search_run.WorkerConfig(
             workers, chief or search_run.LOCAL_ADDRESS, limit_s, wait_s, token_file
         )
+        if time_min:
+            time_budget.check(search, more_trials=more_trials, chief=pool.chief)
         self.pack(run.task, **self._packing(run.task, packing))
+        run = replace(run, random_split=random_split, tensorboard=tensorboard, mlflow=mlflow)
+        more: dict[str, Any] = {"more_trials": more_trials, "time_s": time_min and 60 * time_min}
         with self.reporting() as report:
-            run = replace(run, random_split=random_split, report=report)
-            run = replace(run, tensorboard=tensorboard, mlflow=mlflow)
-            made = train.tune(run, search, workers=pool, epochs=epochs, more_trials=more_trials)
+            run = replace(run, report=report)
+            made = train.tune(run, search, workers=pool, epochs=epochs, **more)
         return self._published(run.task, made)
 
     def work(

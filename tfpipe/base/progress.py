@@ -65,6 +65,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun, such as "1 trial" or "2,000 trials"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 class ProgressBar:
     """A reporter that draws a bar in a terminal or a notebook.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -108,6 +109,14 @@ TrialEpochs = Annotated[int | None, typer.Option(min=1, help="Maximum epochs of 
 TrialLimit = Annotated[
     float | None, typer.Option(min=0.01, help="Minutes after which a trial is stopped.")
 ]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="20m",
+        help="Time for search and final training, such as 20m or 1h30m; "
+        "chooses trials and epochs by the speed of the first epochs.",
+    ),
+]
 Folds = Annotated[
     int,
     typer.Option(min=0, help="Grouped cross-validation folds of each trial (0: one split)."),
@@ -213,6 +222,21 @@ def beam_settings(beam_option: list[str] | None, runner: str | None) -> dict[str
         raise UserError("--beam-option is for a runner. Name one by --runner, such as DaskRunner.")
     pairs = [setting.partition("=") for setting in beam_option or ()]
     return {name: text if equals else None for name, equals, text in pairs}
+
+
+def minutes(time: str | None) -> float | None:
+    """Returns the minutes of a `--time` such as "90s", "20m" or "1h30m"; None for none.
+
+    Raises:
+      UserError: the text is no such time.
+    """
+    if time is None:
+        return None
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", time.strip().lower())
+    hours, mins, seconds = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
+    if not hours + mins + seconds:
+        raise UserError(f"--time is {time!r}, expected a time such as 90s, 20m or 1h30m.")
+    return 60 * hours + mins + seconds / 60
 
 
 def hyperparameters(hp: list[str] | None, weights: str | None = None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def tune(
     more_trials: options.MoreTrials = 0,
     trial_epochs: options.TrialEpochs = None,
     trial_limit: options.TrialLimit = None,
+    time: options.Time = None,
     folds: options.Folds = 0,
     workers: options.Workers = 1,
     chief: options.Chief = None,
@@ -59,6 +60,9 @@ def tune(
         raise UserError("--workers is 0, so no trial would run. Give 1 or more.")
     if more_trials and trials:
         raise UserError("Give --trials or --more-trials, not both: --more-trials goes on.")
+    if worker and time:
+        raise UserError("--time belongs to the command that searches; a worker takes its trials.")
+    time_min = options.minutes(time)
     loaded = options.project(data, models).resolve(task)
     here = options.project(data, models, seed)
     if worker and chief:
@@ -93,6 +97,7 @@ def tune(
         more_trials=more_trials,
         trial_epochs=trial_epochs,
         trial_limit_min=trial_limit,
+        time_min=time_min,
         folds=folds,
         workers=workers,
         chief=chief,

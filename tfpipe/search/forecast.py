@@ -1,6 +1,6 @@
 """Forecast: what a search will do, in a sentence, and how long it takes, by its first trial."""
 
-from tfpipe.base.progress import duration
+from tfpipe.base.progress import counted, duration
 from tfpipe.search.oracle_state import COMPLETED
 from tfpipe.search.oracles import Hyperband, SearchOracle, iteration_size
 from tfpipe.search.plan import SearchPlan
@@ -19,14 +19,14 @@ def beginning(
       workers: processes on this machine.
     """
     done = len(oracle.end_order)
-    by = _counted(workers, "worker") if workers else "workers of other machines"
+    by = counted(workers, "worker") if workers else "workers of other machines"
     often = f", {folds} times each for {folds} folds" if folds else ""
     sentence = (
-        f"The search ({plan.algorithm}) has {_counted(oracle.n_trials, 'trial')} of at most "
-        f"{_counted(plan.max_epochs, 'epoch')}, on {_counted(images, 'training image')}{often}, by "
-        f"{by}. The best one is then trained for at most {_counted(plan.epochs, 'epoch')}."
+        f"The search ({plan.algorithm}) has {counted(oracle.n_trials, 'trial')} of at most "
+        f"{counted(plan.max_epochs, 'epoch')}, on {counted(images, 'training image')}{often}, by "
+        f"{by}. The best one is then trained for at most {counted(plan.epochs, 'epoch')}."
     )
-    return f"{sentence} {_counted(done, 'trial')} ended before." if done else sentence
+    return f"{sentence} {counted(done, 'trial')} ended before." if done else sentence
 
 
 def remainder(oracle: SearchOracle, plan: SearchPlan, *, workers: int) -> str:
@@ -48,9 +48,9 @@ def remainder(oracle: SearchOracle, plan: SearchPlan, *, workers: int) -> str:
     epochs = _epochs_of(oracle, plan, trial)
     each_s = seconds / epochs
     return (
-        f"Trial {trial} took {duration(seconds)} for {_counted(epochs, 'epoch')}. At that rate the "
+        f"Trial {trial} took {duration(seconds)} for {counted(epochs, 'epoch')}. At that rate the "
         f"rest of the search takes {duration(left * each_s / max(workers, 1))}, and "
-        f"{_counted(plan.epochs, 'epoch')} of the best model {duration(plan.epochs * each_s)}."
+        f"{counted(plan.epochs, 'epoch')} of the best model {duration(plan.epochs * each_s)}."
     )
 
 
@@ -66,7 +66,3 @@ def _epochs_of(oracle: SearchOracle, plan: SearchPlan, trial: str) -> int:
     place = oracle.places.get(trial, {}) if isinstance(oracle, Hyperband) else {}
     epochs = place.get("tuner/epochs", plan.max_epochs) - place.get("tuner/initial_epoch", 0)
     return max(epochs, 1)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -36,6 +36,7 @@ from tfpipe.report import write
 from tfpipe.search import plan as search_plan
 from tfpipe.search import results as search_results
 from tfpipe.search import run as search_run
+from tfpipe.search import time_budget
 from tfpipe.search.config import SearchConfig
 from tfpipe.search.run import WorkerConfig
 from tfpipe.tasks import catalog
@@ -116,6 +117,7 @@ def tune(
     workers: WorkerConfig,
     epochs: int | None,
     more_trials: int = 0,
+    time_s: float | None = None,
 ) -> dict[str, Any]:
     """Searches hyperparameters, trains the winner, and publishes it as the next version.
 
@@ -127,6 +129,7 @@ def tune(
       workers: who runs the trials.
       epochs: maximum epochs of the final fit; None for the search's number.
       more_trials: how many trials a finished search is to have more.
+      time_s: seconds that trials and epochs are chosen for, see `time_budget`; or None.
 
     Returns:
       {"version", "path", "metrics"}.
@@ -134,6 +137,12 @@ def tune(
     data, spec = opened(run)
     run = replace(run, config=symmetries.with_measured_augmentation(run.config, data))
     config = replace(config, training=asdict(run.config))
+    if time_s:
+        trainings = 1 + (run.random_split and random_split.differs(data, settings=run.config))
+        budget = time_budget.planned(time_s, config, run.models, data=data, trainings=trainings)
+        run.report("search", {"note": budget.in_words(time_s)})
+        config = replace(config, trials=budget.trials, trial_epochs=budget.trial_epochs)
+        epochs = epochs or budget.epochs
     best = search_run.run_search(
         config,
         run.models / "search",
