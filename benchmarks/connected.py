@@ -49,13 +49,13 @@ def exposure() -> np.ndarray:
 def ours(image: np.ndarray) -> dict:
     """Returns seconds for tracks, and for their pictures as well, and how many there are."""
     began = time.perf_counter()
-    found = segmentation.find(image, threshold=THRESHOLD_ADU, min_px=LEAST_PX)
+    results = segmentation.find(image, threshold=THRESHOLD_ADU, min_px=LEAST_PX)
     middle = time.perf_counter()
-    for i in range(len(found.number)):
-        crop = segmentation.crop(image, found, i, threshold=THRESHOLD_ADU)
+    for i in range(len(results.number)):
+        crop = segmentation.crop(image, results, i, threshold=THRESHOLD_ADU)
         reader.fit_to_square(crop, side=SIDE_PX, fill=THRESHOLD_ADU)
     ended = time.perf_counter()
-    return {"tracks_s": middle - began, "seconds": ended - began, "tracks": len(found.number)}
+    return {"tracks_s": middle - began, "seconds": ended - began, "tracks": len(results.number)}
 
 
 def bare(image: np.ndarray) -> dict:
@@ -103,12 +103,12 @@ def main() -> None:
         cv2.setNumThreads(1)
         image, measure = exposure(), {"tfpipe": ours, "cv2": bare, "deck": deck}[words.side]
         measure(image)
-        machine.measure_when_told(lambda _: measure(image))
+        machine.measure_each_round(lambda _: measure(image))
         return
     about = machine.about()
     measured = machine.take_turns(SIDES, rounds=words.rounds, words=[])
     seconds = {side: [one["seconds"] for one in measured[side]] for side in SIDES}
-    told = {
+    summary = {
         **about,
         "exposure_px": [HEIGHT_PX, WIDTH_PX],
         "tracks": measured["tfpipe"][0]["tracks"],
@@ -123,7 +123,7 @@ def main() -> None:
             [m["tracks_s"] for m in measured["tfpipe"]], seconds["cv2"]
         ),
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":

@@ -144,22 +144,22 @@ def main() -> None:
     if given.side:
         batches = SIDES[given.side](given.folder)
         pictures_a_second(batches)  # fills caches and starts workers
-        machine.measure_when_told(lambda one: {"pictures_s": pictures_a_second(batches)})
+        machine.measure_each_round(lambda one: {"pictures_s": pictures_a_second(batches)})
         return
-    told = machine.about()
+    summary = machine.about()
     sides = [side for side in SIDES if "torch" not in side or machine.installed("torch")]
     with tempfile.TemporaryDirectory() as name:
         write_files(Path(name) / "drawn")
         words = ["--folder", str(Path(name) / "drawn")]
         measured = machine.take_turns(sides, rounds=ROUNDS, words=words)
     rates = {side: [one["pictures_s"] for one in measured[side]] for side in sides}
-    told["pictures_s"] = {side: machine.spread(values) for side, values in rates.items()}
-    told["times_as_fast"] = {
+    summary["pictures_s"] = {side: machine.spread(values) for side, values in rates.items()}
+    summary["times_as_fast"] = {
         f"tfpipe / {side}": machine.ratio(rates["tfpipe"], rates[side]) for side in sides[2:]
     }
-    told["targets"] = TARGETS
-    told["left_out"] = [side for side in SIDES if side not in sides]
-    print(json.dumps(told, indent=1))
+    summary["targets"] = TARGETS
+    summary["left_out"] = [side for side in SIDES if side not in sides]
+    print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":

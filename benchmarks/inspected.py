@@ -49,8 +49,8 @@ def main() -> None:
         theirs = {"published": rows, "published, unidentified left out": rows & is_sure}
         for column, subsets in (("label", ours), ("published", theirs)):
             for name, chosen in subsets.items():
-                found = shown(agreement(table[chosen], column))
-                print(f"{pictures}: {name}: {found} of {chosen.sum()}")
+                results = shown(agreement(table[chosen], column))
+                print(f"{pictures}: {name}: {results} of {chosen.sum()}")
     print(f"named: tfpipe less published: {shown(paired_difference(table[named]))}")
     report_claims(version, table[named])
     print(per_class(table, version.card.classes).to_string(index=False))
@@ -116,8 +116,8 @@ def per_class(table: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
 
 def shared_pixels(folder: Path, keys: pd.Series) -> int:
     """Returns how many pictures have the pixels of one in a folder."""
-    known = {cv2.imread(str(path)).tobytes() for path in folder.rglob("*.png")}
-    return sum(cv2.imread(key).tobytes() in known for key in keys)
+    expected = {cv2.imread(str(path)).tobytes() for path in folder.rglob("*.png")}
+    return sum(cv2.imread(key).tobytes() in expected for key in keys)
 
 
 def shown(estimate: Estimate) -> str:

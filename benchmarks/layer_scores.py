@@ -76,11 +76,11 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
-def tally(found: pd.DataFrame, truth: pd.DataFrame, *, kinds: tuple[str, ...]) -> Tally:
+def tally(results: pd.DataFrame, truth: pd.DataFrame, *, kinds: tuple[str, ...]) -> Tally:
     """Returns the counts of all photos of the truth.
 
     Args:
-      found: a row for each layer: photo, from_top_mm, thickness_mm; and kind, "layer" or "lens",
+      results: a row for each layer: photo, from_top_mm, thickness_mm; and kind, "layer" or "lens",
         of models that tell them apart.
       truth: a row for each thing: photo, kind, cause, from_mm, to_mm.
       kinds: of the truth that are layers.
@@ -88,11 +88,11 @@ def tally(found: pd.DataFrame, truth: pd.DataFrame, *, kinds: tuple[str, ...]) -
     Raises:
       ValueError: a photo was predicted that is not in the truth.
     """
-    if strange := sorted(set(found["photo"]) - set(truth["photo"])):
+    if strange := sorted(set(results["photo"]) - set(truth["photo"])):
         raise ValueError(f"The truth has no photo {strange[0]}.")
-    has_kinds, every = "kind" in found, Tally()
+    has_kinds, every = "kind" in results, Tally()
     for photo, things in truth.groupby("photo"):
-        rows = found[found["photo"] == photo]
+        rows = results[results["photo"] == photo]
         is_lens = rows["kind"].eq(LENS) if has_kinds else pd.Series(False, rows.index)
         every += _layers(_spans(rows[~is_lens]), things, kinds=kinds)
         if has_kinds:

@@ -72,7 +72,7 @@ def main() -> None:
         seconds = [ours(version, photo) for _ in range(RUNS)]
         peak_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         each_s, count = theirs(version, photo)
-    told = {
+    summary = {
         "machine": f"{platform.machine()}, {platform.python_version()}",
         "photo_px": [HEIGHT_PX, WIDTH_PX],
         "tfpipe_predict_s": {"median": round(float(np.median(seconds)), 1), "all": seconds},
@@ -81,7 +81,7 @@ def main() -> None:
         "predict_all_slices_s": round(each_s * count, 1),
         "slices_and_flips": count,
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ MARK = "measured: "  # begins the lines that are meant; libraries print, too
 
 def about() -> dict[str, object]:
     """Returns the machine, its load before the benchmark, versions, and the command."""
-    told = Path("/proc/cpuinfo").read_text()
-    names = [line.partition(":")[2].strip() for line in told.splitlines() if "model name" in line]
-    flags = [flag for flag in FLAGS if flag in told.split()]
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    names = [
+        line.partition(":")[2].strip() for line in cpuinfo.splitlines() if "model name" in line
+    ]
+    flags = [flag for flag in FLAGS if flag in cpuinfo.split()]
     return {
         "processor": f"{names[0] if names else platform.machine()}, {' '.join(flags)}",
         "bfloat16": "avx512_bf16" in flags or "amx_bf16" in flags,
@@ -73,7 +75,7 @@ def take_turns(sides: Sequence[str], *, rounds: int, words: Sequence[str]) -> di
     return measured
 
 
-def measure_when_told(measure: Callable[[int], dict]) -> None:
+def measure_each_round(measure: Callable[[int], dict]) -> None:
     """Measures whenever a line with the round's number comes in, until none does: a side's part."""
     for line in sys.stdin:
         print(f"{MARK}{json.dumps(measure(int(line)))}", flush=True)

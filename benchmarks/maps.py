@@ -39,7 +39,7 @@ def main() -> None:
     own = parametric_umap.placed(fitted.model, points)
     began = time.monotonic()
     mapper = umap.fit(points, seed=0)
-    told = {
+    summary = {
         **about,
         "parametric_s": round(seconds, 1),
         "parametric_steps": fitted.steps,
@@ -47,7 +47,7 @@ def main() -> None:
         "umap_s": round(time.monotonic() - began, 1),
         "umap_trustworthiness": round(umap.trust(points, mapper.embedding_, seed=0), 4),
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(summary, indent=1))
     if seconds > LIMIT_S:
         raise SystemExit(
             f"The parametric map took {seconds:.0f} s, expected at most {LIMIT_S:.0f}."

@@ -47,9 +47,9 @@ class Timed:
 
     def _timed(self, function, *given):
         began = time.perf_counter()
-        said = function(*given)
+        outputs = function(*given)
         self.seconds += time.perf_counter() - began
-        return said
+        return outputs
 
 
 @functools.cache
@@ -58,14 +58,14 @@ def loaded_version(version: Path) -> load.SavedPredictor:
 
 
 @functools.cache
-def asked(loaded: load.SavedPredictor, mode: str) -> Timed:
+def timed_version(loaded: load.SavedPredictor, mode: str) -> Timed:
     """Returns a version asked in an inference mode, for all rounds."""
     return Timed(load.with_inference_mode(loaded, mode))
 
 
 def warm(loaded: load.SavedPredictor, mode: str, source, options) -> Timed:
     """Returns it after a first photo, which nobody times."""
-    timed = asked(loaded, mode)
+    timed = timed_version(loaded, mode)
     if not timed.seconds:
         infer(source, timed, options)
     return timed
@@ -76,10 +76,10 @@ def in_mode(loaded: load.SavedPredictor, source, *, mode: str, options) -> dict:
     timed = warm(loaded, mode, source, options)
     timed.seconds = 0.0
     seen = infer(source, timed, options)
-    found = predict(seen, loaded.card.thresholds).rows
-    spans = [[row["from_top_mm"], row["thickness_mm"]] for row in found]
-    said = [round(float(one), 6) for one in seen.probability]
-    return {"seconds": timed.seconds, "windows": len(said), "said": said, "layers": spans}
+    results = predict(seen, loaded.card.thresholds).rows
+    spans = [[row["from_top_mm"], row["thickness_mm"]] for row in results]
+    outputs = [round(float(one), 6) for one in seen.probability]
+    return {"seconds": timed.seconds, "windows": len(outputs), "outputs": outputs, "layers": spans}
 
 
 def of_deck(version: Path, count: int) -> dict:
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES)
     words = parser.parse_args()
     if words.side:
-        machine.measure_when_told(lambda _: measure(words.side, words.version, words.folder))
+        machine.measure_each_round(lambda _: measure(words.side, words.version, words.folder))
         return
     about = machine.about()
     with tempfile.TemporaryDirectory() as folder:
@@ -121,8 +121,8 @@ def main() -> None:
         measured = machine.take_turns(SIDES, rounds=words.rounds, words=given)
     seconds = {side: [one["seconds"] for one in measured[side]] for side in SIDES}
     scan, windows = measured["scan"][0], measured["windows"][0]
-    far = np.abs(np.subtract(scan["said"], windows["said"]))
-    told = {
+    far = np.abs(np.subtract(scan["outputs"], windows["outputs"]))
+    summary = {
         **about,
         "windows_and_flips": 4 * windows["windows"],
         **{f"{side}_s": machine.spread(seconds[side]) for side in SIDES},
@@ -133,7 +133,7 @@ def main() -> None:
         "layers_by_windows": windows["layers"],
         "layers_by_scan": scan["layers"],
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":

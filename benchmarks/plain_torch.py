@@ -66,7 +66,7 @@ def fit(model: nn.Module, train, validation, *, epochs: int, batch: int, rate: f
     x, y = (torch.from_numpy(array) for array in train)
     pairs = torch.utils.data.TensorDataset(x.permute(0, 3, 1, 2).contiguous(), y.float())
     batches = torch.utils.data.DataLoader(pairs, batch_size=batch, shuffle=True, drop_last=False)
-    asked = torch.from_numpy(validation[0]).permute(0, 3, 1, 2).contiguous()
+    inputs = torch.from_numpy(validation[0]).permute(0, 3, 1, 2).contiguous()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     loss = nn.BCEWithLogitsLoss()
     seconds = []
@@ -76,14 +76,14 @@ def fit(model: nn.Module, train, validation, *, epochs: int, batch: int, rate: f
         for images, labels in batches:
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                said = model(images.float() / 127.5 - 1).squeeze(1)
-            loss(said.float(), labels).backward()
+                outputs = model(images.float() / 127.5 - 1).squeeze(1)
+            loss(outputs.float(), labels).backward()
             optimizer.step()
         model.eval()
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            said = torch.cat([model(part.float() / 127.5 - 1) for part in asked.split(256)])
+            outputs = torch.cat([model(part.float() / 127.5 - 1) for part in inputs.split(256)])
         seconds.append(time.perf_counter() - began)
-    return seconds, torch.sigmoid(said.float()).squeeze(1).numpy()
+    return seconds, torch.sigmoid(outputs.float()).squeeze(1).numpy()
 
 
 def _conv_norm(before: int, filters: int, *, size: int, stride: int) -> list[nn.Module]:

@@ -130,8 +130,11 @@ def measured(words: list[str]) -> dict[str, float]:
     lines = [line for line in process.stdout if line.startswith(machine.MARK)]
     if not lines:
         raise SystemExit(f"A search ended with exit code {process.returncode}: {command}")
-    told = json.loads(lines[0].removeprefix(machine.MARK))
-    return told | {"trials_h": 3600 * told["trials"] / told["seconds"], "peak_mb": peak / 2**20}
+    summary = json.loads(lines[0].removeprefix(machine.MARK))
+    return summary | {
+        "trials_h": 3600 * summary["trials"] / summary["seconds"],
+        "peak_mb": peak / 2**20,
+    }
 
 
 def memory(root: psutil.Process) -> int:
@@ -166,8 +169,8 @@ def main() -> None:
     if given.side:
         search_once(given)
         return
-    told = machine.about()
-    found: dict[str, list[dict]] = {side: [] for side in SIDES}
+    summary = machine.about()
+    results: dict[str, list[dict]] = {side: [] for side in SIDES}
     same = ("algorithm", "trials", "trial_epochs")
     words = [f"--{name.replace('_', '-')}={getattr(given, name)}" for name in same]
     with tempfile.TemporaryDirectory() as name:
@@ -176,17 +179,19 @@ def main() -> None:
         for one in range(given.rounds):
             for side in SIDES:
                 rest = [f"--seed={one}", f"--folder={folder}", f"--side={side}"]
-                found[side].append(measured([*words, *rest]))
-                print(f"round {one + 1}, {side}: {found[side][-1]}", file=sys.stderr)
+                results[side].append(measured([*words, *rest]))
+                print(f"round {one + 1}, {side}: {results[side][-1]}", file=sys.stderr)
     for what in ("trials", "trials_h", "peak_mb"):
-        told[what] = {side: machine.spread([one[what] for one in found[side]]) for side in SIDES}
-    rates = {side: [one["trials_h"] for one in found[side]] for side in SIDES}
+        summary[what] = {
+            side: machine.spread([one[what] for one in results[side]]) for side in SIDES
+        }
+    rates = {side: [one["trials_h"] for one in results[side]] for side in SIDES}
     first, *rest = SIDES
-    told["times_as_fast"] = {
+    summary["times_as_fast"] = {
         f"{side} / {first}": machine.ratio(rates[side], rates[first]) for side in rest
     }
-    told["target"] = TARGET
-    print(json.dumps(told, indent=1))
+    summary["target"] = TARGET
+    print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":

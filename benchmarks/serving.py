@@ -233,7 +233,7 @@ def main() -> None:
     if given.side:
         side = side_of(given.side, given.folder, against=given.against)
         try:
-            machine.measure_when_told(lambda one: measured(side, images, batches=given.batches))
+            machine.measure_each_round(lambda one: measured(side, images, batches=given.batches))
         finally:
             if isinstance(side, Server):
                 side.process.kill()

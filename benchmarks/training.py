@@ -75,7 +75,7 @@ def plain_keras(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[lis
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    (images, labels), (asked, truth) = arrays(folder)
+    (images, labels), (inputs, truth) = arrays(folder)
     model = plain.MODELS[name](SHAPE)
     model.compile(
         optimizer=keras.optimizers.Adam(RATE),
@@ -91,13 +91,13 @@ def plain_keras(name: str, folder: Path, *, epochs: int, seed: int) -> tuple[lis
         labels,
         batch_size=BATCH,
         epochs=epochs,
-        validation_data=(asked, truth),
+        validation_data=(inputs, truth),
         validation_batch_size=256,
         callbacks=[note],
         verbose=0,
     )
-    said = model.predict(asked, batch_size=256, verbose=0)[:, 0]
-    return np.diff(ends).tolist(), average_precision_score(truth, said)
+    outputs = model.predict(inputs, batch_size=256, verbose=0)[:, 0]
+    return np.diff(ends).tolist(), average_precision_score(truth, outputs)
 
 
 def keras_with_onednn(*given, **how) -> tuple[list[float], float]:
@@ -113,7 +113,7 @@ def plain_torch(name: str, folder: Path, *, epochs: int, seed: int, bfloat16: bo
 
     torch.manual_seed(seed)
     train, validation = arrays(folder)
-    seconds, said = plain.fit(
+    seconds, outputs = plain.fit(
         plain.MODELS[name](SHAPE),
         train,
         validation,
@@ -122,7 +122,7 @@ def plain_torch(name: str, folder: Path, *, epochs: int, seed: int, bfloat16: bo
         rate=RATE,
         bfloat16=bfloat16,
     )
-    return seconds, average_precision_score(validation[1], said)
+    return seconds, average_precision_score(validation[1], outputs)
 
 
 SIDES: dict[str, Callable] = {
@@ -169,25 +169,29 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
-        machine.measure_when_told(lambda one: measured(given, seed=one))
+        machine.measure_each_round(lambda one: measured(given, seed=one))
         return
-    told = machine.about()
-    has = {"torch": machine.installed("torch"), "bfloat16": told["bfloat16"]}
+    summary = machine.about()
+    has = {"torch": machine.installed("torch"), "bfloat16": summary["bfloat16"]}
     sides = [s for s in SIDES if all(there for word, there in has.items() if word in s)]
     words = [f"--{n}={getattr(given, n)}" for n in ("model", "pictures", "epochs", "rounds")]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "drawn"
         draw(folder, pictures=given.pictures)
-        found = machine.take_turns(sides, rounds=given.rounds, words=[*words, f"--folder={folder}"])
-    told |= {"pictures": given.pictures, "epochs": given.epochs}
+        results = machine.take_turns(
+            sides, rounds=given.rounds, words=[*words, f"--folder={folder}"]
+        )
+    summary |= {"pictures": given.pictures, "epochs": given.epochs}
     for what in ("pictures_s", "score", "first_epoch_s"):
-        told[what] = {side: machine.spread([one[what] for one in found[side]]) for side in sides}
-    rates = {side: [one["pictures_s"] for one in found[side]] for side in sides}
-    told["times_as_fast"] = {
+        summary[what] = {
+            side: machine.spread([one[what] for one in results[side]]) for side in sides
+        }
+    rates = {side: [one["pictures_s"] for one in results[side]] for side in sides}
+    summary["times_as_fast"] = {
         f"tfpipe / {side}": machine.ratio(rates["tfpipe"], rates[side]) for side in sides[1:]
     }
-    told["left_out"] = [side for side in SIDES if side not in sides]
-    print(json.dumps(told, indent=1))
+    summary["left_out"] = [side for side in SIDES if side not in sides]
+    print(json.dumps(summary, indent=1))
 
 
 if __name__ == "__main__":
