@@ -1,5 +1,6 @@
 # make demo        draws ice cores, tunes a model on them and finds the layers in new ones, in demo/
 # make test        every check;  make test-fast  those that take seconds;  make lint  no tests
+#                  Tests on real data run if TFPIPE_REALDATA names its folder; it cannot be shipped.
 # make test-bfloat16    the fast tests with --precision auto forced to mixed_bfloat16
 # make test-extras      tests of Beam, S3, MLflow and inference runtimes, in .venv-extras: they need other versions
 # make wheel       a wheel of tfpipe in dist/, for pip in any environment

@@ -1,4 +1,4 @@
-"""The table of docs/speed.md: runs the other benchmarks, both sides of each in one run.
+"""The tables of docs/speed.md and README.md: runs the other benchmarks, both sides in one run.
 
     make bench                                          # about 25 minutes on two quiet cores
     python benchmarks/table.py --only inputs serving --folder FOLDER
@@ -21,7 +21,7 @@ from typing import Any
 import machine
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "speed.md"
+PAGE, README = HERE.parent / "docs" / "speed.md", HERE.parent / "README.md"
 BEGIN, END = "<!-- table: make bench -->", "<!-- end of table -->"
 HEADS = (
     "| work, and the command after `python benchmarks/` | against | times as fast |\n|---|---|---|"
@@ -98,7 +98,7 @@ BENCHMARKS = {
     "inputs": Benchmark("inputs.py", of_inputs),
     "simple-cnn": Benchmark("training.py --model simple-cnn --pictures 325", of_training),
     "resnet18": Benchmark("training.py --model resnet18 --pictures 325 --epochs 3", of_training),
-    "searching": Benchmark("searching.py --trials 6 --pictures 325", of_searching),
+    "searching": Benchmark("searching.py", of_searching),
     "serving": Benchmark("serving.py --rounds 3", of_serving),
     "photos": Benchmark("photos.py {version}", of_photos),
 }
@@ -118,9 +118,9 @@ def main() -> int:
             path.write_text(json.dumps(result | {"day": date.today().isoformat()}, indent=1))
     text = table(folder)
     print(text)
-    page = PAGE.read_text()
-    head, rest = page.split(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    for page, content in ((PAGE, text), (README, short_table(folder))):
+        head, rest = page.read_text().split(BEGIN)
+        page.write_text(f"{head}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}")
     return 0
 
 
@@ -142,8 +142,8 @@ def version_in(folder: Path) -> Path:
     if not version.is_dir():
         data = ["--data", str(folder / "data")]
         for words in (
-            ["sample", "melt-layer", "--photos", "16", *data],
-            ["train", "melt-layer", "--model", "simple-cnn", "--epochs", "2", "--no-random-split",
+            ["sample", "melt-layer", *data],
+            ["train", "melt-layer", "--model", "simple-cnn", "--epochs", "12", "--no-random-split",
              "--models", str(saved), *data],
         ):  # fmt: skip
             command = [sys.executable, "-m", "tfpipe", *words]
@@ -151,14 +151,27 @@ def version_in(folder: Path) -> Path:
     return version
 
 
+def results_in(folder: Path) -> Iterator[tuple[Benchmark, Result]]:
+    """Yields the benchmarks that a folder has results of, in the table's order."""
+    for name, benchmark in BENCHMARKS.items():
+        path = folder / f"{name}.json"
+        if path.is_file():
+            yield benchmark, json.loads(path.read_text())
+
+
+def short_table(folder: Path) -> str:
+    """Returns the first row of each benchmark in Markdown."""
+    lines = ["| work | against | times as fast |", "|---|---|---|"]
+    for benchmark, result in results_in(folder):
+        what, against, ratio = next(benchmark.rows(result))
+        lines.append(f"| {what} | {against} | {ratio['median']:.2g} |")
+    return "\n".join(lines)
+
+
 def table(folder: Path) -> str:
     """Returns the results of a folder in Markdown, and how they were made."""
     lines, days, loads, minutes = [HEADS], set(), [], 0.0
-    for name, benchmark in BENCHMARKS.items():
-        path = folder / f"{name}.json"
-        if not path.is_file():
-            continue
-        result = json.loads(path.read_text())
+    for benchmark, result in results_in(folder):
         days.add(result["day"])
         loads.append(result["load"])
         minutes += result["minutes"]
