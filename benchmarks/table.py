@@ -143,7 +143,7 @@ def version_in(folder: Path) -> Path:
         data = ["--data", str(folder / "data")]
         for words in (
             ["sample", "melt-layer", *data],
-            ["train", "melt-layer", "--model", "simple-cnn", "--epochs", "12", "--no-random-split",
+            ["train", "melt-layer", "--model", "simple-cnn", "--no-random-split",
              "--models", str(saved), *data],
         ):  # fmt: skip
             command = [sys.executable, "-m", "tfpipe", *words]
