@@ -156,3 +156,16 @@ def test_models_are_looked_through_in_every_way_that_they_can(name, found):
     assert set(sliding_window.by_inference_mode(model)) == found
     network_parts = sliding_window.split_network(model, with_all_outputs(model).output)
     assert (network_parts is None) == ("scan" not in found)
+
+
+def test_a_scan_that_saves_no_work_comes_last(monkeypatch):
+    model = network("same", exposure=True)
+    pictures, tops = long_pictures()
+    for least, order in ((2.0, ["scan", "windows"]), (0.0, ["windows", "scan"])):
+        monkeypatch.setattr(sliding_window, "POSITIVE_FROM", least)
+        modes = sliding_window.by_inference_mode(model)
+        assert sliding_window.by_preference(modes) == ["scan", "windows"], "nothing was predicted"
+        for mode in modes.values():
+            mode.along(pictures, tops)
+        assert sliding_window.by_preference(modes) == order
+        assert modes["scan"].recomputed_share == (least == 0.0)

@@ -14,9 +14,9 @@ from tfpipe.data.dataset import Dataset
 from tfpipe.search import oracles, time_budget
 from tfpipe.search import plan as search_plan
 from tfpipe.search.run import LOCAL_ADDRESS
-from tfpipe.search.time_budget import SEARCH_SHARE, Speed
+from tfpipe.search.time_budget import SEARCH_SHARE, EpochSpeed
 
-SPEED = Speed(epoch_s=2.0, start_s=1.0)
+SPEED = EpochSpeed(epoch_s=2.0, start_s=1.0)
 
 
 def begun(folder, algorithm: str):
@@ -57,7 +57,7 @@ def test_folds_and_a_second_final_training_take_their_part(tmp_path):
     once = time_budget.fit(600, SPEED, config, plan, data=data, trainings=1)
     folded = time_budget.fit(600, SPEED, replace(config, folds=3), plan, data=data, trainings=2)
     assert folded.trials * folded.trial_epochs <= once.trials * once.trial_epochs / 3
-    assert folded.epochs == once.epochs // 2 == 45
+    assert folded.epochs == 45 < once.epochs == 50, "a half of the 90 that fit, and all of the plan"
 
 
 @pytest.mark.parametrize("algorithm", ["hyperband", "random"])

@@ -30,6 +30,7 @@ from tfpipe.tasks.task import Classify
 
 # Windows with at least this probability in a scan are computed one by one, too.
 POSITIVE_FROM = 0.001
+RECOMPUTED_SHARE = 0.5  # of windows that are computed one by one, too, from which a scan is slower
 WINDOWS = 64  # of a strip; four flips of it take 350 MB in the widest network, enhanced-cnn
 # Windows computed in one call of `along`'s network, 4 strips. A caller that splits a long image at
 # multiples of it, to report progress, gets the same batches and so the same outputs.
@@ -92,14 +93,37 @@ def by_inference_mode(model: keras.Model, classify: Classify | None = None) -> d
     }
 
 
+def by_preference(modes: Mapping[str, Classify]) -> list[str]:
+    """Returns the names of modes in order of preference, after some images were predicted.
+
+    A scan in which most windows were computed one by one, too, comes last.
+    """
+
+    def is_slow(name: str) -> bool:
+        mode = modes[name]
+        return isinstance(mode, SlidingWindowModel) and mode.recomputed_share > RECOMPUTED_SHARE
+
+    return sorted(modes, key=is_slow)
+
+
 class SlidingWindowModel:
-    """A window network in one inference mode; see `WholeFile.sliding_window`."""
+    """A window network in one inference mode; see `WholeFile.sliding_window`.
+
+    Attributes:
+      mode: the inference mode.
+      recomputed_share: share of the windows of scans so far that were computed one by one, too.
+    """
 
     def __init__(
         self, windows: "_WindowModel", network: "SplitNetwork | None", mode: InferenceMode
     ):
         self.mode = mode
         self._windows, self._network = windows, network
+        self._n_scanned, self._n_recomputed = 0, 0
+
+    @property
+    def recomputed_share(self) -> float:
+        return self._n_recomputed / max(self._n_scanned, 1)
 
     def __call__(self, images: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         return self._windows(images)["probabilities"]
@@ -126,6 +150,8 @@ class SlidingWindowModel:
             return self._outputs(self._predict_separately(images, top_px))
         outputs = scan(self._network, images, top_px)
         positive = (outputs["probabilities"][..., 1:].max(axis=-1) >= POSITIVE_FROM).any(axis=0)
+        self._n_scanned += len(positive)
+        self._n_recomputed += int(positive.sum())
         for name, exact in self._predict_separately(images, top_px[:, positive]).items():
             outputs[name][:, positive] = exact
         return self._outputs(outputs)

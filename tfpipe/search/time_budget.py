@@ -35,8 +35,8 @@ MEASURED_EPOCHS = 2  # the first compiles, as that of each trial does
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Speed of the default model.
+class EpochSpeed:
+    """EpochSpeed of the default model.
 
     Attributes:
       epoch_s: seconds of an epoch, with the scores of the validation split.
@@ -61,7 +61,7 @@ class TimeBudget:
     trials: int | None
     trial_epochs: int
     epochs: int
-    speed: Speed
+    speed: EpochSpeed
 
     def in_words(self, time_s: float) -> str:
         """Returns the plan in a sentence."""
@@ -99,7 +99,7 @@ def planned(
     before = resumable.read_json(folder / FILE) or {}
     if before.get("of") == key:
         return _from_json(before["budget"])
-    speed = Speed(*processes.called(measure, asdict(config)))
+    speed = EpochSpeed(*processes.called(measure, asdict(config)))
     budget = fit(time_s, speed, config, plan, data=data, trainings=trainings)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"of": key, "budget": asdict(budget)}, indent=1)
@@ -121,7 +121,7 @@ def check(config: SearchConfig, *, more_trials: int, chief: str) -> None:
 
 
 def measure(config_fields: dict[str, Any]) -> tuple[float, float]:
-    """Returns the fields of `Speed`, from a training of the default model in this process.
+    """Returns the fields of `EpochSpeed`, from a training of the default model in this process.
 
     Args:
       config_fields: of the `SearchConfig`.
@@ -147,7 +147,7 @@ def measure(config_fields: dict[str, Any]) -> tuple[float, float]:
 
 def fit(
     time_s: float,
-    speed: Speed,
+    speed: EpochSpeed,
     config: SearchConfig,
     plan: SearchPlan,
     *,
@@ -191,7 +191,7 @@ def fit(
     return TimeBudget(max(1, int(search_s / seconds(1, trial_epochs))), trial_epochs, epochs, speed)
 
 
-def _too_short(time_s: float, least_s: float, speed: Speed) -> UserError:
+def _too_short(time_s: float, least_s: float, speed: EpochSpeed) -> UserError:
     minutes = int(least_s / 60) + 1
     return UserError(
         f"--time of {duration(time_s)} is too short: an epoch of the default model takes "
@@ -201,4 +201,4 @@ def _too_short(time_s: float, least_s: float, speed: Speed) -> UserError:
 
 
 def _from_json(fields: dict[str, Any]) -> TimeBudget:
-    return TimeBudget(**(fields | {"speed": Speed(**fields["speed"])}))
+    return TimeBudget(**(fields | {"speed": EpochSpeed(**fields["speed"])}))
