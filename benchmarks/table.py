@@ -4,6 +4,7 @@
     python benchmarks/table.py --only inputs serving --folder FOLDER
 
 Each result is kept in FOLDER as JSON; a benchmark that FOLDER has a result of is not run again.
+The pages change where FOLDER has all results.
 PyTorch's sides need torch, and are left out without it.
 """
 
@@ -17,8 +18,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
-
-import machine
 
 HERE = Path(__file__).parent
 PAGE, README = HERE.parent / "docs" / "speed.md", HERE.parent / "README.md"
@@ -133,6 +132,9 @@ def main() -> int:
             path.write_text(json.dumps(result | {"day": date.today().isoformat()}, indent=1))
     text = table(folder)
     print(text)
+    if len([*results_in(folder)]) < len(BENCHMARKS):
+        print("Not all benchmarks have results, so no page is changed.", file=sys.stderr)
+        return 0
     for page, content in ((PAGE, text), (README, short_table(folder))):
         head, rest = page.read_text().split(BEGIN)
         page.write_text(f"{head}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}")
@@ -197,13 +199,15 @@ def table(folder: Path) -> str:
             spread = f"{ratio['median']:.2g} ({ratio['min']:.2g} to {ratio['max']:.2g})"
             lines.append(f"| {cell} | {against} | {spread} |")
             before = what
-    about = machine.about()
-    packages = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    cores = " or ".join(sorted({str(result["cores"]) for _, result in results_in(folder)}))
+    machines = {result["processor"] for _, result in results_in(folder)}
+    versions = {f"{name} {n}" for _, r in results_in(folder) for name, n in r["versions"].items()}
     lines += [
         "",
-        f"{' to '.join(sorted({min(days), max(days)}))}, {about['cores']} cores of "
-        f"{about['processor']}, load before each {min(loads)} to {max(loads)}, {minutes:.0f} "
-        f"minutes in all. Python {about['python']}, {packages}.",
+        f"{' to '.join(sorted({min(days), max(days)}))}, {cores} cores of "
+        f"{' and of '.join(sorted(machines))}, load before each {min(loads)} to {max(loads)}, "
+        f"{minutes:.0f} minutes in all. "
+        f"{', '.join(sorted(versions))}.",
     ]
     return "\n".join(lines)
 

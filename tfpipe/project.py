@@ -123,7 +123,7 @@ class Project(Workspace):
             workers, chief or search_run.LOCAL_ADDRESS, limit_s, wait_s, token_file
         )
         if time_min:
-            time_budget.check(search, more_trials=more_trials, chief=pool.chief)
+            time_budget.check(search, more_trials=more_trials, epochs=epochs, chief=pool.chief)
         self.pack(run.task, **self._packing(run.task, packing))
         run = replace(run, random_split=random_split, tensorboard=tensorboard, mlflow=mlflow)
         more: dict[str, Any] = {"more_trials": more_trials, "time_s": time_min and 60 * time_min}

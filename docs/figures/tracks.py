@@ -19,6 +19,7 @@ def draw(folder: Path) -> None:
         labels, predicted = frame["label"].to_numpy(int), probabilities.argmax(axis=1)
         drawing.confusion(axes, labels, predicted, classes=card["classes"])
     scores, random = card["metrics"]["test"], card["random_split_scores"]
+    assert not card["random_split_version"], "the scores are another version's"
     (folder / "random.md").write_text(
         f"{scores['accuracy']:.3f} of {scores['examples']} test tracks are right. Had copies "
         f"of one track been in training and test, the report would have claimed "

@@ -1,6 +1,7 @@
 """The way that serves best on the validation files is taken, and the thresholds with it."""
 
 import dataclasses
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -46,6 +47,15 @@ def test_the_better_way_on_validation_is_taken(scan, windows, best):
     name, chosen = whole_files.best_mode(TASK, judged)
     assert (name, chosen.thresholds) == (best, judged[best].thresholds)
     assert whole_files.best_mode(TASK, {}) == ("", None)
+
+
+def test_a_scan_that_computes_most_windows_again_is_the_last_of_equally_good_ones():
+    results = {"scan": replace(of(0.9, 1.0), recomputed_share=0.8), "windows": of(0.9, 1.0)}
+    assert whole_files.best_mode(TASK, results)[0] == "windows"
+    results["scan"] = replace(results["scan"], recomputed_share=0.2)
+    assert whole_files.best_mode(TASK, results)[0] == "scan"
+    results["scan"] = replace(of(0.95, 1.0), recomputed_share=0.8)
+    assert whole_files.best_mode(TASK, results)[0] == "scan", "it is better"
 
 
 def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):

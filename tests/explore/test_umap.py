@@ -1,6 +1,9 @@
 """The sample of many images that a map is fitted to and novelty is measured against."""
 
+import warnings
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,3 +37,29 @@ def test_a_sample_has_some_images_of_each_class(sizes, n_unlabelled, most, seed)
     least = min(umap.MOST_OF_A_CLASS, most // (2 * n_classes))
     sampled = np.bincount(labels[rows] + 1, minlength=len(sizes) + 2)[1:]
     assert (sampled >= np.minimum([1000, *sizes], least)).all()
+
+
+@pytest.mark.parametrize("count", [40, 900])
+def test_the_graph_of_a_map_is_that_of_exact_neighbours(count):
+    import umap as umap_learn
+
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(count, 24)) + 6 * rng.normal(size=(4, 24))[np.arange(count) % 4]
+    points = points.astype(np.float32)
+    points[7] = points[3]  # a duplicate
+    graph = umap.fit(points, seed=0).graph_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of fewer than 4,096 points its own neighbours are exact
+        expected = umap_learn.UMAP(random_state=0, n_jobs=1, n_epochs=1).fit(points).graph_
+    assert np.abs(graph - expected).max() < 1e-3
+    assert graph.nnz == expected.nnz
+
+
+def test_new_points_are_placed_among_those_that_they_are_like():
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(300, 16)) + 9 * rng.normal(size=(3, 16))[np.arange(300) % 3]
+    mapper = umap.fit(points.astype(np.float32), seed=0)
+    places = umap.placed(mapper, points[:60].astype(np.float32) + np.float32(0.1))
+    means = np.stack([mapper.embedding_[i::3].mean(axis=0) for i in range(3)])
+    nearest = np.linalg.norm(places[:, None] - means, axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(nearest, np.arange(60) % 3)

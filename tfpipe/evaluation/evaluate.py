@@ -116,8 +116,7 @@ def evaluate(
     mode_results = whole_files.evaluate_modes(
         task, raw, data, modes, options=options, report=report
     )
-    order = [name for name in sliding_window.by_preference(modes) if name in mode_results]
-    mode, best = whole_files.best_mode(task, {name: mode_results[name] for name in order})
+    mode, best = whole_files.best_mode(task, mode_results)
     labels, probabilities = _predict(data, "validation", classify)
     is_labelled = labels >= 0
     if thresholds is None:

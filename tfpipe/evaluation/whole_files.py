@@ -19,6 +19,7 @@ RARE, SURE = (0.005, 0.01, 0.02, 0.03), (0.97, 0.98, 0.99)
 CONFIDENT_PRECISION = 0.95  # of detections at or above the "confident" threshold
 # Smaller differences of `WholeFile.tie_metric`, such as 0.1 mm of depth, choose no mode.
 TIE_RESOLUTION = 0.1
+MOST_RECOMPUTED = 0.5  # share of a scan's windows; beyond it a scan is slower than none
 
 
 class FileResult(NamedTuple):
@@ -55,11 +56,13 @@ class ModeResult:
       thresholds: chosen on the validation files.
       counts: split -> sum of what `WholeFile.evaluate` counted; None where no file has a label.
       files: labelled test file -> its result.
+      recomputed_share: share of the validation files' windows that a scan computed one by one, too.
     """
 
     thresholds: dict[str, float]
     counts: dict[str, Any]
     files: dict[str, FileResult] = field(default_factory=dict)
+    recomputed_share: float = 0.0
 
     def summary(self) -> dict[str, Any]:
         """Returns the thresholds and metrics for a version's card."""
@@ -99,17 +102,22 @@ def evaluate_modes(
     results: dict[str, ModeResult] = {}
     for mode, classify in modes.items():
         outputs: dict[str, list[FileOutputs]] = {"validation": [], "test": []}
+        share = 0.0
         for split, split_files in files.items():
             for source, row in split_files:
                 progress(done, total)
                 file_outputs = whole_file.infer(source, classify, options)
                 outputs[split].append(FileOutputs(source, row, file_outputs))
                 done += 1
+            if split == "validation":
+                share = getattr(classify, "recomputed_share", 0.0)
         thresholds = choose_thresholds(task, outputs["validation"])
         if thresholds is None:
             return {}
         counts = {split: _total(task, outputs[split], thresholds) for split in outputs}
-        results[mode] = ModeResult(thresholds, counts, _each(task, outputs["test"], thresholds))
+        results[mode] = ModeResult(
+            thresholds, counts, _each(task, outputs["test"], thresholds), share
+        )
     progress(total, total)
     return results
 
@@ -145,7 +153,10 @@ def evaluate_test_files(
 
 
 def best_mode(task: Task, results: dict[str, ModeResult]) -> tuple[str, ModeResult | None]:
-    """Returns the mode that is best on the validation files, the first of equally good ones."""
+    """Returns the mode that is best on the validation files, the first of equally good ones.
+
+    A scan that computed most of their windows one by one, too, saves nothing and comes last.
+    """
     if not results:
         return "", None
 
@@ -158,7 +169,8 @@ def best_mode(task: Task, results: dict[str, ModeResult]) -> tuple[str, ModeResu
         rounded = -round(float(np.nan_to_num(error, nan=1e9)) / TIE_RESOLUTION)
         return round(float(value), 9), rounded
 
-    mode = max(results, key=quality)
+    order = sorted(results, key=lambda mode: results[mode].recomputed_share > MOST_RECOMPUTED)
+    mode = max(order, key=quality)
     return mode, results[mode]
 
 

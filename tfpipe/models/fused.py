@@ -73,7 +73,7 @@ def _is_plain_norm(layer: keras.Layer) -> bool:
         and not layer.renorm
         and not layer.synchronized
         and layer.gamma.dtype == "float32"
-        and len(layer.input.shape) == 4
+        and getattr(layer.input_spec, "ndim", None) == 4
         and layer.axis in (-1, 3)
     )
 
@@ -115,6 +115,7 @@ def _has_slow_gradient(layer: keras.Layer) -> bool:
         and tuple(layer.strides) == (1, 1)
         and tuple(layer.dilation_rate) == (1, 1)
         and layer.data_format == "channels_last"
+        and "avx512_bf16" in resources.processors()
         and "amx_bf16" not in resources.processors()
         and not tf.config.list_physical_devices("GPU")
     )

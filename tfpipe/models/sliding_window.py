@@ -30,7 +30,6 @@ from tfpipe.tasks.task import Classify
 
 # Windows with at least this probability in a scan are computed one by one, too.
 POSITIVE_FROM = 0.001
-RECOMPUTED_SHARE = 0.5  # of windows that are computed one by one, too, from which a scan is slower
 WINDOWS = 64  # of a strip; four flips of it take 350 MB in the widest network, enhanced-cnn
 # Windows computed in one call of `along`'s network, 4 strips. A caller that splits a long image at
 # multiples of it, to report progress, gets the same batches and so the same outputs.
@@ -91,19 +90,6 @@ def by_inference_mode(model: keras.Model, classify: Classify | None = None) -> d
         and (locates(model) or not mode.intervals)
         and labels_rows(model) == mode.rows
     }
-
-
-def by_preference(modes: Mapping[str, Classify]) -> list[str]:
-    """Returns the names of modes in order of preference, after some images were predicted.
-
-    A scan in which most windows were computed one by one, too, comes last.
-    """
-
-    def is_slow(name: str) -> bool:
-        mode = modes[name]
-        return isinstance(mode, SlidingWindowModel) and mode.recomputed_share > RECOMPUTED_SHARE
-
-    return sorted(modes, key=is_slow)
 
 
 class SlidingWindowModel:

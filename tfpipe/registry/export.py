@@ -138,10 +138,9 @@ def write(
         archive.track(both)
         signatures.append(("predict_and_embed", _embedded(both), kinds))
     for signature, function, inputs in signatures:
-        with fused_operations(model):
-            inputs_spec = [inputs[n] for n in names]
-            archive.add_endpoint(signature, _of_tensors(function, names), inputs_spec)
-    archive.write_out(str(path), verbose=False)
+        archive.add_endpoint(signature, _of_tensors(function, names), [inputs[n] for n in names])
+    with fused_operations(model):  # signatures are traced here
+        archive.write_out(str(path), verbose=False)
 
 
 def _classified(model: keras.Model, spec: Spec, *, thresholds: dict[str, float]) -> Answer:

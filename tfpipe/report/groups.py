@@ -63,13 +63,10 @@ def scores(data: ReportData) -> Markup:
 
 
 def _nominal(data: ReportData, metric: str) -> float | None:
-    """Returns what a random split would have claimed; None where it was not measured."""
+    """Returns what a random split would have claimed; None where it was not for this version."""
+    if data.card.random_split_version:
+        return None
     return data.card.random_split_scores.get("f1" if metric == "F1" else "accuracy")
-
-
-def _of_version(data: ReportData) -> str:
-    version = data.card.random_split_version
-    return f", version {version}" if version else ""
 
 
 def _nominal_rows(data: ReportData, spread: Spread, metric: str) -> list[tuple[str, html.Number]]:
@@ -77,8 +74,8 @@ def _nominal_rows(data: ReportData, spread: Spread, metric: str) -> list[tuple[s
     whole = data.card.metrics["test"].get("f1" if metric == "F1" else "accuracy")
     return [
         (
-            f"nominal: {data.example_noun}s split at random{_of_version(data)}",
-            html.number(_nominal(data, metric), why="not measured"),
+            f"nominal: {data.example_noun}s split at random",
+            html.number(_nominal(data, metric), why="not measured with this version"),
         ),
         (f"whole {noun}s, all {data.example_noun}s together", html.number(whole)),
         (f"mean of the {noun}s", html.number(spread.mean)),

@@ -96,7 +96,7 @@ def random_split(data: ReportData) -> Markup:
     if version:
         text += (
             f" Both columns are of version {version}: it has the same records, model and epochs, "
-            f"but other hyperparameters or another seed."
+            f"and differs in something else, such as a hyperparameter or the seed."
         )
     headings = (
         "Test split",

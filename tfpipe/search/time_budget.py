@@ -29,6 +29,7 @@ from tfpipe.training.config import TrainingConfig
 
 FILE = "time_budget.json"  # beside the search's folder, so that a resumed search has the same plan
 SEARCH_SHARE = 0.7  # of the time; the rest is for the best model's training
+MOST_TRAININGS = 2  # of the best model: one more on a random split, for comparison
 LEAST_EPOCHS = 2  # of a trial
 LEAST_TRIALS = 6  # of a Bayesian or random search, before its epochs are reduced
 MEASURED_EPOCHS = 2  # the first compiles, as that of each trial does
@@ -81,7 +82,7 @@ def planned(
     data: Dataset,
     trainings: int,
 ) -> TimeBudget:
-    """Returns what fits into a time; for the same search what it was when first planned.
+    """Returns what fits into a time; the search is what it was when the same was first planned.
 
     Args:
       time_s: seconds of search and final training together, by one worker.
@@ -94,25 +95,29 @@ def planned(
       UserError: the smallest search takes longer.
     """
     plan = search_plan.for_records(search_plan.plan_of(config), config, data)
-    key = {"time_s": time_s, "trainings": trainings, "config": asdict(config)}
-    key["data"] = data.manifest.fingerprint
-    before = resumable.read_json(folder / FILE) or {}
-    if before.get("of") == key:
-        return _from_json(before["budget"])
-    speed = EpochSpeed(*processes.called(measure, asdict(config)))
-    budget = fit(time_s, speed, config, plan, data=data, trainings=trainings)
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"of": key, "budget": asdict(budget)}, indent=1)
-    files.replace(folder / FILE, text.encode())
-    return budget
+    identity = {"time_s": time_s, "search": oracles.make_oracle(config, plan, data).plan}
+    key = json.loads(json.dumps(identity))
+    stored = resumable.read_json(folder / FILE) or {}
+    if stored.get("of") == key:
+        speed = EpochSpeed(**stored["speed"])
+        trials, trial_epochs = stored["trials"], stored["trial_epochs"]
+    else:
+        speed = EpochSpeed(*processes.called(measure, asdict(config)))
+        trials, trial_epochs = fit(time_s, speed, config, plan, data=data)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"of": key, "speed": asdict(speed), "trials": trials}
+        content["trial_epochs"] = trial_epochs
+        files.replace(folder / FILE, json.dumps(content, indent=1).encode())
+    epochs = int((1 - SEARCH_SHARE) * time_s / trainings / speed.epoch_s)
+    return TimeBudget(trials, trial_epochs, min(plan.epochs, max(epochs, trial_epochs)), speed)
 
 
-def check(config: SearchConfig, *, more_trials: int, chief: str) -> None:
+def check(config: SearchConfig, *, more_trials: int, epochs: int | None, chief: str) -> None:
     """Raises a UserError where a search cannot be planned by time."""
-    if config.trials or config.trial_epochs or more_trials:
+    if config.trials or config.trial_epochs or more_trials or epochs:
         raise UserError(
-            "--time chooses the trials and their epochs. Leave out --trials, --more-trials and "
-            "--trial-epochs, or --time."
+            "--time chooses trials and epochs. Leave out --trials, --more-trials, --trial-epochs "
+            "and --epochs, or --time."
         )
     if chief != LOCAL_ADDRESS:
         raise UserError(
@@ -134,27 +139,25 @@ def measure(config_fields: dict[str, Any]) -> tuple[float, float]:
     data, spec = search_plan.training_sets(config, data, spec)[0]
     hp = search_plan.hyperparameters({})
     settings = replace(TrainingConfig(**config.training), **plan.training(hp))
-    settings = replace(settings, epochs=MEASURED_EPOCHS, patience=MEASURED_EPOCHS)
+    settings = replace(settings, epochs=plan.max_epochs, patience=plan.max_epochs)
     with dtype_policy(config.precision):
         clear_session()
         keras.utils.set_random_seed(settings.seed)
         with training_compile.strategy().scope():
             model = build(config.model, spec, plan.space(hp))
             loop.prepare(model, data, settings=settings)
-        first, second = loop.fit(model, data, settings=settings)["seconds"]
-    return second, max(first - second, 0.0)
+        history = loop.fit(model, data, settings=settings, until=MEASURED_EPOCHS)
+    first, last = history["seconds"][0], history["seconds"][-1]
+    return last, max(first - last, 0.0)
 
 
 def fit(
-    time_s: float,
-    speed: EpochSpeed,
-    config: SearchConfig,
-    plan: SearchPlan,
-    *,
-    data: Dataset,
-    trainings: int,
-) -> TimeBudget:
-    """Returns the largest search that fits, of no more epochs than the plan has.
+    time_s: float, speed: EpochSpeed, config: SearchConfig, plan: SearchPlan, *, data: Dataset
+) -> tuple[int | None, int]:
+    """Returns the trials and their epochs of the largest search that fits.
+
+    A trial has no more epochs than the plan has, nor than two final trainings may have. The number
+    of trials is None for Hyperband, whose epochs decide it.
 
     Args:
       time_s: seconds of search and final training together.
@@ -162,33 +165,35 @@ def fit(
       config: the search.
       plan: its plan, with the usual numbers of epochs.
       data: the records.
-      trainings: final trainings.
 
     Raises:
       UserError: the smallest search takes longer.
     """
     search_s = SEARCH_SHARE * time_s / max(config.folds, 1)
-    final = int((1 - SEARCH_SHARE) * time_s / trainings / speed.epoch_s)
-    epochs = max(1, min(plan.epochs, final))
+    final_epochs = (1 - SEARCH_SHARE) * time_s / MOST_TRAININGS / speed.epoch_s
+    most_epochs = min(plan.max_epochs, int(final_epochs))
 
     def seconds(trials: int, all_epochs: int) -> float:
         return trials * speed.start_s + all_epochs * speed.epoch_s
 
+    def search_seconds(trial_epochs: int) -> float:
+        """Returns how long Hyperband takes, or a single trial of another search."""
+        if plan.algorithm != "hyperband":
+            return seconds(1, trial_epochs)
+        oracle = oracles.make_oracle(config, replace(plan, max_epochs=trial_epochs), data)
+        assert isinstance(oracle, oracles.Hyperband)
+        return seconds(oracle.n_trials, oracle.count_epochs())
+
+    least_s = search_seconds(LEAST_EPOCHS)
+    if most_epochs < LEAST_EPOCHS or least_s > search_s:
+        shortage = max(least_s / search_s, LEAST_EPOCHS / final_epochs)
+        raise _too_short(time_s, shortage * time_s, speed)
     if plan.algorithm == "hyperband":
-        least_s = 0.0
-        for trial_epochs in range(max(plan.max_epochs, LEAST_EPOCHS), LEAST_EPOCHS - 1, -1):
-            oracle = oracles.make_oracle(config, replace(plan, max_epochs=trial_epochs), data)
-            assert isinstance(oracle, oracles.Hyperband)
-            least_s = seconds(oracle.n_trials, oracle.count_epochs())
-            if least_s <= search_s:
-                return TimeBudget(None, trial_epochs, epochs, speed)
-        raise _too_short(time_s, time_s * least_s / search_s, speed)
-    each_s = seconds(1, LEAST_EPOCHS)
-    if each_s > search_s:
-        raise _too_short(time_s, time_s * each_s / search_s, speed)
+        epochs = range(most_epochs, LEAST_EPOCHS - 1, -1)
+        return None, next(one for one in epochs if search_seconds(one) <= search_s)
     trial_epochs = int((search_s / LEAST_TRIALS - speed.start_s) / speed.epoch_s)
-    trial_epochs = min(max(trial_epochs, LEAST_EPOCHS), plan.max_epochs)
-    return TimeBudget(max(1, int(search_s / seconds(1, trial_epochs))), trial_epochs, epochs, speed)
+    trial_epochs = min(max(trial_epochs, LEAST_EPOCHS), most_epochs)
+    return max(1, int(search_s / search_seconds(trial_epochs))), trial_epochs
 
 
 def _too_short(time_s: float, least_s: float, speed: EpochSpeed) -> UserError:
@@ -198,7 +203,3 @@ def _too_short(time_s: float, least_s: float, speed: EpochSpeed) -> UserError:
         f"{speed.epoch_s:.1f} s, and the smallest search with its final training about "
         f"{duration(least_s)}. Give --time {minutes}m or more, or --quick."
     )
-
-
-def _from_json(fields: dict[str, Any]) -> TimeBudget:
-    return TimeBudget(**(fields | {"speed": EpochSpeed(**fields["speed"])}))

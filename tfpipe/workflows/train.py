@@ -142,7 +142,7 @@ def tune(
         budget = time_budget.planned(time_s, config, run.models, data=data, trainings=trainings)
         run.report("search", {"note": budget.in_words(time_s)})
         config = replace(config, trials=budget.trials, trial_epochs=budget.trial_epochs)
-        epochs = epochs or budget.epochs
+        epochs = budget.epochs
     best = search_run.run_search(
         config,
         run.models / "search",
