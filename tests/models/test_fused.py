@@ -142,3 +142,25 @@ def test_inference_is_that_of_keras_and_follows_weights_that_are_set_later():
     model.get_layer("stem_norm").moving_mean.assign_add([1.0])
     np.testing.assert_allclose(call(features), model(features, training=False), atol=1e-5)
     assert np.abs(call(features) - first).max() > 1e-4
+
+
+@keras.saving.register_keras_serializable("tests")
+class Normed(keras.layers.Layer):
+    """A user's layer that holds a batch norm, which was never called as a layer of the model."""
+
+    def build(self, input_shape):
+        self.norm = keras.layers.BatchNormalization()
+        self.norm.build(input_shape)
+
+    def call(self, inputs, training=False):
+        return self.norm(inputs, training=training)
+
+
+def test_a_norm_inside_a_layer_of_the_users_is_fused_too():
+    image = keras.Input((4, 5, 3), name="image")
+    model = keras.Model({"image": image}, Normed(dtype="float32")(image))
+    features = {"image": np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)}
+    call = inference(model)
+    np.testing.assert_allclose(call(features), model(features, training=False), atol=1e-5)
+    operations_of_call = call.get_concrete_function(features).graph.get_operations()
+    assert "FusedBatchNormV3" in {one.type for one in operations_of_call}

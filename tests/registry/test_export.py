@@ -8,13 +8,16 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import small_models
 import tensorflow as tf
 import tiny
 from made_card import made_card, write_card
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfpipe import models
 from tfpipe.base import images, processes
 from tfpipe.base.errors import UserError
+from tfpipe.base.hardware import dtype_policy
 from tfpipe.inference import files
 from tfpipe.inference.request import PredictionRequest
 from tfpipe.models.calls import soften
@@ -84,6 +87,19 @@ def exported(tmp_path_factory):
         export.write(model, spec_for("uint8"), folder / name)
         found[name] = model, tf.saved_model.load(str(folder / name))
     return found
+
+
+def test_each_batch_norm_of_an_export_is_one_operation(tmp_path):
+    spec = small_models.make_spec()
+    with dtype_policy("float32"):
+        model = small_models.make_small("resnet18", spec)
+    export.write(model, spec, tmp_path / "1")
+    graph = saved_model_pb2.SavedModel()
+    graph.ParseFromString((tmp_path / "1" / "saved_model.pb").read_bytes())
+    functions = graph.meta_graphs[0].graph_def.library.function
+    counts = [[node.op for node in one.node_def].count("FusedBatchNormV3") for one in functions]
+    norms = sum("stage" in layer.name and "norm" in layer.name for layer in model.layers)
+    assert counts.count(norms + 1) == 4, "each signature has those of the stages and the stem's"
 
 
 @pytest.mark.parametrize(
