@@ -68,18 +68,18 @@ def test_a_search_that_is_repeated_has_the_plan_of_the_first(tmp_path, monkeypat
     config = tiny.search_config(data, trials=None, trial_epochs=None)
     models = tmp_path / "models"
     began = time.monotonic()
-    first = time_budget.planned(60, config, models, data=data, trainings=1)
+    first = time_budget.planned(600, config, models, data=data, trainings=1)
     assert 0 < first.speed.epoch_s < time.monotonic() - began, "measured, in a fresh process"
     assert first.trials >= 6 and first.trial_epochs >= 2
     written = (models / time_budget.FILE).read_bytes()
-    again = time_budget.planned(60, config, models, data=data, trainings=1)
+    again = time_budget.planned(600, config, models, data=data, trainings=1)
     assert again == first and (models / time_budget.FILE).read_bytes() == written
-    twice = time_budget.planned(60, config, models, data=data, trainings=2)
+    twice = time_budget.planned(600, config, models, data=data, trainings=2)
     assert (twice.trials, twice.trial_epochs) == (first.trials, first.trial_epochs)
     assert twice.trial_epochs <= twice.epochs <= first.epochs
     assert (models / time_budget.FILE).read_bytes() == written
     other = replace(config, fixed={"dropout": 0.1})
-    time_budget.planned(60, other, models, data=data, trainings=1)
+    time_budget.planned(600, other, models, data=data, trainings=1)
     assert json.loads((models / time_budget.FILE).read_text())["of"]["search"]["fixed"]
 
 
