@@ -1,6 +1,6 @@
 """Where the seconds of a command go: by part, and by its longest calls.
 
-    python benchmarks/profiles.py predict melt-layer photos/ --out /tmp/layers.csv
+    python benchmarks/profiles.py predict melt-layer photos/ --out layers.csv
     ONEDNN_VERBOSE=1 python benchmarks/profiles.py train melt-layer > log
 
 Runs `tfpipe ...` in this process under Python's profiler, which sees the main thread: TensorFlow's
