@@ -36,25 +36,28 @@ class Tally:
       right: by kind of true layer, how many were found.
       true: by kind, how many there are.
       false: by what lies there, how many found layers are none.
+      false_lenses: how many found lenses are none.
       errors_mm: distances between the middles of found and true layers.
     """
 
     right: Counter = field(default_factory=Counter)
     true: Counter = field(default_factory=Counter)
     false: Counter = field(default_factory=Counter)
+    false_lenses: int = 0
     errors_mm: list[float] = field(default_factory=list)
 
     def __iadd__(self, other: "Tally") -> "Tally":
         self.right += other.right
         self.true += other.true
         self.false += other.false
+        self.false_lenses += other.false_lenses
         self.errors_mm += other.errors_mm
         return self
 
     def scores(self, kinds: tuple[str, ...]) -> dict[str, float]:
         """Returns F1, precision, recall of each kind, median depth error in mm, false by cause.
 
-        Precision and F1 are those of layers: lenses, where a model names them, have a recall only.
+        Precision and F1 are those of layers. Lenses, where a model names them, have their own.
 
         Args:
           kinds: of layers.
@@ -67,6 +70,7 @@ class Tally:
             "f1": _share(2 * n_right, n_right + n_false + n_true),
             "precision": _share(n_right, n_right + n_false),
             **{kind: _share(self.right[kind], self.true[kind]) for kind in (*kinds, LENS)},
+            "lens precision": _share(self.right[LENS], self.right[LENS] + self.false_lenses),
             "error_mm": float(np.median(self.errors_mm)) if self.errors_mm else float("nan"),
             **{f"false {cause}": self.false[cause] for cause in COLUMNS},
         }
@@ -96,10 +100,20 @@ def tally(results: pd.DataFrame, truth: pd.DataFrame, *, kinds: tuple[str, ...])
         is_lens = rows["kind"].eq(LENS) if has_kinds else pd.Series(False, rows.index)
         every += _layers(_spans(rows[~is_lens]), things, kinds=kinds)
         if has_kinds:
-            lenses = things[things["kind"] == LENS]
-            pairs = match(_spans(rows[is_lens]), lenses[["from_mm", "to_mm"]].to_numpy())
-            every += Tally(right=Counter({LENS: len(pairs)}), true=Counter({LENS: len(lenses)}))
+            every += _lenses(_spans(rows[is_lens]), things)
     return every
+
+
+def _lenses(spans: np.ndarray, things: pd.DataFrame) -> Tally:
+    lenses = things[things["kind"] == LENS]
+    pairs = match(spans, lenses[["from_mm", "to_mm"]].to_numpy(float))
+    rest = np.delete(spans, [i for i, _ in pairs], axis=0)
+    uncertain = things.loc[things["kind"] == UNCERTAIN, ["from_mm", "to_mm"]].to_numpy(float)
+    return Tally(
+        right=Counter({LENS: len(pairs)}),
+        true=Counter({LENS: len(lenses)}),
+        false_lenses=int((~_overlaps(rest, uncertain).any(axis=1)).sum()),
+    )
 
 
 def _spans(rows: pd.DataFrame) -> np.ndarray:

@@ -34,6 +34,7 @@ LONG_PX, LONG_RUNS = (1_500, 30_700), 3
 PAGE = Path(__file__).parent.parent / "docs" / "ice-cores.md"
 BEGIN, END = "<!-- table: python benchmarks/melt_layers.py --write -->", "<!-- end of table -->"
 RECALLS = (*hard_ice.LAYER_KINDS, layer_scores.LENS)
+SCORES = ("f1", "precision", *RECALLS, "lens precision", "error_mm")
 
 
 def main() -> int:
@@ -164,11 +165,11 @@ def report(folder: Path) -> str:
         "",
         "| model | seeds | F1 | precision | "
         + " | ".join(f"recall, {k}" for k in RECALLS)
-        + " | depth error mm |",
-        "|---" * (5 + len(RECALLS)) + "|",
+        + " | precision, lens | depth error mm |",
+        "|---" * (6 + len(RECALLS)) + "|",
     ]
     for name in names:
-        cells = [spread(by_model[name], key) for key in ("f1", "precision", *RECALLS, "error_mm")]
+        cells = [spread(by_model[name], key) for key in SCORES]
         lines.append(f"| `{name}` | {len(by_model[name])} | " + " | ".join(cells) + " |")
     heads = [f"false, {cause}" for cause in layer_scores.COLUMNS]
     lines += ["", "| model | " + " | ".join(heads) + " | train s | predict 12 photos s | 46 MP s |",

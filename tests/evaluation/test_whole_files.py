@@ -112,12 +112,14 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
 def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, confident):
     def found(at: float):
         bound = 0.97 if at >= sure_from else 0.9
-        return SimpleNamespace(scores={"f1": float(0.2 <= at <= 0.3)}, precision_bound=bound)
+        scores = {"f1": float(0.2 <= at <= 0.3)}
+        return SimpleNamespace(scores=scores, precision_bound=bound, kinds={})
 
     task = SimpleNamespace(
         classes=("no", "yes"),
         whole_file=SimpleNamespace(
             metric="f1",
+            kinds=(),
             predict=lambda outputs, thresholds: thresholds["decision"],
             evaluate=lambda source, row, prediction: found(prediction),
         ),
@@ -127,11 +129,36 @@ def test_what_is_confident_is_mostly_right_and_more_likely_than_not(sure_from, c
     assert told == {"decision": 0.25, "confident": confident}
 
 
+@pytest.mark.parametrize("tabled", [40, 0])
+def test_each_kind_has_the_thresholds_that_are_best_for_it(tabled):
+    def counts(at: float):
+        lens = SimpleNamespace(
+            f1=float(0.08 <= at <= 0.12), tabled=tabled, precision_bound=0.9 + 0.06 * (at > 0.55)
+        )
+        scores = {"f1": float(0.55 <= at <= 0.65)}
+        return SimpleNamespace(scores=scores, precision_bound=0.9, kinds={"lens": lens})
+
+    task = SimpleNamespace(
+        classes=("no", "yes"),
+        whole_file=SimpleNamespace(
+            metric="f1",
+            kinds=("lens",),
+            predict=lambda outputs, thresholds: thresholds["decision"],
+            evaluate=lambda source, row, prediction: counts(prediction),
+        ),
+    )
+    source = SimpleNamespace(name="a", group="a")
+    thresholds = whole_files.choose_thresholds(task, [(source, {}, None)])
+    of_lenses = {"lens": 0.1, "lens_confident": 0.6} if tabled else {}
+    assert thresholds == {"decision": 0.6, "confident": 1.0} | of_lenses
+
+
 def test_the_report_sets_the_ways_side_by_side():
     scores = {"layer_f1": 0.75, "layer_depth_error_mm": float("nan"), "layers_found": 8}
     about = {"thresholds": {"decision": 0.4}, "metrics": {"validation": scores, "test": scores}}
     card = made_card(inference_mode="scan", inference_modes={"scan": about})
     told = classifier.inference_modes(SimpleNamespace(card=card))
     assert str(told).count("<tr>") == 3 and "scan, the default of predict" in str(told)
+    assert "it names no lenses" in str(told)
     assert "0.750" in str(told) and "Median depth error after alignment (mm)" in str(told)
     assert classifier.inference_modes(SimpleNamespace(card=made_card())) is None

@@ -285,6 +285,30 @@ def test_found_layers_are_judged_against_the_table_moved_by_the_shift(source):
     assert evaluate(one, {"status": "not identifiable", "shift_mm": 0.0}, said) is None
 
 
+def test_lenses_are_compared_with_lenses_and_layers_with_layers(source):
+    features = (
+        tables.Feature(120.5, 120.51, "meltLayer"),
+        tables.Feature(121, 121.002, "meltLens"),
+        tables.Feature(121.2, 121.202, "meltLens"),
+        tables.Feature(121.4, 121.402, "meltLens uncertain"),
+    )
+    one = dataclasses.replace(source, about=Section(source.about.photo, features))
+    spans = ((120.5, 120.51), (121, 121.002), (121.3, 121.302), (121.4, 121.402))
+    prediction = found_at((120.5, 120.51), *spans)
+    for row in prediction.rows[1:]:
+        row["kind"] = "lens"  # the first on a layer, the last on what nobody is certain of
+    row = {"status": "aligned", "shift_mm": 0.0}
+    counts = evaluate(one, row, prediction, kinds=("lens",))
+    assert (counts.hits, counts.misses, counts.false) == (1, 0, 0)
+    lenses = counts.kinds["lens"]
+    assert (lenses.hits, lenses.misses, lenses.detected) == (1, 1, 4)
+    assert lenses.false_positive_kinds == ("meltLayer", "other")
+    scores = (counts + counts).scores
+    assert scores["lens_f1"] == pytest.approx(2 * 1 / (2 * 1 + 2 + 1)) and scores["layer_f1"] == 1
+    assert (scores["lens_tabled"], scores["lens_found"]) == (4, 8)
+    assert "lens_f1" not in evaluate(one, row, prediction).scores  # of a model without kinds
+
+
 def test_the_table_is_moved_by_the_drift_of_the_photos_shift_too(source):
     photo = source.about.photo
     middle_m = (photo.top_m + photo.bottom_m) / 2

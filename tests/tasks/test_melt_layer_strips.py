@@ -125,6 +125,32 @@ def test_rows_become_layers_and_lenses_with_their_darkness():
     assert found[1].probability == pytest.approx(0.7)
 
 
+def test_lenses_have_a_threshold_of_their_own(source):
+    rows = np.tile([1.0, 0.0, 0.0], (700, 1))
+    rows[100:110], rows[200:210], rows[300:310] = [0.1, 0.9, 0], [0.4, 0.6, 0], [0.6, 0, 0.4]
+    rows[400:410] = [0.8, 0, 0.2]
+    outputs = strip_prediction.StripOutputs(
+        source, np.full((700, 200, 3), 150, np.uint8), 0.0, 2000.0,
+        np.full((700, 64, 1), 150, np.uint8), rows, np.array([0]), np.array([0.9]),
+    )  # fmt: skip
+
+    def predicted(**thresholds: float) -> list[tuple[str, bool]]:
+        prediction = strip_prediction.predict(outputs, thresholds)
+        return [(row["kind"], row["uncertain"]) for row in prediction.rows]
+
+    layer = ("layer", False)
+    assert predicted(decision=0.7, confident=0.8, lens=0.3, lens_confident=0.4) == [
+        layer,
+        ("lens", False),
+    ]
+    assert predicted(decision=0.7, confident=0.8, lens=0.1, lens_confident=0.5) == [
+        layer,
+        ("lens", True),
+        ("lens", True),
+    ]
+    assert predicted(decision=0.7, confident=0.8) == [layer]  # a version without them
+
+
 def test_a_photo_is_read_into_strips_with_the_classes_of_its_rows(source):
     reading = read_strips(source, MeltLayerOptions())
     view = TASK.for_model("core-unet")

@@ -41,6 +41,11 @@ METRICS = {
     ),
     "layers_tabled": ("Layers in the table", "not counted"),
     "layers_found": ("Layers found, right or wrong", "not counted"),
+    "lens_f1": ("Lens F1", "no lens in the table, none found"),
+    "lens_precision": ("Lens precision", "no lens was found"),
+    "lens_recall": ("Lens recall", "no lens in the table"),
+    "lens_tabled": ("Lenses in the table", "not counted"),
+    "lens_found": ("Lenses found, right or wrong", "not counted"),
 }
 
 

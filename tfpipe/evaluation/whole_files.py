@@ -227,13 +227,15 @@ def choose_thresholds(task: Task, outputs: list[FileOutputs]) -> dict[str, float
     Detections at or above "confident" have a precision with a lower bound of 0.95 (80 % confidence,
     Clopper & Pearson 1934) on the validation files, and a probability of at least one half; it is 1
     where no threshold reaches that. So it takes at least 32 detections there, all of them right.
+    Each of `WholeFile.kinds` gets both likewise, "decision" by its F1.
 
     Args:
       task: the task.
       outputs: of the validation files.
 
     Returns:
-      {"decision", "confident"}, {} for more than two classes; None where no file is labelled.
+      {"decision", "confident"}, with {kind, f"{kind}_confident"} of each kind that the table has;
+      {} for more than two classes; None where no file is labelled.
     """
     if len(task.classes) != 2:
         return None if _total(task, outputs, {}) is None else {}
@@ -242,12 +244,29 @@ def choose_thresholds(task: Task, outputs: list[FileOutputs]) -> dict[str, float
     if counts[0] is None:
         return None
     metric = _whole_file(task).metric
-    values = np.nan_to_num([count.scores[metric] for count in counts], nan=-1.0)
-    highest = np.flatnonzero(values >= values.max() - 1e-9)
-    decision = float(grid[highest[len(highest) // 2]])
-    confident = [
+    decision = _best(grid, [count.scores[metric] for count in counts])
+    thresholds = {"decision": decision, "confident": _surest(grid, counts, least=decision)}
+    for kind in _whole_file(task).kinds:
+        of_kind = [count.kinds[kind] for count in counts]
+        if of_kind[0].tabled:
+            least = _best(grid, [count.f1 for count in of_kind])
+            confident = _surest(grid, of_kind, least=least)
+            thresholds |= {kind: least, f"{kind}_confident": confident}
+    return thresholds
+
+
+def _best(grid: np.ndarray, values: list[float]) -> float:
+    """Returns the threshold with the highest value, the middle one of equally good ones."""
+    numbers = np.nan_to_num(values, nan=-1.0)
+    highest = np.flatnonzero(numbers >= numbers.max() - 1e-9)
+    return float(grid[highest[len(highest) // 2]])
+
+
+def _surest(grid: np.ndarray, counts: list[Any], *, least: float) -> float:
+    """Returns the lowest threshold from `least` and one half on that is precise; 1 for none."""
+    precise = [
         float(threshold)
         for threshold, count in zip(grid, counts, strict=True)
-        if count.precision_bound >= CONFIDENT_PRECISION and threshold >= max(decision, 0.5)
+        if count.precision_bound >= CONFIDENT_PRECISION and threshold >= max(least, 0.5)
     ]
-    return {"decision": decision, "confident": confident[0] if confident else 1.0}
+    return precise[0] if precise else 1.0

@@ -22,6 +22,7 @@ ORDINAL_METRICS = (
     "mean_absolute_error_of_median",
     "mean_absolute_error_of_others",
 )
+WHOLE_FILES = ("layer", "lens")  # how the names of the metrics of whole files begin
 INFERENCE_MODES = {
     "scan": "the convolutions run once over the whole photo, then likely windows one by one",
     "scan-intervals": "as scan; the windows predict where a layer begins and ends",
@@ -103,7 +104,7 @@ def _summary_of_layers(scores: dict[str, Any]) -> str:
 
 def curves(data: ReportData) -> Markup:
     """Returns the scores and curves of single test examples."""
-    names = [name for name in data.card.metrics["test"] if not name.startswith("layer")]
+    names = [name for name in data.card.metrics["test"] if not name.startswith(WHOLE_FILES)]
     is_binary = len(data.test.classes) == 2 and len(set(data.test.labels.tolist())) == 2
     figures = _binary_figures(data) if is_binary else _multiclass_figures(data)
     return html.joined(by_split(data, names), html.plots(figures))
@@ -192,8 +193,9 @@ def classes(data: ReportData) -> Markup | None:
 
 def layers(data: ReportData) -> Markup | None:
     """Returns the scores of layers that are detected in whole photos, as `predict` does."""
-    names = [name for name in METRICS if name.startswith("layer")]
-    if not any(name in scores for scores in data.card.metrics.values() for name in names):
+    every = {name for scores in data.card.metrics.values() for name in scores}
+    names = [name for name in METRICS if name.startswith(WHOLE_FILES) and name in every]
+    if not names:
         return None
     counts = sorted(data.card.false_positive_kinds.items(), key=lambda item: -item[1])
     total = sum(count for _, count in counts)
@@ -206,6 +208,8 @@ def layers(data: ReportData) -> Markup | None:
         "A layer of the table counts as detected if a detection overlaps it in depth. Photos whose "
         "shift is not identifiable are left out."
     )
+    if "lens" in data.card.thresholds:
+        text += " Lenses have a threshold of their own, and are compared with lenses."
     scores = html.plots([by_split(data, names), false_positives])
     return html.joined(html.paragraph(text), scores)
 
@@ -223,6 +227,7 @@ def inference_modes(data: ReportData) -> Markup | None:
             f"{name}, the default of predict" if name == data.card.inference_mode else name,
             split,
             html.number(modes[name]["thresholds"]["decision"]),
+            html.number(modes[name]["thresholds"].get("lens"), why="it names no lenses"),
             *(html.number(scores.get(metric), why="no examples") for metric in names),
         )
         for name in present
@@ -232,7 +237,7 @@ def inference_modes(data: ReportData) -> Markup | None:
         "The inference mode and its threshold are chosen on the validation photos; of equally good "
         "modes, the faster. `--inference-mode` chooses another."
     )
-    headings = ("inference mode", "split", "threshold", *map(title_of, names))
+    headings = ("inference mode", "split", "threshold", "of lenses", *map(title_of, names))
     return html.joined(
         html.paragraph(text),
         html.table(headings, rows),

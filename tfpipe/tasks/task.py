@@ -157,6 +157,9 @@ class WholeFile:
         validation; without `evaluate` it is the F1 of single examples.
       tie_metric: the error in `.scores` that decides between inference modes of equal `metric`,
         smallest first, such as a depth error; "" for none.
+      kinds: what is detected besides what the metric counts, such as ("lens",). The counts have a
+        `kinds` attribute, kind -> counts with `tabled` and `f1`. Each kind has thresholds of its
+        own, named by it and with "_confident"; without them it has "decision" and "confident".
       sliding_window: whether `infer` slides a window along long images. Then `classify` may have
         an attribute `along`: (images [n, height, width, channels], first rows of windows
         [n, windows]) -> "probabilities" [n, windows, classes], and perhaps "interval"
@@ -174,6 +177,7 @@ class WholeFile:
     evaluate: Callable[[Source, dict[str, Any], FilePrediction], Any] | None = None
     metric: str = ""
     tie_metric: str = ""
+    kinds: tuple[str, ...] = ()
     sliding_window: bool = False
     interval: tuple[str, ...] = ()
     review: SpanReview | None = None

@@ -1,10 +1,11 @@
 """Melt layers in line-scan photos of ice cores (seed 002): where are they, in metres of depth?"""
 
 from dataclasses import replace
+from functools import partial
 
 from tfpipe.tasks.melt_layer import strip_prediction, strips
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
-from tfpipe.tasks.melt_layer.predict import evaluate, infer, overlay, predict
+from tfpipe.tasks.melt_layer.predict import LENS, evaluate, infer, overlay, predict
 from tfpipe.tasks.melt_layer.reader import omissions, read, read_strips
 from tfpipe.tasks.melt_layer.review_view import REVIEW
 from tfpipe.tasks.melt_layer.survey import survey, survey_new
@@ -111,6 +112,8 @@ STRIPS = replace(
             "uncertain",
             "from_top_mm",
         ),
+        evaluate=partial(evaluate, kinds=(LENS,)),
+        kinds=(LENS,),
         interval=(),
     ),
 )

@@ -1,6 +1,6 @@
 """Layer metrics: detected layers compared with those of the table, in depth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class LayerCounts:
         words, or "other".
       detected: detected layers in the rows that the table speaks of, those on uncertain features
         among them.
+      kinds: the same counts of what else a model names, such as {"lens": counts}.
     """
 
     hits: int
@@ -29,6 +30,7 @@ class LayerCounts:
     errors_mm: tuple[float, ...]
     false_positive_kinds: tuple[str, ...]
     detected: int
+    kinds: dict[str, "LayerCounts"] = field(default_factory=dict)
 
     def __add__(self, other: "LayerCounts") -> "LayerCounts":
         return LayerCounts(
@@ -38,6 +40,7 @@ class LayerCounts:
             self.errors_mm + other.errors_mm,
             self.false_positive_kinds + other.false_positive_kinds,
             self.detected + other.detected,
+            {name: counts + other.kinds[name] for name, counts in self.kinds.items()},
         )
 
     @property
@@ -55,20 +58,42 @@ class LayerCounts:
         return float(betaincinv(self.hits, self.false + 1, 0.2))
 
     @property
-    def scores(self) -> dict[str, float]:
-        """Precision, recall and F1 of layers, and the median depth error in mm."""
-        n_tabled = self.hits + self.misses
+    def recall(self) -> float:
+        """Share of the tabled layers that are detected; NaN where none is tabled."""
+        return self.hits / self.tabled if self.tabled else float("nan")
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; NaN where none is tabled or detected."""
         total = 2 * self.hits + self.false + self.misses
-        return {
+        return 2 * self.hits / total if total else float("nan")
+
+    @property
+    def tabled(self) -> int:
+        return self.hits + self.misses
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Precision, recall, F1 of layers and of each kind; the layers' median error in mm."""
+        scores = {
             "layer_precision": self.precision,
-            "layer_recall": self.hits / n_tabled if n_tabled else float("nan"),
-            "layer_f1": 2 * self.hits / total if total else float("nan"),
+            "layer_recall": self.recall,
+            "layer_f1": self.f1,
             "layer_depth_error_mm": (
                 float(np.median(self.errors_mm)) if self.errors_mm else float("nan")
             ),
-            "layers_tabled": n_tabled,
+            "layers_tabled": self.tabled,
             "layers_found": self.detected,
         }
+        for name, counts in self.kinds.items():
+            scores |= {
+                f"{name}_precision": counts.precision,
+                f"{name}_recall": counts.recall,
+                f"{name}_f1": counts.f1,
+                f"{name}_tabled": counts.tabled,
+                f"{name}_found": counts.detected,
+            }
+        return scores
 
 
 def count_layers(
@@ -78,6 +103,7 @@ def count_layers(
     *,
     px_per_m: float,
     scored_rows: tuple[int, int] | None = None,
+    is_lens: bool = False,
 ) -> LayerCounts:
     """Returns the counts of a core's detected layers against the table's aligned features.
 
@@ -93,6 +119,7 @@ def count_layers(
       px_per_m: rows per metre.
       scored_rows: first and one-past-last row that the table speaks of; None for all rows. A tabled
         layer counts if its middle lies there; a detected one also if it is matched.
+      is_lens: whether lenses are counted, not layers. Then one on a layer is false.
     """
     from scipy.optimize import (
         linear_sum_assignment,
@@ -109,7 +136,7 @@ def count_layers(
         - np.maximum(spans[:, None, 0], rows[None, :, 0]),
         0,
     )
-    is_layer = np.array([feature.is_layer for feature in features], bool)
+    is_layer = np.array([one.is_lens if is_lens else one.is_layer for one in features], bool)
     is_uncertain = np.array([feature.is_uncertain for feature in features], bool)
     counted = np.flatnonzero(is_layer & is_scored)
     found, tabled = linear_sum_assignment(shared[:, counted], maximize=True)

@@ -1,5 +1,6 @@
 """Prediction of core photos: layers in metres of depth, overlay, agreement with the table."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from tfpipe.tasks.melt_layer import windows as melt_layer_windows
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
 from tfpipe.tasks.task import Classify, FilePrediction, Source
 
+LAYER, LENS = "layer", "lens"  # kinds of detections
 TABLE_SHIFT_MM = MeltLayerOptions().max_shift_mm  # of labels in an overlay
 FLIPS = ((False, False), (False, True), (True, False), (True, True))  # of (rows, columns)
 
@@ -238,7 +240,11 @@ def _ends_px(top_px: np.ndarray, probabilities: np.ndarray, interval: np.ndarray
 
 
 def evaluate(
-    source: Source, row: dict[str, Any], prediction: FilePrediction
+    source: Source,
+    row: dict[str, Any],
+    prediction: FilePrediction,
+    *,
+    kinds: tuple[str, ...] = (),
 ) -> layer_metrics.LayerCounts | None:
     """Compares the predicted layers of a photo with the table's, moved by the photo's shift.
 
@@ -249,6 +255,7 @@ def evaluate(
       source: a photo of the raw folder.
       row: its row of alignment.csv.
       prediction: of `predict`.
+      kinds: what the model names besides layers, such as "lens".
 
     Returns:
       The counts; None for a photo whose shift is not identifiable, as its ground truth is unknown.
@@ -263,20 +270,26 @@ def evaluate(
     )
     shift_px = round(row["shift_mm"] / 1000 * px_per_m)
     rows = alignment.rows_of(features, top_m=top_m, px_per_m=px_per_m, shift_px=shift_px)
-    detected = [
-        layer_detection.Layer(
-            round((layer["depth_from_m"] - top_m) * px_per_m),
-            round((layer["depth_to_m"] - top_m) * px_per_m),
-            layer["probability"],
-        )
-        for layer in prediction.rows
-        if layer.get("kind", "layer") == "layer"
-    ]
     scored_rows = (max(shift_px, 0), min(height_px + shift_px, height_px))
-    return layer_metrics.count_layers(
-        detected,
-        features,
-        rows,
-        px_per_m=px_per_m,
-        scored_rows=None if review_overrides.is_fully_reviewed(source) else scored_rows,
-    )
+    is_whole = review_overrides.is_fully_reviewed(source)
+
+    def count(kind: str) -> layer_metrics.LayerCounts:
+        detected = [
+            layer_detection.Layer(
+                round((layer["depth_from_m"] - top_m) * px_per_m),
+                round((layer["depth_to_m"] - top_m) * px_per_m),
+                layer["probability"],
+            )
+            for layer in prediction.rows
+            if layer.get("kind", LAYER) == kind
+        ]
+        return layer_metrics.count_layers(
+            detected,
+            features,
+            rows,
+            px_per_m=px_per_m,
+            scored_rows=None if is_whole else scored_rows,
+            is_lens=kind == LENS,
+        )
+
+    return replace(count(LAYER), kinds={kind: count(kind) for kind in kinds})

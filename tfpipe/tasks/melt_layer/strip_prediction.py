@@ -6,7 +6,7 @@ import numpy as np
 
 from tfpipe.tasks.melt_layer import core_detection, figures, row_detection, strips
 from tfpipe.tasks.melt_layer.options import MeltLayerOptions
-from tfpipe.tasks.melt_layer.predict import FLIPS, tabled
+from tfpipe.tasks.melt_layer.predict import FLIPS, LAYER, LENS, tabled
 from tfpipe.tasks.melt_layer.row_detection import Melt
 from tfpipe.tasks.task import Classify, FilePrediction, Source
 
@@ -90,8 +90,9 @@ def predict(outputs: StripOutputs, thresholds: dict[str, float]) -> FilePredicti
 
     Args:
       outputs: of `infer`.
-      thresholds: "decision": layers and lenses below it are left out; "confident": those below it
-        are marked uncertain.
+      thresholds: "decision": layers below it are left out; "confident": those below it are marked
+        uncertain; "lens" and "lens_confident": the same of lenses, whose thresholds are those of
+        layers in versions without them.
 
     Returns:
       A row for each layer and lens: kind, depths in m (empty where the photo's are unknown), mm
@@ -106,7 +107,7 @@ def predict(outputs: StripOutputs, thresholds: dict[str, float]) -> FilePredicti
             "thickness_mm": round((melt.bottom_px - melt.top_px) / per_mm, 2),
             "darkness": None if np.isnan(melt.darkness) else round(melt.darkness, 3),
             "probability": round(melt.probability, 4),
-            "uncertain": melt.probability < thresholds["confident"],
+            "uncertain": melt.probability < _confident(melt, thresholds),
             "from_top_mm": round(melt.top_px / per_mm, 2),
         }
         for melt in _detected(outputs, thresholds)
@@ -131,8 +132,8 @@ def overlay(outputs: StripOutputs, thresholds: dict[str, float]) -> np.ndarray:
             round(melt.top_px * scale),
             round(melt.bottom_px * scale),
             melt.probability,
-            melt.probability < thresholds["confident"],
-            is_lens=melt.kind == "lens",
+            melt.probability < _confident(melt, thresholds),
+            is_lens=melt.kind == LENS,
         )
         for melt in _detected(outputs, thresholds)
     ]
@@ -152,7 +153,15 @@ def overlay(outputs: StripOutputs, thresholds: dict[str, float]) -> np.ndarray:
 
 def _detected(outputs: StripOutputs, thresholds: dict[str, float]) -> list[Melt]:
     candidates = row_detection.detect(outputs.rows, outputs.core)
-    return [melt for melt in candidates if melt.probability >= thresholds["decision"]]
+    lens = thresholds.get(LENS, thresholds["decision"])
+    least = {LAYER: thresholds["decision"], LENS: lens}
+    return [melt for melt in candidates if melt.probability >= least[melt.kind]]
+
+
+def _confident(melt: Melt, thresholds: dict[str, float]) -> float:
+    """Returns the probability from which a detection of its kind is certain."""
+    confident = thresholds["confident"]
+    return thresholds.get(f"{LENS}_confident", confident) if melt.kind == LENS else confident
 
 
 def _depths_m(outputs: StripOutputs, top_px: int, bottom_px: int) -> dict[str, Any]:

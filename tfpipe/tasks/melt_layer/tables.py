@@ -79,6 +79,11 @@ class Feature:
         """Whether it is a melt layer, full width and beyond doubt."""
         return "layer" in self.kind.lower().replace(" ", "") and not self.is_uncertain
 
+    @property
+    def is_lens(self) -> bool:
+        """Whether it is a lens, which does not cross the core, beyond doubt."""
+        return "lens" in self.kind.lower() and not self.is_uncertain
+
 
 def find_photo_table(folder: Path) -> Path | None:
     """Returns the table of photos in a folder, photos.* or any with its columns; None without one.
