@@ -1,14 +1,14 @@
-"""How long a core photo's windows take: together, one by one, and as the deck has it.
+"""How long a core photo's windows take: by the threshold, all, and as the deck has it.
 
     python benchmarks/photos.py saved_models/melt-layer/simple-cnn/1
 
 Draws one section at the size it is scaled to (200 px across) and shows its windows, every 10 rows
-and in four flips, to a saved version. Sides take turns, each in a process of its own: `scan` and
-`windows` are inference modes of `tfpipe predict`; `deck` calls `model.predict` on one slice after
-the other, as seed 002's "Using the Model" has it, on a part of them only: what all would take is
-that many times as long, and said to be so. Reading the photo and finding the core, the same for all
-sides, is not in these times. Beside them stands how far the answers of `scan` are from those of
-`windows`, and whether the layers found are the same.
+and in four flips, to a saved version. Sides take turns, each in a process of its own: `predict`
+computes what `tfpipe predict` does, by the version's threshold; `every window` computes all in all
+flips; `deck` calls `model.predict` on one slice after the other, as seed 002's "Using the Model"
+has it, on a part of them only: what all would take is that many times as long, and said to be so.
+Reading the photo and finding the core, the same for all sides, is not in these times. Beside them
+stands whether the layers found are the same.
 """
 
 import argparse
@@ -21,12 +21,14 @@ from pathlib import Path
 import machine
 import numpy as np
 
+from tfpipe.models import sliding_window
 from tfpipe.registry import load
 from tfpipe.tasks.melt_layer import TASK
 from tfpipe.tasks.melt_layer.predict import infer, predict
+from tfpipe.tasks.melt_layer.windows import HEIGHT_PX
 from tfpipe.tasks.samples import melt_layer
 
-SIDES = ("scan", "windows", "deck")
+PREDICT, EVERY, DECK = SIDES = ("predict", "every window", "deck")
 SLICES = 25  # that the deck's side predicts in a round
 STRIDE_PX = 10  # seed 002, "Using the Model"
 
@@ -40,10 +42,8 @@ class Timed:
     def __call__(self, images):
         return self._timed(self._classify, images)
 
-    def __getattr__(self, name):
-        if name == "along" and hasattr(self._classify, "along"):
-            return lambda *given: self._timed(self._classify.along, *given)
-        raise AttributeError(name)
+    def along(self, *given):
+        return self._timed(self._classify.along, *given)
 
     def _timed(self, function, *given):
         began = time.perf_counter()
@@ -58,28 +58,29 @@ def loaded_version(version: Path) -> load.SavedPredictor:
 
 
 @functools.cache
-def timed_version(loaded: load.SavedPredictor, mode: str) -> Timed:
-    """Returns a version asked in an inference mode, for all rounds."""
-    return Timed(load.with_inference_mode(loaded, mode))
+def timed_version(loaded: load.SavedPredictor, side: str) -> Timed:
+    """Returns a version as a side asks it, for all rounds."""
+    if side == PREDICT:
+        return Timed(load.with_inference_mode(loaded, sliding_window.DEFAULT_MODE))
+    return Timed(sliding_window.of_classifier(loaded.predict_proba, height_px=HEIGHT_PX))
 
 
-def warm(loaded: load.SavedPredictor, mode: str, source, options) -> Timed:
+def warm(loaded: load.SavedPredictor, side: str, source, options) -> Timed:
     """Returns it after a first photo, which nobody times."""
-    timed = timed_version(loaded, mode)
+    timed = timed_version(loaded, side)
     if not timed.seconds:
         infer(source, timed, options)
     return timed
 
 
-def in_mode(loaded: load.SavedPredictor, source, *, mode: str, options) -> dict:
-    """Returns seconds for one photo's windows in all flips, and what was said."""
-    timed = warm(loaded, mode, source, options)
+def of_side(loaded: load.SavedPredictor, source, *, side: str, options) -> dict:
+    """Returns seconds for one photo's windows, and the layers."""
+    timed = warm(loaded, side, source, options)
     timed.seconds = 0.0
     seen = infer(source, timed, options)
     results = predict(seen, loaded.card.thresholds).rows
     spans = [[row["from_top_mm"], row["thickness_mm"]] for row in results]
-    outputs = [round(float(one), 6) for one in seen.probability]
-    return {"seconds": timed.seconds, "windows": len(outputs), "outputs": outputs, "layers": spans}
+    return {"seconds": timed.seconds, "windows": len(seen.probability), "layers": spans}
 
 
 def of_deck(version: Path, count: int) -> dict:
@@ -97,11 +98,11 @@ def of_deck(version: Path, count: int) -> dict:
 def measure(side: str, version: Path, folder: Path) -> dict:
     options = type(TASK.options)(predict_stride_px=STRIDE_PX)
     source = TASK.survey(folder, options).sources[0]
-    if side == "deck":
+    if side == DECK:
         photo = source.about.photo
         rows = round((photo.bottom_m - photo.top_m) * 2000)  # 200 px across are 0.1 m
-        return of_deck(version, 4 * len(range(0, rows - 49, STRIDE_PX)))
-    return in_mode(loaded_version(version), source, mode=side, options=options)
+        return of_deck(version, 4 * len(range(0, rows - HEIGHT_PX + 1, STRIDE_PX)))
+    return of_side(loaded_version(version), source, side=side, options=options)
 
 
 def main() -> None:
@@ -120,18 +121,18 @@ def main() -> None:
         given = [str(words.version.resolve()), "--folder", str(Path(folder, "raw"))]
         measured = machine.take_turns(SIDES, rounds=words.rounds, words=given)
     seconds = {side: [one["seconds"] for one in measured[side]] for side in SIDES}
-    scan, windows = measured["scan"][0], measured["windows"][0]
-    far = np.abs(np.subtract(scan["outputs"], windows["outputs"]))
+    predicted, every = measured[PREDICT][0], measured[EVERY][0]
     summary = {
         **about,
-        "windows_and_flips": 4 * windows["windows"],
+        "windows_and_flips": 4 * every["windows"],
         **{f"{side}_s": machine.spread(seconds[side]) for side in SIDES},
         "deck_s_is": f"extrapolated from {SLICES} slices",
-        "deck_over_scan": machine.ratio(seconds["deck"], seconds["scan"]),
-        "windows_over_scan": machine.ratio(seconds["windows"], seconds["scan"]),
-        "largest_difference": float(far.max()),
-        "layers_by_windows": windows["layers"],
-        "layers_by_scan": scan["layers"],
+        "times_as_fast": {
+            f"{PREDICT} / {other}": machine.ratio(seconds[other], seconds[PREDICT])
+            for other in (EVERY, DECK)
+        },
+        "layers_of_every_window": every["layers"],
+        "layers_of_predict": predicted["layers"],
     }
     print(json.dumps(summary, indent=1))
 

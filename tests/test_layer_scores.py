@@ -55,7 +55,7 @@ def test_all_found_is_one(benchmarks):
     result = scores(benchmarks, found((100, 105), (301, 311), (500, 501)))
     assert (result["f1"], result["precision"], result["error_mm"]) == (1, 1, 0)
     assert [result[kind] for kind in KINDS] == [1, 1, 1]
-    assert np.isnan(result["lens"])  # of a model without lenses
+    assert np.isnan([result["lens"], result["lens precision"]]).all()  # of a model without lenses
 
 
 def test_none_found_has_no_precision(benchmarks):
@@ -101,10 +101,13 @@ def test_as_many_pairs_as_can_be_and_the_nearest_of_them(benchmarks):
     assert match(np.zeros((0, 2)), np.array([(1.0, 3)])) == []
 
 
-def test_lenses_by_name_have_a_recall_and_are_no_false_layers(benchmarks):
+def test_lenses_by_name_have_scores_and_are_no_false_layers(benchmarks):
     table = found((100, 105, "layer"), (699, 702, "lens"), (900, 905, "lens"))
     result = scores(benchmarks, table)
     assert (result["lens"], result["precision"], result["sharp"]) == (1, 1, 1)
+    assert result["lens precision"] == 0.5
+    on_uncertain = found((699, 702, "lens"), (1001, 1004, "lens"))
+    assert scores(benchmarks, on_uncertain)["lens precision"] == 1
     assert scores(benchmarks, found((700, 703, "layer")))["false lens"] == 1
     assert scores(benchmarks, found((100, 105, "lens")))["sharp"] == 0
 

@@ -212,8 +212,8 @@ class Version:
             grow with the number of files, and a stopped run resumes. None returns the table.
           table: table that describes the files, such as photos.csv.
           windows: table of every window, for tasks that slide a window along whole files.
-          inference_mode: how windows are slid, one of "scan", "windows", "intervals" and
-            "scan-intervals", or "rows"; None for the version's own.
+          inference_mode: how windows are slid, one of "windows", "intervals" and "rows"; None for
+            the version's own.
           min_precision: precision below which a class is not named (abstain).
           conformal: share of images whose set of classes may lack the true one; 0 for no sets.
           min_sharpness: images that are less sharp are marked as blurred and not counted.

@@ -1,7 +1,6 @@
 """The way that serves best on the validation files is taken, and the thresholds with it."""
 
 import dataclasses
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -32,30 +31,61 @@ def of(f1: float, error_mm: float) -> ModeResult:
 
 
 @pytest.mark.parametrize(
-    ("scan", "windows", "best"),
+    ("intervals", "windows", "best"),
     [
-        ((0.9, 1.0), (0.8, 0.5), "scan"),
+        ((0.9, 1.0), (0.8, 0.5), "intervals"),
         ((0.8, 0.5), (0.9, 1.0), "windows"),
-        ((0.9, 1.0), (0.9, 1.0), "scan"),  # as good, and faster
-        ((0.9, 1.04), (0.9, 1.0), "scan"),  # by less than a tenth of a millimetre
+        ((0.9, 1.0), (0.9, 1.0), "intervals"),  # the first of equally good ones
+        ((0.9, 1.04), (0.9, 1.0), "intervals"),  # by less than a tenth of a millimetre
         ((0.9, 1.4), (0.9, 1.0), "windows"),
         ((float("nan"), float("nan")), (0.0, float("nan")), "windows"),
     ],
 )
-def test_the_better_way_on_validation_is_taken(scan, windows, best):
-    judged = {"scan": of(*scan), "windows": of(*windows)}
+def test_the_better_way_on_validation_is_taken(intervals, windows, best):
+    judged = {"intervals": of(*intervals), "windows": of(*windows)}
     name, chosen = whole_files.best_mode(TASK, judged)
     assert (name, chosen.thresholds) == (best, judged[best].thresholds)
     assert whole_files.best_mode(TASK, {}) == ("", None)
 
 
-def test_a_scan_that_computes_most_windows_again_is_the_last_of_equally_good_ones():
-    results = {"scan": replace(of(0.9, 1.0), recomputed_share=0.8), "windows": of(0.9, 1.0)}
-    assert whole_files.best_mode(TASK, results)[0] == "windows"
-    results["scan"] = replace(results["scan"], recomputed_share=0.2)
-    assert whole_files.best_mode(TASK, results)[0] == "scan"
-    results["scan"] = replace(of(0.95, 1.0), recomputed_share=0.8)
-    assert whole_files.best_mode(TASK, results)[0] == "scan", "it is better"
+class CountedModel:
+    """A stand-in for a window network in an inference mode, which notes its thresholds."""
+
+    def __init__(self, level: float, asked: list, threshold: float = 0.0):
+        self.level, self.asked, self.threshold = level, asked, threshold
+
+    def at_threshold(self, threshold: float) -> "CountedModel":
+        return CountedModel(self.level, self.asked, threshold)
+
+    def __call__(self, images):
+        self.asked.append((self.level, self.threshold))
+        light = images[:, 4:12, 4:12].mean(axis=(1, 2, 3)) > 85
+        return np.stack([1 - self.level * light, self.level * light], axis=1)
+
+
+def test_files_are_scored_by_the_threshold_as_predict_does_it(tmp_path):
+    data = tiny.packed(tmp_path)
+    task = dataclasses.replace(
+        tiny.TASK,
+        whole_file=dataclasses.replace(
+            WHOLE_FILE,
+            predict=lambda outputs, thresholds: FilePrediction(
+                [{"bright": (outputs >= thresholds["decision"]).sum()}], []
+            ),
+        ),
+    )
+    asked: list = []
+    results = whole_files.evaluate_modes(
+        task,
+        data.folder.parent / "raw",
+        data,
+        {"windows": CountedModel(0.9, asked)},
+        options=task.options,
+    )
+    validation, test = (len(data.manifest.sources[one]) for one in ("validation", "test"))
+    decision = results["windows"].thresholds["decision"]
+    # The first pass is right for all thresholds that are tried.
+    assert asked == [(0.9, 0.005)] * validation + [(0.9, decision)] * (validation + test)
 
 
 def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
@@ -156,9 +186,9 @@ def test_each_kind_has_the_thresholds_that_are_best_for_it(tabled):
 def test_the_report_sets_the_ways_side_by_side():
     scores = {"layer_f1": 0.75, "layer_depth_error_mm": float("nan"), "layers_found": 8}
     about = {"thresholds": {"decision": 0.4}, "metrics": {"validation": scores, "test": scores}}
-    card = made_card(inference_mode="scan", inference_modes={"scan": about})
+    card = made_card(inference_mode="windows", inference_modes={"windows": about})
     told = classifier.inference_modes(SimpleNamespace(card=card))
-    assert str(told).count("<tr>") == 3 and "scan, the default of predict" in str(told)
+    assert str(told).count("<tr>") == 3 and "windows, the default of predict" in str(told)
     assert "it names no lenses" in str(told)
     assert "0.750" in str(told) and "Median depth error after alignment (mm)" in str(told)
     assert classifier.inference_modes(SimpleNamespace(card=made_card())) is None

@@ -46,7 +46,7 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
         "classes": ["a", "b"],
         "abstention": {"thresholds": {"c": 0.5}},
     },
-    "mode-as-list": {"inference_modes": {"scan": []}},
+    "mode-as-list": {"inference_modes": {"windows": []}},
     "modes-as-list": {"inference_modes": [1]},
     "speed": {"speed": {"one_ms": "fast"}},
     "metrics-of-lists": {"metrics": {"test": {"accuracy": []}}},

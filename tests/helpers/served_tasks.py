@@ -99,7 +99,7 @@ def publish(name: str, models: Path) -> Path:
         options=asdict(task.options),
         thresholds={"decision": 0.5, "confident": 0.9} if len(classes) == 2 else {},
         novelty=image_novelty.fit([images], [images], ignores_exposure=True),
-        inference_mode="scan" if name == "melt-layer" else "",
+        inference_mode="windows" if name == "melt-layer" else "",
         data=RecordSummary(fingerprint="", origin=name),
     )
     called = processes.called

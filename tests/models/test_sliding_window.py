@@ -1,4 +1,4 @@
-"""Windows along a long picture: together they get the answers that each gets by itself."""
+"""Windows along a long image: the views and inference modes that each is computed in."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,6 @@ from small_models import make_small, make_spec
 
 from tfpipe.base.errors import UserError
 from tfpipe.models import sliding_window
-from tfpipe.models.outputs import with_all_outputs
 from tfpipe.registry import load
 
 pytestmark = pytest.mark.slow
@@ -19,21 +18,16 @@ pytestmark = pytest.mark.slow
 HEIGHT, WIDTH = 34, 12
 
 
-def network(padding: str, *, exposure: bool = False) -> keras.Model:
-    """Returns a window network of three pools, untrained."""
+def network() -> keras.Model:
+    """Returns a window network, untrained."""
     keras.utils.set_random_seed(2)
     image = keras.Input((HEIGHT, WIDTH, 1), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 60, offset=-2.0, dtype="float32")(image)
-    if exposure:
-        x = layers.LayerNormalization(axis=[1, 2, 3], epsilon=1e-3, center=False, scale=False)(x)
-    for i, pool in enumerate((2, 2, 3)):
-        x = layers.Conv2D(4 + i, 3, padding=padding, activation="relu")(x)
-        x = layers.BatchNormalization()(x)
-        x = layers.MaxPooling2D((pool, 1))(x)
-        x = layers.Dropout(0.3)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    x = layers.MaxPooling2D((2, 1))(x)
     x = layers.Dense(5, activation="relu", name="embedding")(layers.Flatten()(x))
-    said = layers.Dense(2, activation="softmax", name="probabilities")(x)
-    return keras.Model({"image": image}, said)
+    outputs = layers.Dense(2, activation="softmax", name="probabilities")(x)
+    return keras.Model({"image": image}, outputs)
 
 
 def long_pictures(rows: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -51,119 +45,108 @@ def one_by_one(model, pictures, tops) -> np.ndarray:
     return np.stack([model.predict_on_batch({"image": windows}) for windows in each])
 
 
-@pytest.mark.parametrize("windows", [64, 9])
-def test_a_network_that_does_not_pad_says_the_same_of_every_window(monkeypatch, windows):
-    monkeypatch.setattr(sliding_window, "WINDOWS", windows)
-    model = network("valid")
-    pictures, tops = long_pictures()
-    network_parts = sliding_window.split_network(model, {"probabilities": model.output})
-    said = sliding_window.scan(network_parts, pictures, tops)["probabilities"]
-    assert said.shape == (2, tops.shape[1], 2)
-    np.testing.assert_allclose(said, one_by_one(model, pictures, tops), atol=1e-4)
-    assert said[..., 1].std() > 0.01  # there is something to tell
-
-
-def test_a_strip_of_one_window_is_exposed_as_the_window_is():
-    model = network("same", exposure=True)
-    picture = long_pictures()[0][:1, :HEIGHT]
-    network_parts = sliding_window.split_network(model, {"probabilities": model.output})
-    said = sliding_window.scan(network_parts, picture, np.zeros((1, 1), int))["probabilities"]
-    np.testing.assert_allclose(said[0], model.predict_on_batch({"image": picture}), atol=1e-4)
-
-
-def test_each_row_of_a_strip_is_exposed_by_the_rows_around_it():
-    layer = layers.LayerNormalization(axis=[1, 2, 3], epsilon=1e-3, center=False, scale=False)
-    layer(keras.Input((10, 4, 1)))
-    strip = np.random.default_rng(0).normal(0, 1, (1, 60, 4, 1)).astype(np.float32)
-    strip[:, 30:] += 50  # the light changes half-way
-    said = sliding_window.standardize_rows(layer, strip).numpy()
-    for row in (0, 3, 20, 27, 30, 33, 59):
-        first = min(max(row - 5, 0), 50)
-        around = strip[0, first : first + 10]
-        expected = (strip[0, row] - around.mean()) / np.sqrt(around.var() + 1e-3)
-        np.testing.assert_allclose(said[0, row], expected, atol=1e-3)
-
-
-def test_a_dilated_or_strided_network_is_looked_through_window_by_window():
-    for more in ({"dilation_rate": 2}, {"strides": 2}):
-        image = keras.Input((HEIGHT, WIDTH, 1), dtype="uint8", name="image")
-        x = layers.Conv2D(2, 3, **more)(layers.Rescaling(1 / 60)(image))
-        said = layers.Dense(2, activation="softmax")(layers.Flatten()(x))
-        model = keras.Model({"image": image}, said)
-        assert sliding_window.split_network(model, {"probabilities": said}) is None
-
-
-def test_a_version_looks_in_the_way_of_its_card_unless_told():
-    modes = sliding_window.by_inference_mode(network("valid"))
-
-    def loaded(**card):
-        return SimpleNamespace(
-            card=made_card(model="m", **card), inference_modes=modes, predict_proba="one by one"
-        )
-
-    assert (
-        load.with_inference_mode(loaded(inference_mode="scan"), None).mode
-        is sliding_window.INFERENCE_MODES["scan"]
+def version(*, model=None, **card) -> SimpleNamespace:
+    """Returns a stand-in for a version."""
+    spec = make_spec((HEIGHT, WIDTH, 1))
+    return SimpleNamespace(
+        card=made_card(model="m", spec=spec, **card),
+        inference_modes=sliding_window.by_inference_mode(model or network()),
+        predict_proba=lambda images: np.tile(np.float32([0, 1]), (len(images), 1)),
     )
-    for version, name in (
-        (loaded(inference_mode="scan"), "windows"),
-        (loaded(inference_mode="windows"), None),
+
+
+def test_a_version_is_predicted_in_the_mode_of_its_card_or_in_another():
+    located = make_small("simple-cnn-interval", make_spec((HEIGHT, 40, 3)))
+    for card, name, mode in (
+        ({"inference_mode": "intervals"}, None, "intervals"),
+        ({"inference_mode": "intervals"}, "windows", "windows"),
+        ({"inference_mode": "windows"}, "intervals", "intervals"),
+        ({}, None, "windows"),
     ):
-        assert load.with_inference_mode(version, name) == "one by one"
-    assert load.with_inference_mode(loaded(), None) == "one by one"
+        model = load.with_inference_mode(version(model=located, **card), name)
+        assert model.mode is sliding_window.INFERENCE_MODES[mode]
     with pytest.raises(
-        UserError, match="m does not support the inference mode 'intervals', only scan, windows"
+        UserError, match="m does not support the inference mode 'intervals', only windows"
     ):
-        load.with_inference_mode(loaded(), "intervals")
+        load.with_inference_mode(version(), "intervals")
 
 
-def test_windows_that_may_show_something_are_seen_one_by_one(monkeypatch):
-    monkeypatch.setattr(sliding_window, "WINDOWS", 16)
-    monkeypatch.setattr(sliding_window, "WINDOWS_AT_ONCE", 16)  # so there are several parts
-    model = network("same", exposure=True)
+def test_windows_of_a_saved_version_are_computed_by_the_saved_model():
     pictures, tops = long_pictures()
-    exact = one_by_one(model, pictures, tops)
-    network_parts = sliding_window.split_network(model, {"probabilities": model.output})
-    together = sliding_window.scan(network_parts, pictures, tops)["probabilities"]
-    monkeypatch.setattr(
-        sliding_window, "POSITIVE_FROM", float(np.median(together[..., 1].max(axis=0)))
-    )
-    said = sliding_window.by_inference_mode(model)["scan"].along(pictures, tops)["probabilities"]
-    possible = together[..., 1].max(axis=0) >= sliding_window.POSITIVE_FROM
-    assert 0.3 < possible.mean() < 0.7
-    np.testing.assert_allclose(said[:, possible], exact[:, possible], atol=1e-5)
-    np.testing.assert_array_equal(said[:, ~possible], together[:, ~possible])
-    assert np.abs(together - exact).max() > 1e-3  # which is why
-    whole = sliding_window.by_inference_mode(model)["windows"].along(pictures, tops)[
-        "probabilities"
-    ]
-    np.testing.assert_allclose(whole, exact, atol=1e-5)
+    model = load.with_inference_mode(version(thresholds={"decision": 0.9}), None)
+    outputs = model.along(pictures, tops)["probabilities"]
+    np.testing.assert_array_equal(outputs[..., 1], 1.0)
+    spec = version().card.spec
+    first_release = version()
+    first_release.card = made_card(model="m", spec=None)
+    assert spec and load.with_inference_mode(first_release, None) is first_release.predict_proba
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "decision"),
+    [(None, 0.9), ("intervals", 0.4)],  # those of another mode are in the card, too
+)
+def test_a_version_is_predicted_by_the_threshold_of_its_mode(monkeypatch, name, decision):
+    given = []
+    monkeypatch.setattr(
+        sliding_window, "at_threshold", lambda classify, threshold: given.append(threshold)
+    )
+    located = make_small("simple-cnn-interval", make_spec((HEIGHT, 40, 3)))
+    intervals = {"thresholds": {"decision": 0.4}, "metrics": {}}
+    card = {"inference_mode": "intervals", "inference_modes": {"intervals": intervals}}
+    given_version = version(model=located, thresholds={"decision": 0.9}, **card)
+    load.with_inference_mode(given_version, name)
+    assert given == [decision]
+
+
+def test_windows_far_below_the_threshold_are_computed_in_the_first_view_only(monkeypatch):
+    model = network()
+    pictures, tops = long_pictures()
+    exact = one_by_one(model, pictures, tops)
+    windows = sliding_window.by_inference_mode(model)["windows"]
+    whole = windows.along(pictures, tops)["probabilities"]
+    np.testing.assert_allclose(whole, exact, atol=1e-5)
+    limit = float(np.median(exact[0, :, 1]))
+    near = exact[0, :, 1] >= limit
+    assert 0.3 < near.mean() < 0.7
+    sparing = windows.at_threshold(limit / sliding_window.FAR_BELOW)
+    monkeypatch.setattr(sliding_window, "WINDOWS_AT_ONCE", 16)  # so there are several parts
+    outputs = sparing.along(pictures, tops)["probabilities"]
+    np.testing.assert_allclose(outputs[:, near], exact[:, near], atol=1e-5)
+    first = np.broadcast_to(exact[:1, ~near], exact[:, ~near].shape)
+    np.testing.assert_allclose(outputs[:, ~near], first, atol=1e-5)
+    again = windows.along(pictures, tops)["probabilities"]
+    np.testing.assert_allclose(again, exact, atol=1e-5, err_msg="it is another one")
+
+
+def test_windows_far_below_are_not_shown_to_the_model_again():
+    counts = []
+
+    def classify(images: np.ndarray) -> np.ndarray:
+        counts.append(len(images))
+        light = images.mean(axis=(1, 2, 3)) / 255
+        return np.stack([1 - light, light], axis=1)
+
+    pictures, tops = long_pictures()
+    pictures[:, : HEIGHT * 3] = 0  # in the first view; four windows show some of what is beside
+    model = sliding_window.of_classifier(classify, height_px=HEIGHT)
+    model.along(pictures, tops)
+    assert counts == [tops.shape[1]] * 2
+    counts.clear()
+    model.at_threshold(0.4).along(pictures, tops)
+    light = np.stack([pictures[0, top : top + HEIGHT].mean() for top in tops[0]]) / 255
+    assert counts == [tops.shape[1], (light >= 0.1).sum()] and counts[1] < counts[0] - 5
+
+
+@pytest.mark.parametrize(
+    ("name", "modes"),
     [
-        ("simple-cnn", {"scan", "windows"}),
-        ("simple-cnn-2", {"scan", "windows"}),
-        ("enhanced-cnn", {"scan", "windows"}),
-        ("simple-cnn-interval", {"scan", "scan-intervals", "windows", "intervals"}),
+        ("simple-cnn", {"windows"}),
+        ("simple-cnn-interval", {"windows", "intervals"}),
         ("core-unet", {"rows"}),
         ("resnet9", {"windows"}),
     ],
 )
-def test_models_are_looked_through_in_every_way_that_they_can(name, found):
+def test_models_have_the_inference_modes_of_their_outputs(name, modes):
     model = make_small(name, make_spec((50, 40, 3)))
-    assert set(sliding_window.by_inference_mode(model)) == found
-    network_parts = sliding_window.split_network(model, with_all_outputs(model).output)
-    assert (network_parts is None) == ("scan" not in found)
-
-
-def test_the_share_of_windows_that_a_scan_computes_again_is_counted(monkeypatch):
-    model = network("same", exposure=True)
-    pictures, tops = long_pictures()
-    for least, share in ((2.0, 0.0), (0.0, 1.0)):
-        monkeypatch.setattr(sliding_window, "POSITIVE_FROM", least)
-        mode = sliding_window.by_inference_mode(model)["scan"]
-        assert mode.recomputed_share == 0.0, "nothing was predicted"
-        mode.along(pictures, tops)
-        assert mode.recomputed_share == share
+    assert set(sliding_window.by_inference_mode(model)) == modes

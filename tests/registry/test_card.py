@@ -57,9 +57,10 @@ def test_kinds_columns_and_modes_of_older_cards():
         assert "error_of_mean_image" in metrics and "error_of_mean_picture" not in metrics
     assert autoencoder.calibration == autoencoder.abstention == {}
     network = VersionCard.from_json(older("classifier"), file="card.json")
-    assert network.inference_mode == "scan" and network.initialized_from == 1
+    assert network.inference_mode == "windows" and network.initialized_from == 1  # it was a scan
     scores = older("classifier")["ways"]["scan"]["scores"]
-    assert network.inference_modes["scan"]["metrics"] == scores
+    assert network.inference_modes["windows"]["metrics"] == scores
+    assert set(network.inference_modes) == {"windows"}
     assert network.network_spec.image_shape == (50, 200, 3)
     with pytest.raises(UserError, match="is no network but boosted-trees"):
         _ = trees.network_spec

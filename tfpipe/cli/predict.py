@@ -34,8 +34,8 @@ def predict(
     inference_mode: Annotated[
         str | None,
         typer.Option(
-            help="How a window is slid along whole files: scan, windows, intervals or "
-            "scan-intervals, or rows for core-unet (default: the version's own)."
+            help="How whole files are predicted: windows or intervals, or rows for core-unet "
+            "(default: the version's own)."
         ),
     ] = None,
     min_precision: options.MinPrecision = 0.9,

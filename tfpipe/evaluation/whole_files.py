@@ -11,6 +11,7 @@ import numpy as np
 from tfpipe.base import tables
 from tfpipe.base.progress import Reporter, counter, silent
 from tfpipe.data.dataset import Dataset
+from tfpipe.models import sliding_window
 from tfpipe.tasks.annotations import apply
 from tfpipe.tasks.task import Classify, Source, Task, WholeFile
 
@@ -19,7 +20,6 @@ RARE, SURE = (0.005, 0.01, 0.02, 0.03), (0.97, 0.98, 0.99)
 CONFIDENT_PRECISION = 0.95  # of detections at or above the "confident" threshold
 # Smaller differences of `WholeFile.tie_metric`, such as 0.1 mm of depth, choose no mode.
 TIE_RESOLUTION = 0.1
-MOST_RECOMPUTED = 0.5  # share of a scan's windows; beyond it a scan is slower than none
 
 
 class FileResult(NamedTuple):
@@ -56,13 +56,11 @@ class ModeResult:
       thresholds: chosen on the validation files.
       counts: split -> sum of what `WholeFile.evaluate` counted; None where no file has a label.
       files: labelled test file -> its result.
-      recomputed_share: share of the validation files' windows that a scan computed one by one, too.
     """
 
     thresholds: dict[str, float]
     counts: dict[str, Any]
     files: dict[str, FileResult] = field(default_factory=dict)
-    recomputed_share: float = 0.0
 
     def summary(self) -> dict[str, Any]:
         """Returns the thresholds and metrics for a version's card."""
@@ -99,27 +97,39 @@ def evaluate_modes(
     progress = counter(report, "evaluate")
     files = {split: _files(task, raw, data, split, options) for split in ("validation", "test")}
     total, done = len(modes) * sum(map(len, files.values())), 0
+
+    def infer(classify: Classify, split: str) -> list[FileOutputs]:
+        nonlocal done, total
+        outputs = []
+        for source, row in files[split]:
+            progress(done, total)
+            outputs.append(FileOutputs(source, row, whole_file.infer(source, classify, options)))
+            done += 1
+        return outputs
+
     results: dict[str, ModeResult] = {}
     for mode, classify in modes.items():
-        outputs: dict[str, list[FileOutputs]] = {"validation": [], "test": []}
-        share = 0.0
-        for split, split_files in files.items():
-            for source, row in split_files:
-                progress(done, total)
-                file_outputs = whole_file.infer(source, classify, options)
-                outputs[split].append(FileOutputs(source, row, file_outputs))
-                done += 1
-            if split == "validation":
-                share = getattr(classify, "recomputed_share", 0.0)
+        # Right for each threshold that is tried.
+        least = _deciding(classify, {"decision": RARE[0]} if len(task.classes) == 2 else {})
+        outputs = {"validation": infer(least, "validation")}
         thresholds = choose_thresholds(task, outputs["validation"])
         if thresholds is None:
             return {}
+        # As `predict` does it: what is far below the threshold is not computed in all views.
+        decided = _deciding(classify, thresholds)
+        if decided is not least:
+            total += len(files["validation"])
+            outputs["validation"] = infer(decided, "validation")
+        outputs["test"] = infer(decided, "test")
         counts = {split: _total(task, outputs[split], thresholds) for split in outputs}
-        results[mode] = ModeResult(
-            thresholds, counts, _each(task, outputs["test"], thresholds), share
-        )
-    progress(total, total)
+        results[mode] = ModeResult(thresholds, counts, _each(task, outputs["test"], thresholds))
+    progress(done, done)
     return results
+
+
+def _deciding(classify: Classify, thresholds: dict[str, float]) -> Classify:
+    """Returns a model for decisions by the threshold of two classes, or by higher ones."""
+    return sliding_window.at_threshold(classify, thresholds.get("decision", 0.0))
 
 
 def evaluate_test_files(
@@ -153,10 +163,7 @@ def evaluate_test_files(
 
 
 def best_mode(task: Task, results: dict[str, ModeResult]) -> tuple[str, ModeResult | None]:
-    """Returns the mode that is best on the validation files, the first of equally good ones.
-
-    A scan that computed most of their windows one by one, too, saves nothing and comes last.
-    """
+    """Returns the mode that is best on the validation files, the first of equally good ones."""
     if not results:
         return "", None
 
@@ -169,8 +176,7 @@ def best_mode(task: Task, results: dict[str, ModeResult]) -> tuple[str, ModeResu
         rounded = -round(float(np.nan_to_num(error, nan=1e9)) / TIE_RESOLUTION)
         return round(float(value), 9), rounded
 
-    order = sorted(results, key=lambda mode: results[mode].recomputed_share > MOST_RECOMPUTED)
-    mode = max(order, key=quality)
+    mode = max(results, key=quality)
     return mode, results[mode]
 
 

@@ -29,6 +29,7 @@ KINDS = (CLASSIFIER, AUTOENCODER, BOOSTED_TREES)
 REMEDY = "Restore the file from a copy, or train a new version."
 
 # Keys that older releases wrote, and their names now. Nested keys are in RENAMED_INSIDE.
+SCANS = {"scan": "windows", "scan-intervals": "intervals"}  # inference modes of older releases
 RENAMED = {
     "scores": "metrics",
     "by_class": "class_metrics",
@@ -233,6 +234,7 @@ class VersionCard:
                 else about
                 for mode, about in modes.items()
             }
+        upgraded |= _without_scans(upgraded)
         if isinstance(upgraded.get("data"), dict):
             upgraded["data"] = RecordSummary.upgrade(upgraded["data"])
         if upgraded.get("kind") == "shallow":
@@ -241,6 +243,22 @@ class VersionCard:
             upgraded["columns"] = upgraded["spec"].get("columns", ())
         # Older releases wrote null for an empty field.
         return {name: value for name, value in upgraded.items() if value is not None}
+
+
+def _without_scans(card: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a card's inference modes, without those of older releases.
+
+    A scan computed windows together, approximately, and likely ones exactly. Its thresholds and
+    scores are taken for the exact mode if the version was published for it.
+    """
+    mode, modes = card.get("inference_mode"), card.get("inference_modes")
+    fields = {"inference_mode": SCANS[mode]} if mode in SCANS else {}
+    if not isinstance(modes, dict):
+        return fields
+    exact = {name: about for name, about in modes.items() if name not in SCANS}
+    if mode in SCANS and mode in modes:
+        exact[SCANS[mode]] = modes[mode]
+    return fields | {"inference_modes": exact}
 
 
 def _renamed_keys(value: Any, renamed: dict[str, str]) -> Any:

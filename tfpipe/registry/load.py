@@ -276,7 +276,9 @@ def read_keras(path: Path, *, name: str) -> keras.Model:
 
 
 def with_inference_mode(predictor: SavedPredictor, name: str | None) -> Classify:
-    """Returns a version's predictions in an inference mode.
+    """Returns a version's predictions of long images in an inference mode.
+
+    They serve decisions by the mode's threshold; see `SlidingWindowModel.at_threshold`.
 
     Args:
       predictor: the version.
@@ -285,17 +287,23 @@ def with_inference_mode(predictor: SavedPredictor, name: str | None) -> Classify
     Raises:
       UserError: the model does not support the mode.
     """
-    name = name or predictor.card.inference_mode or sliding_window.DEFAULT_MODE
-    if name == sliding_window.DEFAULT_MODE:
-        return predictor.predict_proba
-    choose(name, sliding_window.INFERENCE_MODES, noun="inference mode")
+    card = predictor.card
+    mode = name or card.inference_mode or sliding_window.DEFAULT_MODE
+    scores = card.inference_modes.get(name or "", {})  # as `predict` chooses the thresholds
+    threshold = scores.get("thresholds", card.thresholds).get("decision", 0.0)
+    if mode == sliding_window.DEFAULT_MODE:
+        if card.spec is None:  # of the first releases
+            return predictor.predict_proba
+        height_px = card.spec.image_shape[0]
+        windows = sliding_window.of_classifier(predictor.predict_proba, height_px=height_px)
+        return windows.at_threshold(threshold)
+    choose(mode, sliding_window.INFERENCE_MODES, noun="inference mode")
     modes = predictor.inference_modes
-    if name not in modes:
+    if mode not in modes:
         raise UserError(
-            f"{predictor.card.model} does not support the inference mode {name!r}, only "
-            f"{', '.join(modes)}."
+            f"{card.model} does not support the inference mode {mode!r}, only {', '.join(modes)}."
         )
-    return modes[name]
+    return sliding_window.at_threshold(modes[mode], threshold)
 
 
 def check_kind(version: Path, *, kinds: tuple[str, ...] = ("classifier",)) -> None:

@@ -233,11 +233,12 @@ def compare_files(
     if not now or whole_file is None or not whole_file.metric:
         return None
     predictor = load.open_version(version)
+    is_sliding = whole_file.sliding_window
     then = whole_files.evaluate_test_files(
         task,
         raw,
         Dataset(records, data_manifest.read(records), task.scoring.objective),
-        load.with_inference_mode(predictor, None),
+        load.with_inference_mode(predictor, None) if is_sliding else predictor.predict_proba,
         thresholds=predictor.card.thresholds,
         options=options,
         report=report,

@@ -24,8 +24,6 @@ ORDINAL_METRICS = (
 )
 WHOLE_FILES = ("layer", "lens")  # how the names of the metrics of whole files begin
 INFERENCE_MODES = {
-    "scan": "the convolutions run once over the whole photo, then likely windows one by one",
-    "scan-intervals": "as scan; the windows predict where a layer begins and ends",
     "rows": "each row has a class; layers and lenses are runs of rows",
     "windows": "window by window; the dark rows of a layer are its thickness",
     "intervals": "window by window; the windows predict where a layer begins and ends",
@@ -234,8 +232,8 @@ def inference_modes(data: ReportData) -> Markup | None:
         for split, scores in modes[name]["metrics"].items()
     ]
     text = (
-        "The inference mode and its threshold are chosen on the validation photos; of equally good "
-        "modes, the faster. `--inference-mode` chooses another."
+        "The inference mode and its threshold are chosen on the validation photos. "
+        "`--inference-mode` chooses another."
     )
     headings = ("inference mode", "split", "threshold", "of lenses", *map(title_of, names))
     return html.joined(

@@ -47,8 +47,8 @@ class BatchedPredictor:
     def inference_modes(self) -> Mapping[str, Classify]:
         """Inference mode -> predictions in it.
 
-        A scan computes strips of a whole image by the version's Keras model, one image at a time;
-        its windows that may be positive, and all other modes without intervals, share batches.
+        Intervals and rows are computed by the version's Keras model, one image at a time; windows
+        share batches.
         """
         with self._lock:
             modes = self._modes
@@ -166,6 +166,10 @@ class _OneAtATime:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return self._mode(images)
 
+    def at_threshold(self, threshold: float) -> "_OneAtATime":
+        """Returns it with the threshold of its decision, see `SlidingWindowModel`."""
+        return _OneAtATime(sliding_window.at_threshold(self._mode, threshold), self._lock)
+
     def along(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
         with self._lock:
             return getattr(self._mode, "along")(images, top_px)  # noqa: B009
@@ -180,6 +184,10 @@ class _Observed:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         self._observe(len(images))
         return self._mode(images)
+
+    def at_threshold(self, threshold: float) -> "_Observed":
+        """Returns it with the threshold of its decision, see `SlidingWindowModel`."""
+        return _Observed(sliding_window.at_threshold(self._mode, threshold), self._observe)
 
     def along(self, images: np.ndarray, top_px: np.ndarray) -> dict[str, np.ndarray]:
         self._observe(top_px.size)
