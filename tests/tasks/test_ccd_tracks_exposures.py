@@ -356,3 +356,55 @@ def test_a_label_at_a_boxs_edge_is_inside_and_one_past_it_is_not():
             found, [label_table.PointLabel(x, y, "muon", "here")], corner=(0, 0)
         )
         assert (named == ["muon"], missed == []) == (hit, hit)
+
+
+def drawn_tracks(*, shape=(120, 90), seed=0) -> np.ndarray:
+    """Returns an exposure with dots, and with lines of which some are longer than 32 px."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(1000, 20, shape).astype(np.float32)
+    for length in (1, 1, 2, 5, 9, 30, 50, 60):
+        row, column = rng.integers(0, shape[0] - 4), rng.integers(0, shape[1] - 4)
+        image[row : row + 1 + length % 3, column : column + length] = rng.uniform(5000, 60000)
+    return image
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_squares_at_once_are_those_of_single_crops(seed):
+    image = drawn_tracks(seed=seed)
+    tracks = segmentation.find(image, threshold=4000.0)
+    squares = segmentation.squares(image, tracks, side=32, threshold=4000.0)
+    fits = [max(size) <= 32 for size in zip(tracks.height, tracks.width, strict=True)]
+    assert any(fits) and not all(fits)
+    for i in np.flatnonzero(fits):
+        crop = segmentation.crop(image, tracks, i, threshold=4000.0)
+        single, _ = reader.fit_to_square(crop, side=32, fill=4000.0)
+        np.testing.assert_array_equal(squares[i, ..., None], single)
+
+
+def test_only_tracks_that_are_too_long_are_cut_one_by_one(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", drawn_tracks())
+    cut, crop = [], segmentation.crop
+
+    def counted(image, tracks, i, *, threshold):
+        cut.append(i)
+        return crop(image, tracks, i, threshold=threshold)
+
+    monkeypatch.setattr(segmentation, "crop", counted)
+    read_examples = examples(tmp_path, side=32, min_px=1)
+    assert cut == [i for i, e in enumerate(read_examples) if e.metadata["halvings"]] != []
+
+
+def test_the_background_is_clipped_as_by_masks():
+    rng = np.random.default_rng(0)
+    image = rng.normal(1000, 30, (90, 80)).astype(np.float32)
+    image[rng.random(image.shape) < 0.05] = 9000
+    values = image.astype(np.float64).ravel()
+    centre, spread = np.median(values), 1.4826 * np.median(np.abs(values - np.median(values)))
+    for _ in range(8):
+        inside = values[np.abs(values - centre) <= 3 * spread]
+        if len(inside) == len(values):
+            break
+        values, centre, spread = inside, np.median(inside), inside.std()
+    threshold = segmentation.background_threshold(image, sigmas=5)
+    assert threshold == pytest.approx(centre + 5 * spread, rel=1e-12)
+    assert threshold < 1300

@@ -67,9 +67,8 @@ def read(path: Path, options: CcdTracksOptions) -> np.ndarray:
             f"{name} has {pixels.shape[0]} x {pixels.shape[1]} px, and none of them in section "
             f"{options.section}. Correct --option section=rows,columns."
         )
-    cut = np.array(cut, np.float32, order="C")
-    if pixels.dtype.kind == "f":
-        is_finite = np.isfinite(cut)
+    cut = np.require(cut, np.float32, "CWE")
+    if pixels.dtype.kind == "f" and not (is_finite := np.isfinite(cut)).all():
         if not is_finite.any():
             raise UserError(f"{name} has no pixel that is a finite number. Export it again.")
         cut[~is_finite] = np.nan
@@ -126,7 +125,8 @@ def _read_fits(path: Path, options: CcdTracksOptions) -> np.ndarray:
         # Without this, a truncated file is read as zeros, or not at all.
         warnings.filterwarnings("error", message=".*truncated.*")
         try:
-            with fits.open(path, memmap=False) as hdus:
+            # Not as unsigned integers, which are made by another copy, and become floats anyway.
+            with fits.open(path, memmap=False, uint=False) as hdus:
                 number = _image_hdu(hdus, options.hdu, name=name)
                 where = f"{name} HDU {number}"
                 _check(_sides(hdus[number].shape), kind="", where=where)

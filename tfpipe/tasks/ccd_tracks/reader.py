@@ -1,7 +1,7 @@
 """Reader of CCD tracks: the tracks of one exposure, or ready-cut clusters, as examples."""
 
 import logging
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,30 +89,36 @@ def read(source: Source, options: CcdTracksOptions) -> Reading:
             threshold,
             ", ".join(unmatched[:5]),
         )
+    squares = segmentation.squares(image, tracks, side=options.side, threshold=threshold)
+    is_long = np.maximum(tracks.height, tracks.width) > options.side
+    places = zip(
+        (tracks.x + corner[1]).tolist(),
+        (tracks.y + corner[0]).tolist(),
+        (tracks.left + corner[1]).tolist(),
+        (tracks.top + corner[0]).tolist(),
+        tracks.height.tolist(),
+        tracks.width.tolist(),
+        tracks.pixels.tolist(),
+        tracks.energy.tolist(),
+        strict=True,
+    )
+    sizes = (tracks.height, tracks.width, tracks.pixels, tracks.energy)
+    columns = np.column_stack([*sizes, tracks.shape]).astype(np.float32)
     examples = []
-    for i, label in enumerate(labels):
-        metadata = {
-            "file": source.name,
-            "index": i,
-            "x": int(tracks.x[i]) + corner[1],
-            "y": int(tracks.y[i]) + corner[0],
-            "left": int(tracks.left[i]) + corner[1],
-            "top": int(tracks.top[i]) + corner[0],
-            "height": int(tracks.height[i]),
-            "width": int(tracks.width[i]),
-            "pixels": int(tracks.pixels[i]),
-            "energy": float(tracks.energy[i]),
-        }
-        crop = segmentation.crop(image, tracks, i, threshold=threshold)
-        square, halvings = fit_to_square(crop, side=options.side, fill=threshold)
+    for i, (label, place) in enumerate(zip(labels, places, strict=True)):
+        square, halvings = squares[i, ..., None], 0
+        if is_long[i]:
+            crop = segmentation.crop(image, tracks, i, threshold=threshold)
+            square, halvings = fit_to_square(crop, side=options.side, fill=threshold)
+        values = (source.name, i, *place, halvings)
         examples.append(
             Example(
                 key=f"{source.name}@{i:05d}",
                 group=source.group,
                 image=square,
                 label=_class_index(label, source),
-                columns=_columns(metadata, tracks.shape[i]),
-                metadata=metadata | {"halvings": halvings},
+                columns=columns[i],
+                metadata=dict(zip(METADATA, values, strict=True)),
             )
         )
     row = {
@@ -120,7 +126,7 @@ def read(source: Source, options: CcdTracksOptions) -> Reading:
         "height_px": image.shape[0],
         "width_px": image.shape[1],
         "threshold_adu": threshold,
-        "unknown_px": int(np.isnan(image).sum()),
+        "unknown_px": int(np.count_nonzero(np.isnan(image))),
         "tracks": len(examples),
         "labelled": sum(1 for label in labels if label),
         "labels_without_track": len(unmatched),
@@ -184,7 +190,7 @@ def _of_cluster(
         group=source.group if len(source.about.clusters) == 1 else cluster.name,
         image=square,
         label=_class_index(cluster.label, source),
-        columns=_columns(metadata, shape),
+        columns=np.array([*mask.shape, pixels, cluster.energy, *shape], np.float32),
         metadata=metadata | {"halvings": halvings},
     )
 
@@ -194,15 +200,11 @@ def _class_index(label: str, source: Source) -> int:
     return classes.index(label) if label in classes else -1
 
 
-def _columns(metadata: dict[str, Any], shape: np.ndarray) -> np.ndarray:
-    """Returns the values of COLUMNS, [columns] float32."""
-    size = [metadata[name] for name in ("height", "width", "pixels", "energy")]
-    return np.array([*size, *shape], np.float32)
-
-
 def _halved(crop: np.ndarray, *, fill: float) -> np.ndarray:
     """Returns the averages of 2 x 2 px; an odd side is first extended by `fill`."""
     height, width = ((length + 1) // 2 for length in crop.shape)
     even = np.full((2 * height, 2 * width), fill, np.float32)
     even[: crop.shape[0], : crop.shape[1]] = crop
-    return even.reshape(height, 2, width, 2).mean(axis=(1, 3), dtype=np.float64)
+    even = even.astype(np.float64)  # exact sums
+    upper, lower = even[::2], even[1::2]
+    return (upper[:, ::2] + upper[:, 1::2] + lower[:, ::2] + lower[:, 1::2]) / 4

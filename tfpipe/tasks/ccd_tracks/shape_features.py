@@ -33,8 +33,9 @@ def measure(rows: np.ndarray, columns: np.ndarray, starts: np.ndarray) -> np.nda
     y, x = (values - mean(values.astype(np.float64))[track] for values in (rows, columns))
     down, both, right = mean(y * y) + PIXEL_VARIANCE, mean(x * y), mean(x * x) + PIXEL_VARIANCE
     middle, half = (down + right) / 2, np.hypot((down - right) / 2, both)
-    angle = np.arctan2(2 * both, right - down)[track] / 2
-    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    angle = np.arctan2(2 * both, right - down) / 2
+    cosine, sine = np.cos(angle)[track], np.sin(angle)[track]
+    along, across = x * cosine + y * sine, y * cosine - x * sine
     sides = [
         np.maximum.reduceat(values, starts) - np.minimum.reduceat(values, starts) + 1
         for values in (along, across)
