@@ -85,3 +85,22 @@ def test_each_image_is_decoded_once_and_none_where_nothing_is_new(tmp_path, monk
         cv2.imwrite(str(new / f"n{i}.png"), rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
     run("predict", "./photos", "new", "--out", "table.csv")
     assert decoded == Counter({f"n{i}.png": 1 for i in range(7)})
+
+
+def test_where_copies_become_one_group_only_they_are_decoded_again(tmp_path, monkeypatch, decoded):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i in range(N_IMAGES):
+        folder = tmp_path / "photos" / ("oak", "elm")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shade = cv2.resize(rng.uniform(0, 255, (6, 6, 3)), (64, 64))
+        image = np.clip(shade + rng.normal(0, 8, shade.shape), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{i:02d}.png"), image)
+        if i < 2:
+            cv2.imwrite(str(folder / f"{i:02d}-mirrored.png"), image[:, ::-1])
+    summary = run("pack", "./photos")
+    assert sum(summary["groups"].values()) == N_IMAGES
+    again = {name for name, count in decoded.items() if count > 1}
+    assert 2 <= len(again) <= 2 * 2 + 1  # the pairs, and one that tells whether images are grey
+    assert decoded.total() <= N_IMAGES + 2 + len(again) + 1
+    assert not list((tmp_path / "data" / "records").glob(".*.regrouped"))

@@ -286,7 +286,7 @@ def test_other_options_and_damaged_records_let_every_picture_be_read(own_raw, fo
 def test_what_a_survey_says_of_a_source_is_told_by_value(tmp_path):
     def told(about):
         source = Source("a", "a", path, about)
-        return fingerprint.source_fingerprint(make_task(), source, options=make_task().options)
+        return fingerprint.SourceFingerprints(make_task(), options=make_task().options)(source)
 
     path = draw_small(tmp_path, ["a"]) / "a.png"
     frame = pd.DataFrame({"area": [1.0, np.nan], "name": ["x", "y"]})

@@ -43,7 +43,8 @@ class WriteShard(beam.DoFn):
     def __init__(self, folder: Path, context: dict[str, Any]):
         self._folder = folder
         self._run, self._old_records = uuid.uuid4().hex, context["cache"].folder
-        here = ("cache", "checksum")  # of the process that packs: a worker has its own
+        # Of the process that packs: a worker has its own, and reads regrouped sources again.
+        here = ("cache", "checksum", "regrouped")
         self._context = {name: value for name, value in context.items() if name not in here}
 
     def process(self, element: tuple[str, list[Source]]) -> Iterator[str]:

@@ -4,6 +4,7 @@ Beside the records NAME lie
 
     .NAME.lock      held by the one process that packs or repacks them
     .NAME.partial   what an unfinished packing has so far
+    .NAME.regrouped what it had before groups that share near-copies became one
     .NAME.repacked  what an unfinished repacking has so far
     .NAME.sums      checksums that workers of a runner compute
     .NAME.raw       checksums of raw files, see `checksum_cache`
@@ -67,7 +68,7 @@ def exchange(parts: Path, folder: Path) -> None:
 
 def tidy(folder: Path) -> None:
     """Removes what only a stopped run would need: last, so that it loses no finished shard."""
-    for word in ("old", "repacked", "sums"):
+    for word in ("old", "regrouped", "repacked", "sums"):
         shutil.rmtree(hidden(folder, word), ignore_errors=True)
     for path in [*folder.glob("*.tfrecord-*.json"), folder / resumable.PLAN]:
         path.unlink(missing_ok=True)

@@ -60,41 +60,52 @@ def records_fingerprint(
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def source_fingerprint(
-    task: Task,
-    source: Source,
-    *,
-    options: Any,
-    checksum: Callable[[Path], str] = files.sha256,
-) -> str | None:
-    """Returns a sha256 over all that the reading of one source depends on.
+class SourceFingerprints:
+    """A sha256 over all that the reading of one source depends on, for the sources of a task.
 
-    Decisions about its single images are not part of it: only a reading shows
-    which images a source has, see `source_cache.SourceCache.find`. None where `source.about` has no
-    lasting description: such a source is read each time.
+    Decisions about its single images are not part of it: only a reading shows which images a source
+    has, see `source_cache.SourceCache.find`.
     """
-    paths = (source.path, *source.also)
-    contents = {
-        "layout": LAYOUT,
-        "task": task.name,
-        "shape": [*task.image_shape, task.image_dtype],
-        "names": [
-            task.classes,
-            task.columns,
-            list(task.metadata.items()),
-            task.raw_files.source_table,
-        ],
-        "options": dataclasses.asdict(options),
-        "source": [source.name, source.group, [path.name for path in paths]],
-        "decided": _holding(source.decisions),
-    }
-    contents |= _view(task)
-    try:
-        contents |= {"files": [checksum(path) for path in paths]}
-        contents |= {"about": _json_value(source.about, source.path.parent)}
-    except (UserError, TypeError):
-        return None
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+
+    def __init__(self, task: Task, *, options: Any, checksum: Callable[[Path], str] = files.sha256):
+        """Prepares what all sources share.
+
+        Args:
+          task: with what its survey found.
+          options: the task's.
+          checksum: computes the SHA-256 of a raw file.
+        """
+        self._checksum = checksum
+        self._shared = {
+            "layout": LAYOUT,
+            "task": task.name,
+            "shape": [*task.image_shape, task.image_dtype],
+            "names": [
+                task.classes,
+                task.columns,
+                list(task.metadata.items()),
+                task.raw_files.source_table,
+            ],
+            "options": dataclasses.asdict(options),
+            **_view(task),
+        }
+
+    def __call__(self, source: Source) -> str | None:
+        """Returns the fingerprint of a source.
+
+        None where `source.about` has no lasting description: such a source is read each time.
+        """
+        paths = (source.path, *source.also)
+        try:
+            contents = self._shared | {
+                "source": [source.name, source.group, [path.name for path in paths]],
+                "decided": _holding(source.decisions),
+                "files": [self._checksum(path) for path in paths],
+                "about": _json_value(source.about, source.path.parent),
+            }
+        except (UserError, TypeError):
+            return None
+        return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def _view(task: Task) -> dict[str, Any]:

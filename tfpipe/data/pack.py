@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -192,16 +192,18 @@ def pack(
         }
 
         def write(plan: PackingPlan) -> list[dict[str, Any]]:
-            _begin(unfinished, fingerprint=_plan_fingerprint(fingerprint, plan.shards))
+            context["regrouped"] = _begin(
+                unfinished,
+                fingerprint=_plan_fingerprint(fingerprint, plan.shards),
+                aside=exchange.hidden(folder, "regrouped"),
+            )
             if cache.folder is None:
                 _forget_linked(parts)
             summaries = engine.write_shards(plan.shards, parts, context, report)
             pairs = zip(summaries, plan.shards, strict=True)
             return [summary | {"split": shard.split} for summary, shard in pairs]
 
-        key_of = functools.partial(
-            data_fingerprint.source_fingerprint, task, options=options, checksum=sums.checksum
-        )
+        key_of = data_fingerprint.SourceFingerprints(task, options=options, checksum=sums.checksum)
         grouped = validation.grouped_before(survey, cache, key_of)
         plan = plan_shards(task, grouped, split=split, before=before, checksum=sums.checksum)
         summaries = write(plan)
@@ -395,10 +397,25 @@ def _linked_sums(manifest: RecordManifest | None, summaries: list[dict]) -> dict
     return sums
 
 
-def _begin(parts: ResumableFolder, *, fingerprint: str) -> None:
-    """Keeps finished shards of the same plan, and nothing else."""
-    parts.begin({"fingerprint": fingerprint})
+def _begin(parts: ResumableFolder, *, fingerprint: str, aside: Path) -> source_cache.SourceCache:
+    """Keeps finished shards of the same plan, and nothing else.
+
+    Args:
+      parts: where shards are gathered.
+      fingerprint: of the plan.
+      aside: where shards of another plan go.
+
+    Returns:
+      Those shards: where only some groups have changed, few files are read again.
+    """
+    plan = {"fingerprint": fingerprint}
+    stored = parts.read(resumable.PLAN)
+    if stored is not None and stored != plan:
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(parts.path, aside)
+    parts.begin(plan)
     _remove_unfinished(parts.path)
+    return source_cache.SourceCache.of_shards(aside)
 
 
 def _forget_linked(parts: Path) -> None:

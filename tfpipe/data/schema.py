@@ -69,6 +69,7 @@ def write(
     cache: source_cache.SourceCache,
     decided: dict[str, Decision],
     checksum: Callable[[Path], str] = files.sha256,
+    regrouped: source_cache.SourceCache | None = None,
 ) -> dict:
     """Writes the examples of some sources as one shard, beside and renamed.
 
@@ -83,6 +84,8 @@ def write(
         under another name: neither may be changed, only replaced.
       decided: key of an image -> the reviewer's decision about it.
       checksum: computes the SHA-256 of a raw file.
+      regrouped: shards that were written for other groups. Sources that they hold in the same group
+        are not read again.
 
     Returns:
       What the shard holds, also left beside it as JSON, so that a finished shard is never redone:
@@ -96,10 +99,8 @@ def write(
     # Names of this call only: elsewhere another worker may be writing the same shard again.
     stem = f".{name}.{uuid.uuid4().hex}"
     temporary, own_records = folder / f"{stem}.partial", folder / f"{stem}.own"
-    keys = [
-        fingerprint.source_fingerprint(task, source, options=options, checksum=checksum)
-        for source in sources
-    ]
+    key_of = fingerprint.SourceFingerprints(task, options=options, checksum=checksum)
+    keys = [key_of(source) for source in sources]
     of_shard = {
         "classes": len(task.classes),
         "channels": task.image_shape[-1],
@@ -114,12 +115,14 @@ def write(
     except OSError as error:
         raise _unwritable(folder / name, error) from error
     hashes = folder / f"{stem}.hashes"
+    regrouped = regrouped or source_cache.SourceCache()
     serialize, units, bad = _serializer(task), [], {}
     try:
         with temporary.open("wb") as file, hashes.open("wb") as hashes_file:
             for source, key in zip(sources, keys, strict=True):
                 try:
-                    unit = cache.find(key, decided) or source_cache.read(
+                    unit = cache.find(key, decided) or regrouped.find(key, decided)
+                    unit = unit or source_cache.read(
                         source,
                         own_records,
                         task=task,
@@ -218,10 +221,9 @@ def _serializer(task: Task) -> Callable[[Example], bytes]:
     serializer = tfds.core.example_serializer.ExampleSerializer(schema.get_serialized_info())
 
     def serialize(example: Example) -> bytes:
-        encoded = schema.encode_example(_fields(example))
-        record = tf.train.Example.FromString(serializer.serialize_example(encoded))
+        encoded = schema.encode_example(fields(example))
         # The order of a protocol buffer's map is free unless asked for.
-        return record.SerializeToString(deterministic=True)
+        return serializer.get_tf_example(encoded).SerializeToString(deterministic=True)
 
     return serialize
 
@@ -231,7 +233,8 @@ def weight(path: Path) -> dict:
     return {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
 
 
-def _fields(example: Example) -> dict:
+def fields(example: Example) -> dict[str, Any]:
+    """Returns an example as the values of `features`."""
     metadata = {
         name: np.array([value]) if isinstance(value, float) else value
         for name, value in example.metadata.items()

@@ -159,6 +159,16 @@ class SourceCache:
             shards = json.loads((folder / "manifest.json").read_bytes())["shards"]
             self._shards = {shard["name"]: shard for shard in shards}
 
+    @classmethod
+    def of_shards(cls, folder: Path) -> "SourceCache":
+        """Opens finished shards that are no records yet, by the summaries beside them."""
+        cache = cls()
+        cache.folder = folder
+        for path in sorted(folder.glob("*.tfrecord-*.json")):
+            units = json.loads(path.read_bytes())["units"]
+            cache.units |= {unit["key"]: unit for unit in units if unit["key"]}
+        return cache
+
     @functools.cached_property  # it is asked for each source
     def groups(self) -> dict[str, str]:
         """The group that each source was packed in, by its name."""
@@ -168,7 +178,7 @@ class SourceCache:
         """Returns the unit with a fingerprint, or None where decisions on its images changed.
 
         Args:
-          key: by `fingerprint.source_fingerprint`.
+          key: by `fingerprint.SourceFingerprints`.
           decided: key of an image -> the reviewer's decision about it.
         """
         summary = self._current(key, decided)

@@ -133,7 +133,7 @@ def grouped_before(
       cache: what the records so far hold of them.
       key_of: fingerprint of a source with its group.
     """
-    if not survey.merge_near_duplicates:
+    if not (survey.merge_near_duplicates and cache.units):
         return survey
     sources = []
     for source in survey.sources:
