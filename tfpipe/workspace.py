@@ -167,21 +167,30 @@ class Workspace:
             is not installed.
         """
         task = self.resolve(task)
-        from tfpipe.data import config
+        from tfpipe.data import config, unchanged
         from tfpipe.tasks.options import parse_options
         from tfpipe.tasks.splits import SplitConfig
 
         if runner is not None:
             extras.require_beam()
-        values = parse_options(task, option_settings(options))
-        sharding = config.sharding(shards)
+        how: dict[str, Any] = {
+            "options": parse_options(task, option_settings(options)),
+            "split": split or SplitConfig(),
+            "skip_bad": skip_bad,
+            "shards": config.sharding(shards),
+        }
+        raw, folder = self.raw_folder(task), self.records_folder(task)
+        state = unchanged.state_of(
+            task, raw, folder, versions=self.saved_models / task.name, how=how
+        )
+        if packed := unchanged.packed(folder, state):
+            return Records(folder, packed)
         start_tensorflow()
         from tfpipe.data import pack, stored_records
 
-        raw = self._fetch_raw(task)
-        folder = self.fetch_records(task)
+        self._fetch_raw(task)
+        self.fetch_records(task)
         self.fetch_versions(task)
-        split = split or SplitConfig()
         engine = pack.THIS_PROCESS
         if runner is not None:
             from tfpipe.data import beam_pack  # imports Apache Beam, an extra
@@ -189,18 +198,11 @@ class Workspace:
             raw, folder = raw.absolute(), folder.absolute()  # workers have other working folders
             engine = beam_pack.packing_engine(runner, beam_options or {}, folder)
         with self.reporting() as report:
+            before = self._splits_before(task, how["split"])
             manifest = stored_records.pack_and_publish(
-                task,
-                raw,
-                folder,
-                options=values,
-                split=split,
-                before=self._splits_before(task, split),
-                skip_bad=skip_bad,
-                shards=sharding,
-                engine=engine,
-                report=report,
+                task, raw, folder, before=before, engine=engine, report=report, **how
             )
+        unchanged.store(folder, state, manifest)
         return Records(self.records_folder(task), manifest)
 
     def check(

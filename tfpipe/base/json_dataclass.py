@@ -184,6 +184,8 @@ def _sequence(kind: Any, value: list[Any] | tuple[Any, ...], field: str) -> Any:
     if origin is tuple and kinds[-1] is not Ellipsis:
         if len(kinds) != len(value):
             raise _MismatchError(field, _words(kind), _received(value))
+    elif kinds[0] is str and all(type(part) is str for part in value):
+        return origin(value)  # names of a hundred thousand files
     else:
         kinds = kinds[:1] * len(value)
     return origin(

@@ -95,15 +95,20 @@ class ChecksumCache:
         return (status.st_size, status.st_mtime_ns, changed_ns, status.st_ino)
 
     def _store(self, sums: Mapping[Path, tuple[Stat | None, str]]) -> None:
-        settled_ns = _now_ns(self._path.parent) - int(1e9 * SETTLED_S)
+        settled = settled_ns(self._path.parent)
         self._stored = {
             str(path): (stat, checksum)
             for path, (stat, checksum) in sums.items()
-            if stat is not None and max(stat[1], stat[2]) < settled_ns
+            if stat is not None and max(stat[1], stat[2]) < settled
         }
         rows = [[name, *stat, checksum] for name, (stat, checksum) in self._stored.items()]
         with contextlib.suppress(UserError):  # a full disk: packing says so if it must write
             files.replace(self._path, json.dumps(rows).encode())
+
+
+def settled_ns(folder: Path) -> int:
+    """Returns the time before which files of a folder were changed that count as settled."""
+    return _now_ns(folder) - int(1e9 * SETTLED_S)
 
 
 def _now_ns(folder: Path) -> int:

@@ -9,6 +9,7 @@ Beside the records NAME lie
     .NAME.sums      checksums that workers of a runner compute
     .NAME.raw       checksums of raw files, see `checksum_cache`
     .NAME.packed    checksums of the records' own files
+    .NAME.unchanged the state of the raw files that they were packed from, see `unchanged`
     .NAME.old       the old records, for as long as the new ones take their name
 """
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from tfpipe.base import files
 from tfpipe.base.errors import UserError
@@ -131,6 +130,8 @@ def _json_value(value: Any, folder: Path) -> Any:
         return value.item()
     if isinstance(value, np.ndarray) and value.dtype != object:
         return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    import pandas as pd  # a third of a second, which packing with nothing new does not need
+
     if isinstance(value, pd.DataFrame):
         rows = pd.util.hash_pandas_object(value, index=True).to_numpy()
         return [[str(name) for name in value], _json_value(rows, folder)]

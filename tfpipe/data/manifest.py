@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from tfpipe.base import files, json_dataclass
 from tfpipe.base.errors import UserError
-from tfpipe.data import fingerprint, schema
+from tfpipe.data import fingerprint
 from tfpipe.data.fingerprint import Checksums
 from tfpipe.tasks.task import SPLITS, Task
 
@@ -180,6 +179,8 @@ def verify(folder: Path, *, checksums: Checksums = fingerprint.checksums) -> lis
       folder: of the records.
       checksums: computes those of the files.
     """
+    from tfpipe.data import schema  # imports TensorFlow, which a manifest alone does not need
+
     manifest = read(folder)
     names = [*(shard.name for shard in manifest.shards), *manifest.files]
     present = [name for name in names if (folder / name).is_file()]
@@ -264,6 +265,10 @@ def describe(task: Task, folder: Path, *, summaries: list[dict]) -> None:
       folder: the shards'.
       summaries: what each shard holds (`schema.write`), and its split.
     """
+    import tensorflow_datasets as tfds
+
+    from tfpipe.data import schema
+
     train = [summary for summary in summaries if summary["split"] == "train"]
     stats = _statistics(train, columns=len(task.columns))
     files.replace(folder / "stats.json", json.dumps(stats, indent=1).encode())
