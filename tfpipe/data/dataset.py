@@ -1,5 +1,6 @@
 """Dataset: records as batches of ({"image", "columns"}, label); training ones are shuffled."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -123,12 +124,81 @@ def training_batches(
             dataset = dataset.filter(lambda record: _label(record) >= 0)
         dataset = _shuffled(dataset, subset, seed=drawing.seed, manifest=manifest)
     dataset = dataset.batch(drawing.batch_size).skip(skip)
-    dataset = dataset.map(parser(manifest, with_targets=True), tf.data.AUTOTUNE)
-    if drawing.augmentation != "none":
-        kind = manifest.augmentation or drawing.augmentation
-        change = augmentation.KINDS[kind](drawing.seed)
-        dataset = dataset.enumerate(skip).map(change, tf.data.AUTOTUNE)
+    dataset = _augmented(dataset, drawing, manifest=manifest, first=skip)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def augmented_view(
+    folder: Path,
+    drawing: Drawing,
+    *,
+    manifest: RecordManifest,
+    subset: Subset = TRAIN,
+    view: int,
+) -> tf.data.Dataset:
+    """Returns training examples once, in order, augmented as `training_batches` does.
+
+    Args:
+      folder: packed records.
+      drawing: of which the seed, the batch size, the augmentation and `unlabelled` count.
+      manifest: the records'.
+      subset: the training examples.
+      view: number of the view; each is another random change of all images.
+
+    Returns:
+      Batches as `training_batches` gives them.
+    """
+    dataset = _records(folder, subset, manifest=manifest)
+    if not drawing.unlabelled and not all_labelled(manifest, subset.splits):
+        dataset = dataset.filter(lambda record: _label(record) >= 0)
+    dataset = dataset.batch(drawing.batch_size)
+    n_batches = math.ceil(size(subset, manifest=manifest) / drawing.batch_size)
+    dataset = _augmented(dataset, drawing, manifest=manifest, first=view * n_batches)
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def _augmented(
+    dataset: tf.data.Dataset, drawing: Drawing, *, manifest: RecordManifest, first: int
+) -> tf.data.Dataset:
+    """Returns batches of serialized records parsed and augmented; the first has a number."""
+    dataset = dataset.map(parser(manifest, with_targets=True), tf.data.AUTOTUNE)
+    if drawing.augmentation == "none":
+        return dataset
+    kind = manifest.augmentation or drawing.augmentation
+    change = augmentation.KINDS[kind](drawing.seed)
+    return dataset.enumerate(first).map(change, tf.data.AUTOTUNE)
+
+
+def training_rows(labels: np.ndarray, drawing: Drawing, *, skip: int = 0) -> tf.data.Dataset:
+    """Returns rows of labelled examples for ever, drawn as `training_batches` draws examples.
+
+    Where records fit into memory, these are the examples that it draws, in the same order.
+
+    Args:
+      labels: [n] int, theirs, none below 0.
+      drawing: how they are drawn; `hard` is of these examples.
+      skip: batches left out at the beginning.
+
+    Returns:
+      Batches [batch] int64.
+    """
+
+    def drawn(rows: np.ndarray, seed: int) -> tf.data.Dataset:
+        dataset = tf.data.Dataset.from_tensor_slices(rows.astype(np.int64))
+        return dataset.shuffle(max(1, len(rows)), seed=seed).repeat()
+
+    if drawing.samples:
+        kinds = [
+            drawn(np.flatnonzero(labels == label), drawing.seed + int(label))
+            for label in np.unique(labels)
+        ]
+        hard = None if drawing.hard is None else np.flatnonzero(drawing.hard)
+        if hard is not None and len(hard):
+            kinds.append(drawn(hard, drawing.seed))
+        dataset = _mixed(kinds, drawing, counts=np.bincount(labels))
+    else:
+        dataset = drawn(np.arange(len(labels)), drawing.seed)
+    return dataset.batch(drawing.batch_size).skip(skip).with_options(_options())
 
 
 def _sampled(
@@ -149,10 +219,24 @@ def _sampled(
         drawn(records.filter(_has_label(int(label))), counts[label], drawing.seed + int(label))
         for label in present
     ]
-    weights = shares(counts[present])
     if hard is not None:
         own = _where(_records(folder, subset, manifest=manifest), hard)
         kinds.append(drawn(own, hard.sum(), drawing.seed))
+    return _mixed(kinds, drawing, counts=counts)
+
+
+def _mixed(
+    kinds: list[tf.data.Dataset], drawing: Drawing, *, counts: np.ndarray
+) -> tf.data.Dataset:
+    """Returns elements for ever, each class as often as `shares` says, hard ones besides.
+
+    Args:
+      kinds: elements of each class that occurs, and last the hard ones if there are some.
+      drawing: how they are drawn.
+      counts: of each class.
+    """
+    weights = shares(counts[counts > 0])
+    if len(kinds) > len(weights):
         weights = np.append(weights * (1 - HARD_SHARE), HARD_SHARE)
     return tf.data.Dataset.sample_from_datasets(
         kinds, weights=weights.tolist(), seed=drawing.seed, rerandomize_each_iteration=True

@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpipe.base.progress import Reporter, silent
 from tfpipe.data import dataset
 from tfpipe.data.dataset import Dataset, direction
 from tfpipe.models.fused import fused_operations
-from tfpipe.training import checkpoints, schedules
+from tfpipe.training import checkpoints, embedding_cache, schedules
 from tfpipe.training.compile import (
     batch_targets,
     prepare,
@@ -27,7 +29,7 @@ from tfpipe.training.compile import (
     steps_per_epoch,
 )
 from tfpipe.training.config import TrainingConfig
-from tfpipe.training.validation import hardest_examples, predict, scorer
+from tfpipe.training.validation import hardest_examples, predict, scorer, validation_batches
 
 SAVE_EVERY_S = 30.0
 SAVE_SHARE = 0.05  # largest share of the time that writing checkpoints takes
@@ -66,6 +68,7 @@ def fit(
     until: int | None = None,
     checkpoint_folder: Path | None = None,
     callbacks: Sequence[EpochCallback] = (),
+    report: Reporter = silent,
 ) -> dict[str, list[float]]:
     """Fits a prepared model and returns its history.
 
@@ -82,6 +85,7 @@ def fit(
         whether it was killed or stopped by `until`. The resumed weights are the same, bit by bit,
         on the same machine with the same settings.
       callbacks: functions of (epochs done, metrics), called after each epoch.
+      report: receives notes on how the model is trained.
 
     Returns:
       Metric -> its value in each epoch, earlier ones included: loss, val_loss, val_<objective>,
@@ -90,7 +94,7 @@ def fit(
     Raises:
       UserError: the model's outputs are not finite, or no checkpoint of the folder can be read.
     """
-    run = _TrainingLoop(model, data, settings, checkpoint_folder)
+    run = _TrainingLoop(model, data, settings, checkpoint_folder, report)
     last = settings.epochs if until is None else min(until, settings.epochs)
     while run.progress.epoch < last and not run.progress.is_finished:
         with fused_operations(model):
@@ -105,17 +109,26 @@ def fit(
 class _TrainingLoop:
     """One call of `fit`."""
 
-    def __init__(self, model, data: Dataset, settings: TrainingConfig, folder: Path | None):
+    def __init__(
+        self,
+        model: keras.Model,
+        data: Dataset,
+        settings: TrainingConfig,
+        folder: Path | None,
+        report: Reporter,
+    ):
         self.model, self.data, self.settings, self.folder = model, data, settings, folder
+        self.report = report
         self.progress = TrainingProgress()
         self.hard: np.ndarray | None = None
         self.best: list[np.ndarray] | None = None
         self.restores_best = not schedules.ends_at_zero(settings.schedule)
         self.steps = steps_per_epoch(model, data, settings)
         self.batches = None
+        self.trained: Any = None  # the model, or its head on cached embeddings
+        self.cache: embedding_cache.EmbeddingCache | None = None
         model.reset_metrics()
         self._resume()
-        self.score = scorer(model, data)
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
 
     def train_epoch(self, *, last: int) -> dict[str, float]:
@@ -123,11 +136,13 @@ class _TrainingLoop:
         progress, start = self.progress, time.monotonic()
         if progress.step == 0:
             self._begin_epoch()
+        if self.trained is None:
+            self._choose_trained()
         if self.batches is None:
             self.batches = self._stream()
-        self.model.make_train_function()
+        self.trained.make_train_function()
         while progress.step < self.steps:
-            self.model.train_function(self.batches)
+            self.trained.train_function(self.batches)
             progress.step += 1
             self._save()
         logs = {"loss": float(self.model.get_metrics_result()["loss"])}
@@ -151,24 +166,42 @@ class _TrainingLoop:
         if settings.mining and samples and 0 < epoch == settings.epochs // 3:
             self.hard = hardest_examples(*predict(model, self.data, self.data.train))
             self.progress.stream_epoch, self.batches = epoch, None
+        if self.cache and self.cache.begins_stream(epoch):
+            self.batches = None
 
     def _open_stages(self, epoch: int) -> None:
         """Opens the due stages of a pretrained network. This makes a new optimizer."""
         with self.model.distribute_strategy.scope():
             prepare(self.model, self.data, settings=self.settings, initial_epoch=epoch)
+        self.trained = None
+
+    def _choose_trained(self) -> None:
+        """Chooses what is trained and scored from now on: a head on cached embeddings, or all."""
+        model, data = self.model, self.data
+        had_cache = self.cache is not None
+        self.cache = embedding_cache.cache_of(model, data, self.settings, report=self.report)
+        if self.cache:
+            self.trained, batches = self.cache.head, self.cache.validation_batches()
+        else:
+            self.trained, batches = model, validation_batches(model, data)
+        if had_cache or self.cache:
+            self.batches = None
+        self.score = scorer(self.trained, data, batches)
 
     def _stream(self):
         """Returns an iterator over the next batches."""
         data, progress = self.data, self.progress
         drawing = sampling_config(self.model, self.settings)
-        batches = dataset.training_batches(
-            data.folder,
-            replace(drawing, seed=drawing.seed + 1000 * progress.stream_epoch, hard=self.hard),
-            manifest=data.manifest,
-            subset=data.train,
-            skip=(progress.epoch - progress.stream_epoch) * self.steps + progress.step,
-        )
-        batches = batches.map(batch_targets(self.model, data, self.settings), tf.data.AUTOTUNE)
+        seed = drawing.seed + 1000 * progress.stream_epoch
+        drawing = replace(drawing, seed=seed, hard=self.hard)
+        skip = (progress.epoch - progress.stream_epoch) * self.steps + progress.step
+        if self.cache:
+            batches = self.cache.training_batches(drawing, epoch=progress.epoch, skip=skip)
+        else:
+            batches = dataset.training_batches(
+                data.folder, drawing, manifest=data.manifest, subset=data.train, skip=skip
+            )
+        batches = batches.map(batch_targets(self.trained, data, self.settings), tf.data.AUTOTUNE)
         batches = batches.prefetch(tf.data.AUTOTUNE)
         return iter(self.model.distribute_strategy.experimental_distribute_dataset(batches))
 

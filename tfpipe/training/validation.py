@@ -1,6 +1,6 @@
 """Validation: predictions for a subset, scores after an epoch, and the hardest examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -46,8 +46,8 @@ def hardest_examples(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     return is_hard
 
 
-def scorer(model: keras.Model, data: Dataset) -> Callable[[int], dict[str, float]]:
-    """Returns a function that scores the validation examples after an epoch."""
+def validation_batches(model: keras.Model, data: Dataset) -> tf.data.Dataset:
+    """Returns the batches that a model is scored on after each epoch."""
     batches = dataset.batches(
         data.folder,
         data.validation,
@@ -55,8 +55,20 @@ def scorer(model: keras.Model, data: Dataset) -> Callable[[int], dict[str, float
         batch_size=BATCH_SIZE,
         labelled=not reconstructs(model),
     )
-    if dataset.fits_memory(data.validation, manifest=data.manifest):
-        batches = batches.cache()
+    fits = dataset.fits_memory(data.validation, manifest=data.manifest)
+    return batches.cache() if fits else batches
+
+
+def scorer(
+    model: keras.Model, data: Dataset, batches: Iterable
+) -> Callable[[int], dict[str, float]]:
+    """Returns a function that scores a model after an epoch.
+
+    Args:
+      model: a whole model or a head.
+      data: the records.
+      batches: of its inputs and labels.
+    """
     step = _inference_step(model)
     loss = keras.losses.get(model.loss)
 

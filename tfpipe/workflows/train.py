@@ -421,7 +421,12 @@ def _trained(
     history: dict[str, list[float]] = {}
     if settings.epochs:
         history = loop.fit(
-            model, data, settings=settings, checkpoint_folder=folder, callbacks=callbacks
+            model,
+            data,
+            settings=settings,
+            checkpoint_folder=folder,
+            callbacks=callbacks,
+            report=run.report,
         )
     claimed = RandomSplitScores({})
     if run.random_split and random_split.differs(data, settings=settings):
