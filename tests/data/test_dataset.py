@@ -364,3 +364,40 @@ def test_a_rare_class_stays_in_memory_where_all_examples_do_not(one, monkeypatch
         assert {image.tobytes() for image in shown} == {image.tobytes() for image in images}
         assert len(cached) == count
         cached.clear()
+
+
+@pytest.mark.parametrize("kind", sampling.BALANCES)
+def test_rows_are_those_of_the_examples_that_are_drawn(one, kind):
+    folder, manifest = one
+    _, columns, labels = judged(one, "train")
+    hard = np.arange(len(labels)) % 5 == 0
+    for given in (None, hard, np.zeros_like(hard)):
+        drawing = sampling.Drawing(1, 8, balance=kind, hard=given, augmentation="none")
+        shown = data_dataset.training_batches(folder, drawing, manifest=manifest).take(9)
+        shown = np.concatenate([batch["columns"] for batch, _ in shown])
+        rows = data_dataset.training_rows(labels, drawing)
+        drawn = np.concatenate(list(rows.take(9).as_numpy_iterator()))
+        np.testing.assert_array_equal(columns[drawn], shown)
+        rest = data_dataset.training_rows(labels, drawing, skip=4).take(5)
+        assert np.concatenate(list(rest.as_numpy_iterator())).tolist() == drawn[4 * 8 :].tolist()
+
+
+def test_a_view_has_every_training_example_in_order_and_changes_its_image(one):
+    folder, manifest = one
+    images, columns, labels = judged(one, "train")
+
+    def view(number, seed=1):
+        drawing = sampling.Drawing(seed, batch_size=8)
+        batches = data_dataset.augmented_view(folder, drawing, manifest=manifest, view=number)
+        features, label = zip(*batches, strict=True)
+        np.testing.assert_array_equal(np.concatenate([x["columns"] for x in features]), columns)
+        np.testing.assert_array_equal(np.concatenate(label), labels)
+        return np.concatenate([x["image"] for x in features])
+
+    views = [view(0), view(1), view(0, seed=2)]
+    np.testing.assert_array_equal(view(1), views[1])
+    for i, view_images in enumerate(views):
+        is_changed = (view_images != images).any(axis=(1, 2, 3))
+        assert is_changed.mean() > 0.9
+        # No two batches of a view, and no two views, are changed by the same draws.
+        assert not any(np.array_equal(view_images, other) for other in views[:i])
