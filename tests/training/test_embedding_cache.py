@@ -51,7 +51,7 @@ class Counting(layers.Layer):
 class Network:
     """A frozen body with two stages, of which the second may be opened, joined with columns."""
 
-    def __init__(self, data: loop.Dataset, settings: TrainingConfig, *, dropout: float = 0.3):
+    def __init__(self, data: loop.Dataset, settings: TrainingConfig):
         keras.utils.set_random_seed(settings.seed)
         spec = four_class_task.spec_of(data)
         image, x = image_input(spec)
@@ -66,7 +66,7 @@ class Network:
         x = layers.GlobalAveragePooling2D(name="pool")(body(self.counting(x), training=False))
         x = layers.Concatenate(name="joined")([x, layers.Dense(4, activation="relu")(columns)])
         x = layers.Dense(8, activation="relu", name="embedding")(x)
-        x = layers.Dropout(dropout, name="embedding_dropout")(x)
+        x = layers.Dropout(0.3, name="embedding_dropout")(x)
         inputs = {"image": image, "columns": columns}
         self.model = keras.Model(inputs, head(x, spec))
         self.data, self.settings, self.notes = data, settings, []
@@ -160,11 +160,12 @@ def test_stages_are_opened_after_the_cached_epochs(data, without_cache):
 # What it costs.
 
 
-def test_the_body_sees_each_view_of_an_image_once(data):
-    settings = replace(SETTINGS, unfreeze=0, augmentation="slices", epochs=12)
+@pytest.mark.parametrize(("epochs", "views"), [(4, 4), (12, 6), (30, 8)])
+def test_the_body_sees_each_view_of_an_image_once(data, epochs, views):
+    settings = replace(SETTINGS, unfreeze=0, augmentation="slices", epochs=epochs, patience=epochs)
     network, _ = fitted(data, settings)
-    views = embedding_cache.VIEWS * n_labelled(data, "train")
-    assert network.counting.n_images == views + n_labelled(data, "validation")
+    n_images = views * n_labelled(data, "train") + n_labelled(data, "validation")
+    assert network.counting.n_images == n_images
 
 
 def test_no_view_is_computed_before_its_epoch(data):
@@ -177,7 +178,7 @@ def test_no_view_is_computed_before_its_epoch(data):
 
 def test_few_epochs_are_trained_as_without_a_cache(data, without_cache):
     settings = replace(
-        SETTINGS, unfreeze=0, augmentation="slices", epochs=embedding_cache.VIEWS - 1
+        SETTINGS, unfreeze=0, augmentation="slices", epochs=embedding_cache.FEWEST_VIEWS - 1
     )
     network, history = fitted(data, settings)
     assert history["loss"] == without_cache(data, settings)[1]["loss"]
@@ -208,11 +209,8 @@ class Killed(Exception):
     """Raised in place of a kill."""
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_a_training_that_was_killed_ends_with_the_same_weights(
-    data, tmp_path, monkeypatch, schedule
-):
-    settings = replace(SETTINGS, augmentation="slices", schedule=schedule, mining=True, epochs=12)
+def test_a_training_that_was_killed_ends_with_the_same_weights(data, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, augmentation="slices", mining=True, epochs=12)
     whole, history = fitted(data, settings)
     n_steps = training_compile.steps_per_epoch(whole.model, data, settings)
     monkeypatch.setattr(loop, "SAVE_EVERY_S", -1.0)

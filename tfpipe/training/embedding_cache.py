@@ -25,7 +25,9 @@ from tfpipe.training import validation
 from tfpipe.training.compile import sampling_config, stages_open, steps_per_epoch
 from tfpipe.training.config import TrainingConfig
 
-VIEWS = 4  # of a training image, where images are augmented
+# Views of a training image, where images are augmented: one for every second epoch, and between
+# these numbers. Four are too few for 20 epochs: docs/performance.md has the scores.
+EPOCHS_A_VIEW, FEWEST_VIEWS, MOST_VIEWS = 2, 4, 8
 MEMORY_SHARE = 1 / 8  # of this machine's, the most that a cache takes
 BATCH_SIZE = 64  # images that the body is called with
 IMAGE_INPUTS = ("image", "columns")  # of a whole model; what else is in a batch is a target
@@ -41,16 +43,22 @@ class EmbeddingCache:
       parts: its body and head.
       data: the records.
       settings: the training configuration.
+      n_views: views of each training image.
 
     Attributes:
       head: compiled with the model's optimizer and running loss.
-      n_views: views of each training image.
     """
 
     def __init__(
-        self, model: keras.Model, parts: SplitModel, data: Dataset, settings: TrainingConfig
+        self,
+        model: keras.Model,
+        parts: SplitModel,
+        data: Dataset,
+        settings: TrainingConfig,
+        *,
+        n_views: int,
     ):
-        self.head, self.data, self.n_views = parts.head, data, views_of(settings)
+        self.head, self.data, self.n_views = parts.head, data, n_views
         self.head.compile(optimizer=model.optimizer, loss=model.loss, jit_compile=model.jit_compile)
         self.head._loss_tracker = model._loss_tracker
         self._body = inference(parts.body)
@@ -132,25 +140,36 @@ def cache_of(
     counts = dataset.class_counts(data.folder, data.train, manifest=data.manifest)
     n_epochs = sum(not stages_open(model, settings, e) for e in range(settings.epochs))
     n_drawn = n_epochs * steps_per_epoch(model, data, settings) * settings.batch_size
-    n_views, n_images = views_of(settings), int(counts.sum())
-    if reconstructs(model) or n_drawn < n_views * n_images:
+    n_views = _n_views(settings, n_drawn // int(counts.sum()))
+    if reconstructs(model) or not n_views:
         return None
     with model.distribute_strategy.scope():
         parts = frozen_body.split(model)
         if parts is None:
             return None
-        n_outputs = n_views * n_images + dataset.size(data.validation, manifest=data.manifest)
+        n_outputs = n_views * int(counts.sum()) + dataset.size(
+            data.validation, manifest=data.manifest
+        )
         n_bytes = n_outputs * _bytes_each(parts.body)
         most = resources.memory_bytes() * MEMORY_SHARE
         if n_bytes > most:
             report("train", {"note": _too_large(n_bytes, most)})
             return None
-        return EmbeddingCache(model, parts, data, settings)
+        return EmbeddingCache(model, parts, data, settings, n_views=n_views)
 
 
-def views_of(settings: TrainingConfig) -> int:
-    """Returns how many views a training image has."""
-    return 1 if settings.augmentation == "none" else VIEWS
+def _n_views(settings: TrainingConfig, n_passes: int) -> int:
+    """Returns how many views a training image has; 0 where computing them would save nothing.
+
+    Args:
+      settings: the training configuration.
+      n_passes: how often an image is drawn while the body is frozen, on average.
+    """
+    if settings.augmentation == "none":
+        return min(n_passes, 1)
+    if n_passes < FEWEST_VIEWS:
+        return 0
+    return min(max(n_passes // EPOCHS_A_VIEW, FEWEST_VIEWS), MOST_VIEWS)
 
 
 def _bytes_each(body: keras.Model) -> float:
