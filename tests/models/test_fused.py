@@ -144,6 +144,39 @@ def test_inference_is_that_of_keras_and_follows_weights_that_are_set_later():
     assert np.abs(call(features) - first).max() > 1e-4
 
 
+def scaling_model(shape, *, mean, variance) -> keras.Model:
+    image = keras.Input(shape, dtype="uint16")
+    scale = keras.layers.Normalization(mean=mean, variance=variance, dtype="float32")
+    return keras.Model(image, scale(image))
+
+
+@pytest.mark.parametrize(
+    ("shape", "by_row"),
+    [((4, 5, 3), True), ((4, 5, 2), True), ((4, 5, 1), False), ((None, 5, 3), False)],
+)
+def test_pixels_are_scaled_as_keras_scales_them(shape, by_row):
+    channels = shape[2]
+    model = scaling_model(
+        shape, mean=[100.0, 3000.0, 7.0][:channels], variance=[400.0, 1e6, 0.0][:channels]
+    )
+    image = np.random.default_rng(0).integers(0, 65536, (6, 4, 5, channels)).astype(np.uint16)
+    expected = model(image).numpy()
+    signature = tf.TensorSpec((None, *shape), tf.uint16)
+    with fused_operations(model):
+        function = tf.function(model, jit_compile=False).get_concrete_function(signature)
+    np.testing.assert_allclose(function(tf.constant(image)), expected, rtol=1e-6)
+    assert ("Reshape" in {one.type for one in function.graph.get_operations()}) == by_row
+    assert not any("call" in vars(layer) for layer in model.layers)
+
+
+def test_one_number_scales_all_channels():
+    model = scaling_model((4, 5, 3), mean=100.0, variance=25.0)
+    image = np.random.default_rng(0).integers(0, 65536, (6, 4, 5, 3)).astype(np.uint16)
+    expected = model(image).numpy()
+    with fused_operations(model):
+        np.testing.assert_allclose(model(image), expected, rtol=1e-6)
+
+
 @keras.saving.register_keras_serializable("tests")
 class Normed(keras.layers.Layer):
     """A user's layer that holds a batch norm, which was never called as a layer of the model."""

@@ -1,10 +1,12 @@
-"""Fused operations of a network on a processor: batch normalization, and gradients of convolutions.
+"""Faster operations of a network on a processor: normalizations, and gradients of convolutions.
 
 Keras computes a batch normalization as a dozen float32 operations, each a pass over the map, which
 under mixed bfloat16 take half as long as the convolutions. TensorFlow has one operation for it. The
 gradient of a bfloat16 convolution's weights is a slow kernel of oneDNN where channels are many and
-maps small; a matrix product for each place of the kernel is twice as fast. docs/performance.md has
-the profiles. Layers, their weights and saved models stay those of Keras.
+maps small; a matrix product for each place of the kernel is twice as fast. Pixels are scaled by
+statistics of three channels, which TensorFlow repeats for each pixel; for whole rows it is three
+times as fast. docs/performance.md has the profiles. Layers, their weights and saved models stay
+those of Keras.
 """
 
 import types
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfpipe.base import resources
@@ -41,6 +44,8 @@ def fused_operations(model: keras.Model) -> Iterator[None]:
         for layer in model._flatten_layers():
             if _is_plain_norm(layer):
                 replace(layer, "call", _normalized)
+            elif _has_constant_scale(layer):
+                replace(layer, "call", _scaled)
             elif _has_slow_gradient(layer):
                 replace(layer, "convolution_op", _convolved)
         yield
@@ -102,6 +107,33 @@ def _normalized(layer, inputs, training=None, mask=None):
         ):
             moving.assign(moving * layer.momentum + new * (1 - layer.momentum))
     return outputs
+
+
+def _has_constant_scale(layer: keras.Layer) -> bool:
+    """Returns whether a layer scales its last axis by statistics that are no weights."""
+    return (
+        type(layer) is keras.layers.Normalization
+        and layer.built
+        and not layer.invert
+        and layer.input_mean is not None
+        and layer.axis in ((-1,), (3,))
+    )
+
+
+def _scaled(layer, inputs):
+    """Returns scaled images [batch, height, width, channels] in the layer's dtype."""
+    shape = tuple(inputs.shape[1:])
+    if len(shape) != 3 or None in shape or shape[2] == 1:
+        return type(layer).call(layer, inputs)
+    height, width, channels = shape
+    deviation = np.sqrt(np.float32(layer.input_variance))
+    deviation = np.maximum(deviation, np.float32(keras.config.epsilon()))
+    mean, deviation = (
+        tf.constant(np.tile(np.broadcast_to(one, channels), width), layer.compute_dtype)
+        for one in (np.float32(layer.input_mean), deviation)
+    )
+    rows = tf.reshape(tf.cast(inputs, layer.compute_dtype), [-1, height, width * channels])
+    return tf.reshape((rows - mean) / deviation, [-1, height, width, channels])
 
 
 def _has_slow_gradient(layer: keras.Layer) -> bool:
