@@ -197,3 +197,70 @@ def test_a_norm_inside_a_layer_of_the_users_is_fused_too():
     np.testing.assert_allclose(call(features), model(features, training=False), atol=1e-5)
     operations_of_call = call.get_concrete_function(features).graph.get_operations()
     assert "FusedBatchNormV3" in {one.type for one in operations_of_call}
+
+
+def dropout_of(rate: float, *, dtype: str = "float32") -> tuple[keras.Model, keras.layers.Layer]:
+    image = keras.Input((30, 40, 3), name="image", dtype=dtype)
+    layer = keras.layers.Dropout(rate, seed=1, dtype=dtype)
+    return keras.Model({"image": image}, layer(image)), layer
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate, dtype):
+    model, _ = dropout_of(rate, dtype=dtype)
+    features = {"image": tf.ones((7, 30, 40, 3), dtype)}
+    with fused_operations(model):
+        call = tf.function(lambda: model(features, training=True))
+        first, second = (tf.cast(call(), tf.float32).numpy() for _ in range(2))
+        operations = {one.type for one in call.get_concrete_function().graph.get_operations()}
+        np.testing.assert_array_equal(model(features, training=False), features["image"])
+    assert "StatelessRandomUniformFullIntV2" in operations
+    n = first.size
+    for drawn in (first, second):
+        dropped = (drawn == 0).mean()
+        assert abs(dropped - round(256 * rate) / 256) < 5 * np.sqrt(rate / n)
+        assert len(np.unique(drawn)) == 2
+        assert abs(drawn.mean() - 1) < 5 * np.sqrt(rate / (1 - rate) / n) + 2**-8 * (
+            dtype == "bfloat16"
+        )
+    both = ((first == 0) & (second == 0)).mean()
+    assert abs(both - rate**2) < 0.01, "draws of two steps are independent"
+    neighbours = ((first[..., 1:, :] == 0) & (first[..., :-1, :] == 0)).mean()
+    assert abs(neighbours - rate**2) < 0.01, "and so are those of neighbours"
+
+
+def test_a_gradient_passes_where_dropout_lets_pass_and_draws_follow_the_seed():
+    model, layer = dropout_of(0.4)
+    inputs = tf.random.stateless_normal((2, 30, 40, 3), seed=(1, 2)) + 10.0
+    state = layer.seed_generator.state.numpy()
+    with fused_operations(model), tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = model({"image": inputs}, training=True)
+    gradient = tape.gradient(outputs, inputs).numpy()
+    np.testing.assert_allclose(gradient, outputs / inputs, rtol=1e-5)
+    layer.seed_generator.state.assign(state)
+    with fused_operations(model):
+        np.testing.assert_array_equal(model({"image": inputs}, training=True), outputs)
+        assert (model({"image": inputs}, training=True) != outputs).numpy().any()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.0001, 1.0])
+def test_rates_that_a_byte_does_not_resolve_stay_with_keras(rate):
+    model, layer = dropout_of(rate)
+    with fused_operations(model):
+        assert "call" not in vars(layer)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_pixels_are_scaled_to_the_bit_as_by_keras(dtype):
+    image = keras.Input((5, 7, 3), dtype=dtype, name="image")
+    scale = keras.layers.Normalization(
+        mean=[101.3, 90.1, 77.7], variance=[900.0, 811.0, 0.0], dtype="float32"
+    )
+    model = keras.Model({"image": image}, scale(image))
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (4, 5, 7, 3), dtype)
+    expected = model({"image": pixels}).numpy()
+    with fused_operations(model):
+        assert "call" in vars(scale)
+        np.testing.assert_array_equal(model({"image": pixels}), expected)

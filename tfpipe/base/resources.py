@@ -5,6 +5,7 @@ The limits of its container count.
 A container is a cgroup. Its limits, and those of the cgroups above it, are files of the system.
 """
 
+import functools
 import math
 import os
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ def oom_kills(*, root: Path = ROOT) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
+@functools.cache
 def processors(*, root: Path = ROOT) -> str:
     """Returns the text of /proc/cpuinfo; "" on systems other than Linux.
 

@@ -1,12 +1,12 @@
-"""Faster operations of a network on a processor: normalizations, and gradients of convolutions.
+"""Faster operations of a network on a processor: norms, dropout, and gradients of convolutions.
 
 Keras computes a batch normalization as a dozen float32 operations, each a pass over the map, which
 under mixed bfloat16 take half as long as the convolutions. TensorFlow has one operation for it. The
 gradient of a bfloat16 convolution's weights is a slow kernel of oneDNN where channels are many and
-maps small; a matrix product for each place of the kernel is twice as fast. Pixels are scaled by
-statistics of three channels, which TensorFlow repeats for each pixel; for whole rows it is three
-times as fast. docs/performance.md has the profiles. Layers, their weights and saved models stay
-those of Keras.
+maps small; a matrix product for each place of the kernel is twice as fast. Dropout draws a random
+word for each element, where a byte is enough. Pixels are scaled by statistics of three channels,
+which TensorFlow repeats for each pixel; for whole rows it is three times as fast.
+docs/performance.md has the profiles. Layers, their weights and saved models stay those of Keras.
 """
 
 import types
@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfpipe.base import resources
 
+BYTE_VALUES = 256  # dropout rates are rounded to 1 / 256
 MANY_CHANNELS = 256  # from which products were faster for each map measured, 2 x 7 to 14 x 14 px
 
 
@@ -27,8 +28,8 @@ MANY_CHANNELS = 256  # from which products were faster for each map measured, 2 
 def fused_operations(model: keras.Model) -> Iterator[None]:
     """Computes a network by fused operations, in functions that are traced within the block.
 
-    Outputs differ from those of Keras by rounding. Afterwards the layers compute as before, but a
-    function that was traced stays as it is.
+    Outputs differ from those of Keras by rounding, and dropout by its draws. Afterwards the layers
+    compute as before, but a function that was traced stays as it is.
 
     Args:
       model: the network, nested ones included.
@@ -48,6 +49,8 @@ def fused_operations(model: keras.Model) -> Iterator[None]:
                 replace(layer, "call", _scaled)
             elif _has_slow_gradient(layer):
                 replace(layer, "convolution_op", _convolved)
+            elif _is_plain_dropout(layer):
+                replace(layer, "call", _dropped_out)
         yield
     finally:
         for layer, name in replaced:
@@ -190,3 +193,35 @@ def _convolved(layer, inputs, kernel):
         return tf.nn.conv2d(maps, weights, 1, padding), gradient
 
     return convolution(tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel))
+
+
+def _is_plain_dropout(layer: keras.Layer) -> bool:
+    """Returns whether bytes resolve the rate of a layer that drops each element by itself."""
+    return (
+        type(layer) is keras.layers.Dropout
+        and layer.noise_shape is None
+        and 0 < _bytes_dropped(layer) < BYTE_VALUES
+        and not tf.config.list_physical_devices("GPU")
+    )
+
+
+def _bytes_dropped(layer: keras.layers.Dropout) -> int:
+    """Returns at how many of the values of a byte an element is dropped."""
+    return round(layer.rate * BYTE_VALUES)
+
+
+def _dropped_out(layer, inputs, training=False):
+    """Returns inputs of any shape, in training with elements dropped and the others scaled up."""
+    if not training:
+        return inputs
+    n_dropped, size = _bytes_dropped(layer), tf.size(inputs)
+    words = tf.random.stateless_uniform(
+        [-(-size // tf.uint64.size)],
+        tf.cast(layer.seed_generator.next(), tf.int32),
+        minval=None,
+        maxval=None,
+        dtype=tf.uint64,
+    )
+    draws = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
+    is_left = tf.reshape(draws >= tf.constant(n_dropped, tf.uint8), tf.shape(inputs))
+    return inputs * (tf.cast(is_left, inputs.dtype) * (BYTE_VALUES / (BYTE_VALUES - n_dropped)))
