@@ -14,7 +14,7 @@ from tfpipe.models import calls
 from tfpipe.models.calls import reconstructs
 from tfpipe.models.fused import fused_operations
 
-BATCH_SIZE = 256
+BATCH_SIZE = 64  # the maps of more images would take more memory than a training step
 
 
 def predict(model: keras.Model, data: Dataset, subset: Subset) -> tuple[np.ndarray, np.ndarray]:
@@ -112,11 +112,12 @@ def _class_scores(
 
 def _inference_step(model: keras.Model):
     """Returns a function from features to (outputs, sum of the losses that layers add)."""
+    inputs = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
 
-    @tf.function(jit_compile=False, reduce_retracing=True)
-    def step(features):
+    @tf.function(input_signature=[inputs], jit_compile=False, autograph=False)
+    def outputs_and_loss(features):
         with fused_operations(model):
-            outputs = model({name: features[name] for name in model.input}, training=False)
+            outputs = model(features, training=False)
         return outputs, tf.add_n(model.losses) if model.losses else tf.constant(0.0)
 
-    return step
+    return lambda features: outputs_and_loss({name: features[name] for name in inputs})
