@@ -2,7 +2,7 @@
 
     python benchmarks/adapt.py --data FOLDER --seeds 5
 
-For each seed it draws runs and trains a small network on them. New runs are drawn likewise, and
+For each seed it draws runs and trains the default network on them. New runs are drawn likewise, and
 their images blurred and darkened. The version is adapted with labels of two thirds of the new runs,
 by people who know the truth, and without labels. Scores are shares of correct images: of the test
 split at home, and of the other third of the new runs. Versions that the gate refuses are measured,
@@ -27,7 +27,7 @@ from tfpipe.tasks.task import Example
 
 TASK = "insolubles"
 RUNS, NEW_RUNS, PARTICLES = 12, 24, 80
-MODEL, SMALL = "simple-cnn", {"filters": 12, "dense_units": 64}
+MODEL = "compact-resnet"
 BLUR_PX, GAIN = 1.5, 0.7
 WAYS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("64 labels", 64, ()),
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder for samples and versions")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=60)
     arguments = parser.parse_args()
     print("seed | way | home | new runs | difference there, 95 % for new runs | published")
     for seed in range(arguments.seeds):
@@ -70,9 +70,7 @@ def train(project: tfpipe.Project, *, epochs: int) -> tfpipe.Version:
     if (project.saved_models / TASK / MODEL / "1").is_dir():
         return project.version(TASK, number=1)
     project.sample(TASK, runs=RUNS, field_runs=0, particles=PARTICLES)
-    return project.train(
-        TASK, model=MODEL, hyperparameters=SMALL, epochs=epochs, random_split=False
-    )
+    return project.train(TASK, model=MODEL, epochs=epochs, random_split=False)
 
 
 def draw_new(folder: Path, *, seed: int) -> tuple[Path, Path]:
@@ -139,7 +137,8 @@ def compare(
 ) -> adaptation.ShareCorrect:
     """Returns how two versions compare on some images."""
     images = np.stack([one.image for one in examples])
-    outputs = [version.predict_proba(images) for version in (before, after)]
+    columns = np.stack([one.columns for one in examples])
+    outputs = [version.predict_proba(images, columns) for version in (before, after)]
     return adaptation.compare_correct(
         Answers(
             np.array([one.label for one in examples]),

@@ -1,6 +1,9 @@
 """What must not grow, counted: unlike seconds, calls and traces are the same on all machines."""
 
+import sys
+import time
 from collections import Counter
+from pathlib import Path
 
 import cv2
 import keras
@@ -10,6 +13,7 @@ import tiny
 from run_command import run
 
 from tfpipe.base import images
+from tfpipe.data import checksum_cache
 from tfpipe.registry import store
 from tfpipe.training import loop
 from tfpipe.training.config import TrainingConfig
@@ -19,6 +23,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets"),
 ]
 N_IMAGES = 24
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc counts what is read")
+
+
+def n_bytes_read() -> int:
+    """Returns the bytes that this process has read from files so far, cached ones included."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +57,41 @@ def n_traced(data: loop.Dataset, *, epochs: int) -> int:
 
 def test_the_network_is_traced_as_often_in_ten_epochs_as_in_one(data):
     assert n_traced(data, epochs=10) == n_traced(data, epochs=1) <= 2
+
+
+def n_bytes_of_training(data: loop.Dataset, *, epochs: int) -> int:
+    """Returns the bytes read in a training."""
+    model = tiny.build(tiny.spec_of(data))
+    settings = TrainingConfig(epochs=epochs, batch_size=16, seed=1)
+    loop.prepare(model, data, settings=settings)
+    before = n_bytes_read()
+    loop.fit(model, data, settings=settings)
+    return n_bytes_read() - before
+
+
+@needs_linux
+def test_records_are_read_once_in_a_training(data):
+    n_bytes_of_training(data, epochs=1)  # what is imported at the first call is read, too
+    size = sum((data.folder / shard.name).stat().st_size for shard in data.manifest.shards)
+    assert n_bytes_of_training(data, epochs=9) - n_bytes_of_training(data, epochs=1) < size
+
+
+@needs_linux
+def test_raw_files_are_not_read_where_nothing_is_new(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i in range(N_IMAGES):
+        path = tmp_path / "photos" / ("oak", "elm")[i % 2] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (300, 300, 3), dtype=np.uint8))
+    size = sum(path.stat().st_size for path in (tmp_path / "photos").rglob("*.png"))
+    time.sleep(checksum_cache.SETTLED_S + 0.5)  # a file that was changed just now is read
+    before = n_bytes_read()
+    run("pack", "./photos")
+    assert n_bytes_read() - before > size
+    before = n_bytes_read()
+    run("pack", "./photos")
+    assert n_bytes_read() - before < size / 4
 
 
 @pytest.fixture
