@@ -9,8 +9,9 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfpipe.data import checksum_cache, stored_records, unchanged
+from tfpipe.data import checksum_cache, exchange, stored_records, unchanged, validation
 from tfpipe.tasks import catalog
 from tfpipe.tasks.splits import SplitConfig
 from tfpipe.workspace import Workspace
@@ -155,3 +156,28 @@ def test_a_packing_with_nothing_new_imports_neither_tensorflow_nor_pandas(root):
         for _ in range(2)
     ]
     assert loaded == [["True", "True"], ["False", "False"]]
+
+
+def test_damaged_records_are_not_taken_over_from_a_packing_that_was_killed(root, monkeypatch):
+    draw(root / "photos" / "oak", "new.png", 100)
+
+    def killed(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(validation, "merged", killed)
+        workspace(root).pack(str(root / "photos"))
+    folder = workspace(root).records_folder(catalog.find(str(root / "photos")))
+    partial = exchange.hidden(folder, "partial")
+    shared = [path for path in sorted(partial.iterdir()) if path.stat().st_nlink > 1]
+    assert shared, "none of the old shards is linked"
+    content = bytearray(shared[0].read_bytes())
+    content[len(content) // 3] ^= 255
+    with shared[0].open("r+b") as file:  # the old records have the same bytes
+        file.write(content)
+    draw(root / "photos" / "elm", "newer.png", 101)
+    packed = workspace(root).pack(str(root / "photos"))
+    shards = [str(packed.path / shard.name) for shard in packed.manifest.shards]
+    n_read = sum(1 for _ in tf.data.TFRecordDataset(shards))  # raises where one is damaged
+    assert n_read == 14
+    assert not exchange.hidden(folder, "regrouped").exists()

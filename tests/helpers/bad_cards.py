@@ -47,6 +47,7 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
         "abstention": {"thresholds": {"c": 0.5}},
     },
     "mode-as-list": {"inference_modes": {"windows": []}},
+    "mode-is-a-list": {"inference_mode": []},
     "modes-as-list": {"inference_modes": [1]},
     "speed": {"speed": {"one_ms": "fast"}},
     "metrics-of-lists": {"metrics": {"test": {"accuracy": []}}},

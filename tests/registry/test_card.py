@@ -66,6 +66,19 @@ def test_kinds_columns_and_modes_of_older_cards():
         _ = trees.network_spec
 
 
+def test_a_version_published_for_a_scan_has_the_thresholds_of_all_windows():
+    value = older("classifier")
+    scan = value["ways"]["scan"]
+    windows = scan | {"thresholds": {"decision": 0.9, "confident": 0.95}}
+    card = VersionCard.from_json(
+        value | {"ways": {"windows": windows, "scan": scan}}, file="c.json"
+    )
+    assert card.inference_mode == "windows" and set(card.inference_modes) == {"windows"}
+    assert card.thresholds == card.inference_modes["windows"]["thresholds"] == windows["thresholds"]
+    alone = VersionCard.from_json(value, file="c.json")
+    assert alone.thresholds == scan["thresholds"]
+
+
 def test_a_card_of_the_first_release_is_of_a_classifier_of_images():
     value = {n: v for n, v in older("classifier").items() if n not in ("kind", "inputs", "spec")}
     card = VersionCard.from_json(value, file="card.json")

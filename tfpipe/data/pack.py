@@ -191,12 +191,18 @@ def pack(
             "checksum": sums.checksum,
         }
 
+        is_regrouping = False  # whether the shards so far were written, and checked, by this call
+
         def write(plan: PackingPlan) -> list[dict[str, Any]]:
+            nonlocal is_regrouping
+            aside = exchange.hidden(folder, "regrouped")
+            shutil.rmtree(aside, ignore_errors=True)
             context["regrouped"] = _begin(
                 unfinished,
                 fingerprint=_plan_fingerprint(fingerprint, plan.shards),
-                aside=exchange.hidden(folder, "regrouped"),
+                aside=aside if is_regrouping else None,
             )
+            is_regrouping = True
             if cache.folder is None:
                 _forget_linked(parts)
             summaries = engine.write_shards(plan.shards, parts, context, report)
@@ -397,25 +403,26 @@ def _linked_sums(manifest: RecordManifest | None, summaries: list[dict]) -> dict
     return sums
 
 
-def _begin(parts: ResumableFolder, *, fingerprint: str, aside: Path) -> source_cache.SourceCache:
+def _begin(
+    parts: ResumableFolder, *, fingerprint: str, aside: Path | None
+) -> source_cache.SourceCache:
     """Keeps finished shards of the same plan, and nothing else.
 
     Args:
       parts: where shards are gathered.
       fingerprint: of the plan.
-      aside: where shards of another plan go.
+      aside: where shards of another plan go; None to remove them, as those of a run that was killed
+        before are not known to be whole.
 
     Returns:
       Those shards: where only some groups have changed, few files are read again.
     """
     plan = {"fingerprint": fingerprint}
-    stored = parts.read(resumable.PLAN)
-    if stored is not None and stored != plan:
-        shutil.rmtree(aside, ignore_errors=True)
+    if aside is not None and parts.read(resumable.PLAN) not in (None, plan):
         os.replace(parts.path, aside)
     parts.begin(plan)
     _remove_unfinished(parts.path)
-    return source_cache.SourceCache.of_shards(aside)
+    return source_cache.SourceCache.of_shards(aside) if aside else source_cache.SourceCache()
 
 
 def _forget_linked(parts: Path) -> None:

@@ -28,8 +28,8 @@ def state_of(task: Task, raw: Path, folder: Path, *, versions: Path, how: Mappin
     """Returns a SHA-256 over all that packing depends on, or "" where that cannot be known.
 
     It cannot for a task of the user's own code, of a view of another task's files, for object
-    storage, for folders that are links, and where a file was changed just now, since it may change
-    again unnoticed.
+    storage, for folders that are links or on another file system than the records, and where a file
+    was changed just now, since it may change again unnoticed.
 
     Args:
       task: the question.
@@ -42,7 +42,14 @@ def state_of(task: Task, raw: Path, folder: Path, *, versions: Path, how: Mappin
         return ""
     if any(storage.storage_of(place) for place in (raw, folder, versions)):
         return ""
-    settled_ns = checksum_cache.settled_ns(raw)
+    beside = folder.parent  # where this may write, unlike beside the raw files
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        if beside.stat().st_dev != raw.stat().st_dev:
+            return ""
+    except OSError:  # packing says so
+        return ""
+    settled_ns = checksum_cache.settled_ns(beside)
     digest = hashlib.sha256()
     contents = {
         "task": [task.name, catalog.origin_of(task), str(raw.absolute())],
@@ -108,7 +115,8 @@ def _is_ours(task: Task) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+    is_instance = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return dataclasses.asdict(value) if is_instance else value
 
 
 def _note_of(folder: Path) -> Path:

@@ -20,6 +20,7 @@ RARE, SURE = (0.005, 0.01, 0.02, 0.03), (0.97, 0.98, 0.99)
 CONFIDENT_PRECISION = 0.95  # of detections at or above the "confident" threshold
 # Smaller differences of `WholeFile.tie_metric`, such as 0.1 mm of depth, choose no mode.
 TIE_RESOLUTION = 0.1
+FEWEST_OF_KIND = 5  # in the tables of the validation files, for thresholds of its own
 
 
 class FileResult(NamedTuple):
@@ -240,7 +241,7 @@ def choose_thresholds(task: Task, outputs: list[FileOutputs]) -> dict[str, float
       outputs: of the validation files.
 
     Returns:
-      {"decision", "confident"}, with {kind, f"{kind}_confident"} of each kind that the table has;
+      {"decision", "confident"}, and {kind, f"{kind}_confident"} of each kind with enough examples;
       {} for more than two classes; None where no file is labelled.
     """
     if len(task.classes) != 2:
@@ -254,8 +255,9 @@ def choose_thresholds(task: Task, outputs: list[FileOutputs]) -> dict[str, float
     thresholds = {"decision": decision, "confident": _surest(grid, counts, least=decision)}
     for kind in _whole_file(task).kinds:
         of_kind = [count.kinds[kind] for count in counts]
-        if of_kind[0].tabled:
-            least = _best(grid, [count.f1 for count in of_kind])
+        values = [count.f1 for count in of_kind]
+        if of_kind[0].tabled >= FEWEST_OF_KIND and np.nanmax(values) > 0:
+            least = _best(grid, values)
             confident = _surest(grid, of_kind, least=least)
             thresholds |= {kind: least, f"{kind}_confident": confident}
     return thresholds

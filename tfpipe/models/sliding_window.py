@@ -2,7 +2,8 @@
 
 A long image is predicted in several views, such as its four flips. Where the threshold of the
 decision is known, windows that are far below it in the first view are not computed in the others:
-they would not reach it by the mean of the views, nor by their majority.
+such a window hardly ever reaches it by all views. Thresholds and scores are chosen and computed in
+this way, too.
 """
 
 import copy

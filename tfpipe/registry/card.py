@@ -248,17 +248,20 @@ class VersionCard:
 def _without_scans(card: dict[str, Any]) -> dict[str, Any]:
     """Returns the fields of a card's inference modes, without those of older releases.
 
-    A scan computed windows together, approximately, and likely ones exactly. Its thresholds and
-    scores are taken for the exact mode if the version was published for it.
+    A scan computed windows together, approximately. A version that was published for it has the
+    thresholds of the exact mode from now on, or those of the scan where it has no others.
     """
     mode, modes = card.get("inference_mode"), card.get("inference_modes")
-    fields = {"inference_mode": SCANS[mode]} if mode in SCANS else {}
+    exact = SCANS.get(mode, "") if isinstance(mode, str) else ""
+    fields: dict[str, Any] = {"inference_mode": exact} if exact else {}
     if not isinstance(modes, dict):
         return fields
-    exact = {name: about for name, about in modes.items() if name not in SCANS}
-    if mode in SCANS and mode in modes:
-        exact[SCANS[mode]] = modes[mode]
-    return fields | {"inference_modes": exact}
+    fields["inference_modes"] = {n: about for n, about in modes.items() if n not in SCANS}
+    if exact and mode in modes:
+        about = fields["inference_modes"].setdefault(exact, modes[mode])
+        if isinstance(about, dict) and isinstance(about.get("thresholds"), dict):
+            fields["thresholds"] = about["thresholds"]
+    return fields
 
 
 def _renamed_keys(value: Any, renamed: dict[str, str]) -> Any:

@@ -146,7 +146,7 @@ def measure(config_fields: dict[str, Any]) -> tuple[float, float]:
         with training_compile.strategy().scope():
             model = build(config.model, spec, plan.space(hp))
             loop.prepare(model, data, settings=settings)
-        history = loop.fit(model, data, settings=settings, until=MEASURED_EPOCHS)
+        history = loop.fit(model, data, settings=settings, until=MEASURED_EPOCHS, caches_body=False)
     first, last = history["seconds"][0], history["seconds"][-1]
     return last, max(first - last, 0.0)
 

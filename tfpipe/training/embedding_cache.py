@@ -28,7 +28,7 @@ from tfpipe.training.config import TrainingConfig
 # Views of a training image, where images are augmented: one for every second epoch, and between
 # these numbers. Four are too few for 20 epochs: docs/performance.md has the scores.
 EPOCHS_A_VIEW, FEWEST_VIEWS, MOST_VIEWS = 2, 4, 8
-MEMORY_SHARE = 1 / 8  # of this machine's, the most that a cache takes
+MEMORY_SHARE = 1 / 4  # of this machine's, for the caches of as many workers as it has cores
 BATCH_SIZE = 64  # images that the body is called with
 IMAGE_INPUTS = ("image", "columns")  # of a whole model; what else is in a batch is a target
 
@@ -105,7 +105,13 @@ class EmbeddingCache:
     def validation_batches(self) -> list[tuple[Arrays, tf.Tensor]]:
         """Returns the batches that the head is scored on, in order."""
         batches = validation.validation_batches(self.head, self.data)
-        return [(self._body(features), label) for features, label in batches]
+        return [(self._outputs(features), label) for features, label in batches]
+
+    def _outputs(self, features: Arrays) -> Arrays:
+        """Returns the body's outputs for a batch, in the memory of the machine, not of a device."""
+        outputs = self._body(features)
+        with tf.device("CPU"):
+            return {name: tf.identity(array) for name, array in outputs.items()}
 
     def _view(self, number: int) -> Arrays:
         """Returns a view of all labelled training images, computed at the first call."""
@@ -115,7 +121,7 @@ class EmbeddingCache:
                 data.folder, self._drawing, manifest=data.manifest, subset=data.train, view=number
             )
             parts = [
-                self._body(features)
+                self._outputs(features)
                 | {name: a for name, a in features.items() if name not in IMAGE_INPUTS}
                 for features, _ in batches
             ]
@@ -151,7 +157,7 @@ def cache_of(
             data.validation, manifest=data.manifest
         )
         n_bytes = n_outputs * _bytes_each(parts.body)
-        most = resources.memory_bytes() * MEMORY_SHARE
+        most = resources.memory_bytes() * MEMORY_SHARE / max(resources.cores(), 2)
         if n_bytes > most:
             report("train", {"note": _too_large(n_bytes, most)})
             return None

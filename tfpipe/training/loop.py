@@ -69,6 +69,7 @@ def fit(
     checkpoint_folder: Path | None = None,
     callbacks: Sequence[EpochCallback] = (),
     report: Reporter = silent,
+    caches_body: bool = True,
 ) -> dict[str, list[float]]:
     """Fits a prepared model and returns its history.
 
@@ -86,6 +87,8 @@ def fit(
         on the same machine with the same settings.
       callbacks: functions of (epochs done, metrics), called after each epoch.
       report: receives notes on how the model is trained.
+      caches_body: whether the outputs of a frozen body are computed once, if that is cheaper. Then
+        the first epochs take longer than later ones.
 
     Returns:
       Metric -> its value in each epoch, earlier ones included: loss, val_loss, val_<objective>,
@@ -94,7 +97,9 @@ def fit(
     Raises:
       UserError: the model's outputs are not finite, or no checkpoint of the folder can be read.
     """
-    run = _TrainingLoop(model, data, settings, checkpoint_folder, report)
+    run = _TrainingLoop(
+        model, data, settings, checkpoint_folder, report=report, caches_body=caches_body
+    )
     last = settings.epochs if until is None else min(until, settings.epochs)
     while run.progress.epoch < last and not run.progress.is_finished:
         with fused_operations(model):
@@ -115,10 +120,12 @@ class _TrainingLoop:
         data: Dataset,
         settings: TrainingConfig,
         folder: Path | None,
+        *,
         report: Reporter,
+        caches_body: bool,
     ):
         self.model, self.data, self.settings, self.folder = model, data, settings, folder
-        self.report = report
+        self.report, self.caches_body = report, caches_body
         self.progress = TrainingProgress()
         self.hard: np.ndarray | None = None
         self.best: list[np.ndarray] | None = None
@@ -179,7 +186,9 @@ class _TrainingLoop:
         """Chooses what is trained and scored from now on: a head on cached embeddings, or all."""
         model, data = self.model, self.data
         had_cache = self.cache is not None
-        self.cache = embedding_cache.cache_of(model, data, self.settings, report=self.report)
+        self.cache = None
+        if self.caches_body:
+            self.cache = embedding_cache.cache_of(model, data, self.settings, report=self.report)
         if self.cache:
             self.trained, batches = self.cache.head, self.cache.validation_batches()
         else:

@@ -67,7 +67,7 @@ def read(path: Path, options: CcdTracksOptions) -> np.ndarray:
             f"{name} has {pixels.shape[0]} x {pixels.shape[1]} px, and none of them in section "
             f"{options.section}. Correct --option section=rows,columns."
         )
-    cut = np.require(cut, np.float32, "CWE")
+    cut = np.require(cut, np.float32, ["C", "W", "E"])
     if pixels.dtype.kind == "f" and not (is_finite := np.isfinite(cut)).all():
         if not is_finite.any():
             raise UserError(f"{name} has no pixel that is a finite number. Export it again.")
@@ -125,8 +125,7 @@ def _read_fits(path: Path, options: CcdTracksOptions) -> np.ndarray:
         # Without this, a truncated file is read as zeros, or not at all.
         warnings.filterwarnings("error", message=".*truncated.*")
         try:
-            # Not as unsigned integers, which are made by another copy, and become floats anyway.
-            with fits.open(path, memmap=False, uint=False) as hdus:
+            with fits.open(path, memmap=False) as hdus:
                 number = _image_hdu(hdus, options.hdu, name=name)
                 where = f"{name} HDU {number}"
                 _check(_sides(hdus[number].shape), kind="", where=where)

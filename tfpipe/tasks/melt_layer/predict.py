@@ -31,7 +31,8 @@ class CoreOutputs(NamedTuple):
       top_m: depth of its first row; 0 where unknown.
       px_per_m: rows per metre.
       top_px: [windows] int, first row of each window.
-      probability: [windows] float, that it shows a layer, its four flips together.
+      probability: [windows] float, that it shows a layer, its four flips together; of the first
+        alone where that is far below the threshold.
       brightness: [height] float, row profile without trend.
       ends_px: [windows, 2] float, rows of the core at which its layer begins and ends; None for
         models without an interval head.
