@@ -149,6 +149,9 @@ def test_lenses_have_a_threshold_of_their_own(source):
         ("lens", True),
     ]
     assert predicted(decision=0.7, confident=0.8) == [layer]  # a version without them
+    both = strip_prediction.overlay(outputs, {"decision": 0.7, "confident": 0.8, "lens": 0.7})
+    one = strip_prediction.overlay(outputs, {"decision": 0.7, "confident": 0.8})
+    assert (both != one).any()  # the line of lenses has its text
 
 
 def test_a_photo_is_read_into_strips_with_the_classes_of_its_rows(source):

@@ -103,6 +103,7 @@ def overlay(
     *,
     name: str,
     threshold: float,
+    lens_threshold: float | None = None,
     top_m: float | None,
     px_per_m: float,
 ) -> np.ndarray:
@@ -115,6 +116,7 @@ def overlay(
       tabled: the table's labels, if it has some.
       name: heading.
       threshold: drawn as a line.
+      lens_threshold: that of lenses, drawn as a second line; None where it is the same.
       top_m: depth of the first row; None where unknown.
       px_per_m: rows per metre.
 
@@ -126,10 +128,13 @@ def overlay(
     for finding in findings:
         _band(marked, finding.top_px * zoom, finding.bottom_px * zoom, COLOURS[_kind(finding)])
     scale = {"top_m": top_m or 0.0, "px_per_m": px_per_m}
+    thresholds = {"found": threshold}
+    if lens_threshold is not None:
+        thresholds = {"layers": threshold, "lenses": lens_threshold}
     axis = "from top (m)" if top_m is None else "depth (m)"
     panels = [
         _core_panel(core, title=axis, **scale),
-        _titled(_trace(probability, threshold=threshold, zoom=zoom), "probability of melt"),
+        _titled(_trace(probability, thresholds=thresholds, zoom=zoom), "probability of melt"),
         _titled(marked, "found"),
     ]
     if tabled.features:
@@ -155,16 +160,18 @@ def _counts(findings: Sequence[LayerMark]) -> str:
     return f"{counts} found"
 
 
-def _trace(probability: np.ndarray, *, threshold: float, zoom: float) -> np.ndarray:
-    """Returns the panel of the probability along depth, and the threshold."""
+def _trace(probability: np.ndarray, *, thresholds: dict[str, float], zoom: float) -> np.ndarray:
+    """Returns the panel of the probability along depth, and thresholds by what they are of."""
     trace = np.full((HEIGHT_PX, TRACE_PX, 3), 255, np.uint8)
     for share in (0, 0.5, 1):
         x = int(share * (TRACE_PX - 21)) + 10
         cv2.line(trace, (x, 0), (x, HEIGHT_PX), GRID, 1)
         _write(trace, f"{share:g}", (max(x - 8, 2), 12))
-    x = int(threshold * (TRACE_PX - 21)) + 10
-    cv2.line(trace, (x, 0), (x, HEIGHT_PX), (120, 120, 120), 1, cv2.LINE_AA)
-    _write(trace, f"found from {threshold:.2f}", (min(x + 4, TRACE_PX - 100), HEIGHT_PX - 8))
+    for i, (name, threshold) in enumerate(thresholds.items()):
+        x = int(threshold * (TRACE_PX - 21)) + 10
+        cv2.line(trace, (x, 0), (x, HEIGHT_PX), (120, 120, 120), 1, cv2.LINE_AA)
+        place = min(x + 4, TRACE_PX - 120), HEIGHT_PX - 8 - LINE_PX * i
+        _write(trace, f"{name} from {threshold:.2f}", place)
     rows = np.arange(HEIGHT_PX)
     across = np.interp(rows / zoom, np.arange(len(probability)), probability) * (TRACE_PX - 21) + 10
     points = np.rint(np.stack([across, rows], axis=1)).astype(np.int32)

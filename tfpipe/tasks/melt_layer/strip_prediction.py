@@ -146,6 +146,7 @@ def overlay(outputs: StripOutputs, thresholds: dict[str, float]) -> np.ndarray:
         tabled(outputs.source, outputs.ice, px_per_m=outputs.px_per_m),
         name=outputs.source.name,
         threshold=thresholds["decision"],
+        lens_threshold=thresholds.get(LENS),
         top_m=outputs.top_m if outputs.source.about.photo else None,
         px_per_m=outputs.px_per_m,
     )
