@@ -26,6 +26,16 @@ N_IMAGES = 24
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc counts what is read")
 
 
+def draw_photos(folder: Path, *, side_px: int) -> np.random.Generator:
+    """Draws images of noise in two classes; returns the generator."""
+    rng = np.random.default_rng(0)
+    for i in range(N_IMAGES):
+        path = folder / ("oak", "elm")[i % 2] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (side_px, side_px, 3), dtype=np.uint8))
+    return rng
+
+
 def n_bytes_read() -> int:
     """Returns the bytes that this process has read from files so far, cached ones included."""
     lines = Path("/proc/self/io").read_text().splitlines()
@@ -79,11 +89,7 @@ def test_records_are_read_once_in_a_training(data):
 @needs_linux
 def test_raw_files_are_not_read_where_nothing_is_new(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for i in range(N_IMAGES):
-        path = tmp_path / "photos" / ("oak", "elm")[i % 2] / f"{i:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), rng.integers(0, 255, (300, 300, 3), dtype=np.uint8))
+    draw_photos(tmp_path / "photos", side_px=300)
     size = sum(path.stat().st_size for path in (tmp_path / "photos").rglob("*.png"))
     time.sleep(checksum_cache.SETTLED_S + 0.5)  # a file that was changed just now is read
     before = n_bytes_read()
@@ -110,11 +116,7 @@ def decoded(monkeypatch) -> Counter:
 
 def test_each_image_is_decoded_once_and_none_where_nothing_is_new(tmp_path, monkeypatch, decoded):
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for i in range(N_IMAGES):
-        path = tmp_path / "photos" / ("oak", "elm")[i % 2] / f"{i:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    rng = draw_photos(tmp_path / "photos", side_px=64)
     run("pack", "./photos")
     n_for_the_bits = decoded.total() - N_IMAGES  # some are looked at before
     assert 0 <= n_for_the_bits <= N_IMAGES and len(decoded) == N_IMAGES

@@ -20,6 +20,17 @@ TASK = dataclasses.replace(
 )
 
 
+AT_THRESHOLD = dataclasses.replace(
+    tiny.TASK,
+    whole_file=dataclasses.replace(
+        WHOLE_FILE,
+        predict=lambda outputs, thresholds: FilePrediction(
+            [{"bright": (outputs >= thresholds["decision"]).sum()}], []
+        ),
+    ),
+)
+
+
 class Found(NamedTuple):
     scores: dict[str, float]
 
@@ -65,22 +76,13 @@ class CountedModel:
 
 def test_files_are_scored_by_the_threshold_as_predict_does_it(tmp_path):
     data = tiny.packed(tmp_path)
-    task = dataclasses.replace(
-        tiny.TASK,
-        whole_file=dataclasses.replace(
-            WHOLE_FILE,
-            predict=lambda outputs, thresholds: FilePrediction(
-                [{"bright": (outputs >= thresholds["decision"]).sum()}], []
-            ),
-        ),
-    )
     asked: list = []
     results = whole_files.evaluate_modes(
-        task,
+        AT_THRESHOLD,
         data.folder.parent / "raw",
         data,
         {"windows": CountedModel(0.9, asked)},
-        options=task.options,
+        options=AT_THRESHOLD.options,
     )
     validation, test = (len(data.manifest.sources[one]) for one in ("validation", "test"))
     decision = results["windows"].thresholds["decision"]
@@ -100,23 +102,14 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
 
         return classify
 
-    task = dataclasses.replace(
-        tiny.TASK,
-        whole_file=dataclasses.replace(
-            WHOLE_FILE,
-            predict=lambda outputs, thresholds: FilePrediction(
-                [{"bright": (outputs >= thresholds["decision"]).sum()}], []
-            ),
-        ),
-    )
     ways = {"sure": way(0.9), "faint": way(0.3)}
     raw, done = data.folder.parent / "raw", []
     judged = whole_files.evaluate_modes(
-        task,
+        AT_THRESHOLD,
         raw,
         data,
         ways,
-        options=task.options,
+        options=AT_THRESHOLD.options,
         report=lambda stage, info: done.append((info["done"], info["total"])),
     )
     files = len(data.manifest.sources["validation"]) + len(data.manifest.sources["test"])
@@ -128,12 +121,12 @@ def test_each_way_looks_at_every_file_and_has_its_own_threshold(tmp_path):
     assert tuple(tested) == data.manifest.sources["test"]
     assert {name: one.group for name, one in tested.items()} == {n: n[:-4] for n in tested}
     again = whole_files.evaluate_test_files(
-        task,
+        AT_THRESHOLD,
         raw,
         data,
         ways["faint"],
         thresholds=judged["faint"].thresholds,
-        options=task.options,
+        options=AT_THRESHOLD.options,
     )
     assert again == tested
 
