@@ -204,7 +204,7 @@ def _write_shard(
         for unit in units:
             begin, first = file.tell(), len(hashes)
             whole = source_cache.stored_unit(folder, unit)
-            source_cache.append(whole, file)
+            source_cache.append((folder / unit["shard"], *unit["records"]), file)
             hashes += whole.hashes
             place = {"records": [begin, file.tell()], "hashes": [first, len(hashes)]}
             placed.append(unit | {"shard": path.name} | place)

@@ -17,6 +17,7 @@ from tfpipe.data import fingerprint, source_cache
 from tfpipe.tasks.annotations.decisions import Decision
 from tfpipe.tasks.task import Example, Source, Task
 
+RECORD_FRAME = 16  # bytes of length and checksums around a record
 RAW_BYTES = 2**16  # images up to this size are stored raw: decoding PNG takes five times longer
 
 
@@ -98,7 +99,7 @@ def write(
         return source_cache.in_short(json.loads(done.read_text()))
     # Names of this call only: elsewhere another worker may be writing the same shard again.
     stem = f".{name}.{uuid.uuid4().hex}"
-    temporary, own_records = folder / f"{stem}.partial", folder / f"{stem}.own"
+    temporary, new_records = folder / f"{stem}.partial", folder / f"{stem}.new"
     key_of = fingerprint.SourceFingerprints(task, options=options, checksum=checksum)
     keys = [key_of(source) for source in sources]
     of_shard = {
@@ -118,23 +119,23 @@ def write(
     regrouped = regrouped or source_cache.SourceCache()
     serialize, units, bad = _serializer(task), [], {}
     try:
-        with temporary.open("wb") as file, hashes.open("wb") as hashes_file:
+        with ShardFile(temporary, new_records) as shard, hashes.open("wb") as hashes_file:
+
+            def write_example(example: Example) -> None:
+                shard.write(serialize(example))
+
             for source, key in zip(sources, keys, strict=True):
+                begin, first = shard.size, hashes_file.tell()
                 try:
                     unit = cache.find(key, decided) or regrouped.find(key, decided)
                     unit = unit or source_cache.read(
-                        source,
-                        own_records,
-                        task=task,
-                        options=options,
-                        decided=decided,
-                        serialize=serialize,
+                        source, task=task, options=options, decided=decided, write=write_example
                     )
                 except UserError as error:
                     bad[source.name] = str(error)
                     continue
-                begin, first = file.tell(), hashes_file.tell()
-                source_cache.append(unit, file)
+                if unit.records:
+                    shard.copy(unit.records)
                 hashes_file.write(unit.hashes)
                 figure = None
                 if unit.figure:
@@ -142,7 +143,7 @@ def write(
                     files.replace(folder / figure, unit.figure)
                 place = {
                     "shard": name,
-                    "records": [begin, file.tell()],
+                    "records": [begin, shard.size],
                     "picture": figure,
                     "source": source.name,
                     "group": source.group,
@@ -150,9 +151,8 @@ def write(
                     "hashes": [first, hashes_file.tell()],
                 }
                 units.append(unit.summary | place)
-            for one in (hashes_file, file):
-                one.flush()
-                os.fsync(one.fileno())
+            hashes_file.flush()
+            os.fsync(hashes_file.fileno())
         summary = source_cache.shard_summary(units, **of_shard)
         summary |= {"bad": bad, "units": units, "name": name, "linked": "", **weight(temporary)}
         os.replace(hashes, folder / f"{name}.hashes")
@@ -160,11 +160,62 @@ def write(
     except (OSError, tf.errors.OpError) as error:
         raise _unwritable(folder / name, error) from error
     finally:
-        for path in (temporary, own_records, hashes):
+        for path in (temporary, new_records, hashes):
             path.unlink(missing_ok=True)
     # Keys stay in their order: it is that of the table's columns.
     files.replace(done, json.dumps(summary).encode())
     return source_cache.in_short(summary)
+
+
+class ShardFile:
+    """A shard that is being written: new records, and bytes of older files, in order.
+
+    Opening a TFRecord writer takes ten times as long as writing a small image, so new records of
+    many sources go through one, into a file that is appended when older ones follow.
+    """
+
+    def __init__(self, path: Path, new_records: Path):
+        """Opens files for the shard, and for new records until they are appended."""
+        self.size = 0  # bytes of all records so far
+        self._path, self._new_records = path, new_records
+        self._writer: tf.io.TFRecordWriter | None = None
+
+    def __enter__(self) -> "ShardFile":
+        self._file = self._path.open("wb")
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is None:
+                self._append_new()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            elif self._writer:
+                self._writer.close()
+        finally:
+            self._file.close()
+
+    def write(self, record: bytes) -> None:
+        """Adds a new record."""
+        if self._writer is None:
+            self._writer = tf.io.TFRecordWriter(str(self._new_records))
+        self._writer.write(record)
+        self.size += RECORD_FRAME + len(record)
+
+    def copy(self, records: tuple[Path, int, int]) -> None:
+        """Adds the records of an older file from one byte to another."""
+        self._append_new()
+        source_cache.append(records, self._file)
+        self.size += records[2] - records[1]
+
+    def _append_new(self) -> None:
+        """Writes what is new so far into the shard."""
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+            end = self._new_records.stat().st_size
+            source_cache.append((self._new_records, 0, end), self._file)
+            self._new_records.unlink()
 
 
 def _link(

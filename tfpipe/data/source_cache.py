@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfpipe.base import images as base_images
 from tfpipe.base.errors import UserError
@@ -32,60 +31,57 @@ class Unit(NamedTuple):
       summary: counts, sums of pixels and columns, the row of the task's table, the groups of the
         images that have a perceptual hash, as runs of [group, images], the keys of all images, the
         reviewers' decisions about them, and the number of changes of each kind.
-      records: (file, first byte, byte after the last) of its records. A TFRecord file is its
-        records one after the other.
+      records: (file, first byte, byte after the last) of its records in an older file, or None if
+        they were read anew. A TFRecord file is its records one after the other.
       hashes: the bytes of `copy_prints.Prints.packed`.
       figure: a PNG that shows how the source was read, or None.
     """
 
     summary: dict[str, Any]
-    records: tuple[Path, int, int]
+    records: tuple[Path, int, int] | None
     hashes: bytes
     figure: bytes | None
 
 
 def read(
     source: Source,
-    path: Path,
     *,
     task: Task,
     options: Any,
     decided: dict[str, Decision],
-    serialize: Callable[[Example], bytes],
+    write: Callable[[Example], None],
 ) -> Unit:
-    """Reads a raw file and writes its records to a file of their own.
+    """Reads a raw file and writes its records.
 
     Args:
       source: the raw file.
-      path: where its records go.
       task: how to read it.
       options: the task's.
       decided: key of an image -> the reviewer's decision about it.
-      serialize: an example as a record.
+      write: writes an example as a record. Of a file that cannot be read, it gets none.
 
     Raises:
       UserError: the raw file cannot be read.
     """
     reading, changed = relabel(task.read(source, options), decided, task.classes)
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for example in reading.examples:
-            writer.write(serialize(example))
+    for example in reading.examples:
+        write(example)
     summary, hashes = _summary(reading, classes=len(task.classes))
     summary["decided"] = [[*kind, n] for kind, n in changed.items()]
     summary["keys"] = [example.key for example in reading.examples]
     summary["held"] = _decisions_on(summary["keys"], decided)
     pixels = reading.figure if task.raw_files.source_table else None
     figure = None if pixels is None else base_images.encode_png(pixels)
-    return Unit(summary, (path, 0, path.stat().st_size), hashes, figure)
+    return Unit(summary, None, hashes, figure)
 
 
-def append(unit: Unit, file: BinaryIO) -> None:
-    """Writes a unit's records at the end of a shard."""
-    path, begin, end = unit.records
-    with path.open("rb") as records:
-        records.seek(begin)
+def append(records: tuple[Path, int, int], file: BinaryIO) -> None:
+    """Writes records of another file (`Unit.records`) at the end of a shard."""
+    path, begin, end = records
+    with path.open("rb") as older:
+        older.seek(begin)
         while begin < end:
-            piece = records.read(min(_CHUNK_BYTES, end - begin))
+            piece = older.read(min(_CHUNK_BYTES, end - begin))
             if not piece:
                 raise UserError(f"{path} was cut short while it was read. Pack again.")
             begin += file.write(piece)
